@@ -1,0 +1,1 @@
+"""Sources of code, benchmark problems and exemplars in; raw files with a licence each, out."""

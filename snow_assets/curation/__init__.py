@@ -1,0 +1,1 @@
+"""Raw files in; clean documents, and a reason for each that is not, out."""

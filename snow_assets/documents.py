@@ -1,0 +1,288 @@
+"""The row types that travel between stages, as Arrow schemas.
+
+A generation (see `shards`) holds one or more tables; each schema here is one table. A name that
+ends in `_id` is a sha256 in hexadecimal. `document_id` names one file of one repository in one
+source; `raw_id` its bytes as received; `text_id` its redacted text, so that copies share it.
+"""
+
+import hashlib
+
+import pyarrow as pa
+
+
+def document_id(source: str, repository: str, path: str, raw_id: str) -> str:
+    """Name one received file: the same file of the same snapshot always has the same name."""
+    return hashlib.sha256("\0".join((source, repository, path, raw_id)).encode()).hexdigest()
+
+
+def text_id(text: str) -> str:
+    """Name a text by its content (UTF-8; a lone surrogate is an error of the caller)."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _required(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, nullable=False)
+
+
+_PROVENANCE = [
+    _required("document_id", pa.string()),
+    _required("raw_id", pa.string()),
+    _required("source", pa.string()),
+    _required("repository", pa.string()),
+    _required("revision", pa.string()),
+    _required("path", pa.string()),
+    _required("license", pa.string()),  # an SPDX identifier of the allow-list
+]
+
+RAW_FILE = pa.schema(
+    [*_PROVENANCE, pa.field("license_evidence", pa.string()), _required("content", pa.binary())]
+)
+"""`raw_code_corpus`, table `files`: admitted files, bytes as received."""
+
+DROP = pa.schema(
+    [
+        _required("document_id", pa.string()),
+        _required("source", pa.string()),
+        _required("repository", pa.string()),
+        _required("path", pa.string()),
+        pa.field("language", pa.string()),
+        _required("num_bytes", pa.int64()),
+        _required("reason", pa.string()),
+        pa.field("evidence", pa.string()),
+    ]
+)
+"""Table `drops` of `raw_code_corpus` and `documents`: a file that went no further, and why."""
+
+SIGNALS = [
+    _required("num_bytes", pa.int64()),
+    _required("num_chars", pa.int64()),
+    _required("num_lines", pa.int64()),
+    _required("mean_line_chars", pa.float64()),
+    _required("max_line_chars", pa.int64()),
+    _required("alphabetic_share", pa.float64()),
+    _required("alphanumeric_share", pa.float64()),
+    _required("longest_encoded_chars", pa.int64()),  # longest base64, hex or \\u run
+    _required("encoded_share", pa.float64()),
+    _required("is_generated", pa.bool_()),
+    _required("parses", pa.bool_()),  # Python only: `ast` accepts it; else True
+    _required("num_redacted_emails", pa.int64()),
+    _required("num_redacted_keys", pa.int64()),
+    _required("num_redacted_passwords", pa.int64()),
+]
+
+DOCUMENT = pa.schema(
+    [
+        *_PROVENANCE,
+        _required("text_id", pa.string()),
+        _required("language", pa.string()),
+        _required("text", pa.string()),
+        *SIGNALS,
+    ]
+)
+"""`documents`, table `documents`: redacted text, written once, with its signals beside it."""
+
+DUPLICATE_PAIR = pa.schema(
+    [
+        _required("text_id", pa.string()),
+        _required("other_text_id", pa.string()),
+        _required("jaccard", pa.float64()),
+    ]
+)
+"""`near_duplicates`, table `pairs`: verified pairs, text_id < other_text_id."""
+
+DUPLICATE_CLUSTER = pa.schema(
+    [
+        _required("document_id", pa.string()),
+        _required("text_id", pa.string()),
+        _required("cluster_id", pa.string()),  # the survivor's document_id
+        _required("is_survivor", pa.bool_()),
+        pa.field("kind", pa.string()),  # exact or near; null for a survivor
+        pa.field("jaccard", pa.float64()),  # with the nearest verified neighbour
+    ]
+)
+"""`near_duplicates`, table `clusters`: a row per document that reached deduplication."""
+
+CONTAMINATION = pa.schema(
+    [
+        _required("document_id", pa.string()),
+        _required("text_id", pa.string()),
+        _required("problem_id", pa.string()),
+        _required("method", pa.string()),  # substring or ngram
+        _required("evidence", pa.string()),
+    ]
+)
+"""`contamination`, table `hits`: a row per document, benchmark problem and method."""
+
+DECISION = pa.schema(
+    [
+        *_PROVENANCE,
+        _required("text_id", pa.string()),
+        _required("language", pa.string()),
+        _required("num_bytes", pa.int64()),
+        _required("kept", pa.bool_()),
+        pa.field("reason", pa.string()),  # null when kept
+        pa.field("evidence", pa.string()),
+        pa.field("cluster_id", pa.string()),
+        pa.field("split", pa.string()),  # train or held_out; null when dropped
+        pa.field("num_tokens", pa.int64()),  # null when dropped
+    ]
+)
+"""`clean_corpus`, table `decisions`: every document of a language, kept or not, and why."""
+
+BENCHMARK_PROBLEM = pa.schema(
+    [
+        _required("problem_id", pa.string()),
+        _required("benchmark", pa.string()),
+        _required("prompt", pa.string()),
+        _required("solution", pa.string()),
+        _required("test", pa.string()),
+        _required("entry_point", pa.string()),
+        _required("is_steered", pa.bool_()),  # the half that the annotator's gate may look at
+    ]
+)
+"""`benchmark_problems`, table `problems`."""
+
+EXEMPLAR = pa.schema(
+    [
+        _required("text_id", pa.string()),
+        _required("kind", pa.string()),  # file or instruction
+        _required("repository", pa.string()),
+        _required("path", pa.string()),
+        _required("license", pa.string()),
+        _required("language", pa.string()),
+        _required("text", pa.string()),
+    ]
+)
+"""`exemplars`, table `exemplars`: code that the annotator learns to call good."""
+
+EXAMPLE = pa.schema(
+    [
+        _required("text_id", pa.string()),
+        _required("is_positive", pa.bool_()),
+        _required("repository", pa.string()),
+        _required("language", pa.string()),
+        _required("split", pa.string()),  # train or validation, by repository
+        _required("text", pa.string()),
+    ]
+)
+"""`annotator_examples`, table `examples`."""
+
+SCORE = pa.schema(
+    [
+        _required("text_id", pa.string()),
+        _required("annotator", pa.string()),  # annotator version
+        _required("logit", pa.float32()),  # the mean of the windows' logits
+        _required("top_logit", pa.float32()),
+        pa.field("middle_logit", pa.float32()),
+        pa.field("bottom_logit", pa.float32()),
+        _required("num_windows", pa.int32()),
+    ]
+)
+"""`quality_scores`, table `scores`: a row per text and annotator version."""
+
+SELECTION = pa.schema(
+    [
+        _required("document_id", pa.string()),
+        _required("text_id", pa.string()),
+        _required("repository", pa.string()),
+        _required("license", pa.string()),
+        _required("num_tokens", pa.int64()),
+        _required("logit", pa.float32()),
+        _required("percentile", pa.float64()),  # share of the language's tokens that score lower
+        _required("repeats", pa.int32()),  # 0: not selected
+    ]
+)
+"""`high_quality_subset`, table `documents`: every trainable document of a language, ranked."""
+
+SYNTHETIC_DOCUMENT = pa.schema(
+    [
+        _required("document_id", pa.string()),
+        _required("text_id", pa.string()),
+        _required("language", pa.string()),
+        _required("text", pa.string()),
+        _required("num_tokens", pa.int64()),
+        _required("seed_document_id", pa.string()),
+        _required("seed_repository", pa.string()),
+        _required("seed_license", pa.string()),
+        _required("prompt_version", pa.string()),
+        _required("engine", pa.string()),
+        _required("model", pa.string()),
+    ]
+)
+"""`synthetic_set`, table `documents`: accepted files, each with the seed it came from."""
+
+SYNTHETIC_REFUSAL = pa.schema(
+    [
+        _required("document_id", pa.string()),
+        _required("language", pa.string()),
+        _required("seed_document_id", pa.string()),
+        _required("seed_repository", pa.string()),
+        _required("reason", pa.string()),
+        pa.field("evidence", pa.string()),
+    ]
+)
+"""`synthetic_set`, table `refusals`."""
+
+SPAN = pa.schema(
+    [
+        _required("sequence", pa.int64()),
+        _required("sequence_offset", pa.int64()),
+        _required("length", pa.int64()),
+        _required("document_id", pa.string()),
+        _required("text_id", pa.string()),
+        _required("document_offset", pa.int64()),
+        _required("pass_index", pa.int32()),
+        _required("language", pa.string()),
+        _required("repository", pa.string()),
+        _required("license", pa.string()),
+    ]
+)
+"""Packs, table `spans`: which tokens of which document stand where. Lengths and offsets in tokens."""
+
+
+def sequences_schema(context_tokens: int) -> pa.Schema:
+    """Packs, table `sequences`: `sequence` and its `tokens`, exactly `context_tokens` of them."""
+    tokens = pa.list_(pa.field("item", pa.int32(), nullable=False), context_tokens)
+    return pa.schema([_required("sequence", pa.int64()), _required("tokens", tokens)])
+
+
+SEEN = pa.schema(
+    [
+        _required("document_id", pa.string()),
+        _required("text_id", pa.string()),
+        _required("repository", pa.string()),
+        _required("license", pa.string()),
+        _required("language", pa.string()),
+        _required("num_tokens", pa.int64()),
+        _required("num_passes", pa.int32()),
+    ]
+)
+"""Checkpoints, table `seen`: exactly which documents were trained on, and how much of each."""
+
+RESULT = pa.schema(
+    [
+        _required("checkpoint", pa.string()),
+        _required("benchmark", pa.string()),
+        _required("metric", pa.string()),  # bits_per_byte, solution_bits_per_byte, pass_at_1
+        _required("subset", pa.string()),  # a language, or steered / unsteered
+        pa.field("value", pa.float64()),  # null: not run, and `note` says why
+        pa.field("low", pa.float64()),  # 95 % interval
+        pa.field("high", pa.float64()),
+        _required("num_samples", pa.int64()),
+        pa.field("note", pa.string()),
+    ]
+)
+"""`benchmark_results`, table `results`."""
+
+ANSWER = pa.schema(
+    [
+        _required("checkpoint", pa.string()),
+        _required("problem_id", pa.string()),
+        _required("completion", pa.string()),
+        _required("verdict", pa.string()),
+        _required("isolation", pa.string()),
+        _required("seconds", pa.float64()),
+        pa.field("message", pa.string()),
+    ]
+)
+"""`benchmark_results`, table `answers`: programs that a checkpoint wrote, and how they ran."""

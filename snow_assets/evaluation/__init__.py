@@ -1,0 +1,1 @@
+"""Checkpoints in; scores with their noise, out."""

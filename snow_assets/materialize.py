@@ -1,0 +1,177 @@
+"""What every asset's wiring shares: address, reuse, manifest, pointer, MLflow run, metadata.
+
+An output's generation is the digest of its inputs' digests, the settings that it reads and an
+explicit code version. Where that generation is finished, nothing is done again; the recipe's
+pointer moves to it either way, and downstream assets read what the pointer names.
+"""
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+from pydantic import TypeAdapter
+
+from snow_assets import shards
+from snow_assets.recipe import Recipe
+from snow_resources.lake import Lake
+from snow_resources.tracking import Tracking, TrackedDataset, TrackedModel
+
+UNPARTITIONED = "all"
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """A finished generation that a recipe's pointer names."""
+
+    asset: str
+    partition: str
+    folder: str
+    generation: str
+    digest: str
+
+    def as_input(self) -> shards.Input:
+        return shards.Input(
+            asset=self.asset,
+            partition=self.partition,
+            generation=self.generation,
+            digest=self.digest,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What an asset's work hands back, beside the files that it left in its folder."""
+
+    facts: Mapping[str, Any]
+    """Small and JSON, kept in the manifest; its numbers become MLflow metrics."""
+    metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """For the Dagster page only: pictures, tables, links."""
+    metrics: Sequence[Mapping[str, Any]] = ()
+    """By step, for MLflow: `{"step": 10, "time": ..., "loss": 2.3}`."""
+    model: TrackedModel | None = None
+
+
+def upstream(lake: Lake, recipe: Recipe, asset: str, partition: str = UNPARTITIONED) -> Upstream:
+    """What the recipe's pointer names; FileNotFoundError tells what to materialize first."""
+    url = lake.pointer(recipe.name, asset, partition)
+    if not shards.exists(url):
+        raise FileNotFoundError(
+            f"{asset} [{partition}] was never materialized with recipe {recipe.name}: "
+            f"materialize it first ({url} is missing)"
+        )
+    pointer = json.loads(shards.get(url))
+    return Upstream(
+        asset=asset,
+        partition=partition,
+        folder=lake.generation(asset, partition, pointer["generation"]),
+        generation=pointer["generation"],
+        digest=pointer["digest"],
+    )
+
+
+def upstreams(lake: Lake, recipe: Recipe, asset: str) -> list[Upstream]:
+    """Every partition of an asset that the recipe has materialized, in name order."""
+    found = shards.names(lake.pointers(recipe.name, asset))
+    return [upstream(lake, recipe, asset, name.removesuffix(".json")) for name in found]
+
+
+def address(
+    asset: str, partition: str, code_version: str, settings: Any, inputs: Sequence[Upstream]
+) -> str:
+    """The generation's name: 32 hexadecimal digits of what it will be made from."""
+    parts = [asset, partition, code_version, settings]
+    parts += [[made.asset, made.partition, made.digest] for made in inputs]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def as_json(settings: Any) -> Any:
+    """A recipe's dataclass (or a dict of such) as plain JSON."""
+    return json.loads(TypeAdapter(Any).dump_json(settings))
+
+
+def materialize(
+    context: dg.AssetExecutionContext,
+    lake: Lake,
+    tracking: Tracking,
+    recipe: Recipe,
+    *,
+    code_version: str,
+    settings: Any,
+    inputs: Sequence[Upstream],
+    work: Callable[[str], Made],
+) -> dg.MaterializeResult[Any]:
+    """Do `work(folder)` unless its generation is finished, and publish it under the recipe.
+
+    `work` writes shards to the folder (through `shards`, resuming by their records) and must be
+    a function of `settings` and `inputs` alone.
+    """
+    asset = context.asset_key.path[-1]
+    partition = context.partition_key if context.has_partition_key else UNPARTITIONED
+    plain = as_json(settings)
+    generation = address(asset, partition, code_version, plain, inputs)
+    folder = lake.generation(asset, partition, generation)
+    started = time.time()
+    reused = shards.is_finished(folder)
+    made = Made(facts={}) if reused else work(folder)
+    if reused:
+        manifest = shards.manifest(folder)
+    else:
+        manifest = shards.finish(
+            folder,
+            asset=asset,
+            partition=partition,
+            generation=generation,
+            code_version=code_version,
+            recipe=recipe.name,
+            settings=plain,
+            inputs=[given.as_input() for given in inputs],
+            facts=dict(made.facts),
+        )
+    link = tracking.record(
+        context,
+        asset=asset,
+        partition=partition,
+        recipe=recipe.name,
+        code_version=code_version,
+        settings=plain,
+        inputs=[
+            TrackedDataset(name=f"{given.asset}/{given.partition}", url=given.folder, digest=given.digest)
+            for given in inputs
+        ],
+        output=TrackedDataset(name=f"{asset}/{partition}", url=folder, digest=manifest.digest),
+        facts=manifest.facts,
+        metrics=made.metrics,
+        model=made.model,
+        started=started,
+        reused=reused,
+    )
+    pointer = {"generation": generation, "digest": manifest.digest, **link.ids}
+    shards.put(lake.pointer(recipe.name, asset, partition), json.dumps(pointer).encode())
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(manifest.digest),
+        metadata={
+            **_shown(manifest),
+            **made.metadata,
+            **link.metadata,
+            "reused": reused,
+            "folder": dg.MetadataValue.path(folder),
+            "generation": generation,
+        },
+    )
+
+
+def _shown(manifest: shards.Manifest) -> dict[str, Any]:
+    tables = [entry for entry in manifest.files if entry.num_rows is not None]
+    shown: dict[str, Any] = {
+        "num_bytes": sum(entry.num_bytes for entry in manifest.files),
+        "facts": dg.MetadataValue.json(manifest.facts),
+    }
+    if tables:
+        shown["dagster/row_count"] = sum(entry.num_rows or 0 for entry in tables)
+        shown["num_tokens"] = sum(entry.num_tokens or 0 for entry in tables)
+    return shown

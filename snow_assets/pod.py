@@ -1,0 +1,91 @@
+"""The one entry point of work that runs in a GPU job: request in, report out.
+
+A job is a folder: `request.json` is there before it starts, `report.json` is written last, and
+`metrics-*.jsonl` grow beside them. `python -m snow_assets.quality.training JOB_FOLDER` runs one by
+hand. The report is the truth; Dagster Pipes only carries progress and logs.
+"""
+
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from dagster_pipes import PipesContext, open_dagster_pipes
+from pydantic import TypeAdapter, ValidationError
+
+from snow_assets import shards
+
+REQUEST, REPORT = "request.json", "report.json"
+BAD_INPUT, RETRYABLE, PREEMPTED = 42, 75, 143
+"""Exit codes beside 0: do not retry; retry; stopped after a checkpoint."""
+
+_METRICS_FLUSH_SECONDS = 10.0
+
+Request = TypeVar("Request")
+Report = TypeVar("Report")
+
+
+@dataclass
+class Progress:
+    """What a job tells while it works: lines for people, metrics by step for the tracker."""
+
+    folder: str
+    pipes: PipesContext
+    _pending: list[str] = field(default_factory=list)
+    _flushed_at: float = field(default_factory=time.monotonic)
+    _num_files: int = 0
+
+    def say(self, line: str) -> None:
+        self.pipes.log.info(line)
+
+    def metrics(self, step: int, **values: float) -> None:
+        """Append metrics of a global step; a step that is told twice counts once."""
+        self._pending.append(json.dumps({"step": step, "time": time.time(), **values}))
+        if time.monotonic() - self._flushed_at > _METRICS_FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Make all metrics so far readable; call it before a checkpoint is written."""
+        if self._pending:
+            # One put per file: an object store cannot append.
+            name = f"metrics-{time.time_ns():020d}-{self._num_files:05d}.jsonl"
+            shards.put(shards.join(self.folder, name), "\n".join(self._pending).encode() + b"\n")
+            self._pending, self._num_files = [], self._num_files + 1
+        self._flushed_at = time.monotonic()
+
+
+def read_metrics(folder: str) -> list[dict[str, Any]]:
+    """A job's metrics by step, each step once (the last one told), in order."""
+    by_step: dict[int, dict[str, Any]] = {}
+    for name in shards.names(folder):
+        if name.startswith("metrics-"):
+            for line in shards.get(shards.join(folder, name)).decode().splitlines():
+                entry = json.loads(line)
+                by_step[entry["step"]] = entry
+    return [by_step[step] for step in sorted(by_step)]
+
+
+def main(
+    request_type: type[Request], work: Callable[[Request, Progress], Report]
+) -> None:
+    """Run `work` on the job folder that the command line names, and exit by the contract."""
+    if len(sys.argv) != 2:
+        sys.exit(f"usage: python -m MODULE JOB_FOLDER, not {sys.argv[1:]}")
+    folder = sys.argv[1]
+    with open_dagster_pipes() as pipes:
+        progress = Progress(folder=folder, pipes=pipes)
+        try:
+            request = TypeAdapter(request_type).validate_json(
+                shards.get(shards.join(folder, REQUEST))
+            )
+            report = work(request, progress)
+        except (ValueError, FileNotFoundError, ValidationError):
+            # Ours or the user's mistake: the same input fails again.
+            traceback.print_exc()
+            progress.flush()
+            sys.exit(BAD_INPUT)
+        progress.flush()
+        shards.put(shards.join(folder, REPORT), TypeAdapter(type(report)).dump_json(report))

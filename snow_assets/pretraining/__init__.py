@@ -1,0 +1,1 @@
+"""Documents in; three checkpoints, each trained from the one before, out."""

@@ -1,0 +1,1 @@
+"""Clean documents in; the good ones, and a model that can tell, out."""

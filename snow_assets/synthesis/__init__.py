@@ -1,0 +1,1 @@
+"""Good documents in; new documents that a model wrote from them, out."""

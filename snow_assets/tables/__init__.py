@@ -1,0 +1,1 @@
+"""The lake in; published tables that answer questions in SQL, out."""

@@ -1,0 +1,28 @@
+"""Where assets lie in the lake: the only place that names their folders."""
+
+import dagster as dg
+
+
+class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """A folder or an object-store prefix: `/data/lake`, `s3://bucket/lake`.
+
+    An asset's generation lies at asset/partition/generation; unpartitioned assets have the
+    partition `all`. A recipe's *pointer* names the generation that it materialized last.
+    """
+
+    url: str
+
+    def generation(self, asset: str, partition: str, generation: str) -> str:
+        return f"{self.url}/{asset}/{partition}/{generation}"
+
+    def partition(self, asset: str, partition: str) -> str:
+        return f"{self.url}/{asset}/{partition}"
+
+    def pointer(self, recipe: str, asset: str, partition: str) -> str:
+        return f"{self.pointers(recipe, asset)}/{partition}.json"
+
+    def pointers(self, recipe: str, asset: str) -> str:
+        return f"{self.url}/current/{recipe}/{asset}"
+
+    def job(self, asset: str, partition: str, digest: str) -> str:
+        return f"{self.url}/jobs/{asset}/{partition}/{digest}"
