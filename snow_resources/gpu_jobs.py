@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -12,6 +13,14 @@ import fsspec
 from pydantic import TypeAdapter
 
 Report = TypeVar("Report")
+
+_MEANINGS = {
+    42: "bad input: the same request fails again; read the error above and change its cause",
+    75: "a passing fault: materialize again",
+    143: "preempted after a checkpoint: materialize again, and it goes on from there",
+    -9: "killed from outside, often for want of memory: materialize again, and it resumes",
+}
+_GRACE_SECONDS = 120  # after SIGTERM: long enough to write a checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +73,7 @@ class GpuJobs(dg.ConfigurableResource):  # type: ignore[type-arg]
         asset = context.asset_key.path[-1]
         partition = context.partition_key if context.has_partition_key else "all"
         system, root = fsspec.core.url_to_fs(f"{self.url}/{asset}/{partition}/{digest}")
+        system.invalidate_cache()
         attempts = sorted(system.ls(root, detail=False)) if system.isdir(root) else []
         for attempt, path in enumerate(attempts, start=1):
             if system.exists(f"{path}/report.json"):
@@ -78,26 +88,48 @@ class GpuJobs(dg.ConfigurableResource):  # type: ignore[type-arg]
         path = f"{root}/attempt-{attempt:03d}"
         system.makedirs(path, exist_ok=True)
         system.pipe_file(f"{path}/request.json", content)
-        folder = system.unstrip_protocol(path)
-        seconds = self._subprocess(context, module, folder, size)
+        started = time.monotonic()
+        self._subprocess(context, module, system.unstrip_protocol(path), size)
         return FinishedJob(
             report=_decode(report, system.cat_file(f"{path}/report.json")),
-            folder=folder,
-            seconds=seconds,
+            folder=system.unstrip_protocol(path),
+            seconds=time.monotonic() - started,
             attempt=attempt,
         )
 
     def _subprocess(
         self, context: dg.AssetExecutionContext, module: str, folder: str, size: JobSize
-    ) -> float:
-        interpreters = {"trainer": sys.executable, "vllm": self.vllm_python}
-        started = time.monotonic()
-        dg.PipesSubprocessClient().run(
-            command=[interpreters[size.environment], "-m", module, folder],
-            context=context,
-            env={**os.environ, "HF_HUB_OFFLINE": "1"},
-        )
-        return time.monotonic() - started
+    ) -> None:
+        interpreter = {"trainer": sys.executable, "vllm": self.vllm_python}[size.environment]
+        if not os.path.exists(interpreter):  # noqa: PTH110  a plain look, no path to build
+            raise dg.Failure(
+                f"the {size.environment} environment is missing: no {interpreter}; `make` builds it"
+            )
+        with dg.open_pipes_session(
+            context, dg.PipesTempFileContextInjector(), dg.PipesTempFileMessageReader()
+        ) as session:
+            process = subprocess.Popen(
+                [interpreter, "-m", module, folder],
+                env={**os.environ, **session.get_bootstrap_env_vars(), "HF_HUB_OFFLINE": "1"},
+            )
+            try:
+                code = process.wait()
+            finally:
+                # Reached with a live process only when the run is cancelled.
+                if process.poll() is None:
+                    process.terminate()
+                    try:
+                        process.wait(_GRACE_SECONDS)
+                    except subprocess.TimeoutExpired:
+                        process.kill()
+                        process.wait()
+        if code != 0:
+            meaning = _MEANINGS.get(code, "an error of the job; its log tells which")
+            raise dg.Failure(
+                f"{module} ended with exit code {code}: {meaning}",
+                metadata={"exit_code": code, "job": folder},
+                allow_retries=code not in (42,),
+            )
 
 
 def _decode(report: type[Report], content: bytes) -> Report:

@@ -1,0 +1,57 @@
+# `make demo` runs the whole recipe; `make help` lists the rest.
+
+PYTHON ?= python3
+# uv reads neither pip's settings nor its wheel folders: hand them on.
+export UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
+export UV_LINK_MODE ?= hardlink
+export SNOW_HOME ?= $(CURDIR)/.snow
+export DAGSTER_HOME ?= $(SNOW_HOME)/dagster
+export HF_HUB_OFFLINE ?= 1
+
+RUN := .venv/bin/python
+
+.PHONY: help demo dev mlflow sql test lint clean
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
+
+demo: .venv/ready .venv-vllm/ready  ## materialize the whole recipe and show what came out
+	@$(RUN) -m snow_assets.demo
+
+dev: .venv/ready .venv-vllm/ready  ## Dagster's UI and daemon at http://localhost:3000
+	@$(RUN) -m snow_assets.home
+	.venv/bin/dagster dev -m snow_assets.definitions --port $(or $(PORT),3000)
+
+mlflow: .venv/ready  ## MLflow's UI at http://localhost:5000
+	@$(RUN) -m snow_assets.home
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=1 \
+	.venv/bin/mlflow server --backend-store-uri sqlite:///$(SNOW_HOME)/mlflow.db --port $(or $(PORT),5000)
+
+sql: .venv/ready  ## ask the quality tables: make sql Q="select ..."
+	@$(RUN) -m snow_resources.warehouse $(if $(Q),"$(Q)")
+
+lint: .venv/ready
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+test: lint .venv-vllm/ready  ## linters and the whole suite
+	$(RUN) -m pytest
+
+# uv installs a lock in seconds; plain pip does the same in minutes (see README).
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install -q --disable-pip-version-check $$(grep '^uv==' requirements.lock)
+	.venv/bin/uv pip install -q -p $(RUN) --no-deps -r requirements.lock
+	.venv/bin/uv pip install -q -p $(RUN) --no-deps --no-build-isolation -e .
+	@touch $@
+
+# vLLM decides torch and transformers for itself: an environment of its own.
+.venv-vllm/ready: requirements-vllm.lock .venv/ready
+	$(PYTHON) -m venv .venv-vllm
+	.venv/bin/uv pip install -q -p .venv-vllm/bin/python --no-deps -r requirements-vllm.lock
+	.venv/bin/uv pip install -q -p .venv-vllm/bin/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+clean:  ## forget the lake, the databases and the environments
+	rm -rf .snow .venv .venv-vllm

@@ -1,0 +1,39 @@
+"""The code location: asset modules by name, resources, jobs, schedules, sensors."""
+
+import os
+from typing import Any
+
+import dagster as dg
+
+from snow_assets.corpus import assets as corpus
+from snow_assets.home import CHECKOUT, home
+from snow_assets.recipe import Recipe, chosen_recipe
+from snow_resources.gpu_jobs import GpuJobs
+from snow_resources.lake import Lake
+from snow_resources.tracking import Tracking
+
+ROOMS = [corpus]
+
+
+def resources(recipe: Recipe) -> dict[str, Any]:
+    """The sockets of this installation, as the environment sets them."""
+    lake = os.environ.get("SNOW_LAKE", str(home() / "lake"))
+    vllm_python = str(CHECKOUT / ".venv-vllm" / "bin" / "python")
+    return {
+        "recipe": recipe,
+        "lake": Lake(url=lake),
+        "jobs": GpuJobs(
+            url=f"{lake}/jobs", vllm_python=os.environ.get("SNOW_VLLM_PYTHON", vllm_python)
+        ),
+        "tracking": Tracking(
+            uri=os.environ.get("SNOW_MLFLOW", f"sqlite:///{home() / 'mlflow.db'}"),
+            ui_url=os.environ.get("SNOW_MLFLOW_UI", "http://localhost:5000"),
+        ),
+    }
+
+
+defs = dg.Definitions(
+    assets=dg.load_assets_from_modules(ROOMS),
+    asset_checks=dg.load_asset_checks_from_modules(ROOMS),
+    resources=resources(chosen_recipe()),
+)

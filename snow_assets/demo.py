@@ -1,0 +1,98 @@
+"""Materialize the whole graph, asset by asset, and show what came out: `make demo`."""
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+from rich.console import Console
+
+from snow_assets import definitions
+from snow_assets.home import home, prepare
+from snow_assets.recipe import Recipe, chosen_recipe
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def steps(defs: dg.Definitions, instance: dg.DagsterInstance) -> Iterator[tuple[list[dg.AssetKey], str | None]]:
+    """What to run, in order: assets that run together, and the partition, if any."""
+    graph = defs.resolve_asset_graph()
+    done: set[dg.AssetKey] = set()
+    for key in graph.toposorted_asset_keys:
+        node = graph.get(key)
+        if key in done or not node.is_executable:
+            continue
+        together = sorted(node.execution_set_asset_keys)
+        done.update(together)
+        if node.partitions_def is None:
+            yield together, None
+        else:
+            for partition in node.partitions_def.get_partition_keys(
+                dynamic_partitions_store=instance
+            ):
+                yield together, partition
+
+
+def register_sources(recipe: Recipe, instance: dg.DagsterInstance) -> None:
+    """Make every source of the recipe a partition; those that are there stay."""
+    instance.add_dynamic_partitions("source", [source.name for source in recipe.corpus.sources])
+
+
+def materialize_all(console: Console, instance: dg.DagsterInstance) -> None:
+    """Run every step; the first failure ends it with its reason and exit code 1."""
+    defs = definitions.defs
+    resources = definitions.resources(chosen_recipe())
+    everything = [*(defs.assets or []), *(defs.asset_checks or [])]
+    for keys, partition in steps(defs, instance):
+        name = _name(keys, partition)
+        started = time.monotonic()
+        with console.status(name):
+            result = dg.materialize(
+                everything,
+                selection=dg.AssetSelection.assets(*keys),
+                partition_key=partition,
+                instance=instance,
+                resources=resources,
+                run_config=_QUIET,
+                raise_on_error=False,
+            )
+        seconds = time.monotonic() - started
+        if not result.success:
+            console.print(f"[red]failed[/red] {name} after {seconds:.1f} s")
+            for event in result.all_events:
+                if event.is_step_failure:
+                    console.print(str(event.step_failure_data.error), markup=False)
+            console.print(f"The run is {result.run_id}: `make dev` shows it whole.")
+            sys.exit(1)
+        console.print(f"{seconds:6.1f} s  {name}  [dim]{_outcome(result)}[/dim]")
+
+
+def _name(keys: Sequence[dg.AssetKey], partition: str | None) -> str:
+    name = keys[0].to_user_string() if len(keys) == 1 else f"{len(keys)} tables"
+    return f"{name} \\[{partition}]" if partition else name
+
+
+def _outcome(result: dg.ExecuteInProcessResult) -> str:
+    materializations = result.get_asset_materialization_events()
+    metadata = materializations[0].materialization.metadata if materializations else {}
+    if "reused" in metadata and metadata["reused"].value:
+        return "nothing new"
+    if "dagster/row_count" in metadata:
+        return f"{metadata['dagster/row_count'].value:,} rows"
+    return ""
+
+
+def main() -> None:
+    console = Console(highlight=False)
+    prepare()
+    recipe = chosen_recipe()
+    started = time.monotonic()
+    with dg.DagsterInstance.get() as instance:
+        register_sources(recipe, instance)
+        console.print(f"Recipe {recipe.name}, in {home()}")
+        materialize_all(console, instance)
+    console.print(f"Done in {time.monotonic() - started:.0f} s.")
+
+
+if __name__ == "__main__":
+    main()

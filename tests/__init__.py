@@ -1,0 +1,1 @@
+"""Sentences about what Snow does, each proved on real parts."""

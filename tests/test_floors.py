@@ -1,0 +1,47 @@
+"""Who may import whom, shown by importing with the forbidden library blocked."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+WITH_DAGSTER = {"assets", "definitions", "materialize", "demo", "rescoring", "checks"}
+ORCHESTRATION = ["dagster", "dagster_dbt", "duckdb", "mlflow", "snow_resources"]
+MODEL_LIBRARIES = ["torch", "transformers", "vllm", "mlflow", "kubernetes"]
+
+
+def stage_modules() -> list[str]:
+    """Every module of the stages but the wiring."""
+    paths = sorted((CHECKOUT / "snow_assets").rglob("*.py"))
+    parts = [path.relative_to(CHECKOUT).with_suffix("").parts for path in paths]
+    return [".".join(names) for names in parts if names[-1] not in {*WITH_DAGSTER, "__init__"}]
+
+
+def import_blocking(modules: list[str], blocked: list[str]) -> subprocess.CompletedProcess[str]:
+    program = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({blocked!r}))\n"  # None: an import of it fails
+        f"for name in {modules!r}: __import__(name)\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=CHECKOUT, check=False
+    )
+
+
+def test_stage_code_imports_with_orchestration_blocked() -> None:
+    modules = [name for name in stage_modules() if ".engine" not in name]
+    done = import_blocking(modules, ORCHESTRATION)
+    assert done.returncode == 0, done.stderr
+
+
+def test_definitions_import_with_model_libraries_blocked() -> None:
+    done = import_blocking(["snow_assets.definitions"], MODEL_LIBRARIES)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("blocked", ["dagster", "torch"])
+def test_a_blocked_library_is_really_blocked(blocked: str) -> None:
+    done = import_blocking([blocked], [blocked])
+    assert done.returncode != 0
