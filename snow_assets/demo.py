@@ -14,7 +14,9 @@ from snow_assets.recipe import Recipe, chosen_recipe
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
-def steps(defs: dg.Definitions, instance: dg.DagsterInstance) -> Iterator[tuple[list[dg.AssetKey], str | None]]:
+def steps(
+    defs: dg.Definitions, instance: dg.DagsterInstance
+) -> Iterator[tuple[list[dg.AssetKey], str | None]]:
     """What to run, in order: assets that run together, and the partition, if any."""
     graph = defs.resolve_asset_graph()
     done: set[dg.AssetKey] = set()

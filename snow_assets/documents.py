@@ -259,6 +259,33 @@ SEEN = pa.schema(
 )
 """Checkpoints, table `seen`: exactly which documents were trained on, and how much of each."""
 
+LIKELIHOOD = pa.schema(
+    [
+        _required("checkpoint", pa.string()),
+        _required("benchmark", pa.string()),  # held_out, or the problems' benchmark
+        _required("subset", pa.string()),  # a language, or steered / unsteered
+        _required("sample_id", pa.string()),  # a document's or a problem's id
+        pa.field("repository", pa.string()),  # null for a problem
+        _required("num_bytes", pa.int64()),  # UTF-8, of what was scored
+        _required("num_tokens", pa.int64()),
+        _required("nats", pa.float64()),
+    ]
+)
+"""`benchmark_results`, table `likelihoods`: what a held-out text costs, for paired comparisons."""
+
+COMPLETION = pa.schema(
+    [
+        _required("checkpoint", pa.string()),
+        _required("problem_id", pa.string()),
+        _required("completion", pa.string()),  # cut before the first stop sequence
+        _required("stop_reason", pa.string()),  # end_of_text, stop_sequence or length
+        _required("num_tokens", pa.int64()),  # generated, the stop included
+        _required("num_stripped_newlines", pa.int32()),  # taken off the prompt's end
+        _required("num_cut_prompt_tokens", pa.int32()),  # off its beginning, to fit the context
+    ]
+)
+"""`benchmark_results`, table `completions`: greedy answers, before anything ran them."""
+
 RESULT = pa.schema(
     [
         _required("checkpoint", pa.string()),

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from snow_assets import shards
 from snow_assets.recipe import Recipe
 from snow_resources.lake import Lake
-from snow_resources.tracking import Tracking, TrackedDataset, TrackedModel
+from snow_resources.tracking import TrackedDataset, TrackedModel, Tracking
 
 UNPARTITIONED = "all"
 
@@ -140,7 +140,9 @@ def materialize(
         code_version=code_version,
         settings=plain,
         inputs=[
-            TrackedDataset(name=f"{given.asset}/{given.partition}", url=given.folder, digest=given.digest)
+            TrackedDataset(
+                name=f"{given.asset}/{given.partition}", url=given.folder, digest=given.digest
+            )
             for given in inputs
         ],
         output=TrackedDataset(name=f"{asset}/{partition}", url=folder, digest=manifest.digest),

@@ -68,9 +68,17 @@ def read_metrics(folder: str) -> list[dict[str, Any]]:
     return [by_step[step] for step in sorted(by_step)]
 
 
-def main(
-    request_type: type[Request], work: Callable[[Request, Progress], Report]
-) -> None:
+def read_attempts(folder: str) -> list[dict[str, Any]]:
+    """The metrics by step of a job over all its attempts, given the last attempt's folder."""
+    job = folder.rstrip("/").rsplit("/", 1)[0]
+    attempts = [name for name in shards.names(job) if name.startswith("attempt-")]
+    by_step: dict[int, dict[str, Any]] = {}
+    for name in attempts:
+        by_step.update((entry["step"], entry) for entry in read_metrics(shards.join(job, name)))
+    return [by_step[step] for step in sorted(by_step)]
+
+
+def main(request_type: type[Request], work: Callable[[Request, Progress], Report]) -> None:
     """Run `work` on the job folder that the command line names, and exit by the contract."""
     if len(sys.argv) != 2:
         sys.exit(f"usage: python -m MODULE JOB_FOLDER, not {sys.argv[1:]}")

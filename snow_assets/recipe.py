@@ -26,6 +26,7 @@ class Source:
     stack_v3: Parquet or JSONL, a row per repository with its files inline. rows: Parquet or
     JSONL, a row per file with `content`."""
     locations: tuple[str, ...]
+    files_per_repository: int | None  # of each language, a sample by hash of the name; None: all
 
     def __post_init__(self) -> None:
         _require(
@@ -33,6 +34,21 @@ class Source:
             f"source name {self.name!r} is a folder's name: use letters, digits, '-', '_', '.'",
         )
         _require(bool(self.locations), f"source {self.name!r} names no locations")
+        _require(
+            self.files_per_repository is None or self.files_per_repository > 0,
+            f"source {self.name!r}: files_per_repository {self.files_per_repository} takes none",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchiveLimits:
+    """What an archive may unpack to; one that exceeds a limit is refused as a whole."""
+
+    max_bytes: int
+    max_ratio: float  # unpacked to packed; deflate cannot exceed 1032, real source stays below 20
+    max_members: int
+    max_depth: int  # folders in a member's name
+    max_name_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +57,8 @@ class CorpusRecipe:
     permissive_licenses: tuple[str, ...]  # SPDX; everything else is dropped
     opt_out_list: str  # a file with a repository per line, relative to the checkout
     max_file_bytes: int
-    max_archive_bytes: int  # unpacked, so a bomb stops here
-    files_per_repository: int | None  # a sample by hash of the document's id; None: all
+    archives: ArchiveLimits
+    min_repositories: int  # fewer in all sources together is a fault of the set-up
     shard_bytes: int
 
     def __post_init__(self) -> None:
@@ -91,6 +107,7 @@ class NearDuplicatesRecipe:
 @dataclass(frozen=True, kw_only=True)
 class ContaminationRecipe:
     ngram_words: int
+    min_ngram_chars: int  # of its words together; less says too little (`for i in range`)
     min_substring_chars: int  # white space removed; shorter problem texts match by accident
     gate_window_tokens: int  # the gate's own matcher: normalised tokens that must agree in a row
 
@@ -239,9 +256,16 @@ class PackingRecipe:
     fill_in_the_middle_rate: float
     repository_tokens: bool
     file_order: Literal["random", "path"]
+    shard_sequences: int  # a file's worth; twice that is held in memory
+    bucket_tokens: int  # ordered in memory at a time; a language with more spills to disk
     seed: int
 
     def __post_init__(self) -> None:
+        _require(
+            self.shard_sequences > 0 and self.bucket_tokens > 0,
+            f"shard_sequences {self.shard_sequences} and bucket_tokens {self.bucket_tokens} "
+            "must be positive",
+        )
         _require(
             0 <= self.fill_in_the_middle_rate <= 1,
             f"fill_in_the_middle_rate {self.fill_in_the_middle_rate} is not in [0, 1]",
@@ -259,11 +283,23 @@ class PhaseRecipe:
     schedule: Literal["cosine", "linear"]
     warmup_share: float  # of the steps
     python_share: float | None  # None: the languages' own proportions
+    python_shortfall: Literal["refuse", "fill"]
+    """When Python, or all others together, has too little for its share even in `max_passes`:
+    refuse, or fill the gap with the other side and record it."""
     max_passes: int
     checkpoint_steps: int
 
     def __post_init__(self) -> None:
         _require(0 <= self.warmup_share < 1, f"warmup_share {self.warmup_share} is not in [0, 1)")
+        _require(
+            self.python_share is None or 0 <= self.python_share <= 1,
+            f"python_share {self.python_share} is not in [0, 1]",
+        )
+        _require(
+            self.max_passes > 0 and self.checkpoint_steps > 0,
+            f"max_passes {self.max_passes} and checkpoint_steps {self.checkpoint_steps} "
+            "must be positive",
+        )
         _require(
             self.final_learning_rate <= self.peak_learning_rate,
             f"final_learning_rate {self.final_learning_rate} is above the peak",
@@ -277,7 +313,10 @@ class PretrainingRecipe:
     general: PhaseRecipe
     continued: PhaseRecipe
     enhanced: PhaseRecipe
-    precision: Literal["fp32", "bf16"]
+    precision: Literal["fp32", "bf16"]  # bf16: autocast; weights and optimizer stay fp32
+    micro_batch_sequences: int  # through the model at once; a batch accumulates its gradients
+    threads: int  # of a CPU: sums depend on it, so equal bits need an equal number
+    gpus: int  # 0: a CPU
     beta1: float
     beta2: float
     weight_decay: float
@@ -288,6 +327,12 @@ class PretrainingRecipe:
         context = self.model.context_tokens
         for name in ("general", "continued", "enhanced"):
             phase: PhaseRecipe = getattr(self, name)
+            micro = min(self.micro_batch_sequences, phase.batch_sequences)
+            _require(
+                phase.batch_sequences % micro == 0,
+                f"{name}: batch_sequences {phase.batch_sequences} is no multiple of "
+                f"micro_batch_sequences {micro}",
+            )
             step = phase.batch_sequences * context
             _require(
                 phase.tokens % step == 0 and phase.tokens > 0,
@@ -300,10 +345,29 @@ class PretrainingRecipe:
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRecipe:
     held_out_documents_per_language: int
+    max_document_bytes: int  # read from a document's beginning, so that no giant is the measure
+    stride_tokens: int  # each window of the context scores this many new tokens
+    batch_windows: int
+    bootstrap_resamples: int
+    min_bootstrap_repositories: int  # with fewer, documents are resampled instead
     problems: int | None  # None: all; else chosen by hash
     max_new_tokens: int
+    batch_problems: int
     timeout_seconds: float  # at least; canonical solutions scale it
+    timeout_factor: float  # times the slowest canonical solution
+    max_timeout_share: float  # of the answers; more says that the limit, not the model, decides
     seed: int
+
+    def __post_init__(self) -> None:
+        _require(self.stride_tokens > 0, f"stride_tokens {self.stride_tokens} is not positive")
+        _require(
+            self.timeout_factor >= 1,
+            f"timeout_factor {self.timeout_factor} is below 1: a canonical solution would time out",
+        )
+        _require(
+            0 <= self.max_timeout_share <= 1,
+            f"max_timeout_share {self.max_timeout_share} is not in [0, 1]",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -330,11 +394,21 @@ class Recipe:
             f"a vocabulary of {self.curation.tokenizer.vocabulary} does not hold all bytes and "
             f"the special tokens (context {context})",
         )
+        _require(
+            self.evaluation.stride_tokens <= context,
+            f"stride_tokens {self.evaluation.stride_tokens} would skip tokens: a window holds "
+            f"{context}",
+        )
+        _require(
+            self.evaluation.max_new_tokens < context,
+            f"max_new_tokens {self.evaluation.max_new_tokens} leaves no room for a prompt in a "
+            f"context of {context}",
+        )
 
 
 PERMISSIVE_LICENSES = (
     "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "HPND", "ISC",
-    "MIT", "MIT-0", "MIT-CMU", "PSF-2.0", "Python-2.0", "Unlicense", "Zlib",
+    "MIT", "MIT-0", "MIT-CMU", "NCSA", "PSF-2.0", "Python-2.0", "Unlicense", "Zlib",
 )  # fmt: skip
 
 STARCODER2_RULES = RulesRecipe(
@@ -355,34 +429,67 @@ STARCODER2_NEAR_DUPLICATES = NearDuplicatesRecipe(
     shingle_words=5, bands=42, rows_per_band=6, min_jaccard=0.7
 )
 
-CONTAMINATION = ContaminationRecipe(ngram_words=12, min_substring_chars=60, gate_window_tokens=24)
+CONTAMINATION = ContaminationRecipe(
+    ngram_words=12, min_ngram_chars=50, min_substring_chars=60, gate_window_tokens=24
+)
 
 _EXEMPLARS = ("click", "jinja2", "attrs")
+
+# Three of them (certifi, pathspec, tqdm) are not permissive, and the licence of one
+# (antlr4-python3-runtime) is not known: every run shows these drops, too.
+_SMOKE_DISTRIBUTIONS = (
+    "aiohttp", "alembic", "antlr4-python3-runtime", "anyio", "botocore", "certifi",
+    "cryptography", "dagster", "datasets", "dbt-core", "fastapi", "flask", "fonttools", "fsspec",
+    "graphene", "huggingface-hub", "joblib", "mako", "matplotlib", "mlflow-skinny", "mpmath",
+    "networkx", "packaging", "pandas", "pathspec", "pip", "pydantic", "pygments", "pytest",
+    "requests", "rich", "scikit-learn", "scipy", "sqlalchemy", "starlette", "sympy", "tqdm",
+    "transformers", "urllib3", "uvicorn", "werkzeug",
+)  # fmt: skip
+
+# Where distributions keep C, C++, JavaScript and SQL.
+_SMOKE_NATIVE = (
+    "dagster-webserver:dagster_webserver/webapp", "dbt-adapters:dbt/include",
+    "dbt-duckdb:dbt/include", "greenlet", "mlflow:mlflow/server/js", "mypy:mypyc/lib-rt",
+    "numba:numba/core/runtime", "numba:numba/cuda", "numpy:numpy/_core/include",
+    "numpy:numpy/distutils", "numpy:numpy/f2py", "playwright:playwright/driver",
+    "pyarrow:pyarrow/include", "pyarrow:pyarrow/src", "torch:torch/include/c10",
+    "torch:torch/include/torch",
+)  # fmt: skip
 
 SMOKE = Recipe(
     name="SMOKE",
     corpus=CorpusRecipe(
         sources=(
-            Source(name="stdlib", kind="distributions", locations=("stdlib",)),
+            Source(
+                name="stdlib",
+                kind="distributions",
+                locations=("stdlib",),
+                files_per_repository=200,
+            ),
             Source(
                 name="distributions",
                 kind="distributions",
-                locations=(
-                    "aiohttp", "alembic", "anyio", "botocore", "cryptography", "dagster",
-                    "dagster-webserver", "datasets", "dbt-adapters", "dbt-core", "dbt-duckdb",
-                    "fastapi", "flask", "fonttools", "fsspec", "graphene", "huggingface-hub",
-                    "jinja2", "joblib", "mako", "matplotlib", "mlflow", "mpmath", "networkx",
-                    "numpy", "pandas", "pip", "playwright", "pyarrow", "pydantic", "pygments",
-                    "pytest", "requests", "rich", "scikit-learn", "scipy", "sqlalchemy",
-                    "starlette", "sympy", "torch", "transformers", "typer", "uvicorn", "werkzeug",
-                ),
+                locations=_SMOKE_DISTRIBUTIONS,
+                files_per_repository=34,
+            ),
+            Source(
+                name="native",
+                kind="distributions",
+                locations=_SMOKE_NATIVE,
+                files_per_repository=100,
             ),
         ),
         permissive_licenses=PERMISSIVE_LICENSES,
         opt_out_list="snow_assets/corpus/opt_outs.txt",
         max_file_bytes=1_000_000,
-        max_archive_bytes=200_000_000,
-        files_per_repository=60,
+        archives=ArchiveLimits(
+            max_bytes=200_000_000,
+            max_ratio=100,
+            max_members=50_000,
+            max_depth=32,
+            max_name_bytes=1_024,
+        ),
+        min_repositories=20,
         shard_bytes=4_000_000,
     ),
     exemplars=ExemplarRecipe(
@@ -447,7 +554,12 @@ SMOKE = Recipe(
             rope_theta=10_000.0,
         ),
         packing=PackingRecipe(
-            fill_in_the_middle_rate=0.0, repository_tokens=False, file_order="random", seed=0
+            fill_in_the_middle_rate=0.0,
+            repository_tokens=False,
+            file_order="random",
+            shard_sequences=1_024,
+            bucket_tokens=4_000_000,
+            seed=0,
         ),
         general=PhaseRecipe(
             tokens=1_024_000,
@@ -457,6 +569,7 @@ SMOKE = Recipe(
             schedule="cosine",
             warmup_share=0.02,
             python_share=None,
+            python_shortfall="refuse",
             max_passes=5,
             checkpoint_steps=100,
         ),
@@ -468,21 +581,26 @@ SMOKE = Recipe(
             schedule="linear",
             warmup_share=0.084,
             python_share=None,
+            python_shortfall="refuse",
             max_passes=4,
             checkpoint_steps=25,
         ),
         enhanced=PhaseRecipe(
-            tokens=20_480,
-            batch_sequences=8,
+            tokens=10_240,
+            batch_sequences=4,
             peak_learning_rate=1e-3,
             final_learning_rate=0.0,
             schedule="linear",
             warmup_share=0.084,
             python_share=0.5,
+            python_shortfall="fill",
             max_passes=5,
             checkpoint_steps=5,
         ),
         precision="fp32",
+        micro_batch_sequences=8,
+        threads=2,
+        gpus=0,
         beta1=0.9,
         beta2=0.95,
         weight_decay=0.1,
@@ -491,9 +609,17 @@ SMOKE = Recipe(
     ),
     evaluation=EvaluationRecipe(
         held_out_documents_per_language=40,
+        max_document_bytes=4_096,
+        stride_tokens=128,
+        batch_windows=16,
+        bootstrap_resamples=1_000,
+        min_bootstrap_repositories=10,
         problems=8,
         max_new_tokens=96,
+        batch_problems=8,
         timeout_seconds=3.0,
+        timeout_factor=10.0,
+        max_timeout_share=0.5,
         seed=0,
     ),
 )
@@ -505,13 +631,24 @@ ARCTIC = Recipe(
     name="ARCTIC",
     corpus=CorpusRecipe(
         sources=(
-            Source(name="stack-v3", kind="stack_v3", locations=("s3://corpus/stack-v3-train",)),
+            Source(
+                name="stack-v3",
+                kind="stack_v3",
+                locations=("s3://corpus/stack-v3-train",),
+                files_per_repository=None,
+            ),
         ),
         permissive_licenses=PERMISSIVE_LICENSES,
         opt_out_list="snow_assets/corpus/opt_outs.txt",
         max_file_bytes=8_000_000,
-        max_archive_bytes=8_000_000_000,
-        files_per_repository=None,
+        archives=ArchiveLimits(
+            max_bytes=8_000_000_000,
+            max_ratio=100,
+            max_members=2_000_000,
+            max_depth=64,
+            max_name_bytes=4_096,
+        ),
+        min_repositories=1_000,
         shard_bytes=256_000_000,
     ),
     exemplars=ExemplarRecipe(
@@ -519,8 +656,24 @@ ARCTIC = Recipe(
     ),
     curation=CurationRecipe(
         languages=(
-            "python", "java", "cpp", "c", "javascript", "php", "csharp", "go", "typescript",
-            "sql", "ruby", "rust", "jupyter", "scala", "kotlin", "shell", "dart", "swift",
+            "python",
+            "java",
+            "cpp",
+            "c",
+            "javascript",
+            "php",
+            "csharp",
+            "go",
+            "typescript",
+            "sql",
+            "ruby",
+            "rust",
+            "jupyter",
+            "scala",
+            "kotlin",
+            "shell",
+            "dart",
+            "swift",
         ),
         rules=STARCODER2_RULES,
         near_duplicates=STARCODER2_NEAR_DUPLICATES,
@@ -579,7 +732,12 @@ ARCTIC = Recipe(
             rope_theta=10_000.0,
         ),
         packing=PackingRecipe(
-            fill_in_the_middle_rate=0.0, repository_tokens=False, file_order="random", seed=0
+            fill_in_the_middle_rate=0.0,
+            repository_tokens=False,
+            file_order="random",
+            shard_sequences=4_096,
+            bucket_tokens=200_000_000,
+            seed=0,
         ),
         general=PhaseRecipe(
             tokens=119_209 * _ARCTIC_STEP_TOKENS,
@@ -589,6 +747,7 @@ ARCTIC = Recipe(
             schedule="cosine",
             warmup_share=600 / 119_209,
             python_share=None,
+            python_shortfall="refuse",
             max_passes=2,
             checkpoint_steps=1_000,
         ),
@@ -600,6 +759,7 @@ ARCTIC = Recipe(
             schedule="linear",
             warmup_share=1_000 / 11_921,
             python_share=None,
+            python_shortfall="refuse",
             max_passes=4,
             checkpoint_steps=1_000,
         ),
@@ -611,10 +771,14 @@ ARCTIC = Recipe(
             schedule="linear",
             warmup_share=1_000 / 11_921,
             python_share=0.5,
+            python_shortfall="refuse",
             max_passes=4,
             checkpoint_steps=200,
         ),
         precision="bf16",
+        micro_batch_sequences=2,
+        threads=16,
+        gpus=1,
         beta1=0.9,
         beta2=0.95,
         weight_decay=0.1,
@@ -623,9 +787,17 @@ ARCTIC = Recipe(
     ),
     evaluation=EvaluationRecipe(
         held_out_documents_per_language=2_000,
+        max_document_bytes=65_536,
+        stride_tokens=4_096,
+        batch_windows=4,
+        bootstrap_resamples=1_000,
+        min_bootstrap_repositories=10,
         problems=None,
         max_new_tokens=512,
+        batch_problems=32,
         timeout_seconds=3.0,
+        timeout_factor=10.0,
+        max_timeout_share=0.1,
         seed=0,
     ),
 )

@@ -199,9 +199,8 @@ def _child(
 def _descendants(root: int) -> list[int]:
     parents = {}
     for pid in _pids():
-        with suppress(OSError, IndexError, ValueError):
-            with open(f"/proc/{pid}/stat") as file:
-                parents[pid] = int(file.read().rpartition(")")[2].split()[1])
+        with suppress(OSError, IndexError, ValueError), open(f"/proc/{pid}/stat") as file:
+            parents[pid] = int(file.read().rpartition(")")[2].split()[1])
     found, grew = {root}, True
     while grew:
         more = {pid for pid, parent in parents.items() if parent in found} - found

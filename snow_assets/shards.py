@@ -135,6 +135,13 @@ def names(url: str) -> list[str]:
     return sorted(name for name in found if name and not name.startswith("."))
 
 
+def remove(url: str) -> None:
+    """Delete a file or a folder, if it is there."""
+    system, path = file_system(url)
+    if system.exists(path):
+        system.rm(path, recursive=True)
+
+
 def _record_url(folder: str, name: str) -> str:
     return join(folder, _RECORDS, f"{name.replace('/', '%')}.json")
 

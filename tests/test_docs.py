@@ -7,7 +7,7 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 DOCS = sorted([CHECKOUT / "README.md", *(CHECKOUT / "docs").rglob("*.md")])
-ROOTS = ("snow_assets", "snow_resources", "dbt_like_sql", "tests", "docs", "benchmarks", "k8s", ".ci")
+ROOTS = ("snow_assets", "snow_resources", "dbt_like_sql", "tests", "docs", "benchmarks", ".ci")
 
 
 def named_paths(text: str) -> set[str]:
@@ -18,7 +18,9 @@ def named_paths(text: str) -> set[str]:
 
 @pytest.mark.parametrize("doc", DOCS, ids=lambda doc: doc.name)
 def test_every_path_that_a_document_names_exists(doc: Path) -> None:
-    missing = sorted(name for name in named_paths(doc.read_text()) if not (CHECKOUT / name).exists())
+    missing = sorted(
+        name for name in named_paths(doc.read_text()) if not (CHECKOUT / name).exists()
+    )
     assert missing == []
 
 

@@ -1,0 +1,166 @@
+"""Installed Python distributions as repositories: their name, version, licence and RECORD."""
+
+import importlib.metadata
+import platform
+import sysconfig
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from snow_assets.corpus.extensions import candidates
+from snow_assets.corpus.licenses import (
+    LICENSE_BYTES,
+    Statement,
+    is_license_file,
+    stated_by_author,
+    stated_in_text,
+)
+from snow_assets.corpus.received import Refusal, SourceFile, Unit, Wanted, normalised
+
+STDLIB = "stdlib"
+_CPYTHON = "cpython"
+# Neither is the library: what is installed beside it, and its own byte code.
+_NOT_STDLIB = {"site-packages", "dist-packages", "__pycache__"}
+
+
+def snapshot(locations: Sequence[str]) -> dict[str, str]:
+    """The version of each named distribution: what an ingest of them depends on."""
+    return {name: _version(name) for name in sorted(_folders(locations))}
+
+
+def units(
+    locations: Sequence[str], *, languages: Sequence[str], max_file_bytes: int
+) -> Iterator[Unit]:
+    """A unit per distribution, in name order; `NAME:FOLDER` takes only that folder of it.
+
+    `stdlib` is the running Python's standard library and, where they are installed, its C
+    headers. A distribution that is not installed: ValueError, before anything is read.
+    """
+    wanted = _folders(locations)
+    snapshot(locations)
+    for name in sorted(wanted):
+        yield _unit(name, wanted[name], languages, max_file_bytes)
+
+
+def _folders(locations: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for location in locations:
+        name, _, folder = location.partition(":")
+        found.setdefault(normalised(name), []).append(folder.strip("/"))
+    return found
+
+
+def _version(name: str) -> str:
+    return platform.python_version() if name == STDLIB else _distribution(name).version
+
+
+def _distribution(name: str) -> importlib.metadata.Distribution:
+    try:
+        return importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise ValueError(
+            f"the recipe names the distribution {name!r}, which is not installed: install it "
+            f"(`pip install {name}`) or remove it from the recipe's sources or exemplars"
+        ) from error
+
+
+def _unit(name: str, folders: list[str], languages: Sequence[str], max_file_bytes: int) -> Unit:
+    repository = _CPYTHON if name == STDLIB else name
+    version = _version(name)
+    paths = {
+        path: local
+        for path, local in sorted(_stdlib() if name == STDLIB else _recorded(name))
+        if candidates(path, languages)
+        and any(not folder or path.startswith(folder + "/") for folder in folders)
+    }
+
+    def files(is_wanted: Wanted) -> Iterator[SourceFile | Refusal]:
+        whole = _statement(name)
+        for path, local in paths.items():
+            if is_wanted(repository, path):
+                yield _read(repository, version, path, local, whole, max_file_bytes)
+
+    return Unit(
+        name=repository, listing=lambda: ((repository, path) for path in paths), files=files
+    )
+
+
+def _read(
+    repository: str, version: str, path: str, local: Path, whole: Statement, max_file_bytes: int
+) -> SourceFile | Refusal:
+    if local.is_symlink() or not local.is_file():
+        return Refusal(repository=repository, path=path, reason="link", evidence="not a plain file")
+    size = local.stat().st_size
+    if size > max_file_bytes:
+        evidence = f"{size} bytes, at most {max_file_bytes}"
+        return Refusal(
+            repository=repository, path=path, reason="too_large", evidence=evidence, num_bytes=size
+        )
+    return SourceFile(
+        repository=repository,
+        revision=version,
+        path=path,
+        content=local.read_bytes(),
+        statement=_nearest(path, local) or whole,
+    )
+
+
+def _recorded(name: str) -> Iterator[tuple[str, Path]]:
+    for entry in _distribution(name).files or []:
+        if ".." not in entry.parts and not entry.is_absolute():
+            yield entry.as_posix(), Path(str(entry.locate()))
+
+
+def _stdlib() -> Iterator[tuple[str, Path]]:
+    library = Path(sysconfig.get_path("stdlib"))
+    for local in library.rglob("*.py"):
+        path = local.relative_to(library)
+        if not _NOT_STDLIB.intersection(path.parts) and "test" not in path.parts[:1]:
+            yield f"Lib/{path.as_posix()}", local
+    headers = Path(sysconfig.get_path("include"))
+    for local in headers.rglob("*.h"):
+        yield f"Include/{local.relative_to(headers).as_posix()}", local
+
+
+def _statement(name: str) -> Statement:
+    """What the distribution as a whole is under."""
+    if name == STDLIB:
+        return Statement("Python-2.0", "docs.python.org/3/license.html")
+    distribution = _distribution(name)
+    metadata = distribution.metadata
+    texts = {
+        entry.as_posix(): _text(Path(str(entry.locate())))
+        for entry in distribution.files or []
+        if is_license_file(entry.name)
+        and ".dist-info" in entry.parts[0]
+        and len(entry.parts) <= 3  # not the bundled libraries' own, which lie deeper
+    }
+    return stated_by_author(
+        expression=_field(metadata, "License-Expression"),
+        field=_field(metadata, "License"),
+        classifiers=metadata.get_all("Classifier") or [],
+        texts=texts,
+        where="metadata",
+    )
+
+
+def _field(metadata: importlib.metadata.PackageMetadata, name: str) -> str | None:
+    return metadata[name] if name in metadata else None  # noqa: SIM401 - its type has no `get`
+
+
+def _nearest(path: str, local: Path) -> Statement | None:
+    """The LICENSE in the nearest folder above the file, within its distribution."""
+    for depth, _ in enumerate(PurePosixPath(path).parents[:-1]):
+        folder = local.parents[depth]
+        found = sorted(entry.name for entry in folder.iterdir() if is_license_file(entry.name))
+        for name in found:
+            if (folder / name).is_file():
+                where = (PurePosixPath(path).parents[depth] / name).as_posix()
+                stated = stated_in_text(_text(folder / name), where)
+                if stated.expression:
+                    return stated
+    return None
+
+
+def _text(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(LICENSE_BYTES).decode("utf-8", "replace")

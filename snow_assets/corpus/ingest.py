@@ -1,0 +1,270 @@
+"""Write a source into shards: admitted files, and drops with their reasons.
+
+Files are taken in the source's own order. A repository stays in one shard: if it does not fit
+beside what the shard holds, the shard is closed first; only one that alone exceeds `shard_bytes`
+is cut. Memory: one shard and one file. Each shard remembers where the next begins, so an ingest
+that was killed goes on from there and ends with the same bytes.
+"""
+
+import hashlib
+import heapq
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from snow_assets import shards
+from snow_assets.corpus.extensions import candidates
+from snow_assets.corpus.licenses import decide
+from snow_assets.corpus.opt_outs import is_listed
+from snow_assets.corpus.received import Refusal, SourceFile, Unit, Wanted, order_by_hash
+from snow_assets.corpus.sources import units
+from snow_assets.documents import DROP, RAW_FILE, document_id
+from snow_assets.recipe import CorpusRecipe, Source
+
+FILES, DROPS = "files", "drops"
+_ROW_BYTES = 512  # about what a row's other columns take, so that many drops close a shard too
+
+Place = tuple[int, int]  # the unit's number, and the number of rows that it has yielded
+
+
+@dataclass(frozen=True)
+class _Row:
+    table: str
+    repository: str
+    language: str  # the likeliest that its name allows; empty for a whole repository
+    num_bytes: int
+    columns: Mapping[str, Any]
+
+
+@dataclass
+class _Shard:
+    rows: list[_Row] = field(default_factory=list)
+    num_bytes: int = 0
+
+    def take(self, other: "_Shard") -> None:
+        self.rows += other.rows
+        self.num_bytes += other.num_bytes
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Repositories that stay outside, by reason."""
+
+    opted_out: frozenset[str]
+    exemplars: frozenset[str]
+
+    def refuses(self, repository: str) -> str | None:
+        if is_listed(repository, self.opted_out):
+            return "opted_out"
+        return "exemplar" if is_listed(repository, self.exemplars) else None
+
+
+def ingest(
+    folder: str, source: Source, *, recipe: CorpusRecipe, languages: Sequence[str], gate: Gate
+) -> dict[str, Any]:
+    """Write the tables `files` and `drops` of a source; returns the facts of the whole.
+
+    Rows in = files + drops. Done shards are not made again.
+    """
+    index, start = _resume(folder)
+    held, current = _Shard(), _Shard()  # closed repositories; the repository being read
+    begun = start  # where `current` begins
+    for place, row in _rows(source, recipe, languages, gate, start):
+        if current.rows and current.rows[0].repository != row.repository:
+            held.take(current)
+            current, begun = _Shard(), place
+        while (held.rows or current.rows) and (
+            held.num_bytes + current.num_bytes + row.num_bytes > recipe.shard_bytes
+        ):
+            full, after = (held, begun) if held.rows else (current, place)
+            _put(folder, index, full, after)
+            index += 1
+            if full is current:
+                current, begun = _Shard(), place
+            held = _Shard()
+        current.rows.append(row)
+        current.num_bytes += row.num_bytes
+    held.take(current)
+    if held.rows or index == 0:
+        _put(folder, index, held, None)
+    return facts(folder)
+
+
+def facts(folder: str) -> dict[str, Any]:
+    """Counts over all finished shards: how many came in, were admitted, were dropped and why.
+
+    A repository whose rows do not lie together in its source counts once per run of rows.
+    """
+    total = {name: Counter[str]() for name in ("licenses", "languages", "reasons")}
+    num_repositories, last = 0, None
+    for entry in shards.records(folder):
+        for name, counts in entry.facts.get("counts", {}).items():
+            total[name].update(counts)
+        if runs := entry.facts.get("repositories"):
+            num_repositories += runs["num"] - (runs["first"] == last)
+            last = runs["last"]
+    files, drops = total["licenses"].total(), total["reasons"].total()
+    return {
+        "num_files_in": files + drops,
+        "num_files": files,
+        "num_drops": drops,
+        "num_repositories": num_repositories,
+        **{name: dict(sorted(counts.items())) for name, counts in total.items()},
+    }
+
+
+def _resume(folder: str) -> tuple[int, Place]:
+    """The next shard's number, and the place in the source where it begins."""
+    index, place = 0, (0, 0)
+    while done := shards.record(folder, shards.table_name(FILES, index)):
+        index += 1
+        # A place that no unit reaches: the source was read to its end.
+        place = tuple(done.facts["next"] or (1 << 62, 0))
+    return index, place
+
+
+def _put(folder: str, index: int, shard: _Shard, after: Place | None) -> None:
+    """Write a shard; the record of `files` comes last and says where the next shard begins."""
+    tables = {
+        name: [row.columns for row in shard.rows if row.table == name] for name in (FILES, DROPS)
+    }
+    reasons = Counter(str(row["reason"]) for row in tables[DROPS])
+    shards.put_table(
+        folder, DROPS, index, tables[DROPS], DROP, facts={"counts": {"reasons": reasons}}
+    )
+    admitted = [row for row in shard.rows if row.table == FILES]
+    counts = {
+        "licenses": Counter(str(row.columns["license"]) for row in admitted),
+        "languages": Counter(row.language for row in admitted),
+    }
+    runs = [name for name, _ in itertools.groupby(row.repository for row in admitted)]
+    ends = {"num": len(runs), "first": runs[0], "last": runs[-1]} if runs else None
+    known = {"counts": counts, "repositories": ends, "next": after}
+    shards.put_table(folder, FILES, index, tables[FILES], RAW_FILE, facts=known)
+
+
+def _rows(
+    source: Source, recipe: CorpusRecipe, languages: Sequence[str], gate: Gate, start: Place
+) -> Iterator[tuple[Place, _Row]]:
+    for number, unit in enumerate(units(source, languages=languages, recipe=recipe)):
+        if number < start[0]:
+            continue
+        for count, row in enumerate(_unit_rows(unit, source, recipe, languages, gate)):
+            if (number, count) >= start:
+                yield (number, count), row
+
+
+def _unit_rows(
+    unit: Unit, source: Source, recipe: CorpusRecipe, languages: Sequence[str], gate: Gate
+) -> Iterator[_Row]:
+    """A row for each wanted file, and one for each repository that stays outside."""
+    is_sampled = _sample(unit, source, languages)
+    outside: dict[str, str] = {}  # repository -> reason, not yet told
+    told: set[str] = set()
+
+    def is_wanted(repository: str, path: str) -> bool:
+        reason = gate.refuses(repository)
+        if reason and repository not in told:
+            outside[repository] = reason
+        return reason is None and (not path or is_sampled(repository, path))
+
+    for received in unit.files(is_wanted):
+        yield from _told(source.name, outside, told)
+        if isinstance(received, Refusal):
+            yield _refusal(source.name, received, languages)
+        else:
+            yield _row(source.name, received, recipe, languages)
+    yield from _told(source.name, outside, told)
+
+
+def _told(source: str, outside: dict[str, str], told: set[str]) -> Iterator[_Row]:
+    while outside:
+        repository, reason = outside.popitem()
+        told.add(repository)
+        evidence = "the whole repository, by its name"
+        refusal = Refusal(repository=repository, path="", reason=reason, evidence=evidence)
+        yield _refusal(source, refusal, ())
+
+
+def _sample(unit: Unit, source: Source, languages: Sequence[str]) -> Wanted:
+    """Which files of a unit are taken: per repository and language, the first by hash of name."""
+    limit = source.files_per_repository
+    if limit is None:
+        return lambda _repository, _path: True
+    last: dict[tuple[str, str], list[int]] = {}  # the `limit` smallest hashes, negated: a heap
+    for repository, path in unit.listing():
+        heap = last.setdefault((repository, candidates(path, languages)[0]), [])
+        heapq.heappush(heap, -_rank(source.name, repository, path))
+        if len(heap) > limit:
+            heapq.heappop(heap)
+
+    def is_sampled(repository: str, path: str) -> bool:
+        heap = last[(repository, candidates(path, languages)[0])]
+        return _rank(source.name, repository, path) <= -heap[0]
+
+    return is_sampled
+
+
+def _rank(source: str, repository: str, path: str) -> int:
+    return int(order_by_hash(source, repository, path), 16)
+
+
+def _row(source: str, received: SourceFile, recipe: CorpusRecipe, languages: Sequence[str]) -> _Row:
+    content = received.content
+    raw_id = hashlib.sha256(content).hexdigest()
+    name = document_id(source, received.repository, received.path, raw_id)
+    if not content.strip():
+        return _drop(source, received, name, languages, "empty", None)
+    verdict = decide(content, received.statement, permissive=recipe.permissive_licenses)
+    if verdict.license is None:
+        return _drop(source, received, name, languages, str(verdict.reason), verdict.evidence)
+    columns = {
+        "document_id": name,
+        "raw_id": raw_id,
+        "source": source,
+        "repository": received.repository,
+        "revision": received.revision,
+        "path": received.path,
+        "license": verdict.license,
+        "license_evidence": verdict.evidence,
+        "content": content,
+    }
+    likeliest = candidates(received.path, languages)[0]
+    return _Row(FILES, received.repository, likeliest, len(content) + _ROW_BYTES, columns)
+
+
+def _drop(
+    source: str,
+    received: SourceFile,
+    name: str,
+    languages: Sequence[str],
+    reason: str,
+    evidence: str | None,
+) -> _Row:
+    refusal = Refusal(
+        repository=received.repository,
+        path=received.path,
+        reason=reason,
+        evidence=evidence,
+        num_bytes=len(received.content),
+    )
+    return _refusal(source, refusal, languages, name)
+
+
+def _refusal(
+    source: str, refusal: Refusal, languages: Sequence[str], name: str | None = None
+) -> _Row:
+    likeliest = next(iter(candidates(refusal.path, languages)), "")
+    columns = {
+        "document_id": name or document_id(source, refusal.repository, refusal.path, ""),
+        "source": source,
+        "repository": refusal.repository,
+        "path": refusal.path,
+        "language": likeliest or None,
+        "num_bytes": refusal.num_bytes,
+        "reason": refusal.reason,
+        "evidence": refusal.evidence,
+    }
+    return _Row(DROPS, refusal.repository, likeliest, _ROW_BYTES, columns)

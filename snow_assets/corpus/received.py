@@ -1,0 +1,62 @@
+"""What every kind of source hands to ingest: files with a licence statement, or refusals."""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from snow_assets.corpus.licenses import Statement
+
+Wanted = Callable[[str, str], bool]
+"""Says whether a file of (repository, path) is to be read at all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFile:
+    """A file as received, with the nearest licence statement that its repository makes for it."""
+
+    repository: str
+    revision: str
+    path: str
+    content: bytes
+    statement: Statement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """A file, or with an empty path a whole repository, that was not read, and why."""
+
+    repository: str
+    path: str
+    reason: str
+    evidence: str | None
+    num_bytes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """A part of a source that is opened on its own: a distribution, an archive, a table's file.
+
+    `listing` names every candidate (repository, path) without reading contents; `files` reads
+    the wanted ones. Both go in the same order every time.
+    """
+
+    name: str
+    listing: Callable[[], Iterator[tuple[str, str]]]
+    files: Callable[[Wanted], Iterator[SourceFile | Refusal]]
+
+
+def normalised(repository: str) -> str:
+    """The name under which repositories are compared: no host, no `.git`, PEP 503 spelling.
+
+    `Foo_Bar`, `foo.bar` and `foo-bar` are one name. Two repositories of a forge that differ only
+    so are both taken out by either's opt-out: the error that harms nobody.
+    """
+    name = re.sub(r"^(https?://|git@|ssh://git@)[^/:]+[/:]", "", repository.strip().lower())
+    name = name.rstrip("/").removesuffix(".git")
+    return re.sub(r"[-_.]+", "-", name)
+
+
+def order_by_hash(*parts: str) -> str:
+    """A key that orders names as if at random, and always the same way."""
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,56 @@
+"""One way into every kind of source: its units, in a fixed order, and the snapshot they are of."""
+
+from collections.abc import Iterator, Sequence
+
+from snow_assets.corpus import archives, distributions, folders, tables
+from snow_assets.corpus.received import Unit
+from snow_assets.recipe import CorpusRecipe, Source
+
+
+def source_named(recipe: CorpusRecipe, name: str) -> Source:
+    """The recipe's source of a partition; ValueError if the recipe does not know it."""
+    for source in recipe.sources:
+        if source.name == name:
+            return source
+    known = [source.name for source in recipe.sources]
+    raise ValueError(
+        f"the recipe has no source {name!r}, only {known}: delete the partition, or add the "
+        f"source to the recipe's corpus.sources"
+    )
+
+
+def snapshot(source: Source) -> dict[str, str]:
+    """Versions or sizes of what the source consists of: another snapshot is another address."""
+    match source.kind:
+        case "distributions":
+            return distributions.snapshot(source.locations)
+        case "folder":
+            return folders.snapshot(source.locations)
+        case "archives":
+            return archives.snapshot(source.locations)
+        case "stack_v3" | "rows":
+            return tables.snapshot(source.locations)
+
+
+def units(source: Source, *, languages: Sequence[str], recipe: CorpusRecipe) -> Iterator[Unit]:
+    """The units of a source: files whose name may be of one of `languages`, never too large ones.
+
+    Nothing is read until a unit's `listing` or `files` is called.
+    """
+    most = recipe.max_file_bytes
+    match source.kind:
+        case "distributions":
+            return distributions.units(source.locations, languages=languages, max_file_bytes=most)
+        case "folder":
+            return folders.units(source.locations, languages=languages, max_file_bytes=most)
+        case "archives":
+            return archives.units(
+                source.locations, languages=languages, max_file_bytes=most, limits=recipe.archives
+            )
+        case "stack_v3" | "rows":
+            return tables.units(
+                source.locations,
+                inline=source.kind == "stack_v3",
+                languages=languages,
+                max_file_bytes=most,
+            )

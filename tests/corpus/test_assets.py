@@ -1,0 +1,105 @@
+"""The corpus as Dagster sees it: what is made, reused, re-made and refused."""
+
+import dataclasses
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from snow_assets import shards
+from snow_assets.corpus import assets as corpus
+from snow_assets.materialize import Upstream, upstream
+from snow_assets.recipe import SMOKE, Recipe
+from snow_resources.lake import Lake
+from snow_resources.tracking import Tracking
+from tests.corpus.builders import GPL, a_repository, a_source
+
+CHECKS = [
+    corpus.raw_files_add_up,
+    corpus.raw_licenses_are_permissive,
+    corpus.raw_corpus_has_its_sources,
+]
+INPUTS = [corpus.opt_outs, corpus.benchmark_problems, corpus.exemplars]
+
+
+def a_tiny_recipe(tmp_path: Path, *, opted_out: str = "") -> Recipe:
+    """SMOKE with one source, a folder of two repositories and one that is copyleft."""
+    for name in ("one", "two"):
+        a_repository(tmp_path / "code" / name, {"a.py": f"x = '{name}'\n"})
+    a_repository(tmp_path / "code" / "three", {"a.py": "x = 3\n"}, license_=GPL)
+    opt_outs = tmp_path / "opt_outs.txt"
+    opt_outs.write_text(opted_out)
+    made = dataclasses.replace(
+        SMOKE.corpus,
+        sources=(a_source(tmp_path / "code", kind="folder"),),
+        opt_out_list=str(opt_outs),
+        min_repositories=2,
+    )
+    return dataclasses.replace(SMOKE, corpus=made)
+
+
+def materialized(
+    recipe: Recipe, lake: Lake, partition: str = "here"
+) -> tuple[dg.ExecuteInProcessResult, Upstream]:
+    instance = dg.DagsterInstance.ephemeral()
+    instance.add_dynamic_partitions("source", [partition])
+    resources = {"lake": lake, "tracking": Tracking(uri=""), "recipe": recipe}
+    dg.materialize(INPUTS, instance=instance, resources=resources)
+    everything = [*INPUTS, corpus.raw_code_corpus, *CHECKS]
+    result = dg.materialize(
+        everything, selection=[corpus.raw_code_corpus], instance=instance, resources=resources,
+        partition_key=partition,
+    )  # fmt: skip
+    return result, upstream(lake, recipe, "raw_code_corpus", partition)
+
+
+def test_a_source_is_ingested_checked_and_not_ingested_again(tmp_path: Path, lake_url: str) -> None:
+    recipe, lake = a_tiny_recipe(tmp_path), Lake(url=lake_url)
+    first, made = materialized(recipe, lake)
+    assert {check.check_name: check.passed for check in first.get_asset_check_evaluations()} == {
+        "raw_files_add_up": True,
+        "raw_licenses_are_permissive": True,
+        "raw_corpus_has_its_sources": True,
+    }
+    facts = shards.manifest(made.folder).facts
+    assert (facts["num_files_in"], facts["num_files"], facts["num_repositories"]) == (3, 2, 2)
+    again, same = materialized(recipe, lake)
+    assert same == made
+    (event,) = again.asset_materializations_for_node("raw_code_corpus")
+    assert event.metadata["reused"].value is True
+
+
+def test_a_new_opt_out_makes_the_corpus_anew_without_the_repository(
+    tmp_path: Path, lake_url: str
+) -> None:
+    lake = Lake(url=lake_url)
+    _, before = materialized(a_tiny_recipe(tmp_path), lake)
+    _, after = materialized(a_tiny_recipe(tmp_path, opted_out="TWO\n"), lake)
+    assert before.generation != after.generation
+    names = [
+        shards.read(made.folder, "files")["repository"].to_pylist() for made in (before, after)
+    ]
+    assert names == [["one", "two"], ["one"]]
+
+
+def test_a_partition_that_the_recipe_does_not_know_is_refused(
+    tmp_path: Path, lake_url: str
+) -> None:
+    with pytest.raises(ValueError, match=r"no source 'elsewhere', only \['here'\]"):
+        materialized(a_tiny_recipe(tmp_path), Lake(url=lake_url), "elsewhere")
+
+
+def test_a_licence_that_left_the_list_and_a_missing_source_fail_their_checks(
+    tmp_path: Path, lake_url: str
+) -> None:
+    from snow_assets.corpus import shown
+
+    recipe = a_tiny_recipe(tmp_path)
+    _, made = materialized(recipe, Lake(url=lake_url))
+    assert shown.wrong_licenses([made.folder], ("Apache-2.0",)) == [
+        "2 files are under MIT, which is not on the allow-list"
+    ]
+    assert shown.missing_sources({}, recipe.corpus) == [
+        "the source here was never materialized",
+        "0 repositories, and the recipe asks for 2",
+    ]
