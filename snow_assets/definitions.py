@@ -6,13 +6,15 @@ from typing import Any
 import dagster as dg
 
 from snow_assets.corpus import assets as corpus
+from snow_assets.curation import assets as curation
+from snow_assets.curation import checks as curation_checks
 from snow_assets.home import CHECKOUT, home
 from snow_assets.recipe import Recipe, chosen_recipe
 from snow_resources.gpu_jobs import GpuJobs
 from snow_resources.lake import Lake
 from snow_resources.tracking import Tracking
 
-ROOMS = [corpus]
+ROOMS = [corpus, curation, curation_checks]
 
 
 def resources(recipe: Recipe) -> dict[str, Any]:

@@ -44,7 +44,11 @@ def materialize_all(console: Console, instance: dg.DagsterInstance) -> None:
     """Run every step; the first failure ends it with its reason and exit code 1."""
     defs = definitions.defs
     resources = definitions.resources(chosen_recipe())
-    everything = [*(defs.assets or []), *(defs.asset_checks or [])]
+    everything = [
+        entry
+        for entry in [*(defs.assets or []), *(defs.asset_checks or [])]
+        if isinstance(entry, dg.AssetsDefinition)
+    ]
     for keys, partition in steps(defs, instance):
         name = _name(keys, partition)
         started = time.monotonic()

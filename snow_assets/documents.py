@@ -31,7 +31,7 @@ _PROVENANCE = [
     _required("repository", pa.string()),
     _required("revision", pa.string()),
     _required("path", pa.string()),
-    _required("license", pa.string()),  # an SPDX identifier of the allow-list
+    _required("license", pa.string()),  # SPDX, of the allow-list; several that apply: A AND B
 ]
 
 RAW_FILE = pa.schema(
@@ -162,10 +162,23 @@ EXAMPLE = pa.schema(
         _required("repository", pa.string()),
         _required("language", pa.string()),
         _required("split", pa.string()),  # train or validation, by repository
+        pa.field("matches", pa.string()),  # a positive's text_id: this negative is as long
         _required("text", pa.string()),
     ]
 )
-"""`annotator_examples`, table `examples`."""
+"""`annotator_examples`, table `examples`. A text stands here twice if it is drawn at random and
+matches a positive, too; such a match is for validation only."""
+
+ANNOTATOR_VALIDATION = pa.schema(
+    [
+        _required("text_id", pa.string()),
+        _required("role", pa.string()),  # positive, random, length_matched, (un)steered_solution
+        _required("language", pa.string()),
+        pa.field("matches", pa.string()),
+        _required("logit", pa.float32()),
+    ]
+)
+"""`quality_annotator`, table `validation`: what its gate is computed from."""
 
 SCORE = pa.schema(
     [
@@ -193,6 +206,31 @@ SELECTION = pa.schema(
     ]
 )
 """`high_quality_subset`, table `documents`: every trainable document of a language, ranked."""
+
+SYNTHETIC_SEED = pa.schema(
+    [
+        _required("document_id", pa.string()),  # of the file that is asked for
+        _required("language", pa.string()),
+        _required("snippet", pa.string()),  # consecutive lines of the seed document
+        _required("seed_document_id", pa.string()),
+        _required("seed_repository", pa.string()),
+        _required("seed_license", pa.string()),
+    ]
+)
+"""`synthetic_set`, table `seeds`: what was asked for, in the order of asking; a shard is a chunk."""
+
+SYNTHETIC_ANSWER = pa.schema(
+    [
+        _required("document_id", pa.string()),
+        _required("answer", pa.string()),  # as the teacher wrote it
+        _required("stop_reason", pa.string()),  # stop, length, or why nothing was generated
+        pa.field("evidence", pa.string()),  # of a request that nothing was generated for
+        _required("num_prompt_tokens", pa.int64()),  # both in the teacher's tokens
+        _required("num_answer_tokens", pa.int64()),
+        _required("engine", pa.string()),
+    ]
+)
+"""`synthetic_set`, table `answers`: a row per seed, shard by shard, before anything is judged."""
 
 SYNTHETIC_DOCUMENT = pa.schema(
     [
@@ -237,7 +275,7 @@ SPAN = pa.schema(
         _required("license", pa.string()),
     ]
 )
-"""Packs, table `spans`: which tokens of which document stand where. Lengths and offsets in tokens."""
+"""Packs, table `spans`: which tokens of which document stand where, counted in tokens."""
 
 
 def sequences_schema(context_tokens: int) -> pa.Schema:

@@ -149,17 +149,29 @@ class AnnotatorRecipe:
     precision: Literal["fp32", "bf16"]  # of the encoder's weights; head and scores are fp32
     batch_tokens: int
     max_positives: int
-    negatives_per_positive: float
+    negatives_per_positive: float  # in training
     validation_share: float  # of repositories, by hash
+    validation_negatives: int  # unseen random files; more of them narrow the gate's intervals
+    length_match_ratio: float  # a length-matched negative is at most so much longer or shorter
+    batch_examples: int
     epochs: int
     learning_rate: float
     weight_decay: float
     min_auc: float  # lower 95 % bound on held-out examples
     min_length_matched_auc: float
     min_benchmark_auc: float
+    part_texts: int  # scored between two atomic writes, so a kill costs at most so many
     seed: int
 
     def __post_init__(self) -> None:
+        _require(
+            self.length_match_ratio > 1,
+            f"length_match_ratio {self.length_match_ratio} must be above 1",
+        )
+        _require(
+            0 < self.validation_share < 1,
+            f"validation_share {self.validation_share} is not in (0, 1)",
+        )
         _require(
             32 <= self.window_tokens <= 512,
             f"window_tokens {self.window_tokens}: BERT-style encoders read 32 to 512",
@@ -212,8 +224,6 @@ class SynthesisRecipe:
     top_p: float
     max_model_tokens: int
     chunk_requests: int  # an atomic part each, so a kill costs at most one
-    min_accepted_tokens: int
-    max_jaccard: float  # with its seed, and among the accepted
     seed: int
 
     def __post_init__(self) -> None:
@@ -222,6 +232,17 @@ class SynthesisRecipe:
             f"max_new_tokens {self.max_new_tokens} leaves no room for a prompt "
             f"in max_model_tokens {self.max_model_tokens}",
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcceptanceRecipe:
+    """Which of the teacher's answers are taken; another number here asks nothing again."""
+
+    min_tokens: int
+    max_jaccard: float  # with its seed, and among the accepted; shingles as near_duplicates has them
+
+    def __post_init__(self) -> None:
+        _require(0 < self.max_jaccard <= 1, f"max_jaccard {self.max_jaccard} is not in (0, 1]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -379,6 +400,7 @@ class Recipe:
     annotator: AnnotatorRecipe
     selection: SelectionRecipe
     synthesis: SynthesisRecipe
+    acceptance: AcceptanceRecipe
     pretraining: PretrainingRecipe
     evaluation: EvaluationRecipe
 
@@ -513,12 +535,16 @@ SMOKE = Recipe(
         max_positives=400,
         negatives_per_positive=1.0,
         validation_share=0.3,
+        validation_negatives=160,
+        length_match_ratio=1.5,
+        batch_examples=32,
         epochs=20,
-        learning_rate=0.01,
-        weight_decay=0.01,
+        learning_rate=1e-3,
+        weight_decay=0.1,
         min_auc=0.6,
         min_length_matched_auc=0.55,
         min_benchmark_auc=0.55,
+        part_texts=128,
         seed=0,
     ),
     selection=SelectionRecipe(
@@ -539,10 +565,9 @@ SMOKE = Recipe(
         top_p=0.95,
         max_model_tokens=1_024,
         chunk_requests=16,
-        min_accepted_tokens=32,
-        max_jaccard=0.7,
         seed=0,
     ),
+    acceptance=AcceptanceRecipe(min_tokens=32, max_jaccard=0.7),
     pretraining=PretrainingRecipe(
         model=ModelRecipe(
             hidden_size=128,
@@ -691,12 +716,16 @@ ARCTIC = Recipe(
         max_positives=300_000,
         negatives_per_positive=1.0,
         validation_share=0.1,
+        validation_negatives=30_000,
+        length_match_ratio=1.25,
+        batch_examples=256,
         epochs=20,
         learning_rate=3e-4,
         weight_decay=0.01,
         min_auc=0.8,
         min_length_matched_auc=0.7,
         min_benchmark_auc=0.7,
+        part_texts=16_384,
         seed=0,
     ),
     selection=SelectionRecipe(
@@ -717,10 +746,9 @@ ARCTIC = Recipe(
         top_p=0.95,
         max_model_tokens=8_192,
         chunk_requests=2_048,
-        min_accepted_tokens=64,
-        max_jaccard=0.7,
         seed=0,
     ),
+    acceptance=AcceptanceRecipe(min_tokens=64, max_jaccard=0.7),
     pretraining=PretrainingRecipe(
         model=ModelRecipe(
             hidden_size=2_048,

@@ -21,6 +21,7 @@ import sysconfig
 import tempfile
 import time
 from contextlib import suppress
+from typing import Any
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -99,8 +100,8 @@ def _ruleset(folder: str, interpreter: str) -> int:
         _libc.syscall(_LANDLOCK_CREATE, attribute, ctypes.c_size_t(size), 0), "Landlock"
     )
     for path in (interpreter, *_READABLE):
-        if os.path.exists(path):  # noqa: PTH110  pathlib doubles the start-up time
-            allowed = _READ_FILE | (_READ_DIR if os.path.isdir(path) else 0)  # noqa: PTH112
+        if os.path.exists(path):
+            allowed = _READ_FILE | (_READ_DIR if os.path.isdir(path) else 0)
             _allow(ruleset, path, allowed)
     _allow(ruleset, folder, rights & ~_EXECUTE)
     return ruleset
@@ -140,7 +141,9 @@ def _limit(kind: int, value: int) -> None:
     resource.setrlimit(kind, (value, value))
 
 
-def _confine(request: dict, folder: str, uid: int | None, seccomp: object, base: int) -> None:
+def _confine(
+    request: dict[str, Any], folder: str, uid: int | None, seccomp: object, base: int
+) -> None:
     """Put the floor on this process; from its end on, nothing of it can be taken off."""
     interpreter = sysconfig.get_paths()["stdlib"]
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -166,7 +169,12 @@ def _confine(request: dict, folder: str, uid: int | None, seccomp: object, base:
 
 
 def _child(
-    request: dict, folder: str, uid: int | None, seccomp: object, base: int, pipes: tuple[int, int]
+    request: dict[str, Any],
+    folder: str,
+    uid: int | None,
+    seccomp: object,
+    base: int,
+    pipes: tuple[int, int],
 ) -> None:
     """Isolate, run the program, and hand over the secret only where it came to its end."""
     output, channel = pipes
@@ -240,7 +248,9 @@ def _folder_bytes(folder: str) -> int:
     return total
 
 
-def _watch(child: int, output: int, folder: str, request: dict) -> tuple[str | None, bytes, int]:
+def _watch(
+    child: int, output: int, folder: str, request: dict[str, Any]
+) -> tuple[str | None, bytes, int]:
     """Wait for the program's end or its first trespass: (trespass, last output, exit status)."""
     deadline = time.monotonic() + request["seconds"]
     kept, total = b"", 0
@@ -266,7 +276,7 @@ def _watch(child: int, output: int, folder: str, request: dict) -> tuple[str | N
             return "output", kept, 0
 
 
-def _supervise(request: dict, seccomp: object) -> dict:
+def _supervise(request: dict[str, Any], seccomp: object) -> dict[str, Any]:
     _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "a subreaper")
     uid = _free_uid() if os.geteuid() == 0 else None
     owned = [pid for pid in _pids() if _owner(pid) == os.geteuid()]
@@ -337,7 +347,7 @@ def _threads(pid: int) -> int:
 def main() -> None:
     request = json.load(sys.stdin)
     # find_library starts a compiler to look for these two.
-    ctypes.util.find_library = {"c": None, "seccomp": "libseccomp.so.2"}.get
+    ctypes.util.find_library = lambda name: {"seccomp": "libseccomp.so.2"}.get(name)
     sys.path.append(sys.argv[1])
     try:
         import pyseccomp
@@ -347,7 +357,7 @@ def main() -> None:
         answer = {"refused": str(error)}
     except OSError as error:
         answer = {"refused": f"libseccomp or the kernel refused: {error}"}
-    print(json.dumps(answer))  # noqa: T201
+    print(json.dumps(answer))
 
 
 if __name__ == "__main__":

@@ -117,11 +117,11 @@ def put(url: str, content: bytes, *, exclusive: bool = False) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(sibling, 0o644)
+        Path(sibling).chmod(0o644)
         if exclusive:
             os.link(sibling, target)
         else:
-            os.replace(sibling, target)
+            Path(sibling).replace(target)
     finally:
         Path(sibling).unlink(missing_ok=True)
 

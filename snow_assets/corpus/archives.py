@@ -36,6 +36,11 @@ _BROKEN = (
     tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError,
     NotImplementedError, RuntimeError, ValueError,
 )  # fmt: skip
+_EXTENDED = {
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+}  # fmt: skip
+_EXTENDED_BYTES = 1 << 20  # honest ones hold a name and a few times
 
 
 class _RefusedError(Exception):
@@ -258,11 +263,24 @@ def _read(
                 yield member, _RefusedError("broken_member", f"{type(error).__name__}: {error}")
 
 
+class _Header(tarfile.TarInfo):
+    """A header whose extended name or attributes are bounded: tarfile reads them whole."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        is_extended = self.type in _EXTENDED
+        if self.size < 0 or (is_extended and self.size > _EXTENDED_BYTES):
+            raise tarfile.ReadError(f"a header claims {self.size} bytes")
+        # tarfile offers no public hook between a header's fields and its extended data.
+        return super()._proc_member(archive)  # type: ignore[misc,no-any-return]
+
+
 class _Tar:
     """Members in file order; a compressed tar is read forward only."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._tar = tarfile.open(fileobj=file, mode="r|*", errors="surrogateescape")  # noqa: SIM115
+        self._tar = tarfile.open(  # noqa: SIM115 - closed by `_opened`
+            fileobj=file, mode="r|*", tarinfo=_Header, errors="surrogateescape"
+        )
         self._current: tarfile.TarInfo | None = None
 
     def members(self) -> Iterator[_Member]:

@@ -66,7 +66,7 @@ _SPELLINGS = {
 """Spellings of metadata and PyPI classifiers. A bare "BSD" is left out: two or three clauses?"""
 
 # Sentences that only stand in one licence's own text (spdx.org/licenses), as `_one_blank` makes
-# them: lower case, white space and comment signs as one blank. Order matters: the first that matches at a place names it.
+# them: lower case, white space and comment signs as one blank.
 _SENTENCES: Sequence[tuple[str, str]] = (
     ("AGPL-3.0-only", "gnu affero general public license version 3"),
     ("LGPL-3.0-only", "gnu lesser general public license version 3"),

@@ -1,5 +1,6 @@
 """Archives are streamed, never extracted, and what is hostile in them is refused by name."""
 
+import gzip
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -85,6 +86,19 @@ def test_a_bomb_is_refused_as_a_whole(make: Callable[..., Path], tmp_path: Path)
     path.unlink()
     larger = [("bomb.py", b"0" * (LIMITS.max_bytes + 1))]
     assert read(make(path, larger)) == ({}, {"": "archive_too_large"})
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_bomb_in_a_header_is_refused_before_it_is_read(kind: bytes, tmp_path: Path) -> None:
+    path, info = tmp_path / "foo.tar.gz", special("bomb", kind)
+    info.size = 500 << 30  # no such bytes follow: reading them would end in another error
+    with gzip.open(path, "wb") as file:
+        file.write(info.tobuf(tarfile.GNU_FORMAT) + bytes(10_240))
+    (unit,) = archives.units([str(path)], languages=("python",), max_file_bytes=1, limits=LIMITS)
+    (refusal,) = unit.files(lambda _repository, _path: True)
+    assert isinstance(refusal, Refusal)
+    assert refusal.evidence is not None
+    assert "a header claims" in refusal.evidence
 
 
 def test_too_many_members_are_refused_as_a_whole(tmp_path: Path) -> None:

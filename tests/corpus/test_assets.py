@@ -8,6 +8,7 @@ import pytest
 
 from snow_assets import shards
 from snow_assets.corpus import assets as corpus
+from snow_assets.corpus import shown
 from snow_assets.materialize import Upstream, upstream
 from snow_assets.recipe import SMOKE, Recipe
 from snow_resources.lake import Lake
@@ -92,8 +93,6 @@ def test_a_partition_that_the_recipe_does_not_know_is_refused(
 def test_a_licence_that_left_the_list_and_a_missing_source_fail_their_checks(
     tmp_path: Path, lake_url: str
 ) -> None:
-    from snow_assets.corpus import shown
-
     recipe = a_tiny_recipe(tmp_path)
     _, made = materialized(recipe, Lake(url=lake_url))
     assert shown.wrong_licenses([made.folder], ("Apache-2.0",)) == [

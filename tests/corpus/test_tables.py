@@ -70,7 +70,7 @@ def test_a_licence_without_an_spdx_name_makes_the_file_unknown(tmp_path: Path) -
 
 
 def test_null_giant_and_surrogate_contents_are_refused_or_kept_as_bytes(tmp_path: Path) -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"repo_name": "o/n", "path": "null.py", "content": None, "license": "MIT"},
         {"repo_name": "o/n", "path": "big.py", "content": "x" * 2_000, "license": "MIT"},
         {"repo_name": "o/n", "path": "odd.py", "content": "\ud800", "license": "MIT"},

@@ -3,6 +3,7 @@
 import os
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 
 from snow_assets import pod
 
@@ -21,10 +22,10 @@ class Echoed:
 
 
 def work(request: Echo, progress: pod.Progress) -> Echoed:
-    with open(request.marker, "a") as file:
+    marker = Path(request.marker)
+    with marker.open("a") as file:
         file.write("started\n")
-    with open(request.marker) as file:
-        starts = len(file.readlines())
+    starts = len(marker.read_text().splitlines())
     progress.say(f"start {starts}")
     for step in range(3):
         progress.metrics(step, loss=3.0 - step)

@@ -1,0 +1,154 @@
+"""Documents that quote a benchmark problem, with the evidence.
+
+Two matchers: StarCoder2's (arXiv 2402.19173, section 3.5: a problem's docstring or solution as a
+substring once all white space is removed, here in lower case too, as StarCoder had it), and runs
+of words that a description or solution shares. Renamed identifiers defeat both; `leaks` finds them.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from snow_assets import shards
+from snow_assets.curation.document_shards import document_shards
+from snow_assets.curation.hashing import (
+    Hashes,
+    HashSet,
+    run_hashes,
+    span_hashes,
+    window_hashes,
+    word_spans,
+)  # fmt: skip
+from snow_assets.curation.problem_texts import docstrings
+from snow_assets.documents import CONTAMINATION
+from snow_assets.recipe import ContaminationRecipe
+
+_SPACE = re.compile(r"\s+")
+_EVIDENCE_CHARS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    problem_id: str
+    method: str  # substring or ngram
+    evidence: str  # what of the document agrees
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProblemIndex:
+    """Problems prepared for matching. Memory: a number per character and word of them."""
+
+    needles: Sequence[tuple[str, str]]  # problem and text without white space, in lower case
+    needle_keys: HashSet  # of the needles' first windows
+    needles_of: Mapping[int, Sequence[int]]  # by key
+    ngrams: HashSet
+    ngram_problems: Sequence[str]  # of each n-gram, in the set's order
+    recipe: ContaminationRecipe
+
+
+def index_problems(problems: pa.Table, *, recipe: ContaminationRecipe) -> ProblemIndex:
+    """Index the descriptions and solutions of a `problems` table."""
+    needles: list[tuple[str, str]] = []
+    ngrams: dict[int, str] = {}
+    columns = problems.select(["problem_id", "prompt", "solution"]).to_pylist()
+    for row in sorted(columns, key=lambda row: str(row["problem_id"])):
+        for text in [*docstrings(row["prompt"]), row["solution"]]:
+            bare = _SPACE.sub("", text).lower()
+            if len(bare) >= recipe.min_substring_chars:
+                needles.append((row["problem_id"], bare))
+            hashes, _, _ = _ngrams(text, recipe)
+            for hashed in hashes.tolist():
+                ngrams.setdefault(hashed, row["problem_id"])
+    needles_of: dict[int, list[int]] = {}
+    for place, (_, text) in enumerate(needles):
+        key = window_hashes(text.encode()[: recipe.min_substring_chars], recipe.min_substring_chars)
+        needles_of.setdefault(int(key[0]), []).append(place)
+    return ProblemIndex(
+        needles=needles,
+        needle_keys=HashSet.of(needles_of),
+        needles_of=needles_of,
+        ngrams=HashSet.of(ngrams),
+        ngram_problems=[ngrams[hashed] for hashed in sorted(ngrams)],
+        recipe=recipe,
+    )
+
+
+def hits(text: str, index: ProblemIndex) -> list[Hit]:
+    """The problems that a text quotes, each once per method."""
+    found = {(hit.problem_id, hit.method): hit for hit in _substring_hits(text, index)}
+    for hit in _ngram_hits(text, index):
+        found.setdefault((hit.problem_id, hit.method), hit)
+    return [found[key] for key in sorted(found)]
+
+
+def _substring_hits(text: str, index: ProblemIndex) -> Iterator[Hit]:
+    bare = _SPACE.sub("", text).lower()
+    windows = window_hashes(bare.encode(), index.recipe.min_substring_chars)
+    # Only a text that holds a needle's beginning can hold the needle.
+    keys = {int(windows[place]) for place in index.needle_keys.found_in(windows)}
+    for needle in sorted(place for key in keys for place in index.needles_of[key]):
+        problem_id, quoted = index.needles[needle]
+        if quoted in bare:
+            evidence = quoted[:_EVIDENCE_CHARS]
+            yield Hit(problem_id=problem_id, method="substring", evidence=evidence)
+
+
+def _ngram_hits(text: str, index: ProblemIndex) -> Iterator[Hit]:
+    hashes, starts, ends = _ngrams(text, index.recipe)
+    content = text.lower().encode()
+    for place in index.ngrams.found_in(hashes):
+        problem = index.ngram_problems[index.ngrams.place(int(hashes[place]))]
+        excerpt = content[starts[place] : ends[place]].decode(errors="replace")
+        yield Hit(problem_id=problem, method="ngram", evidence=excerpt[:_EVIDENCE_CHARS])
+
+
+def _ngrams(text: str, recipe: ContaminationRecipe) -> tuple[Hashes, Any, Any]:
+    """Hash, start and end (in bytes of the lower-case text) of every n-gram that says enough.
+
+    Numbers in a row and `for i in range` are common to all programs: an n-gram counts only if its
+    words have enough characters together.
+    """
+    content = text.lower().encode()
+    starts, ends = word_spans(content)
+    size = recipe.ngram_words
+    if len(starts) < size:
+        nothing = np.zeros(0, dtype=np.int64)
+        return nothing.astype(np.uint64), nothing, nothing
+    hashes = run_hashes(span_hashes(content, starts, ends), size)
+    letters = np.concatenate([[0], np.cumsum(ends - starts)])
+    says = letters[size:] - letters[:-size] >= recipe.min_ngram_chars
+    return hashes[says], starts[: len(hashes)][says], ends[size - 1 :][says]
+
+
+def find_contamination(
+    documents_folder: str, folder: str, *, problems: pa.Table, recipe: ContaminationRecipe
+) -> dict[str, Any]:
+    """Write `hits`, a shard beside each shard of documents; return the facts.
+
+    Memory: a shard of documents. A shard of hits that is there is not made again.
+    """
+    index = index_problems(problems, recipe=recipe)
+    for number, source in enumerate(document_shards([documents_folder])):
+        if shards.record(folder, shards.table_name("hits", number)) is None:
+            table = source.read(["document_id", "text_id", "text"])
+            rows = list(_rows(table.to_batches(max_chunksize=256), index))
+            shards.put_table(folder, "hits", number, rows, CONTAMINATION, facts=source.beside)
+    found = [entry for entry in shards.records(folder) if entry.name.startswith("hits-")]
+    return {"problems": problems.num_rows, "hits": sum(entry.num_rows or 0 for entry in found)}
+
+
+def _rows(batches: Iterable[pa.RecordBatch], index: ProblemIndex) -> Iterator[dict[str, Any]]:
+    for batch in batches:
+        for row in batch.to_pylist():
+            for hit in hits(row["text"], index):
+                yield {
+                    "document_id": row["document_id"],
+                    "text_id": row["text_id"],
+                    "problem_id": hit.problem_id,
+                    "method": hit.method,
+                    "evidence": hit.evidence,
+                }

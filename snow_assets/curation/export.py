@@ -1,0 +1,115 @@
+"""A data set folder for people outside: text, data card, attribution.
+
+Inside the lake text is written once, in `documents`, and decisions never rewrite it. An export is
+the deliberate copy: whoever receives it has neither the lake nor its joins, and the licences ask
+for attribution beside the text. `datasets.load_dataset(folder)` reads it.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from snow_assets import shards
+from snow_assets.curation.kept import decisions, kept_documents
+from snow_assets.curation.split import HELD_OUT, TRAIN
+
+_COLUMNS = (
+    "document_id", "text_id", "source", "repository", "revision", "path", "license", "language",
+    "num_tokens", "text",
+)  # fmt: skip
+_SHARD_BYTES = 256_000_000
+
+
+def export_clean(clean_folder: str, folder: str, *, language: str) -> dict[str, Any]:
+    """Export a `clean_corpus` generation: its kept documents, train and held out apart."""
+    table = decisions(clean_folder)
+    return export_dataset(
+        folder,
+        title=f"Clean {language} corpus",
+        description=(
+            f"Source files in {language} under permissive licences: secrets redacted, rules of "
+            "StarCoder2 applied, exact and near copies removed, benchmark problems removed. "
+            "`held_out` comes from repositories of which nothing is in `train`."
+        ),
+        splits={
+            split: kept_documents(clean_folder, split=split, columns=_COLUMNS)
+            for split in (TRAIN, HELD_OUT)
+        },
+        sources=table.filter(table["kept"]),
+    )
+
+
+def export_dataset(
+    folder: str,
+    *,
+    title: str,
+    description: str,
+    splits: Mapping[str, Iterable[pa.RecordBatch]],
+    sources: pa.Table,
+) -> dict[str, Any]:
+    """Write each split as Parquet, README.md (the data card) and ATTRIBUTION.md; return counts.
+
+    `sources` has a row per exported document with `repository`, `revision` and `license`. A split
+    without rows is left out. Memory: about 256 MB of text. Shards that are there are not written
+    again.
+    """
+    counts: Counter[str] = Counter()
+    for split, batches in splits.items():
+        for index, table in enumerate(_tables(batches)):
+            counts[split] += table.num_rows
+            if shards.record(folder, shards.table_name(split, index)) is None:
+                shards.put_table(folder, split, index, table, table.schema)
+    card = _card(title, description, counts, sources)
+    shards.put_file(folder, "README.md", card.encode())
+    shards.put_file(folder, "ATTRIBUTION.md", _attribution(title, sources).encode())
+    return {f"{split}_documents": counts[split] for split in splits}
+
+
+def _tables(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.Table]:
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        held.append(batch)
+        if sum(one.nbytes for one in held) >= _SHARD_BYTES:
+            yield pa.Table.from_batches(held)
+            held = []
+    if held:
+        yield pa.Table.from_batches(held)
+
+
+def _card(title: str, description: str, counts: Mapping[str, int], sources: pa.Table) -> str:
+    licenses = Counter(sources["license"].to_pylist())
+    header = ["---", f"pretty_name: {json.dumps(title)}", "license: other", "license_name: various"]
+    header += ["license_link: ATTRIBUTION.md", "task_categories:", "- text-generation"]
+    # Without `configs` a reader guesses the files, and takes our manifest for data.
+    header += ["configs:", "- config_name: default"]
+    files = [f"  - split: {name}\n    path: {name}-*.parquet" for name in counts if counts[name]]
+    header += ["  data_files:", *files] if files else ["  data_files: []"]
+    lines = [*header, "---", "", f"# {title}", "", description, ""]
+    lines += ["| split | documents |", "| --- | ---: |"]
+    lines += [f"| {split} | {count} |" for split, count in counts.items()]
+    lines += ["", "| licence | documents |", "| --- | ---: |"]
+    lines += [f"| {name} | {count} |" for name, count in sorted(licenses.items())]
+    repositories = len(set(sources["repository"].to_pylist()))
+    lines += ["", f"{repositories} repositories; `ATTRIBUTION.md` names each with its licence.", ""]
+    return "\n".join(lines)
+
+
+def _attribution(title: str, sources: pa.Table) -> str:
+    columns = ["repository", "revision", "license"]
+    rows = sources.select(columns).to_pylist()
+    counts = Counter(tuple(str(row[name]) for name in columns) for row in rows)
+    lines = [f"# Attribution: {title}", "", "| repository | revision | licence | files |"]
+    lines += ["| --- | --- | --- | ---: |"]
+    lines += [
+        f"| {' | '.join(_cell(value) for value in names)} | {count} |"
+        for names, count in sorted(counts.items())
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _cell(value: str) -> str:
+    """Text from outside that can end neither a cell nor a line, nor start markup."""
+    return "".join(c if c.isprintable() and c not in "`|<>[]\\" else "?" for c in value)

@@ -1,0 +1,123 @@
+"""Hashes of words and of runs of words or bytes, for a whole text at once in numpy.
+
+A hash is a polynomial in the text's bytes modulo 2^64, mixed. All starting points of a text cost
+one pass. Two different words collide with probability about 2^-64 unless they were made to.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+Hashes = npt.NDArray[np.uint64]
+
+_FACTOR = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2^64
+_INVERSE = pow(_FACTOR, -1, 2**64)
+
+
+def mixed(values: Hashes) -> Hashes:
+    """Spread every bit over all others (the finalizer of SplitMix64, Steele et al. 2014)."""
+    values = values ^ (values >> np.uint64(30))
+    values = values * np.uint64(0xBF58476D1CE4E5B9)
+    values = values ^ (values >> np.uint64(27))
+    values = values * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+@cache
+def _powers(size: int, factor: int) -> Hashes:
+    powers = np.full(size, factor, dtype=np.uint64)
+    powers[0] = 1
+    return np.multiply.accumulate(powers)
+
+
+def powers(count: int, factor: int = _FACTOR) -> Hashes:
+    """factor^0 ... factor^(count-1) modulo 2^64; kept, in sizes that double."""
+    return _powers(1 << max(10, (count - 1).bit_length()), factor)[:count]
+
+
+def _prefix(values: Hashes) -> Hashes:
+    sums = np.zeros(len(values) + 1, dtype=np.uint64)
+    np.cumsum(values * powers(len(values)), out=sums[1:])
+    return sums
+
+
+@cache
+def _in_word() -> npt.NDArray[np.bool_]:
+    table = np.zeros(256, dtype=np.bool_)
+    for byte in range(256):
+        # A byte of a multi-byte character belongs to a word: other scripts have words too.
+        table[byte] = byte >= 0x80 or chr(byte).isalnum() or byte == ord("_")
+    return table
+
+
+def word_spans(content: bytes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Where the words of a UTF-8 text start and end: runs of letters, digits, `_`, non-ASCII."""
+    inside = np.zeros(len(content) + 2, dtype=np.int8)
+    inside[1:-1] = _in_word()[np.frombuffer(content, dtype=np.uint8)]
+    edges = np.diff(inside)
+    return np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+
+
+def span_hashes(
+    content: bytes, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
+) -> Hashes:
+    """A hash per span of a text; equal bytes have equal hashes in every text."""
+    if not len(starts):
+        return np.zeros(0, dtype=np.uint64)
+    values = np.frombuffer(content, dtype=np.uint8).astype(np.uint64) + np.uint64(1)
+    sums = _prefix(values)
+    back = powers(len(content), _INVERSE)
+    return mixed((sums[ends] - sums[starts]) * back[starts])
+
+
+def word_hashes(content: bytes) -> Hashes:
+    return span_hashes(content, *word_spans(content))
+
+
+def run_hashes(values: Hashes, length: int) -> Hashes:
+    """A hash per run of `length` neighbouring values, in order of the runs' starts."""
+    count = len(values) - length + 1
+    if count <= 0:
+        return np.zeros(0, dtype=np.uint64)
+    hashes = np.zeros(count, dtype=np.uint64)
+    for offset in range(length):
+        hashes = mixed(hashes * np.uint64(_FACTOR) + values[offset : offset + count])
+    return hashes
+
+
+def window_hashes(content: bytes, length: int) -> Hashes:
+    """A hash per window of `length` bytes, in order of the windows' starts."""
+    if len(content) < length:
+        return np.zeros(0, dtype=np.uint64)
+    sums = _prefix(np.frombuffer(content, dtype=np.uint8).astype(np.uint64) + np.uint64(1))
+    back = powers(len(content), _INVERSE)[: len(sums) - length]
+    return mixed((sums[length:] - sums[:-length]) * back)
+
+
+@dataclass(frozen=True)
+class HashSet:
+    """Distinct hashes, sorted, to look up many in: nearly all strangers cost one table look-up."""
+
+    values: Hashes
+    _seen: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, values: Iterable[int]) -> "HashSet":
+        ordered = np.array(sorted(set(values)), dtype=np.uint64)
+        seen = np.zeros(2**20, dtype=np.bool_)
+        seen[ordered >> np.uint64(44)] = True
+        return cls(ordered, seen)
+
+    def found_in(self, hashes: Hashes) -> npt.NDArray[np.int64]:
+        """The places in `hashes` whose hash is in the set, rising."""
+        maybe = np.flatnonzero(self._seen[hashes >> np.uint64(44)])
+        places = np.searchsorted(self.values, hashes[maybe])
+        places[places == len(self.values)] = 0
+        return maybe[self.values[places] == hashes[maybe]] if len(self.values) else maybe
+
+    def place(self, hashed: int) -> int:
+        """Where a hash of the set stands in `values`."""
+        return int(np.searchsorted(self.values, np.uint64(hashed)))

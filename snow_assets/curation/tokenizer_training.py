@@ -1,0 +1,146 @@
+"""The tokenizer that the recipe names, or one trained on what will be trained on.
+
+A byte-level BPE: no text is unknown to it and decoding gives back what went in. Trained on a
+sample by hash of kept train documents of every language, so the same corpus gives the same bytes.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from snow_assets import shards
+from snow_assets.curation.sampling import stable_share
+from snow_assets.curation.split import TRAIN
+from snow_assets.curation.tokens import END_OF_TEXT, FOLDER, PAD, SPECIAL_TOKENS
+from snow_assets.curation.verdicts import Curated, Judge
+from snow_assets.recipe import CurationRecipe
+
+
+def tokenizer_settings(recipe: CurationRecipe) -> dict[str, Any]:
+    """All of the recipe that decides what the tokenizer is; a given one's content too."""
+    if recipe.tokenizer.given:
+        content = _given(recipe.tokenizer.given)
+        return {"tokenizer": recipe.tokenizer, "given": hashlib.sha256(content).hexdigest()}
+    return {
+        "tokenizer": recipe.tokenizer,
+        "rules": recipe.rules,
+        "held_out_share": recipe.held_out_share,
+        "seed": recipe.seed,
+    }
+
+
+def put_tokenizer(curated: Curated, folder: str, *, recipe: CurationRecipe) -> dict[str, Any]:
+    """Write the recipe's tokenizer, or one trained on what `curated` keeps; return the facts."""
+    if recipe.tokenizer.given:
+        return put_given_tokenizer(
+            recipe.tokenizer.given, folder, vocabulary=recipe.tokenizer.vocabulary
+        )
+    return put_trained_tokenizer(curated, folder, recipe=recipe)
+
+
+def put_trained_tokenizer(
+    curated: Curated, folder: str, *, recipe: CurationRecipe
+) -> dict[str, Any]:
+    """Train on about `sample_bytes` of text and write the tokenizer's files; return the facts."""
+    judge = Judge(curated, recipe)
+    eligible = sum(
+        row["num_bytes"]
+        for shard in curated.shards()
+        for row, verdict in judge.verdicts(shard)
+        if verdict.split == TRAIN
+    )
+    if not eligible:
+        raise ValueError(
+            "no document is kept for training, so no tokenizer can be trained: loosen the rules, "
+            "add sources, or name a tokenizer in the recipe's tokenizer.given"
+        )
+    share = min(1.0, recipe.tokenizer.sample_bytes / eligible)
+    tokenizer = train(
+        _sample(judge, curated, share, recipe.seed), vocabulary=recipe.tokenizer.vocabulary
+    )
+    _put(folder, json.loads(tokenizer.to_str()))
+    return {
+        "vocabulary": tokenizer.get_vocab_size(),
+        "eligible_bytes": eligible,
+        "sample_share": share,
+        "is_trained": True,
+    }
+
+
+def put_given_tokenizer(given: str, folder: str, *, vocabulary: int) -> dict[str, Any]:
+    """Copy a folder's tokenizer.json, with our special tokens added where it lacks them."""
+    tokenizer = Tokenizer.from_str(_given(given).decode())
+    tokenizer.add_special_tokens([_special(token) for token in SPECIAL_TOKENS])
+    if tokenizer.get_vocab_size() > vocabulary:
+        raise ValueError(
+            f"{given} has {tokenizer.get_vocab_size()} tokens with the special ones, more than the "
+            f"recipe's vocabulary of {vocabulary}: raise it, the model's embedding has that size"
+        )
+    _put(folder, json.loads(tokenizer.to_str()))
+    return {"vocabulary": tokenizer.get_vocab_size(), "is_trained": False}
+
+
+def _given(folder: str) -> bytes:
+    url = shards.join(folder, "tokenizer.json")
+    if not shards.exists(url):
+        raise FileNotFoundError(
+            f"the recipe's tokenizer.given {folder!r} holds no tokenizer.json: name a folder that "
+            "does, or None to train one"
+        )
+    return shards.get(url)
+
+
+def train(texts: Iterator[str], *, vocabulary: int) -> Tokenizer:
+    """A byte-level BPE of at most `vocabulary` tokens, special ones and all bytes included."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        # Digits one by one, as StarCoder2 splits them: a number has one spelling.
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        show_progress=False,
+        special_tokens=[_special(token) for token in SPECIAL_TOKENS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def _special(token: str) -> AddedToken:
+    return AddedToken(token, special=True, normalized=False)
+
+
+def _sample(judge: Judge, curated: Curated, share: float, seed: int) -> Iterator[str]:
+    for shard in curated.shards():
+        chosen = [
+            verdict.split == TRAIN and stable_share(row["document_id"], seed=seed) < share
+            for row, verdict in judge.verdicts(shard)
+        ]
+        texts = shard.read(["text"]).filter(pa.array(chosen, pa.bool_()))
+        for batch in texts.to_batches(max_chunksize=256):
+            yield from batch["text"].to_pylist()
+
+
+def _put(folder: str, tokenizer: dict[str, Any]) -> None:
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": END_OF_TEXT,
+        "eos_token": END_OF_TEXT,
+        "unk_token": END_OF_TEXT,
+        "pad_token": PAD,
+        "additional_special_tokens": [
+            token for token in SPECIAL_TOKENS if token not in {END_OF_TEXT, PAD}
+        ],
+        "clean_up_tokenization_spaces": False,
+        "add_prefix_space": False,
+    }
+    for name, content in (("tokenizer.json", tokenizer), ("tokenizer_config.json", config)):
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        shards.put_file(folder, str(Path(FOLDER, name)), text.encode())
