@@ -12,6 +12,7 @@ from snow_assets.home import CHECKOUT, home
 from snow_assets.recipe import Recipe, chosen_recipe
 from snow_resources.gpu_jobs import GpuJobs
 from snow_resources.lake import Lake
+from snow_resources.teacher import Teacher
 from snow_resources.tracking import Tracking
 
 ROOMS = [corpus, curation, curation_checks]
@@ -27,8 +28,10 @@ def resources(recipe: Recipe) -> dict[str, Any]:
         "jobs": GpuJobs(
             url=f"{lake}/jobs", vllm_python=os.environ.get("SNOW_VLLM_PYTHON", vllm_python)
         ),
+        "teacher": Teacher(url=os.environ.get("SNOW_TEACHER_URL", "")),
         "tracking": Tracking(
             uri=os.environ.get("SNOW_MLFLOW", f"sqlite:///{home() / 'mlflow.db'}"),
+            spool=str(home() / "mlflow-spool"),
             ui_url=os.environ.get("SNOW_MLFLOW_UI", "http://localhost:5000"),
         ),
     }

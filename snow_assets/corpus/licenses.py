@@ -217,8 +217,8 @@ def _named_in(text: str) -> list[str]:
         if place >= 0:
             name = _variant(name, text[place : place + 2_500])
             places[name] = min(place, places.get(name, place))
-    if "Python-2.0" in places:  # a stack of licences, PSF's and CWI's among them, named as one
-        stack = [places.pop(name) for name in ("PSF-2.0", "HPND") if name in places]
+    if "Python-2.0" in places:  # CPython's stack: PSF's, CWI's, and 0BSD for the manual's examples
+        stack = [places.pop(name) for name in ("PSF-2.0", "HPND", "0BSD") if name in places]
         places["Python-2.0"] = min([places["Python-2.0"], *stack])
     return sorted(places, key=lambda name: (places[name], name))
 

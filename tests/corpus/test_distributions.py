@@ -22,6 +22,11 @@ def files(unit: Unit) -> list[SourceFile]:
     ]
 
 
+def unit_licenses(unit: Unit, path: str) -> set[str | None]:
+    found = unit.files(lambda _repository, name: name == path)
+    return {got.statement.expression for got in found if isinstance(got, SourceFile)}
+
+
 def test_a_distribution_that_is_not_installed_is_named_with_the_remedy() -> None:
     with pytest.raises(ValueError, match=r"'no-such-thing'.*install it .* or remove it"):
         units("packaging", "no-such-thing")
@@ -47,6 +52,7 @@ def test_the_standard_library_is_cpython_at_the_running_version() -> None:
     paths = [path for _, path in unit.listing()]
     assert "Lib/json/decoder.py" in paths
     assert not [path for path in paths if "site-packages" in path or path.startswith("Lib/test/")]
+    assert unit_licenses(unit, "Lib/json/decoder.py") == {"Python-2.0"}
     assert distributions.snapshot(["stdlib"]) == {"stdlib": platform.python_version()}
 
 

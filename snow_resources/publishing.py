@@ -1,0 +1,255 @@
+"""The one writer of the published tables: dbt builds a new file, a rename publishes it."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import fsspec
+import pyarrow as pa
+
+from snow_resources.warehouse import WarehouseError, query
+
+Relation = tuple[str, str, pa.Schema, Sequence[str], Iterable[str]]
+"""A table of the lake: asset, table, columns, Parquet files (URLs), current generations."""
+_RESULTS = "published.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """What became of one model or test of the dbt project."""
+
+    unique_id: str
+    status: str  # success, pass, warn, fail, error, skipped
+    message: str
+    failures: int
+    seconds: float
+
+    @property
+    def is_good(self) -> bool:
+        return self.status in ("success", "pass", "warn")
+
+
+class PublishingError(Exception):
+    """dbt built or tested something that must not be published; `nodes` say what."""
+
+    def __init__(self, message: str, nodes: Sequence[Node]) -> None:
+        super().__init__(message)
+        self.nodes = nodes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warehouse:
+    """The published file, and the dbt project that makes it; dbt's own files lie beside it."""
+
+    path: str
+    project: str
+
+    @property
+    def _scratch(self) -> Path:
+        return Path(self.path).resolve().parent / "dbt"
+
+    def published(self, digest: str) -> list[Node] | None:
+        """What dbt said of the published file, if exactly these inputs made it; else None.
+
+        The file carries its inputs' digest, in its table `publication`.
+        """
+        results = self._scratch / _RESULTS
+        if not (Path(self.path).exists() and results.exists()):
+            return None
+        try:
+            answer = query(self.path, "select inputs_digest from publication")
+        except WarehouseError:
+            return None  # broken, or of an older layout: publishing replaces it
+        told = json.loads(results.read_text())
+        if answer.rows != [(digest,)] or told["digest"] != digest:
+            return None
+        return [Node(**node) for node in told["nodes"]]
+
+    def publish(
+        self, relations: Iterable[Relation], manifests: Mapping[str, pa.Table], *, digest: str
+    ) -> list[Node]:
+        """Build and test every model in a new file, and put it in the published one's place.
+
+        `digest` names what goes in. `manifests` are small tables that the project reads as source `manifests`. Raises
+        PublishingError, and publishes nothing, when a model or test fails. Publishers wait for
+        each other; readers wait for nobody.
+        """
+        target = Path(self.path).resolve()
+        scratch = self._scratch
+        building = scratch / "building"
+        with _alone(scratch):
+            # What a killed publisher left goes.
+            shutil.rmtree(building, ignore_errors=True)
+            building.mkdir()
+            is_remote = write_catalog(building / "catalog.duckdb", relations, manifests)
+            nodes = _build(self.project, scratch, target="s3" if is_remote else "local")
+            fresh = building / "warehouse.duckdb"
+            if (leftover := Path(f"{fresh}.wal")).exists():
+                raise RuntimeError(f"{leftover} is there: dbt did not close its database")
+            _synchronize(fresh)
+            os.replace(fresh, target)
+            told = {"digest": digest, "nodes": [asdict(node) for node in nodes]}
+            (scratch / _RESULTS).write_text(json.dumps(told))
+            shutil.rmtree(building)
+        return nodes
+
+
+def _build(project: str, scratch: Path, *, target: str) -> list[Node]:
+    results = scratch / "target" / "run_results.json"
+    results.unlink(missing_ok=True)
+    output = _run_dbt("build", project=project, scratch=scratch, target=target)
+    if not results.exists():
+        raise PublishingError(f"dbt did not start:\n{output}", [])
+    nodes = [
+        Node(
+            unique_id=entry["unique_id"],
+            status=entry["status"],
+            message=entry["message"] or "",
+            failures=entry["failures"] or 0,
+            seconds=entry["execution_time"],
+        )
+        for entry in json.loads(results.read_text())["results"]
+    ]
+    bad = [node for node in nodes if not node.is_good]
+    if bad:
+        told = "\n".join(f"{node.unique_id}: {node.message}" for node in bad if node.message)
+        raise PublishingError(
+            f"nothing is published, the former tables stay; dbt says:\n{told}", nodes
+        )
+    return nodes
+
+
+def _run_dbt(command: str, *, project: str, scratch: Path, target: str) -> str:
+    """Run dbt in its own process, offline and without telemetry; return what it printed."""
+    # A process of its own: its DuckDB is surely closed when it ends, its memory given back, and
+    # its global state is not Dagster's. The environment is the same for every command, because
+    # dbt parses everything anew when it changes.
+    done = subprocess.run(
+        [sys.executable, "-c", "from dbt.cli.main import cli; cli()",
+         "--log-path", str(scratch / "logs"), command,
+         "--project-dir", project, "--profiles-dir", project,
+         "--target", target, "--target-path", str(scratch / "target")],
+        env={**os.environ, "DO_NOT_TRACK": "1", "SNOW_DBT_FOLDER": str(scratch / "building")},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    return done.stdout
+
+
+def project_digest(project: str) -> str:
+    """sha256 over a dbt project's files: an edited model is another project."""
+    content = hashlib.sha256()
+    for path in sorted(Path(project).rglob("*")):
+        if path.is_file() and path.suffix in (".sql", ".yml"):
+            content.update(f"{path.relative_to(project).as_posix()}\0".encode())
+            content.update(path.read_bytes() + b"\0")
+    return content.hexdigest()
+
+
+def prepared_manifest(project: str, scratch: Path) -> dict[str, Any]:
+    """dbt's description of the project, parsed once for each content of its files.
+
+    `scratch` is the folder `dbt` beside the warehouse: its first build then parses no second time.
+    """
+    kept = scratch.resolve() / f"manifest-{project_digest(project)[:32]}.json"
+    if not kept.exists():
+        with _alone(kept.parent):
+            if not kept.exists():  # another process may have made it meanwhile
+                _parse(project, kept)
+    manifest: dict[str, Any] = json.loads(kept.read_text())
+    return manifest
+
+
+def _parse(project: str, kept: Path) -> None:
+    made = kept.parent / "target" / "manifest.json"
+    made.unlink(missing_ok=True)
+    output = _run_dbt("parse", project=project, scratch=kept.parent, target="local")
+    if not made.exists():
+        raise RuntimeError(f"dbt cannot parse {project}:\n{output}")
+    for former in kept.parent.glob("manifest-*.json"):
+        former.unlink()
+    os.replace(made, kept)
+
+
+def write_catalog(
+    path: Path, relations: Iterable[Relation], manifests: Mapping[str, pa.Table]
+) -> bool:
+    """Write a DuckDB file of views over the lake's files: schema = asset, view = table.
+
+    A file of any length of list: nothing passes through a command line. Returns whether some
+    files lie in an object store.
+    """
+    is_remote = False
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("create schema manifests")
+        for name, rows in manifests.items():
+            connection.register("rows", rows)
+            connection.execute(f"create table manifests.{quoted(name)} as select * from rows")
+        for asset, table, schema, files, current in relations:
+            if not is_remote and any("://" in url for url in files):
+                is_remote = True
+                connection.register_filesystem(fsspec.filesystem("s3"))
+            connection.execute(f"create schema if not exists {quoted(asset)}")
+            view = _view(connection, schema, files, current)
+            connection.execute(f"create view {quoted(asset)}.{quoted(table)} as {view}")
+    return is_remote
+
+
+def _view(
+    connection: duckdb.DuckDBPyConnection,
+    schema: pa.Schema,
+    files: Sequence[str],
+    current: Iterable[str],
+) -> str:
+    connection.register("empty", schema.empty_table())
+    kinds = connection.execute("describe select * from empty").fetchall()
+    columns = ", ".join(quoted(str(row[0])) for row in kinds)
+    typed = ", ".join(f"cast(null as {row[1]}) as {quoted(str(row[0]))}" for row in kinds)
+    place = "cast(null as varchar) as partition, cast(null as varchar) as generation"
+    source = f"select {typed}, {place} where false"
+    if files:
+        # By name, below the typed columns: a file of older code that lacks a column has nulls.
+        # A file's URL ends in partition/generation/name.
+        listed = ", ".join(literal(url) for url in files)
+        source += (
+            " union all by name select *, string_split(filename, '/')[-3] as partition,"
+            " string_split(filename, '/')[-2] as generation"
+            f" from read_parquet([{listed}], union_by_name = true, filename = true)"
+        )
+    named = ", ".join(literal(name) for name in sorted(current)) or "null"
+    return (
+        f"select {columns}, partition, generation,"
+        f" coalesce(generation in ({named}), false) as is_current from ({source})"
+    )
+
+
+def quoted(name: str) -> str:
+    """A SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+@contextmanager
+def _alone(scratch: Path) -> Iterator[None]:
+    scratch.mkdir(parents=True, exist_ok=True)
+    with (scratch / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _synchronize(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
