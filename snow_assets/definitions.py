@@ -1,6 +1,7 @@
 """The code location: asset modules by name, resources, jobs, schedules, sensors."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -8,14 +9,36 @@ import dagster as dg
 from snow_assets.corpus import assets as corpus
 from snow_assets.curation import assets as curation
 from snow_assets.curation import checks as curation_checks
+from snow_assets.evaluation import assets as evaluation
 from snow_assets.home import CHECKOUT, home
+from snow_assets.pretraining import assets as pretraining
+from snow_assets.pretraining import checks as pretraining_checks
+from snow_assets.quality import assets as quality
 from snow_assets.recipe import Recipe, chosen_recipe
+from snow_assets.synthesis import assets as synthesis
+from snow_assets.tables import assets as tables
 from snow_resources.gpu_jobs import GpuJobs
 from snow_resources.lake import Lake
+from snow_resources.publishing import Warehouse
 from snow_resources.teacher import Teacher
 from snow_resources.tracking import Tracking
 
-ROOMS = [corpus, curation, curation_checks]
+ROOMS = [
+    corpus,
+    curation,
+    curation_checks,
+    quality,
+    synthesis,
+    pretraining,
+    pretraining_checks,
+    evaluation,
+    tables,
+]
+
+
+def warehouse_path() -> Path:
+    """Where the published tables lie."""
+    return home() / "warehouse.duckdb"
 
 
 def resources(recipe: Recipe) -> dict[str, Any]:
@@ -34,6 +57,7 @@ def resources(recipe: Recipe) -> dict[str, Any]:
             spool=str(home() / "mlflow-spool"),
             ui_url=os.environ.get("SNOW_MLFLOW_UI", "http://localhost:5000"),
         ),
+        "warehouse": Warehouse(project=tables.PROJECT, path=str(warehouse_path())),
     }
 
 

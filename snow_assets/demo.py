@@ -1,5 +1,6 @@
 """Materialize the whole graph, asset by asset, and show what came out: `make demo`."""
 
+import graphlib
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -7,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 from rich.console import Console
 
-from snow_assets import definitions
+from snow_assets import definitions, summary
 from snow_assets.home import home, prepare
 from snow_assets.recipe import Recipe, chosen_recipe
 
@@ -19,20 +20,21 @@ def steps(
 ) -> Iterator[tuple[list[dg.AssetKey], str | None]]:
     """What to run, in order: assets that run together, and the partition, if any."""
     graph = defs.resolve_asset_graph()
-    done: set[dg.AssetKey] = set()
-    for key in graph.toposorted_asset_keys:
-        node = graph.get(key)
-        if key in done or not node.is_executable:
-            continue
-        together = sorted(node.execution_set_asset_keys)
-        done.update(together)
-        if node.partitions_def is None:
-            yield together, None
+    together = {
+        key: tuple(sorted(graph.get(key).execution_set_asset_keys))
+        for key in graph.toposorted_asset_keys
+    }
+    before: dict[tuple[dg.AssetKey, ...], set[tuple[dg.AssetKey, ...]]] = {}
+    for key, keys in together.items():
+        parents = {together[parent] for parent in graph.get(key).parent_keys}
+        before.setdefault(keys, set()).update(parents - {keys})
+    for keys in graphlib.TopologicalSorter(before).static_order():
+        partitions = graph.get(keys[0]).partitions_def
+        if partitions is None:
+            yield list(keys), None
         else:
-            for partition in node.partitions_def.get_partition_keys(
-                dynamic_partitions_store=instance
-            ):
-                yield together, partition
+            for name in partitions.get_partition_keys(dynamic_partitions_store=instance):
+                yield list(keys), name
 
 
 def register_sources(recipe: Recipe, instance: dg.DagsterInstance) -> None:
@@ -97,7 +99,9 @@ def main() -> None:
         register_sources(recipe, instance)
         console.print(f"Recipe {recipe.name}, in {home()}")
         materialize_all(console, instance)
-    console.print(f"Done in {time.monotonic() - started:.0f} s.")
+    made = definitions.resources(recipe)
+    summary.show(console, made["lake"], recipe, made["warehouse"].path)
+    console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
 
 
 if __name__ == "__main__":

@@ -80,6 +80,12 @@ def upstreams(lake: Lake, recipe: Recipe, asset: str) -> list[Upstream]:
     return [upstream(lake, recipe, asset, name.removesuffix(".json")) for name in found]
 
 
+def every_upstream(lake: Lake, recipe: Recipe) -> list[Upstream]:
+    """Every partition of every asset that the recipe has materialized."""
+    found = shards.names(lake.pointers(recipe.name, "").rstrip("/"))
+    return [made for asset in found for made in upstreams(lake, recipe, asset)]
+
+
 def address(
     asset: str, partition: str, code_version: str, settings: Any, inputs: Sequence[Upstream]
 ) -> str:

@@ -134,14 +134,18 @@ def _cell(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, int):
         return f"{value:,}"
-    return "".join(letter if letter.isprintable() or letter == "\n" else "·" for letter in str(value))
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else "·" for letter in str(value)
+    )
 
 
 def _prompt(path: Path) -> None:
     import readline  # noqa: F401  # gives input() its history and editing
 
     _show(path, TABLES)
-    sys.stdout.write("SQL, ended by ; or an empty line. `describe TABLE` tells its columns. ctrl-D ends.\n")
+    sys.stdout.write(
+        "SQL, ended by ; or an empty line. `describe TABLE` tells its columns. ctrl-D ends.\n"
+    )
     while True:
         try:
             lines = [input("snow> ")]

@@ -37,7 +37,7 @@ class DocumentShard:
 
 
 def document_shards(folders: Sequence[str], *, language: str | None = None) -> list[DocumentShard]:
-    """The shards of `documents` generations, of one language or all, in the given folders' order."""
+    """The shards of `documents` generations, of one language or all, folder by folder."""
     return [
         DocumentShard(
             folder=folder,

@@ -55,8 +55,15 @@ def _in_word() -> npt.NDArray[np.bool_]:
 
 def word_spans(content: bytes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Where the words of a UTF-8 text start and end: runs of letters, digits, `_`, non-ASCII."""
+    return runs_of(content, _in_word())
+
+
+def runs_of(
+    content: bytes, table: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Where the runs of bytes start and end for which a table of 256 says True."""
     inside = np.zeros(len(content) + 2, dtype=np.int8)
-    inside[1:-1] = _in_word()[np.frombuffer(content, dtype=np.uint8)]
+    inside[1:-1] = table[np.frombuffer(content, dtype=np.uint8)]
     edges = np.diff(inside)
     return np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
 

@@ -5,8 +5,8 @@ Rajaraman, Ullman, chapter 3), and a candidate pair counts only if the real Jacc
 its shingles says so. A cluster is what verified pairs connect; its survivor is the document with
 the smallest (repository, path, document_id). The result does not depend on the documents' order.
 
-Memory: two numbers per distinct text and band, the shingles of a batch of candidates, and an id
-per document; never the corpus.
+Memory: eight bytes per document and band, its candidate pairs, the shingles of a batch of
+candidates, and an id per text and document; never the corpus.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -26,8 +27,6 @@ from snow_assets.curation.shingles import band_hashes, jaccard, shingles
 from snow_assets.curation.survivors import put_clusters
 from snow_assets.documents import DUPLICATE_PAIR
 from snow_assets.recipe import NearDuplicatesRecipe, RulesRecipe
-
-_HASH = pa.binary(8)
 
 # In a band's bucket of m texts all pairs are m^2: beyond this many, each text is compared with the
 # bucket's first ones and its neighbour only, which connects whatever is alike throughout.
@@ -54,7 +53,7 @@ def find_near_duplicates(
     for index, source in enumerate(sources):
         if shards.record(folder, shards.table_name("signatures", index)) is None:
             _put_signatures(folder, index, source, rules, recipe)
-    text_ids, bands, homes = _distinct(folder, sources)
+    text_ids, bands, homes = _distinct(folder, sources, recipe.bands)
     candidates = sorted(_candidates(bands))
     scores = _verified(candidates, text_ids, homes, sources, recipe)
     pairs = [
@@ -81,7 +80,9 @@ def _put_signatures(
         [
             pa.field("document_id", pa.string(), nullable=False),
             pa.field("text_id", pa.string(), nullable=False),
-            pa.field("bands", pa.list_(_HASH, recipe.bands)),  # null: no words, so no near copy
+            pa.field(
+                "bands", pa.list_(pa.uint64(), recipe.bands)
+            ),  # null: no words, so no near copy
         ]
     )
     documents = source.read(sorted({*COLUMNS, "document_id", "text_id", "text"}))
@@ -94,7 +95,7 @@ def _put_signatures(
         bands = None
         if len(found):
             hashes = band_hashes(found, bands=recipe.bands, rows_per_band=recipe.rows_per_band)
-            bands = [hashed.tobytes() for hashed in hashes]
+            bands = hashes.tolist()
         rows.append({"document_id": document_id, "text_id": text_id, "bands": bands})
     shards.put_table(folder, "signatures", index, rows, schema, facts=source.beside)
 
@@ -107,22 +108,28 @@ def _texts(documents: pa.Table) -> Iterator[tuple[str, str, str]]:
 
 
 def _distinct(
-    folder: str, sources: Sequence[DocumentShard]
-) -> tuple[list[str], Hashes, dict[int, int]]:
+    folder: str, sources: Sequence[DocumentShard], bands: int
+) -> tuple[list[str], Hashes, list[int]]:
     """The distinct texts in order of their ids, a row of band hashes each, and a shard of each.
 
     A text without bands is not among them: it has no near copies.
     """
-    rows: dict[str, tuple[int, list[bytes]]] = {}
+    ids: list[npt.NDArray[np.bytes_]] = [np.zeros(0, dtype="S64")]
+    hashes: list[Hashes] = [np.zeros((0, bands), dtype=np.uint64)]
+    homes: list[npt.NDArray[np.int64]] = [np.zeros(0, dtype=np.int64)]
     for index in range(len(sources)):
         table = shards.read_shard(folder, shards.table_name("signatures", index))
-        for row in table.filter(pc.is_valid(table["bands"])).to_pylist():
-            rows.setdefault(row["text_id"], (index, row["bands"]))
-    text_ids = sorted(rows)
-    width = len(next(iter(rows.values()))[1]) if rows else 0
-    joined = b"".join(band for text_id in text_ids for band in rows[text_id][1])
-    bands = np.frombuffer(joined, dtype=np.uint64).reshape(len(text_ids), width)
-    return text_ids, bands, {place: rows[text_id][0] for place, text_id in enumerate(text_ids)}
+        table = table.filter(pc.is_valid(table["bands"]))
+        values = pc.list_flatten(table["bands"]).to_numpy()
+        ids.append(np.array(table["text_id"].to_pylist(), dtype="S64"))
+        hashes.append(values.reshape(table.num_rows, bands))
+        homes.append(np.full(table.num_rows, index))
+    distinct, firsts = np.unique(np.concatenate(ids), return_index=True)
+    return (
+        [text_id.decode() for text_id in distinct.tolist()],
+        np.concatenate(hashes)[firsts],
+        np.concatenate(homes)[firsts].tolist(),
+    )
 
 
 def _candidates(bands: Hashes) -> set[Pair]:
@@ -150,7 +157,7 @@ def _bucket_pairs(members: Sequence[int]) -> Iterator[Pair]:
 def _verified(
     candidates: Sequence[Pair],
     text_ids: Sequence[str],
-    homes: Mapping[int, int],
+    homes: Sequence[int],
     sources: Sequence[DocumentShard],
     recipe: NearDuplicatesRecipe,
 ) -> dict[Pair, float]:
@@ -169,7 +176,7 @@ def _verified(
 def _batches(
     candidates: Iterable[Pair],
     groups: Mapping[int, int],
-    homes: Mapping[int, int],
+    homes: Sequence[int],
 ) -> Iterator[list[Pair]]:
     """Candidate pairs in groups that share no text, as many as fit in memory, at least one."""
     by_group: dict[int, list[Pair]] = {}
@@ -194,7 +201,7 @@ def _batches(
 def _shingles_of(
     members: Iterable[int],
     text_ids: Sequence[str],
-    homes: Mapping[int, int],
+    homes: Sequence[int],
     sources: Sequence[DocumentShard],
     words: int,
 ) -> dict[int, Hashes]:

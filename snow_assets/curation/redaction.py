@@ -67,37 +67,12 @@ _EMAIL = re.compile(
 
 # Others are rather attributes of a matrix product (`a@b.reshape`) or files (`icon@2x.png`).
 _GENERIC_DOMAINS = frozenset(
-    [
-        "com",
-        "org",
-        "net",
-        "edu",
-        "gov",
-        "mil",
-        "int",
-        "info",
-        "biz",
-        "name",
-        "pro",
-        "dev",
-        "app",
-        "cloud",
-        "tech",
-        "ai",
-        "io",
-        "me",
-        "online",
-        "site",
-        "xyz",
-        "email",
-        "company",
-        "berlin",
-        "london",
-        "agency",
-        "systems",
-        "software",
-    ]
-)
+    {
+        "agency", "ai", "app", "berlin", "biz", "cloud", "com", "company", "dev", "edu", "email",
+        "gov", "info", "int", "io", "london", "me", "mil", "name", "net", "online", "org", "pro",
+        "site", "software", "systems", "tech", "xyz",
+    }
+)  # fmt: skip
 _RESERVED_DOMAIN = re.compile(
     r"(?:^|\.)(?:example\.(?:com|org|net|edu)|example|test|invalid|localhost|local|internal|lan"
     r"|domain\.(?:com|tld)|email\.com|mail\.com|host\.com|foo\.(?:com|org)|bar\.(?:com|org))$",
@@ -107,8 +82,8 @@ _NOBODY = re.compile(
     r"(?:git|hg|svn|no-?reply|do-?not-?reply|user|username|you|me)$", re.IGNORECASE
 )
 _PLACEHOLDER = re.compile(
-    r"example|sample|dummy|fake|change_?me|replace|your|placeholder|xxx|\*\*\*|\.\.\.|todo|none|null"
-    r"|test|\$|%|password|secret|passwd",
+    r"example|sample|dummy|fake|change_?me|replace|your|placeholder|xxx|\*\*\*|\.\.\.|todo|none"
+    r"|null|test|\$|%|password|secret|passwd",
     re.IGNORECASE,
 )
 

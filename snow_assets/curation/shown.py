@@ -21,10 +21,11 @@ def clusters(folder: str, facts: Mapping[str, Any]) -> dict[str, str]:
     sizes: Counter[str] = Counter()
     for row in _rows(folder, "clusters", ["cluster_id"]):
         sizes[row["cluster_id"]] += 1
-    largest = [(name, size) for name, size in sizes.most_common(_MOST_ROWS) if size > 1]
+    ordered = sorted(sizes.items(), key=lambda entry: (-entry[1], entry[0]))
+    largest = [(name, size) for name, size in ordered[:_MOST_ROWS] if size > 1]
     return {
         **counts(facts),
-        "largest_clusters": _table(["survivor", "documents"], sorted(largest, key=_by_size)),
+        "largest_clusters": _table(["survivor", "documents"], largest),
     }
 
 
@@ -49,10 +50,6 @@ def funnel(folder: str, facts: Mapping[str, Any]) -> dict[str, str]:
     if lengths:
         shown["tokens_per_kept_document"] = _histogram(lengths)
     return shown
-
-
-def _by_size(entry: tuple[str, int]) -> tuple[int, str]:
-    return -entry[1], entry[0]
 
 
 def _rows(folder: str, table: str, columns: list[str]) -> list[dict[str, Any]]:

@@ -1,0 +1,51 @@
+-- Counted per generation, not per document: a file that an archive holds twice came in twice.
+with outcomes as (
+
+    select 'raw_code_corpus' as stage, 1 as stage_order,
+        coalesce(documents.language, document_drops.language) as language,
+        'kept' as outcome, null as reason,
+        coalesce(documents.num_bytes, document_drops.num_bytes) as num_bytes,
+        null::bigint as num_tokens
+    from {{ source('raw_code_corpus', 'files') }} as files
+    left join (
+        select document_id, min(language) as language, min(num_bytes) as num_bytes
+        from {{ source('documents', 'documents') }} group by document_id
+    ) as documents using (document_id)
+    left join (
+        select document_id, min(language) as language, min(num_bytes) as num_bytes
+        from {{ source('documents', 'drops') }} group by document_id
+    ) as document_drops using (document_id)
+    union all
+    select 'raw_code_corpus', 1, language, 'dropped', reason, num_bytes, null
+    from {{ source('raw_code_corpus', 'drops') }}
+    union all
+    select 'documents', 2, language, 'kept', null, num_bytes, null
+    from {{ source('documents', 'documents') }}
+    union all
+    select 'documents', 2, language, 'dropped', reason, num_bytes, null
+    from {{ source('documents', 'drops') }}
+    union all
+    select 'clean_corpus', 3, language, if(kept, 'kept', 'dropped'), reason, num_bytes, num_tokens
+    from {{ source('clean_corpus', 'decisions') }}
+
+),
+
+with_totals as (
+
+    select * from outcomes
+    union all
+    select stage, stage_order, language, 'in', null, num_bytes, null from outcomes
+
+)
+
+select
+    stage_order,
+    stage,
+    coalesce(language, 'unknown') as language,
+    outcome,
+    reason,
+    count(*) as num_documents,
+    sum(num_bytes)::bigint as num_bytes,
+    sum(num_tokens)::bigint as num_tokens
+from with_totals
+group by all

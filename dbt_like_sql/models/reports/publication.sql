@@ -1,0 +1,1 @@
+select inputs_digest, recipe from {{ source('manifests', 'publication') }}

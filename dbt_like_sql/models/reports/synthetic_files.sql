@@ -1,0 +1,15 @@
+select
+    synthetic.document_id,
+    synthetic.language,
+    synthetic.num_tokens,
+    synthetic.seed_repository,
+    seeds.path as seed_path,
+    synthetic.seed_license,
+    synthetic.seed_document_id,
+    synthetic.prompt_version,
+    synthetic.engine,
+    synthetic.model,
+    synthetic.text_id
+from {{ source('synthetic_set', 'documents') }} as synthetic
+left join {{ ref('document_quality') }} as seeds
+    on seeds.document_id = synthetic.seed_document_id

@@ -1,0 +1,73 @@
+-- A row per received file at the last stage that decided about it.
+with raw_files as (
+
+    select document_id, raw_id, source, repository, revision, path, license
+    from {{ source('raw_code_corpus', 'files') }}
+
+),
+
+never_admitted as (
+
+    select
+        'raw_code_corpus' as stage, document_id, null as raw_id, null as text_id, source,
+        repository, null as revision, path, null as license, language, num_bytes, false as kept,
+        reason, evidence, null as split, null as cluster_id, null::bigint as num_tokens
+    from {{ source('raw_code_corpus', 'drops') }}
+
+),
+
+no_document as (
+
+    select
+        'documents' as stage, drops.document_id, raw_files.raw_id, null as text_id, drops.source,
+        drops.repository, raw_files.revision, drops.path, raw_files.license, drops.language,
+        drops.num_bytes, false as kept, drops.reason, drops.evidence, null as split,
+        null as cluster_id, null::bigint as num_tokens
+    from {{ source('documents', 'drops') }} as drops
+    left join raw_files using (document_id)
+
+),
+
+decided as (
+
+    select
+        'clean_corpus' as stage, document_id, raw_id, text_id, source, repository, revision, path,
+        license, language, num_bytes, kept, reason, evidence, split, cluster_id, num_tokens
+    from {{ source('clean_corpus', 'decisions') }}
+
+),
+
+undecided as (
+
+    select
+        'documents' as stage, document_id, raw_id, text_id, source, repository, revision, path,
+        license, language, num_bytes, null::boolean as kept, null as reason, null as evidence,
+        null as split, null as cluster_id, null::bigint as num_tokens
+    from {{ source('documents', 'documents') }}
+    where document_id not in (select document_id from decided)
+
+),
+
+unread as (
+
+    select
+        'raw_code_corpus' as stage, document_id, raw_id, null as text_id, source, repository,
+        revision, path, license, null as language, null::bigint as num_bytes, null::boolean as kept,
+        null as reason, null as evidence, null as split, null as cluster_id,
+        null::bigint as num_tokens
+    from raw_files
+    where document_id not in (select document_id from decided)
+        and document_id not in (select document_id from undecided)
+        and document_id not in (select document_id from no_document)
+
+)
+
+select * from never_admitted
+union all
+select * from no_document
+union all
+select * from decided
+union all
+select * from undecided
+union all
+select * from unread

@@ -1,0 +1,17 @@
+-- A warning: while an upstream asset is newer than the next one, the numbers rightly differ.
+{{ config(severity='warn') }}
+with totals as (
+
+    select
+        stage_order,
+        sum(num_documents) filter (where outcome = 'in') as num_in,
+        sum(num_documents) filter (where outcome = 'kept') as num_kept
+    from {{ ref('curation_funnel') }}
+    group by stage_order
+
+)
+
+select earlier.stage_order, earlier.num_kept, later.num_in
+from totals as earlier
+inner join totals as later on later.stage_order = earlier.stage_order + 1
+where earlier.num_kept is distinct from later.num_in

@@ -1,0 +1,61 @@
+"""Load a checkpoint and its tokenizer where there is the most suitable device."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM
+
+from snow_assets import shards
+from snow_assets.curation.tokens import END_OF_TEXT, load_tokenizer
+
+_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A model that is ready to be asked. Every text follows an end-of-text token, as in packs."""
+
+    model: Any  # a transformers causal language model, in evaluation mode
+    tokenizer: Tokenizer
+    end_of_text: int
+    context_tokens: int
+    device: str
+
+    def tokens(self, text: str) -> list[int]:
+        """A text's own tokens, with nothing added."""
+        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def load(folder: str, tokenizer_folder: str, *, precision: str) -> Checkpoint:
+    """Load model/ of a checkpoint's generation.
+
+    ValueError if the tokenizer has tokens that the model has no row for.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    with tempfile.TemporaryDirectory() as scratch:
+        local = shards.fetch_folder(folder, Path(scratch), prefix="model")
+        if not (local / "config.json").is_file():
+            raise FileNotFoundError(f"{local} has no config.json: materialize the checkpoint again")
+        model = AutoModelForCausalLM.from_pretrained(
+            local, dtype=_PRECISIONS[precision], local_files_only=True
+        )
+    tokenizer = load_tokenizer(tokenizer_folder)
+    if tokenizer.get_vocab_size() > model.config.vocab_size:
+        raise ValueError(
+            f"the tokenizer of {tokenizer_folder} has {tokenizer.get_vocab_size()} tokens and the "
+            f"model of {folder} {model.config.vocab_size}: it was trained with another tokenizer"
+        )
+    end_of_text = tokenizer.token_to_id(END_OF_TEXT)
+    if end_of_text is None:
+        raise ValueError(f"the tokenizer of {tokenizer_folder} has no token {END_OF_TEXT}")
+    return Checkpoint(
+        model=model.to(device).eval(),
+        tokenizer=tokenizer,
+        end_of_text=end_of_text,
+        context_tokens=model.config.max_position_embeddings,
+        device=device,
+    )

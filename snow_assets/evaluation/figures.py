@@ -1,0 +1,42 @@
+"""What an asset's page shows of a checkpoint's results: a table and a picture."""
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from snow_assets.evaluation.results import PASS_AT_1
+
+
+def results_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Results as Markdown, a row each."""
+    lines = ["| metric | subset | value | 95 % interval | samples | note |", "|---" * 6 + "|"]
+    for row in rows:
+        value = "-" if row["value"] is None else f"{row['value']:.3f}"
+        interval = "-" if row["low"] is None else f"{row['low']:.3f} to {row['high']:.3f}"
+        note = (row["note"] or "").replace("|", "\\|").replace("\n", " ")
+        lines.append(
+            f"| {row['metric']} | {row['subset']} | {value} | {interval} | "
+            f"{row['num_samples']} | {note} |"
+        )
+    return "\n".join(lines)
+
+
+def bits_picture(rows: Sequence[dict[str, Any]]) -> str:
+    """Bits per byte with their intervals, as a PNG inside Markdown: small enough for a page."""
+    from matplotlib.figure import Figure
+
+    shown = [row for row in rows if row["value"] is not None and row["metric"] != PASS_AT_1][::-1]
+    figure = Figure(figsize=(6, 0.8 + 0.32 * len(shown)), layout="constrained")
+    axes = figure.add_subplot()
+    for position, row in enumerate(shown):
+        low = row["value"] if row["low"] is None else row["low"]
+        high = row["value"] if row["high"] is None else row["high"]
+        axes.plot([low, high], [position, position], color="tab:blue", linewidth=2)
+        axes.plot([row["value"]], [position], "o", color="tab:blue")
+    axes.set_yticks(range(len(shown)), [f"{row['benchmark']}: {row['subset']}" for row in shown])
+    axes.set_xlabel("bits per byte, with 95 % interval")
+    axes.grid(axis="x", alpha=0.3)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=80, metadata={"Software": None})
+    return f"![bits per byte](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})"

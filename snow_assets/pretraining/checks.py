@@ -1,0 +1,75 @@
+"""What Dagster's page shows as passed or failed; `gates` refuses the same in the consumer."""
+
+import dagster as dg
+
+from snow_assets import shards
+from snow_assets.materialize import upstream
+from snow_assets.pretraining import gates
+from snow_assets.pretraining.packs import flaws
+from snow_assets.recipe import Recipe
+from snow_resources.lake import Lake
+
+
+def _packs_are_exact(phase: str) -> dg.AssetChecksDefinition:
+    @dg.asset_check(asset=f"{phase}_packs", name="packs_are_exact", blocking=True)
+    def check(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
+        """Exactly the phase's tokens, each accounted for once, in single-language sequences."""
+        found = flaws(
+            upstream(lake, recipe, f"{phase}_packs").folder,
+            tokens=getattr(recipe.pretraining, phase).tokens,
+            context_tokens=recipe.pretraining.model.context_tokens,
+        )
+        return dg.AssetCheckResult(passed=not found, metadata={"flaws": found})
+
+    return check
+
+
+def _nothing_is_held_out(phase: str) -> dg.AssetChecksDefinition:
+    @dg.asset_check(asset=f"{phase}_packs", name="nothing_is_held_out", blocking=True)
+    def check(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
+        """No held-out document and no near copy of one is in the packs, or seeded them."""
+        packs = upstream(lake, recipe, f"{phase}_packs").folder
+        try:
+            gates.refuse_held_out(packs, shards.input_folders(packs, "clean_corpus"))
+        except ValueError as refused:
+            return dg.AssetCheckResult(passed=False, description=str(refused))
+        return dg.AssetCheckResult(passed=True)
+
+    return check
+
+
+def _loss_fell(phase: str) -> dg.AssetChecksDefinition:
+    @dg.asset_check(asset=f"{phase}_checkpoint", name="loss_fell")
+    def check(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
+        """The last step's loss lies below the first one's."""
+        facts = shards.manifest(upstream(lake, recipe, f"{phase}_checkpoint").folder).facts
+        return dg.AssetCheckResult(
+            passed=facts["last_loss_bits"] < facts["first_loss_bits"],
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={name: facts[name] for name in ("first_loss_bits", "last_loss_bits")},
+        )
+
+    return check
+
+
+general_packs_are_exact = _packs_are_exact("general")
+continued_packs_are_exact = _packs_are_exact("continued")
+enhanced_packs_are_exact = _packs_are_exact("enhanced")
+nothing_of_general_packs_is_held_out = _nothing_is_held_out("general")
+nothing_of_continued_packs_is_held_out = _nothing_is_held_out("continued")
+nothing_of_enhanced_packs_is_held_out = _nothing_is_held_out("enhanced")
+general_loss_fell = _loss_fell("general")
+continued_loss_fell = _loss_fell("continued")
+enhanced_loss_fell = _loss_fell("enhanced")
+
+
+@dg.asset_check(asset="enhanced_packs")
+def python_has_its_share(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
+    """Python has the share of the tokens that the recipe asks for; if not, the note says why."""
+    facts = shards.manifest(upstream(lake, recipe, "enhanced_packs").folder).facts
+    return dg.AssetCheckResult(
+        passed=facts["note"] is None,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=facts["note"],
+        metadata={"share": facts["python_share"], "wished": facts["python_share_wished"] or 0.0},
+    )

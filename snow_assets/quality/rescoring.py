@@ -1,0 +1,73 @@
+"""Re-scoring: the job, its nightly schedule and its sensor; each scores only what has no score."""
+
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+
+from snow_assets.curation.assets import languages
+from snow_assets.materialize import upstreams
+from snow_assets.quality.assets import high_quality_subset, quality_scores
+from snow_assets.quality.staleness import Current, Stale, stale_languages
+from snow_assets.recipe import Recipe
+from snow_resources.lake import Lake
+
+rescoring = dg.define_asset_job(
+    "rescoring",
+    selection=dg.AssetSelection.assets(quality_scores, high_quality_subset),
+    partitions_def=languages,
+    description="Score what has no score under the newest annotator, and select again.",
+)
+
+
+@dg.schedule(
+    job=rescoring,
+    cron_schedule="0 3 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+)
+def nightly_rescoring(
+    lake: Lake, recipe: dg.ResourceParam[Recipe]
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Every night the languages that are not up to date, failed ones of yesterday included."""
+    yield from _requests(_stale(lake, recipe))
+
+
+@dg.sensor(
+    job=rescoring,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.STOPPED,
+)
+def rescoring_sensor(
+    lake: Lake, recipe: dg.ResourceParam[Recipe]
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Once for each clean corpus or annotator whose scores are missing."""
+    yield from _requests(_stale(lake, recipe))
+
+
+def _requests(stale: Sequence[Stale]) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    if not stale:
+        yield dg.SkipReason("every language is scored by the newest annotator, and selected from")
+    for one in stale:
+        yield dg.RunRequest(
+            run_key=one.key, partition_key=one.language, tags={"snow/rescoring": one.reason}
+        )
+
+
+def _stale(lake: Lake, recipe: Recipe) -> list[Stale]:
+    clean = _folders(lake, recipe, "clean_corpus")
+    missing = set(recipe.curation.languages) - set(clean)
+    if missing:  # the budget is shared among all languages
+        return []
+    annotators = upstreams(lake, recipe, "quality_annotator")
+    return stale_languages(
+        Current(
+            clean={name: clean[name] for name in recipe.curation.languages},
+            annotator=annotators[0].folder if annotators else None,
+            scores=_folders(lake, recipe, "quality_scores"),
+            subsets=_folders(lake, recipe, "high_quality_subset"),
+        )
+    )
+
+
+def _folders(lake: Lake, recipe: Recipe, asset: str) -> dict[str, str]:
+    return {made.partition: made.folder for made in upstreams(lake, recipe, asset)}

@@ -1,0 +1,182 @@
+"""GPU job: a linear head on a frozen encoder, trained to tell exemplars from random files.
+
+Every example is embedded once. `python -m snow_assets.quality.training JOB_FOLDER` runs a request.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+import torch.nn.functional as F
+
+from snow_assets import pod, shards
+from snow_assets.documents import ANNOTATOR_VALIDATION, text_id
+from snow_assets.quality import encoder as encoders
+from snow_assets.quality import gate, head
+from snow_assets.quality.contract import Annotator, AnnotatorReport, AnnotatorTraining
+from snow_assets.quality.head import Head, Vectors
+from snow_assets.quality.windows import RULE, Tokens
+from snow_assets.recipe import AnnotatorRecipe
+
+_SAY_EVERY_BATCHES = 50
+
+
+@dataclass
+class _Read:
+    """Texts as windows, in order; `owners` says which text each window belongs to."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    windows: list[Tokens] = field(default_factory=list)
+    owners: list[int] = field(default_factory=list)
+
+    def add(self, found: list[Tokens], row: dict[str, Any]) -> None:
+        self.windows += found
+        self.owners += [len(self.rows)] * len(found)
+        self.rows.append(row)
+
+
+def work(request: AnnotatorTraining, progress: pod.Progress) -> AnnotatorReport:
+    recipe = request.recipe
+    torch.set_num_threads(recipe.threads)
+    torch.use_deterministic_algorithms(True)
+    encoder = encoders.load(
+        recipe.encoder, pooling=recipe.pooling, window_tokens=recipe.window_tokens,
+        precision=recipe.precision, batch_tokens=recipe.batch_tokens,
+    )  # fmt: skip
+    read = _read(request, encoder)
+    progress.say(f"embedding {len(read.windows)} windows of {len(read.rows)} texts")
+    vectors = _embed(encoder, read.windows, progress)
+    trained, losses = _train(read, vectors, recipe, progress)
+    validation = _validation(read, vectors, trained)
+    annotator = _annotator(trained, encoder, recipe, validation)
+    shards.put_table(request.output, gate.VALIDATION, 0, validation, ANNOTATOR_VALIDATION)
+    shards.put_file(request.output, head.FILE, trained.content())
+    content = json.dumps(asdict(annotator), indent=1).encode()
+    shards.put_file(request.output, gate.ANNOTATOR, content)
+    num_training = sum(row["role"] == "train" for row in read.rows)
+    return AnnotatorReport(
+        annotator=annotator,
+        num_training_examples=num_training,
+        num_validation_examples=len(read.rows) - num_training,
+        num_windows=len(read.windows),
+        first_loss=losses[0],
+        final_loss=losses[-1],
+    )
+
+
+def _read(request: AnnotatorTraining, encoder: encoders.Encoder) -> _Read:
+    """Examples, then the benchmark's solutions, which only validate."""
+    read = _Read()
+    for batch in shards.batches(request.examples, "examples"):
+        for row in batch.to_pylist():
+            read.add(encoder.windows(row.pop("text")), {**row, "role": _role(row)})
+    for problem in shards.read(request.problems, "problems").to_pylist():
+        solution = problem["prompt"] + problem["solution"]
+        role = gate.STEERED if problem["is_steered"] else gate.UNSTEERED
+        known = {"text_id": text_id(solution), "language": "python", "matches": None}
+        read.add(encoder.windows(solution), {**known, "role": role})
+    return read
+
+
+def _role(row: dict[str, Any]) -> str:
+    if row["split"] == "train":
+        return "train"
+    if row["is_positive"]:
+        return gate.POSITIVE
+    return gate.RANDOM if row["matches"] is None else gate.LENGTH_MATCHED
+
+
+def _embed(encoder: encoders.Encoder, windows: list[Tokens], progress: pod.Progress) -> Vectors:
+    vectors: Vectors | None = None
+    for number, (places, batch) in enumerate(encoder.embed(windows)):
+        if vectors is None:
+            vectors = np.zeros((len(windows), batch.shape[1]), dtype=np.float32)
+        vectors[places] = batch
+        if number % _SAY_EVERY_BATCHES == 0:
+            progress.say(f"batch {number} embedded")
+    if vectors is None:
+        raise ValueError("there are no examples: materialize annotator_examples again")
+    return vectors
+
+
+def _train(
+    read: _Read, vectors: Vectors, recipe: AnnotatorRecipe, progress: pod.Progress
+) -> tuple[Head, list[float]]:
+    """Logistic regression by AdamW on windows; a text counts once, however many it has.
+
+    The vectors are standardised for training, which is folded into the head afterwards.
+    """
+    owners = np.asarray(read.owners)
+    in_training = np.asarray([row["role"] == "train" for row in read.rows])[owners]
+    mean, spread = vectors[in_training].mean(0), vectors[in_training].std(0) + 1e-6
+    inputs = torch.from_numpy((vectors[in_training] - mean) / spread)
+    chosen = owners[in_training]
+    labels = torch.tensor([float(read.rows[owner]["is_positive"]) for owner in chosen])
+    weights = torch.from_numpy((1 / np.bincount(owners)[chosen]).astype(np.float32))
+    if labels.min() == labels.max():
+        raise ValueError("the training examples are of one kind only: the head needs both")
+    weight, bias = torch.zeros(vectors.shape[1], requires_grad=True), torch.zeros(1)
+    bias.requires_grad_()
+    optimizer = torch.optim.AdamW(
+        [weight, bias], lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
+    order = torch.Generator().manual_seed(recipe.seed)
+    losses: list[float] = []
+    for epoch in range(recipe.epochs):
+        total = 0.0
+        for batch in torch.randperm(len(inputs), generator=order).split(recipe.batch_examples):
+            loss = F.binary_cross_entropy_with_logits(
+                inputs[batch] @ weight + bias, labels[batch], weight=weights[batch],
+                reduction="sum",
+            )  # fmt: skip
+            optimizer.zero_grad()
+            (loss / weights[batch].sum()).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            total += loss.item()
+        losses.append(total / float(weights.sum()))
+        progress.metrics(epoch, loss=losses[-1])
+    folded = weight.detach().numpy() / spread
+    return Head(weight=folded, bias=bias.detach().numpy() - np.float32(folded @ mean)), losses
+
+
+def _validation(read: _Read, vectors: Vectors, trained: Head) -> pa.Table:
+    logits = np.split(trained.logits(vectors), np.cumsum(np.bincount(read.owners))[:-1])
+    rows: Iterable[dict[str, Any]] = (
+        {**row, "logit": head.text_logit(found)}
+        for row, found in zip(read.rows, logits, strict=True)
+        if row["role"] != "train"
+    )
+    columns = ANNOTATOR_VALIDATION.names
+    return pa.Table.from_pylist(
+        [{name: row[name] for name in columns} for row in rows], schema=ANNOTATOR_VALIDATION
+    )
+
+
+def _annotator(
+    trained: Head, encoder: encoders.Encoder, recipe: AnnotatorRecipe, validation: pa.Table
+) -> Annotator:
+    decides = {
+        "encoder_digest": encoder.digest,
+        "tokenizer_digest": encoder.tokenizer_digest,
+        "head_digest": hashlib.sha256(trained.content()).hexdigest(),
+        "window_rule": RULE,
+        "window_tokens": recipe.window_tokens,
+        "pooling": recipe.pooling,
+        "precision": recipe.precision,
+    }
+    version = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+    return Annotator(
+        version=version,
+        encoder=recipe.encoder,
+        gates=gate.gates(validation, recipe),
+        **decides,  # type: ignore[arg-type]
+    )
+
+
+if __name__ == "__main__":
+    pod.main(AnnotatorTraining, work)

@@ -1,0 +1,91 @@
+"""Where a teacher's weights are, and what names their content. Free of torch."""
+
+import hashlib
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+from snow_assets import shards
+from snow_assets.recipe import SynthesisRecipe
+from snow_assets.synthesis.contract import MODEL
+
+TEACHER = "teacher.json"
+_PACKAGE = "gguf-package:"
+_CHUNK = 2**24
+
+
+def describe(recipe: SynthesisRecipe) -> dict[str, str]:
+    """The teacher as its recipe names it, with the digest of its weights where we can see them.
+
+    Reads every byte of the weights: minutes for a large model.
+    """
+    if recipe.engine == "endpoint":
+        return {"kind": "endpoint", "model": recipe.model}
+    if recipe.model.startswith(_PACKAGE):
+        package = recipe.model.removeprefix(_PACKAGE)
+        digest = file_digest(str(packaged_gguf(package)))
+        return {"kind": "package", "model": package, "sha256": digest}
+    return {"kind": "folder", "model": recipe.model, "sha256": folder_digest(recipe.model)}
+
+
+def put_teacher(folder: str, teacher: dict[str, str]) -> dict[str, Any]:
+    """Write down which teacher it is; return the facts."""
+    shards.put_file(folder, TEACHER, json.dumps(teacher, indent=1, sort_keys=True).encode())
+    return dict(teacher)
+
+
+def teacher_address(folder: str) -> str:
+    """What a job asks, from a `teacher_model` generation: a model folder, or an endpoint's name."""
+    teacher = json.loads(shards.get(shards.join(folder, TEACHER)))
+    return shards.join(folder, MODEL) if teacher["kind"] == "package" else str(teacher["model"])
+
+
+def packaged_gguf(package: str) -> Path:
+    """The one GGUF file that an installed package carries; the package is not imported."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise FileNotFoundError(f"the package {package!r} is not installed in this environment")
+    found = sorted(Path(spec.submodule_search_locations[0]).rglob("*.gguf"))
+    if len(found) != 1:
+        raise FileNotFoundError(f"{package!r} carries {len(found)} GGUF files, and one is needed")
+    return found[0]
+
+
+def file_digest(url: str) -> str:
+    """The sha256 of a file's content. Memory: 16 MiB."""
+    system, path = shards.file_system(url)
+    digest = hashlib.sha256()
+    with system.open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def folder_digest(url: str) -> str:
+    """The sha256 over names and contents of a model folder's files, hidden ones left out."""
+    names = [name for name in shards.names(url) if not _is_folder(shards.join(url, name))]
+    if "config.json" not in names:
+        raise FileNotFoundError(
+            f"{url} is no Hugging Face model folder: it has no config.json; put the model there or "
+            "name another in the recipe's synthesis.model"
+        )
+    lines = [f"{name} {file_digest(shards.join(url, name))}\n" for name in names]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _is_folder(url: str) -> bool:
+    system, path = shards.file_system(url)
+    return bool(system.isdir(path))
+
+
+def local_model(url: str, scratch: Path) -> Path:
+    """A model folder on this machine: itself, or copied from an object store to `scratch`."""
+    system, path = shards.file_system(url)
+    if system.protocol in ("file", ("file", "local")):
+        if not Path(path, "config.json").is_file():
+            raise FileNotFoundError(f"{url} holds no model: it has no config.json")
+        return Path(path)
+    for name in shards.names(url):
+        system.get_file(f"{path}/{name}", str(scratch / name))
+    return scratch

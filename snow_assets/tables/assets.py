@@ -1,0 +1,52 @@
+"""The dbt project as assets: all tables are built, tested and published together."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from snow_assets.home import CHECKOUT, home
+from snow_assets.materialize import every_upstream
+from snow_assets.recipe import Recipe
+from snow_assets.tables import graph, sources
+from snow_resources.lake import Lake
+from snow_resources.publishing import (
+    PublishingError,
+    Warehouse,
+    prepared_manifest,
+    project_digest,
+)
+
+PROJECT = str(CHECKOUT / "dbt_like_sql")
+
+# The graph needs dbt's manifest when it is loaded; it is parsed once per content of the project.
+_manifest = prepared_manifest(PROJECT, home() / "dbt")
+
+
+@dg.multi_asset(
+    name="tables",
+    specs=graph.asset_specs(_manifest),
+    check_specs=graph.check_specs(_manifest),
+    pool="warehouse",  # one publisher at a time
+)
+def tables(
+    context: dg.AssetExecutionContext,
+    lake: Lake,
+    recipe: dg.ResourceParam[Recipe],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+    """Build every dbt model from what the recipe's pointers name, test them, publish them."""
+    current = [made.folder for made in every_upstream(lake, recipe)]
+    project = project_digest(warehouse.project)
+    made = sources.lake_tables(lake.url, current, recipe=recipe.name, project=project)
+    nodes = warehouse.published(made.digest)
+    reused = nodes is not None
+    try:
+        nodes = nodes or warehouse.publish(made.relations, made.manifests, digest=made.digest)
+    except PublishingError as error:
+        yield from graph.check_results(_manifest, error.nodes)
+        raise dg.Failure(str(error)) from error
+    yield from graph.materializations(
+        _manifest, warehouse.path, digest=made.digest, reused=reused, metadata={}
+    )
+    yield from graph.check_results(_manifest, nodes)

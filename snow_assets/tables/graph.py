@@ -1,0 +1,152 @@
+"""dbt's manifest in; the published models as asset specs, their tests as checks, events out.
+
+Not dagster-dbt's decorator: it offers each model to be materialized alone, and here all are built
+and published together; and its import would double the load time of the definitions.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from graphlib import TopologicalSorter
+from typing import Any
+
+import dagster as dg
+
+from snow_resources.publishing import Node, quoted
+from snow_resources.warehouse import query
+
+GROUP = "tables"
+_SHOWN_ROWS = 20
+_SHOWN_COLUMNS = 12
+_MAX_SHOWN_CELL = 80
+
+
+def _published(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The models that the warehouse holds, each after those that it reads.
+
+    Staging views are scaffolding of the build.
+    """
+    order = TopologicalSorter(
+        {name: sorted(parents) for name, parents in sorted(manifest["parent_map"].items())}
+    ).static_order()
+    return {
+        unique_id: manifest["nodes"][unique_id]
+        for unique_id in order
+        if unique_id.startswith("model.")
+        and manifest["nodes"][unique_id]["config"]["materialized"] == "table"
+    }
+
+
+def _upstream_keys(manifest: Mapping[str, Any], unique_id: str) -> set[dg.AssetKey]:
+    """The assets that a model reads, looking through staging."""
+    published = _published(manifest)
+    keys: set[dg.AssetKey] = set()
+    for parent in manifest["nodes"][unique_id]["depends_on"]["nodes"]:
+        if parent in published:
+            keys.add(dg.AssetKey(published[parent]["name"]))
+        elif parent in manifest["sources"]:
+            meta = manifest["sources"][parent]["config"]["meta"]
+            # A source without an asset is the catalog's own: the list of generations.
+            if "dagster" in meta:
+                keys.add(dg.AssetKey(meta["dagster"]["asset_key"]))
+        else:
+            keys |= _upstream_keys(manifest, parent)
+    return keys
+
+
+def asset_specs(manifest: Mapping[str, Any]) -> list[dg.AssetSpec]:
+    """One asset per published model, with dbt's descriptions and columns."""
+    return [
+        dg.AssetSpec(
+            key=node["name"],
+            deps=sorted(_upstream_keys(manifest, unique_id)),
+            description=node["description"],
+            group_name=GROUP,
+            kinds={"dbt", "duckdb"},
+            code_version=node["checksum"]["checksum"][:16],
+            metadata={
+                "dagster/column_schema": dg.TableSchema(
+                    columns=[
+                        dg.TableColumn(
+                            name=column["name"],
+                            type=column["data_type"],
+                            description=column["description"],
+                        )
+                        for column in node["columns"].values()
+                    ]
+                )
+            },
+        )
+        for unique_id, node in _published(manifest).items()
+    ]
+
+
+def _checked_model(manifest: Mapping[str, Any], test: Mapping[str, Any]) -> str | None:
+    """The published model that a test is about: a singular test's first, by name."""
+    published = _published(manifest)
+    candidates = [test.get("attached_node"), *sorted(test["depends_on"]["nodes"])]
+    return next((published[name]["name"] for name in candidates if name in published), None)
+
+
+def check_specs(manifest: Mapping[str, Any]) -> list[dg.AssetCheckSpec]:
+    """One check per dbt test of a published model."""
+    return [
+        dg.AssetCheckSpec(name=node["name"], asset=model, description=node["description"] or None)
+        for _, node in sorted(manifest["nodes"].items())
+        if node["resource_type"] == "test" and (model := _checked_model(manifest, node)) is not None
+    ]
+
+
+def check_results(
+    manifest: Mapping[str, Any], nodes: Sequence[Node]
+) -> Iterator[dg.AssetCheckResult]:
+    """What dbt's tests found, as the results of their checks."""
+    for node in nodes:
+        test = manifest["nodes"][node.unique_id]
+        if test["resource_type"] != "test":
+            continue
+        model = _checked_model(manifest, test)
+        if model is None:
+            continue
+        is_warning = node.status == "warn"
+        yield dg.AssetCheckResult(
+            asset_key=dg.AssetKey(model),
+            check_name=test["name"],
+            passed=node.status == "pass",
+            severity=dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR,
+            description=node.message or None,
+            metadata={"status": node.status, "failures": node.failures},
+        )
+
+
+def materializations(
+    manifest: Mapping[str, Any],
+    warehouse: str,
+    *,
+    digest: str,
+    reused: bool,
+    metadata: Mapping[str, Any],
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Every published table with its row count and, if it is small, its rows."""
+    for node in _published(manifest).values():
+        name = node["name"]
+        [(num_rows,)] = query(warehouse, f"select count(*) from {quoted(name)}").rows
+        shown: dict[str, Any] = {"dagster/row_count": num_rows, "reused": reused, **metadata}
+        if 0 < num_rows <= _SHOWN_ROWS:
+            shown["rows"] = _rows(warehouse, name)
+        yield dg.MaterializeResult(
+            asset_key=name, data_version=dg.DataVersion(digest), metadata=shown
+        )
+
+
+def _rows(warehouse: str, name: str) -> dg.TableMetadataValue:
+    answer = query(warehouse, f"select * from {quoted(name)} order by all")
+    columns = answer.columns[:_SHOWN_COLUMNS]
+    return dg.MetadataValue.table(
+        records=[
+            dg.TableRecord({column: _cell(row[index]) for index, column in enumerate(columns)})
+            for row in answer.rows
+        ]
+    )
+
+
+def _cell(value: Any) -> str | int | float | bool | None:
+    return value[:_MAX_SHOWN_CELL] if isinstance(value, str) else value

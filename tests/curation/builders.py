@@ -1,0 +1,177 @@
+"""Finished generations of curation and its upstream, from a few texts."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from snow_assets import shards
+from snow_assets.curation.clean import decide
+from snow_assets.curation.contamination import find_contamination
+from snow_assets.curation.near_duplicates import find_near_duplicates
+from snow_assets.curation.prepare import prepare
+from snow_assets.curation.tokenizer_training import put_tokenizer
+from snow_assets.curation.verdicts import Curated
+from snow_assets.documents import BENCHMARK_PROBLEM, RAW_FILE, document_id
+from snow_assets.recipe import SMOKE, CurationRecipe
+
+RECIPE = SMOKE.curation
+
+
+def a_file(
+    path: str, content: str | bytes, *, repository: str = "lib", source: str = "src"
+) -> dict[str, Any]:
+    """A row of raw_code_corpus."""
+    received = content.encode() if isinstance(content, str) else content
+    raw_id = hashlib.sha256(received).hexdigest()
+    return {
+        "document_id": document_id(source, repository, path, raw_id),
+        "raw_id": raw_id,
+        "source": source,
+        "repository": repository,
+        "revision": "1.0",
+        "path": path,
+        "license": "MIT",
+        "license_evidence": None,
+        "content": received,
+    }
+
+
+def a_program(name: str, *, functions: int = 12) -> str:
+    """Python that resembles no program of another name."""
+    words = [hashlib.sha256(f"{name}{number}".encode()).hexdigest() for number in range(functions)]
+    letters = str.maketrans("0123456789", "ghijklmnop")
+    return "\n\n".join(
+        f"def {name}_{word[:6]}({word[6:12]}, {word[12:18]}):\n"
+        f"    return {word[6:12]}.{word[18:26]}({word[12:18]}.{word[26:34]})"
+        for word in (word.translate(letters) for word in words)
+    )
+
+
+def a_problem(problem_id: str = "Task/1", **columns: Any) -> dict[str, Any]:
+    return {
+        "problem_id": problem_id,
+        "benchmark": "Task",
+        "prompt": (
+            "def crossing_pairs(intervals):\n"
+            '    """Count how many of the given closed intervals cross another one, where\n'
+            "    touching at a border point counts as crossing, too.\n"
+            '    """\n'
+        ),
+        "solution": (
+            "    total = 0\n"
+            "    for left, interval in enumerate(intervals):\n"
+            "        for other in intervals[left + 1:]:\n"
+            "            if interval[0] <= other[1] and other[0] <= interval[1]:\n"
+            "                total += 1\n"
+            "    return total\n"
+        ),
+        "test": "assert crossing_pairs([]) == 0",
+        "entry_point": "crossing_pairs",
+        "is_steered": False,
+    } | columns
+
+
+def finish(
+    folder: str,
+    *,
+    inputs: Sequence[str] = (),
+    facts: Mapping[str, Any] | None = None,
+) -> str:
+    """Write the manifest of a generation whose URL ends in asset/partition/generation."""
+    asset, partition, generation = folder.rsplit("/", 3)[1:]
+    shards.finish(
+        folder,
+        asset=asset,
+        partition=partition,
+        generation=generation,
+        code_version="1",
+        recipe="SMOKE",
+        settings={},
+        inputs=[
+            shards.Input(
+                asset=url.rsplit("/", 3)[1],
+                partition=url.rsplit("/", 3)[2],
+                generation=url.rsplit("/", 3)[3],
+                digest=shards.manifest(url).digest,
+            )
+            for url in inputs
+        ],
+        facts=dict(facts or {}),
+    )
+    return folder
+
+
+def raw_corpus(
+    lake: str, files: Sequence[Mapping[str, Any]], *, source: str = "src", per_shard: int = 100
+) -> str:
+    folder = f"{lake}/raw_code_corpus/{source}/{'0' * 32}"
+    for index, start in enumerate(range(0, max(1, len(files)), per_shard)):
+        shards.put_table(folder, "files", index, files[start : start + per_shard], RAW_FILE)
+    return finish(folder)
+
+
+def problems(lake: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    folder = f"{lake}/benchmark_problems/all/{'0' * 32}"
+    shards.put_table(folder, "problems", 0, rows, BENCHMARK_PROBLEM)
+    return finish(folder)
+
+
+def documents(lake: str, raw: str, *, recipe: CurationRecipe = RECIPE) -> str:
+    folder = f"{lake}/documents/{raw.rsplit('/', 3)[2]}/{'0' * 32}"
+    facts = prepare(raw, folder, languages=recipe.languages)
+    return finish(folder, inputs=[raw], facts=facts)
+
+
+def near_duplicates(
+    lake: str, made: Sequence[str], *, recipe: CurationRecipe = RECIPE, name: str = "0" * 32
+) -> str:
+    folder = f"{lake}/near_duplicates/all/{name}"
+    facts = find_near_duplicates(made, folder, rules=recipe.rules, recipe=recipe.near_duplicates)
+    return finish(folder, inputs=made, facts=facts)
+
+
+def contamination(lake: str, made: str, known: str, *, recipe: CurationRecipe = RECIPE) -> str:
+    folder = f"{lake}/contamination/{made.rsplit('/', 3)[2]}/{'0' * 32}"
+    facts = find_contamination(
+        made, folder, problems=shards.read(known, "problems"), recipe=recipe.contamination
+    )
+    return finish(folder, inputs=[made, known], facts=facts)
+
+
+def clean_corpora(
+    lake: str,
+    files: Sequence[Mapping[str, Any]],
+    *,
+    problem_rows: Sequence[Mapping[str, Any]] = (),
+    recipe: CurationRecipe = RECIPE,
+) -> dict[str, str]:
+    """Language -> a finished clean_corpus generation made of received files; pointers too."""
+    names = sorted({str(row["source"]) for row in files})
+    raw = [
+        raw_corpus(lake, [row for row in files if row["source"] == name], source=name)
+        for name in names
+    ]
+    known = problems(lake, list(problem_rows) or [a_problem()])
+    made = [documents(lake, folder, recipe=recipe) for folder in raw]
+    copies = near_duplicates(lake, made, recipe=recipe)
+    quoting = [contamination(lake, folder, known, recipe=recipe) for folder in made]
+    curated = Curated(documents=made, near_duplicates=copies, contamination=quoting)
+    counter = f"{lake}/tokenizer/all/{'0' * 32}"
+    put_tokenizer(curated, counter, recipe=recipe)
+    finish(counter, inputs=[*made, copies, *quoting])
+    corpora = {}
+    for language in recipe.languages:
+        folder = f"{lake}/clean_corpus/{language}/{'0' * 32}"
+        facts = decide(language, curated, counter, folder, recipe=recipe)
+        corpora[language] = finish(folder, inputs=[*made, copies, *quoting, counter], facts=facts)
+    for folder in [*raw, known, *made, copies, *quoting, counter, *corpora.values()]:
+        point(lake, folder)
+    return corpora
+
+
+def point(lake: str, folder: str) -> None:
+    """Make a generation the current one of the recipe SMOKE."""
+    asset, partition, generation = folder.rsplit("/", 3)[1:]
+    pointer = {"generation": generation, "digest": shards.manifest(folder).digest}
+    shards.put(f"{lake}/current/SMOKE/{asset}/{partition}.json", json.dumps(pointer).encode())

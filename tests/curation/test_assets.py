@@ -1,0 +1,54 @@
+import dagster as dg
+import pytest
+
+from snow_assets import shards
+from snow_assets.corpus.assets import sources
+from snow_assets.curation import assets, checks
+from snow_assets.recipe import SMOKE
+from snow_resources.lake import Lake
+from snow_resources.tracking import Tracking
+from tests.curation.builders import a_file, a_problem, a_program, point, problems, raw_corpus
+
+
+@pytest.mark.slow
+def test_the_assets_make_a_clean_corpus_whose_checks_pass_and_reuse_it(lake_url: str) -> None:
+    files = [
+        *(a_file(f"{n}.py", a_program(f"{name}{n}"), repository=name)
+          for name in ("amber", "birch") for n in range(3)),
+        a_file("quoting.py", a_problem()["prompt"] + a_problem()["solution"]),
+    ]  # fmt: skip
+    point(lake_url, raw_corpus(lake_url, files))
+    point(lake_url, problems(lake_url, [a_problem()]))
+    instance = dg.DagsterInstance.ephemeral()
+    instance.add_dynamic_partitions(str(sources.name), ["src"])
+    resources = {"lake": Lake(url=lake_url), "tracking": Tracking(uri=""), "recipe": SMOKE}
+
+    def run(asset: dg.AssetsDefinition, partition: str | None, *also: object) -> bool:
+        done = dg.materialize(
+            [asset, *also], instance=instance, resources=resources, partition_key=partition
+        )
+        assert all(check.passed for check in done.get_asset_check_evaluations())
+        assert len(done.get_asset_check_evaluations()) == len(also)
+        (event,) = done.get_asset_materialization_events()
+        return bool(event.materialization.metadata["reused"].value)
+
+    stages = (
+        (assets.documents, "src", [checks.documents_add_up]),
+        (assets.near_duplicates, None, [checks.clusters_have_one_survivor]),
+        (assets.contamination, "src", []),
+        (assets.tokenizer, None, []),
+        (
+            assets.clean_corpus,
+            "python",
+            [checks.decisions_add_up, checks.no_kept_document_is_contaminated,
+             checks.split_is_disjoint],
+        ),
+        (assets.dataset_exports, "python", []),
+    )  # fmt: skip
+    for is_again in (False, True):
+        for asset, partition, also in stages:
+            assert run(asset, partition, *also) is is_again
+
+    (clean,) = shards.names(f"{lake_url}/clean_corpus/python")
+    facts = shards.manifest(f"{lake_url}/clean_corpus/python/{clean}").facts
+    assert (facts["documents"], facts["kept"], facts["dropped_contaminated"]) == (7, 6, 1)

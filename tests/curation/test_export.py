@@ -1,0 +1,60 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from snow_assets import shards
+from snow_assets.curation.export import export_clean
+from tests.curation.builders import a_file, a_program, clean_corpora, finish
+
+FILES = [
+    a_file(f"m{n}.py", a_program(f"{name}{n}"), repository=name)
+    for name in ("amber", "birch|`x`", "cedar")
+    for n in range(2)
+]
+
+
+@pytest.fixture
+def exported(lake_url: str) -> tuple[str, dict[str, Any]]:
+    clean = clean_corpora(lake_url, FILES)["python"]
+    folder = f"{lake_url}/dataset_exports/python/{'0' * 32}"
+    facts = export_clean(clean, folder, language="python")
+    return finish(folder, inputs=[clean], facts=facts), facts
+
+
+def test_datasets_loads_the_folder_offline(
+    exported: tuple[str, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    from datasets import load_dataset
+
+    folder, facts = exported
+    loaded = load_dataset(folder, cache_dir=str(tmp_path / "cache"))
+    assert {name: split.num_rows for name, split in loaded.items()} == {
+        "train": facts["train_documents"],
+        "held_out": facts["held_out_documents"],
+    }
+    texts = {row["document_id"]: row["content"].decode() for row in FILES}
+    rows = [row for split in loaded.values() for row in split]
+    assert {row["document_id"]: row["text"] for row in rows} == texts
+
+
+def test_the_attribution_lists_every_repository_with_licence_and_files(
+    exported: tuple[str, dict[str, Any]],
+) -> None:
+    lines = Path(exported[0], "ATTRIBUTION.md").read_text().splitlines()
+    assert lines[4:] == [
+        "| amber | 1.0 | MIT | 2 |",
+        "| birch??x? | 1.0 | MIT | 2 |",
+        "| cedar | 1.0 | MIT | 2 |",
+    ]
+    assert "| MIT | 6 |" in Path(exported[0], "README.md").read_text()
+
+
+def test_an_empty_corpus_exports_an_empty_card(lake_url: str) -> None:
+    clean = clean_corpora(lake_url, FILES)["sql"]
+    folder = f"{lake_url}/dataset_exports/sql/{'0' * 32}"
+    assert export_clean(clean, folder, language="sql") == {
+        "train_documents": 0, "held_out_documents": 0,
+    }  # fmt: skip
+    assert [entry.name for entry in shards.records(folder)] == ["ATTRIBUTION.md", "README.md"]

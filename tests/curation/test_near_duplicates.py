@@ -1,0 +1,160 @@
+import dataclasses
+import random
+
+import pytest
+
+from snow_assets import shards
+from snow_assets.curation.clusters import connected
+from snow_assets.curation.faults import wrong_survivors
+from snow_assets.curation.near_duplicates import _bucket_pairs
+from snow_assets.curation.shingles import band_hashes, jaccard, shingles
+from snow_assets.documents import DUPLICATE_CLUSTER, DUPLICATE_PAIR
+from tests.curation.builders import (
+    RECIPE,
+    a_file,
+    a_program,
+    documents,
+    finish,
+    near_duplicates,
+    raw_corpus,
+)  # fmt: skip
+
+BASE = a_program("base", functions=40)
+NEAR = BASE.replace("return", "yield", 3)
+COPIES = [
+    a_file("b/base.py", BASE, repository="two"),
+    a_file("a/base.py", BASE, repository="two"),
+    a_file("z/near.py", NEAR, repository="one"),
+    a_file("other.py", a_program("other"), repository="one"),
+    a_file("same.c", "int x;\n" * 3 + a_program("c"), repository="two"),
+    a_file("short.py", "alpha = 1\n", repository="three"),
+    a_file("short_too.py", "alpha  =  1\n\n", repository="three"),
+]
+
+
+def clusters(lake: str, files: list[dict[str, object]]) -> dict[str, tuple[object, ...]]:
+    """Path -> survivor's path and kind."""
+    made = [
+        documents(lake, raw_corpus(lake, files[start::2], source=f"s{start}", per_shard=2))
+        for start in range(2)
+    ]
+    found = near_duplicates(lake, made)
+    assert wrong_survivors(found) == []
+    paths = {
+        row["document_id"]: row["path"]
+        for folder in made
+        for row in shards.read(folder, "documents", columns=["document_id", "path"]).to_pylist()
+    }
+    return {
+        paths[row["document_id"]]: (paths[row["cluster_id"]], row["kind"])
+        for row in shards.read(found, "clusters").to_pylist()
+    }
+
+
+def test_planted_copies_are_found_and_the_smallest_name_survives(lake_url: str) -> None:
+    assert clusters(lake_url, COPIES) == {
+        "z/near.py": ("z/near.py", None),  # repository `one` comes first
+        "a/base.py": ("z/near.py", "near"),
+        "b/base.py": ("z/near.py", "exact"),
+        "other.py": ("other.py", None),
+        "same.c": ("same.c", None),
+        "short.py": ("short.py", None),
+        "short_too.py": ("short.py", "near"),
+    }
+
+
+def test_the_order_of_sources_files_and_shards_changes_nothing(lake_url: str) -> None:
+    expected = clusters(f"{lake_url}/0", COPIES)
+    for seed in range(1, 4):
+        shuffled = random.Random(seed).sample(COPIES, len(COPIES))
+        assert clusters(f"{lake_url}/{seed}", shuffled) == expected
+
+
+def test_every_pair_is_verified_by_its_real_jaccard(lake_url: str) -> None:
+    files = [
+        a_file(f"{n}.py", a_program("base", functions=20) + a_program(f"m{n}", functions=n))
+        for n in range(12)
+    ]
+    made = documents(lake_url, raw_corpus(lake_url, files))
+    found = near_duplicates(lake_url, [made])
+    texts = {row["text_id"]: row["text"] for row in shards.read(made, "documents").to_pylist()}
+    pairs = shards.read(found, "pairs").to_pylist()
+    assert shards.manifest(found).facts["candidate_pairs"] > len(pairs) > 0
+    for pair in pairs:
+        one, other = texts[pair["text_id"]], texts[pair["other_text_id"]]
+        assert pair["text_id"] < pair["other_text_id"]
+        assert pair["jaccard"] == jaccard(shingles(one, words=5), shingles(other, words=5)) >= 0.7
+
+
+def test_a_document_that_fails_the_rules_takes_no_part(lake_url: str) -> None:
+    rules = dataclasses.replace(RECIPE.rules, max_lines=5)
+    recipe = dataclasses.replace(RECIPE, rules=rules)
+    made = documents(lake_url, raw_corpus(lake_url, COPIES[:2] + COPIES[5:6]))
+    found = near_duplicates(lake_url, [made], recipe=recipe)
+    assert shards.manifest(found).facts["documents"] == 1
+
+
+def test_no_documents_are_no_clusters(lake_url: str) -> None:
+    made = documents(lake_url, raw_corpus(lake_url, []))
+    found = near_duplicates(lake_url, [made])
+    assert shards.manifest(found).facts["documents"] == 0
+    assert wrong_survivors(found) == []
+
+
+def test_shingles_are_what_a_plain_definition_says() -> None:
+    import re
+
+    text = "def f(x):\n  return  x_1 + naïve('ü', 2)\n\ndef f(x):\n  return x_1"
+    words = re.findall(r"\w+", text)
+    expected = {tuple(words[n : n + 5]) for n in range(len(words) - 4)}
+    assert len(shingles(text, words=5)) == len(expected)
+    assert len(shingles("one two", words=5)) == 1
+    assert len(shingles("()", words=5)) == 0
+    assert jaccard(shingles("()", words=5), shingles("[]", words=5)) == 0
+
+
+@pytest.mark.parametrize(("share", "low", "high"), [(0.9, 0.97, 1.0), (0.3, 0.0, 0.2)])
+def test_bands_agree_as_often_as_the_theory_says(share: float, low: float, high: float) -> None:
+    chance = random.Random(0)
+    agreed = 0
+    for _ in range(60):
+        common = [f"w{chance.random()}" for _ in range(int(400 * share))]
+        rest = [[f"w{chance.random()}" for _ in range(400 - len(common))] for _ in range(2)]
+        one, other = (
+            band_hashes(shingles(" ".join(common + more), words=1), bands=42, rows_per_band=6)
+            for more in rest
+        )
+        agreed += bool((one == other).any())
+    assert low <= agreed / 60 <= high
+
+
+def test_a_crowded_bucket_stays_connected_with_few_pairs() -> None:
+    pairs = list(_bucket_pairs(range(1_000)))
+    assert len(pairs) < 10_000
+    assert set(connected(pairs).values()) == {0}
+    assert len(list(_bucket_pairs(range(10)))) == 45
+
+
+def test_the_check_sees_copies_that_survive_and_clusters_without_survivor(lake_url: str) -> None:
+    made = documents(lake_url, raw_corpus(lake_url, COPIES[:3]))
+    found = near_duplicates(lake_url, [made])
+    pairs = shards.read(found, "pairs")
+    rows = shards.read(found, "clusters").to_pylist()
+    broken = f"{lake_url}/near_duplicates/all/broken"
+    shards.put_table(broken, "pairs", 0, pairs, DUPLICATE_PAIR)
+    shards.put_table(
+        broken,
+        "clusters",
+        0,
+        [{**row, "is_survivor": row["kind"] is not None} for row in rows[:1] + rows[2:]]
+        + [{**rows[0], "cluster_id": "lost", "is_survivor": False}],
+        DUPLICATE_CLUSTER,
+    )
+    wrong = wrong_survivors(finish(broken))
+    assert "cluster lost has no survivor" in wrong
+    everyone = f"{lake_url}/near_duplicates/all/everyone"
+    shards.put_table(everyone, "pairs", 0, pairs, DUPLICATE_PAIR)
+    alive = [{**row, "is_survivor": True} for row in rows]
+    shards.put_table(everyone, "clusters", 0, alive, DUPLICATE_CLUSTER)
+    wrong = wrong_survivors(finish(everyone))
+    assert [fault.split()[-1] for fault in wrong] == ["survivors", "times", "survive"]

@@ -1,0 +1,96 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from snow_assets import shards
+from snow_assets.curation.document_shards import document_shards
+from snow_assets.curation.prepare import Refused, prepare, prepared
+from snow_assets.documents import text_id
+from tests.curation.builders import a_file, a_program, documents, raw_corpus
+
+LANGUAGES = ("c", "python")
+
+
+def reason(content: bytes, path: str = "a.py") -> tuple[str, str | None]:
+    made = prepared(content, path=path, languages=LANGUAGES)
+    assert isinstance(made, Refused)
+    return made.reason, made.language
+
+
+def test_what_is_no_text_or_not_asked_for_is_refused_with_its_reason() -> None:
+    assert reason(b"x = '\xff'\n") == ("invalid_utf8", None)
+    assert reason(b"x = 1\0\n") == ("nul_bytes", None)
+    assert reason(b" \n\t\n") == ("empty", None)
+    assert reason(b"words", "a.nobody_knows") == ("unknown_language", None)
+    assert reason(b"x = 1;", "a.js") == ("language_not_in_recipe", "javascript")
+    assert reason(b"{", "a.ipynb") == ("invalid_notebook", "python")
+
+
+def test_text_is_redacted_before_it_is_named_and_measured() -> None:
+    made = prepared(b"\xef\xbb\xbfMAIL = 'jo@gmx.de'\n", path="a.py", languages=LANGUAGES)
+    assert not isinstance(made, Refused)
+    assert made["text"] == "MAIL = '<EMAIL>'\n"
+    assert made["text_id"] == text_id(made["text"])
+    assert made["num_bytes"] == len(made["text"])
+    assert made["num_redacted_emails"] == 1
+
+
+def test_a_notebook_is_the_script_of_its_code() -> None:
+    notebook = b'{"nbformat": 4, "cells": [{"cell_type": "code", "source": ["x = 1"]}]}'
+    made = prepared(notebook, path="a.ipynb", languages=("python",))
+    assert not isinstance(made, Refused)
+    assert (made["language"], made["text"]) == ("python", "x = 1\n")
+    kept_apart = prepared(notebook, path="a.ipynb", languages=("python", "jupyter"))
+    assert not isinstance(kept_apart, Refused)
+    assert kept_apart["language"] == "jupyter"
+
+
+def test_every_file_becomes_a_document_or_a_drop(lake_url: str) -> None:
+    files = [
+        a_file("a.py", "x = 1\n"),
+        a_file("b.c", "int x;\n"),
+        a_file("c.py", b"\xff"),
+        a_file("d.py", "y = 2\n"),
+    ]
+    made = documents(lake_url, raw_corpus(lake_url, files, per_shard=3))
+    manifest = shards.manifest(made)
+    assert manifest.num_rows("documents") == 3
+    drops = shards.read(made, "drops").to_pylist()
+    assert [(drop["path"], drop["reason"]) for drop in drops] == [("c.py", "invalid_utf8")]
+    assert (manifest.facts["files"], manifest.facts["dropped_invalid_utf8"]) == (4, 1)
+    assert all(set(one.read()["language"].to_pylist()) == {one.language}
+               for one in document_shards([made]))  # fmt: skip
+
+
+def test_a_source_without_files_is_a_finished_generation_without_documents(lake_url: str) -> None:
+    made = documents(lake_url, raw_corpus(lake_url, []))
+    assert shards.manifest(made).num_rows("documents") == 0
+
+
+def test_killed_in_the_middle_it_goes_on_and_makes_the_same_files(lake_url: str) -> None:
+    files = [a_file(f"{n}.py", a_program(f"m{n}", functions=120)) for n in range(20)]
+    raw = raw_corpus(lake_url, files, per_shard=1)
+    whole, killed = f"{lake_url}/documents/src/whole", f"{lake_url}/documents/src/killed"
+    facts = prepare(raw, whole, languages=LANGUAGES)
+    program = (
+        "from snow_assets.curation.prepare import prepare\n"
+        f"prepare({raw!r}, {killed!r}, languages={LANGUAGES!r})\n"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", program])
+    deadline = time.monotonic() + 60
+    while len(shards.records(killed)) < 6:
+        assert worker.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.wait()
+    done = {entry.name: Path(killed, entry.name).stat().st_mtime_ns
+            for entry in shards.records(killed) if entry.name.startswith("drops")}  # fmt: skip
+    assert 0 < len(done) < 20
+    assert prepare(raw, killed, languages=LANGUAGES) == facts
+    assert shards.content_digest(shards.records(killed)) == shards.content_digest(
+        shards.records(whole)
+    )
+    assert all(Path(killed, name).stat().st_mtime_ns == made for name, made in done.items())

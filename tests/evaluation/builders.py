@@ -1,0 +1,204 @@
+"""A tiny lake to evaluate in: a corpus, a tokenizer, problems, random checkpoints."""
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from snow_assets import shards
+from snow_assets.corpus.problems import human_eval
+from snow_assets.curation import tokens
+from snow_assets.documents import BENCHMARK_PROBLEM, DECISION, DOCUMENT, text_id
+from snow_assets.evaluation.checkpoint import Checkpoint
+from snow_assets.evaluation.contract import Evaluation
+from snow_assets.evaluation.samples import Problem
+from snow_assets.recipe import SMOKE, EvaluationRecipe
+
+RECIPE = replace(
+    SMOKE.evaluation,
+    held_out_documents_per_language=4,
+    max_document_bytes=2_000,
+    stride_tokens=32,
+    batch_windows=4,
+    bootstrap_resamples=200,
+    problems=3,
+    max_new_tokens=8,
+    batch_problems=2,
+)
+CONTEXT_TOKENS = 64
+
+
+def an_evaluation_recipe(**changes: Any) -> EvaluationRecipe:
+    return replace(RECIPE, **changes)
+
+
+def finished(
+    lake_url: str, asset: str, partition: str, *, inputs: list[shards.Input] | None = None
+) -> str:
+    """Close the generation `g` of an asset and point SMOKE to it; returns its folder."""
+    folder = shards.join(lake_url, asset, partition, "g")
+    made = shards.finish(
+        folder, asset=asset, partition=partition, generation="g", code_version="1",
+        recipe="SMOKE", settings={}, inputs=inputs or [], facts={},
+    )  # fmt: skip
+    pointer = json.dumps({"generation": "g", "digest": made.digest}).encode()
+    shards.put(shards.join(lake_url, "current", "SMOKE", asset, f"{partition}.json"), pointer)
+    return folder
+
+
+def a_tokenizer() -> Tokenizer:
+    """Byte-level, with a few merges from code."""
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320,
+        special_tokens=list(tokens.SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    made.train_from_iterator(["def add(first, second):\n    return first + second\n"] * 4, trainer)
+    return made
+
+
+def a_model(*, seed: int = 0, uniform: bool = False) -> LlamaForCausalLM:
+    """Random weights; `uniform` ones give each token the same probability everywhere."""
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
+    config = LlamaConfig(
+        hidden_size=64, intermediate_size=96, num_hidden_layers=1, num_attention_heads=1,
+        num_key_value_heads=1, vocab_size=a_tokenizer().get_vocab_size(),
+        max_position_embeddings=CONTEXT_TOKENS, tie_word_embeddings=True,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config).eval()
+    with torch.no_grad():
+        for weights in model.parameters():
+            if uniform:
+                weights.zero_()
+            else:
+                weights.mul_(3)  # far from uniform, so that a wrong context shows
+    return model
+
+
+def a_loaded_checkpoint(**model: Any) -> Checkpoint:
+    tokenizer = a_tokenizer()
+    return Checkpoint(
+        model=a_model(**model),
+        tokenizer=tokenizer,
+        end_of_text=tokenizer.token_to_id(tokens.END_OF_TEXT),
+        context_tokens=CONTEXT_TOKENS,
+        device="cpu",
+    )
+
+
+def put_checkpoint(lake_url: str, name: str, **model: Any) -> str:
+    asset = f"{name}_checkpoint"
+    with tempfile.TemporaryDirectory() as local:
+        a_model(**model).save_pretrained(local)
+        shards.put_folder(shards.join(lake_url, asset, "all", "g"), Path(local), prefix="model")
+    return finished(lake_url, asset, "all")
+
+
+def put_tokenizer(lake_url: str) -> str:
+    folder = shards.join(lake_url, "tokenizer", "all", "g")
+    name = f"{tokens.FOLDER}/tokenizer.json"
+    shards.put_file(folder, name, a_tokenizer().to_str().encode())
+    return finished(lake_url, "tokenizer", "all")
+
+
+def put_problems(lake_url: str, rows: list[dict[str, Any]] | None = None) -> str:
+    folder = shards.join(lake_url, "benchmark_problems", "all", "g")
+    shards.put_table(folder, "problems", 0, rows or human_eval()[:6], BENCHMARK_PROBLEM)
+    return finished(lake_url, "benchmark_problems", "all")
+
+
+def put_corpus(lake_url: str, language: str, held_out: list[str], *, train: list[str]) -> str:
+    """A clean_corpus of one shard: each text a file of a repository of its own."""
+    documents = shards.join(lake_url, "documents", language, "g")
+    texts = [(text, "held_out") for text in held_out] + [(text, "train") for text in train]
+    rows = [_document(f"{language}-{at}", language, text) for at, (text, _) in enumerate(texts)]
+    shards.put_table(documents, "documents", 0, rows, DOCUMENT, facts={"language": language})
+    finished(lake_url, "documents", language)
+    folder = shards.join(lake_url, "clean_corpus", language, "g")
+    decisions = [
+        {
+            **row, "kept": True, "reason": None, "evidence": None, "cluster_id": None,
+            "split": split, "num_tokens": len(row["text"]),
+        }
+        for row, (_, split) in zip(rows, texts, strict=True)
+    ]  # fmt: skip
+    chosen = [{name: row[name] for name in DECISION.names} for row in decisions]
+    beside = {"documents": f"{language}/g/documents-00000.parquet", "language": language}
+    shards.put_table(folder, "decisions", 0, chosen, DECISION, facts=beside)
+    given = shards.Input(asset="documents", partition=language, generation="g", digest="d")
+    return finished(lake_url, "clean_corpus", language, inputs=[given])
+
+
+def _document(name: str, language: str, text: str) -> dict[str, Any]:
+    numbers = dict.fromkeys(
+        ["num_chars", "num_lines", "max_line_chars", "longest_encoded_chars",
+         "num_redacted_emails", "num_redacted_keys", "num_redacted_passwords"], 0,
+    )  # fmt: skip
+    shares = dict.fromkeys(
+        ["mean_line_chars", "alphabetic_share", "alphanumeric_share", "encoded_share"], 0.0
+    )
+    return {
+        "document_id": name, "raw_id": name, "source": language, "repository": f"of-{name}",
+        "revision": "1", "path": f"{name}.txt", "license": "MIT", "text_id": text_id(text),
+        "language": language, "text": text, "num_bytes": len(text.encode()),
+        "is_generated": False, "parses": True, **numbers, **shares,
+    }  # fmt: skip
+
+
+def put_lake(lake_url: str, *, languages: tuple[str, ...] = ("python", "sql")) -> None:
+    """All that an evaluation reads; `sql` has no held-out document."""
+    put_tokenizer(lake_url)
+    put_problems(lake_url)
+    for seed, name in enumerate(("general", "continued", "enhanced")):
+        put_checkpoint(lake_url, name, seed=seed)
+    for language in languages:
+        held_out = [f"def f{n}():\n    return {n} * {n}\n" * 9 for n in range(6)]
+        put_corpus(
+            lake_url,
+            language,
+            [] if language == "sql" else held_out,
+            train=["select 1 from never_held_out"],
+        )
+
+
+def a_request(lake_url: str, **changes: Any) -> Evaluation:
+    def folder(asset: str, partition: str = "all") -> str:
+        return shards.join(lake_url, asset, partition, "g")
+
+    request = Evaluation(
+        checkpoint="general",
+        checkpoint_folder=folder("general_checkpoint"),
+        tokenizer=folder("tokenizer"),
+        corpora={name: folder("clean_corpus", name) for name in ("python", "sql")},
+        problems=folder("benchmark_problems"),
+        output=folder("benchmark_results", "general"),
+        precision="fp32",
+        threads=1,
+        isolation="none",
+        recipe=RECIPE,
+    )
+    return replace(request, **changes)
+
+
+def a_problem(**changes: Any) -> Problem:
+    problem = Problem(
+        problem_id="Own/0",
+        benchmark="Own",
+        subset="unsteered",
+        prompt='def add(first, second):\n    """Add."""',
+        num_stripped_newlines=1,
+        solution="\n    return first + second\n",
+        test="def check(candidate):\n    assert candidate(2, 3) == 5\n",
+        entry_point="add",
+    )
+    return replace(problem, **changes)

@@ -1,0 +1,65 @@
+"""The wiring: one partition through both jobs, its checks, and nothing done twice."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from snow_assets import shards
+from snow_assets.documents import ANSWER, COMPLETION, LIKELIHOOD, RESULT
+from snow_assets.evaluation import assets
+from snow_assets.materialize import upstream
+from snow_assets.recipe import SMOKE, Recipe
+from snow_resources.gpu_jobs import GpuJobs
+from snow_resources.lake import Lake
+from snow_resources.tracking import Tracking
+from tests.evaluation.builders import RECIPE, put_lake
+
+
+def a_recipe() -> Recipe:
+    curation = replace(SMOKE.curation, languages=("python", "sql"))
+    return replace(SMOKE, curation=curation, evaluation=RECIPE)
+
+
+def materialized(lake_url: str, partition: str) -> dg.ExecuteInProcessResult:
+    checks = [
+        assets.canonical_solutions_passed,
+        assets.intervals_hold_their_values,
+        assets.results_are_complete,
+    ]
+    return dg.materialize(
+        [assets.benchmark_results, *checks],
+        partition_key=partition,
+        resources={
+            "lake": Lake(url=lake_url),
+            "tracking": Tracking(uri=""),
+            "jobs": GpuJobs(url=f"{lake_url}/jobs", vllm_python=""),
+            "recipe": a_recipe(),
+        },
+    )
+
+
+@pytest.mark.slow
+def test_a_checkpoint_is_evaluated_once(lake_url: str) -> None:
+    put_lake(lake_url)
+    first = materialized(lake_url, "continued")
+    made = upstream(Lake(url=lake_url), a_recipe(), "benchmark_results", "continued")
+    for table, schema in {
+        "likelihoods": LIKELIHOOD, "completions": COMPLETION, "answers": ANSWER, "results": RESULT,
+    }.items():  # fmt: skip
+        assert shards.read(made.folder, table).schema.equals(schema)
+    assert set(shards.read(made.folder, "results")["checkpoint"].to_pylist()) == {"continued"}
+    evaluations = {each.check_name: each.passed for each in first.get_asset_check_evaluations()}
+    assert evaluations["intervals_hold_their_values"]
+    assert evaluations["results_are_complete"]
+    (event,) = first.get_asset_materialization_events()
+    assert {"results", "bits_per_byte"} <= set(event.materialization.metadata)
+    jobs = sorted(Path(lake_url, "jobs").rglob("report.json"))
+    materialized(lake_url, "continued")
+    assert sorted(Path(lake_url, "jobs").rglob("report.json")) == jobs
+
+
+def test_a_checkpoint_that_is_not_there_is_named(lake_url: str) -> None:
+    with pytest.raises(FileNotFoundError, match="enhanced_checkpoint .* materialize it first"):
+        materialized(lake_url, "enhanced")

@@ -1,0 +1,148 @@
+"""Answers that run: judged from outside, after the benchmark's own solutions."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dagster_pipes import PipesContext
+
+from snow_assets import pod, sandbox, shards
+from snow_assets.corpus.problems import human_eval
+from snow_assets.documents import COMPLETION
+from snow_assets.evaluation import execution
+from snow_assets.evaluation.contract import Evaluation, Executed
+from snow_assets.evaluation.samples import Problem, problem
+from tests.evaluation.builders import a_problem, a_request, an_evaluation_recipe, put_problems
+
+
+class Said:
+    """What a job says, kept."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def info(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def progress(folder: Path) -> pod.Progress:
+    pipes: Any = type("Pipes", (), {"log": Said()})()
+    told: PipesContext = pipes
+    return pod.Progress(folder=str(folder), pipes=told)
+
+
+def executed(request: Evaluation, tmp_path: Path, completions: list[str]) -> Executed:
+    """Run completions of HumanEval's first problems."""
+    rows = [
+        {
+            "checkpoint": "general", "problem_id": row["problem_id"], "completion": text,
+            "stop_reason": "length", "num_tokens": 1, "num_stripped_newlines": 1,
+            "num_cut_prompt_tokens": 0,
+        }
+        for row, text in zip(human_eval(), completions, strict=False)
+    ]  # fmt: skip
+    shards.put_table(request.output, "completions", 0, rows, COMPLETION)
+    return execution.execute(request, progress(tmp_path))
+
+
+def answers(request: Evaluation) -> list[dict[str, Any]]:
+    return list(shards.read_shard(request.output, "answers-00000.parquet").to_pylist())
+
+
+@pytest.fixture
+def request_(lake_url: str) -> Evaluation:
+    put_problems(lake_url)
+    return a_request(lake_url)
+
+
+@pytest.fixture
+def _sandboxed() -> None:
+    isolation = sandbox.probe()
+    if not isolation.available:
+        pytest.skip(f"no sandbox here: {isolation.reason}")
+
+
+@pytest.mark.parametrize(
+    ("completion", "outcome"),
+    [
+        ("\n    return first + second\n", "passed"),
+        ("\n    return first - second\n", "failed"),
+        ("\n    raise SystemExit(0)\n", "failed"),
+        ("\n    import os\n    os._exit(0)\n", "failed"),
+        ("\n    this is no python\n", "failed"),
+        ("", "failed"),
+        ("\n    while True: pass\n", "timeout"),
+    ],
+)
+@pytest.mark.usefixtures("_sandboxed")
+def test_a_program_passes_only_by_running_to_its_end(completion: str, outcome: str) -> None:
+    found = execution.in_sandbox(execution.program(a_problem(), completion), 1.0)
+    assert found.outcome == outcome
+
+
+@pytest.mark.usefixtures("_sandboxed")
+def test_answers_are_judged_and_the_slowest_solution_scales_the_limit(
+    request_: Evaluation, tmp_path: Path
+) -> None:
+    good = problem(human_eval()[0]).solution
+    report = executed(request_, tmp_path, [good, "\n    return None\n"])
+    assert [row["verdict"] for row in answers(request_)] == ["passed", "failed"]
+    assert {row["isolation"] for row in answers(request_)} == {report.isolation}
+    assert (report.num_canonical, report.num_passed, report.not_run) == (2, 1, None)
+    factor = request_.recipe.timeout_factor
+    assert report.timeout_seconds == max(
+        request_.recipe.timeout_seconds, factor * report.slowest_canonical_seconds
+    )
+
+
+@pytest.mark.usefixtures("_sandboxed")
+def test_too_many_timeouts_fail_the_job_and_leave_no_answers(
+    request_: Evaluation, tmp_path: Path
+) -> None:
+    recipe = an_evaluation_recipe(timeout_seconds=0.3, timeout_factor=3.0, max_timeout_share=0.4)
+    request = replace(request_, recipe=recipe)
+    endless = "\n    while True: pass\n"
+    with pytest.raises(ValueError, match=r"1 of 2 answers timed out.*0\.4"):
+        executed(request, tmp_path, [endless, "\n    return None\n"])
+    assert shards.record(request.output, "answers-00000.parquet") is None
+
+
+def test_a_canonical_solution_that_fails_stops_everything() -> None:
+    def broken(program: str, seconds: float) -> sandbox.Verdict:
+        return sandbox.Verdict(outcome="memory", seconds=0.1, isolation="x", message="no room")
+
+    with pytest.raises(ValueError, match=r"Own/0 ended as memory within 5 s \(no room\)"):
+        execution.slowest_canonical([a_problem()], broken, timeout_seconds=5.0)
+
+
+def test_the_slowest_of_the_canonical_solutions_is_found() -> None:
+    seconds = iter([0.1, 0.7, 0.3])
+
+    def timed(program: str, limit: float) -> sandbox.Verdict:
+        return sandbox.Verdict(outcome="passed", seconds=next(seconds), isolation="x", message="")
+
+    found = execution.slowest_canonical([a_problem()] * 3, timed, timeout_seconds=5.0)
+    assert found == 0.7
+
+
+def test_without_the_floor_nothing_runs_and_the_reason_is_kept(
+    request_: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = sandbox.Isolation(available=False, level="none", reason="Landlock is not available")
+    monkeypatch.setattr(sandbox, "probe", lambda: missing)
+    monkeypatch.setattr(sandbox, "run", lambda *_, **__: pytest.fail("it ran a program"))
+    report = executed(request_, tmp_path, ["\n    return 1\n"])
+    assert (report.not_run, report.num_answers, report.num_passed) == (missing.reason, 1, 0)
+    (row,) = answers(request_)
+    assert (row["verdict"], row["isolation"], row["message"]) == (
+        "not_run", "none", missing.reason,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_sandboxed")
+def test_every_canonical_solution_of_human_eval_passes() -> None:
+    found: list[Problem] = [problem(row) for row in human_eval()]
+    assert len(found) == 164
+    execution.slowest_canonical(found, execution.in_sandbox, timeout_seconds=30.0)

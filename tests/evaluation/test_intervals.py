@@ -1,0 +1,99 @@
+"""Intervals that hold what they promise."""
+
+import math
+
+import numpy as np
+import pytest
+
+from snow_assets.evaluation.intervals import (
+    Bootstrap,
+    bits_per_byte,
+    bits_per_byte_difference,
+)
+from snow_assets.evaluation.pass_at_k import pass_at_1
+
+BOOTSTRAP = Bootstrap(resamples=400, min_repositories=10, seed=0)
+
+
+def test_bits_per_byte_are_all_nats_over_all_bytes() -> None:
+    found = bits_per_byte([math.log(2) * 8, 0.0], [1, 3], [None, None], bootstrap=BOOTSTRAP)
+    assert found.value == pytest.approx(2.0)
+
+
+def test_an_interval_holds_the_truth_about_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(1)
+    held = 0
+    for _ in range(200):
+        sizes = generator.integers(50, 150, size=60)
+        nats = sizes * generator.normal(1.0, 0.3, size=60)
+        found = bits_per_byte(list(nats), list(sizes), [None] * 60, bootstrap=BOOTSTRAP)
+        assert found.low is not None
+        assert found.high is not None
+        held += found.low <= 1 / math.log(2) <= found.high
+    assert 0.88 <= held / 200 <= 0.99
+
+
+def test_repositories_are_resampled_as_wholes_where_there_are_enough() -> None:
+    nats = [float(repository) for repository in range(12) for _ in range(20)]
+    groups: list[str | None] = [f"r{repository}" for repository in range(12) for _ in range(20)]
+    by_repository = bits_per_byte(nats, [10] * 240, groups, bootstrap=BOOTSTRAP)
+    by_sample = bits_per_byte(nats, [10] * 240, [None] * 240, bootstrap=BOOTSTRAP)
+    assert by_repository.note == "bootstrap over 12 repositories"
+    assert by_sample.note == "bootstrap over 240 samples"
+    assert by_repository.high is not None
+    assert by_repository.low is not None
+    assert by_sample.high is not None
+    assert by_sample.low is not None
+    assert by_repository.high - by_repository.low > 3 * (by_sample.high - by_sample.low)
+
+
+def test_too_few_repositories_are_named() -> None:
+    found = bits_per_byte([1.0, 2.0, 3.0], [9, 9, 9], ["a", "a", "b"], bootstrap=BOOTSTRAP)
+    assert found.note == "bootstrap over 3 samples of 2 repositories, too few to resample"
+
+
+def test_one_sample_has_a_value_and_no_interval() -> None:
+    found = bits_per_byte([1.0], [9], ["a"], bootstrap=BOOTSTRAP)
+    assert (found.low, found.high, found.num_samples) == (None, None, 1)
+
+
+def test_a_paired_interval_sees_what_two_intervals_cannot() -> None:
+    generator = np.random.default_rng(2)
+    hard = generator.normal(100.0, 40.0, size=40)
+    better = hard - generator.normal(2.0, 0.5, size=40)
+    groups: list[str | None] = [None] * 40
+    first = bits_per_byte(list(better), [100] * 40, groups, bootstrap=BOOTSTRAP)
+    second = bits_per_byte(list(hard), [100] * 40, groups, bootstrap=BOOTSTRAP)
+    paired = bits_per_byte_difference(
+        list(better), list(hard), [100] * 40, groups, bootstrap=BOOTSTRAP
+    )
+    assert first.high is not None
+    assert second.low is not None
+    assert first.high > second.low  # they overlap, so they decide nothing
+    assert paired.high is not None
+    assert paired.high < 0
+
+
+def test_no_samples_and_empty_samples_are_refused() -> None:
+    with pytest.raises(ValueError, match="no samples"):
+        bits_per_byte([], [], [], bootstrap=BOOTSTRAP)
+    with pytest.raises(ValueError, match="0 bytes"):
+        bits_per_byte([1.0], [0], [None], bootstrap=BOOTSTRAP)
+
+
+@pytest.mark.parametrize(
+    ("passed", "problems", "low", "high"),
+    # Newcombe (1998), "Two-sided confidence intervals for the single proportion", table I.
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)  # fmt: skip
+def test_wilson_intervals_are_the_published_ones(
+    passed: int, problems: int, low: float, high: float
+) -> None:
+    found = pass_at_1(passed, problems)
+    assert (found.low, found.high) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+    assert found.value == passed / problems
+
+
+def test_a_share_of_no_problems_is_refused() -> None:
+    with pytest.raises(ValueError, match="0 of 0"):
+        pass_at_1(0, 0)

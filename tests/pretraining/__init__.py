@@ -1,0 +1,1 @@
+"""Documents become exact packs, and packs become checkpoints."""

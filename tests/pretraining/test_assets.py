@@ -1,0 +1,212 @@
+"""The wiring: three packs and three chained checkpoints, and what they refuse."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from snow_assets import shards
+from snow_assets.curation.leaks import ContaminatedError
+from snow_assets.curation.tokens import count_tokens
+from snow_assets.documents import SYNTHETIC_DOCUMENT
+from snow_assets.pretraining import assets, checks
+from snow_assets.recipe import SMOKE, Recipe
+from snow_resources.gpu_jobs import GpuJobs
+from snow_resources.lake import Lake
+from snow_resources.tracking import Tracking
+from tests.pretraining.builders import (
+    CONTEXT,
+    MODEL,
+    PACKING,
+    PHASE,
+    SOLUTION,
+    a_corpus,
+    a_document,
+    a_tokenizer,
+    finish,
+    point,
+    put_clean_corpus,
+    put_problems,
+    put_subset,
+    put_synthetic,
+    put_tokenizer,
+)
+
+LINEAR = replace(PHASE, schedule="linear", final_learning_rate=0.0)
+RECIPE: Recipe = replace(
+    SMOKE,
+    curation=replace(SMOKE.curation, languages=("c", "python")),
+    pretraining=replace(
+        SMOKE.pretraining,
+        model=MODEL,
+        packing=PACKING,
+        general=PHASE,
+        continued=LINEAR,
+        enhanced=replace(LINEAR, tokens=20 * CONTEXT, python_share=0.5),
+        micro_batch_sequences=4,
+        threads=1,
+    ),
+    evaluation=replace(SMOKE.evaluation, stride_tokens=16, max_new_tokens=8),
+)
+HELD_OUT = frozenset({"c-two/0.x"})
+PACKS = (assets.general_packs, assets.continued_packs, assets.enhanced_packs)
+CHECKPOINTS = (assets.general_checkpoint, assets.continued_checkpoint, assets.enhanced_checkpoint)
+
+
+def put_upstream(lake_url: str, documents: list[dict[str, Any]]) -> None:
+    """Everything that pretraining reads, with the recipe's pointers to it."""
+    trainable = [row for row in documents if row["document_id"] not in HELD_OUT]
+    repeats = {row["document_id"]: 1 + index % 3 for index, row in enumerate(trainable)}
+    for folder in (
+        *put_clean_corpus(lake_url, documents, HELD_OUT),
+        *put_subset(lake_url, trainable, repeats),
+        put_synthetic(lake_url, trainable[:12] + trainable[-8:]),
+        put_tokenizer(lake_url),
+        put_problems(lake_url),
+    ):
+        point(lake_url, folder)
+
+
+def run(lake_url: str, selection: Sequence[Any]) -> dg.ExecuteInProcessResult:
+    return dg.materialize(
+        [*selection],
+        resources={
+            "recipe": RECIPE,
+            "lake": Lake(url=lake_url),
+            "jobs": GpuJobs(url=f"{lake_url}/jobs", vllm_python="none"),
+            "tracking": Tracking(uri=""),
+        },
+    )
+
+
+def current(lake_url: str, asset: str) -> str:
+    pointer = json.loads(shards.get(f"{lake_url}/current/SMOKE/{asset}/all.json"))
+    return f"{lake_url}/{asset}/all/{pointer['generation']}"
+
+
+def tampered(lake_url: str, asset: str, table: str) -> tuple[str, Any]:
+    """A copy of a generation that the pointer names from now on, not yet finished."""
+    old = current(lake_url, asset)
+    new = f"{lake_url}/{asset}/all/tampered"
+    for entry in shards.records(old):
+        known = {"num_rows": entry.num_rows, "num_tokens": entry.num_tokens, "facts": entry.facts}
+        shards.put_file(new, entry.name, shards.get(f"{old}/{entry.name}"), **known)
+    return new, shards.read_shard(new, shards.table_name(table, 0))
+
+
+def republish(lake_url: str, old: str, new: str) -> None:
+    finish(new, shards.manifest(old).inputs, **shards.manifest(old).facts)
+    point(lake_url, new)
+
+
+@pytest.mark.slow
+def test_three_chained_checkpoints_come_out_and_are_not_made_twice(lake_url: str) -> None:
+    put_upstream(lake_url, a_corpus())
+    every_check = [
+        value for value in vars(checks).values() if isinstance(value, dg.AssetChecksDefinition)
+    ]
+    done = run(lake_url, [*PACKS, *CHECKPOINTS, *every_check])
+    assert done.success
+    evaluations = done.get_asset_check_evaluations()
+    assert len(evaluations) == 10
+    assert all(evaluation.passed for evaluation in evaluations)
+    parents = []
+    for name in ("general_checkpoint", "continued_checkpoint", "enhanced_checkpoint"):
+        manifest = shards.manifest(current(lake_url, name))
+        parents.append([made.asset for made in manifest.inputs if "checkpoint" in made.asset])
+        assert manifest.facts["tokens"] == manifest.num_tokens("seen")
+        assert {entry.name for entry in manifest.files} >= {
+            "model/config.json", "model/generation_config.json", "model/model.safetensors",
+            "model/tokenizer.json", "model/tokenizer_config.json",
+        }  # fmt: skip
+        assert "resume" not in shards.names(current(lake_url, name))
+    assert parents == [[], ["general_checkpoint"], ["continued_checkpoint"]]
+    page = done.asset_materializations_for_node("general_checkpoint")[0].metadata
+    assert "data:image/png;base64," in str(page["loss"].value)
+    assert len(str(page["loss"].value)) < 64_000
+    again = run(lake_url, [*PACKS, *CHECKPOINTS])
+    for asset in (*PACKS, *CHECKPOINTS):
+        made = again.asset_materializations_for_node(asset.key.path[-1])[0]
+        assert made.metadata["reused"].value is True
+
+
+def test_continued_packs_read_a_document_in_as_many_passes_as_its_repeats(lake_url: str) -> None:
+    put_upstream(lake_url, a_corpus())
+    run(lake_url, [assets.continued_packs])
+    spans = shards.read(current(lake_url, "continued_packs"), "spans").to_pylist()
+    trainable = [row["document_id"] for row in a_corpus() if row["document_id"] not in HELD_OUT]
+    repeats = {name: 1 + index % 3 for index, name in enumerate(trainable)}
+    passes = {(span["document_id"], span["pass_index"]) for span in spans}
+    assert all(index < repeats[name] for name, index in passes)
+    assert any(index == 1 for _, index in passes)
+
+
+def test_no_held_out_document_is_packed_and_a_selected_one_is_refused(lake_url: str) -> None:
+    put_upstream(lake_url, a_corpus())
+    run(lake_url, [assets.general_packs])
+    spans = shards.read(current(lake_url, "general_packs"), "spans")
+    assert not HELD_OUT & set(spans["document_id"].to_pylist())
+    (name,) = HELD_OUT
+    folder = shards.join(lake_url, "synthetic_set/all/evil")
+    rows = shards.read(f"{lake_url}/synthetic_set/all/g", "documents").to_pylist()
+    shards.put_table(
+        folder, "documents", 0, [{**rows[0], "seed_document_id": name}, *rows[1:]],
+        SYNTHETIC_DOCUMENT,
+    )  # fmt: skip
+    finish(folder)
+    point(lake_url, folder)
+    with pytest.raises(ValueError, match=f"{name} is held out"):
+        run(lake_url, [assets.enhanced_packs])
+
+
+def test_a_solution_behind_curation_stops_the_packs(lake_url: str) -> None:
+    leaked = a_document("python", "evil", "a.py", f"def f(words):\n{SOLUTION}")
+    put_upstream(lake_url, [*a_corpus(), leaked])
+    with pytest.raises(ContaminatedError, match=r"evil/a\.py.*T/0"):
+        run(lake_url, [assets.general_packs])
+
+
+def test_a_solution_planted_in_packs_stops_the_checkpoint(lake_url: str) -> None:
+    put_upstream(lake_url, a_corpus())
+    run(lake_url, [assets.general_packs])
+    old = current(lake_url, "general_packs")
+    new, table = tampered(lake_url, "general_packs", "sequences")
+    renamed = SOLUTION.replace("words", "items").replace("counts", "tally").replace("word", "w")
+    planted = a_tokenizer().encode(f"def g(items):\n{renamed}").ids
+    assert count_tokens(a_tokenizer(), [SOLUTION])[0] > CONTEXT
+    flat = [token for row in table["tokens"].to_pylist() for token in row]
+    flat[: len(planted)] = planted
+    rows = [
+        {"sequence": index, "tokens": flat[index * CONTEXT : (index + 1) * CONTEXT]}
+        for index in range(table.num_rows)
+    ]
+    facts = shards.record(new, "sequences-00000.parquet")
+    assert facts is not None
+    shards.put_table(new, "sequences", 0, rows, table.schema, facts=facts.facts)
+    republish(lake_url, old, new)
+    with pytest.raises(ContaminatedError, match="T/0"):
+        run(lake_url, [assets.general_checkpoint])
+    assert shards.names(f"{lake_url}/jobs") == []
+
+
+def test_packs_below_the_exact_budget_stop_the_checkpoint(lake_url: str) -> None:
+    put_upstream(lake_url, a_corpus())
+    run(lake_url, [assets.general_packs])
+    old = current(lake_url, "general_packs")
+    new, table = tampered(lake_url, "general_packs", "sequences")
+    facts = shards.record(new, "sequences-00000.parquet")
+    assert facts is not None
+    shards.put_table(new, "sequences", 0, table.slice(0, 7), table.schema, facts=facts.facts)
+    republish(lake_url, old, new)
+    with pytest.raises(ValueError, match="1248 tokens, and the phase asks for exactly 1280"):
+        run(lake_url, [assets.general_checkpoint])
+
+
+def test_a_checkpoint_without_its_parent_says_what_to_materialize(lake_url: str) -> None:
+    put_upstream(lake_url, a_corpus())
+    run(lake_url, [assets.continued_packs])
+    with pytest.raises(FileNotFoundError, match=r"general_checkpoint .* materialize it first"):
+        run(lake_url, [assets.continued_checkpoint])

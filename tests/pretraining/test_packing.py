@@ -1,0 +1,223 @@
+"""Packs: an exact budget of single-language sequences, every token accounted for."""
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from snow_assets import shards
+from snow_assets.curation.tokens import END_OF_TEXT
+from snow_assets.pretraining.packs import decoded, decoded_documents, flaws, passes_by_language
+from snow_assets.pretraining.sources import whole_corpus
+from tests.pretraining.builders import (
+    CONTEXT,
+    PACKING,
+    PHASE,
+    a_corpus,
+    a_document,
+    a_supply,
+    a_text,
+    a_tokenizer,
+    put_clean_corpus,
+    put_packs,
+)
+
+TEXTS = {row["document_id"]: row["text"] for row in a_corpus()}
+
+
+def stream(packs: str) -> tuple[list[int], list[dict[str, Any]]]:
+    """All tokens in a row, and all spans."""
+    rows = shards.read(packs, "sequences").to_pylist()
+    return [token for row in rows for token in row["tokens"]], shards.read(
+        packs, "spans"
+    ).to_pylist()
+
+
+def forms(packs: str) -> dict[tuple[str, int], list[int]]:
+    """(document, pass) -> what of its packed form is there."""
+    tokens, spans = stream(packs)
+    found: dict[tuple[str, int], list[int]] = {}
+    place = 0
+    for span in spans:
+        form = found.setdefault((span["document_id"], span["pass_index"]), [])
+        assert span["document_offset"] == len(form)
+        form += tokens[place : place + span["length"]]
+        place += span["length"]
+    return found
+
+
+def test_packs_hold_exactly_the_budget_and_spans_account_for_every_token(lake_url: str) -> None:
+    packs = put_packs(lake_url, a_supply(lake_url))
+    assert flaws(packs, tokens=PHASE.tokens, context_tokens=CONTEXT) == []
+    tokens, spans = stream(packs)
+    assert len(tokens) == PHASE.tokens == sum(span["length"] for span in spans)
+    covered = Counter(span["sequence"] for span in spans for _ in range(span["length"]))
+    assert covered == dict.fromkeys(range(PHASE.tokens // CONTEXT), CONTEXT)
+
+
+def test_a_gap_between_spans_is_a_flaw(lake_url: str) -> None:
+    packs = put_packs(lake_url, a_supply(lake_url))
+    spans = shards.read_shard(packs, "spans-00000.parquet")
+    shards.put_table(packs, "spans", 0, spans.slice(1), spans.schema)
+    assert flaws(packs, tokens=PHASE.tokens, context_tokens=CONTEXT) == [
+        "spans do not cover sequences 0 to 8"
+    ]
+    assert "exactly 7" in flaws(packs, tokens=7, context_tokens=CONTEXT)[-1]
+
+
+def test_a_documents_spans_decode_to_its_text_and_end_with_the_separator(lake_url: str) -> None:
+    packs = put_packs(lake_url, a_supply(lake_url))
+    tokenizer = a_tokenizer()
+    end = tokenizer.token_to_id(END_OF_TEXT)
+    whole = {key: form for key, form in forms(packs).items() if form[-1] == end}
+    assert len(whole) > 5
+    for (document_id, _), form in whole.items():
+        assert form[:-1] == tokenizer.encode(TEXTS[document_id]).ids
+        assert tokenizer.decode(form[:-1]) == TEXTS[document_id]
+
+
+def test_a_sequence_has_one_language_and_a_repositorys_files_stand_together(
+    lake_url: str,
+) -> None:
+    packs = put_packs(lake_url, a_supply(lake_url))
+    _, spans = stream(packs)
+    languages: dict[int, set[str]] = {}
+    visits: list[tuple[int, str]] = []
+    for span in spans:
+        languages.setdefault(span["sequence"], set()).add(span["language"])
+        visit = (span["pass_index"], span["repository"])
+        if visits[-1:] != [visit]:
+            visits.append(visit)
+    assert all(len(found) == 1 for found in languages.values())
+    assert len(visits) == len(set(visits))
+
+
+def test_passes_are_whole_and_each_has_an_order_of_its_own(lake_url: str) -> None:
+    documents = [row for row in a_corpus() if row["language"] == "c"]
+    supplies = whole_corpus(put_clean_corpus(lake_url, documents), max_passes=3)
+    full = sum(supplies[0].pass_tokens) // CONTEXT * CONTEXT
+    phase = replace(PHASE, tokens=full, batch_sequences=1, max_passes=3)
+    packs = put_packs(lake_url, supplies, phase=phase)
+    orders: list[list[str]] = [[], [], []]
+    for document_id, pass_index in forms(packs):
+        orders[pass_index].append(document_id)
+    assert [len(order) for order in orders] == [12, 12, 12]
+    assert set(orders[0]) == set(orders[1]) == set(orders[2])
+    assert orders[0] != orders[1] != orders[2] != orders[0]
+
+
+def test_files_come_in_path_order_where_the_recipe_says_so(lake_url: str) -> None:
+    packing = replace(PACKING, file_order="path")
+    packs = put_packs(lake_url, a_supply(lake_url), packing=packing)
+    last: dict[str, tuple[int, str]] = {}
+    for document_id, pass_index in forms(packs):
+        repository = document_id.split("/")[0]
+        assert (pass_index, document_id) > last.get(repository, (0, ""))
+        last[repository] = (pass_index, document_id)
+
+
+def test_more_data_than_memory_is_packed_alike(lake_url: str) -> None:
+    whole = put_packs(lake_url, a_supply(lake_url))
+    parts = put_packs(
+        lake_url,
+        a_supply(lake_url),
+        name="small_memory_packs",
+        packing=replace(PACKING, bucket_tokens=50),
+    )
+    assert shards.manifest(whole).digest == shards.manifest(parts).digest
+
+
+def test_an_interrupted_packing_goes_on_to_the_same_digest(lake_url: str, tmp_path: Any) -> None:
+    whole = put_packs(lake_url, a_supply(lake_url))
+    torn = f"{lake_url}/torn_packs/all/g"
+    for name in ("sequences-00000", "sequences-00002", "spans-00002", "sequences-00003"):
+        entry = shards.record(whole, f"{name}.parquet")
+        assert entry is not None
+        content = shards.get(shards.join(whole, entry.name))
+        known = {"num_rows": entry.num_rows, "num_tokens": entry.num_tokens, "facts": entry.facts}
+        shards.put_file(torn, entry.name, content, **known)
+    packs = put_packs(lake_url, a_supply(lake_url), name="torn_packs")
+    assert packs == torn
+    assert shards.manifest(torn).digest == shards.manifest(whole).digest
+
+
+def test_the_middle_moves_for_all_at_rate_one_and_decoding_moves_it_back(lake_url: str) -> None:
+    packing = replace(PACKING, fill_in_the_middle_rate=1.0)
+    packs = put_packs(lake_url, a_supply(lake_url), packing=packing)
+    tokenizer = a_tokenizer()
+    end = tokenizer.token_to_id(END_OF_TEXT)
+    moved = 0
+    for (document_id, _), form in forms(packs).items():
+        assert form[0] == tokenizer.token_to_id("<fim_prefix>")
+        if form[-1] == end:
+            assert decoded(form, tokenizer) == TEXTS[document_id]
+            moved += tokenizer.decode(form) != TEXTS[document_id]
+    assert moved > 5
+
+
+def test_repository_tokens_name_repository_and_path(lake_url: str) -> None:
+    packing = replace(PACKING, repository_tokens=True)
+    packs = put_packs(lake_url, a_supply(lake_url), packing=packing)
+    tokens, spans = stream(packs)
+    tokenizer = a_tokenizer()
+    text = tokenizer.decode(tokens, skip_special_tokens=False)
+    for span in spans:
+        if span["document_offset"] == 0 and span["sequence_offset"] == 0:
+            path = span["document_id"].split("/")[1]
+            assert f"<file_sep>{path}\ndef " in text
+    head = text.split("<file_sep>")[0]
+    assert head == f"<repo_name>{spans[0]['repository']}"
+    assert flaws(packs, tokens=PHASE.tokens, context_tokens=CONTEXT) == []
+
+
+def test_a_text_that_spells_a_special_token_cannot_forge_one(lake_url: str) -> None:
+    text = f"a = '{END_OF_TEXT}'\n" * 30
+    documents = [a_document("python", "evil", "a.py", text)]
+    supplies = whole_corpus(put_clean_corpus(lake_url, documents), max_passes=4)
+    phase = replace(PHASE, tokens=4 * CONTEXT)
+    packs = put_packs(lake_url, supplies, phase=phase)
+    tokens, _ = stream(packs)
+    assert a_tokenizer().token_to_id(END_OF_TEXT) not in tokens
+
+
+def test_decoding_gives_each_different_document_once(lake_url: str) -> None:
+    packs = put_packs(lake_url, a_supply(lake_url))
+    found = list(decoded_documents(packs, a_tokenizer()))
+    whole = [name for name, text in found if text == TEXTS[name]]
+    assert len(whole) == len(set(whole)) > 5
+    assert all(
+        TEXTS[name].startswith(text.rstrip("\N{REPLACEMENT CHARACTER}")) for name, text in found
+    )
+
+
+def test_a_document_counted_with_another_tokenizer_is_refused(lake_url: str) -> None:
+    supplies = a_supply(lake_url)
+    read = supplies[0].read
+
+    def miscounted() -> Any:
+        for batch in read():
+            index = batch.schema.get_field_index("num_tokens")
+            values = np.array(batch["num_tokens"]) + 1
+            yield batch.set_column(index, "num_tokens", values)
+
+    with pytest.raises(ValueError, match="another tokenizer"):
+        put_packs(lake_url, [replace(supplies[0], read=miscounted), *supplies[1:]])
+
+
+def test_packs_tell_how_many_sequences_begin_in_each_pass(lake_url: str) -> None:
+    packs = put_packs(lake_url, a_supply(lake_url))
+    _, spans = stream(packs)
+    begins = Counter(
+        (span["language"], span["pass_index"]) for span in spans if span["sequence_offset"] == 0
+    )
+    found = passes_by_language(packs)
+    assert list(found) == ["c", "python"]
+    for language, counts in found.items():
+        assert counts == [begins[language, index] for index in range(len(counts))]
+
+
+def test_texts_of_the_builders_differ() -> None:
+    assert len(set(TEXTS.values())) == len(TEXTS) == 24
+    assert a_text("a") != a_text("b")

@@ -1,0 +1,297 @@
+"""One phase: it learns, it is a function of its request, and a kill changes nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from pydantic import TypeAdapter
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+
+from snow_assets import pod, shards
+from snow_assets.pretraining.contract import RESUME, Pretraining, PretrainingReport
+from snow_assets.pretraining.model import load_model, new_model
+from snow_assets.pretraining.training import make_optimizer, request_digest, train, update, work
+from tests.pretraining.builders import (
+    CONTEXT,
+    MODEL,
+    OPTIMIZATION,
+    PHASE,
+    a_local_job,
+    a_request,
+    a_supply,
+    a_synthetic_supply,
+    a_text,
+    a_tokenizer,
+    finish,
+    put_packs,
+)
+
+STEPS = PHASE.tokens // CONTEXT // PHASE.batch_sequences
+
+
+class Quiet(pod.Progress):
+    """Progress that keeps metrics in memory, and calls `after` with each step."""
+
+    def __init__(self, after: object = None) -> None:
+        self.steps: list[dict[str, float]] = []
+        self.lines: list[str] = []
+        self.after = after
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    def metrics(self, step: int, **values: float) -> None:
+        self.steps.append({"step": step, **values})
+        if callable(self.after):
+            self.after(step)
+
+    def flush(self) -> None:
+        """Nothing to flush."""
+
+
+def a_packed_request(lake_url: str, **changes: object) -> Pretraining:
+    packs = f"{lake_url}/general_packs/all/g"
+    if not shards.is_finished(packs):
+        put_packs(lake_url, a_supply(lake_url))
+    return a_request(lake_url, packs, **changes)  # type: ignore[arg-type]
+
+
+def test_the_loss_falls_on_eight_repeated_sequences() -> None:
+    ids = a_tokenizer().encode("".join(a_text(str(index)) for index in range(8))).ids
+    batch = np.array(ids[: 8 * CONTEXT]).reshape(8, CONTEXT)
+    model = new_model(MODEL, a_tokenizer(), seed=0)
+    optimizer = make_optimizer(model, OPTIMIZATION)
+    losses = [update(model, optimizer, batch, 1e-2, OPTIMIZATION) for _ in range(25)]
+    assert losses[-1] < 0.3 * losses[0]
+
+
+def test_a_fresh_model_guesses_uniformly() -> None:
+    batch = np.array(a_tokenizer().encode(a_text("x")).ids[:CONTEXT]).reshape(1, CONTEXT)
+    model = new_model(MODEL, a_tokenizer(), seed=0)
+    loss = update(model, make_optimizer(model, OPTIMIZATION), batch, 0.0, OPTIMIZATION)
+    assert loss == pytest.approx(np.log2(a_tokenizer().get_vocab_size()), rel=0.05)
+
+
+def test_accumulated_gradients_equal_those_of_the_whole_batch() -> None:
+    batch = np.arange(8 * CONTEXT).reshape(8, CONTEXT) % 300
+    weights = []
+    for micro in (2, 8):
+        model = new_model(MODEL, a_tokenizer(), seed=0)
+        optimization = replace(OPTIMIZATION, micro_batch_sequences=micro)
+        update(model, make_optimizer(model, optimization), batch, 1e-3, optimization)
+        weights.append(torch.cat([parameter.flatten() for parameter in model.parameters()]))
+    assert torch.allclose(weights[0], weights[1], atol=1e-5)
+
+
+def test_weights_decay_in_matrices_only() -> None:
+    model = new_model(MODEL, a_tokenizer(), seed=0)
+    decayed, others = make_optimizer(model, OPTIMIZATION).param_groups
+    assert decayed["weight_decay"] == 0.1
+    assert others["weight_decay"] == 0.0
+    assert {parameter.dim() for parameter in others["params"]} == {1}
+    assert len(others["params"]) == 2 * MODEL.layers + 1
+    counted = sum(len(group["params"]) for group in (decayed, others))
+    assert counted == len(list(model.parameters()))
+
+
+def test_a_phase_trains_on_every_sequence_once_and_ends_at_its_final_rate(lake_url: str) -> None:
+    request = a_packed_request(lake_url)
+    progress = Quiet()
+    report = work(request, progress)
+    assert report.tokens == PHASE.tokens == progress.steps[-1]["tokens"]
+    assert report.steps == STEPS == len(progress.steps)
+    assert progress.steps[-1]["learning_rate"] == PHASE.final_learning_rate
+    assert report.last_loss_bits < report.first_loss_bits
+    finish(request.output)
+    seen = shards.read(request.output, "seen")
+    assert sum(seen["num_tokens"].to_pylist()) == PHASE.tokens
+    spans = shards.read(request.packs, "spans")
+    assert set(seen["document_id"].to_pylist()) == set(spans["document_id"].to_pylist())
+    assert max(seen["num_passes"].to_pylist()) == max(spans["pass_index"].to_pylist()) + 1
+
+
+def test_the_checkpoint_loads_by_its_folder_alone_and_thinks_as_it_was_trained(
+    lake_url: str,
+) -> None:
+    request = a_packed_request(lake_url)
+    work(request, Quiet())
+    resume = f"{request.output}/{RESUME}/step-{STEPS:08d}/weights.safetensors"
+    trained = new_model(MODEL, a_tokenizer(), seed=1)
+    trained.load_state_dict(safetensors.torch.load_file(resume), strict=False)
+    folder = f"{request.output}/model"
+    loaded = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    ids = tokenizer(a_text("alpha"), return_tensors="pt").input_ids[:, :CONTEXT]
+    assert ids[0].tolist() == a_tokenizer().encode(a_text("alpha")).ids[:CONTEXT]
+    with torch.no_grad():
+        assert torch.equal(loaded(ids).logits, trained(ids).logits)
+    assert loaded.config.tie_word_embeddings
+    assert loaded.generation_config.eos_token_id == a_tokenizer().token_to_id("<|endoftext|>")
+    assert isinstance(loaded, LlamaForCausalLM)
+
+
+def digest_of(folder: str) -> str:
+    return shards.content_digest(shards.records(folder))
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4, STEPS])
+def test_stopping_at_a_step_and_resuming_equals_never_having_stopped(
+    lake_url: str, stop: int
+) -> None:
+    whole = a_packed_request(lake_url, output="whole")
+    torn = a_packed_request(lake_url, output="torn")
+    expected = work(whole, Quiet())
+
+    def terminate(step: int) -> None:
+        if step == stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as ended:
+        work(torn, Quiet(after=terminate))
+    assert ended.value.code == pod.PREEMPTED
+    progress = Quiet()
+    report = work(torn, progress)
+    assert report.resumed_from == stop
+    assert [entry["step"] for entry in progress.steps] == list(range(stop + 1, STEPS + 1))
+    assert digest_of(torn.output) == digest_of(whole.output)
+    assert report.first_loss_bits == expected.first_loss_bits
+    assert report.last_loss_bits == expected.last_loss_bits
+
+
+def test_a_child_starts_from_its_parents_weights(lake_url: str) -> None:
+    parent = a_packed_request(lake_url, output="parent")
+    work(parent, Quiet())
+    finish(parent.output)
+    loaded = load_model(Path(parent.output) / "model", MODEL, a_tokenizer())
+    child = a_packed_request(lake_url, output="child", parent=parent.output, phase="continued")
+    report = work(child, Quiet())
+    orphan = work(replace(child, parent=None, output=f"{lake_url}/x/all/orphan"), Quiet())
+    assert report.first_loss_bits < orphan.first_loss_bits - 1
+    assert loaded.config.vocab_size == a_tokenizer().get_vocab_size()
+
+
+def test_a_parent_of_another_shape_is_refused(lake_url: str) -> None:
+    parent = a_packed_request(lake_url, output="parent")
+    work(parent, Quiet())
+    finish(parent.output)
+    wider = replace(MODEL, intermediate_size=192)
+    child = a_packed_request(lake_url, output="child", parent=parent.output, model=wider)
+    with pytest.raises(ValueError, match="intermediate_size 128, and the recipe asks for 192"):
+        work(child, Quiet())
+
+
+def test_a_resume_with_another_request_is_refused(lake_url: str) -> None:
+    request = a_packed_request(lake_url)
+    work(request, Quiet())
+    other = replace(request, recipe=replace(PHASE, peak_learning_rate=2e-2))
+    with pytest.raises(ValueError, match=r"another request.*delete that folder"):
+        work(other, Quiet())
+
+
+def test_a_damaged_checkpoint_is_refused(lake_url: str) -> None:
+    request = a_packed_request(lake_url)
+    work(request, Quiet())
+    damaged = f"{request.output}/{RESUME}/step-{STEPS:08d}/optimizer.safetensors"
+    shards.put(damaged, shards.get(damaged)[:-1] + b"\7")
+    with pytest.raises(ValueError, match="not what was written"):
+        work(request, Quiet())
+
+
+def test_only_the_latest_checkpoint_is_kept(lake_url: str) -> None:
+    request = a_packed_request(lake_url)
+    work(request, Quiet())
+    assert shards.names(f"{request.output}/{RESUME}") == ["latest.json", f"step-{STEPS:08d}"]
+
+
+def test_the_digest_of_a_request_does_not_depend_on_where_things_lie(lake_url: str) -> None:
+    request = a_packed_request(lake_url)
+    moved = Path(lake_url).rename(Path(lake_url).parent / "moved")
+    there = TypeAdapter(Pretraining).validate_json(
+        TypeAdapter(Pretraining).dump_json(request).replace(lake_url.encode(), str(moved).encode())
+    )
+    digest = request_digest(there)
+    moved.rename(lake_url)
+    assert digest == request_digest(request)
+    assert digest != request_digest(replace(request, phase="continued"))
+
+
+def test_packs_of_another_size_are_refused(lake_url: str) -> None:
+    request = a_packed_request(lake_url)
+    larger = replace(request, recipe=replace(PHASE, tokens=2 * PHASE.tokens))
+    model = new_model(MODEL, a_tokenizer(), seed=0)
+    sequences = np.zeros((PHASE.tokens // CONTEXT, CONTEXT), np.uint16)
+    with pytest.raises(ValueError, match=r"holds 1280 tokens.*on exactly 2560"):
+        train(model, sequences, larger, resume=f"{lake_url}/resume", progress=Quiet())
+
+
+def run_job(folder: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "snow_assets.pretraining.training", str(folder)],
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def wait_for_step(request: Pretraining, process: subprocess.Popen[bytes], step: int) -> None:
+    latest = Path(request.output) / RESUME / "latest.json"
+    while not latest.exists() or json.loads(latest.read_text())["position"]["step"] < step:
+        assert process.poll() is None, "the job ended before it could be killed"
+        time.sleep(0.005)
+
+
+LONG = replace(PHASE, tokens=400 * CONTEXT, checkpoint_steps=5)
+LINEAR = replace(LONG, schedule="linear", final_learning_rate=0.0, warmup_share=0.084)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["general", "continued", "enhanced"])
+def test_a_phase_that_is_killed_goes_on_as_if_never_stopped(
+    lake_url: str, tmp_path: Path, phase: str
+) -> None:
+    recipe = {"general": LONG, "continued": LINEAR, "enhanced": replace(LINEAR, python_share=0.5)}
+    make = a_synthetic_supply if phase == "enhanced" else a_supply
+    packs = put_packs(lake_url, make(lake_url, 10), name=f"{phase}_packs", phase=recipe[phase])
+    parent = None
+    if phase != "general":
+        first = a_packed_request(lake_url, output="parent")
+        work(first, Quiet())
+        finish(first.output)
+        parent = first.output
+    requests = [
+        a_request(lake_url, packs, output=output, phase=phase, parent=parent, recipe=recipe[phase])
+        for output in ("whole", "torn")
+    ]
+    work(requests[0], Quiet())
+    job = a_local_job(tmp_path / "job" / "attempt-001", requests[1])
+    process = run_job(job)
+    wait_for_step(requests[1], process, 10)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not (job / "report.json").exists()
+    again = a_local_job(tmp_path / "job" / "attempt-002", requests[1])
+    assert run_job(again).wait() == 0
+    report = TypeAdapter(PretrainingReport).validate_json((again / "report.json").read_bytes())
+    assert report.resumed_from >= 10
+    assert digest_of(requests[1].output) == digest_of(requests[0].output)
+    told = [entry["step"] for entry in pod.read_attempts(str(again))]
+    assert told == list(range(1, report.steps + 1))
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_ends_with_the_code_for_preempted(lake_url: str, tmp_path: Path) -> None:
+    packs = put_packs(lake_url, a_supply(lake_url, 10), name="long_packs", phase=LONG)
+    request = a_request(lake_url, packs, recipe=LONG)
+    process = run_job(a_local_job(tmp_path / "job" / "attempt-001", request))
+    wait_for_step(request, process, 5)
+    process.terminate()
+    assert process.wait() == pod.PREEMPTED
+    latest = json.loads(shards.get(f"{request.output}/{RESUME}/latest.json"))
+    assert latest["position"]["step"] >= 5

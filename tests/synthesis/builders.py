@@ -1,0 +1,243 @@
+"""A small lake with all that synthesis reads, and a teacher that answers from a list."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from dagster_pipes import PipesContext
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+
+from snow_assets import pod, shards
+from snow_assets.documents import (
+    BENCHMARK_PROBLEM,
+    DECISION,
+    DOCUMENT,
+    SELECTION,
+    SYNTHETIC_ANSWER,
+    SYNTHETIC_SEED,
+    document_id,
+    text_id,
+)
+from snow_assets.recipe import SMOKE, SynthesisRecipe
+from snow_assets.synthesis.acceptance import Rules
+from snow_assets.synthesis.engine import Answer, Complete, Engine, Prompt
+from snow_resources.lake import Lake
+
+PROBLEM = {
+    "problem_id": "HumanEval/1000",
+    "benchmark": "humaneval",
+    "prompt": (
+        "def weighted_median(values, weights):\n"
+        '    """Return the smallest value at which the weights of all values up to it reach half '
+        'of the total weight of everything that was given."""\n'
+    ),
+    "solution": (
+        "    pairs = sorted(zip(values, weights))\n"
+        "    total = sum(weights)\n"
+        "    passed = 0\n"
+        "    for value, weight in pairs:\n"
+        "        passed = passed + weight\n"
+        "        if passed * 2 >= total:\n"
+        "            return value\n"
+        "    return None\n"
+    ),
+    "test": "",
+    "entry_point": "weighted_median",
+    "is_steered": False,
+}
+
+
+def a_recipe(**changed: Any) -> SynthesisRecipe:
+    values = {
+        field: getattr(SMOKE.synthesis, field) for field in SMOKE.synthesis.__dataclass_fields__
+    }
+    return SynthesisRecipe(**{**values, "requests": 8, "chunk_requests": 4, **changed})
+
+
+def a_module(name: str) -> str:
+    """Python of some twenty lines, different for each name."""
+    body = "".join(
+        f"    {name}_total_{step} = sum({name}_values[{step}:]) * {step + 2}\n"
+        f"    print('{name} step {step}', {name}_total_{step})\n"
+        for step in range(8)
+    )
+    return f"def {name}_report({name}_values):\n{body}    return {name}_values\n"
+
+
+def a_generation(
+    lake: Lake, asset: str, partition: str, *, inputs: Sequence[str] = (), recipe: str = "SMOKE"
+) -> Callable[..., str]:
+    """Returns `finish(**tables)`, which writes the tables and the recipe's pointer."""
+    folder = lake.generation(asset, partition, f"{asset}-1")
+
+    def finish(**tables: tuple[pa.Schema, list[dict[str, Any]], dict[str, Any]]) -> str:
+        for table, (schema, rows, facts) in tables.items():
+            shards.put_table(folder, table, 0, rows, schema, facts=facts)
+        made = shards.finish(
+            folder, asset=asset, partition=partition, generation=f"{asset}-1", code_version="1",
+            recipe=recipe, settings={}, inputs=[_input(url) for url in inputs], facts={},
+        )  # fmt: skip
+        pointer = f'{{"generation": "{made.generation}", "digest": "{made.digest}"}}'
+        shards.put(lake.pointer(recipe, asset, partition), pointer.encode())
+        return folder
+
+    return finish
+
+
+def _input(url: str) -> shards.Input:
+    made = shards.manifest(url)
+    return shards.Input(
+        asset=made.asset, partition=made.partition, generation=made.generation, digest=made.digest
+    )
+
+
+def a_subset(
+    lake: Lake, language: str, texts: Mapping[str, str], *, held_out: Sequence[str] = ()
+) -> tuple[str, str]:
+    """`high_quality_subset` and `clean_corpus` of a language; keys are repositories."""
+    rows = [_row(language, repository, text) for repository, text in sorted(texts.items())]
+    documents = a_generation(lake, "documents", f"source-{language}")(
+        documents=(DOCUMENT, rows, {"language": language})
+    )
+    key = "/".join(documents.rsplit("/", 2)[1:] + [shards.table_name("documents", 0)])
+    decided = [
+        {
+            **{name: row[name] for name in DECISION.names if name in row},
+            "kept": True,
+            "split": "held_out" if row["repository"] in held_out else "train",
+            "num_tokens": len(row["text"].split()),
+        }
+        for row in rows
+    ]
+    clean = a_generation(lake, "clean_corpus", language, inputs=[documents])(
+        decisions=(DECISION, decided, {"documents": key, "language": language})
+    )
+    chosen = [
+        {
+            "document_id": row["document_id"], "text_id": row["text_id"],
+            "repository": row["repository"], "license": row["license"],
+            "num_tokens": row["num_tokens"], "logit": 1.0, "percentile": 0.5, "repeats": 2,
+        }
+        for row in [{**one, **two} for one, two in zip(rows, decided, strict=True)]
+    ]  # fmt: skip
+    subset = a_generation(lake, "high_quality_subset", language, inputs=[clean])(
+        documents=(SELECTION, chosen, {})
+    )
+    return subset, clean
+
+
+def _row(language: str, repository: str, text: str) -> dict[str, Any]:
+    raw = text_id(text)
+    return {
+        "document_id": document_id("here", repository, "main", raw), "raw_id": raw,
+        "source": "here", "repository": repository, "revision": "1", "path": "main",
+        "license": "MIT", "text_id": raw, "language": language, "text": text,
+        "num_bytes": len(text), "num_chars": len(text), "num_lines": text.count("\n"),
+        "mean_line_chars": 20.0, "max_line_chars": 60, "alphabetic_share": 0.6,
+        "alphanumeric_share": 0.7, "longest_encoded_chars": 0, "encoded_share": 0.0,
+        "is_generated": False, "parses": True, "num_redacted_emails": 0,
+        "num_redacted_keys": 0, "num_redacted_passwords": 0,
+    }  # fmt: skip
+
+
+def problems() -> pa.Table:
+    return pa.Table.from_pylist([PROBLEM], schema=BENCHMARK_PROBLEM)
+
+
+def put_problems(lake: Lake) -> str:
+    return a_generation(lake, "benchmark_problems", "all")(
+        problems=(BENCHMARK_PROBLEM, [PROBLEM], {})
+    )
+
+
+def a_tokenizer() -> Tokenizer:
+    """One token per word or run of signs, all unknown: enough to count."""
+    tokenizer = Tokenizer(WordLevel({"?": 0}, unk_token="?"))
+    tokenizer.pre_tokenizer = Whitespace()
+    return tokenizer
+
+
+def put_tokenizer(lake: Lake) -> str:
+    folder = lake.generation("tokenizer", "all", "tokenizer-1")
+    shards.put_file(folder, "tokenizer/tokenizer.json", a_tokenizer().to_str().encode())
+    return a_generation(lake, "tokenizer", "all")()
+
+
+def rules(**changed: Any) -> Rules:
+    return Rules(
+        **{
+            "recipe": SMOKE.acceptance,
+            "near_duplicates": SMOKE.curation.near_duplicates,
+            "contamination": SMOKE.curation.contamination,
+            "problems": problems(),
+            "tokenizer": a_tokenizer(),
+            **changed,
+        }
+    )
+
+
+def put_answers(
+    lake: Lake, answers: Sequence[str | Answer], *, snippet: str = "x", language: str = "python"
+) -> str:
+    """A finished `synthetic_answers`, a shard per two answers; strings ended by themselves."""
+    folder = lake.generation("synthetic_answers", "all", "synthetic_answers-1")
+    for start in range(0, len(answers), 2):
+        chunk = list(enumerate(answers))[start : start + 2]
+        seeds = [a_seed(number, snippet=snippet, language=language) for number, _ in chunk]
+        written = [_answer_row(number, answer) for number, answer in chunk]
+        shards.put_table(folder, "seeds", start // 2, seeds, SYNTHETIC_SEED)
+        shards.put_table(folder, "answers", start // 2, written, SYNTHETIC_ANSWER)
+    return a_generation(lake, "synthetic_answers", "all")()
+
+
+def a_seed(number: int, *, snippet: str = "x", language: str = "python") -> dict[str, str]:
+    return {
+        "document_id": text_id(f"request {number}"), "language": language, "snippet": snippet,
+        "seed_document_id": text_id(f"seed {number}"), "seed_repository": f"repository-{number}",
+        "seed_license": "MIT",
+    }  # fmt: skip
+
+
+def _answer_row(number: int, answer: str | Answer) -> dict[str, Any]:
+    if isinstance(answer, str):
+        answer = an_answer(answer)
+    return {
+        "document_id": text_id(f"request {number}"), "answer": answer.text,
+        "stop_reason": answer.stop_reason, "evidence": answer.evidence,
+        "num_prompt_tokens": answer.num_prompt_tokens,
+        "num_answer_tokens": answer.num_answer_tokens, "engine": "list 1",
+    }  # fmt: skip
+
+
+def an_answer(text: str, *, stop_reason: str = "stop", evidence: str | None = None) -> Answer:
+    return Answer(
+        text=text, stop_reason=stop_reason, num_prompt_tokens=3, num_answer_tokens=4,
+        evidence=evidence,
+    )  # fmt: skip
+
+
+def a_file(text: str, language: str = "python") -> str:
+    return f"```{language}\n{text}```"
+
+
+def an_engine(complete: Complete | None = None) -> Engine:
+    """Answers with the sampling seed, so that an answer tells its request."""
+
+    def echo(prompts: Sequence[Prompt]) -> list[Answer]:
+        return [an_answer(a_file(f"answer = {prompt.seed}\n")) for prompt in prompts]
+
+    return Engine(name="echo 1", complete=complete or echo)
+
+
+class Progress(pod.Progress):
+    """Keeps what it is told."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder=str(folder), pipes=PipesContext.__new__(PipesContext))
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)

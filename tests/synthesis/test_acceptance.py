@@ -1,0 +1,127 @@
+"""Every answer ends as a document or as a refusal with its reason."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from snow_assets import shards
+from snow_assets.recipe import AcceptanceRecipe
+from snow_assets.synthesis.acceptance import Asked, accept
+from snow_assets.synthesis.engine import Answer
+from snow_assets.synthesis.prompts import EXAMPLE
+from snow_resources.lake import Lake
+from tests.synthesis.builders import PROBLEM, a_file, a_module, an_answer, put_answers, rules
+
+RENAMED = (
+    "def middle(numbers, importance):\n"
+    "    ordered = sorted(zip(numbers, importance))\n"
+    "    everything = sum(importance)\n"
+    "    so_far = 0\n"
+    "    for number, share in ordered:\n"
+    "        so_far = so_far + share\n"
+    "        if so_far * 2 >= everything:\n"
+    "            return number\n"
+    "    return None\n\n\n"
+    "def report_of_the_middle():\n"
+    "    print(middle([1, 2, 3], [4, 5, 6]), 'is in the middle of all these numbers here')\n"
+)
+
+
+def judged(
+    folder: Path, answers: list[str | Answer], *, snippet: str = "x", **changed: Any
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
+    """Documents, refusals and facts."""
+    answers_folder = put_answers(Lake(url=str(folder / "lake")), answers, snippet=snippet)
+    out = str(folder / "out")
+    asked = Asked(folder=answers_folder, prompt_version="1", model="list")
+    facts = accept(asked, out, rules(**changed))
+    rows: dict[str, list[dict[str, Any]]] = {"documents": [], "refusals": []}
+    for entry in shards.records(out):
+        table = entry.name.split("-")[0]
+        rows[table] += shards.read_shard(out, entry.name).to_pylist()
+    return rows["documents"], rows["refusals"], facts
+
+
+def test_an_accepted_file_keeps_its_seed_and_how_it_was_made(tmp_path: Path) -> None:
+    documents, refusals, facts = judged(tmp_path, [a_file(a_module("alpha"))])
+    assert refusals == []
+    (row,) = documents
+    assert row["text"] == a_module("alpha")
+    assert (row["seed_repository"], row["seed_license"]) == ("repository-0", "MIT")
+    assert (row["engine"], row["model"], row["prompt_version"]) == ("list 1", "list", "1")
+    assert facts["num_tokens"] == row["num_tokens"] > 32
+
+
+def test_asked_is_accepted_plus_refused(tmp_path: Path) -> None:
+    answers = [a_file(a_module(name)) for name in ("alpha", "beta", "alpha")]
+    documents, refusals, facts = judged(tmp_path, [*answers, "no file", "```python\n)(\n```"])
+    assert facts["num_asked"] == 5 == len(documents) + len(refusals)
+    assert facts["refused"] == {"exact_duplicate": 1, "no_code": 1, "unparsable": 1}
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("I would rather not.", "no_code"),
+        (an_answer("```python\na = [", stop_reason="length"), "cut_off"),
+        (a_file("def broken(:\n"), "unparsable"),
+        (a_file("a = 1\n"), "too_short"),
+        (a_file(PROBLEM["prompt"] + PROBLEM["solution"]), "contaminated"),
+        (a_file(RENAMED), "leaks"),
+        (a_file(EXAMPLE), "exact_duplicate"),
+        (an_answer("", stop_reason="prompt_too_long", evidence="900 tokens"), "prompt_too_long"),
+    ],
+)
+def test_a_refusal_names_its_reason_and_evidence(
+    tmp_path: Path, answer: str | Answer, reason: str
+) -> None:
+    documents, refusals, _ = judged(tmp_path, [answer])
+    assert documents == []
+    assert [row["reason"] for row in refusals] == [reason]
+    assert refusals[0]["evidence"]
+
+
+def test_a_copy_of_its_seed_is_refused(tmp_path: Path) -> None:
+    seed = a_module("alpha")
+    documents, refusals, _ = judged(tmp_path, [a_file(f"# mine\n{seed}")], snippet=seed)
+    assert (documents, refusals[0]["reason"]) == ([], "copies_seed")
+
+
+def test_a_near_copy_of_an_accepted_file_is_refused_and_names_it(tmp_path: Path) -> None:
+    near = a_module("alpha").replace("* 9", "* 10")
+    documents, refusals, _ = judged(tmp_path, [a_file(a_module("alpha")), a_file(near)])
+    assert refusals[0]["reason"] == "near_duplicate"
+    assert documents[0]["document_id"] in refusals[0]["evidence"]
+
+
+def test_near_copies_are_found_across_chunks(tmp_path: Path) -> None:
+    answers = [a_file(a_module(name)) for name in ("alpha", "beta", "gamma", "delta")]
+    near = a_module("alpha").replace("* 9", "* 10")
+    documents, refusals, _ = judged(tmp_path, [*answers, a_file(near)])
+    assert len(documents) == 4
+    assert [row["reason"] for row in refusals] == ["near_duplicate"]
+
+
+def test_a_secret_in_an_answer_is_redacted_before_it_is_kept(tmp_path: Path) -> None:
+    secret = "AKIA" + "Z7QK3MPL2X9W4VBT"
+    text = a_module("alpha") + f'\naws_access_key = "{secret}"\n'
+    documents, _, facts = judged(tmp_path, [a_file(text)])
+    assert secret not in documents[0]["text"]
+    assert facts["num_redactions"] == 1
+
+
+def test_another_threshold_judges_the_same_answers_anew(tmp_path: Path) -> None:
+    answers: list[str | Answer] = [a_file("a = 1\n")]
+    loose = AcceptanceRecipe(min_tokens=1, max_jaccard=0.7)
+    documents, _, _ = judged(tmp_path, answers, recipe=loose)
+    assert len(documents) == 1
+
+
+def test_judging_twice_gives_the_same_digest(tmp_path: Path) -> None:
+    answers: list[str | Answer] = [a_file(a_module(name)) for name in ("alpha", "beta")]
+    digests = []
+    for name in ("one", "two"):
+        judged(tmp_path / name, [*answers, "nothing"])
+        digests.append(shards.content_digest(shards.records(str(tmp_path / name / "out"))))
+    assert digests[0] == digests[1]

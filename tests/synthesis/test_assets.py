@@ -1,0 +1,127 @@
+"""The three assets together, with a teacher that answers over HTTP."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from snow_assets import shards
+from snow_assets.materialize import upstream
+from snow_assets.recipe import SMOKE, AcceptanceRecipe, Recipe
+from snow_assets.synthesis import assets
+from snow_resources.gpu_jobs import GpuJobs
+from snow_resources.lake import Lake
+from snow_resources.teacher import Teacher
+from snow_resources.tracking import Tracking
+from tests.synthesis.builders import (
+    PROBLEM,
+    a_module,
+    a_recipe,
+    a_subset,
+    put_problems,
+    put_tokenizer,
+)
+from tests.synthesis.stub_server import Stub, serving
+
+RECIPE = dataclasses.replace(
+    SMOKE,
+    synthesis=dataclasses.replace(a_recipe(engine="endpoint", python_share=1.0), model="stub"),
+    acceptance=AcceptanceRecipe(min_tokens=1, max_jaccard=0.7),
+)
+CHECKS = [assets.no_synthetic_file_leaks, assets.every_answer_is_accounted_for]
+
+
+@pytest.fixture
+def lake(lake_url: str, monkeypatch: pytest.MonkeyPatch) -> Lake:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    lake = Lake(url=lake_url)
+    put_problems(lake)
+    put_tokenizer(lake)
+    return lake
+
+
+def a_python_subset(lake: Lake, **more: str) -> None:
+    texts = {f"repository-{number}": a_module(f"topic{number}") for number in range(3)}
+    a_subset(lake, "python", {**texts, **more})
+
+
+def materialized(
+    lake: Lake, stub: Stub | None, *selection: Any, recipe: Recipe = RECIPE, fails: bool = False
+) -> dg.ExecuteInProcessResult:
+    return dg.materialize(
+        list(selection) or [*GENERATED, assets.synthetic_set, *CHECKS],
+        resources={
+            "lake": lake,
+            "recipe": recipe,
+            "jobs": GpuJobs(url=f"{lake.url}/jobs", vllm_python="/no/such/python"),
+            "tracking": Tracking(uri=""),
+            "teacher": Teacher(url=stub.url if stub else ""),
+        },
+        raise_on_error=not fails,
+    )
+
+
+GENERATED = [assets.teacher_model, assets.synthetic_answers]
+
+
+def test_the_set_keeps_its_seeds_and_accounts_for_every_answer(lake: Lake) -> None:
+    a_python_subset(lake)
+    with serving() as stub:
+        done = materialized(lake, stub)
+    assert all(check.passed for check in done.get_asset_check_evaluations())
+    made = upstream(lake, RECIPE, "synthetic_set")
+    facts = shards.manifest(made.folder).facts
+    assert facts["num_asked"] == 8 == facts["num_accepted"] + facts["num_refused"]
+    rows = shards.read(made.folder, "documents").to_pylist()
+    assert rows
+    assert {row["seed_repository"] for row in rows} <= {f"repository-{n}" for n in range(3)}
+    shown = done.asset_materializations_for_node("synthetic_set")[0].metadata
+    assert "| python |" in str(shown["yield"].value)
+    assert len(str(shown["yield_picture"].value)) < 64_000
+
+
+def test_nothing_is_asked_again_when_only_a_threshold_changes(lake: Lake) -> None:
+    a_python_subset(lake)
+    with serving() as stub:
+        materialized(lake, stub)
+        num_asked = len(stub.asked)
+        strict = dataclasses.replace(
+            RECIPE, acceptance=AcceptanceRecipe(min_tokens=10_000, max_jaccard=0.7)
+        )
+        materialized(lake, stub, recipe=strict)
+        assert len(stub.asked) == num_asked == 8
+    facts = shards.manifest(upstream(lake, strict, "synthetic_set").folder).facts
+    assert facts["refused"] == {"too_short": 8}
+
+
+def test_a_leaked_seed_stops_the_run_though_its_names_are_changed(lake: Lake) -> None:
+    leaked = PROBLEM["solution"].replace("passed", "so_far").replace("pairs", "ordered")
+    head = "def middle(values, weights):\n"
+    a_subset(lake, "python", {"planted": a_module("alpha") + "\n\n" + head + leaked})
+    with serving() as stub:
+        done = materialized(lake, stub, fails=True)
+        assert stub.asked == []
+    assert not done.success
+    assert "HumanEval/1000" in json.dumps(
+        [event.event_specific_data.error.to_string() for event in done.get_step_failure_events()]
+    )
+
+
+def test_an_endpoint_without_an_address_names_the_remedy(lake: Lake) -> None:
+    a_python_subset(lake)
+    with pytest.raises(ValueError, match="SNOW_TEACHER_URL"):
+        materialized(lake, None, *GENERATED)
+
+
+def test_a_missing_vllm_environment_names_the_remedy(lake: Lake, tmp_path: Path) -> None:
+    a_python_subset(lake)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    recipe = dataclasses.replace(
+        RECIPE, synthesis=a_recipe(model=str(tmp_path / "model"), python_share=1.0)
+    )
+    with pytest.raises(dg.Failure, match="the vllm environment is missing"):
+        materialized(lake, None, *GENERATED, recipe=recipe)

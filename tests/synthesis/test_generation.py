@@ -1,0 +1,164 @@
+"""Generation in chunks: only what is missing is asked, and a kill changes nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from snow_assets import pod, shards
+from snow_assets.documents import SYNTHETIC_SEED
+from snow_assets.synthesis import generation
+from snow_assets.synthesis.contract import Generation
+from snow_assets.synthesis.engine import TOO_LONG, Answer, Prompt
+from tests.synthesis.builders import Progress, a_recipe, a_seed, an_answer, an_engine
+from tests.synthesis.stub_server import serving
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def a_request(output: Path, *, chunks: int = 3, snippet: str = "x", **changed: Any) -> Generation:
+    """A request whose `seeds` are written: two rows a chunk."""
+    for index in range(chunks):
+        rows = [a_seed(2 * index, snippet=snippet), a_seed(2 * index + 1)]
+        shards.put_table(str(output), "seeds", index, rows, SYNTHETIC_SEED)
+    fields = {"teacher": "list", "endpoint": "", "recipe": a_recipe(), "prompt_version": "1"}
+    return Generation(output=str(output), **{**fields, **changed})
+
+
+def answered(request: Generation, folder: Path) -> None:
+    left = generation.chunks_left(request.output)
+    generation.answer(
+        request, an_engine(), left, start_seconds=0.0, progress=Progress(folder / "job")
+    )
+
+
+def answers_digest(folder: Path) -> str:
+    records = shards.records(str(folder))
+    return shards.content_digest(made for made in records if made.name.startswith("answers-"))
+
+
+def job(request: Generation, folder: Path) -> list[str]:
+    """The command of a job folder with this request."""
+    folder.mkdir(parents=True)
+    (folder / pod.REQUEST).write_text(json.dumps(asdict(request)))
+    return [sys.executable, "-m", "snow_assets.synthesis.generation", str(folder)]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OPENAI_API_KEY": "none", "PYTHONPATH": str(CHECKOUT)}
+
+
+def test_only_chunks_without_answers_are_left(tmp_path: Path) -> None:
+    request = a_request(tmp_path / "out")
+    assert generation.chunks_left(request.output) == [0, 1, 2]
+    answered(request, tmp_path)
+    assert generation.chunks_left(request.output) == []
+
+
+def test_a_finished_request_starts_no_engine(tmp_path: Path) -> None:
+    request = a_request(tmp_path / "out", teacher="/no/such/model")
+    answered(request, tmp_path)
+    assert generation.work(request, Progress(tmp_path)).num_chunks == 0
+
+
+def test_answers_stand_row_by_row_beside_their_seeds(tmp_path: Path) -> None:
+    request = a_request(tmp_path / "out")
+    answered(request, tmp_path)
+    for index in range(3):
+        tables = [
+            shards.read_shard(request.output, shards.table_name(name, index))
+            for name in ("seeds", "answers")
+        ]
+        assert tables[0]["document_id"].equals(tables[1]["document_id"])
+
+
+def test_a_chunk_depends_on_its_own_requests_only(tmp_path: Path) -> None:
+    whole, part = a_request(tmp_path / "whole"), a_request(tmp_path / "part")
+    answered(whole, tmp_path)
+    for index in (2, 0, 1):
+        generation.answer(
+            part, an_engine(), [index], start_seconds=0.0, progress=Progress(tmp_path / "job")
+        )
+    assert answers_digest(tmp_path / "whole") == answers_digest(tmp_path / "part")
+
+
+def test_a_prompt_that_cannot_be_asked_costs_only_its_own_answer(tmp_path: Path) -> None:
+    def complete(prompts: Sequence[Prompt]) -> list[Answer]:
+        reasons = [TOO_LONG if "endless" in str(prompt.messages) else "stop" for prompt in prompts]
+        return [an_answer("", stop_reason=reason, evidence="n") for reason in reasons]
+
+    request = a_request(tmp_path / "out", chunks=1, snippet="endless")
+    generation.answer(
+        request, an_engine(complete), [0], start_seconds=0.0, progress=Progress(tmp_path / "job")
+    )
+    made = shards.read_shard(request.output, shards.table_name("answers", 0))
+    assert made["stop_reason"].to_pylist() == [TOO_LONG, "stop"]
+
+
+def test_a_request_of_another_prompt_version_is_bad_input(tmp_path: Path) -> None:
+    request = a_request(tmp_path / "out", prompt_version="0")
+    with pytest.raises(ValueError, match="prompt version 0"):
+        generation.work(request, Progress(tmp_path))
+
+
+def test_a_missing_model_is_bad_input_that_names_the_folder(tmp_path: Path) -> None:
+    request = a_request(tmp_path / "out", teacher=str(tmp_path / "nowhere"))
+    with pytest.raises(FileNotFoundError, match="nowhere holds no model"):
+        generation.work(request, Progress(tmp_path))
+
+
+def test_an_endpoint_answers_and_refuses(tmp_path: Path) -> None:
+    with serving() as stub:
+        request = a_request(
+            tmp_path / "out", chunks=2, snippet="TOO LONG", endpoint=stub.url,
+            recipe=a_recipe(engine="endpoint", temperature=0.3),
+        )  # fmt: skip
+        done = subprocess.run(
+            job(request, tmp_path / "job"), env=environment(), capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    made = shards.read_shard(request.output, shards.table_name("answers", 0)).to_pylist()
+    assert [row["stop_reason"] for row in made] == ["endpoint_refused", "stop"]
+    assert "maximum context length" in made[0]["evidence"]
+    assert stub.asked[0]["temperature"] == 0.3
+    assert len({body["seed"] for body in stub.asked}) == 4
+
+
+def test_a_job_killed_between_chunks_resumes_to_the_same_answers(tmp_path: Path) -> None:
+    recipe = a_recipe(engine="endpoint")
+    # The engine's name is in the answers: all three runs must ask the same address.
+    with serving(stall_after=2) as stub:
+        killed = a_request(tmp_path / "killed", endpoint=stub.url, recipe=recipe)
+        process = subprocess.Popen(job(killed, tmp_path / "first"), env=environment())
+        assert stub.stalled.wait(60)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert generation.chunks_left(killed.output) == [1, 2]
+        stub.stall_after = None
+        num_asked = len(stub.asked)
+        subprocess.run(job(killed, tmp_path / "second"), env=environment(), check=True)
+        assert len(stub.asked) == num_asked + 4  # the first chunk is not asked again
+        whole = a_request(tmp_path / "whole", endpoint=stub.url, recipe=recipe)
+        subprocess.run(job(whole, tmp_path / "third"), env=environment(), check=True)
+    assert answers_digest(tmp_path / "killed") == answers_digest(tmp_path / "whole")
+    report = json.loads((tmp_path / "second" / pod.REPORT).read_text())
+    assert report["num_chunks"] == 2
+
+
+def test_a_job_that_is_told_to_stop_says_that_it_was_preempted(tmp_path: Path) -> None:
+    with serving(stall_after=2) as stub:
+        request = a_request(tmp_path / "out", endpoint=stub.url, recipe=a_recipe(engine="endpoint"))
+        process = subprocess.Popen(job(request, tmp_path / "job"), env=environment())
+        assert stub.stalled.wait(60)
+        process.terminate()
+        stub.close()
+        assert process.wait(60) == pod.PREEMPTED
+    assert not (tmp_path / "job" / pod.REPORT).exists()

