@@ -29,6 +29,8 @@ def ancestors(uri: str, model: str, *, alias: str) -> list[Step]:
     """What a registered model was made from, itself first, each once, breadth first."""
     client = client_of(uri)
     version = client.get_model_version_by_alias(model, alias)
+    if version.run_id is None:
+        raise LookupError(f"{model} {alias!r} was registered by hand: no run tells its inputs")
     start = _step(client.get_run(version.run_id))
 
     def parents(step: Step) -> list[Step]:

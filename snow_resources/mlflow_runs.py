@@ -27,6 +27,12 @@ EXPERIMENT = "snow"
 UNREACHABLE = (MlflowException, SQLAlchemyError, OSError)
 """What a store raises that is down, locked, full or refuses."""
 
+
+def is_refusal(error: Exception) -> bool:
+    """Whether a record will never be taken as it is, however often it is offered."""
+    return isinstance(error, MlflowException) and error.error_code == "INVALID_PARAMETER_VALUE"
+
+
 # What the tracking server takes in one request.
 _MAX_METRICS, _MAX_PARAMS = 1_000, 100
 _MAX_VALUE_CHARS = 500
@@ -208,9 +214,8 @@ def _log(client: MlflowClient, run_id: str, record: Record, tags: Sequence[Any])
 
 def _key(name: str) -> str:
     """A name as MLflow takes it: letters, digits, and `_-. /`."""
-    return "".join(letter if letter.isalnum() or letter in "_-. /" else "_" for letter in name)[
-        :250
-    ]
+    kept = (letter if letter.isalnum() or letter in "_-. /" else "_" for letter in name)
+    return "".join(kept)[:250]
 
 
 def flattened(settings: Any, prefix: str = "") -> dict[str, str]:

@@ -80,9 +80,9 @@ class Warehouse:
     ) -> list[Node]:
         """Build and test every model in a new file, and put it in the published one's place.
 
-        `digest` names what goes in. `manifests` are small tables that the project reads as source `manifests`. Raises
-        PublishingError, and publishes nothing, when a model or test fails. Publishers wait for
-        each other; readers wait for nobody.
+        `digest` names what goes in. `manifests` are small tables that the project reads as source
+        `manifests`. Raises PublishingError, and publishes nothing, when a model or test fails.
+        Publishers wait for each other; readers wait for nobody.
         """
         target = Path(self.path).resolve()
         scratch = self._scratch
@@ -97,7 +97,7 @@ class Warehouse:
             if (leftover := Path(f"{fresh}.wal")).exists():
                 raise RuntimeError(f"{leftover} is there: dbt did not close its database")
             _synchronize(fresh)
-            os.replace(fresh, target)
+            fresh.replace(target)
             told = {"digest": digest, "nodes": [asdict(node) for node in nodes]}
             (scratch / _RESULTS).write_text(json.dumps(told))
             shutil.rmtree(building)
@@ -177,7 +177,7 @@ def _parse(project: str, kept: Path) -> None:
         raise RuntimeError(f"dbt cannot parse {project}:\n{output}")
     for former in kept.parent.glob("manifest-*.json"):
         former.unlink()
-    os.replace(made, kept)
+    made.replace(kept)
 
 
 def write_catalog(

@@ -123,9 +123,7 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
         try:
             with self._waiting() as paths:
                 for path in paths:
-                    waited = _RECORD.validate_json(path.read_bytes())
-                    mlflow_runs.write(self.uri, waited, is_repeated=True)
-                    path.unlink()
+                    self._write_waiting(context, path)
             return self._link(mlflow_runs.write(self.uri, record, is_repeated=False))
         except mlflow_runs.UNREACHABLE as error:
             if not self.spool:
@@ -136,6 +134,21 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
                 f"{error}. It waits in {path} and is written before the next one."
             )
             return RunLink(metadata={"mlflow": f"not reached; the record waits in {path}"})
+
+    def _write_waiting(self, context: dg.AssetExecutionContext, path: Path) -> None:
+        from snow_resources import mlflow_runs
+
+        waited = _RECORD.validate_json(path.read_bytes())
+        try:
+            mlflow_runs.write(self.uri, waited, is_repeated=True)
+        except mlflow_runs.UNREACHABLE as error:
+            if not mlflow_runs.is_refusal(error):
+                raise
+            # Set aside, or it would hold up every later record.
+            aside = path.rename(path.with_suffix(".refused"))
+            context.log.warning(f"MLflow refuses the record in {aside} for good: {error}")
+        else:
+            path.unlink()
 
     @contextmanager
     def _waiting(self) -> Iterator[list[Path]]:

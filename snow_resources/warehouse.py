@@ -44,9 +44,7 @@ def query(path: str | Path, sql: str, *, rows: int | None = None) -> Answer:
     with _reading(Path(path)) as connection:
         try:
             result = connection.execute(sql)
-            if result.description is None:
-                return Answer(columns=[], rows=[], is_truncated=False)
-            columns = [str(column[0]) for column in result.description]
+            columns = [str(column[0]) for column in result.description or []]
             found = result.fetchall() if rows is None else result.fetchmany(rows + 1)
         except duckdb.InterruptException as error:
             raise WarehouseError(
@@ -67,7 +65,7 @@ def _reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         raise WarehouseError(
             f"{path} is not published yet: run `make demo`, or materialize the tables in Dagster"
         )
-    limits = {
+    limits: dict[str, str | bool | int | float | list[str]] = {
         "enable_external_access": "false",
         "lock_configuration": "true",
         "memory_limit": _MEMORY_LIMIT,

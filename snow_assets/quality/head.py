@@ -24,7 +24,8 @@ class Head:
     def logits(self, vectors: Vectors) -> Vectors:
         # Summed row by row: a matrix product's last bits may depend on the number of rows.
         sums = (vectors * self.weight).sum(axis=1, dtype=np.float64) + self.bias
-        return sums.astype(np.float32)
+        logits: Vectors = sums.astype(np.float32)
+        return logits
 
     def content(self) -> bytes:
         tensors = {"weight": self.weight.reshape(1, -1), "bias": self.bias}
@@ -48,7 +49,13 @@ def text_logits(texts: Sequence[str], encoder: Any, head: Head) -> list[Vectors]
     logits = np.zeros(len(read), dtype=np.float32)
     for places, vectors in encoder.embed(read):
         logits[places] = head.logits(vectors)
-    return np.split(logits, np.cumsum(counts)[:-1])
+    return split_by_text(logits, counts)
+
+
+def split_by_text(logits: Vectors, counts: Sequence[int]) -> list[Vectors]:
+    """Logits of all windows, as those of each text; `counts` are its windows."""
+    ends = np.cumsum(counts).tolist()
+    return [logits[end - count : end] for end, count in zip(ends, counts, strict=True)]
 
 
 def text_logit(window_logits: Vectors) -> float:

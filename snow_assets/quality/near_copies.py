@@ -39,12 +39,14 @@ def near_copies(
     candidates = _candidates(by_band, clean_folders)
     for name in texts:
         candidates.setdefault(name, set()).add(name)  # of an exact copy without a single word
-    copies = []
+    copies: list[NearCopy] = []
     for name, split, text in _texts(clean_folders, sorted(candidates)):
         found = shingles(text, words=recipe.shingle_words)
-        for other in sorted(candidates[name]):
-            if name == other or jaccard(found, given[other]) >= recipe.min_jaccard:
-                copies.append(NearCopy(name, split, other))
+        copies += [
+            NearCopy(name, split, other)
+            for other in sorted(candidates[name])
+            if name == other or jaccard(found, given[other]) >= recipe.min_jaccard
+        ]
     return copies
 
 
@@ -71,8 +73,8 @@ def _candidates(
 
 
 def _flat(bands: pa.ListArray) -> Hashes:
-    """All bands of all rows, as they were hashed: eight bytes each."""
-    return np.frombuffer(b"".join(bands.flatten().to_pylist()), dtype=np.uint64)
+    """All bands of all rows, row after row."""
+    return np.asarray(pc.list_flatten(bands).to_numpy(), dtype=np.uint64)
 
 
 def _texts(clean_folders: Sequence[str], wanted: Sequence[str]) -> Iterator[tuple[str, str, str]]:

@@ -1,6 +1,6 @@
 """Re-scoring: the job, its nightly schedule and its sensor; each scores only what has no score."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
@@ -29,7 +29,7 @@ def nightly_rescoring(
     lake: Lake, recipe: dg.ResourceParam[Recipe]
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Every night the languages that are not up to date, failed ones of yesterday included."""
-    yield from _requests(_stale(lake, recipe))
+    yield from _requests(lake, recipe)
 
 
 @dg.sensor(
@@ -41,23 +41,25 @@ def rescoring_sensor(
     lake: Lake, recipe: dg.ResourceParam[Recipe]
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Once for each clean corpus or annotator whose scores are missing."""
-    yield from _requests(_stale(lake, recipe))
+    yield from _requests(lake, recipe)
 
 
-def _requests(stale: Sequence[Stale]) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    if not stale:
-        yield dg.SkipReason("every language is scored by the newest annotator, and selected from")
+def _requests(lake: Lake, recipe: Recipe) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    clean = _folders(lake, recipe, "clean_corpus")
+    missing = [name for name in recipe.curation.languages if name not in clean]
+    stale = [] if missing else _stale(clean, lake, recipe)
+    if missing:
+        # The budget is shared among all languages.
+        yield dg.SkipReason(f"clean_corpus was never materialized for {', '.join(missing)}")
+    elif not stale:
+        yield dg.SkipReason("nothing is new since the last scores, or there is no annotator")
     for one in stale:
         yield dg.RunRequest(
             run_key=one.key, partition_key=one.language, tags={"snow/rescoring": one.reason}
         )
 
 
-def _stale(lake: Lake, recipe: Recipe) -> list[Stale]:
-    clean = _folders(lake, recipe, "clean_corpus")
-    missing = set(recipe.curation.languages) - set(clean)
-    if missing:  # the budget is shared among all languages
-        return []
+def _stale(clean: Mapping[str, str], lake: Lake, recipe: Recipe) -> list[Stale]:
     annotators = upstreams(lake, recipe, "quality_annotator")
     return stale_languages(
         Current(

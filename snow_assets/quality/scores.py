@@ -135,7 +135,7 @@ def wrong_scores(clean_folder: str, scores_folder: str) -> list[str]:
     missing = set(text_ids(clean_folder)).symmetric_difference(found)
     if missing:
         wrong.append(
-            f"{len(missing)} texts of {clean_folder} and the scores differ: {min(missing)}"
+            f"{len(missing)} texts of {clean_folder} differ from the scored: {min(missing)}"
         )
     if not pc.all(pc.is_finite(table["logit"]), min_count=0).as_py():
         wrong.append(f"{scores_folder} has logits that are no numbers")

@@ -107,7 +107,7 @@ def _refuse_impossible(language_tokens: Mapping[str, int], recipe: SelectionReci
     if recipe.budget_tokens > mean_repeats * total:
         raise ValueError(
             f"budget_tokens {recipe.budget_tokens} cannot be met in any language: {total} clean "
-            f"tokens repeated {mean_repeats:.3g} times on average give {int(mean_repeats * total)}; "
+            f"tokens {mean_repeats:.3g} times on average are {int(mean_repeats * total)}; "
             "lower the recipe's selection.budget_tokens, raise its repeats, or add sources"
         )
 

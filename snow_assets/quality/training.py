@@ -129,7 +129,9 @@ def _train(
     losses: list[float] = []
     for epoch in range(recipe.epochs):
         total = 0.0
-        for batch in torch.randperm(len(inputs), generator=order).split(recipe.batch_examples):
+        for batch in torch.randperm(len(inputs), generator=order).split(  # type: ignore[no-untyped-call]
+            recipe.batch_examples
+        ):
             loss = F.binary_cross_entropy_with_logits(
                 inputs[batch] @ weight + bias, labels[batch], weight=weights[batch],
                 reduction="sum",
@@ -145,7 +147,7 @@ def _train(
 
 
 def _validation(read: _Read, vectors: Vectors, trained: Head) -> pa.Table:
-    logits = np.split(trained.logits(vectors), np.cumsum(np.bincount(read.owners))[:-1])
+    logits = head.split_by_text(trained.logits(vectors), np.bincount(read.owners).tolist())
     rows: Iterable[dict[str, Any]] = (
         {**row, "logit": head.text_logit(found)}
         for row, found in zip(read.rows, logits, strict=True)

@@ -1,5 +1,6 @@
 """The dbt project as assets: all tables are built, tested and published together."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from snow_resources.publishing import (
     prepared_manifest,
     project_digest,
 )
+from snow_resources.tracking import Tracking
 
 PROJECT = str(CHECKOUT / "dbt_like_sql")
 
@@ -32,10 +34,12 @@ _manifest = prepared_manifest(PROJECT, home() / "dbt")
 def tables(
     context: dg.AssetExecutionContext,
     lake: Lake,
+    tracking: Tracking,
     recipe: dg.ResourceParam[Recipe],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Build every dbt model from what the recipe's pointers name, test them, publish them."""
+    started = time.time()
     current = [made.folder for made in every_upstream(lake, recipe)]
     project = project_digest(warehouse.project)
     made = sources.lake_tables(lake.url, current, recipe=recipe.name, project=project)
@@ -46,7 +50,11 @@ def tables(
     except PublishingError as error:
         yield from graph.check_results(_manifest, error.nodes)
         raise dg.Failure(str(error)) from error
+    link = graph.recorded(
+        context, tracking, made, nodes, warehouse=warehouse.path, recipe=recipe.name,
+        project=project, started=started, reused=reused,
+    )  # fmt: skip
     yield from graph.materializations(
-        _manifest, warehouse.path, digest=made.digest, reused=reused, metadata={}
+        _manifest, warehouse.path, digest=made.digest, reused=reused, metadata=link.metadata
     )
     yield from graph.check_results(_manifest, nodes)

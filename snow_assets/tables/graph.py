@@ -10,7 +10,9 @@ from typing import Any
 
 import dagster as dg
 
+from snow_assets.tables.sources import LakeTables
 from snow_resources.publishing import Node, quoted
+from snow_resources.tracking import RunLink, TrackedDataset, Tracking
 from snow_resources.warehouse import query
 
 GROUP = "tables"
@@ -135,6 +137,49 @@ def materializations(
         yield dg.MaterializeResult(
             asset_key=name, data_version=dg.DataVersion(digest), metadata=shown
         )
+
+
+def recorded(
+    context: dg.AssetExecutionContext,
+    tracking: Tracking,
+    made: LakeTables,
+    nodes: Sequence[Node],
+    *,
+    warehouse: str,
+    recipe: str,
+    project: str,
+    started: float,
+    reused: bool,
+) -> RunLink:
+    """One run for a publication: every current generation in, the warehouse out."""
+    return tracking.record(
+        context,
+        asset=GROUP,
+        partition="all",
+        recipe=recipe,
+        code_version=project[:16],
+        settings={},
+        inputs=[
+            TrackedDataset(
+                name=f"{given.manifest.asset}/{given.manifest.partition}",
+                url=given.folder,
+                digest=given.manifest.digest,
+            )
+            for given in made.generations
+            if given.is_current
+        ],
+        output=TrackedDataset(name=f"{GROUP}/all", url=warehouse, digest=made.digest),
+        facts={
+            "models": sum(node.unique_id.startswith("model.") for node in nodes),
+            "tests": sum(node.unique_id.startswith("test.") for node in nodes),
+            "warnings": sum(node.status == "warn" for node in nodes),
+            "seconds": sum(node.seconds for node in nodes),
+        },
+        metrics=(),
+        model=None,
+        started=started,
+        reused=reused,
+    )
 
 
 def _rows(warehouse: str, name: str) -> dg.TableMetadataValue:

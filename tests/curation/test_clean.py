@@ -70,9 +70,8 @@ def test_the_checks_find_nothing_wrong_in_it(corpora: dict[str, str]) -> None:
 def test_kept_documents_are_read_with_their_own_text_and_tokens(corpora: dict[str, str]) -> None:
     folder = corpora["python"]
     tokenizer = load_tokenizer(shards.input_folders(folder, "tokenizer")[0])
-    rows = [
-        row for batch in kept_documents(folder, split=None, rows=5) for row in batch.to_pylist()
-    ]
+    batches = list(kept_documents(folder, split=None, rows=5))
+    rows = [row for batch in batches for row in batch.to_pylist()]
     texts = {row["document_id"]: row["content"].decode() for row in FILES}
     assert len(rows) == 13
     for row in rows:

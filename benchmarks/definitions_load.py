@@ -1,0 +1,51 @@
+"""How long the code server waits for us: loading `snow_assets.definitions` beside a bare module.
+
+Run from the checkout: `python benchmarks/definitions_load.py`. Each load is a process of its own,
+the two kinds in turn, so that a busy moment hits both. The first pair warms the disk's cache and
+is not counted.
+"""
+
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+RUNS = 5
+
+BARE = """
+import dagster as dg
+
+@dg.asset
+def an_asset() -> None:
+    pass
+
+defs = dg.Definitions(assets=[an_asset])
+defs.resolve_asset_graph()
+"""
+OURS = "from snow_assets.definitions import defs; defs.resolve_asset_graph()"
+
+
+def seconds(program: str) -> float:
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=CHECKOUT)
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    for program in (BARE, OURS):
+        seconds(program)
+    pairs = [(seconds(BARE), seconds(OURS)) for _ in range(RUNS)]
+    bare, ours = zip(*pairs, strict=True)
+    print("| module | median s | fastest s | slowest s |")
+    print("|---|---|---|---|")
+    for name, runs in (("bare Dagster definitions", bare), ("snow_assets.definitions", ours)):
+        print(f"| {name} | {statistics.median(runs):.2f} | {min(runs):.2f} | {max(runs):.2f} |")
+    ratios = [own / other for other, own in pairs]
+    print(f"| ratio, pair by pair | {statistics.median(ratios):.2f} "
+          f"| {min(ratios):.2f} | {max(ratios):.2f} |")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""Small recipes for whole-graph tests: `SNOW_RECIPE=tests.recipes:TINY`."""
+
+from dataclasses import replace
+
+from snow_assets.recipe import SMOKE
+
+_STEP = SMOKE.pretraining.general.batch_sequences * SMOKE.pretraining.model.context_tokens
+
+TINY = replace(
+    SMOKE,
+    name="TINY",
+    corpus=replace(
+        SMOKE.corpus,
+        sources=tuple(
+            replace(source, files_per_repository=max(6, (source.files_per_repository or 60) // 5))
+            for source in SMOKE.corpus.sources
+        ),
+    ),
+    selection=replace(SMOKE.selection, budget_tokens=40 * _STEP),
+    synthesis=replace(SMOKE.synthesis, requests=16, chunk_requests=8, max_new_tokens=160),
+    pretraining=replace(
+        SMOKE.pretraining,
+        general=replace(SMOKE.pretraining.general, tokens=60 * _STEP),
+        continued=replace(SMOKE.pretraining.continued, tokens=20 * _STEP),
+        enhanced=replace(SMOKE.pretraining.enhanced, tokens=_STEP, max_passes=20),
+    ),
+    evaluation=replace(SMOKE.evaluation, held_out_documents_per_language=4, problems=2),
+)
+"""SMOKE with a fifth of its files, for the way through an object store."""
