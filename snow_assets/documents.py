@@ -217,7 +217,7 @@ SYNTHETIC_SEED = pa.schema(
         _required("seed_license", pa.string()),
     ]
 )
-"""`synthetic_set`, table `seeds`: what was asked for, in the order of asking; a shard is a chunk."""
+"""`synthetic_set`, table `seeds`: what was asked for, in order; a shard is a chunk."""
 
 SYNTHETIC_ANSWER = pa.schema(
     [

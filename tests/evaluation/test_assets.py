@@ -61,5 +61,5 @@ def test_a_checkpoint_is_evaluated_once(lake_url: str) -> None:
 
 
 def test_a_checkpoint_that_is_not_there_is_named(lake_url: str) -> None:
-    with pytest.raises(FileNotFoundError, match="enhanced_checkpoint .* materialize it first"):
+    with pytest.raises(FileNotFoundError, match=r"enhanced_checkpoint .* materialize it first"):
         materialized(lake_url, "enhanced")
