@@ -382,6 +382,8 @@ class EvaluationRecipe:
     timeout_seconds: float  # at least; canonical solutions scale it
     timeout_factor: float  # times the slowest canonical solution
     max_timeout_share: float  # of the answers; more says that the limit, not the model, decides
+    threads: int  # of a CPU: sums depend on it; a tiny model is fastest with one
+    gpus: int  # 0: a CPU
     seed: int
 
     def __post_init__(self) -> None:
@@ -595,7 +597,7 @@ SMOKE = Recipe(
             seed=0,
         ),
         general=PhaseRecipe(
-            tokens=1_024_000,
+            tokens=512_000,
             batch_sequences=8,
             peak_learning_rate=2e-3,
             final_learning_rate=2e-4,
@@ -607,7 +609,7 @@ SMOKE = Recipe(
             checkpoint_steps=100,
         ),
         continued=PhaseRecipe(
-            tokens=204_800,
+            tokens=102_400,
             batch_sequences=8,
             peak_learning_rate=2e-3,
             final_learning_rate=0.0,
@@ -653,6 +655,8 @@ SMOKE = Recipe(
         timeout_seconds=3.0,
         timeout_factor=10.0,
         max_timeout_share=0.5,
+        threads=1,
+        gpus=0,
         seed=0,
     ),
 )
@@ -837,6 +841,8 @@ ARCTIC = Recipe(
         timeout_seconds=3.0,
         timeout_factor=10.0,
         max_timeout_share=0.1,
+        threads=16,
+        gpus=1,
         seed=0,
     ),
 )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import (
     Dataset,
@@ -42,9 +43,11 @@ DIGEST_CHARS = 32
 
 @lru_cache(maxsize=8)
 def client_of(uri: str) -> MlflowClient:
-    """A client of this store; nothing of MLflow's global state is read or set."""
+    """A client of this store; of MLflow's global state only the address is set."""
     for name in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.WARNING)  # a line per migration
+    # Without a server, the registry resolves models:/ by the process's own address.
+    mlflow.set_tracking_uri(uri)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 

@@ -93,15 +93,20 @@ class Warehouse:
             building.mkdir()
             is_remote = write_catalog(building / "catalog.duckdb", relations, manifests)
             nodes = _build(self.project, scratch, target="s3" if is_remote else "local")
-            fresh = building / "warehouse.duckdb"
-            if (leftover := Path(f"{fresh}.wal")).exists():
-                raise RuntimeError(f"{leftover} is there: dbt did not close its database")
-            _synchronize(fresh)
-            fresh.replace(target)
+            put_in_place(building / "warehouse.duckdb", target)
             told = {"digest": digest, "nodes": [asdict(node) for node in nodes]}
             (scratch / _RESULTS).write_text(json.dumps(told))
             shutil.rmtree(building)
         return nodes
+
+
+def put_in_place(fresh: Path, target: Path) -> None:
+    """Make a closed database the published one; who reads the former one reads on in it."""
+    if (leftover := Path(f"{fresh}.wal")).exists():
+        raise RuntimeError(f"{leftover} is there: the database was not closed")
+    with fresh.open("rb") as file:
+        os.fsync(file.fileno())
+    fresh.replace(target)
 
 
 def _build(project: str, scratch: Path, *, target: str) -> list[Node]:
@@ -248,8 +253,3 @@ def _alone(scratch: Path) -> Iterator[None]:
     with (scratch / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _synchronize(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

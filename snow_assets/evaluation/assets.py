@@ -61,18 +61,16 @@ def benchmark_results(
             problems=problems.folder,
             output=folder,
             precision=recipe.pretraining.precision,
-            threads=recipe.pretraining.threads,
             isolation=isolation,
             recipe=recipe.evaluation,
         )
-        return _evaluated(context, jobs, request, gpus=min(1, recipe.pretraining.gpus))
+        return _evaluated(context, jobs, request)
 
     # The isolation is part of the address, so that "not run" is no last word: where a sandbox can
     # be had later, the programs run.
     settings = {
         "evaluation": recipe.evaluation,
         "precision": recipe.pretraining.precision,
-        "threads": recipe.pretraining.threads,
         "isolation": isolation,
     }
     inputs = [checkpoint, tokenizer, problems, *corpora]
@@ -82,13 +80,11 @@ def benchmark_results(
     )  # fmt: skip
 
 
-def _evaluated(
-    context: dg.AssetExecutionContext, jobs: GpuJobs, request: Evaluation, *, gpus: int
-) -> Made:
+def _evaluated(context: dg.AssetExecutionContext, jobs: GpuJobs, request: Evaluation) -> Made:
     """Measure, run what was written, and sum up."""
     measured = jobs.run(
         context, "snow_assets.evaluation.measuring", request, report=Measured,
-        code_version=CODE_VERSION, size=JobSize(gpus=gpus),
+        code_version=CODE_VERSION, size=JobSize(gpus=request.recipe.gpus),
     )  # fmt: skip
     executed = jobs.run(
         context, "snow_assets.evaluation.execution", request, report=Executed,

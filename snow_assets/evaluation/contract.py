@@ -17,7 +17,6 @@ class Evaluation:
     problems: str
     output: str
     precision: Literal["fp32", "bf16"]
-    threads: int  # of a CPU: sums depend on it
     isolation: str  # what the asset's probe found; a job that finds less says so in its report
     recipe: EvaluationRecipe
 

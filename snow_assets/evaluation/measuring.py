@@ -19,7 +19,7 @@ from snow_assets.evaluation.results import HELD_OUT
 
 def measure(request: Evaluation, progress: pod.Progress) -> Measured:
     """Write `likelihoods`, a shard per language and one for solutions, and `completions`."""
-    torch.set_num_threads(request.threads)
+    torch.set_num_threads(request.recipe.threads)
     checkpoint = checkpoints.load(
         request.checkpoint_folder, request.tokenizer, precision=request.precision
     )

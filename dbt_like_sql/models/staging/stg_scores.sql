@@ -1,7 +1,8 @@
 -- Several generations hold the same score; a current one's row stands for all.
+-- A language whose newest generation is an older annotator's still has that one as current.
 with annotators as (
 
-    select distinct annotator
+    select distinct "partition" as language, annotator
     from {{ source('quality_scores', 'scores') }}
     where is_current
 
@@ -11,7 +12,7 @@ select
     text_id,
     annotator,
     "partition" as language,
-    annotator in (select annotator from annotators) as is_current,
+    ("partition", annotator) in (select (language, annotator) from annotators) as is_current,
     logit,
     top_logit,
     middle_logit,

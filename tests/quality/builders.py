@@ -1,0 +1,168 @@
+"""A small lake up to an annotator, with a random BERT that knows single characters."""
+
+import json
+import string
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import BertConfig, BertModel
+
+from snow_assets import pod, shards
+from snow_assets.documents import EXEMPLAR, text_id
+from snow_assets.quality import examples, training
+from snow_assets.quality.contract import AnnotatorReport, AnnotatorTraining, Scoring
+from snow_assets.quality.scores import generations
+from snow_assets.recipe import SMOKE, AnnotatorRecipe
+from tests.curation.builders import a_file, a_problem, a_program, clean_corpora, finish, point
+
+NEAR = SMOKE.curation.near_duplicates
+GENERATION = "0" * 32
+
+
+class Quiet(pod.Progress):
+    """Progress that nobody listens to; it keeps the metrics."""
+
+    def __init__(self) -> None:
+        self.told: list[dict[str, float]] = []
+
+    def say(self, line: str) -> None:
+        pass
+
+    def metrics(self, step: int, **values: float) -> None:
+        self.told.append({"step": step, **values})
+
+
+def an_encoder(folder: Path, *, seed: int = 0) -> str:
+    """A random BERT of one layer whose tokens are single characters."""
+    folder.mkdir(parents=True)
+    characters = [c for c in string.printable if not c.isspace()]
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *characters, *(f"##{c}" for c in characters)]
+    vocabulary = {token: place for place, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    tokenizer.save(str(folder / "tokenizer.json"))
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=len(tokens), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=64,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(folder)
+    return str(folder)
+
+
+def a_recipe(encoder: str, **numbers: Any) -> AnnotatorRecipe:
+    """SMOKE's, small, with gates that anything passes."""
+    small: dict[str, Any] = {
+        "window_tokens": 32, "batch_tokens": 128, "precision": "fp32", "validation_negatives": 20,
+        "length_match_ratio": 4.0, "part_texts": 4, "threads": 1, "epochs": 30,
+        "learning_rate": 0.05, "min_auc": 0.0, "min_length_matched_auc": 0.0,
+        "min_benchmark_auc": 0.0,
+    }  # fmt: skip
+    return replace(SMOKE.annotator, encoder=encoder, **{**small, **numbers})
+
+
+def good_code(name: str) -> str:
+    """Programs in capitals: easy to tell from `a_program`."""
+    return a_program(name, functions=4).upper()
+
+
+def exemplars(lake: str, texts: Sequence[tuple[str, str]]) -> str:
+    """A finished generation of (repository, text)."""
+    folder = f"{lake}/exemplars/all/{GENERATION}"
+    rows = [
+        {
+            "text_id": text_id(text), "kind": "file", "repository": repository, "path": "a.py",
+            "license": "MIT", "language": "python", "text": text,
+        }
+        for repository, text in texts
+    ]  # fmt: skip
+    shards.put_table(folder, "exemplars", 0, rows, EXEMPLAR)
+    return finish(folder)
+
+
+def corpus_files(repositories: int = 12, files: int = 4, **known: Any) -> list[dict[str, Any]]:
+    """Files of different lengths, none like another."""
+    return [
+        a_file(
+            f"{number}.py", a_program(f"{known}{place}x{number}", functions=2 + number),
+            repository=f"repository-{place}", **known,
+        )
+        for place in range(repositories)
+        for number in range(files)
+    ]  # fmt: skip
+
+
+def some_problems() -> list[dict[str, Any]]:
+    return [
+        a_problem(
+            f"Task/{number}", is_steered=number % 2 == 0,
+            prompt=f"DEF TASK_{number}(X):\n", solution=good_code(f"solution {number}"),
+        )
+        for number in range(8)
+    ]  # fmt: skip
+
+
+def a_lake(lake: str, files: Sequence[dict[str, Any]] | None = None) -> dict[str, str]:
+    """Language -> clean corpus; exemplars of three repositories, and problems, beside it."""
+    clean = clean_corpora(lake, files or corpus_files(), problem_rows=some_problems())
+    texts = [(f"good-{n % 3}", good_code(f"good {n}")) for n in range(18)]
+    point(lake, exemplars(lake, texts))
+    return clean
+
+
+def drawn(lake: str, clean: dict[str, str], recipe: AnnotatorRecipe) -> str:
+    """A finished `annotator_examples` generation."""
+    folder = f"{lake}/annotator_examples/all/{GENERATION}"
+    given = f"{lake}/exemplars/all/{GENERATION}"
+    facts = examples.write(
+        folder, exemplars_folder=given, clean_folders=list(clean.values()), recipe=recipe,
+        near_duplicates=NEAR,
+    )  # fmt: skip
+    return finish(folder, inputs=[given, *clean.values()], facts=facts)
+
+
+def trained(
+    lake: str, examples_folder: str, recipe: AnnotatorRecipe, *, name: str = GENERATION
+) -> tuple[str, AnnotatorReport]:
+    """A finished `quality_annotator` generation, and its report."""
+    folder = f"{lake}/quality_annotator/all/{name}"
+    problems = f"{lake}/benchmark_problems/all/{GENERATION}"
+    request = AnnotatorTraining(
+        examples=examples_folder, problems=problems, output=folder, recipe=recipe
+    )
+    report = training.work(request, Quiet())
+    return finish(folder, inputs=[examples_folder, problems]), report
+
+
+def an_annotator(lake: str, clean: dict[str, str], recipe: AnnotatorRecipe) -> str:
+    return trained(lake, drawn(lake, clean, recipe), recipe)[0]
+
+
+def a_scoring(lake: str, clean: str, annotator: str, *, name: str, **numbers: Any) -> Scoring:
+    """A request whose output is generation `name`, reusing all finished ones beside it."""
+    partition = f"{lake}/quality_scores/python"
+    known: dict[str, Any] = {"part_texts": 4, "batch_tokens": 128, "num_threads": 1}
+    return Scoring(
+        clean=clean, annotator=annotator, earlier=generations(partition),
+        output=f"{partition}/{name}", **{**known, **numbers},
+    )  # fmt: skip
+
+
+def job_folder(folder: Path, request: Any) -> Path:
+    """A job that `python -m MODULE FOLDER` runs."""
+    folder.mkdir(parents=True)
+    content = TypeAdapter(type(request)).dump_json(request)
+    (folder / pod.REQUEST).write_bytes(content)
+    return folder
+
+
+def change_annotator(folder: str, **fields: Any) -> None:
+    """Rewrite what an annotator says of itself."""
+    url = shards.join(folder, "annotator.json")
+    shards.put(url, json.dumps({**json.loads(shards.get(url)), **fields}).encode())

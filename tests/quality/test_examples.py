@@ -1,0 +1,126 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from snow_assets import shards
+from snow_assets.quality import examples
+from snow_assets.quality.examples import crossing_repositories, held_out_examples, length_matched
+from tests.curation.builders import a_file, a_program, clean_corpora
+from tests.quality.builders import (
+    NEAR,
+    a_recipe,
+    corpus_files,
+    drawn,
+    exemplars,
+    good_code,
+    some_problems,
+)
+from tests.quality.conftest import Made
+
+RECIPE = a_recipe("unused")
+
+
+def rows(folder: str) -> list[dict[str, object]]:
+    return shards.read(folder, "examples").to_pylist()
+
+
+def test_train_and_validation_share_no_repository_and_nothing_is_held_out(made: Made) -> None:
+    found = rows(made.examples)
+    kinds = {(row["split"], row["is_positive"]) for row in found}
+    assert kinds == {(split, good) for split in ("train", "validation") for good in (True, False)}
+    assert crossing_repositories(made.examples) == []
+    assert held_out_examples(made.examples, list(made.clean.values())) == []
+
+
+def test_a_held_out_document_among_the_examples_is_found(made: Made, tmp_path: Path) -> None:
+    decided = shards.read(made.clean["python"], "decisions").to_pylist()
+    held_out = next(row for row in decided if row["split"] == "held_out")
+    row = {**rows(made.examples)[0], **{n: held_out[n] for n in ("text_id", "repository")}}
+    folder = str(tmp_path / "annotator_examples" / "all" / "x")
+    shards.put_table(folder, "examples", 0, [row], examples.EXAMPLE)
+    shards.finish(
+        folder, asset="annotator_examples", partition="all", generation="x", code_version="1",
+        recipe="SMOKE", settings={}, inputs=[], facts={},
+    )  # fmt: skip
+    assert len(held_out_examples(folder, list(made.clean.values()))) == 2
+
+
+def test_negatives_are_as_many_as_the_recipe_asks(made: Made) -> None:
+    found = rows(made.examples)
+    train = [row for row in found if row["split"] == "train"]
+    assert sum(bool(row["is_positive"]) for row in train) * 2 == len(train)
+    assert shards.manifest(made.examples).facts["train_negatives"] == len(train) // 2
+
+
+def test_no_benchmark_solution_is_an_example(made: Made) -> None:
+    texts = " ".join(str(row["text"]) for row in rows(made.examples))
+    assert not [problem for problem in some_problems() if problem["solution"] in texts]
+
+
+def test_the_same_inputs_make_the_same_examples(made: Made) -> None:
+    before = shards.manifest(made.examples)
+    again = made.lake + "/again"
+    examples.write(
+        again, exemplars_folder=f"{made.lake}/exemplars/all/{'0' * 32}",
+        clean_folders=list(made.clean.values()), recipe=made.recipe,
+        near_duplicates=NEAR,
+    )  # fmt: skip
+    assert shards.content_digest(shards.records(again)) == before.digest
+
+
+def test_near_copies_of_positives_are_no_negatives(lake_url: str) -> None:
+    copied = good_code("copied")
+    near = copied + "\nEXTRA = 1\n"
+    files = [*corpus_files(), a_file("copy.py", near, repository="copier")]
+    clean = clean_corpora(lake_url, files)
+    exemplars(lake_url, [("good-0", copied), ("good-1", good_code("b")), ("good-2", "C = 3\n")])
+    # Every document would be drawn, but for the copy.
+    folder = drawn(lake_url, clean, replace(RECIPE, negatives_per_positive=100.0))
+    texts = [row["text"] for row in rows(folder)]
+    assert copied in texts
+    assert near not in texts
+    assert shards.manifest(folder).facts["documents_like_positives"] == 1
+
+
+def test_a_positive_like_a_held_out_document_is_left_out(lake_url: str) -> None:
+    clean = clean_corpora(lake_url, corpus_files())
+    decided = shards.read(clean["python"], "decisions").to_pylist()
+    held_out = next(row for row in decided if row["split"] == "held_out")
+    near = text_of(lake_url, held_out["text_id"]) + "\nEXTRA = 1\n"
+    texts = [(f"good-{n}", good_code(str(n))) for n in range(3)]
+    exemplars(lake_url, [*texts, ("good-0", near)])
+    folder = drawn(lake_url, clean, RECIPE)
+    assert near not in [row["text"] for row in rows(folder)]
+    assert shards.manifest(folder).facts["positives_like_held_out_documents"] == 1
+
+
+def text_of(lake: str, text_id: str) -> str:
+    folder = f"{lake}/documents/src/{'0' * 32}"
+    table = shards.read(folder, "documents", columns=["text_id", "text"]).to_pylist()
+    return str(next(row["text"] for row in table if row["text_id"] == text_id))
+
+
+def test_exemplars_of_one_repository_cannot_be_split(lake_url: str) -> None:
+    clean = clean_corpora(lake_url, corpus_files())
+    exemplars(lake_url, [("only", good_code("a")), ("only", good_code("b"))])
+    with pytest.raises(ValueError, match=r"exemplars of 1 repositories \(only\)"):
+        drawn(lake_url, clean, RECIPE)
+
+
+def test_a_corpus_without_unseen_repositories_is_refused(lake_url: str) -> None:
+    clean = clean_corpora(lake_url, [a_file("a.py", a_program("a"), repository="single")])
+    exemplars(lake_url, [(f"good-{n}", good_code(str(n))) for n in range(2)])
+    with pytest.raises(ValueError, match="no document for the annotator's"):
+        drawn(lake_url, clean, RECIPE)
+
+
+def a_row(name: str, size: int, language: str = "python") -> dict[str, object]:
+    return {"text_id": name, "num_bytes": size, "language": language, "text": "x" * size}
+
+
+def test_each_positive_gets_the_unused_negative_of_nearest_length_and_its_language() -> None:
+    pool = [a_row("a", 90), a_row("b", 105), a_row("c", 100, "sql"), a_row("d", 1_000)]
+    positives = [a_row("p", 100), a_row("q", 100), a_row("r", 100)]
+    found = length_matched(positives, pool, ratio=1.5)
+    assert [(row["text_id"], row["matches"]) for row in found] == [("b", "p"), ("a", "q")]

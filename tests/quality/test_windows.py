@@ -1,0 +1,43 @@
+from snow_assets.quality.windows import windows
+
+SIZE = 10
+
+
+def letters(text: str) -> list[int]:
+    return [ord(c) for c in text if not c.isspace()]
+
+
+def read(text: str) -> list[str]:
+    return ["".join(map(chr, window)) for window in windows(text, letters, size=SIZE)]
+
+
+def test_a_short_file_is_read_once() -> None:
+    assert read("abcdefghij") == ["abcdefghij"]
+
+
+def test_an_empty_file_is_read_once_and_is_nothing() -> None:
+    assert read("") == [""]
+
+
+def test_a_file_of_up_to_two_windows_is_read_from_both_ends() -> None:
+    assert read("abcdefghijk") == ["abcdefghij", "bcdefghijk"]
+
+
+def test_a_longer_file_is_read_at_top_middle_and_bottom() -> None:
+    assert read("a" * 10 + "b" * 10 + "c" * 10) == ["a" * 10, "b" * 10, "c" * 10]
+
+
+def test_of_a_giant_file_only_three_sections_are_tokenized() -> None:
+    asked: list[int] = []
+
+    def counted(text: str) -> list[int]:
+        asked.append(len(text))
+        return letters(text)
+
+    found = windows("a" * 1_000 + "b" * 1_000_000 + "c" * 1_000, counted, size=SIZE)
+    assert ["".join(map(chr, window)) for window in found] == ["a" * 10, "b" * 10, "c" * 10]
+    assert sum(asked) < 1_000
+
+
+def test_a_giant_file_with_a_blank_section_has_a_shorter_window() -> None:
+    assert read("a" * 10_000 + " " * 50_000 + "c" * 10_000) == ["a" * 10, "", "c" * 10]
