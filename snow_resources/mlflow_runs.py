@@ -41,13 +41,17 @@ DIGEST_CHARS = 32
 """Of a sha256, what names a dataset: MLflow refuses more than 36. The whole is the input's tag."""
 
 
-@lru_cache(maxsize=8)
 def client_of(uri: str) -> MlflowClient:
     """A client of this store; of MLflow's global state only the address is set."""
-    for name in ("alembic", "mlflow.store.db.utils"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # a line per migration
     # Without a server, the registry resolves models:/ by the process's own address.
     mlflow.set_tracking_uri(uri)
+    return _client(uri)
+
+
+@lru_cache(maxsize=8)
+def _client(uri: str) -> MlflowClient:
+    for name in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # a line per migration
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 

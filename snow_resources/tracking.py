@@ -96,7 +96,7 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
         if not self.uri:
             return RunLink()
         tags = {
-            "dagster.run_id": context.run_id,
+            "dagster.run_id": context.op_execution_context.run_id,
             "dagster.asset_key": asset,
             "dagster.partition": partition,
             "recipe": recipe,

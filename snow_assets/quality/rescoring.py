@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
-from snow_assets.curation.assets import languages
 from snow_assets.materialize import upstreams
 from snow_assets.quality.assets import high_quality_subset, quality_scores
 from snow_assets.quality.staleness import Current, Stale, stale_languages
@@ -14,7 +13,6 @@ from snow_resources.lake import Lake
 rescoring = dg.define_asset_job(
     "rescoring",
     selection=dg.AssetSelection.assets(quality_scores, high_quality_subset),
-    partitions_def=languages,
     description="Score what has no score under the newest annotator, and select again.",
 )
 

@@ -18,7 +18,7 @@ from snow_assets.curation.tokens import count_tokens
 from snow_assets.documents import SYNTHETIC_DOCUMENT, SYNTHETIC_REFUSAL, text_id
 from snow_assets.recipe import AcceptanceRecipe, ContaminationRecipe, NearDuplicatesRecipe
 from snow_assets.synthesis.parsing import fault, fenced
-from snow_assets.synthesis.prompts import EXAMPLE
+from snow_assets.synthesis.prompts import EXAMPLES
 
 DOCUMENTS, REFUSALS = "documents", "refusals"
 _WRITTEN = ("stop", "length")
@@ -94,7 +94,8 @@ def accept(asked: Asked, folder: str, rules: Rules) -> dict[str, Any]:
     """
     index = index_problems(rules.problems, recipe=rules.contamination)
     accepted = _Accepted(rules=rules.near_duplicates)
-    accepted.add("the prompt's example", EXAMPLE)
+    for language, _, text in EXAMPLES:
+        accepted.add(f"the prompt's {language} example", text)
     counts: Counter[str] = Counter()
     for shard in range(len(shards.manifest(asked.folder).tables("answers"))):
         documents, refusals, redactions = _judge(asked, shard, index, accepted, rules)

@@ -5,13 +5,13 @@ prompt: the words are ours. What all requests share stands first, then the langu
 seed, so that an engine computes the shared part once.
 """
 
-PROMPT_VERSION = "1"
+PROMPT_VERSION = "2"
 """Another number whenever a word below changes: it is part of the answers' address."""
 
 Messages = list[dict[str, str]]
 """A chat: `role` and `content` each."""
 
-EXAMPLE = '''\
+_PYTHON = '''\
 """Count how often each word occurs in a text."""
 
 
@@ -27,9 +27,34 @@ if __name__ == "__main__":
     for word, count in sorted(word_counts("the cat and the dog").items()):
         print(word, count)
 '''
-"""Shown to the teacher: of 12 Python seeds it raised SmolLM2-135M's parsing files from 6 to 11."""
+_C = """\
+#include <stdio.h>
 
-_EXAMPLE_SNIPPET = "    for key in sorted(table):\n        total += table[key]"
+/* Return the sum of the digits of a number. */
+static int digit_sum(unsigned number)
+{
+    int sum = 0;
+    while (number > 0) {
+        sum += number % 10;
+        number /= 10;
+    }
+    return sum;
+}
+
+int main(void)
+{
+    printf("%d\\n", digit_sum(2024));
+    return 0;
+}
+"""
+EXAMPLES = (
+    ("python", "    for key in sorted(table):\n        total += table[key]", _PYTHON),
+    ("c", "while (left < right) {\n    swap(text, left++, right--);", _C),
+)
+"""Language, seed and file, shown to the teacher. Of 62 seeds, SmolLM2-135M's parsing files were 22
+with the first example alone, and 26 with both; without any, 6 of 12 Python files parsed, with the
+first, 11. A small teacher needs them; a penalty on repetition spoiled more files than it saved."""
+
 _TOKENS_PER_LINE = 10  # of code, about: a file of the length asked for then fits the answer
 _END = "</fragment>"
 _NAMES = {
@@ -44,19 +69,18 @@ def display_name(language: str) -> str:
 
 
 def messages(language: str, snippet: str, *, max_new_tokens: int) -> Messages:
-    """One request: the task, an example of it, and the seed, quoted as data."""
+    """One request: the task, examples of it, and the seed, quoted as data."""
     most_lines = max(10, max_new_tokens // _TOKENS_PER_LINE)
     task = (
         "You write short, complete source files. Each solves one realistic programming problem, "
         f"is self-contained and correct, and has at most {most_lines} lines. "
         "You answer with the file alone, in one fenced code block."
     )
-    return [
-        {"role": "system", "content": task},
-        {"role": "user", "content": _request("python", _EXAMPLE_SNIPPET)},
-        {"role": "assistant", "content": f"```python\n{EXAMPLE}```"},
-        {"role": "user", "content": _request(language, snippet)},
-    ]
+    asked = [{"role": "system", "content": task}]
+    for name, seed, text in EXAMPLES:
+        asked.append({"role": "user", "content": _request(name, seed)})
+        asked.append({"role": "assistant", "content": f"```{name}\n{text}```"})
+    return [*asked, {"role": "user", "content": _request(language, snippet)}]
 
 
 def _request(language: str, snippet: str) -> str:

@@ -85,5 +85,5 @@ def test_weights_that_are_not_safetensors_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_window_that_the_encoder_cannot_read_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="window_tokens 128: .* reads at most 64"):
+    with pytest.raises(ValueError, match=r"window_tokens 128: .* reads at most 64"):
         loaded(an_encoder(tmp_path / "e"), window_tokens=128)

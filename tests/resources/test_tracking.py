@@ -1,4 +1,4 @@
-"""Materializations in a real MLflow store: ids, digests, models, and what happens when it is down."""
+"""Materializations in a real MLflow store, and what happens while it is down."""
 
 import hashlib
 import time
@@ -8,9 +8,10 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from pydantic import TypeAdapter
 
 from snow_resources.lineage import ancestors, descendants
-from snow_resources.tracking import RunLink, TrackedDataset, TrackedModel, Tracking
+from snow_resources.tracking import Record, RunLink, TrackedDataset, TrackedModel, Tracking
 
 RECIPE = "TINY"
 UNREACHABLE = "http://127.0.0.1:9"  # the discard port: nobody listens
@@ -27,7 +28,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def dataset(name: str) -> TrackedDataset:
-    return TrackedDataset(name=f"{name}/all", url=f"/lake/{name}/all/{sha(name)[:8]}", digest=sha(name))
+    return TrackedDataset(
+        name=f"{name}/all", url=f"/lake/{name}/all/{sha(name)[:8]}", digest=sha(name)
+    )
 
 
 def record(
@@ -127,7 +130,7 @@ def test_a_checkpoint_is_registered_and_its_run_takes_its_parent_in(store: str) 
     child = record(
         tracking,
         "second_checkpoint",
-        inputs=["packs", "first_checkpoint"],
+        inputs=["second_packs", "first_checkpoint"],
         model=TrackedModel(name="second_checkpoint", parent="first_checkpoint"),
     )
     run = run_of(store, child)
@@ -186,11 +189,8 @@ def test_a_record_that_was_written_in_part_is_completed_in_its_own_run(
     spool = tmp_path / "spool"
     record(Tracking(uri=UNREACHABLE, spool=str(spool)), "interrupted")
     [waiting] = spool.glob("*.json")
+    told = TypeAdapter(Record).validate_json(waiting.read_bytes())
     # What an outage after the first request leaves: a run that has only its tags.
-    from snow_resources.tracking import Record
-
-    told = Record(**__import__("pydantic").TypeAdapter(Record).validate_json(
-        waiting.read_bytes()).__dict__)  # fmt: skip
     client = mlflow_runs.client_of(store)
     experiment = mlflow_runs._experiment(client)
     begun = mlflow_runs._created(client, experiment, told)
@@ -202,7 +202,7 @@ def test_a_record_that_was_written_in_part_is_completed_in_its_own_run(
 
 
 def test_without_a_spool_the_stores_error_is_raised() -> None:
-    with pytest.raises(Exception, match="127.0.0.1"):
+    with pytest.raises(Exception, match=r"127\.0\.0\.1"):
         record(Tracking(uri=UNREACHABLE), "lost")
 
 
@@ -235,3 +235,14 @@ def test_lineage_walks_from_a_registered_model_to_its_sources_and_forward_again(
     reached = {step.name for step in descendants(store, "source_a/all", sha("source_a"))}
     assert reached == {"corpus/all", "packs/all", "base/all", "tuned/all"}
     assert descendants(store, "source_b/all", sha("source_b")) == []
+
+
+def test_a_record_that_mlflow_refuses_for_good_holds_up_no_other(
+    store: str, tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool"
+    nameless = TrackedModel(name="", parent=None)
+    record(Tracking(uri=UNREACHABLE, spool=str(spool)), "nameless", model=nameless)
+    link = record(Tracking(uri=store, spool=str(spool)), "after_the_refusal")
+    assert link.ids["mlflow_run_id"]
+    assert [path.suffix for path in sorted(spool.iterdir()) if path.name != ".lock"] == [".refused"]

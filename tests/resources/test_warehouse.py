@@ -121,7 +121,10 @@ def test_a_broken_file_says_what_to_do(tmp_path: Path) -> None:
 
 def test_a_file_that_another_program_writes_to_says_so(tmp_path: Path) -> None:
     path = in_place(tmp_path)
-    program = f"import duckdb, time; c = duckdb.connect({str(path)!r}); print('open', flush=True); time.sleep(60)"
+    program = (
+        f"import duckdb, time; connection = duckdb.connect({str(path)!r});"
+        "print('open', flush=True); time.sleep(60)"
+    )
     writer = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     try:
         assert writer.stdout is not None

@@ -9,7 +9,7 @@ from snow_assets import shards
 from snow_assets.recipe import AcceptanceRecipe
 from snow_assets.synthesis.acceptance import Asked, accept
 from snow_assets.synthesis.engine import Answer
-from snow_assets.synthesis.prompts import EXAMPLE
+from snow_assets.synthesis.prompts import EXAMPLES
 from snow_resources.lake import Lake
 from tests.synthesis.builders import PROBLEM, a_file, a_module, an_answer, put_answers, rules
 
@@ -69,7 +69,7 @@ def test_asked_is_accepted_plus_refused(tmp_path: Path) -> None:
         (a_file("a = 1\n"), "too_short"),
         (a_file(PROBLEM["prompt"] + PROBLEM["solution"]), "contaminated"),
         (a_file(RENAMED), "leaks"),
-        (a_file(EXAMPLE), "exact_duplicate"),
+        (a_file(EXAMPLES[0][2]), "exact_duplicate"),
         (an_answer("", stop_reason="prompt_too_long", evidence="900 tokens"), "prompt_too_long"),
     ],
 )

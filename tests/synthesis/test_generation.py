@@ -17,6 +17,7 @@ from snow_assets.documents import SYNTHETIC_SEED
 from snow_assets.synthesis import generation
 from snow_assets.synthesis.contract import Generation
 from snow_assets.synthesis.engine import TOO_LONG, Answer, Prompt
+from snow_assets.synthesis.prompts import PROMPT_VERSION
 from tests.synthesis.builders import Progress, a_recipe, a_seed, an_answer, an_engine
 from tests.synthesis.stub_server import serving
 
@@ -28,7 +29,12 @@ def a_request(output: Path, *, chunks: int = 3, snippet: str = "x", **changed: A
     for index in range(chunks):
         rows = [a_seed(2 * index, snippet=snippet), a_seed(2 * index + 1)]
         shards.put_table(str(output), "seeds", index, rows, SYNTHETIC_SEED)
-    fields = {"teacher": "list", "endpoint": "", "recipe": a_recipe(), "prompt_version": "1"}
+    fields = {
+        "teacher": "list",
+        "endpoint": "",
+        "recipe": a_recipe(),
+        "prompt_version": PROMPT_VERSION,
+    }
     return Generation(output=str(output), **{**fields, **changed})
 
 

@@ -21,6 +21,7 @@ from snow_assets.documents import SYNTHETIC_SEED
 from snow_assets.synthesis import generation
 from snow_assets.synthesis.contract import MODEL, Conversion, Generation
 from snow_assets.synthesis.parsing import fenced
+from snow_assets.synthesis.prompts import PROMPT_VERSION
 from snow_assets.synthesis.teacher import file_digest, packaged_gguf
 from tests.synthesis.builders import a_module, a_recipe, a_seed
 
@@ -75,14 +76,14 @@ def a_request(output: Path, teacher: str, *, engine: str = "vllm", url: str = ""
     """Two chunks of three requests; the last one's seed is too long to be asked."""
     for index in range(2):
         rows = [a_seed(3 * index + row, snippet=a_module(f"topic{row}")[:200]) for row in range(2)]
-        rows.append(a_seed(3 * index + 2, snippet="x = 1\n" * (400 if index else 1)))
+        rows.append(a_seed(3 * index + 2, snippet="x = 1\n" * (500 if index else 1)))
         shards.put_table(str(output), "seeds", index, rows, SYNTHETIC_SEED)
     return Generation(
         output=str(output),
         teacher=teacher,
         endpoint=url,
         recipe=a_recipe(engine=engine, max_new_tokens=96),
-        prompt_version="1",
+        prompt_version=PROMPT_VERSION,
     )
 
 
@@ -139,7 +140,7 @@ def server(python: str, model: str, log: Path) -> Iterator[str]:
     arguments = [
         python, "-m", "vllm.entrypoints.openai.api_server", "--model", model,
         "--served-model-name", "teacher", "--host", "127.0.0.1", "--port", str(port),
-        "--enforce-eager", "--max-model-len", "1024", "--dtype", "bfloat16",
+        "--enforce-eager", "--max-model-len", "1280", "--dtype", "bfloat16",
         "--no-enable-chunked-prefill",  # see engine.vllm_engine
     ]  # fmt: skip
     with log.open("w") as file:

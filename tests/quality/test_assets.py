@@ -1,0 +1,209 @@
+"""The room as Dagster sees it: assets, checks, and re-scoring when something is new."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import datasets
+import pytest
+
+from snow_assets import shards
+from snow_assets.quality import assets, checks
+from snow_assets.quality.rescoring import nightly_rescoring, rescoring, rescoring_sensor
+from snow_assets.recipe import SMOKE
+from snow_resources.gpu_jobs import GpuJobs
+from snow_resources.lake import Lake
+from snow_resources.tracking import Tracking
+from tests.curation.builders import point
+from tests.quality.builders import a_lake, corpus_files
+from tests.quality.conftest import Made
+
+LANGUAGES = SMOKE.curation.languages
+
+
+BUDGET = 2_048  # one step of the continued phase, which the recipe asks for at least
+
+
+def resources(made: Made) -> dict[str, Any]:
+    pretraining = SMOKE.pretraining
+    recipe = replace(
+        SMOKE,
+        annotator=made.recipe,
+        selection=replace(SMOKE.selection, budget_tokens=BUDGET),
+        pretraining=replace(pretraining, continued=replace(pretraining.continued, tokens=BUDGET)),
+    )
+    return {
+        "lake": Lake(url=made.lake),
+        "jobs": GpuJobs(url=f"{made.lake}/jobs", vllm_python="none"),
+        "tracking": Tracking(uri=""),
+        "recipe": recipe,
+    }
+
+
+def run(
+    made: Made, asset: dg.AssetsDefinition, partition: str | None = None, *also: Any
+) -> dict[str, Any]:
+    """Materialize one asset with its checks, all passed; its metadata."""
+    done = dg.materialize([asset, *also], resources=resources(made), partition_key=partition)
+    evaluations = done.get_asset_check_evaluations()
+    assert len(evaluations) == len(also)
+    assert all(check.passed for check in evaluations), evaluations
+    (event,) = done.get_asset_materialization_events()
+    return {name: value.value for name, value in event.materialization.metadata.items()}
+
+
+def rescored(made: Made) -> dict[str, dict[str, Any]]:
+    """What the re-scoring job does where the sensor asks for it: partition -> facts of scores."""
+    facts = {}
+    for request in requests(made):
+        partition = str(request.partition_key)
+        facts[partition] = run(made, assets.quality_scores, partition)["facts"]
+        run(made, assets.high_quality_subset, partition)
+    return facts
+
+
+def requests(made: Made) -> list[dg.RunRequest]:
+    given = resources(made)
+    context = dg.build_sensor_context(resources={n: given[n] for n in ("lake", "recipe")})
+    return list(rescoring_sensor.evaluate_tick(context).run_requests or [])
+
+
+def skipped(made: Made) -> str | None:
+    given = resources(made)
+    context = dg.build_sensor_context(resources={n: given[n] for n in ("lake", "recipe")})
+    return rescoring_sensor.evaluate_tick(context).skip_message
+
+
+@pytest.mark.slow
+def test_the_assets_make_a_subset_whose_checks_pass_and_reuse_it(made: Made) -> None:
+    stages: list[tuple[dg.AssetsDefinition, str | None, list[Any]]] = [
+        (
+            assets.annotator_examples,
+            None,
+            [checks.examples_are_not_held_out, checks.examples_are_split_by_repository],
+        ),
+        (assets.quality_annotator, None, [checks.annotator_passes_its_gate]),
+        (assets.quality_scores, "python", [checks.every_training_text_has_one_score]),
+        (
+            assets.high_quality_subset,
+            "python",
+            [checks.selected_documents_are_trainable, checks.languages_meet_their_budget],
+        ),
+        (assets.high_quality_dataset, "python", []),
+    ]
+    for is_again in (False, True):
+        for asset, partition, also in stages:
+            seen = run(made, asset, partition, *also)
+            assert seen["reused"] is is_again
+            pictures = [value for value in seen.values() if "base64" in str(value)]
+            assert all(len(str(value)) < 64_000 for value in pictures)
+    folder = seen["folder"]
+    loaded = datasets.load_dataset(folder, cache_dir=f"{made.lake}/cache")["train"]
+    assert sum(row["repeats"] * row["num_tokens"] for row in loaded) >= 0.9 * BUDGET
+    assert all(times > 0 for times in loaded["repeats"])
+    assert len(set(loaded["text_id"])) == len(loaded)
+    assert "repository-" in (Path(folder) / "ATTRIBUTION.md").read_text()
+
+
+@pytest.mark.slow
+def test_rescoring_fires_once_for_new_data_and_a_new_annotator(made: Made) -> None:
+    assert "no annotator" in str(skipped(made))
+    run(made, assets.annotator_examples)
+    run(made, assets.quality_annotator)
+    asked = requests(made)
+    assert sorted(str(request.partition_key) for request in asked) == sorted(LANGUAGES)
+    assert [r.run_key for r in asked] == [r.run_key for r in requests(made)], "idempotent"
+    first = rescored(made)
+    assert first["python"]["num_scored"] == first["python"]["num_texts"] > 0
+    assert requests(made) == []
+    assert "nothing is new" in str(skipped(made))
+    assert run(made, assets.quality_scores, "python")["reused"] is True
+
+    # One new source: every language's share of the budget moves, and only the new is scored.
+    grown = a_lake(f"{made.lake}-grown", [*corpus_files(), *corpus_files(3, source="new")])
+    adopt(f"{made.lake}-grown", made.lake, grown)
+    again = requests(made)
+    tags = {r.partition_key: r.tags["snow/rescoring"] for r in again}
+    assert set(tags) == set(LANGUAGES)
+    assert not {r.run_key for r in asked} & {r.run_key for r in again}
+    second = rescored(made)["python"]
+    assert 0 < second["num_scored"] == second["num_texts"] - first["python"]["num_texts"]
+    assert second["num_reused"] == first["python"]["num_texts"]
+    assert requests(made) == []
+
+    # A new annotator: everything once more.
+    made = replace(made, recipe=replace(made.recipe, epochs=31))
+    run(made, assets.quality_annotator)
+    assert {r.tags["snow/rescoring"] for r in requests(made)} == {"new annotator"}
+    third = rescored(made)["python"]
+    assert third["num_scored"] == third["num_texts"] == second["num_texts"]
+    assert third["annotator"] != second["annotator"]
+    assert requests(made) == []
+
+
+def adopt(grown: str, lake: str, clean: dict[str, str]) -> None:
+    """Bring another lake's clean corpora, and all that they were made from, into this one."""
+    for asset in ("documents", "near_duplicates", "contamination", "tokenizer", "clean_corpus"):
+        for partition in shards.names(f"{grown}/{asset}"):
+            source = Path(f"{grown}/{asset}/{partition}/{'0' * 32}")
+            target = Path(f"{lake}/{asset}/{partition}/{'9' * 32}")
+            source.rename(target)
+            renamed = (target / "manifest.json").read_text().replace("0" * 32, "9" * 32)
+            (target / "manifest.json").write_text(renamed)
+    for folder in clean.values():
+        target = Path(folder.replace(grown, lake).replace("0" * 32, "9" * 32))
+        for path in target.glob("records/*.json"):
+            path.write_text(path.read_text().replace("0" * 32, "9" * 32))
+        manifest = json.loads((target / "manifest.json").read_text())
+        assert manifest["generation"] == "9" * 32
+        point(lake, str(target))
+
+
+def test_a_failed_gate_stops_scoring_in_a_separate_run(made: Made) -> None:
+    run(made, assets.annotator_examples)
+    strict = replace(made.recipe, min_auc=1.0, min_length_matched_auc=1.0)
+    failing = replace(made, recipe=strict)
+    done = dg.materialize(
+        [assets.quality_annotator, checks.annotator_passes_its_gate],
+        resources=resources(failing), raise_on_error=False,
+    )  # fmt: skip
+    (check,) = done.get_asset_check_evaluations()
+    assert not check.passed
+    assert "minimum 1.0" in str(check.description)
+    later = dg.materialize(
+        [assets.quality_scores], resources=resources(failing), partition_key="python",
+        raise_on_error=False,
+    )  # fmt: skip
+    assert not later.success
+    assert not shards.exists(f"{made.lake}/current/SMOKE/quality_scores/python.json")
+
+
+def test_a_subset_without_all_languages_is_refused_by_name(made: Made) -> None:
+    Path(f"{made.lake}/current/SMOKE/clean_corpus/sql.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"clean_corpus \[sql\] was never materialized"):
+        run(made, assets.annotator_examples)
+    assert "never materialized for sql" in str(skipped(made))
+
+
+def test_the_schedule_is_stopped_by_default_and_says_its_timezone(made: Made) -> None:
+    assert nightly_rescoring.default_status is dg.DefaultScheduleStatus.STOPPED
+    assert nightly_rescoring.execution_timezone == "UTC"
+    assert rescoring_sensor.default_status is dg.DefaultSensorStatus.STOPPED
+    given = resources(made)
+    context = dg.build_schedule_context(resources={n: given[n] for n in ("lake", "recipe")})
+    assert nightly_rescoring.evaluate_tick(context).run_requests == []
+
+
+def test_the_rescoring_job_has_scores_and_subset_in_every_language() -> None:
+    defs = dg.Definitions(
+        assets=dg.load_assets_from_modules([assets]), jobs=[rescoring],
+        resources={"recipe": SMOKE, "lake": Lake(url="x"), "tracking": Tracking(uri=""),
+                   "jobs": GpuJobs(url="x", vllm_python="x")},
+    )  # fmt: skip
+    job = defs.resolve_job_def("rescoring")
+    names = {key.path[-1] for key in job.asset_layer.executable_asset_keys}
+    assert names == {"quality_scores", "high_quality_subset"}
+    assert job.partitions_def is not None
+    assert set(job.partitions_def.get_partition_keys()) == set(LANGUAGES)

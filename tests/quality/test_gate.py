@@ -1,0 +1,89 @@
+import pyarrow as pa
+import pytest
+
+from snow_assets.documents import ANNOTATOR_VALIDATION
+from snow_assets.quality.gate import GateError, failures, gates, refuse_failed_gate
+from tests.quality.builders import a_recipe, change_annotator
+from tests.quality.conftest import Made
+
+RECIPE = a_recipe("unused", min_auc=0.6, min_length_matched_auc=0.6, min_benchmark_auc=0.6)
+
+
+def validation(**logits: list[float]) -> pa.Table:
+    """Role -> logits; the length-matched match the positives in order."""
+    rows = [
+        {
+            "text_id": f"{role}-{place}", "role": role, "language": "python", "logit": logit,
+            "matches": f"positive-{place}" if role == "length_matched" else None,
+        }
+        for role, found in logits.items()
+        for place, logit in enumerate(found)
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=ANNOTATOR_VALIDATION)
+
+
+def high(count: int = 30) -> list[float]:
+    return [1.0 + place / 100 for place in range(count)]
+
+
+def low(count: int = 30) -> list[float]:
+    return [-value for value in high(count)]
+
+
+def test_good_scores_pass_every_gate() -> None:
+    table = validation(
+        positive=high(), random=low(), length_matched=low(), steered_solution=high(),
+        unsteered_solution=high(),
+    )  # fmt: skip
+    found = gates(table, RECIPE)
+    assert failures(found) == []
+    assert [gate.auc for gate in found] == [1.0] * 4
+
+
+def test_the_lower_bound_decides_and_not_the_area() -> None:
+    few = validation(
+        positive=high(5), random=low(5), length_matched=low(5), steered_solution=high(5),
+        unsteered_solution=high(5),
+    )  # fmt: skip
+    found = gates(few, RECIPE)
+    assert found[0].auc == 1.0
+    assert len(failures(found)) == 3
+
+
+def test_a_score_that_is_only_a_length_fails_the_length_matched_gate() -> None:
+    table = validation(
+        positive=high(), random=low(), length_matched=high(), steered_solution=high(),
+        unsteered_solution=high(),
+    )  # fmt: skip
+    (wrong,) = failures(gates(table, RECIPE))
+    assert wrong.startswith("length_matched AUC 0.500")
+
+
+def test_a_positive_without_a_match_is_no_part_of_the_length_matched_gate() -> None:
+    table = validation(positive=high(30), random=low(), length_matched=low(10))
+    gate = gates(table, RECIPE)[1]
+    assert (gate.num_positives, gate.num_negatives) == (10, 10)
+
+
+def test_the_unsteered_half_is_reported_and_never_gated() -> None:
+    table = validation(
+        positive=high(), random=low(), length_matched=low(), steered_solution=high(),
+        unsteered_solution=[value - 9 for value in low()],
+    )  # fmt: skip
+    found = gates(table, RECIPE)
+    assert found[3].auc == 0.0
+    assert failures(found) == []
+
+
+def test_what_cannot_be_measured_fails() -> None:
+    wrong = failures(gates(validation(positive=high(), random=low()), RECIPE))
+    assert wrong[0] == "length_matched cannot be measured with 0 positives and 0 negatives"
+    assert len(wrong) == 2
+
+
+def test_a_consumer_refuses_an_annotator_whose_gate_failed(made: Made) -> None:
+    annotator = refuse_failed_gate(made.annotator)
+    failed = [{**vars(gate), "minimum": 1.1} for gate in annotator.gates]
+    change_annotator(made.annotator, gates=failed)
+    with pytest.raises(GateError, match=r"may not score: held_out AUC .* minimum 1.1"):
+        refuse_failed_gate(made.annotator)

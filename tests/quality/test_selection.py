@@ -1,0 +1,115 @@
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from snow_assets.documents import SELECTION
+from snow_assets.quality.selection import Selected, budgets, select
+from snow_assets.recipe import SMOKE
+
+RECIPE = replace(SMOKE.selection, percentiles=(0.0,), repeats=(4,), max_repeats=4)
+SCORED = SELECTION.names[:6]
+
+
+def documents(*rows: tuple[str, int, float]) -> pa.Table:
+    """(text_id, tokens, logit)."""
+    made = [
+        {
+            "document_id": f"d{name}", "text_id": name, "repository": "r", "license": "MIT",
+            "num_tokens": tokens, "logit": logit,
+        }
+        for name, tokens, logit in rows
+    ]  # fmt: skip
+    return pa.Table.from_pylist(made, schema=pa.schema([SELECTION.field(n) for n in SCORED]))
+
+
+def chosen(table: pa.Table, **numbers: Any) -> Selected:
+    tokens = sum(table["num_tokens"].to_pylist())
+    recipe = replace(RECIPE, **numbers)
+    return select(table, language="x", language_tokens={"x": tokens}, recipe=recipe)
+
+
+def repeats(found: Selected) -> dict[str, int]:
+    names = ("text_id", "repeats")
+    return dict(zip(*(found.documents[name].to_pylist() for name in names), strict=True))
+
+
+TEN = documents(*((f"t{place}", 10, float(place)) for place in range(10)))
+
+
+def test_the_best_are_taken_until_the_budget_is_full() -> None:
+    found = chosen(TEN, budget_tokens=80)
+    assert repeats(found) == {f"t{place}": 4 if place >= 8 else 0 for place in range(10)}
+    assert (found.selected_tokens, found.unique_tokens, found.missing_tokens) == (80, 20, 0)
+
+
+def test_the_last_document_is_repeated_just_often_enough() -> None:
+    found = chosen(TEN, budget_tokens=65)
+    assert {name: times for name, times in repeats(found).items() if times} == {"t9": 4, "t8": 3}
+    assert found.selected_tokens == 70, "above the budget by less than a document"
+
+
+def test_a_percentile_is_the_share_of_tokens_that_rank_below() -> None:
+    table = documents(("small", 1, 3.0), ("huge", 97, 2.0), ("last", 2, 1.0))
+    found = chosen(table, budget_tokens=1).documents
+    assert found["text_id"].to_pylist() == ["small", "huge", "last"]
+    assert found["percentile"].to_pylist() == pytest.approx([0.99, 0.02, 0.0])
+
+
+def test_a_curve_of_percentiles_says_how_often() -> None:
+    numbers = {"percentiles": (0.5, 0.8), "repeats": (1, 3), "fill": "percentile"}
+    found = chosen(TEN, budget_tokens=10, **numbers)
+    assert [repeats(found)[f"t{place}"] for place in range(10)] == [0] * 5 + [1] * 3 + [3] * 2
+    assert found.selected_tokens == 90, "whatever the budget"
+
+
+def test_the_budget_fills_along_a_curve_too() -> None:
+    found = chosen(TEN, budget_tokens=70, percentiles=(0.0, 0.8), repeats=(1, 3))
+    assert [repeats(found)[f"t{place}"] for place in range(10)] == [0] * 7 + [1] + [3] * 2
+
+
+def test_equal_logits_are_ordered_by_text_id_wherever_they_stand() -> None:
+    rows = [(name, 10, 1.0) for name in ("c", "a", "d", "b")]
+    for order in (rows, rows[::-1]):
+        found = chosen(documents(*order), budget_tokens=80)
+        assert {name for name, times in repeats(found).items() if times} == {"a", "b"}
+
+
+def test_a_budget_is_shared_by_tokens_to_the_last_one() -> None:
+    assert budgets({"a": 700, "b": 200, "c": 100}, budget_tokens=50) == {"a": 35, "b": 10, "c": 5}
+    shares = budgets({"a": 1, "b": 1, "c": 1}, budget_tokens=100)
+    assert sum(shares.values()) == 100
+    assert shares == {"a": 34, "b": 33, "c": 33}
+
+
+def test_each_language_gets_its_share() -> None:
+    tokens = {"x": 100, "y": 300}
+    recipe = replace(RECIPE, budget_tokens=160)
+    found = select(TEN, language="x", language_tokens=tokens, recipe=recipe)
+    assert (found.budget_tokens, found.selected_tokens) == (40, 40)
+
+
+def test_a_budget_that_no_language_can_meet_is_refused_with_the_remedy() -> None:
+    with pytest.raises(ValueError, match=r"budget_tokens 401 cannot .* are 400; .*raise its rep"):
+        chosen(TEN, budget_tokens=401)
+
+
+def test_a_language_that_runs_out_is_taken_whole_and_says_what_lacks() -> None:
+    # The steps of a coarse language give less than their mean over the percentiles.
+    table = documents(("a", 50, 2.0), ("b", 50, 1.0))
+    found = chosen(table, budget_tokens=120, percentiles=(0.0, 0.6), repeats=(1, 2))
+    assert repeats(found) == {"a": 1, "b": 1}
+    assert (found.selected_tokens, found.missing_tokens) == (100, 20)
+
+
+def test_a_language_without_documents_selects_nothing() -> None:
+    recipe = replace(RECIPE, budget_tokens=10)
+    tokens = {"x": 0, "y": 100}
+    found = select(documents(), language="x", language_tokens=tokens, recipe=recipe)
+    assert (found.documents.num_rows, found.budget_tokens, found.missing_tokens) == (0, 0, 0)
+
+
+def test_an_empty_corpus_is_refused() -> None:
+    with pytest.raises(ValueError, match="no language has a kept train document"):
+        budgets({"x": 0}, budget_tokens=1)

@@ -1,0 +1,67 @@
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from snow_assets import shards
+from snow_assets.documents import EXAMPLE
+from snow_assets.quality.gate import read_annotator
+from snow_assets.quality.head import read_head
+from tests.curation.builders import finish
+from tests.quality.builders import trained
+from tests.quality.conftest import Made
+
+
+def test_training_twice_makes_the_same_files(made: Made) -> None:
+    again, report = trained(made.lake, made.examples, made.recipe, name="1" * 32)
+    assert shards.manifest(again).digest == shards.manifest(made.annotator).digest
+    assert report.annotator.version == read_annotator(made.annotator).version
+
+
+def test_the_annotator_learns_to_tell_good_from_random(made: Made) -> None:
+    held_out, matched, steered, unsteered = read_annotator(made.annotator).gates
+    for gate in (held_out, matched, steered, unsteered):
+        assert gate.auc is not None
+        assert gate.auc > 0.9, gate
+
+
+def test_the_loss_falls(made: Made) -> None:
+    _, report = trained(made.lake, made.examples, made.recipe, name="1" * 32)
+    assert report.final_loss < report.first_loss / 2
+    assert report.first_loss < 0.8
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"epochs": 29}, {"pooling": "cls"}, {"precision": "bf16"}]
+)
+def test_what_changes_scores_changes_the_version(made: Made, change: dict[str, object]) -> None:
+    recipe = replace(made.recipe, **change)
+    _, report = trained(made.lake, made.examples, recipe, name="1" * 32)
+    assert report.annotator.version != read_annotator(made.annotator).version
+
+
+def test_the_version_does_not_depend_on_where_the_encoder_lies_or_what_the_gate_asks(
+    made: Made, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    moved = tmp_path_factory.mktemp("elsewhere") / "encoder"
+    shutil.copytree(made.recipe.encoder, moved)
+    recipe = replace(made.recipe, encoder=str(moved), min_auc=0.5)
+    _, report = trained(made.lake, made.examples, recipe, name="1" * 32)
+    assert report.annotator.version == read_annotator(made.annotator).version
+
+
+def test_standardisation_is_folded_into_the_head(made: Made) -> None:
+    head = read_head(made.annotator)
+    assert head.weight.dtype == np.float32
+    vectors = np.ones((3, len(head.weight)), dtype=np.float32)
+    expected = head.weight.astype(np.float64).sum() + head.bias[0]
+    assert np.allclose(head.logits(vectors), expected, rtol=1e-6)
+
+
+def test_examples_of_one_kind_are_refused(made: Made) -> None:
+    rows = [row for row in shards.read(made.examples, "examples").to_pylist() if row["is_positive"]]
+    folder = f"{made.lake}/annotator_examples/all/{'2' * 32}"
+    shards.put_table(folder, "examples", 0, rows, EXAMPLE)
+    with pytest.raises(ValueError, match="of one kind only"):
+        trained(made.lake, finish(folder), made.recipe, name="2" * 32)

@@ -1,0 +1,95 @@
+"""All tables are built, tested and published together, or none is."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from snow_assets import documents
+from snow_assets.tables.assets import _manifest
+from snow_resources.warehouse import query
+from tests.tables.builders import TinyLake, provenance, put_corpus, row_of, text_of
+from tests.tables.conftest import Publication, publication
+
+
+def names(result: dg.ExecuteInProcessResult) -> set[str]:
+    return {
+        event.materialization.asset_key.to_user_string()
+        for event in result.get_asset_materialization_events()
+    }
+
+
+def test_nothing_new_is_not_built_again(whole: Publication) -> None:
+    before = Path(whole.warehouse.path).stat()
+    result = whole.materialize()
+    assert result.success
+    assert Path(whole.warehouse.path).stat().st_ino == before.st_ino
+    events = result.get_asset_materialization_events()
+    assert all(event.materialization.metadata["reused"].value for event in events)
+    assert {"document_quality", "checkpoint_sources", "curation_funnel"} <= names(result)
+    assert all(check.passed for check in result.get_asset_check_evaluations())
+    assert len(result.get_asset_check_evaluations()) > 50
+
+
+def test_a_table_shows_its_rows_when_they_are_few(whole: Publication) -> None:
+    [event] = [
+        event.materialization
+        for event in whole.materialize().get_asset_materialization_events()
+        if event.materialization.asset_key == dg.AssetKey("synthetic_yield")
+    ]
+    assert event.metadata["dagster/row_count"].value == 2
+    shown = event.metadata["rows"]
+    assert isinstance(shown, dg.TableMetadataValue)
+    assert [record.data["outcome"] for record in shown.records] == ["accepted", "refused"]
+
+
+@pytest.mark.slow
+def test_tables_are_published_before_the_graph_is_whole(tables_folder: Path) -> None:
+    lake = TinyLake(url=str(tables_folder / "young-lake"))
+    put_corpus(lake)
+    made = publication(tables_folder, "young", lake)
+    assert made.materialize().success
+    ask = made.warehouse.path
+    assert query(ask, "select count(*) from checkpoint_sources").rows == [(0,)]
+    undecided = "select count(*) from document_quality where kept is null"
+    assert query(ask, undecided).rows == [(5,)]
+
+
+@pytest.mark.slow
+def test_a_failing_test_publishes_nothing_and_shows_in_its_check(
+    whole: Publication, tables_folder: Path
+) -> None:
+    lake = TinyLake(url=str(tables_folder / "wrong-lake"))
+    put_corpus(lake)
+    unexplained = row_of(
+        documents.DECISION, **provenance("good"), text_id=text_of("good"), language="python",
+        kept=False,
+    )  # fmt: skip
+    tables = {"decisions": (documents.DECISION, [unexplained])}
+    lake.put("clean_corpus", tables, partition="python")
+    before = Path(whole.warehouse.path).stat()
+    result = Publication(lake=lake, warehouse=whole.warehouse).materialize()
+    assert not result.success
+    assert names(result) == set()
+    failed = {
+        check.check_name for check in result.get_asset_check_evaluations() if not check.passed
+    }
+    assert "every_dropped_file_has_a_reason" in failed
+    assert Path(whole.warehouse.path).stat().st_ino == before.st_ino
+
+
+def test_every_model_promises_its_columns_and_says_what_they_are() -> None:
+    models = [node for node in _manifest["nodes"].values() if node["resource_type"] == "model"]
+    tested = {
+        parent
+        for node in _manifest["nodes"].values()
+        if node["resource_type"] == "test"
+        for parent in node["depends_on"]["nodes"]
+    }
+    assert len(models) > 15
+    for model in models:
+        assert model["config"]["contract"]["enforced"], model["name"]
+        assert model["description"], model["name"]
+        assert model["unique_id"] in tested, f"{model['name']} has no test"
+        for column in model["columns"].values():
+            assert column["description"] and column["data_type"], (model["name"], column["name"])

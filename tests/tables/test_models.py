@@ -1,0 +1,131 @@
+"""The published tables answer what people ask of them, by simple SQL."""
+
+from typing import Any
+
+import pytest
+
+from snow_resources.warehouse import query
+from tests.tables.builders import sha
+from tests.tables.conftest import Publication
+
+
+@pytest.fixture
+def ask(whole: Publication) -> Any:
+    return lambda sql: query(whole.warehouse.path, sql).rows
+
+
+def test_why_a_file_was_dropped_is_one_row(ask: Any) -> None:
+    why = "select stage, reason, evidence from document_quality where path = "
+    assert ask(why + "'huge.py'") == [("raw_code_corpus", "too_large", "9000000 bytes")]
+    assert ask(why + "'binary.py'") == [("documents", "not_text", None)]
+    assert ask(why + "'leak.py'") == [("clean_corpus", "contaminated", "HumanEval/3")]
+    assert ask(why + "'good.py'") == [("clean_corpus", None, None)]
+
+
+def test_a_dropped_copy_names_its_survivor(ask: Any) -> None:
+    assert ask(
+        "select kept, cluster_id, duplicate_kind, duplicate_jaccard "
+        "from document_quality where path = 'copy.py'"
+    ) == [(False, sha("good"), "near", 0.9)]
+
+
+def test_a_leak_names_the_problem_and_the_text_that_agrees(ask: Any) -> None:
+    assert ask(
+        "select contaminated_by, contamination_method, contamination_evidence "
+        "from document_quality where path = 'leak.py'"
+    ) == [("HumanEval/3", "substring", "def below_zero")]
+
+
+def test_a_kept_file_shows_the_current_annotators_score_and_its_repeats(ask: Any) -> None:
+    assert ask(
+        "select annotator, logit, percentile, repeats from document_quality where path = 'good.py'"
+    ) == [("second", 2.0, 0.5, 4)]
+
+
+def test_every_received_file_is_there_once(ask: Any) -> None:
+    assert ask("select count(*), count(distinct document_id) from document_quality") == [(7, 7)]
+
+
+def test_both_annotators_scores_stay_queryable(ask: Any) -> None:
+    assert ask(
+        "select annotator, is_current, max(logit) from score_history group by all order by all"
+    ) == [("first", False, 0.5), ("second", True, 2.0)]
+    assert ask("select annotator, p50 from quality_by_language order by annotator") == [
+        ("first", 0.375),
+        ("second", 0.5),
+    ]
+
+
+def test_logits_are_kept_in_single_precision(ask: Any) -> None:
+    assert set(
+        ask("select data_type from duckdb_columns() where column_name in ('logit', 'p50')")
+    ) == {("FLOAT",)}
+
+
+def test_the_funnel_adds_up_at_every_stage(ask: Any) -> None:
+    totals = ask(
+        "select stage, outcome, sum(num_documents)::int from curation_funnel "
+        "group by stage_order, stage, outcome order by stage_order, outcome"
+    )
+    assert totals == [
+        ("raw_code_corpus", "dropped", 1), ("raw_code_corpus", "in", 7),
+        ("raw_code_corpus", "kept", 6),
+        ("documents", "dropped", 1), ("documents", "in", 6), ("documents", "kept", 5),
+        ("clean_corpus", "dropped", 2), ("clean_corpus", "in", 5), ("clean_corpus", "kept", 3),
+    ]  # fmt: skip
+
+
+def test_a_checkpoint_answers_for_its_ancestors_sources_too(ask: Any) -> None:
+    assert ask(
+        "select phase, repository, license, num_documents, num_tokens, is_synthetic "
+        "from checkpoint_sources where checkpoint = 'enhanced_checkpoint' order by num_tokens"
+    ) == [
+        ("enhanced", "flask", "MIT", 1, 30, True),
+        ("general", "flask", "MIT", 2, 100, False),
+        ("continued", "flask", "MIT", 1, 200, False),
+    ]
+    assert ask(
+        "select distinct phase from checkpoint_sources where checkpoint = 'general_checkpoint'"
+    ) == [("general",)]
+
+
+def test_a_synthetic_file_leads_to_the_file_that_seeded_it(ask: Any) -> None:
+    assert ask("select seed_repository, seed_path, num_tokens from synthetic_files") == [
+        ("flask", "good.py", 30)
+    ]
+    assert ask(
+        "select path, source_document_id from checkpoint_documents "
+        "where checkpoint = 'enhanced_checkpoint' and is_synthetic"
+    ) == [("good.py", sha("good"))]
+
+
+def test_what_was_refused_stands_beside_what_was_accepted(ask: Any) -> None:
+    assert ask("select outcome, reason, share from synthetic_yield order by outcome") == [
+        ("accepted", None, 0.5),
+        ("refused", "does_not_compile", 0.5),
+    ]
+
+
+def test_the_scoreboard_says_on_how_many_tokens_a_value_rests(ask: Any) -> None:
+    assert ask(
+        "select checkpoint, value, phase_tokens, total_tokens from checkpoint_scoreboard "
+        "order by total_tokens"
+    ) == [("general_checkpoint", 2.5, 100, 100), ("enhanced_checkpoint", 2.5, 30, 330)]
+
+
+def test_the_selection_is_summed_by_language_and_repeats(ask: Any) -> None:
+    assert ask(
+        "select language, repeats, num_documents, num_trained_tokens from selection_by_language "
+        "order by repeats"
+    ) == [("python", 0, 1, 0), ("python", 4, 1, 200)]
+
+
+def test_the_file_holds_tables_only_and_says_what_each_column_is(ask: Any) -> None:
+    assert ask("select view_name from duckdb_views() where not internal") == []
+    assert (
+        ask(
+            "select table_name, column_name from duckdb_columns() "
+            "where schema_name = 'main' and not internal and comment is null"
+        )
+        == []
+    )

@@ -1,0 +1,132 @@
+"""Which of the lake's files the tables are made from, and how DuckDB sees them."""
+
+import json
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from snow_assets import documents, shards
+from snow_assets.tables.sources import LakeTables, Relation, lake_tables
+from snow_resources.publishing import write_catalog
+from tests.tables.builders import (
+    RECIPE,
+    TinyLake,
+    a_whole_lake,
+    put_checkpoints,
+    put_corpus,
+    row_of,
+    seen,
+)
+
+
+def tables_of(lake: TinyLake, *, project: str = "as it is") -> LakeTables:
+    return lake_tables(lake.url, lake.current(), recipe=RECIPE, project=project)
+
+
+def relation(made: LakeTables, asset: str, table: str) -> Relation:
+    [found] = [one for one in made.relations if (one.asset, one.table) == (asset, table)]
+    return found
+
+
+def test_scores_of_every_generation_are_read_and_others_only_of_the_current(lake_url: str) -> None:
+    lake = a_whole_lake(lake_url)
+    put_corpus(TinyLake(url=lake_url))  # the same content again: nothing new
+    made = tables_of(lake)
+    scores = relation(made, "quality_scores", "scores")
+    assert [url.split("/")[-2] for url in scores.files] == ["1", "2"]
+    assert scores.current == {"2"}
+
+
+def test_a_checkpoint_keeps_its_parent_when_that_is_current_no_longer(lake_url: str) -> None:
+    lake = a_whole_lake(lake_url)
+    rows = [seen("good", num_tokens=70)]
+    lake.put("general_checkpoint", {"seen": (documents.SEEN, rows)}, generation="2")
+    general = relation(tables_of(lake), "general_checkpoint", "seen")
+    assert [url.split("/")[-2] for url in general.files] == ["1", "2"]
+    assert general.current == {"2"}
+
+
+def test_equal_inputs_have_equal_digests_and_a_new_input_another(lake_url: str) -> None:
+    lake = a_whole_lake(lake_url)
+    before = tables_of(lake).digest
+    assert tables_of(lake).digest == before
+    assert tables_of(lake, project="edited").digest != before
+    rows = [seen("good", num_tokens=70)]
+    lake.put("general_checkpoint", {"seen": (documents.SEEN, rows)}, generation="2")
+    assert tables_of(lake).digest != before
+
+
+def test_manifests_tell_generations_and_what_they_were_made_from(lake_url: str) -> None:
+    lake = TinyLake(url=lake_url)
+    put_checkpoints(lake)
+    inputs = tables_of(lake).manifests["inputs"].to_pylist()
+    assert {(row["asset"], row["input_asset"]) for row in inputs} == {
+        ("continued_checkpoint", "general_checkpoint"),
+        ("enhanced_checkpoint", "continued_checkpoint"),
+    }
+
+
+def catalog(folder: Path, *relations: Relation) -> duckdb.DuckDBPyConnection:
+    path = folder / "catalog.duckdb"
+    write_catalog(path, relations, {})
+    return duckdb.connect(str(path), read_only=True)
+
+
+@pytest.mark.parametrize("asset", ["clean_corpus", "documents", "general_checkpoint"])
+def test_a_table_that_is_not_there_yet_is_empty_and_typed(
+    tmp_path: Path, lake_url: str, asset: str
+) -> None:
+    empty = [one for one in tables_of(TinyLake(url=lake_url)).relations if one.asset == asset]
+    with catalog(tmp_path, *empty) as connection:
+        for one in empty:
+            found = connection.sql(f"select * from {asset}.{one.table}")
+            assert found.columns == [*one.schema.names, "partition", "generation", "is_current"]
+            assert found.fetchall() == []
+            assert connection.sql(
+                f"select * exclude (partition, generation, is_current) from {asset}.{one.table}"
+            ).to_arrow_table().schema.types == [column.type for column in one.schema]
+
+
+def test_rows_know_their_partition_and_whether_they_are_current(tmp_path: Path) -> None:
+    lake = TinyLake(url=str(tmp_path / 'it\'s a "lake"'))
+    rows = [row_of(documents.SCORE, logit=0.25)]
+    for generation in ("1", "2"):
+        tables = {"scores": (documents.SCORE, rows)}
+        lake.put("quality_scores", tables, partition="c's", generation=generation)
+    with catalog(tmp_path, relation(tables_of(lake), "quality_scores", "scores")) as connection:
+        assert connection.sql(
+            "select partition, generation, is_current, logit from quality_scores.scores order by 2"
+        ).fetchall() == [("c's", "1", False, 0.25), ("c's", "2", True, 0.25)]
+
+
+def test_a_file_of_older_code_that_lacks_a_column_has_nulls(tmp_path: Path) -> None:
+    older = pa.schema([field for field in documents.SCORE if field.name != "bottom_logit"])
+    folder = str(tmp_path / "lake" / "quality_scores" / "c" / "1")
+    shards.put_table(folder, "scores", 0, [row_of(older)], older)
+    file = f"{folder}/scores-00000.parquet"
+    one = Relation("quality_scores", "scores", documents.SCORE, (file,), frozenset())
+    with catalog(tmp_path, one) as connection:
+        found = connection.sql("select bottom_logit, num_windows from quality_scores.scores")
+        assert found.fetchall() == [(None, 1)]
+
+
+def test_a_thousand_files_are_one_table(tmp_path: Path) -> None:
+    folder = str(tmp_path / "lake" / "quality_scores" / "c" / "1")
+    shards.put_table(folder, "scores", 0, [row_of(documents.SCORE)], documents.SCORE)
+    content = shards.get(f"{folder}/scores-00000.parquet")
+    files = [f"{folder}/scores-{index:05d}.parquet" for index in range(1_000)]
+    for file in files:
+        Path(file).write_bytes(content)
+    one = Relation("quality_scores", "scores", documents.SCORE, tuple(files), frozenset())
+    with catalog(tmp_path, one) as connection:
+        [(number,)] = connection.sql("select count(*) from quality_scores.scores").fetchall()
+    assert number == 1_000
+
+
+def test_facts_of_generations_are_json(lake_url: str) -> None:
+    lake = TinyLake(url=lake_url)
+    lake.put("tokenizer", {}, facts={"vocabulary": 4_096})
+    [row] = tables_of(lake).manifests["generations"].to_pylist()
+    assert json.loads(row["facts"]) == {"vocabulary": 4_096}
