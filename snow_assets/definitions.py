@@ -9,13 +9,8 @@ import dagster as dg
 from snow_assets.corpus import assets as corpus
 from snow_assets.curation import assets as curation
 from snow_assets.curation import checks as curation_checks
-from snow_assets.evaluation import assets as evaluation
 from snow_assets.home import CHECKOUT, home
-from snow_assets.pretraining import assets as pretraining
-from snow_assets.pretraining import checks as pretraining_checks
-from snow_assets.quality import assets as quality
 from snow_assets.recipe import Recipe, chosen_recipe
-from snow_assets.synthesis import assets as synthesis
 from snow_assets.tables import assets as tables
 from snow_resources.gpu_jobs import GpuJobs
 from snow_resources.lake import Lake
@@ -23,17 +18,7 @@ from snow_resources.publishing import Warehouse
 from snow_resources.teacher import Teacher
 from snow_resources.tracking import Tracking
 
-ROOMS = [
-    corpus,
-    curation,
-    curation_checks,
-    quality,
-    synthesis,
-    pretraining,
-    pretraining_checks,
-    evaluation,
-    tables,
-]
+ROOMS = [corpus, curation, curation_checks, tables]
 
 
 def warehouse_path() -> Path:

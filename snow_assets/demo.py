@@ -23,10 +23,11 @@ def steps(
     together = {
         key: tuple(sorted(graph.get(key).execution_set_asset_keys))
         for key in graph.toposorted_asset_keys
+        if graph.get(key).is_executable
     }
     before: dict[tuple[dg.AssetKey, ...], set[tuple[dg.AssetKey, ...]]] = {}
     for key, keys in together.items():
-        parents = {together[parent] for parent in graph.get(key).parent_keys}
+        parents = {together[parent] for parent in graph.get(key).parent_keys if parent in together}
         before.setdefault(keys, set()).update(parents - {keys})
     for keys in graphlib.TopologicalSorter(before).static_order():
         partitions = graph.get(keys[0]).partitions_def

@@ -42,18 +42,28 @@ order by bits_per_byte desc
 def show(console: Console, lake: Lake, recipe: Recipe, warehouse: str) -> None:
     """Print the screen; every figure comes from the published tables or a manifest."""
     _print(console, "What became of the files", query(warehouse, _FUNNEL))
-    _facts(console, "Annotator", lake, recipe, "quality_annotator", "auc")
-    _print(console, "Selected, per language", query(warehouse, _SELECTED))
-    _print(console, "Synthetic files", query(warehouse, _SYNTHETIC))
+    if _is_made(lake, recipe, "quality_annotator"):
+        _facts(console, "Annotator", lake, recipe, "quality_annotator", "auc")
+    if _is_made(lake, recipe, "high_quality_subset"):
+        _print(console, "Selected, per language", query(warehouse, _SELECTED))
+    if _is_made(lake, recipe, "synthetic_set"):
+        _print(console, "Synthetic files", query(warehouse, _SYNTHETIC))
     for phase in ("general", "continued", "enhanced"):
-        _facts(console, f"{phase} phase", lake, recipe, f"{phase}_checkpoint", "loss")
-    _print(console, "Checkpoints (means; intervals in the scoreboard)", query(warehouse, _SCORES))
+        if _is_made(lake, recipe, f"{phase}_checkpoint"):
+            _facts(console, f"{phase} phase", lake, recipe, f"{phase}_checkpoint", "loss")
+    if _is_made(lake, recipe, "benchmark_results"):
+        title = "Checkpoints (means; intervals in the scoreboard)"
+        _print(console, title, query(warehouse, _SCORES))
     console.print(
         "\nGo on with:\n"
         "  make dev                  the graph, at http://localhost:3000\n"
         "  make mlflow               runs and models, at http://localhost:5000\n"
         '  make sql Q="select ..."   the quality tables; without Q, a prompt'
     )
+
+
+def _is_made(lake: Lake, recipe: Recipe, asset: str) -> bool:
+    return bool(shards.names(lake.pointers(recipe.name, asset)))
 
 
 def _print(console: Console, title: str, answer: Any) -> None:

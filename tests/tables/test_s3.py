@@ -5,15 +5,13 @@ from pathlib import Path
 import pytest
 
 from snow_resources.warehouse import query
-from tests.s3 import s3_lake_url, s3_server  # noqa: F401  # fixtures
 from tests.tables.builders import a_whole_lake
 from tests.tables.conftest import publication
 
 
 @pytest.mark.slow
 def test_a_lake_in_an_object_store_is_published_like_a_local_one(
-    tables_folder: Path,
-    s3_lake_url: str,  # noqa: F811
+    tables_folder: Path, s3_lake_url: str
 ) -> None:
     made = publication(tables_folder, "remote", a_whole_lake(s3_lake_url))
     assert made.materialize().success
