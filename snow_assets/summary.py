@@ -15,7 +15,7 @@ from snow_resources.warehouse import query
 _FUNNEL = """
 select stage, coalesce(reason, outcome) as what, sum(num_documents)::bigint as documents
 from curation_funnel where outcome <> 'in'
-group by all order by min(stage_order), outcome desc, documents desc
+group by all order by min(stage_order), max(outcome) desc, documents desc
 """
 _SELECTED = """
 select language,
@@ -34,7 +34,7 @@ select checkpoint,
     avg(value) filter (where metric = 'bits_per_byte') as bits_per_byte,
     avg(value) filter (where metric = 'solution_bits_per_byte') as solution_bits_per_byte,
     avg(value) filter (where metric = 'pass_at_1') as pass_at_1
-from checkpoint_scoreboard group by checkpoint
+from checkpoint_scoreboard where subset in ('all', 'steered', 'unsteered') group by checkpoint
 order by bits_per_byte desc
 """
 

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-WITH_DAGSTER = {"assets", "definitions", "materialize", "demo", "rescoring", "checks", "graph"}
+WITH_DAGSTER = {
+    "assets",
+    "definitions",
+    "materialize",
+    "demo",
+    "summary",
+    "rescoring",
+    "checks",
+    "graph",
+}
 ORCHESTRATION = ["dagster", "dagster_dbt", "duckdb", "mlflow", "snow_resources"]
 MODEL_LIBRARIES = ["torch", "transformers", "vllm", "mlflow", "kubernetes"]
 
