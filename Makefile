@@ -14,10 +14,10 @@ RUN := .venv/bin/python
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
 
-demo: .venv/ready  ## materialize the whole recipe and show what came out
+demo: .venv/ready .venv-vllm/ready  ## materialize the whole recipe and show what came out
 	@$(RUN) -W ignore -m snow_assets.demo
 
-dev: .venv/ready  ## Dagster's UI and daemon at http://localhost:3000
+dev: .venv/ready .venv-vllm/ready  ## Dagster's UI and daemon at http://localhost:3000
 	@$(RUN) -m snow_assets.home
 	.venv/bin/dagster dev -m snow_assets.definitions --port $(or $(PORT),3000)
 
@@ -35,7 +35,7 @@ lint: .venv/ready
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-test: lint  ## linters and the whole suite
+test: lint .venv-vllm/ready  ## linters and the whole suite
 	$(RUN) -m pytest
 
 # uv installs a lock in seconds; plain pip does the same in minutes (see README).

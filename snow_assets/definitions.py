@@ -9,8 +9,15 @@ import dagster as dg
 from snow_assets.corpus import assets as corpus
 from snow_assets.curation import assets as curation
 from snow_assets.curation import checks as curation_checks
+from snow_assets.evaluation import assets as evaluation
 from snow_assets.home import CHECKOUT, home
+from snow_assets.pretraining import assets as pretraining
+from snow_assets.pretraining import checks as pretraining_checks
+from snow_assets.quality import assets as quality
+from snow_assets.quality import checks as quality_checks
+from snow_assets.quality import rescoring
 from snow_assets.recipe import Recipe, chosen_recipe
+from snow_assets.synthesis import assets as synthesis
 from snow_assets.tables import assets as tables
 from snow_resources.gpu_jobs import GpuJobs
 from snow_resources.lake import Lake
@@ -18,7 +25,18 @@ from snow_resources.publishing import Warehouse
 from snow_resources.teacher import Teacher
 from snow_resources.tracking import Tracking
 
-ROOMS = [corpus, curation, curation_checks, tables]
+ROOMS = [
+    corpus,
+    curation,
+    curation_checks,
+    quality,
+    quality_checks,
+    synthesis,
+    pretraining,
+    pretraining_checks,
+    evaluation,
+    tables,
+]
 
 
 def warehouse_path() -> Path:
@@ -49,5 +67,8 @@ def resources(recipe: Recipe) -> dict[str, Any]:
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules(ROOMS),
     asset_checks=dg.load_asset_checks_from_modules(ROOMS),
+    jobs=[rescoring.rescoring],
+    schedules=[rescoring.nightly_rescoring],
+    sensors=[rescoring.rescoring_sensor],
     resources=resources(chosen_recipe()),
 )
