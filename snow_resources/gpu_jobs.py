@@ -4,9 +4,10 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import IO, Any, Generic, TypeVar
 
 import dagster as dg
 import fsspec
@@ -20,6 +21,7 @@ _MEANINGS = {
     143: "preempted after a checkpoint: materialize again, and it goes on from there",
     -9: "killed from outside, often for want of memory: materialize again, and it resumes",
 }
+_LOG_LINES = 40  # of a failed job, told with its exit code; `log.txt` in its folder has all
 _GRACE_SECONDS = 120  # after SIGTERM: long enough to write a checkpoint
 
 
@@ -35,7 +37,7 @@ class JobSize:
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedJob(Generic[Report]):
-    """A job's report, the folder with its request, report and metrics, and what it took."""
+    """A job's report, the folder with request, report, metrics and log, and what it took."""
 
     report: Report
     folder: str
@@ -89,7 +91,12 @@ class GpuJobs(dg.ConfigurableResource):  # type: ignore[type-arg]
         system.makedirs(path, exist_ok=True)
         system.pipe_file(f"{path}/request.json", content)
         started = time.monotonic()
-        self._subprocess(context, module, system.unstrip_protocol(path), size)
+        with tempfile.TemporaryFile() as log:
+            try:
+                self._subprocess(context, module, system.unstrip_protocol(path), size, log)
+            finally:
+                log.seek(0)
+                system.pipe_file(f"{path}/log.txt", log.read())
         return FinishedJob(
             report=_decode(report, system.cat_file(f"{path}/report.json")),
             folder=system.unstrip_protocol(path),
@@ -98,7 +105,12 @@ class GpuJobs(dg.ConfigurableResource):  # type: ignore[type-arg]
         )
 
     def _subprocess(
-        self, context: dg.AssetExecutionContext, module: str, folder: str, size: JobSize
+        self,
+        context: dg.AssetExecutionContext,
+        module: str,
+        folder: str,
+        size: JobSize,
+        log: IO[bytes],
     ) -> None:
         interpreter = {"trainer": sys.executable, "vllm": self.vllm_python}[size.environment]
         if not os.path.exists(interpreter):  # noqa: PTH110  a plain look, no path to build
@@ -117,7 +129,10 @@ class GpuJobs(dg.ConfigurableResource):  # type: ignore[type-arg]
                     **os.environ,
                     **session.get_bootstrap_env_vars(),
                     "HF_HUB_OFFLINE": "1",
+                    "TQDM_DISABLE": "1",  # the log is read, not watched
                 },
+                stdout=log,
+                stderr=subprocess.STDOUT,
             )
             try:
                 code = process.wait()
@@ -132,8 +147,10 @@ class GpuJobs(dg.ConfigurableResource):  # type: ignore[type-arg]
                         process.wait()
         if code != 0:
             meaning = _MEANINGS.get(code, "an error of the job; its log tells which")
+            log.seek(0)
+            last_lines = log.read().decode(errors="replace").splitlines()[-_LOG_LINES:]
             raise dg.Failure(
-                f"{module} ended with exit code {code}: {meaning}",
+                "\n".join([f"{module} ended with exit code {code}: {meaning}", *last_lines]),
                 metadata={"exit_code": code, "job": folder},
                 allow_retries=code not in (42,),
             )
