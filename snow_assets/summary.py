@@ -10,7 +10,7 @@ from snow_assets import shards
 from snow_assets.materialize import upstream
 from snow_assets.recipe import Recipe
 from snow_resources.lake import Lake
-from snow_resources.warehouse import query
+from snow_resources.warehouse import Answer, query
 
 _FUNNEL = """
 select stage, coalesce(reason, outcome) as what, sum(num_documents)::bigint as documents
@@ -29,28 +29,29 @@ select coalesce(reason, outcome) as what, sum(num_documents)::bigint as files
 from synthetic_yield group by all order by files desc
 """
 _SCORES = """
-select checkpoint,
+select replace(checkpoint, '_checkpoint', '') as checkpoint,
     max(phase_tokens) as trained_tokens,
     avg(value) filter (where metric = 'bits_per_byte') as bits_per_byte,
-    avg(value) filter (where metric = 'solution_bits_per_byte') as solution_bits_per_byte,
+    avg(value) filter (where metric = 'solution_bits_per_byte') as solution_bits,
     avg(value) filter (where metric = 'pass_at_1') as pass_at_1
-from checkpoint_scoreboard where subset in ('all', 'steered', 'unsteered') group by checkpoint
-order by bits_per_byte desc
+from checkpoint_scoreboard where subset in ('all', 'steered', 'unsteered') group by all
+order by trained_tokens desc
 """
+_PHASES = ("general", "continued", "enhanced")
 
 
 def show(console: Console, lake: Lake, recipe: Recipe, warehouse: str) -> None:
     """Print the screen; every figure comes from the published tables or a manifest."""
     _print(console, "What became of the files", query(warehouse, _FUNNEL))
     if _is_made(lake, recipe, "quality_annotator"):
-        _facts(console, "Annotator", lake, recipe, "quality_annotator", "auc")
+        _print(console, "Annotator", _areas(lake, recipe))
     if _is_made(lake, recipe, "high_quality_subset"):
         _print(console, "Selected, per language", query(warehouse, _SELECTED))
     if _is_made(lake, recipe, "synthetic_set"):
         _print(console, "Synthetic files", query(warehouse, _SYNTHETIC))
-    for phase in ("general", "continued", "enhanced"):
-        if _is_made(lake, recipe, f"{phase}_checkpoint"):
-            _facts(console, f"{phase} phase", lake, recipe, f"{phase}_checkpoint", "loss")
+    trained = [phase for phase in _PHASES if _is_made(lake, recipe, f"{phase}_checkpoint")]
+    if trained:
+        _print(console, "Loss", _losses(lake, recipe, trained))
     if _is_made(lake, recipe, "benchmark_results"):
         title = "Checkpoints (means; intervals in the scoreboard)"
         _print(console, title, query(warehouse, _SCORES))
@@ -66,7 +67,7 @@ def _is_made(lake: Lake, recipe: Recipe, asset: str) -> bool:
     return bool(shards.names(lake.pointers(recipe.name, asset)))
 
 
-def _print(console: Console, title: str, answer: Any) -> None:
+def _print(console: Console, title: str, answer: Answer) -> None:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2))
     for column in answer.columns:
         is_number = any(
@@ -87,18 +88,19 @@ def _shown(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _facts(console: Console, title: str, lake: Lake, recipe: Recipe, asset: str, word: str) -> None:
-    """The facts of a manifest whose name holds a word, on one line."""
-    facts = shards.manifest(upstream(lake, recipe, asset).folder).facts
-    told = [f"{name} {value:.3f}" for name, value in _named(facts) if word in name]
-    console.print(f"\n[bold]{title}[/bold]  " + ", ".join(told), soft_wrap=True)
+def _areas(lake: Lake, recipe: Recipe) -> Answer:
+    """Each AUC of the annotator with its 95 % interval."""
+    facts = shards.manifest(upstream(lake, recipe, "quality_annotator").folder).facts
+    names = [name for name in facts if name.endswith("_auc")]
+    rows = [(name, facts[name], facts[f"{name}_low"], facts[f"{name}_high"]) for name in names]
+    return Answer(columns=["measure", "auc", "low", "high"], rows=rows, is_truncated=False)
 
 
-def _named(facts: Any, prefix: Sequence[str] = ()) -> list[tuple[str, float]]:
-    if isinstance(facts, dict):
-        return [
-            pair for name, value in facts.items() for pair in _named(value, (*prefix, str(name)))
-        ]
-    if isinstance(facts, float) and not isinstance(facts, bool):
-        return [(" ".join(prefix), facts)]
-    return []
+def _losses(lake: Lake, recipe: Recipe, phases: Sequence[str]) -> Answer:
+    """The training loss at a phase's first and last step, in bits per token."""
+    columns = ["first_loss_bits", "last_loss_bits"]
+    rows = []
+    for phase in phases:
+        facts = shards.manifest(upstream(lake, recipe, f"{phase}_checkpoint").folder).facts
+        rows.append((phase, *(facts[name] for name in columns)))
+    return Answer(columns=["phase", *columns], rows=rows, is_truncated=False)
