@@ -64,16 +64,25 @@ def rescored(made: Made) -> dict[str, dict[str, Any]]:
     return facts
 
 
-def requests(made: Made) -> list[dg.RunRequest]:
+def tick(made: Made) -> Any:
+    """What the sensor answers now."""
     given = resources(made)
-    context = dg.build_sensor_context(resources={n: given[n] for n in ("lake", "recipe")})
-    return list(rescoring_sensor.evaluate_tick(context).run_requests or [])
+    defs = dg.Definitions(
+        assets=dg.load_assets_from_modules([assets]), jobs=[rescoring], sensors=[rescoring_sensor],
+        resources=given,
+    )  # fmt: skip
+    context = dg.build_sensor_context(
+        resources={name: given[name] for name in ("lake", "recipe")}, definitions=defs
+    )
+    return rescoring_sensor.evaluate_tick(context)
+
+
+def requests(made: Made) -> list[dg.RunRequest]:
+    return list(tick(made).run_requests or [])
 
 
 def skipped(made: Made) -> str | None:
-    given = resources(made)
-    context = dg.build_sensor_context(resources={n: given[n] for n in ("lake", "recipe")})
-    return rescoring_sensor.evaluate_tick(context).skip_message
+    return tick(made).skip_message  # type: ignore[no-any-return]
 
 
 @pytest.mark.slow
@@ -149,6 +158,7 @@ def adopt(grown: str, lake: str, clean: dict[str, str]) -> None:
         for partition in shards.names(f"{grown}/{asset}"):
             source = Path(f"{grown}/{asset}/{partition}/{'0' * 32}")
             target = Path(f"{lake}/{asset}/{partition}/{'9' * 32}")
+            target.parent.mkdir(parents=True, exist_ok=True)
             source.rename(target)
             renamed = (target / "manifest.json").read_text().replace("0" * 32, "9" * 32)
             (target / "manifest.json").write_text(renamed)

@@ -130,7 +130,6 @@ def test_a_partition_is_materialized_from_the_page_and_succeeds(
     page.get_by_role("menuitem", name="python").click()
     page.keyboard.press("Escape")
     dialog.get_by_role("button", name="Launch 1 run").click()
-    expect(dialog).to_have_count(0)
-    page.goto(f"{dagster_ui}/runs")
-    first = page.locator("tbody tr, [role=row]").filter(has_text="high_quality_dataset").first
-    expect(first).to_contain_text("Success", timeout=120_000)
+    page.locator('a[href^="/runs/"]').filter(has_text=re.compile("^View$")).click()
+    page.wait_for_url("**/runs/*")
+    expect(page.get_by_text("Success", exact=True).first).to_be_visible(timeout=120_000)
