@@ -1,81 +1,13 @@
 """vLLM's OpenAI-compatible server takes a checkpoint's folder as it is."""
 
-import contextlib
-import json
-import os
-import signal
-import socket
-import subprocess
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from snow_assets.home import CHECKOUT
 from snow_assets.pretraining.training import work
 from tests.pretraining.builders import a_request, a_supply, a_text, put_packs
 from tests.pretraining.test_training import Quiet
-
-PYTHON = Path(os.environ.get("SNOW_VLLM_PYTHON", CHECKOUT / ".venv-vllm" / "bin" / "python"))
-START_SECONDS = 400
-
-
-@contextlib.contextmanager
-def served(model: str, log: Path) -> Iterator[str]:
-    """The address of a server that answers; it and its engine are gone afterwards."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {
-        **os.environ, "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "0",
-    }  # fmt: skip
-    command = [
-        str(PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", model,
-        "--served-model-name", "snow", "--enforce-eager", "--host", "127.0.0.1",
-        "--port", str(port), "--dtype", "float32",
-    ]  # fmt: skip
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            command, env=environment, stdout=output, stderr=output, start_new_session=True
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_until_healthy(url, server, log)
-        yield url
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        try:
-            server.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
-
-
-def wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        assert server.poll() is None, log.read_text()[-4_000:]
-        try:
-            with urllib.request.urlopen(f"{url}/health", timeout=5):
-                return
-        except (urllib.error.URLError, TimeoutError):
-            time.sleep(1)
-    raise AssertionError(f"no answer in {START_SECONDS} s: {log.read_text()[-4_000:]}")
-
-
-def complete(url: str, **request: Any) -> dict[str, Any]:
-    body = json.dumps({"model": "snow", "temperature": 0, **request}).encode()
-    asked = urllib.request.Request(
-        f"{url}/v1/completions", body, {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(asked, timeout=60) as answer:
-        found: dict[str, Any] = json.load(answer)
-    return found
+from tests.vllm_server import complete, require_vllm, served
 
 
 @pytest.mark.slow
@@ -83,9 +15,7 @@ def complete(url: str, **request: Any) -> dict[str, Any]:
 def test_vllm_serves_a_checkpoint_and_continues_as_transformers_does(
     lake_url: str, tmp_path: Path
 ) -> None:
-    if not PYTHON.exists():
-        assert not os.environ.get("REQUIRE_VLLM"), f"REQUIRE_VLLM is set, and {PYTHON} is missing"
-        pytest.skip(f"vLLM's environment is missing: no {PYTHON}")
+    require_vllm()
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     request = a_request(lake_url, put_packs(lake_url, a_supply(lake_url)))
