@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.s3 import s3_lake_url, s3_server
+
+__all__ = ["s3_lake_url", "s3_server"]
+
 
 @pytest.fixture
 def lake_url(tmp_path: Path) -> str:

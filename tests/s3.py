@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import s3fs
+from botocore.exceptions import EndpointConnectionError
 
 _KEY, _SECRET = "snow", "snow-secret"
 _START_SECONDS = 60.0
@@ -85,7 +86,7 @@ def _wait(server: subprocess.Popen[bytes], log: Path) -> None:
     while True:
         try:
             s3fs.S3FileSystem(skip_instance_cache=True).pipe_file("ready/ready", b"1")
-        except (OSError, PermissionError) as error:
+        except (OSError, EndpointConnectionError) as error:
             told = log.read_text(errors="replace")[-2000:]
             assert server.poll() is None, f"weed ended with {server.returncode}: {told}"
             assert time.monotonic() < deadline, f"weed does not serve: {error}; {told}"

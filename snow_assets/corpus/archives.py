@@ -34,7 +34,9 @@ _ZIPS = (".zip", ".whl")
 # What the standard library raises for bytes that are no archive, or a damaged one.
 _BROKEN = (
     tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError,
-    NotImplementedError, RuntimeError, ValueError,
+    NotImplementedError,  # zipfile: a compression that it does not know
+    RuntimeError,  # zipfile: a member that is encrypted
+    ValueError,  # tarfile: numbers in a header that are none
 )  # fmt: skip
 _EXTENDED = {
     tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,

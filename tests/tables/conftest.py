@@ -11,10 +11,7 @@ from snow_assets.tables.assets import PROJECT, tables
 from snow_resources.lake import Lake
 from snow_resources.publishing import Warehouse
 from snow_resources.tracking import Tracking
-from tests.s3 import s3_lake_url, s3_server
 from tests.tables.builders import RECIPE, TinyLake, a_whole_lake
-
-__all__ = ["s3_lake_url", "s3_server"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,10 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.s3 import s3_lake_url, s3_server
-
-__all__ = ["s3_lake_url", "s3_server"]
-
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 

@@ -1,0 +1,103 @@
+"""Programs in the sandbox for tests, also where the kernel denies what it needs."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from snow_assets import sandbox
+from snow_assets.sandbox import Limits, Verdict
+
+LIMITS = Limits(seconds=5.0)
+ROOT = Path(sandbox.__file__).parent.parent
+AN_ORDINARY_USER = 65533
+Denial = tuple[str | int, list[list[int]]]  # a system call, and what its arguments equal
+
+FLOOR = sandbox.probe()
+needs_floor = pytest.mark.skipif(
+    not FLOOR.available and "REQUIRE_SANDBOX" not in os.environ,
+    reason=f"the sandbox's floor cannot be had here: {FLOOR.reason}",
+)
+
+
+def run(program: str, limits: Limits = LIMITS) -> Verdict:
+    return sandbox.run(textwrap.dedent(program), limits=limits)
+
+
+# What runs in a process of its own, under a filter that it cannot take off.
+_DRIVER = """
+import json, sys
+request = json.load(sys.stdin)
+sys.path[:0] = request["paths"]
+import pyseccomp
+rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
+for call, arguments in request["denied"]:
+    equal = [pyseccomp.Arg(n, pyseccomp.EQ, value) for n, value in arguments]
+    rules.add_rule(pyseccomp.ERRNO(1), call, *equal)
+rules.load()
+from dataclasses import asdict
+from snow_assets import sandbox
+try:
+    verdict = sandbox.run(request["program"], limits=sandbox.Limits(**request["limits"]))
+    print(json.dumps(asdict(verdict)))
+except sandbox.SandboxUnavailableError as error:
+    print(json.dumps({"unavailable": str(error), "probe": asdict(sandbox.probe())}))
+"""
+UNSHARE: Denial = ("unshare", [])
+LANDLOCK: Denial = (444, [])  # landlock_create_ruleset
+SECCOMP: Denial = ("prctl", [[0, 22]])  # PR_SET_SECCOMP
+
+
+def under(
+    program: str,
+    *denied: Denial,
+    user: int | None = None,
+    limits: Limits = LIMITS,
+) -> dict[str, str]:
+    """The verdict on a program where the kernel denies some calls, as another user if asked."""
+    import pyseccomp
+
+    interpreter = sys.executable if user is None else shutil.which("python3", path="/usr/bin")
+    if interpreter is None:
+        pytest.skip("needs /usr/bin/python3, which every user may start")
+    request = {
+        "paths": [str(ROOT), str(Path(pyseccomp.__file__).parent)],
+        "denied": denied,
+        "program": textwrap.dedent(program),
+        "limits": asdict(limits),
+    }
+    done = subprocess.run(
+        [interpreter, "-c", _DRIVER],
+        input=json.dumps(request).encode(),
+        capture_output=True, user=user, group=user, extra_groups=None if user is None else [],
+        cwd="/", env={}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    return dict(json.loads(done.stdout))
+
+
+def needs_root() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: it is about what root starts, or about another user")
+
+
+def named(name: str) -> list[str]:
+    """The processes of this name (at most 15 characters)."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        try:
+            found += [path.parent.name] * (path.read_text().strip() == name)
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended
+    return found
+
+
+def left_folders() -> list[Path]:
+    return sorted(Path(tempfile.gettempdir()).glob("snow-sandbox-*"))
