@@ -1,0 +1,75 @@
+"""Every number of the recipe, one frozen dataclass per stage: SMOKE and ARCTIC (the paper's).
+
+Fields are checked at construction. `docs/recipe.md` says where each ARCTIC number stands in the
+paper (arXiv 2409.02326), and what is ours because the paper is silent.
+"""
+
+import importlib
+import os
+
+from snow_assets.recipe.arctic import ARCTIC
+from snow_assets.recipe.data import (
+    AcceptanceRecipe,
+    AnnotatorRecipe,
+    ArchiveLimits,
+    ContaminationRecipe,
+    CorpusRecipe,
+    CurationRecipe,
+    ExemplarRecipe,
+    NearDuplicatesRecipe,
+    RulesRecipe,
+    SelectionRecipe,
+    Source,
+    SynthesisRecipe,
+    TokenizerRecipe,
+)
+from snow_assets.recipe.shared import PERMISSIVE_LICENSES, STARCODER2_RULES
+from snow_assets.recipe.smoke import SMOKE
+from snow_assets.recipe.training import (
+    EvaluationRecipe,
+    ModelRecipe,
+    PackingRecipe,
+    PhaseRecipe,
+    PretrainingRecipe,
+)
+from snow_assets.recipe.whole import Recipe
+
+__all__ = [
+    "ARCTIC",
+    "PERMISSIVE_LICENSES",
+    "SMOKE",
+    "STARCODER2_RULES",
+    "AcceptanceRecipe",
+    "AnnotatorRecipe",
+    "ArchiveLimits",
+    "ContaminationRecipe",
+    "CorpusRecipe",
+    "CurationRecipe",
+    "EvaluationRecipe",
+    "ExemplarRecipe",
+    "ModelRecipe",
+    "NearDuplicatesRecipe",
+    "PackingRecipe",
+    "PhaseRecipe",
+    "PretrainingRecipe",
+    "Recipe",
+    "RulesRecipe",
+    "SelectionRecipe",
+    "Source",
+    "SynthesisRecipe",
+    "TokenizerRecipe",
+    "chosen_recipe",
+]
+
+
+def chosen_recipe() -> Recipe:
+    """The recipe that `SNOW_RECIPE` names: SMOKE (the default), ARCTIC, or `module:VALUE`."""
+    choice = os.environ.get("SNOW_RECIPE", "SMOKE")
+    module_name, _, value = choice.rpartition(":")
+    module = importlib.import_module(module_name or __name__)
+    recipe = getattr(module, value, None)
+    if not isinstance(recipe, Recipe):
+        raise ValueError(
+            f"SNOW_RECIPE={choice!r} names no Recipe: say SMOKE, ARCTIC, or module:VALUE"
+        )
+    return recipe

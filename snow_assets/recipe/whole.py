@@ -1,0 +1,52 @@
+"""All stages together."""
+
+from dataclasses import dataclass
+
+from snow_assets.recipe.data import (
+    AcceptanceRecipe,
+    AnnotatorRecipe,
+    CorpusRecipe,
+    CurationRecipe,
+    ExemplarRecipe,
+    SelectionRecipe,
+    SynthesisRecipe,
+    require,
+)
+from snow_assets.recipe.training import EvaluationRecipe, PretrainingRecipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    name: str
+    corpus: CorpusRecipe
+    exemplars: ExemplarRecipe
+    curation: CurationRecipe
+    annotator: AnnotatorRecipe
+    selection: SelectionRecipe
+    synthesis: SynthesisRecipe
+    acceptance: AcceptanceRecipe
+    pretraining: PretrainingRecipe
+    evaluation: EvaluationRecipe
+
+    def __post_init__(self) -> None:
+        context = self.pretraining.model.context_tokens
+        require(
+            self.selection.budget_tokens >= self.pretraining.continued.tokens,
+            f"the selection's budget of {self.selection.budget_tokens} tokens is below the "
+            f"{self.pretraining.continued.tokens} that the continued phase trains on",
+        )
+        require(
+            self.curation.tokenizer.vocabulary >= 300,
+            f"a vocabulary of {self.curation.tokenizer.vocabulary} does not hold all bytes and "
+            f"the special tokens (context {context})",
+        )
+        require(
+            self.evaluation.stride_tokens <= context,
+            f"stride_tokens {self.evaluation.stride_tokens} would skip tokens: a window holds "
+            f"{context}",
+        )
+        require(
+            self.evaluation.max_new_tokens < context,
+            f"max_new_tokens {self.evaluation.max_new_tokens} leaves no room for a prompt in a "
+            f"context of {context}",
+        )
