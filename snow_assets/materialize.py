@@ -74,6 +74,13 @@ def upstream(lake: Lake, recipe: Recipe, asset: str, partition: str = UNPARTITIO
     )
 
 
+def source_upstreams(lake: Lake, recipe: Recipe, asset: str) -> list[Upstream]:
+    """One of each source of the recipe, in name order: a source that it no longer names is left
+    out, and FileNotFoundError names one that was not materialized yet."""
+    names = sorted(source.name for source in recipe.corpus.sources)
+    return [upstream(lake, recipe, asset, name) for name in names]
+
+
 def upstreams(lake: Lake, recipe: Recipe, asset: str) -> list[Upstream]:
     """Every partition of an asset that the recipe has materialized, in name order."""
     found = shards.names(lake.pointers(recipe.name, asset))
@@ -170,6 +177,15 @@ def materialize(
             "folder": dg.MetadataValue.path(folder),
             "generation": generation,
         },
+    )
+
+
+def check_result(
+    faults: Sequence[str], severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
+) -> dg.AssetCheckResult:
+    """Passed if nothing is wrong; else the first faults as the description."""
+    return dg.AssetCheckResult(
+        passed=not faults, severity=severity, description="; ".join(faults[:5]) or None
     )
 
 

@@ -12,7 +12,7 @@ from snow_assets.corpus.distributions import snapshot as installed
 from snow_assets.corpus.ingest import Gate, ingest
 from snow_assets.corpus.received import normalised
 from snow_assets.corpus.sources import snapshot, source_named
-from snow_assets.materialize import Made, materialize, upstream, upstreams
+from snow_assets.materialize import Made, check_result, materialize, upstream, upstreams
 from snow_assets.recipe import Recipe
 from snow_resources.lake import Lake
 from snow_resources.tracking import Tracking
@@ -123,7 +123,7 @@ def raw_code_corpus(
 @dg.asset_check(asset=raw_code_corpus, blocking=True)
 def raw_files_add_up(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """Rows in = files + drops, in every source, and no document twice."""
-    return _result(shown.wrong_counts(_folders(lake, recipe)))
+    return check_result(shown.wrong_counts(_folders(lake, recipe)))
 
 
 @dg.asset_check(asset=raw_code_corpus, blocking=True)
@@ -132,24 +132,15 @@ def raw_licenses_are_permissive(
 ) -> dg.AssetCheckResult:
     """Every licence in the corpus is on the recipe's allow-list."""
     wrong = shown.wrong_licenses(_folders(lake, recipe), recipe.corpus.permissive_licenses)
-    return _result(wrong)
+    return check_result(wrong)
 
 
 @dg.asset_check(asset=raw_code_corpus)
 def raw_corpus_has_its_sources(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """Every source of the recipe is there, and they have as many repositories as it asks for."""
     made = {given.partition: given.folder for given in upstreams(lake, recipe, "raw_code_corpus")}
-    return _result(shown.missing_sources(made, recipe.corpus), dg.AssetCheckSeverity.WARN)
+    return check_result(shown.missing_sources(made, recipe.corpus), dg.AssetCheckSeverity.WARN)
 
 
 def _folders(lake: Lake, recipe: Recipe) -> list[str]:
     return [given.folder for given in upstreams(lake, recipe, "raw_code_corpus")]
-
-
-def _result(
-    wrong: list[str], severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
-) -> dg.AssetCheckResult:
-    """Passed if nothing is wrong; else the first faults as the description."""
-    return dg.AssetCheckResult(
-        passed=not wrong, severity=severity, description="; ".join(wrong[:5]) or None
-    )

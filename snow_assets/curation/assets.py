@@ -14,7 +14,7 @@ from snow_assets.curation.near_duplicates import find_near_duplicates
 from snow_assets.curation.prepare import prepare
 from snow_assets.curation.tokenizer_training import put_tokenizer, tokenizer_settings
 from snow_assets.curation.verdicts import Curated
-from snow_assets.materialize import Made, Upstream, materialize, upstream, upstreams
+from snow_assets.materialize import Made, Upstream, materialize, source_upstreams, upstream
 from snow_assets.recipe import Recipe, chosen_recipe
 from snow_resources.lake import Lake
 from snow_resources.tracking import Tracking
@@ -57,7 +57,7 @@ def near_duplicates(
     recipe: dg.ResourceParam[Recipe],
 ) -> dg.MaterializeResult[Any]:
     """Exact and near copies over all sources, and which document of each cluster survives."""
-    made = upstreams(lake, recipe, "documents")
+    made = source_upstreams(lake, recipe, "documents")
     rules, thresholds = recipe.curation.rules, recipe.curation.near_duplicates
 
     def work(folder: str) -> Made:
@@ -188,9 +188,9 @@ def dataset_exports(
 
 def _curated(lake: Lake, recipe: Recipe) -> tuple[Curated, list[Upstream]]:
     """What verdicts are made from, and the same as inputs."""
-    made = upstreams(lake, recipe, "documents")
+    made = source_upstreams(lake, recipe, "documents")
     copies = upstream(lake, recipe, "near_duplicates")
-    quoting = upstreams(lake, recipe, "contamination")
+    quoting = source_upstreams(lake, recipe, "contamination")
     curated = Curated(
         documents=[given.folder for given in made],
         near_duplicates=copies.folder,

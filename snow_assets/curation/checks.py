@@ -4,7 +4,7 @@ import dagster as dg
 
 from snow_assets.curation import faults
 from snow_assets.curation.assets import clean_corpus, documents, near_duplicates
-from snow_assets.materialize import upstream, upstreams
+from snow_assets.materialize import check_result, upstream, upstreams
 from snow_assets.recipe import Recipe
 from snow_resources.lake import Lake
 
@@ -12,19 +12,19 @@ from snow_resources.lake import Lake
 @dg.asset_check(asset=documents, blocking=True)
 def documents_add_up(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """Received files = documents + drops, in every source."""
-    return _result(faults.wrong_document_counts(_folders(lake, recipe, "documents")))
+    return check_result(faults.wrong_document_counts(_folders(lake, recipe, "documents")))
 
 
 @dg.asset_check(asset=near_duplicates, blocking=True)
 def clusters_have_one_survivor(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """Each cluster has one survivor, texts survive once, and no verified pair survives whole."""
-    return _result(faults.wrong_survivors(upstream(lake, recipe, "near_duplicates").folder))
+    return check_result(faults.wrong_survivors(upstream(lake, recipe, "near_duplicates").folder))
 
 
 @dg.asset_check(asset=clean_corpus, blocking=True)
 def decisions_add_up(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """Documents of a language = kept + dropped, each dropped one with its reason."""
-    return _result(faults.wrong_decision_counts(_folders(lake, recipe, "clean_corpus")))
+    return check_result(faults.wrong_decision_counts(_folders(lake, recipe, "clean_corpus")))
 
 
 @dg.asset_check(asset=clean_corpus, blocking=True)
@@ -32,18 +32,14 @@ def no_kept_document_is_contaminated(
     lake: Lake, recipe: dg.ResourceParam[Recipe]
 ) -> dg.AssetCheckResult:
     """No kept document shares a text with one that quotes a benchmark problem."""
-    return _result(faults.kept_contamination(_folders(lake, recipe, "clean_corpus")))
+    return check_result(faults.kept_contamination(_folders(lake, recipe, "clean_corpus")))
 
 
 @dg.asset_check(asset=clean_corpus, blocking=True)
 def split_is_disjoint(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """Train and held-out documents share no repository, no text and no near-duplicate cluster."""
-    return _result(faults.split_faults(_folders(lake, recipe, "clean_corpus")))
+    return check_result(faults.split_faults(_folders(lake, recipe, "clean_corpus")))
 
 
 def _folders(lake: Lake, recipe: Recipe, asset: str) -> list[str]:
     return [given.folder for given in upstreams(lake, recipe, asset)]
-
-
-def _result(wrong: list[str]) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(passed=not wrong, description="; ".join(wrong[:5]) or None)

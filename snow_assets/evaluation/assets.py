@@ -7,7 +7,7 @@ import dagster as dg
 from snow_assets import sandbox, shards
 from snow_assets.evaluation import figures, results
 from snow_assets.evaluation.contract import Evaluation, Executed, Measured
-from snow_assets.materialize import Made, materialize, upstream, upstreams
+from snow_assets.materialize import Made, check_result, materialize, upstream, upstreams
 from snow_assets.recipe import Recipe
 from snow_resources.gpu_jobs import GpuJobs, JobSize
 from snow_resources.lake import Lake
@@ -105,21 +105,12 @@ def _rows(lake: Lake, recipe: Recipe) -> list[dict[str, Any]]:
     return [row for folder in folders for row in shards.read(folder, "results").to_pylist()]
 
 
-def _result(
-    faults: list[str], severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
-) -> dg.AssetCheckResult:
-    """Passed if nothing is wrong; else the first faults as the description."""
-    return dg.AssetCheckResult(
-        passed=not faults, severity=severity, description="; ".join(faults[:5]) or None
-    )
-
-
 @dg.asset_check(asset=benchmark_results)
 def canonical_solutions_passed(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """The benchmark's own solutions pass in the sandbox; a warning where there is no sandbox."""
     made = upstreams(lake, recipe, "benchmark_results")
     facts = [shards.manifest(each.folder).facts for each in made]
-    return _result(results.canonical_faults(facts), dg.AssetCheckSeverity.WARN)
+    return check_result(results.canonical_faults(facts), dg.AssetCheckSeverity.WARN)
 
 
 @dg.asset_check(asset=benchmark_results, blocking=True)
@@ -127,10 +118,10 @@ def intervals_hold_their_values(
     lake: Lake, recipe: dg.ResourceParam[Recipe]
 ) -> dg.AssetCheckResult:
     """Every value lies in its own 95 % interval, and every share in [0, 1]."""
-    return _result(results.outside_interval(_rows(lake, recipe)))
+    return check_result(results.outside_interval(_rows(lake, recipe)))
 
 
 @dg.asset_check(asset=benchmark_results, blocking=True)
 def results_are_complete(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """Every measure of every language and half is there, or says why it is not."""
-    return _result(results.missing(_rows(lake, recipe), languages=recipe.curation.languages))
+    return check_result(results.missing(_rows(lake, recipe), languages=recipe.curation.languages))

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from snow_assets import shards
-from snow_assets.materialize import upstream
+from snow_assets.materialize import check_result, upstream
 from snow_assets.pretraining import gates
 from snow_assets.pretraining.packs import flaws
 from snow_assets.recipe import Recipe
@@ -19,7 +19,7 @@ def _packs_are_exact(phase: str) -> dg.AssetChecksDefinition:
             tokens=getattr(recipe.pretraining, phase).tokens,
             context_tokens=recipe.pretraining.model.context_tokens,
         )
-        return dg.AssetCheckResult(passed=not found, metadata={"flaws": found})
+        return check_result(found)
 
     return check
 
@@ -32,8 +32,8 @@ def _nothing_is_held_out(phase: str) -> dg.AssetChecksDefinition:
         try:
             gates.refuse_held_out(packs, shards.input_folders(packs, "clean_corpus"))
         except ValueError as refused:
-            return dg.AssetCheckResult(passed=False, description=str(refused))
-        return dg.AssetCheckResult(passed=True)
+            return check_result([str(refused)])
+        return check_result([])
 
     return check
 

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from snow_assets import shards
-from snow_assets.materialize import upstream, upstreams
+from snow_assets.materialize import check_result, upstream, upstreams
 from snow_assets.quality import examples, gate, scores, selection
 from snow_assets.quality.assets import (
     annotator_examples,
@@ -20,7 +20,7 @@ def examples_are_not_held_out(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> d
     """No example, and no repository of one, is held out for evaluation."""
     folder = upstream(lake, recipe, "annotator_examples").folder
     clean = shards.input_folders(folder, "clean_corpus")
-    return _result(examples.held_out_examples(folder, clean))
+    return check_result(examples.held_out_examples(folder, clean))
 
 
 @dg.asset_check(asset=annotator_examples, blocking=True)
@@ -29,14 +29,14 @@ def examples_are_split_by_repository(
 ) -> dg.AssetCheckResult:
     """No repository is in train and in validation."""
     folder = upstream(lake, recipe, "annotator_examples").folder
-    return _result(examples.crossing_repositories(folder))
+    return check_result(examples.crossing_repositories(folder))
 
 
 @dg.asset_check(asset=quality_annotator, blocking=True)
 def annotator_passes_its_gate(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """The lower bound of each gated AUC is at least the recipe's minimum."""
     annotator = gate.read_annotator(upstream(lake, recipe, "quality_annotator").folder)
-    return _result(gate.failures(annotator.gates))
+    return check_result(gate.failures(annotator.gates))
 
 
 @dg.asset_check(asset=quality_scores, blocking=True)
@@ -44,7 +44,7 @@ def every_training_text_has_one_score(
     lake: Lake, recipe: dg.ResourceParam[Recipe]
 ) -> dg.AssetCheckResult:
     """Scores and kept training texts are the same set, in every language; logits are numbers."""
-    return _result(
+    return check_result(
         [
             fault
             for made in upstreams(lake, recipe, "quality_scores")
@@ -60,7 +60,7 @@ def selected_documents_are_trainable(
 ) -> dg.AssetCheckResult:
     """What is selected is kept and in the training split, and repeated no oftener than the cap."""
     cap = recipe.selection.max_repeats
-    return _result(
+    return check_result(
         [
             fault
             for made in upstreams(lake, recipe, "high_quality_subset")
@@ -84,13 +84,4 @@ def languages_meet_their_budget(
         for name, found in facts.items()
         if recipe.selection.fill == "budget" and found["missing_tokens"]
     ]
-    return _result(wrong, dg.AssetCheckSeverity.WARN)
-
-
-def _result(
-    wrong: list[str], severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
-) -> dg.AssetCheckResult:
-    """Passed if nothing is wrong; else the first faults as the description."""
-    return dg.AssetCheckResult(
-        passed=not wrong, severity=severity, description="; ".join(wrong[:5]) or None
-    )
+    return check_result(wrong, dg.AssetCheckSeverity.WARN)

@@ -7,7 +7,7 @@ import dagster as dg
 from snow_assets import pod, shards
 from snow_assets.curation.leaks import refuse_leaks
 from snow_assets.curation.tokens import load_tokenizer
-from snow_assets.materialize import Made, materialize, upstream, upstreams
+from snow_assets.materialize import Made, check_result, materialize, upstream, upstreams
 from snow_assets.recipe import Recipe
 from snow_assets.synthesis import acceptance, seeds, shown
 from snow_assets.synthesis import teacher as teachers
@@ -182,18 +182,13 @@ def _shown(facts: dict[str, Any], folder: str) -> Made:
     )
 
 
-def _result(faults: list[str]) -> dg.AssetCheckResult:
-    """Passed if nothing is wrong; else the first faults as the description."""
-    return dg.AssetCheckResult(passed=not faults, description="; ".join(faults[:5]) or None)
-
-
 @dg.asset_check(asset=synthetic_set, blocking=True)
 def no_synthetic_file_leaks(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """No accepted file holds a benchmark problem, identifiers renamed or not."""
     problems = shards.read(upstream(lake, recipe, "benchmark_problems").folder, "problems")
     made = upstream(lake, recipe, "synthetic_set")
     window = recipe.curation.contamination.gate_window_tokens
-    return _result(shown.leaked(made.folder, problems, window_tokens=window))
+    return check_result(shown.leaked(made.folder, problems, window_tokens=window))
 
 
 @dg.asset_check(asset=synthetic_set, blocking=True)
@@ -203,6 +198,6 @@ def every_answer_is_accounted_for(
     """Accepted and refused files are exactly those that were asked for."""
     made = upstream(lake, recipe, "synthetic_set")
     answers = shards.input_folders(made.folder, "synthetic_answers")
-    return _result(
+    return check_result(
         [fault for folder in answers for fault in shown.unaccounted(folder, made.folder)]
     )

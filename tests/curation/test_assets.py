@@ -1,13 +1,36 @@
+from dataclasses import replace
+
 import dagster as dg
 import pytest
 
 from snow_assets import shards
 from snow_assets.corpus.assets import sources
 from snow_assets.curation import assets, checks
-from snow_assets.recipe import SMOKE
+from snow_assets.materialize import source_upstreams
+from snow_assets.recipe import SMOKE, Recipe
 from snow_resources.lake import Lake
 from snow_resources.tracking import Tracking
 from tests.curation.builders import a_file, a_problem, a_program, point, problems, raw_corpus
+
+
+def of_sources(*names: str) -> Recipe:
+    """SMOKE with other sources, under its own name."""
+    sources = tuple(replace(SMOKE.corpus.sources[0], name=name) for name in names)
+    return replace(SMOKE, corpus=replace(SMOKE.corpus, sources=sources))
+
+
+def test_a_source_that_the_recipe_dropped_is_no_input_and_a_missing_one_is_named(
+    lake_url: str,
+) -> None:
+    lake = Lake(url=lake_url)
+    for source in ("new", "old"):
+        point(lake_url, raw_corpus(lake_url, [a_file("a.py", a_program(source))], source=source))
+    (made,) = source_upstreams(lake, of_sources("new"), "raw_code_corpus")
+    assert made.partition == "new"
+    with pytest.raises(
+        FileNotFoundError, match=r"raw_code_corpus \[newer\] .*materialize it first"
+    ):
+        source_upstreams(lake, of_sources("new", "newer"), "raw_code_corpus")
 
 
 @pytest.mark.slow
@@ -21,7 +44,11 @@ def test_the_assets_make_a_clean_corpus_whose_checks_pass_and_reuse_it(lake_url:
     point(lake_url, problems(lake_url, [a_problem()]))
     instance = dg.DagsterInstance.ephemeral()
     instance.add_dynamic_partitions(str(sources.name), ["src"])
-    resources = {"lake": Lake(url=lake_url), "tracking": Tracking(uri=""), "recipe": SMOKE}
+    resources = {
+        "lake": Lake(url=lake_url),
+        "tracking": Tracking(uri=""),
+        "recipe": of_sources("src"),
+    }
 
     def run(asset: dg.AssetsDefinition, partition: str | None, *also: object) -> bool:
         done = dg.materialize(
