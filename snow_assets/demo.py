@@ -1,18 +1,31 @@
 """Materialize the whole graph, asset by asset, and show what came out: `make demo`."""
 
 import graphlib
+import logging
 import sys
 import time
 from collections.abc import Iterator, Sequence
 
 import dagster as dg
 from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
 
 from snow_assets import definitions, summary
 from snow_assets.home import home, prepare
 from snow_assets.recipe import Recipe, chosen_recipe
 
-_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+class _Progress(logging.Handler):
+    """Shows the last line that a step said, beside its name."""
+
+    def __init__(self, status: Status, name: str) -> None:
+        super().__init__(logging.INFO)
+        self._status, self._name_shown = status, name
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = getattr(record, "dagster_meta", {}).get("orig_message", record.getMessage())
+        self._status.update(f"{self._name_shown}  [dim]{escape(said)}[/dim]")
 
 
 def steps(
@@ -45,24 +58,20 @@ def register_sources(recipe: Recipe, instance: dg.DagsterInstance) -> None:
 
 def materialize_all(console: Console, instance: dg.DagsterInstance) -> None:
     """Run every step; the first failure ends it with its reason and exit code 1."""
-    defs = definitions.defs
-    resources = definitions.resources(chosen_recipe())
-    everything = [
-        entry
-        for entry in [*(defs.assets or []), *(defs.asset_checks or [])]
-        if isinstance(entry, dg.AssetsDefinition)
-    ]
+    logger = logging.Logger("progress", logging.INFO)
+    told = dg.Definitions(loggers={"progress": dg.LoggerDefinition(lambda _: logger)})
+    defs = dg.Definitions.merge(definitions.defs, told)
+    graph = defs.resolve_implicit_global_asset_job_def()
     for keys, partition in steps(defs, instance):
         name = _name(keys, partition)
         started = time.monotonic()
-        with console.status(name):
-            result = dg.materialize(
-                everything,
-                selection=dg.AssetSelection.assets(*keys),
-                partition_key=partition,
+        with console.status(name) as status:
+            logger.handlers = [_Progress(status, name)]
+            result = graph.execute_in_process(
+                run_config={"loggers": {"progress": {}}},
                 instance=instance,
-                resources=resources,
-                run_config=_QUIET,
+                partition_key=partition,
+                asset_selection=keys,
                 raise_on_error=False,
             )
         seconds = time.monotonic() - started
