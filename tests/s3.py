@@ -53,7 +53,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server = subprocess.Popen(
             [_weed(), "server", f"-dir={folder}", "-ip=127.0.0.1", "-s3", f"-s3.port={s3}",
              f"-s3.config={identities}", f"-master.port={master}", f"-volume.port={volume}",
-             f"-filer.port={filer}", "-volume.max=20", "-master.volumeSizeLimitMB=64",
+             f"-filer.port={filer}", "-volume.max=200", "-master.volumeSizeLimitMB=64",
              "-master.telemetry=false"],
             stdout=log, stderr=subprocess.STDOUT, cwd=folder,
         )  # fmt: skip

@@ -161,7 +161,7 @@ SMOKE = Recipe(
             seed=0,
         ),
         general=PhaseRecipe(
-            tokens=512_000,
+            tokens=307_200,
             batch_sequences=8,
             peak_learning_rate=2e-3,
             final_learning_rate=2e-4,
@@ -170,7 +170,7 @@ SMOKE = Recipe(
             python_share=None,
             python_shortfall="refuse",
             max_passes=5,
-            checkpoint_steps=100,
+            checkpoint_steps=50,
         ),
         continued=PhaseRecipe(
             tokens=102_400,
