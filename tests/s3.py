@@ -52,7 +52,8 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
             [_weed(), "server", f"-dir={folder}", "-ip=127.0.0.1", "-s3", f"-s3.port={s3}",
-             f"-s3.config={identities}", f"-master.port={master}", f"-volume.port={volume}",
+             f"-s3.config={identities}", "-s3.port.iceberg=0", "-s3.port.lance=0",
+             f"-master.port={master}", f"-volume.port={volume}",
              f"-filer.port={filer}", "-volume.max=200", "-master.volumeSizeLimitMB=64",
              "-master.telemetry=false"],
             stdout=log, stderr=subprocess.STDOUT, cwd=folder,

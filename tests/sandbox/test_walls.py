@@ -10,7 +10,7 @@ import pytest
 
 from snow_assets import sandbox
 from snow_assets.sandbox import Limits
-from tests.sandboxed import (
+from tests.sandbox.programs import (
     AN_ORDINARY_USER,
     LANDLOCK,
     ROOT,

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import textwrap
 from dataclasses import asdict
 from pathlib import Path
@@ -60,8 +59,12 @@ def under(
     *denied: Denial,
     user: int | None = None,
     limits: Limits = LIMITS,
+    temporary: Path | None = None,
 ) -> dict[str, str]:
-    """The verdict on a program where the kernel denies some calls, as another user if asked."""
+    """The verdict on a program where the kernel denies some calls, as another user if asked.
+
+    The program's folder is made in `temporary`, or where the system has such folders.
+    """
     import pyseccomp
 
     interpreter = sys.executable if user is None else shutil.which("python3", path="/usr/bin")
@@ -77,7 +80,7 @@ def under(
         [interpreter, "-c", _DRIVER],
         input=json.dumps(request).encode(),
         capture_output=True, user=user, group=user, extra_groups=None if user is None else [],
-        cwd="/", env={}, check=False,
+        cwd="/", env={} if temporary is None else {"TMPDIR": str(temporary)}, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
     return dict(json.loads(done.stdout))
@@ -97,7 +100,3 @@ def named(name: str) -> list[str]:
         except (FileNotFoundError, ProcessLookupError):
             continue  # it has ended
     return found
-
-
-def left_folders() -> list[Path]:
-    return sorted(Path(tempfile.gettempdir()).glob("snow-sandbox-*"))
