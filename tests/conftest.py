@@ -11,6 +11,7 @@ __all__ = ["s3_lake_url", "s3_server"]
 _LONGEST = ("whole", "test_s3.py", "synthesis", "pretraining", "quality")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A room's tests share a worker, as they share fixtures; the longest rooms start first."""
     for item in items:
