@@ -19,8 +19,8 @@ from snow_assets.quality import rescoring
 from snow_assets.recipe import Recipe, chosen_recipe
 from snow_assets.synthesis import assets as synthesis
 from snow_assets.tables import assets as tables
-from snow_resources.gpu_jobs import GpuJobs
 from snow_resources.lake import Lake
+from snow_resources.local_jobs import LocalJobs
 from snow_resources.publishing import Warehouse
 from snow_resources.teacher import Teacher
 from snow_resources.tracking import Tracking
@@ -51,7 +51,7 @@ def resources(recipe: Recipe) -> dict[str, Any]:
     return {
         "recipe": recipe,
         "lake": Lake(url=lake),
-        "jobs": GpuJobs(
+        "jobs": LocalJobs(
             url=f"{lake}/jobs", vllm_python=os.environ.get("SNOW_VLLM_PYTHON", vllm_python)
         ),
         "teacher": Teacher(url=os.environ.get("SNOW_TEACHER_URL", "")),

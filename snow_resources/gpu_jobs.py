@@ -1,28 +1,42 @@
-"""The one way to run GPU work: a module, a request, a size; here as a local subprocess."""
+"""The one way to run GPU work: a module, a request, a size; where it runs is configuration.
+
+A job is named by the digest of its module, code version and request. It is a folder in the
+lake with a folder per attempt: `request.json` is there first, `report.json` is written last.
+"""
 
 import hashlib
-import os
-import subprocess
-import sys
-import tempfile
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import IO, Any, Generic, TypeVar
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import dagster as dg
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 from pydantic import TypeAdapter
 
 Report = TypeVar("Report")
 
+REQUEST, REPORT, ENDED, LOG = "request.json", "report.json", "ended.json", "log.txt"
+
+BAD_INPUT, PASSING_FAULT, KILLED, PREEMPTED = 42, 75, 137, 143
+"""Exit codes that a job's module (`snow_assets/pod.py`) and the kernel have a meaning for."""
+
 _MEANINGS = {
-    42: "bad input: the same request fails again; read the error above and change its cause",
-    75: "a passing fault: materialize again",
-    143: "preempted after a checkpoint: materialize again, and it goes on from there",
-    -9: "killed from outside, often for want of memory: materialize again, and it resumes",
+    BAD_INPUT: "bad input: the same request fails again; read the error above and change its cause",
+    PASSING_FAULT: "a passing fault: materialize again",
+    KILLED: "killed from outside, often for want of memory: materialize again, and it resumes",
+    PREEMPTED: "preempted after a checkpoint: materialize again, and it goes on from there",
 }
-_LOG_LINES = 40  # of a failed job, told with its exit code; `log.txt` in its folder has all
-_GRACE_SECONDS = 120  # after SIGTERM: long enough to write a checkpoint
+
+LOG_LINES = 40
+"""Of a failed job, told with its exit code; `log.txt` in its folder has all."""
+
+
+def meaning(code: int) -> str:
+    return _MEANINGS.get(code, "an error of the job; its log tells which")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +59,58 @@ class FinishedJob(Generic[Report]):
     attempt: int
 
 
-class GpuJobs(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Runs jobs as subprocesses of this machine.
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A piece of work, and its folder in the lake that holds a folder per attempt."""
 
-    A job is named by the digest of its module, code version and request. A finished one is never
-    run again: its report is read. An unfinished one runs again in the next attempt's folder, and
-    resumes by what it finds at its own output.
-    """
+    module: str
+    request: bytes
+    asset: str
+    partition: str
+    digest: str
+    url: str
+
+    @cached_property
+    def _place(self) -> tuple[Any, str]:
+        options = {} if "://" not in self.url else {"use_listings_cache": False}
+        system, root = fsspec.core.url_to_fs(self.url, **options)
+        return system, str(root)
+
+    def attempts(self) -> list[int]:
+        """The numbers of the attempts so far, in order."""
+        system, root = self._place
+        found = system.ls(root, detail=False) if system.isdir(root) else []
+        return sorted(int(path.rstrip("/").rsplit("-", 1)[1]) for path in found)
+
+    def folder(self, attempt: int) -> str:
+        """The attempt's folder as a URL, the same for every process."""
+        return str(self._place[0].unstrip_protocol(self._path(attempt)))
+
+    def has(self, attempt: int, name: str) -> bool:
+        return bool(self._place[0].exists(self._path(attempt, name)))
+
+    def get(self, attempt: int, name: str) -> bytes:
+        return bytes(self._place[0].cat_file(self._path(attempt, name)))
+
+    def put(self, attempt: int, name: str, content: bytes) -> None:
+        """A whole file or none."""
+        system, path = self._place[0], self._path(attempt, name)
+        if isinstance(system, LocalFileSystem):
+            system.makedirs(self._path(attempt), exist_ok=True)
+            system.pipe_file(f"{path}.part", content)
+            Path(f"{path}.part").replace(path)
+        else:
+            system.pipe_file(path, content)
+
+    def _path(self, attempt: int, name: str = "") -> str:
+        folder = f"{self._place[1]}/attempt-{attempt:03d}"
+        return f"{folder}/{name}" if name else folder
+
+
+class GpuJobs(dg.ConfigurableResource, ABC):  # type: ignore[type-arg]
+    """Runs jobs. A finished one is never run again: its report is read."""
 
     url: str  # of the folder that holds all jobs
-    vllm_python: str  # the interpreter of vLLM's own environment
 
     def run(
         self,
@@ -68,93 +124,36 @@ class GpuJobs(dg.ConfigurableResource):  # type: ignore[type-arg]
     ) -> FinishedJob[Report]:
         """Run `python -m module` on a dataclass `request`; return what it reported.
 
-        Raises dg.Failure with the exit code's meaning when the job fails.
+        Raises dg.Failure with the true reason when the job fails.
         """
         content = TypeAdapter(type(request)).dump_json(request, indent=1)
-        digest = hashlib.sha256(f"{module}\0{code_version}\0".encode() + content).hexdigest()[:32]
+        named = "\0".join([module, code_version, *self.identity(size), ""])
+        digest = hashlib.sha256(named.encode() + content).hexdigest()[:32]
         asset = context.asset_key.path[-1]
         partition = context.partition_key if context.has_partition_key else "all"
-        system, root = fsspec.core.url_to_fs(f"{self.url}/{asset}/{partition}/{digest}")
-        system.invalidate_cache()
-        attempts = sorted(system.ls(root, detail=False)) if system.isdir(root) else []
-        for attempt, path in enumerate(attempts, start=1):
-            if system.exists(f"{path}/report.json"):
-                context.log.info(f"{module}: {path} is finished; its report is reused")
-                return FinishedJob(
-                    report=_decode(report, system.cat_file(f"{path}/report.json")),
-                    folder=system.unstrip_protocol(path),
-                    seconds=0.0,
-                    attempt=attempt,
-                )
-        attempt = len(attempts) + 1
-        path = f"{root}/attempt-{attempt:03d}"
-        system.makedirs(path, exist_ok=True)
-        system.pipe_file(f"{path}/request.json", content)
+        job = Job(
+            module=module, request=content, asset=asset, partition=partition, digest=digest,
+            url=f"{self.url}/{asset}/{partition}/{digest}",
+        )  # fmt: skip
         started = time.monotonic()
-        with tempfile.TemporaryFile() as log:
-            try:
-                self._subprocess(context, module, system.unstrip_protocol(path), size, log)
-            finally:
-                log.seek(0)
-                system.pipe_file(f"{path}/log.txt", log.read())
+        attempt = next((number for number in job.attempts() if job.has(number, REPORT)), None)
+        seconds = 0.0
+        if attempt is None:
+            attempt = self.work(context, job, size)
+            seconds = time.monotonic() - started
+        else:
+            context.log.info(f"{module}: {job.folder(attempt)} is finished; its report is reused")
         return FinishedJob(
-            report=_decode(report, system.cat_file(f"{path}/report.json")),
-            folder=system.unstrip_protocol(path),
-            seconds=time.monotonic() - started,
+            report=TypeAdapter(report).validate_json(job.get(attempt, REPORT)),
+            folder=job.folder(attempt),
+            seconds=seconds,
             attempt=attempt,
         )
 
-    def _subprocess(
-        self,
-        context: dg.AssetExecutionContext,
-        module: str,
-        folder: str,
-        size: JobSize,
-        log: IO[bytes],
-    ) -> None:
-        interpreter = {"trainer": sys.executable, "vllm": self.vllm_python}[size.environment]
-        if not os.path.exists(interpreter):  # noqa: PTH110  a plain look, no path to build
-            raise dg.Failure(
-                f"the {size.environment} environment is missing: no {interpreter}; `make` builds it"
-            )
-        with dg.open_pipes_session(
-            context, dg.PipesTempFileContextInjector(), dg.PipesTempFileMessageReader()
-        ) as session:
-            process = subprocess.Popen(
-                [interpreter, "-m", module, folder],
-                env={
-                    # Threads that wait for each other by spinning stall a shared machine: an
-                    # update of SMOKE's model took 3.9 s instead of 0.5 s beside other work.
-                    "OMP_WAIT_POLICY": "PASSIVE",
-                    **os.environ,
-                    **session.get_bootstrap_env_vars(),
-                    "HF_HUB_OFFLINE": "1",
-                    "TQDM_DISABLE": "1",  # the log is read, not watched
-                },
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-            try:
-                code = process.wait()
-            finally:
-                # Reached with a live process only when the run is cancelled.
-                if process.poll() is None:
-                    process.terminate()
-                    try:
-                        process.wait(_GRACE_SECONDS)
-                    except subprocess.TimeoutExpired:
-                        process.kill()
-                        process.wait()
-        if code != 0:
-            meaning = _MEANINGS.get(code, "an error of the job; its log tells which")
-            log.seek(0)
-            last_lines = log.read().decode(errors="replace").splitlines()[-_LOG_LINES:]
-            raise dg.Failure(
-                "\n".join([f"{module} ended with exit code {code}: {meaning}", *last_lines]),
-                metadata={"exit_code": code, "job": folder},
-                allow_retries=code not in (42,),
-            )
+    @abstractmethod
+    def identity(self, size: JobSize) -> list[str]:
+        """What else names a job, beside its module, code version and request."""
 
-
-def _decode(report: type[Report], content: bytes) -> Report:
-    return TypeAdapter(report).validate_json(content)
+    @abstractmethod
+    def work(self, context: dg.AssetExecutionContext, job: Job, size: JobSize) -> int:
+        """Do the work; return the attempt whose report is there now. Raises dg.Failure."""

@@ -11,8 +11,8 @@ from snow_assets.documents import ANSWER, COMPLETION, LIKELIHOOD, RESULT
 from snow_assets.evaluation import assets
 from snow_assets.materialize import upstream
 from snow_assets.recipe import SMOKE, Recipe
-from snow_resources.gpu_jobs import GpuJobs
 from snow_resources.lake import Lake
+from snow_resources.local_jobs import LocalJobs
 from snow_resources.tracking import Tracking
 from tests.evaluation.builders import RECIPE, put_lake
 
@@ -34,7 +34,7 @@ def materialized(lake_url: str, partition: str) -> dg.ExecuteInProcessResult:
         resources={
             "lake": Lake(url=lake_url),
             "tracking": Tracking(uri=""),
-            "jobs": GpuJobs(url=f"{lake_url}/jobs", vllm_python=""),
+            "jobs": LocalJobs(url=f"{lake_url}/jobs", vllm_python=""),
             "recipe": a_recipe(),
         },
     )

@@ -14,8 +14,8 @@ from snow_assets.curation.tokens import count_tokens
 from snow_assets.documents import SYNTHETIC_DOCUMENT
 from snow_assets.pretraining import assets, checks
 from snow_assets.recipe import SMOKE, Recipe
-from snow_resources.gpu_jobs import GpuJobs
 from snow_resources.lake import Lake
+from snow_resources.local_jobs import LocalJobs
 from snow_resources.tracking import Tracking
 from tests.pretraining.builders import (
     CONTEXT,
@@ -77,7 +77,7 @@ def run(lake_url: str, selection: Sequence[Any]) -> dg.ExecuteInProcessResult:
         resources={
             "recipe": RECIPE,
             "lake": Lake(url=lake_url),
-            "jobs": GpuJobs(url=f"{lake_url}/jobs", vllm_python="none"),
+            "jobs": LocalJobs(url=f"{lake_url}/jobs", vllm_python="none"),
             "tracking": Tracking(uri=""),
         },
     )

@@ -13,8 +13,8 @@ from snow_assets import shards
 from snow_assets.quality import assets, checks
 from snow_assets.quality.rescoring import nightly_rescoring, rescoring, rescoring_sensor
 from snow_assets.recipe import SMOKE
-from snow_resources.gpu_jobs import GpuJobs
 from snow_resources.lake import Lake
+from snow_resources.local_jobs import LocalJobs
 from snow_resources.tracking import Tracking
 from tests.curation.builders import point
 from tests.quality.builders import a_lake, corpus_files
@@ -36,7 +36,7 @@ def resources(made: Made) -> dict[str, Any]:
     )
     return {
         "lake": Lake(url=made.lake),
-        "jobs": GpuJobs(url=f"{made.lake}/jobs", vllm_python="none"),
+        "jobs": LocalJobs(url=f"{made.lake}/jobs", vllm_python="none"),
         "tracking": Tracking(uri=""),
         "recipe": recipe,
     }
@@ -210,7 +210,7 @@ def test_the_rescoring_job_has_scores_and_subset_in_every_language() -> None:
     defs = dg.Definitions(
         assets=dg.load_assets_from_modules([assets]), jobs=[rescoring],
         resources={"recipe": SMOKE, "lake": Lake(url="x"), "tracking": Tracking(uri=""),
-                   "jobs": GpuJobs(url="x", vllm_python="x")},
+                   "jobs": LocalJobs(url="x", vllm_python="x")},
     )  # fmt: skip
     job = defs.resolve_job_def("rescoring")
     names = {key.path[-1] for key in job.asset_layer.executable_asset_keys}

@@ -8,6 +8,7 @@ import pytest
 
 from snow_assets import pod
 from snow_resources.gpu_jobs import GpuJobs, JobSize
+from snow_resources.local_jobs import LocalJobs
 from tests.resources.echo_job import Echo, Echoed
 
 
@@ -28,7 +29,7 @@ def launch(tmp_path: Path, request: Echo, *, vllm_python: str = "") -> dict[str,
             }
         )  # fmt: skip
 
-    jobs = GpuJobs(url=str(tmp_path / "jobs"), vllm_python=vllm_python)
+    jobs = LocalJobs(url=str(tmp_path / "jobs"), vllm_python=vllm_python)
     result = dg.materialize([echo], resources={"jobs": jobs})
     (event,) = result.get_asset_materialization_events()
     return {name: value.value for name, value in event.materialization.metadata.items()}

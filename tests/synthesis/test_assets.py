@@ -12,8 +12,8 @@ from snow_assets import shards
 from snow_assets.materialize import upstream
 from snow_assets.recipe import SMOKE, AcceptanceRecipe, Recipe
 from snow_assets.synthesis import assets
-from snow_resources.gpu_jobs import GpuJobs
 from snow_resources.lake import Lake
+from snow_resources.local_jobs import LocalJobs
 from snow_resources.teacher import Teacher
 from snow_resources.tracking import Tracking
 from tests.synthesis.builders import (
@@ -56,7 +56,7 @@ def materialized(
         resources={
             "lake": lake,
             "recipe": recipe,
-            "jobs": GpuJobs(url=f"{lake.url}/jobs", vllm_python="/no/such/python"),
+            "jobs": LocalJobs(url=f"{lake.url}/jobs", vllm_python="/no/such/python"),
             "tracking": Tracking(uri=""),
             "teacher": Teacher(url=stub.url if stub else ""),
         },
