@@ -37,7 +37,7 @@ lint: .venv/ready
 
 # Half of the suite waits for one core or for a disk: two workers, each a room of tests at a time.
 test: lint .venv-vllm/ready  ## linters and the whole suite
-	$(RUN) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(RUN) -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 # uv installs a lock in seconds; plain pip does the same in minutes (see README).
 .venv/ready: requirements.lock pyproject.toml

@@ -6,14 +6,22 @@ hand. The report is the truth; Dagster Pipes only carries progress and logs.
 """
 
 import json
+import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
-from dagster_pipes import PipesContext, open_dagster_pipes
+from dagster_pipes import (
+    PipesBlobStoreMessageWriter,
+    PipesBlobStoreMessageWriterChannel,
+    PipesContext,
+    PipesEnvVarParamsLoader,
+    PipesMessageWriter,
+    open_dagster_pipes,
+)
 from pydantic import TypeAdapter, ValidationError
 
 from snow_assets import shards
@@ -23,6 +31,7 @@ BAD_INPUT, RETRYABLE, PREEMPTED = 42, 75, 143
 """Exit codes beside 0: do not retry; retry; stopped after a checkpoint."""
 
 _METRICS_FLUSH_SECONDS = 10.0
+_MESSAGES_SECONDS = 5.0
 
 Request = TypeVar("Request")
 Report = TypeVar("Report")
@@ -57,6 +66,31 @@ class Progress:
         self._flushed_at = time.monotonic()
 
 
+class FolderMessages(PipesBlobStoreMessageWriter):  # type: ignore[type-arg]
+    """Pipes messages as files of a folder in the lake, where a pod and its launcher both reach."""
+
+    def make_channel(self, params: Mapping[str, Any]) -> "_FolderChannel":
+        return _FolderChannel(params["folder"], interval=_MESSAGES_SECONDS)
+
+
+class _FolderChannel(PipesBlobStoreMessageWriterChannel):
+    def __init__(self, folder: str, *, interval: float) -> None:
+        super().__init__(interval=interval)
+        self._folder, self._start = folder, f"{time.time_ns():020d}-{socket.gethostname()}"
+
+    def upload_messages_chunk(self, payload: IO[str], index: int) -> None:
+        name = f"{self._start}-{index:06d}.jsonl"
+        shards.put(shards.join(self._folder, name), payload.read().encode())
+
+
+def _message_writer() -> PipesMessageWriter[Any] | None:
+    """Messages go to a folder where the launcher gave one, else the way that Pipes chooses."""
+    loader = PipesEnvVarParamsLoader()  # type: ignore[no-untyped-call]
+    if loader.is_dagster_pipes_process() and "folder" in loader.load_messages_params():
+        return FolderMessages()
+    return None
+
+
 def read_metrics(folder: str) -> list[dict[str, Any]]:
     """A job's metrics by step, each step once (the last one told), in order."""
     by_step: dict[int, dict[str, Any]] = {}
@@ -83,7 +117,7 @@ def main(request_type: type[Request], work: Callable[[Request, Progress], Report
     if len(sys.argv) != 2:
         sys.exit(f"usage: python -m MODULE JOB_FOLDER, not {sys.argv[1:]}")
     folder = sys.argv[1]
-    with open_dagster_pipes() as pipes:
+    with open_dagster_pipes(message_writer=_message_writer()) as pipes:
         progress = Progress(folder=folder, pipes=pipes)
         try:
             request = TypeAdapter(request_type).validate_json(

@@ -92,6 +92,13 @@ class Job:
     def get(self, attempt: int, name: str) -> bytes:
         return bytes(self._place[0].cat_file(self._path(attempt, name)))
 
+    def names(self, attempt: int, folder: str) -> list[str]:
+        """The sorted names of the finished files in a folder of the attempt."""
+        system, path = self._place[0], self._path(attempt, folder)
+        found = system.ls(path, detail=False) if system.isdir(path) else []
+        names = (one.rstrip("/").rsplit("/", 1)[1] for one in found)
+        return sorted(name for name in names if not name.startswith("."))
+
     def put(self, attempt: int, name: str, content: bytes) -> None:
         """A whole file or none."""
         system, path = self._place[0], self._path(attempt, name)

@@ -76,7 +76,7 @@ class KubernetesApi:
         return None if status in (404, 409) else json.loads(body)
 
     def delete(self, kind: str, name: str, *, unchanged: Json | None = None) -> bool:
-        """Delete in the foreground; False where it is gone or is no longer as `unchanged` has it."""
+        """Delete in the foreground; False where it is gone, or no longer as `unchanged` has it."""
         options: Json = {"kind": "DeleteOptions", "apiVersion": "v1"}
         options["propagationPolicy"] = "Foreground"
         if unchanged is not None:
@@ -152,7 +152,9 @@ class KubernetesApi:
             )  # fmt: skip
         except ApiException as error:
             content = error.body or b""
-            return int(error.status or 0), content if isinstance(content, bytes) else content.encode()
+            return int(error.status or 0), content if isinstance(
+                content, bytes
+            ) else content.encode()
         return int(answer.status), bytes(answer.data)
 
 

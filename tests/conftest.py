@@ -1,6 +1,7 @@
-"""What tests of several rooms share."""
+"""What tests of several rooms share, and how two workers share the rooms."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
@@ -11,20 +12,32 @@ __all__ = ["s3_lake_url", "s3_server"]
 _LONGEST = ("whole", "test_s3.py", "synthesis", "pretraining", "quality")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A room's tests share a worker, as they share fixtures; the longest rooms start first."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_room(item)))
-    items.sort(
-        key=lambda item: _LONGEST.index(_room(item)) if _room(item) in _LONGEST else len(_LONGEST)
-    )
-
-
-def _room(item: pytest.Item) -> str:
-    *folders, file = item.path.relative_to(Path(__file__).parent).parts
-    alone = folders == ["whole"] and file == "test_s3.py"  # it makes a graph of its own
+def _room(nodeid: str) -> str:
+    """The folder of a test; a file where it stands alone, or makes a graph of its own."""
+    _, *folders, file = PurePosixPath(nodeid.split("::")[0]).parts
+    alone = folders == ["whole"] and file == "test_s3.py"
     return file if alone or not folders else folders[0]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest rooms start first."""
+    order = {room: place for place, room in enumerate(_LONGEST)}
+    items.sort(key=lambda item: order.get(_room(item.nodeid), len(_LONGEST)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A room's tests share a worker, as they share fixtures.
+
+    xdist's own groups (3.8) do nothing under pytest 9.2, which keeps node ids elsewhere.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Rooms(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _room(nodeid)
+
+    return Rooms(config, log)
 
 
 @pytest.fixture
