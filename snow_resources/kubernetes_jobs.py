@@ -1,0 +1,260 @@
+"""GPU jobs as Kubernetes Jobs: created or adopted, waited for by their conditions, explained.
+
+A Job is named by asset, partition, digest of the work and attempt. The work's first unfinished
+attempt is the one that every run waits for, whoever started it; a failed one is followed by the
+next. Only a cancel that drops the last claim deletes a Job (`job_claims.py`).
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
+from pydantic import Field
+
+from snow_resources.gpu_jobs import (
+    BAD_INPUT,
+    ENDED,
+    LOG,
+    LOG_LINES,
+    REPORT,
+    REQUEST,
+    GpuJobs,
+    Job,
+    JobSize,
+)
+from snow_resources.job_claims import claimed, drop_claim
+from snow_resources.job_manifest import DIGEST, job_name, read_yaml, render
+from snow_resources.job_messages import FolderMessageReader
+from snow_resources.job_state import JobState, job_state
+from snow_resources.kubernetes_api import KubernetesApi, events_of, until
+
+Json = dict[str, Any]
+
+_SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 15.0
+_FAILURE_POLICY_VERSION = (1, 31)  # podFailurePolicy is stable
+_KEPT_LOG_LINES = 2_000
+_PODS_GONE_SECONDS = 600.0  # their grace and more; those of a lost node are not waited for
+
+
+class KubernetesJobs(GpuJobs):
+    """Runs jobs in one namespace of the cluster that this process's kubeconfig or pod is in."""
+
+    namespace: str
+    images: dict[str, str]  # by environment: trainer, vllm
+    pythons: dict[str, str] = Field(default_factory=dict)  # in each image, if not `python`
+    patches: list[str] = Field(default_factory=list)  # files, each a strategic-merge patch on Jobs
+    queue: str = ""  # Kueue's, if it admits the Jobs
+    queue_seconds: int = 86_400  # may it stay suspended, unschedulable or without quota
+    start_seconds: int = 1_800  # may it take from a node until it runs
+    run_seconds: int = 604_800  # may it run; the cluster ends it
+    max_attempts: int = 3  # of one run, after faults that pass
+    patience_seconds: float = 1_800.0  # with an API server that does not answer
+
+    def identity(self, size: JobSize) -> list[str]:
+        return [self.images[size.environment]]
+
+    def work(self, context: dg.AssetExecutionContext, job: Job, size: JobSize) -> int:
+        api = KubernetesApi(self.namespace, patience_seconds=self.patience_seconds)
+        for number in range(1, self.max_attempts + 1):
+            attempt, state = self._attempt(context, api, job, size)
+            if state.phase == "complete":
+                self._show(context, job, attempt, size, state)
+                return attempt
+            if not state.is_passing or number == self.max_attempts:
+                break
+            context.log.warning(f"{job_name(job, attempt)}: {state.why}; the next attempt starts")
+        raise self._failure(job, attempt, state)
+
+    def _attempt(
+        self, context: dg.AssetExecutionContext, api: KubernetesApi, job: Job, size: JobSize
+    ) -> tuple[int, JobState]:
+        """See one attempt to its end, ours or another run's that is under way."""
+        while True:
+            attempt = _next_attempt(job)
+            job.put(attempt, REQUEST, job.request)
+            with dg.open_pipes_session(
+                context, dg.PipesEnvContextInjector(), FolderMessageReader(job, attempt)
+            ) as session:
+                manifest = self._manifest(context, api, job, attempt, size, session)
+                name = manifest["metadata"]["name"]
+                try:
+                    state = self._awaited(context, api, manifest)
+                except (DagsterExecutionInterruptedError, KeyboardInterrupt):
+                    context.log.info(f"{name}: cancelled; its claim is dropped")
+                    if self._drop(context, api, name):
+                        _end(job, attempt, JobState(phase="failed", why="cancelled"))
+                    raise
+            if state is None:  # it had ended before, or another run has just cancelled it
+                _end(job, attempt, JobState(phase="failed", why="an earlier run's; it was over"))
+                continue
+            return attempt, self._ended(context, api, job, attempt, state)
+
+    def _manifest(
+        self,
+        context: dg.AssetExecutionContext,
+        api: KubernetesApi,
+        job: Job,
+        attempt: int,
+        size: JobSize,
+        session: Any,
+    ) -> Json:
+        return render(
+            job, attempt, size,
+            run_id=context.run_id,
+            image=self.images[size.environment],
+            python=self.pythons.get(size.environment, "python"),
+            environment=dict(session.get_bootstrap_env_vars()),
+            run_seconds=self.run_seconds,
+            has_failure_policy=api.version() >= _FAILURE_POLICY_VERSION,
+            queue=self.queue,
+            patches=[read_yaml(Path(path)) for path in self.patches],
+        )  # fmt: skip
+
+    def _awaited(
+        self, context: dg.AssetExecutionContext, api: KubernetesApi, manifest: Json
+    ) -> JobState | None:
+        """How the Job ended that this run made or found; None: it was over when it was found."""
+        name = manifest["metadata"]["name"]
+        found = claimed(api, manifest, run_id=context.run_id)
+        if found is None:
+            return None
+        if job_state(found, _pods(api, name)).phase == "failed":
+            return None
+        context.log.info(f"Job {name} in namespace {self.namespace}")
+        began = entered = time.monotonic()
+        told: tuple[str, str] = ("", "")
+        while True:
+            job = api.get("jobs", name)
+            if job is None:
+                return JobState(
+                    phase="failed", why="the Job was deleted from outside", is_passing=True
+                )
+            state = self._explained(api, job, job_state(job, _pods(api, name)))
+            if state.phase in ("complete", "failed"):
+                return state
+            now = time.monotonic()
+            if state.phase != told[0]:
+                entered = now
+            if (state.phase, state.why) != told:
+                told = (state.phase, state.why)
+                context.log.info(f"{name}: {state.phase}: {state.why}")
+            limit = {"queued": self.queue_seconds, "starting": self.start_seconds}.get(state.phase)
+            if limit is not None and now - entered > limit:
+                why = f"{state.phase} for more than its limit of {limit} s: {state.why}"
+                return JobState(phase="failed", why=why, queue_seconds=state.queue_seconds)
+            pause = (now - began) / 10
+            time.sleep(min(max(pause, _SHORTEST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS))
+
+    def _explained(self, api: KubernetesApi, job: Json, state: JobState) -> JobState:
+        """A Job without a pod says nothing of why; its events do (quota, missing account)."""
+        if (state.phase, state.why) != ("queued", "no pod yet"):
+            return state
+        warnings = [
+            event
+            for event in events_of(api, job["metadata"]["uid"])
+            if event.get("type") == "Warning"
+        ]
+        why = f"no pod yet: {warnings[-1].get('message')}" if warnings else state.why
+        return JobState(phase="queued", why=why)
+
+    def _ended(
+        self,
+        context: dg.AssetExecutionContext,
+        api: KubernetesApi,
+        job: Job,
+        attempt: int,
+        state: JobState,
+    ) -> JobState:
+        """Keep what the cluster forgets; a Job that is complete without a report has failed."""
+        name = job_name(job, attempt)
+        found = api.get("jobs", name)
+        _keep_evidence(api, job, attempt, found, _pods(api, name))
+        if state.phase == "complete" and not job.has(attempt, REPORT):
+            state = JobState(phase="failed", why="complete, but without a report")
+        if found is not None and state.phase == "failed" and not found["status"].get("conditions"):
+            self._drop(context, api, name)  # past a limit of ours: other runs may be more patient
+        if state.phase == "failed":  # two attempts must never write at once
+            until(lambda: not _live_pods(api, job), seconds=_PODS_GONE_SECONDS)
+        _end(job, attempt, state)
+        return state
+
+    def _drop(self, context: dg.AssetExecutionContext, api: KubernetesApi, name: str) -> bool:
+        def is_finished(run_id: str) -> bool:
+            run = context.instance.get_run_by_id(run_id)
+            return run is not None and run.is_finished
+
+        return drop_claim(api, name, run_id=context.run_id, is_finished=is_finished)
+
+    def _show(
+        self, context: dg.AssetExecutionContext, job: Job, attempt: int, size: JobSize,
+        state: JobState,
+    ) -> None:  # fmt: skip
+        step = job.module.rsplit(".", 1)[1]
+        context.add_asset_metadata(
+            {
+                f"{step}_job": job_name(job, attempt),
+                f"{step}_size": f"{size.gpus} GPUs, {size.cpus} CPUs, {size.memory_gib} GiB",
+                f"{step}_attempts": attempt,
+                f"{step}_queue_seconds": state.queue_seconds or 0.0,
+                f"{step}_run_seconds": state.run_seconds,
+            }
+        )
+
+    def _failure(self, job: Job, attempt: int, state: JobState) -> dg.Failure:
+        log = job.get(attempt, LOG).decode(errors="replace").splitlines()[-LOG_LINES:]
+        return dg.Failure(
+            "\n".join([f"{job.module}: {job_name(job, attempt)}: {state.why}", *log]),
+            metadata={
+                "job": job_name(job, attempt),
+                "folder": dg.MetadataValue.path(job.folder(attempt)),
+                "exit_code": -1 if state.exit_code is None else state.exit_code,
+            },
+            allow_retries=state.exit_code != BAD_INPUT,
+        )
+
+
+def _next_attempt(job: Job) -> int:
+    """The first attempt that has not ended."""
+    last = max(job.attempts(), default=0)
+    return last if last and not job.has(last, ENDED) else last + 1
+
+
+def _end(job: Job, attempt: int, state: JobState) -> None:
+    job.put(attempt, ENDED, json.dumps(asdict(state), indent=1).encode())
+
+
+def _pods(api: KubernetesApi, name: str) -> list[Json]:
+    return api.list("pods", labelSelector=f"job-name={name}")
+
+
+def _live_pods(api: KubernetesApi, job: Job) -> list[Json]:
+    """Pods of any attempt that may still write."""
+    found = api.list("pods", labelSelector=f"{DIGEST}={job.digest}")
+    return [pod for pod in found if pod["status"].get("phase") not in ("Succeeded", "Failed")]
+
+
+def _keep_evidence(
+    api: KubernetesApi, job: Job, attempt: int, found: Json | None, pods: Sequence[Json]
+) -> None:
+    """The last lines of every pod and all events, beside the attempt's request."""
+    logs = []
+    for pod in pods:
+        name = pod["metadata"]["name"]
+        logs.append(f"--- {name}\n".encode() + api.log(name, lines=_KEPT_LOG_LINES))
+    job.put(attempt, LOG, b"\n".join(logs))
+    uids = [one["metadata"]["uid"] for one in ([found] if found else []) + list(pods)]
+    events = [event for uid in uids for event in events_of(api, uid)]
+    told = [
+        {
+            "object": event["involvedObject"]["name"],
+            "time": event.get("lastTimestamp"),
+            **{name: event.get(name) for name in ("type", "reason", "message", "count")},
+        }
+        for event in events
+    ]
+    job.put(attempt, "events.json", json.dumps(told, indent=1).encode())
