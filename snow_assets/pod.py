@@ -6,6 +6,7 @@ hand. The report is the truth; Dagster Pipes only carries progress and logs.
 """
 
 import json
+import signal
 import socket
 import sys
 import time
@@ -117,6 +118,9 @@ def main(request_type: type[Request], work: Callable[[Request, Progress], Report
     if len(sys.argv) != 2:
         sys.exit(f"usage: python -m MODULE JOB_FOLDER, not {sys.argv[1:]}")
     folder = sys.argv[1]
+    # As a container's first process we get no signal that we do not ask for. What is finished is
+    # in the lake already; work with more to save sets a handler of its own.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(PREEMPTED))
     with open_dagster_pipes(message_writer=_message_writer()) as pipes:
         progress = Progress(folder=folder, pipes=pipes)
         try:

@@ -1,6 +1,7 @@
 """The Kubernetes API, JSON in and out: passing faults are waited out, others say what to do."""
 
 import json
+import os
 import random
 import time
 from collections.abc import Callable
@@ -34,14 +35,14 @@ class KubernetesApi:
     answers 410, 429 or 5xx or drops connections, until `patience_seconds` have passed.
     """
 
-    def __init__(self, namespace: str, *, patience_seconds: float) -> None:
+    def __init__(self, namespace: str, *, patience_seconds: float, kubeconfig: str = "") -> None:
         from kubernetes import client, config
 
         configuration = client.Configuration()
-        try:
+        if kubeconfig or "KUBERNETES_SERVICE_HOST" not in os.environ:
+            config.load_kube_config(kubeconfig or None, client_configuration=configuration)
+        else:
             config.load_incluster_config(client_configuration=configuration)
-        except config.ConfigException:
-            config.load_kube_config(client_configuration=configuration)
         configuration.retries = False  # ours know which faults pass
         self._client = client.ApiClient(configuration)
         self._namespace = namespace

@@ -53,13 +53,16 @@ class KubernetesJobs(GpuJobs):
     start_seconds: int = 1_800  # may it take from a node until it runs
     run_seconds: int = 604_800  # may it run; the cluster ends it
     max_attempts: int = 3  # of one run, after faults that pass
+    kubeconfig: str = ""  # a file; empty: this pod's account, or what KUBECONFIG names
     patience_seconds: float = 1_800.0  # with an API server that does not answer
 
     def identity(self, size: JobSize) -> list[str]:
         return [self.images[size.environment]]
 
     def work(self, context: dg.AssetExecutionContext, job: Job, size: JobSize) -> int:
-        api = KubernetesApi(self.namespace, patience_seconds=self.patience_seconds)
+        api = KubernetesApi(
+            self.namespace, patience_seconds=self.patience_seconds, kubeconfig=self.kubeconfig
+        )
         for number in range(1, self.max_attempts + 1):
             attempt, state = self._attempt(context, api, job, size)
             if state.phase == "complete":
@@ -105,7 +108,7 @@ class KubernetesJobs(GpuJobs):
     ) -> Json:
         return render(
             job, attempt, size,
-            run_id=context.run_id,
+            run_id=context.run.run_id,
             image=self.images[size.environment],
             python=self.pythons.get(size.environment, "python"),
             environment=dict(session.get_bootstrap_env_vars()),
@@ -120,7 +123,7 @@ class KubernetesJobs(GpuJobs):
     ) -> JobState | None:
         """How the Job ended that this run made or found; None: it was over when it was found."""
         name = manifest["metadata"]["name"]
-        found = claimed(api, manifest, run_id=context.run_id)
+        found = claimed(api, manifest, run_id=context.run.run_id)
         if found is None:
             return None
         if job_state(found, _pods(api, name)).phase == "failed":
@@ -188,7 +191,7 @@ class KubernetesJobs(GpuJobs):
             run = context.instance.get_run_by_id(run_id)
             return run is not None and run.is_finished
 
-        return drop_claim(api, name, run_id=context.run_id, is_finished=is_finished)
+        return drop_claim(api, name, run_id=context.run.run_id, is_finished=is_finished)
 
     def _show(
         self, context: dg.AssetExecutionContext, job: Job, attempt: int, size: JobSize,

@@ -4,8 +4,6 @@ It runs in vLLM's environment, or for an endpoint in the trainer's. A chunk is a
 one that has its answers is never asked again, so a kill costs at most the chunk in progress.
 """
 
-import signal
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -115,6 +113,4 @@ def _answered(request: Generation, engine: Engine, index: int) -> list[dict[str,
 
 
 if __name__ == "__main__":
-    # What is finished is on disk: there is nothing to save, and vLLM stops its workers on exit.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(pod.PREEMPTED))
     pod.main(Generation, work)

@@ -1,0 +1,190 @@
+"""The cluster that KUBECONFIG names, a namespace of it for each test, and a way to launch."""
+
+import os
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+
+from snow_assets import shards
+from snow_assets.home import CHECKOUT
+from snow_resources.gpu_jobs import JobSize
+from snow_resources.kubernetes_api import KubernetesApi, until
+from snow_resources.kubernetes_jobs import KubernetesJobs
+from tests.kubernetes.work_job import Work, Worked
+
+_NEEDED = ("KUBECONFIG", "SNOW_TEST_IMAGE", "SNOW_TEST_POD_PATCH")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> None:
+    """Skip where no cluster is named; fail where one must be."""
+    missing = [name for name in _NEEDED if not os.environ.get(name)]
+    if missing:
+        assert not os.environ.get("REQUIRE_KUBERNETES"), f"REQUIRE_KUBERNETES, but no {missing}"
+        pytest.skip(f"no Kubernetes to test with: {', '.join(missing)} not set")
+
+
+@pytest.fixture
+def namespace(cluster: None) -> Iterator[str]:
+    """A new namespace; it must hold no live pod when the test is over."""
+    from kubernetes import client, config
+
+    config.load_kube_config()
+    name, core = f"snow-{uuid.uuid4().hex[:8]}", client.CoreV1Api()
+    core.create_namespace({"metadata": {"name": name}})
+    api = KubernetesApi(name, patience_seconds=30)
+    assert until(lambda: bool(core.list_namespaced_service_account(name).items), seconds=30)
+    try:
+        yield name
+        assert until(lambda: not live_pods(api), seconds=60), [
+            (pod["metadata"]["name"], pod["status"]) for pod in live_pods(api)
+        ]
+        left = [job["metadata"]["name"] for job in api.list("jobs") if not has_ended(job)]
+        assert not left
+    finally:
+        core.delete_namespace(name)
+
+
+def live_pods(api: KubernetesApi) -> list[dict[str, Any]]:
+    found = api.list("pods")
+    return [pod for pod in found if pod["status"].get("phase") not in ("Succeeded", "Failed")]
+
+
+def has_ended(job: dict[str, Any]) -> bool:
+    return any(one["status"] == "True" for one in job["status"].get("conditions") or ())
+
+
+def worked_asset(request: Work, size: JobSize) -> dg.AssetsDefinition:
+    """One asset that runs the job."""
+
+    @dg.asset
+    def worked(context: dg.AssetExecutionContext, jobs: KubernetesJobs) -> Any:
+        done = jobs.run(
+            context, "tests.kubernetes.work_job", request,
+            report=Worked, code_version="1", size=size,
+        )  # fmt: skip
+        return dg.MaterializeResult(
+            metadata={
+                "starts": done.report.starts, "made": done.report.made,
+                "attempt": done.attempt, "folder": done.folder,
+            }
+        )  # fmt: skip
+
+    return worked
+
+
+@dataclass
+class Site:
+    """A namespace, a lake that its pods share, and what launches there said."""
+
+    namespace: str
+    lake: Path
+    patches: list[str]
+    api: KubernetesApi
+    instance: dg.DagsterInstance
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def output(self) -> str:
+        return str(self.lake / "output")
+
+    def config(self, **settings: Any) -> dict[str, Any]:
+        """What a launch in this site sets, and what it sets differently."""
+        image = os.environ["SNOW_TEST_IMAGE"]
+        ours = {
+            "url": str(self.lake / "jobs"),
+            "namespace": self.namespace,
+            "images": {"trainer": image},
+            "pythons": {"trainer": sys.executable},
+            "patches": self.patches,
+            "start_seconds": 60,
+        }
+        return ours | settings
+
+    def launch(
+        self, request: Work, *, size: JobSize | None = None, **settings: Any
+    ) -> dg.ExecuteInProcessResult:
+        """Materialize it here; what fails is in the result."""
+        chosen = size or JobSize(cpus=0, memory_gib=1)
+
+        return dg.materialize(
+            [worked_asset(request, chosen)],
+            resources={"jobs": KubernetesJobs(**self.config(**settings))},
+            instance=self.instance,
+            raise_on_error=False,
+        )
+
+    def launch_aside(self, request: Work, **settings: Any) -> "Launched":
+        return Launched(lambda: self.launch(request, **settings))
+
+    def wait_for(self, condition: Callable[[], Any], *, seconds: float = 60) -> None:
+        assert until(lambda: bool(condition()), seconds=seconds, every=0.2), "it never came to be"
+
+    def running_pods(self) -> list[dict[str, Any]]:
+        return [pod for pod in self.api.list("pods") if pod["status"].get("phase") == "Running"]
+
+    def count(self, what: str) -> int:
+        """Of the starts, the parts, or each making of a part."""
+        return len(shards.names(shards.join(self.output, what)))
+
+
+class Launched:
+    """A launch in a thread of its own."""
+
+    def __init__(self, launch: Callable[[], dg.ExecuteInProcessResult]) -> None:
+        self._results: list[dg.ExecuteInProcessResult] = []
+        self._thread = threading.Thread(target=lambda: self._results.append(launch()))
+        self._thread.start()
+
+    def result(self, *, seconds: float = 120) -> dg.ExecuteInProcessResult:
+        self._thread.join(seconds)
+        assert self._results, f"the launch has not ended within {seconds} s"
+        return self._results[0]
+
+
+@pytest.fixture
+def site(namespace: str, tmp_path: Path) -> Iterator[Site]:
+    """Pods run as another user than the tests: what is shared is open to both."""
+    lake = tmp_path / "lake"
+    before = os.umask(0)
+    lake.mkdir()
+    mount = {"name": "lake", "mountPath": str(lake)}
+    patch = tmp_path / "lake.yaml"
+    patch.write_text(
+        yaml.safe_dump(
+            {"spec": {"template": {"spec": {
+                "volumes": [{"name": "lake", "hostPath": {"path": str(lake)}}],
+                "containers": [
+                    {"name": "work", "workingDir": str(CHECKOUT), "volumeMounts": [mount]}
+                ],
+            }}}}
+        )
+    )  # fmt: skip
+    (tmp_path / "dagster").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
+        yield Site(
+            namespace=namespace, lake=lake, instance=instance,
+            patches=[os.environ["SNOW_TEST_POD_PATCH"], str(patch)],
+            api=KubernetesApi(namespace, patience_seconds=30),
+        )  # fmt: skip
+    os.umask(before)
+
+
+def metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+    """What the asset shows; the run must have succeeded."""
+    assert result.success, failure(result)
+    (event,) = result.get_asset_materialization_events()
+    return {name: value.value for name, value in event.materialization.metadata.items()}
+
+
+def failure(result: dg.ExecuteInProcessResult) -> str:
+    (event,) = result.get_step_failure_events()
+    return str(event.step_failure_data.error)

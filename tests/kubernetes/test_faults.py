@@ -1,0 +1,191 @@
+"""What the real world does to a run and its cluster, and what the run does then."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from snow_assets.home import CHECKOUT
+from snow_resources.gpu_jobs import JobSize
+from tests.kubernetes.conftest import Site, failure, metadata
+from tests.kubernetes.proxy import proxied
+from tests.kubernetes.work_job import Work
+
+pytestmark = pytest.mark.cluster
+
+
+def run_worker(site: Site, request: Work, home: Path) -> subprocess.Popen[bytes]:
+    """A run in a process group of its own, as a run launcher starts one."""
+    home.mkdir(exist_ok=True)
+    told = json.dumps({"config": site.config(), "request": asdict(request)})
+    return subprocess.Popen(
+        [sys.executable, "-m", "dagster", "job", "execute", "-m", "tests.kubernetes.definitions",
+         "-j", "working"],
+        cwd=CHECKOUT, env={**os.environ, "SITE": told, "DAGSTER_HOME": str(home)},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+
+
+def test_a_run_whose_worker_was_killed_is_retried_and_adopts_the_job(
+    site: Site, tmp_path: Path
+) -> None:
+    request = Work(output=site.output, num_parts=20, part_seconds=1)
+    killed = run_worker(site, request, tmp_path / "home")
+    site.wait_for(lambda: site.count("parts") >= 2)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    (before,) = site.running_pods()
+    retried = run_worker(site, request, tmp_path / "home")
+    site.wait_for(lambda: len(claims_of(site)) == 2)
+    (after,) = site.running_pods()
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert retried.wait(60) == 0
+    assert site.count("starts") == 1
+    assert site.count("made") == 20
+
+
+def claims_of(site: Site) -> list[str]:
+    return [
+        name
+        for job in site.api.list("jobs")
+        for name in job["metadata"].get("annotations", {})
+        if name.startswith("snow-claim/")
+    ]
+
+
+def test_a_cancel_drops_one_claim_and_the_last_one_deletes_the_job(
+    site: Site, tmp_path: Path
+) -> None:
+    request = Work(output=site.output, num_parts=200, part_seconds=1)
+    workers = [run_worker(site, request, tmp_path / "home") for _ in range(2)]
+    site.wait_for(lambda: len(claims_of(site)) == 2)
+    site.wait_for(site.running_pods)
+    workers[0].send_signal(signal.SIGINT)
+    assert workers[0].wait(60) != 0
+    assert len(claims_of(site)) == 1
+    assert len(site.running_pods()) == 1
+    workers[1].send_signal(signal.SIGINT)
+    assert workers[1].wait(60) != 0
+    assert site.api.list("jobs") == []
+    assert site.count("starts") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["unavailable", "drop"])
+def test_an_api_server_that_fails_for_a_minute_costs_nothing(
+    site: Site, tmp_path: Path, mode: str
+) -> None:
+    with proxied(tmp_path) as proxy:
+        launched = site.launch_aside(
+            Work(output=site.output, num_parts=30, part_seconds=1), kubeconfig=proxy.kubeconfig
+        )
+        site.wait_for(lambda: site.count("parts") >= 2)
+        proxy.mode = mode
+        time.sleep(60)
+        proxy.mode = "pass"
+        assert metadata(launched.result())["starts"] == 1
+    assert proxy.num_failed >= 4
+    assert site.count("made") == 30
+
+
+def test_an_api_server_that_stays_away_ends_the_run_and_not_the_job(
+    site: Site, tmp_path: Path
+) -> None:
+    request = Work(output=site.output, num_parts=15, part_seconds=1)
+    with proxied(tmp_path) as proxy:
+        launched = site.launch_aside(request, kubeconfig=proxy.kubeconfig, patience_seconds=2)
+        site.wait_for(lambda: site.count("parts") >= 1)
+        proxy.mode = "unavailable"
+        assert "503" in failure(launched.result())
+    assert len(site.running_pods()) == 1
+    assert metadata(site.launch(request))["starts"] == 1
+
+
+@contextmanager
+def gpus(site: Site, number: int) -> Iterator[None]:
+    """A node that says it has GPUs, for the scheduler only."""
+    from kubernetes import client, config
+
+    config.load_kube_config()
+    core = client.CoreV1Api()
+    node = core.list_node().items[0].metadata.name
+    path = "/status/capacity/nvidia.com~1gpu"
+    core.patch_node_status(node, [{"op": "add", "path": path, "value": str(number)}])
+    try:
+        yield
+    finally:
+        core.patch_node_status(node, [{"op": "remove", "path": path}])
+
+
+def test_work_that_waits_for_a_gpu_starts_when_there_is_one(
+    site: Site, capfd: pytest.CaptureFixture[str]
+) -> None:
+    launched = site.launch_aside(
+        Work(output=site.output), size=JobSize(gpus=1, cpus=0, memory_gib=1)
+    )
+    site.wait_for(lambda: site.api.list("pods"))
+    time.sleep(3)
+    with gpus(site, 2):
+        shown = metadata(launched.result())
+    assert shown["work_job_queue_seconds"] >= 2
+    assert shown["work_job_size"] == "1 GPUs, 0 CPUs, 1 GiB"
+    assert "Insufficient nvidia.com/gpu" in capfd.readouterr().err
+
+
+def test_a_suspended_job_is_queued_until_it_is_resumed(
+    site: Site, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    launched = site.launch_aside(
+        Work(output=site.output), queue="team", queue_seconds=60, start_seconds=20
+    )
+    site.wait_for(lambda: site.api.list("jobs"))
+    (job,) = site.api.list("jobs")
+    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team"
+    assert job["spec"]["suspend"] is True
+    time.sleep(3)
+    assert site.api.list("pods") == []
+    site.api.patch("jobs", job["metadata"]["name"], {"spec": {"suspend": False}})
+    assert metadata(launched.result())["work_job_queue_seconds"] >= 2
+    assert "queued: suspended" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_lost_node_is_reported_and_the_work_goes_on_when_it_is_back(
+    site: Site, capfd: pytest.CaptureFixture[str]
+) -> None:
+    kubelets = kubelet_processes()
+    if not kubelets:
+        pytest.skip("no kubelet runs on this machine, so no node can be taken away")
+    launched = site.launch_aside(Work(output=site.output, num_parts=8, part_seconds=1))
+    site.wait_for(lambda: site.count("parts") >= 2)
+    told = ""
+    signal_all(kubelets, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        while "node lost" not in told and time.monotonic() - began < 360:
+            time.sleep(5)
+            told += capfd.readouterr().err
+    finally:
+        signal_all(kubelets, signal.SIGCONT)
+    assert "node lost" in told
+    assert metadata(launched.result(seconds=300))["starts"] >= 1
+    assert site.count("parts") == 8
+
+
+def kubelet_processes() -> list[int]:
+    found = subprocess.run(["pgrep", "-x", "kubelet"], capture_output=True, text=True, check=False)
+    return [int(line) for line in found.stdout.split()]
+
+
+def signal_all(processes: list[int], number: int) -> None:
+    for process in processes:
+        os.kill(process, number)

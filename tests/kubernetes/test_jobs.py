@@ -1,0 +1,111 @@
+"""Jobs in a real cluster: done, adopted, resumed, explained."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from snow_resources.gpu_jobs import JobSize
+from tests.kubernetes.conftest import Site, failure, metadata
+from tests.kubernetes.work_job import Work
+
+pytestmark = pytest.mark.cluster
+
+
+def test_a_job_answers_with_its_report_and_shows_what_it_took(site: Site) -> None:
+    shown = metadata(site.launch(Work(output=site.output, num_parts=3)))
+    assert (shown["starts"], shown["made"]) == (1, 3)
+    assert shown["work_job_job"].startswith("worked-all-")
+    assert shown["work_job_attempts"] == 1
+    assert shown["work_job_queue_seconds"] >= 0
+    assert shown["work_job_run_seconds"] > 0
+    folder = Path(shown["folder"].removeprefix("file://"))
+    assert {"request.json", "report.json", "log.txt", "events.json", "ended.json"} <= {
+        path.name for path in folder.iterdir()
+    }
+    assert "Started" in {one["reason"] for one in json.loads((folder / "events.json").read_text())}
+
+
+def test_what_a_pod_says_is_in_the_runs_log(site: Site, capfd: pytest.CaptureFixture[str]) -> None:
+    metadata(site.launch(Work(output=site.output, num_parts=2)))
+    told = capfd.readouterr().err
+    assert "part 0 of 2" in told
+    assert "part 1 of 2" in told
+
+
+def test_a_finished_job_is_never_run_again(site: Site) -> None:
+    request = Work(output=site.output)
+    metadata(site.launch(request))
+    metadata(site.launch(request))
+    assert site.count("starts") == 1
+    assert len(site.api.list("jobs")) == 1
+
+
+def test_a_pod_that_is_deleted_mid_work_resumes(site: Site) -> None:
+    launched = site.launch_aside(Work(output=site.output, num_parts=8, part_seconds=0.7))
+    site.wait_for(lambda: site.count("parts") >= 3)
+    (pod,) = site.running_pods()
+    site.api.delete("pods", pod["metadata"]["name"])
+    shown = metadata(launched.result())
+    assert 1 <= shown["made"] <= 5
+    assert site.count("parts") == 8
+    assert site.count("made") <= 9
+
+
+def test_a_container_without_enough_memory_is_told_so_and_not_tried_again(site: Site) -> None:
+    told = failure(site.launch(Work(output=site.output, hog_mib=2_000)))
+    assert "OOMKilled" in told
+    assert "1Gi of memory: raise it" in told
+    assert site.count("starts") == 1
+
+
+def test_bad_input_is_not_tried_again(site: Site) -> None:
+    told = failure(site.launch(Work(output=site.output, exit_code=42)))
+    assert "exit code 42: bad input" in told
+    assert "about to end with 42" in told
+    assert site.count("starts") == 1
+
+
+def test_a_passing_fault_is_followed_by_the_next_attempt(site: Site) -> None:
+    shown = metadata(site.launch(Work(output=site.output, exit_code=75, exits=1)))
+    assert (shown["attempt"], shown["starts"]) == (2, 2)
+
+
+def test_a_failed_job_does_not_block_its_retry(site: Site) -> None:
+    request = Work(output=site.output, exit_code=7, exits=1)
+    assert "exit code 7" in failure(site.launch(request))
+    shown = metadata(site.launch(request))
+    assert (shown["attempt"], shown["starts"]) == (2, 2)
+
+
+def test_an_image_that_cannot_be_pulled_is_named(site: Site) -> None:
+    images = {"trainer": "nowhere.invalid/none:1"}
+    told = failure(site.launch(Work(output=site.output), images=images, start_seconds=8))
+    assert "starting for more than its limit of 8 s" in told
+    assert "nowhere.invalid/none:1" in told
+
+
+def test_a_silent_pod_is_ended_at_its_time_limit(site: Site) -> None:
+    told = failure(site.launch(Work(output=site.output, part_seconds=600), run_seconds=5))
+    assert "passed its time limit" in told
+
+
+def test_work_without_a_node_waits_and_says_why(
+    site: Site, capfd: pytest.CaptureFixture[str]
+) -> None:
+    told = failure(
+        site.launch(
+            Work(output=site.output), size=JobSize(gpus=99, cpus=0, memory_gib=1), queue_seconds=3
+        )
+    )
+    assert "queued for more than its limit of 3 s: unschedulable" in told
+    assert "queued: unschedulable: 0/1 nodes are available" in capfd.readouterr().err
+
+
+def test_two_runs_that_ask_for_the_same_work_share_one_job(site: Site) -> None:
+    request = Work(output=site.output, num_parts=4, part_seconds=1)
+    first, second = site.launch_aside(request), site.launch_aside(request)
+    assert metadata(first.result())["starts"] == 1
+    assert metadata(second.result())["starts"] == 1
+    assert len(site.api.list("jobs")) == 1
+    assert site.count("starts") == 1

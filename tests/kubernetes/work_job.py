@@ -1,0 +1,49 @@
+"""A job for tests in pods: it does what its request says, through the real entry point."""
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+
+from snow_assets import pod, shards
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """Count parts, one file each; files that are there are not made again."""
+
+    output: str
+    num_parts: int = 1
+    part_seconds: float = 0.0
+    exit_code: int = 0  # after the parts
+    exits: int = 1_000  # how many starts end with it
+    hog_mib: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worked:
+    starts: int
+    made: int  # parts, by this start
+
+
+def work(request: Work, progress: pod.Progress) -> Worked:
+    shards.put(shards.join(request.output, "starts", f"{time.time_ns()}"), b"")
+    starts = len(shards.names(shards.join(request.output, "starts")))
+    hog = bytearray(os.urandom(1 << 20) * request.hog_mib)
+    made = 0
+    for index in range(request.num_parts):
+        name = shards.join(request.output, "parts", f"{index:03d}")
+        if not shards.exists(name):
+            time.sleep(request.part_seconds)
+            shards.put(name, f"{starts}".encode())
+            shards.put(shards.join(request.output, "made", f"{index:03d}-{time.time_ns()}"), b"")
+            made += 1
+        progress.say(f"part {index} of {request.num_parts}")
+    if request.exit_code and starts <= request.exits:
+        print(f"about to end with {request.exit_code}", file=sys.stderr)
+        sys.exit(request.exit_code)
+    return Worked(starts=starts, made=made + len(hog) * 0)
+
+
+if __name__ == "__main__":
+    pod.main(Work, work)
