@@ -19,6 +19,8 @@ from snow_assets.quality import rescoring
 from snow_assets.recipe import Recipe, chosen_recipe
 from snow_assets.synthesis import assets as synthesis
 from snow_assets.tables import assets as tables
+from snow_resources.gpu_jobs import GpuJobs
+from snow_resources.kubernetes_jobs import kubernetes_jobs
 from snow_resources.lake import Lake
 from snow_resources.local_jobs import LocalJobs
 from snow_resources.publishing import Warehouse
@@ -44,16 +46,22 @@ def warehouse_path() -> Path:
     return home() / "warehouse.duckdb"
 
 
+def _jobs(lake: str) -> GpuJobs:
+    """Kubernetes Jobs as the file that SNOW_JOBS names has them; else this machine's processes."""
+    url = f"{lake}/jobs"
+    if settings := os.environ.get("SNOW_JOBS"):
+        return kubernetes_jobs(Path(settings), url=url)
+    vllm_python = str(CHECKOUT / ".venv-vllm" / "bin" / "python")
+    return LocalJobs(url=url, vllm_python=os.environ.get("SNOW_VLLM_PYTHON", vllm_python))
+
+
 def resources(recipe: Recipe) -> dict[str, Any]:
     """The sockets of this installation, as the environment sets them."""
     lake = os.environ.get("SNOW_LAKE", str(home() / "lake"))
-    vllm_python = str(CHECKOUT / ".venv-vllm" / "bin" / "python")
     return {
         "recipe": recipe,
         "lake": Lake(url=lake),
-        "jobs": LocalJobs(
-            url=f"{lake}/jobs", vllm_python=os.environ.get("SNOW_VLLM_PYTHON", vllm_python)
-        ),
+        "jobs": _jobs(lake),
         "teacher": Teacher(url=os.environ.get("SNOW_TEACHER_URL", "")),
         "tracking": Tracking(
             uri=os.environ.get("SNOW_MLFLOW", f"sqlite:///{home() / 'mlflow.db'}"),
@@ -64,8 +72,21 @@ def resources(recipe: Recipe) -> dict[str, Any]:
     }
 
 
+def _assets() -> list[Any]:
+    """All assets; those whose work runs in the cluster say so."""
+    found = dg.load_assets_from_modules(ROOMS)
+    if not os.environ.get("SNOW_JOBS"):
+        return list(found)
+    return [
+        asset.map_asset_specs(lambda spec: spec.merge_attributes(kinds={"kubernetes"}))
+        if isinstance(asset, dg.AssetsDefinition) and "jobs" in asset.required_resource_keys
+        else asset
+        for asset in found
+    ]
+
+
 defs = dg.Definitions(
-    assets=dg.load_assets_from_modules(ROOMS),
+    assets=_assets(),
     asset_checks=dg.load_asset_checks_from_modules(ROOMS),
     jobs=[rescoring.rescoring],
     schedules=[rescoring.nightly_rescoring],

@@ -221,6 +221,13 @@ class KubernetesJobs(GpuJobs):
         )
 
 
+def kubernetes_jobs(settings: Path, *, url: str) -> KubernetesJobs:
+    """Jobs as a site's file describes them (`k8s/jobs.example.yaml`); its patches lie beside it."""
+    known = read_yaml(settings)
+    patches = [str(settings.parent / patch) for patch in known.pop("patches", [])]
+    return KubernetesJobs(url=url, patches=patches, **known)
+
+
 def _next_attempt(job: Job) -> int:
     """The first attempt that has not ended."""
     last = max(job.attempts(), default=0)
