@@ -1,11 +1,13 @@
 """The one entry point of work that runs in a GPU job: request in, report out.
 
 A job is a folder: `request.json` is there before it starts, `report.json` is written last, and
-`metrics-*.jsonl` grow beside them. `python -m snow_assets.quality.training JOB_FOLDER` runs one by
-hand. The report is the truth; Dagster Pipes only carries progress and logs.
+`metrics-*.jsonl` grow beside them. Of several pods that share a job each writes
+`report-NNNNN.json`. `python -m snow_assets.quality.training JOB_FOLDER` runs one by hand. The
+report is the truth; Dagster Pipes only carries progress and logs.
 """
 
 import json
+import os
 import signal
 import socket
 import sys
@@ -19,7 +21,7 @@ from dagster_pipes import (
     PipesBlobStoreMessageWriter,
     PipesBlobStoreMessageWriterChannel,
     PipesContext,
-    PipesEnvVarParamsLoader,
+    PipesMappingParamsLoader,
     PipesMessageWriter,
     open_dagster_pipes,
 )
@@ -44,15 +46,24 @@ class Progress:
 
     folder: str
     pipes: PipesContext
+    shard: int = 0  # of a job that several pods share: which of them this is
+    num_shards: int = 1
+    is_mute: bool = False  # another process of the same pod group speaks
     _pending: list[str] = field(default_factory=list)
     _flushed_at: float = field(default_factory=time.monotonic)
     _num_files: int = 0
+
+    def takes(self, index: int) -> bool:
+        """Whether part `index` of the work is this pod's."""
+        return index % self.num_shards == self.shard
 
     def say(self, line: str) -> None:
         self.pipes.log.info(line)
 
     def metrics(self, step: int, **values: float) -> None:
         """Append metrics of a global step; a step that is told twice counts once."""
+        if self.is_mute:
+            return
         self._pending.append(json.dumps({"step": step, "time": time.time(), **values}))
         if time.monotonic() - self._flushed_at > _METRICS_FLUSH_SECONDS:
             self.flush()
@@ -61,7 +72,7 @@ class Progress:
         """Make all metrics so far readable; call it before a checkpoint is written."""
         if self._pending:
             # One put per file: an object store cannot append.
-            name = f"metrics-{time.time_ns():020d}-{self._num_files:05d}.jsonl"
+            name = f"metrics-{time.time_ns():020d}-{self.shard:05d}-{self._num_files:05d}.jsonl"
             shards.put(shards.join(self.folder, name), "\n".join(self._pending).encode() + b"\n")
             self._pending, self._num_files = [], self._num_files + 1
         self._flushed_at = time.monotonic()
@@ -84,9 +95,8 @@ class _FolderChannel(PipesBlobStoreMessageWriterChannel):
         shards.put(shards.join(self._folder, name), payload.read().encode())
 
 
-def _message_writer() -> PipesMessageWriter[Any] | None:
+def _message_writer(loader: PipesMappingParamsLoader) -> PipesMessageWriter[Any] | None:
     """Messages go to a folder where the launcher gave one, else the way that Pipes chooses."""
-    loader = PipesEnvVarParamsLoader()  # type: ignore[no-untyped-call]
     if loader.is_dagster_pipes_process() and "folder" in loader.load_messages_params():
         return FolderMessages()
     return None
@@ -121,8 +131,18 @@ def main(request_type: type[Request], work: Callable[[Request, Progress], Report
     # As a container's first process we get no signal that we do not ask for. What is finished is
     # in the lake already; work with more to save sets a handler of its own.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(PREEMPTED))
-    with open_dagster_pipes(message_writer=_message_writer()) as pipes:
-        progress = Progress(folder=folder, pipes=pipes)
+    # Of the processes that torchrun starts only the first one speaks; the others' pipes are mute.
+    is_first = os.environ.get("RANK", "0") == "0"
+    loader = PipesMappingParamsLoader(os.environ if is_first else {})
+    with open_dagster_pipes(params_loader=loader, message_writer=_message_writer(loader)) as pipes:
+        num_shards = int(os.environ.get("SNOW_SHARDS", "1"))
+        shard = int(os.environ["JOB_COMPLETION_INDEX"]) if num_shards > 1 else 0
+        progress = Progress(
+            folder=folder, pipes=pipes, shard=shard, num_shards=num_shards, is_mute=not is_first
+        )
+        refused = shards.join(folder, f"refused-{shard:05d}.txt")
+        if shards.exists(refused):  # a cluster without failure policies starts it again
+            sys.exit(BAD_INPUT)
         try:
             request = TypeAdapter(request_type).validate_json(
                 shards.get(shards.join(folder, REQUEST))
@@ -132,6 +152,10 @@ def main(request_type: type[Request], work: Callable[[Request, Progress], Report
             # Ours or the user's mistake: the same input fails again.
             traceback.print_exc()
             progress.flush()
+            shards.put(refused, traceback.format_exc().encode())
             sys.exit(BAD_INPUT)
+        if not is_first:
+            return
         progress.flush()
-        shards.put(shards.join(folder, REPORT), TypeAdapter(type(report)).dump_json(report))
+        name = REPORT if num_shards == 1 else f"report-{shard:05d}.json"
+        shards.put(shards.join(folder, name), TypeAdapter(type(report)).dump_json(report))

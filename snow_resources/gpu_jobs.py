@@ -6,6 +6,7 @@ lake with a folder per attempt: `request.json` is there first, `report.json` is 
 
 import hashlib
 import time
+import uuid
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,22 +42,34 @@ def meaning(code: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class JobSize:
-    """What a job asks for. `environment` chooses interpreter or image: trainer or vllm."""
+    """What a job asks for. `environment` chooses interpreter or image: trainer or vllm.
+
+    `parts`: into how many pieces several pods could share the work; 1: it is one piece.
+    """
 
     gpus: int = 0
     cpus: int = 2
     memory_gib: int = 8
     environment: str = "trainer"
+    parts: int = 1
+    nodes: int = 1
+    processes: int = 1  # on each node, that work on the same model
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedJob(Generic[Report]):
-    """A job's report, the folder with request, report, metrics and log, and what it took."""
+    """A job's reports, the folder with request, reports, metrics and log, and what it took."""
 
-    report: Report
+    reports: tuple[Report, ...]  # one of each pod that shared the work
     folder: str
     seconds: float  # of this call; 0 when an earlier run's report was there
     attempt: int
+
+    @property
+    def report(self) -> Report:
+        """The only report; ValueError where pods shared the work."""
+        (one,) = self.reports
+        return one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +82,11 @@ class Job:
     partition: str
     digest: str
     url: str
+
+    @property
+    def step(self) -> str:
+        """The module's last name: what people call this job."""
+        return self.module.rsplit(".", 1)[-1]
 
     @cached_property
     def _place(self) -> tuple[Any, str]:
@@ -104,14 +122,24 @@ class Job:
         system, path = self._place[0], self._path(attempt, name)
         if isinstance(system, LocalFileSystem):
             system.makedirs(self._path(attempt), exist_ok=True)
-            system.pipe_file(f"{path}.part", content)
-            Path(f"{path}.part").replace(path)
+            part = f"{path}.{uuid.uuid4().hex}.part"  # two runs may write at once
+            system.pipe_file(part, content)
+            Path(part).replace(path)
         else:
             system.pipe_file(path, content)
 
     def _path(self, attempt: int, name: str = "") -> str:
         folder = f"{self._place[1]}/attempt-{attempt:03d}"
         return f"{folder}/{name}" if name else folder
+
+
+def command(job: Job, attempt: int, size: JobSize, python: str) -> list[str]:
+    """What runs a job, on each of its nodes."""
+    folder = job.folder(attempt)
+    if size.nodes * size.processes == 1:
+        return [python, "-m", job.module, folder]
+    numbers = [str(size.nodes), str(size.processes)]
+    return [python, "-m", "snow_assets.torchrun", *numbers, job.module, folder]
 
 
 class GpuJobs(dg.ConfigurableResource, ABC):  # type: ignore[type-arg]
@@ -151,7 +179,7 @@ class GpuJobs(dg.ConfigurableResource, ABC):  # type: ignore[type-arg]
         else:
             context.log.info(f"{module}: {job.folder(attempt)} is finished; its report is reused")
         return FinishedJob(
-            report=TypeAdapter(report).validate_json(job.get(attempt, REPORT)),
+            reports=_reports(report, job.get(attempt, REPORT)),
             folder=job.folder(attempt),
             seconds=seconds,
             attempt=attempt,
@@ -164,3 +192,10 @@ class GpuJobs(dg.ConfigurableResource, ABC):  # type: ignore[type-arg]
     @abstractmethod
     def work(self, context: dg.AssetExecutionContext, job: Job, size: JobSize) -> int:
         """Do the work; return the attempt whose report is there now. Raises dg.Failure."""
+
+
+def _reports(report: type[Report], content: bytes) -> tuple[Report, ...]:
+    """One report, or the list of them that the launcher of a shared job collected."""
+    if content.lstrip().startswith(b"["):
+        return TypeAdapter(tuple[report, ...]).validate_json(content)  # type: ignore[valid-type]
+    return (TypeAdapter(report).validate_json(content),)

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from snow_resources.gpu_jobs import Job, JobSize
+from snow_resources.gpu_jobs import Job, JobSize, command
 
 Json = dict[str, Any]
 
@@ -16,7 +16,11 @@ TEMPLATE = Path(__file__).resolve().parents[1] / "k8s" / "job.yaml"
 
 DIGEST = "snow/digest"
 CLAIM = "snow-claim/"
-"""The label that names a job's work, and the prefix of its annotations, one per run that waits."""
+SHARDS = "snow/shards"
+"""The label that names a job's work; the prefix of its annotations, one per run that waits; and
+the annotation that tells how many pods share the work."""
+
+_FAILURES_PER_SHARD = 3
 
 # What lists of objects are merged by; other lists are appended to (tolerations) or replaced.
 _MERGE_KEYS = {
@@ -44,6 +48,8 @@ def render(
     environment: dict[str, str],
     run_seconds: int,
     has_failure_policy: bool,
+    num_shards: int = 1,
+    parallelism: int = 1,
     queue: str = "",
     patches: Sequence[Json] = (),
 ) -> Json:
@@ -53,7 +59,7 @@ def render(
     metadata, spec = made["metadata"], made["spec"]
     metadata["name"] = job_name(job, attempt)
     metadata["labels"] |= labels
-    metadata["annotations"] = {f"{CLAIM}{run_id}": "waits"}
+    metadata["annotations"] = {f"{CLAIM}{run_id}": "waits", SHARDS: str(num_shards)}
     if queue:
         metadata["labels"]["kueue.x-k8s.io/queue-name"] = queue
         spec["suspend"] = True  # until Kueue admits it
@@ -66,19 +72,41 @@ def render(
                     {"type": "DisruptionTarget", "status": "True"}]},
             ]
         }  # fmt: skip
+    if num_shards > 1:
+        spec |= _indexed(num_shards, parallelism, has_failure_policy=has_failure_policy)
+        environment = {**environment, "SNOW_SHARDS": str(num_shards)}
+    if size.nodes > 1:  # all or nothing: one that fails ends the Job, and the next attempt resumes
+        spec |= {"completionMode": "Indexed", "completions": size.nodes, "parallelism": size.nodes}
     template = spec["template"]
     template["metadata"]["labels"] |= labels
     # The pod's own limit, not the Job's: time in a queue is no time of work.
     template["spec"]["activeDeadlineSeconds"] = run_seconds
     (container,) = template["spec"]["containers"]
     container["image"] = image
-    container["command"] = [python, "-m", job.module, job.folder(attempt)]
+    container["command"] = command(job, attempt, size, python)
     container["env"] += [{"name": name, "value": told} for name, told in environment.items()]
+    container["env"].append(
+        {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+    )
     container["resources"] = _resources(size)
     (shm,) = (one for one in template["spec"]["volumes"] if one["name"] == "shm")
     shm["emptyDir"]["sizeLimit"] = f"{max(1, size.memory_gib // 2)}Gi"  # it counts as memory
     for patch in patches:
         made = merged(made, patch)
+    return made
+
+
+def _indexed(num_shards: int, parallelism: int, *, has_failure_policy: bool) -> Json:
+    """Pods that share the work. One that fails is started again, since it resumes by itself; a
+    server without limits per index counts the failures of all."""
+    made = {
+        "completionMode": "Indexed",
+        "completions": num_shards,
+        "parallelism": min(parallelism, num_shards),
+    }
+    made["backoffLimit"] = _FAILURES_PER_SHARD * num_shards
+    if has_failure_policy:
+        made |= {"backoffLimitPerIndex": _FAILURES_PER_SHARD, "maxFailedIndexes": 0}
     return made
 
 

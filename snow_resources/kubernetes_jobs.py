@@ -28,7 +28,7 @@ from snow_resources.gpu_jobs import (
     JobSize,
 )
 from snow_resources.job_claims import claimed, drop_claim
-from snow_resources.job_manifest import DIGEST, job_name, read_yaml, render
+from snow_resources.job_manifest import DIGEST, SHARDS, job_name, read_yaml, render
 from snow_resources.job_messages import FolderMessageReader
 from snow_resources.job_state import JobState, job_state
 from snow_resources.kubernetes_api import KubernetesApi, events_of, until
@@ -48,6 +48,8 @@ class KubernetesJobs(GpuJobs):
     images: dict[str, str]  # by environment: trainer, vllm
     pythons: dict[str, str] = Field(default_factory=dict)  # in each image, if not `python`
     patches: list[str] = Field(default_factory=list)  # files, each a strategic-merge patch on Jobs
+    shards: dict[str, int] = Field(default_factory=dict)  # a module's last name -> pods in all
+    parallelism: dict[str, int] = Field(default_factory=dict)  # and how many of them at once
     queue: str = ""  # Kueue's, if it admits the Jobs
     queue_seconds: int = 86_400  # may it stay suspended, unschedulable or without quota
     start_seconds: int = 1_800  # may it take from a node until it runs
@@ -113,6 +115,8 @@ class KubernetesJobs(GpuJobs):
             python=self.pythons.get(size.environment, "python"),
             environment=dict(session.get_bootstrap_env_vars()),
             run_seconds=self.run_seconds,
+            num_shards=min(self.shards.get(job.step, 1), size.parts),
+            parallelism=self.parallelism.get(job.step, 1),
             has_failure_policy=api.version() >= _FAILURE_POLICY_VERSION,
             queue=self.queue,
             patches=[read_yaml(Path(path)) for path in self.patches],
@@ -177,7 +181,7 @@ class KubernetesJobs(GpuJobs):
         name = job_name(job, attempt)
         found = api.get("jobs", name)
         _keep_evidence(api, job, attempt, found, _pods(api, name))
-        if state.phase == "complete" and not job.has(attempt, REPORT):
+        if state.phase == "complete" and not _collected(job, attempt, found):
             state = JobState(phase="failed", why="complete, but without a report")
         if found is not None and state.phase == "failed" and not found["status"].get("conditions"):
             self._drop(context, api, name)  # past a limit of ours: other runs may be more patient
@@ -197,14 +201,13 @@ class KubernetesJobs(GpuJobs):
         self, context: dg.AssetExecutionContext, job: Job, attempt: int, size: JobSize,
         state: JobState,
     ) -> None:  # fmt: skip
-        step = job.module.rsplit(".", 1)[1]
         context.add_asset_metadata(
             {
-                f"{step}_job": job_name(job, attempt),
-                f"{step}_size": f"{size.gpus} GPUs, {size.cpus} CPUs, {size.memory_gib} GiB",
-                f"{step}_attempts": attempt,
-                f"{step}_queue_seconds": state.queue_seconds or 0.0,
-                f"{step}_run_seconds": state.run_seconds,
+                f"{job.step}_job": job_name(job, attempt),
+                f"{job.step}_size": f"{size.gpus} GPUs, {size.cpus} CPUs, {size.memory_gib} GiB",
+                f"{job.step}_attempts": attempt,
+                f"{job.step}_queue_seconds": state.queue_seconds or 0.0,
+                f"{job.step}_run_seconds": state.run_seconds,
             }
         )
 
@@ -240,6 +243,19 @@ def _end(job: Job, attempt: int, state: JobState) -> None:
 
 def _pods(api: KubernetesApi, name: str) -> list[Json]:
     return api.list("pods", labelSelector=f"job-name={name}")
+
+
+def _collected(job: Job, attempt: int, found: Json | None) -> bool:
+    """Whether the report is there; those of pods that shared the work become one file of all."""
+    num_shards = int(found["metadata"]["annotations"][SHARDS]) if found else 1
+    if num_shards == 1 or job.has(attempt, REPORT):
+        return job.has(attempt, REPORT)
+    names = [f"report-{index:05d}.json" for index in range(num_shards)]
+    if not all(job.has(attempt, name) for name in names):
+        return False
+    reports = [json.loads(job.get(attempt, name)) for name in names]
+    job.put(attempt, REPORT, json.dumps(reports, indent=1).encode())
+    return True
 
 
 def _live_pods(api: KubernetesApi, job: Job) -> list[Json]:

@@ -16,6 +16,7 @@ from snow_resources.gpu_jobs import (
     GpuJobs,
     Job,
     JobSize,
+    command,
     meaning,
 )
 
@@ -35,11 +36,13 @@ class LocalJobs(GpuJobs):
         return []
 
     def work(self, context: dg.AssetExecutionContext, job: Job, size: JobSize) -> int:
+        if size.nodes > 1:
+            raise dg.Failure(f"{job.module} asks for {size.nodes} nodes, and this is one machine")
         attempt = max(job.attempts(), default=0) + 1
         job.put(attempt, REQUEST, job.request)
         with tempfile.TemporaryFile() as log:
             try:
-                self._subprocess(context, job.module, job.folder(attempt), size, log)
+                self._subprocess(context, job, attempt, size, log)
             finally:
                 log.seek(0)
                 job.put(attempt, LOG, log.read())
@@ -48,8 +51,8 @@ class LocalJobs(GpuJobs):
     def _subprocess(
         self,
         context: dg.AssetExecutionContext,
-        module: str,
-        folder: str,
+        job: Job,
+        attempt: int,
         size: JobSize,
         log: IO[bytes],
     ) -> None:
@@ -62,7 +65,7 @@ class LocalJobs(GpuJobs):
             context, dg.PipesTempFileContextInjector(), dg.PipesTempFileMessageReader()
         ) as session:
             process = subprocess.Popen(
-                [interpreter, "-m", module, folder],
+                command(job, attempt, size, interpreter),
                 env={
                     # Threads that wait for each other by spinning stall a shared machine: an
                     # update of SMOKE's model took 3.9 s instead of 0.5 s beside other work.
@@ -90,9 +93,9 @@ class LocalJobs(GpuJobs):
         if code != 0:
             log.seek(0)
             last_lines = log.read().decode(errors="replace").splitlines()[-LOG_LINES:]
-            told = f"{module} ended with exit code {code}: {meaning(code)}"
+            told = f"{job.module} ended with exit code {code}: {meaning(code)}"
             raise dg.Failure(
                 "\n".join([told, *last_lines]),
-                metadata={"exit_code": code, "job": folder},
+                metadata={"exit_code": code, "job": job.folder(attempt)},
                 allow_retries=code != BAD_INPUT,
             )

@@ -1,7 +1,8 @@
 """One pretraining phase as a job: packs and a parent in, a checkpoint and what it saw out.
 
 A phase is a function of its request: on a CPU with the same number of threads, a run that was
-killed and resumed ends with the same bytes as one that was not. Single process, one device.
+killed and resumed ends with the same bytes as one that was not. A batch's sequences are shared out
+among the ranks (`ranks.py`), one device each; the first rank writes.
 """
 
 import hashlib
@@ -12,12 +13,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn.parallel import DistributedDataParallel
 from transformers import LlamaForCausalLM
 
 from snow_assets import pod, shards
@@ -33,6 +35,7 @@ from snow_assets.pretraining.contract import (
 from snow_assets.pretraining.model import load_model, new_model, save_model
 from snow_assets.pretraining.ordering import training_order
 from snow_assets.pretraining.packs import memory_mapped, passes_by_language
+from snow_assets.pretraining.ranks import Ranks, joined
 from snow_assets.pretraining.schedule import learning_rate
 from snow_assets.pretraining.seen import put_seen
 
@@ -45,10 +48,14 @@ def work(request: Pretraining, progress: pod.Progress) -> PretrainingReport:
     The last checkpoint stays in the output's `resume` folder: until the report is written, it is
     all that saves a killed job from starting over. Whoever reads the report deletes it.
     """
+    with joined() as ranks:
+        return _work(request, progress, ranks)
+
+
+def _work(request: Pretraining, progress: pod.Progress, ranks: Ranks) -> PretrainingReport:
     _make_deterministic(request.optimization)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer = load_tokenizer(request.tokenizer)
-    model = _starting_model(request).to(device)
+    model = _starting_model(request).to(ranks.device)
     resume = shards.join(request.output, RESUME)
     with tempfile.TemporaryDirectory(prefix="pretraining-") as scratch:
         sequences = memory_mapped(
@@ -57,7 +64,9 @@ def work(request: Pretraining, progress: pod.Progress) -> PretrainingReport:
             context_tokens=request.model.context_tokens,
             vocabulary=tokenizer.get_vocab_size(),
         )
-        report = train(model, sequences, request, resume=resume, progress=progress)
+        report = train(model, sequences, request, resume=resume, progress=progress, ranks=ranks)
+        if not ranks.is_first:
+            return report
         save_model(model.cpu(), fetch_tokenizer(request.tokenizer), Path(scratch) / "model")
         shards.put_folder(request.output, Path(scratch) / "model", prefix="model")
     put_seen(request.packs, request.output)
@@ -99,6 +108,7 @@ def train(
     *,
     resume: str,
     progress: pod.Progress,
+    ranks: Ranks,
 ) -> PretrainingReport:
     """Train on every sequence once, from the latest checkpoint in `resume` if there is one.
 
@@ -109,6 +119,11 @@ def train(
         raise ValueError(
             f"{request.packs} holds {sequences.size} tokens, and the {request.phase} phase trains "
             f"on exactly {recipe.tokens}: materialize the packs again"
+        )
+    if recipe.batch_sequences % ranks.size:
+        raise ValueError(
+            f"a batch of {recipe.batch_sequences} sequences cannot be shared by {ranks.size} "
+            "processes alike: choose a number of GPUs that divides batch_sequences"
         )
     order = training_order(
         passes_by_language(request.packs), phase=request.phase, seed=request.optimization.seed
@@ -122,18 +137,22 @@ def train(
         progress.say(f"{request.phase}: resumed after step {resumed_from} of {steps}")
 
     def save() -> None:
+        if not ranks.is_first:
+            return
         progress.flush()
         checkpoints.save(
             resume, request=digest, position=position, model=model, optimizer=optimizer
         )
 
+    shared = DistributedDataParallel(model) if ranks.size > 1 else model
     with _termination_noted() as is_terminated:
         while position.step < steps:
             step_started = time.monotonic()
             step = position.step + 1
             rate = learning_rate(step, steps=steps, recipe=recipe)
             chosen = order[position.sequences : position.sequences + recipe.batch_sequences]
-            loss = update(model, optimizer, sequences[chosen], rate, request.optimization)
+            mine = sequences[chosen[ranks.rank :: ranks.size]]
+            loss = update(shared, optimizer, mine, rate, request.optimization, ranks)
             position = Position(
                 step=step,
                 sequences=position.sequences + len(chosen),
@@ -145,7 +164,7 @@ def train(
             progress.metrics(
                 step, loss_bits=loss, learning_rate=rate, tokens=tokens, tokens_per_second=speed
             )
-            if is_terminated():
+            if ranks.any(is_terminated()):
                 save()
                 progress.say(f"{request.phase}: terminated, saved after step {step} of {steps}")
                 sys.exit(pod.PREEMPTED)
@@ -181,33 +200,46 @@ def make_optimizer(model: torch.nn.Module, optimization: Optimization) -> torch.
 
 
 def update(
-    model: LlamaForCausalLM,
+    model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     batch: np.ndarray,
     rate: float,
     optimization: Optimization,
+    ranks: Ranks,
 ) -> float:
-    """One update on a batch of sequences; returns its loss before it, in bits per token."""
-    device = next(model.parameters()).device
+    """One update on this rank's share of a batch; returns the whole batch's loss before it, in
+    bits per token."""
+    device = ranks.device
     rows = torch.from_numpy(batch.astype(np.int64))
     num_parts = -(-len(rows) // optimization.micro_batch_sequences)
     model.train()
     total = torch.zeros((), device=device)
-    for part in rows.chunk(num_parts):
+    parts = rows.chunk(num_parts)
+    for index, part in enumerate(parts):
         tokens = part.to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=optimization.precision == "bf16"):
-            loss = model(input_ids=tokens, labels=tokens, use_cache=False).loss / num_parts
-        loss.backward()
+        with _gradients_shared(model, is_last=index == len(parts) - 1):
+            with torch.autocast(
+                device.type, torch.bfloat16, enabled=optimization.precision == "bf16"
+            ):
+                loss = model(input_ids=tokens, labels=tokens, use_cache=False).loss / num_parts
+            loss.backward()
         total += loss.detach()
     torch.nn.utils.clip_grad_norm_(model.parameters(), optimization.gradient_clip)
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    bits = total.item() / math.log(2)
+    bits = ranks.mean(total).item() / math.log(2)
     if not math.isfinite(bits):
         raise ValueError(f"the loss is {bits} at learning rate {rate}: lower peak_learning_rate")
     return bits
+
+
+def _gradients_shared(model: torch.nn.Module, *, is_last: bool) -> AbstractContextManager[None]:
+    """Ranks add up their gradients once per update, with its last part."""
+    if isinstance(model, DistributedDataParallel) and not is_last:
+        return model.no_sync()
+    return nullcontext()
 
 
 @contextmanager

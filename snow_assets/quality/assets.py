@@ -1,5 +1,6 @@
 """Quality as assets: what the annotator learns from, the annotator, scores, the best of it."""
 
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -218,7 +219,10 @@ def _size(recipe: Recipe) -> JobSize:
 def _scored(
     context: dg.AssetExecutionContext, jobs: GpuJobs, recipe: Recipe, request: Scoring
 ) -> ScoringReport:
-    return jobs.run(
+    num_parts = len(scores.parts(scores.text_ids(request.clean), request.part_texts))
+    done = jobs.run(
         context, "snow_assets.quality.scoring", request, report=ScoringReport, code_version="1",
-        size=_size(recipe),
-    ).report  # fmt: skip
+        size=replace(_size(recipe), parts=num_parts),
+    )  # fmt: skip
+    # Of the whole output: pods that shared the work report each what was there when they ended.
+    return scores.report(request.output, annotator=done.reports[0].annotator)

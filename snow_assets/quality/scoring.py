@@ -32,6 +32,8 @@ def work(request: Scoring, progress: pod.Progress) -> ScoringReport:
     all_parts = scores.parts(wanted, request.part_texts)
     for index, part in enumerate(all_parts):
         content = dict(islice(texts, len(part)))
+        if not progress.takes(index):
+            continue
         if shards.record(request.output, shards.table_name(scores.TABLE, index)) is not None:
             continue
         new = {name: text for name, text in content.items() if name not in known.rows}

@@ -114,11 +114,12 @@ def _generated(
     )
     done = jobs.run(
         context, "snow_assets.synthesis.generation", request, report=Generated,
-        code_version=CODE_VERSION, size=size_of(recipe),
+        code_version=CODE_VERSION,
+        size=size_of(recipe),
     )  # fmt: skip
     return Made(
         facts=seeds.answer_facts(folder),
-        metadata={"speed": shown.speed(done.report, done.seconds)},
+        metadata={"speed": shown.speed(shown.together(done.reports), done.seconds)},
         metrics=pod.read_attempts(done.folder),
     )
 
@@ -127,7 +128,8 @@ def size_of(recipe: Recipe) -> JobSize:
     """vLLM has an environment of its own; asking an endpoint takes no GPU and no vLLM."""
     if recipe.synthesis.engine == "endpoint":
         return JobSize()
-    return JobSize(gpus=recipe.synthesis.gpus, environment="vllm")
+    num_chunks = -(-recipe.synthesis.requests // recipe.synthesis.chunk_requests)
+    return JobSize(gpus=recipe.synthesis.gpus, environment="vllm", parts=num_chunks)
 
 
 @dg.asset(

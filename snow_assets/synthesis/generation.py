@@ -28,7 +28,7 @@ def work(request: Generation, progress: pod.Progress) -> Generated:
             f"the request is for prompt version {request.prompt_version}, and this code asks with "
             f"{PROMPT_VERSION}: run the job with the code that made the request"
         )
-    left = chunks_left(request.output)
+    left = [index for index in chunks_left(request.output) if progress.takes(index)]
     if not left:
         return Generated(
             num_chunks=0, num_answers=0, num_answer_tokens=0, start_seconds=0.0, seconds=0.0

@@ -90,6 +90,17 @@ def examples(folder: str) -> str:
     )
 
 
+def together(reports: Sequence[Generated]) -> Generated:
+    """What pods that shared the work did, as one: amounts add up, they worked side by side."""
+    return Generated(
+        num_chunks=sum(one.num_chunks for one in reports),
+        num_answers=sum(one.num_answers for one in reports),
+        num_answer_tokens=sum(one.num_answer_tokens for one in reports),
+        start_seconds=max(one.start_seconds for one in reports),
+        seconds=max(one.seconds for one in reports),
+    )
+
+
 def speed(report: Generated, seconds: float) -> str:
     """What generating took, as a sentence; seconds of 0: an earlier run did it."""
     if not seconds or not report.seconds:

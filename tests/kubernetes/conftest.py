@@ -73,7 +73,9 @@ def worked_asset(request: Work, size: JobSize) -> dg.AssetsDefinition:
         )  # fmt: skip
         return dg.MaterializeResult(
             metadata={
-                "starts": done.report.starts, "made": done.report.made,
+                "starts": max(report.starts for report in done.reports),
+                "made": sum(report.made for report in done.reports),
+                "reports": len(done.reports),
                 "attempt": done.attempt, "folder": done.folder,
             }
         )  # fmt: skip

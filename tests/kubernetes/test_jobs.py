@@ -109,3 +109,34 @@ def test_two_runs_that_ask_for_the_same_work_share_one_job(site: Site) -> None:
     assert metadata(second.result())["starts"] == 1
     assert len(site.api.list("jobs")) == 1
     assert site.count("starts") == 1
+
+
+def test_pods_share_work_and_each_report_is_collected_once(site: Site) -> None:
+    """Eight shards, three at a time; one of them fails twice."""
+    request = Work(
+        output=site.output, num_parts=24, part_seconds=0.2, exit_code=75, exits=2, exiting_part=10
+    )
+    size = JobSize(cpus=0, memory_gib=1, parts=24)
+    shown = metadata(
+        site.launch(request, size=size, shards={"work_job": 8}, parallelism={"work_job": 3})
+    )
+    assert (shown["reports"], shown["attempt"]) == (8, 1)
+    assert site.count("made") == 24
+    assert site.count("starts") == 10
+    (job,) = site.api.list("jobs")
+    assert (job["spec"]["completions"], job["spec"]["parallelism"]) == (8, 3)
+    again = metadata(site.launch(request, size=size))
+    assert again["reports"] == 8
+    assert site.count("starts") == 10
+
+
+def test_bad_input_of_one_shard_ends_them_all(site: Site) -> None:
+    request = Work(
+        output=site.output, num_parts=40, part_seconds=1, exit_code=42, exits=9, exiting_part=1
+    )
+    size = JobSize(cpus=0, memory_gib=1, parts=40)
+    told = failure(
+        site.launch(request, size=size, shards={"work_job": 4}, parallelism={"work_job": 4})
+    )
+    assert "exit code 42: bad input" in told
+    assert site.count("exits") == 1

@@ -17,6 +17,7 @@ class Work:
     part_seconds: float = 0.0
     exit_code: int = 0  # after the parts
     exits: int = 1_000  # how many starts end with it
+    exiting_part: int | None = None  # ends with the code where it is due, not after all
     hog_mib: int = 0
 
 
@@ -32,6 +33,10 @@ def work(request: Work, progress: pod.Progress) -> Worked:
     hog = bytearray(os.urandom(1 << 20) * request.hog_mib)
     made = 0
     for index in range(request.num_parts):
+        if not progress.takes(index):
+            continue
+        if index == request.exiting_part and _has_exit_left(request):
+            _exit(request.exit_code)
         name = shards.join(request.output, "parts", f"{index:03d}")
         if not shards.exists(name):
             time.sleep(request.part_seconds)
@@ -39,10 +44,23 @@ def work(request: Work, progress: pod.Progress) -> Worked:
             shards.put(shards.join(request.output, "made", f"{index:03d}-{time.time_ns()}"), b"")
             made += 1
         progress.say(f"part {index} of {request.num_parts}")
-    if request.exit_code and starts <= request.exits:
-        print(f"about to end with {request.exit_code}", file=sys.stderr)
-        sys.exit(request.exit_code)
+    if request.exiting_part is None and request.exit_code and starts <= request.exits:
+        _exit(request.exit_code)
     return Worked(starts=starts, made=made + len(hog) * 0)
+
+
+def _exit(code: int) -> None:
+    if code == pod.BAD_INPUT:
+        raise ValueError(f"about to end with {code}")
+    sys.exit(code)
+
+
+def _has_exit_left(request: Work) -> bool:
+    folder = shards.join(request.output, "exits")
+    if len(shards.names(folder)) >= request.exits:
+        return False
+    shards.put(shards.join(folder, f"{time.time_ns()}"), b"")
+    return True
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 from snow_assets import pod, shards
 from snow_assets.pretraining.contract import RESUME, Pretraining, PretrainingReport
 from snow_assets.pretraining.model import load_model, new_model
+from snow_assets.pretraining.ranks import Ranks
 from snow_assets.pretraining.training import make_optimizer, request_digest, train, update, work
 from tests.pretraining.builders import (
     CONTEXT,
@@ -35,6 +36,7 @@ from tests.pretraining.builders import (
     put_packs,
 )
 
+ALONE = Ranks(rank=0, size=1, device=torch.device("cpu"))
 STEPS = PHASE.tokens // CONTEXT // PHASE.batch_sequences
 
 
@@ -70,14 +72,14 @@ def test_the_loss_falls_on_eight_repeated_sequences() -> None:
     batch = np.array(ids[: 8 * CONTEXT]).reshape(8, CONTEXT)
     model = new_model(MODEL, a_tokenizer(), seed=0)
     optimizer = make_optimizer(model, OPTIMIZATION)
-    losses = [update(model, optimizer, batch, 1e-2, OPTIMIZATION) for _ in range(25)]
+    losses = [update(model, optimizer, batch, 1e-2, OPTIMIZATION, ALONE) for _ in range(25)]
     assert losses[-1] < 0.3 * losses[0]
 
 
 def test_a_fresh_model_guesses_uniformly() -> None:
     batch = np.array(a_tokenizer().encode(a_text("x")).ids[:CONTEXT]).reshape(1, CONTEXT)
     model = new_model(MODEL, a_tokenizer(), seed=0)
-    loss = update(model, make_optimizer(model, OPTIMIZATION), batch, 0.0, OPTIMIZATION)
+    loss = update(model, make_optimizer(model, OPTIMIZATION), batch, 0.0, OPTIMIZATION, ALONE)
     assert loss == pytest.approx(np.log2(a_tokenizer().get_vocab_size()), rel=0.05)
 
 
@@ -87,7 +89,7 @@ def test_accumulated_gradients_equal_those_of_the_whole_batch() -> None:
     for micro in (2, 8):
         model = new_model(MODEL, a_tokenizer(), seed=0)
         optimization = replace(OPTIMIZATION, micro_batch_sequences=micro)
-        update(model, make_optimizer(model, optimization), batch, 1e-3, optimization)
+        update(model, make_optimizer(model, optimization), batch, 1e-3, optimization, ALONE)
         weights.append(torch.cat([parameter.flatten() for parameter in model.parameters()]))
     assert torch.allclose(weights[0], weights[1], atol=1e-5)
 
@@ -230,7 +232,7 @@ def test_packs_of_another_size_are_refused(lake_url: str) -> None:
     model = new_model(MODEL, a_tokenizer(), seed=0)
     sequences = np.zeros((PHASE.tokens // CONTEXT, CONTEXT), np.uint16)
     with pytest.raises(ValueError, match=r"holds 1280 tokens.*on exactly 2560"):
-        train(model, sequences, larger, resume=f"{lake_url}/resume", progress=Quiet())
+        train(model, sequences, larger, resume=f"{lake_url}/resume", progress=Quiet(), ranks=ALONE)
 
 
 def run_job(folder: Path) -> subprocess.Popen[bytes]:

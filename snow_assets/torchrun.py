@@ -1,0 +1,69 @@
+"""Run a GPU job's module as several processes: `python -m snow_assets.torchrun NODES PROCESSES
+MODULE JOB_FOLDER` on each node, PROCESSES on each.
+
+One process that fails ends them all, and the job's next attempt goes on from the last checkpoint:
+a group cannot go on without a member, and nobody waits in a rendezvous for it.
+
+Several nodes meet at SNOW_RENDEZVOUS (host:port, a headless Service's name say). Without it the
+first node writes its address, POD_IP, into the job's folder, which is new with each attempt.
+"""
+
+import os
+import sys
+import time
+
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from snow_assets import pod, shards
+
+_PORT = 29_400
+_MEETING_SECONDS = 1_800  # until the last node's pod has been scheduled and pulled
+
+
+def main(nodes: int, processes: int, module: str, folder: str) -> int:
+    """The exit code of the contract in `pod.py`."""
+    config = LaunchConfig(
+        min_nodes=nodes,
+        max_nodes=nodes,
+        nproc_per_node=processes,
+        run_id=folder,
+        rdzv_backend="c10d",
+        rdzv_endpoint=_endpoint(folder) if nodes > 1 else "localhost:0",
+        rdzv_configs={"timeout": _MEETING_SECONDS},
+        max_restarts=0,
+        local_addr=os.environ.get("POD_IP"),
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", module, folder)
+    except SignalException:
+        return pod.PREEMPTED
+    except ChildFailedError as error:
+        _, failure = error.get_first_failure()
+        print(error, file=sys.stderr)  # noqa: T201  the pod's log
+        if failure.exitcode in (pod.BAD_INPUT, pod.RETRYABLE, pod.PREEMPTED):
+            return int(failure.exitcode)
+        # It may have lost a process of another node, and says only that a connection broke.
+        return pod.RETRYABLE if nodes > 1 else max(failure.exitcode, 1)
+    return 0
+
+
+def _endpoint(folder: str) -> str:
+    if told := os.environ.get("SNOW_RENDEZVOUS"):
+        return told
+    url = shards.join(folder, "rendezvous.txt")
+    if os.environ["JOB_COMPLETION_INDEX"] == "0":
+        shards.put(url, f"{os.environ['POD_IP']}:{_PORT}".encode())
+    end = time.monotonic() + _MEETING_SECONDS
+    while not shards.exists(url):
+        if time.monotonic() > end:
+            raise TimeoutError(f"the first node wrote no address to {url}")
+        time.sleep(0.5)
+    return shards.get(url).decode()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 5:
+        sys.exit(f"usage: NODES PROCESSES MODULE JOB_FOLDER, not {sys.argv[1:]}")
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]))
