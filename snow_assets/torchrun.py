@@ -8,6 +8,7 @@ Several nodes meet at SNOW_RENDEZVOUS (host:port, a headless Service's name say)
 first node writes its address, POD_IP, into the job's folder, which is new with each attempt.
 """
 
+import hashlib
 import os
 import sys
 import time
@@ -28,7 +29,7 @@ def main(nodes: int, processes: int, module: str, folder: str) -> int:
         min_nodes=nodes,
         max_nodes=nodes,
         nproc_per_node=processes,
-        run_id=folder,
+        run_id=hashlib.sha256(folder.encode()).hexdigest()[:16],
         rdzv_backend="c10d",
         rdzv_endpoint=_endpoint(folder) if nodes > 1 else "localhost:0",
         rdzv_configs={"timeout": _MEETING_SECONDS},

@@ -124,6 +124,28 @@ class Site:
             raise_on_error=False,
         )
 
+    def run(
+        self, module: str, request: Any, report: type[Any], size: JobSize, **settings: Any
+    ) -> Any:
+        """What any module's job reports."""
+        done: list[Any] = []
+
+        @dg.asset
+        def anything(context: dg.AssetExecutionContext, jobs: KubernetesJobs) -> Any:
+            done.append(
+                jobs.run(context, module, request, report=report, code_version="1", size=size)
+            )
+            return dg.MaterializeResult()
+
+        result = dg.materialize(
+            [anything],
+            resources={"jobs": KubernetesJobs(**self.config(**settings))},
+            instance=self.instance,
+            raise_on_error=False,
+        )
+        assert result.success, failure(result)
+        return done[0]
+
     def launch_aside(self, request: Work, **settings: Any) -> "Launched":
         return Launched(lambda: self.launch(request, **settings))
 

@@ -1,0 +1,96 @@
+"""Training by several processes, in one pod or in two: one curve, and one that survives."""
+
+import sys
+import threading
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from snow_assets import pod, shards
+from snow_assets.pretraining.contract import RESUME, Pretraining, PretrainingReport
+from snow_resources.gpu_jobs import FinishedJob, JobSize
+from tests.kubernetes.conftest import Site
+from tests.pretraining.builders import CONTEXT, PHASE, a_request, a_supply, put_packs
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+LONG = replace(
+    PHASE, tokens=400 * PHASE.batch_sequences * CONTEXT, max_passes=2_000, checkpoint_steps=20
+)
+TWO_PODS = JobSize(cpus=0, memory_gib=2, nodes=2)
+ONE_POD = JobSize(cpus=0, memory_gib=2, processes=2)
+
+_KILL_TRAINERS = """
+import os, pathlib, signal
+for folder in pathlib.Path("/proc").glob("[0-9]*"):
+    words = (folder / "cmdline").read_bytes().split(b"\\0")
+    if b"snow_assets.pretraining.training" in words and b"snow_assets.torchrun" not in words:
+        os.kill(int(folder.name), signal.SIGKILL)
+"""
+
+
+def train(site: Site, request: Pretraining, size: JobSize) -> FinishedJob[PretrainingReport]:
+    found: FinishedJob[PretrainingReport] = site.run(
+        "snow_assets.pretraining.training", request, PretrainingReport, size
+    )
+    return found
+
+
+def curve(done: FinishedJob[Any]) -> list[tuple[int, float]]:
+    return [(entry["step"], entry["loss_bits"]) for entry in pod.read_attempts(done.folder)]
+
+
+def digest(request: Pretraining) -> str:
+    return shards.content_digest(shards.records(request.output))
+
+
+def a_long_request(site: Site, output: str) -> Pretraining:
+    lake = str(site.lake)
+    packs = f"{lake}/general_packs/all/g"
+    if not shards.is_finished(packs):
+        put_packs(lake, a_supply(lake, max_passes=2_000), phase=LONG)
+    return a_request(lake, packs, output=output, recipe=LONG)
+
+
+def test_two_pods_learn_the_same_curve_as_one_pod_with_two_processes(site: Site) -> None:
+    one = train(site, a_long_request(site, "one"), ONE_POD)
+    two = train(site, a_long_request(site, "two"), TWO_PODS)
+    assert len(curve(two)) == 400
+    assert curve(two) == curve(one)
+    assert digest(a_long_request(site, "two")) == digest(a_long_request(site, "one"))
+
+
+def test_a_killed_rank_costs_the_steps_since_the_last_checkpoint_and_nothing_else(
+    site: Site,
+) -> None:
+    undisturbed = a_long_request(site, "undisturbed")
+    whole = train(site, undisturbed, TWO_PODS)
+    request = a_long_request(site, "killed")
+    done: list[FinishedJob[PretrainingReport]] = []
+    thread = threading.Thread(target=lambda: done.append(train(site, request, TWO_PODS)))
+    thread.start()
+    site.wait_for(lambda: shards.exists(f"{request.output}/{RESUME}/latest.json"), seconds=90)
+    kill_trainers(site, index=1)
+    thread.join(180)
+    assert done[0].attempt == 2
+    assert done[0].report.resumed_from >= 20
+    assert curve(done[0]) == curve(whole)
+    assert digest(request) == digest(undisturbed)
+
+
+def kill_trainers(site: Site, *, index: int) -> None:
+    from kubernetes import client, config
+    from kubernetes.stream import stream
+
+    config.load_kube_config()
+    (name,) = (
+        each["metadata"]["name"]
+        for each in site.running_pods()
+        if each["metadata"]["annotations"].get("batch.kubernetes.io/job-completion-index")
+        == str(index)
+    )
+    stream(
+        client.CoreV1Api().connect_get_namespaced_pod_exec, name, site.namespace,
+        command=[sys.executable, "-c", _KILL_TRAINERS], stdout=True, stderr=True,
+    )  # fmt: skip
