@@ -32,6 +32,9 @@ _MEANINGS = {
     PREEMPTED: "preempted after a checkpoint: materialize again, and it goes on from there",
 }
 
+SANDBOX = "sandbox"
+"""The environment that reaches neither network nor lake."""
+
 LOG_LINES = 40
 """Of a failed job, told with its exit code; `log.txt` in its folder has all."""
 
@@ -42,7 +45,8 @@ def meaning(code: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class JobSize:
-    """What a job asks for. `environment` chooses interpreter or image: trainer or vllm.
+    """What a job asks for. `environment` chooses interpreter or image: trainer, vllm or sandbox
+    (which reaches neither network nor lake: its request and report are all that crosses).
 
     `parts`: into how many pieces several pods could share the work; 1: it is one piece.
     """
@@ -188,6 +192,10 @@ class GpuJobs(dg.ConfigurableResource, ABC):  # type: ignore[type-arg]
     @abstractmethod
     def identity(self, size: JobSize) -> list[str]:
         """What else names a job, beside its module, code version and request."""
+
+    def sandbox_level(self) -> str | None:
+        """How a sandbox is isolated that runs elsewhere; None: it runs here, look for yourself."""
+        return None
 
     @abstractmethod
     def work(self, context: dg.AssetExecutionContext, job: Job, size: JobSize) -> int:

@@ -91,12 +91,12 @@ class KubernetesApi:
         )
         return status not in (404, 409)
 
-    def log(self, pod: str, *, lines: int) -> bytes:
-        """The last lines of a pod's container; empty where the kubelet has none to give."""
+    def log(self, pod: str, *, lines: int | None = None) -> bytes:
+        """The last lines of a pod's container, or all; empty where the kubelet has none to give."""
         status, body = self._call(
             "GET",
             f"{self._path('pods')}/{pod}/log",
-            query={"tailLines": str(lines), "limitBytes": "1000000"},
+            query={"tailLines": str(lines), "limitBytes": "1000000"} if lines else {},
             expected=(400, 404, 500),  # not started; gone; its node is
         )
         return body if status < 400 else b""

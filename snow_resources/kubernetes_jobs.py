@@ -7,7 +7,8 @@ next. Only a cancel that drops the last claim deletes a Job (`job_claims.py`).
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 from pydantic import Field
 
+from snow_resources.enclosed_jobs import enclosed, report_in, request_config_map
 from snow_resources.gpu_jobs import (
     BAD_INPUT,
     ENDED,
@@ -23,6 +25,7 @@ from snow_resources.gpu_jobs import (
     LOG_LINES,
     REPORT,
     REQUEST,
+    SANDBOX,
     GpuJobs,
     Job,
     JobSize,
@@ -48,6 +51,9 @@ class KubernetesJobs(GpuJobs):
     images: dict[str, str]  # by environment: trainer, vllm
     pythons: dict[str, str] = Field(default_factory=dict)  # in each image, if not `python`
     patches: list[str] = Field(default_factory=list)  # files, each a strategic-merge patch on Jobs
+    sandbox_namespace: str = ""  # where no pod reaches anything; empty: the same namespace
+    sandbox_patches: list[str] = Field(default_factory=list)  # on the sandbox's Jobs only
+    sandbox_canary: str = ""  # host:port that is up, and that a sandbox must not reach
     shards: dict[str, int] = Field(default_factory=dict)  # a module's last name -> pods in all
     parallelism: dict[str, int] = Field(default_factory=dict)  # and how many of them at once
     queue: str = ""  # Kueue's, if it admits the Jobs
@@ -58,12 +64,25 @@ class KubernetesJobs(GpuJobs):
     kubeconfig: str = ""  # a file; empty: this pod's account, or what KUBECONFIG names
     patience_seconds: float = 1_800.0  # with an API server that does not answer
 
+    def sandbox_level(self) -> str:
+        return "pod"
+
     def identity(self, size: JobSize) -> list[str]:
-        return [self.images[size.environment]]
+        return [self._image(size)]
+
+    def _image(self, size: JobSize) -> str:
+        """The sandbox runs in the trainer's image: it needs Python and libseccomp."""
+        name = "trainer" if size.environment == SANDBOX else size.environment
+        if name not in self.images:
+            raise dg.Failure(f"no image for {name} jobs: name one under `images` of SNOW_JOBS")
+        return self.images[name]
 
     def work(self, context: dg.AssetExecutionContext, job: Job, size: JobSize) -> int:
+        is_enclosed = size.environment == SANDBOX
         api = KubernetesApi(
-            self.namespace, patience_seconds=self.patience_seconds, kubeconfig=self.kubeconfig
+            (is_enclosed and self.sandbox_namespace) or self.namespace,
+            patience_seconds=self.patience_seconds,
+            kubeconfig=self.kubeconfig,
         )
         for number in range(1, self.max_attempts + 1):
             attempt, state = self._attempt(context, api, job, size)
@@ -82,13 +101,11 @@ class KubernetesJobs(GpuJobs):
         while True:
             attempt = _next_attempt(job)
             job.put(attempt, REQUEST, job.request)
-            with dg.open_pipes_session(
-                context, dg.PipesEnvContextInjector(), FolderMessageReader(job, attempt)
-            ) as session:
-                manifest = self._manifest(context, api, job, attempt, size, session)
+            with _telephone(context, job, attempt, size) as environment:
+                manifest = self._manifest(context, api, job, attempt, size, environment)
                 name = manifest["metadata"]["name"]
                 try:
-                    state = self._awaited(context, api, manifest)
+                    state = self._awaited(context, api, job, manifest)
                 except (DagsterExecutionInterruptedError, KeyboardInterrupt):
                     context.log.info(f"{name}: cancelled; its claim is dropped")
                     if self._drop(context, api, name):
@@ -106,24 +123,35 @@ class KubernetesJobs(GpuJobs):
         job: Job,
         attempt: int,
         size: JobSize,
-        session: Any,
+        environment: dict[str, str],
     ) -> Json:
-        return render(
+        is_enclosed = size.environment == SANDBOX
+        python = self.pythons.get("trainer" if is_enclosed else size.environment, "python")
+        patches = self.sandbox_patches if is_enclosed else self.patches
+        made = render(
             job, attempt, size,
             run_id=context.run.run_id,
-            image=self.images[size.environment],
-            python=self.pythons.get(size.environment, "python"),
-            environment=dict(session.get_bootstrap_env_vars()),
+            image=self._image(size),
+            python=python,
+            environment=environment,
             run_seconds=self.run_seconds,
             num_shards=min(self.shards.get(job.step, 1), size.parts),
             parallelism=self.parallelism.get(job.step, 1),
             has_failure_policy=api.version() >= _FAILURE_POLICY_VERSION,
             queue=self.queue,
-            patches=[read_yaml(Path(path)) for path in self.patches],
+            patches=[read_yaml(Path(path)) for path in patches],
         )  # fmt: skip
+        if not is_enclosed:
+            return made
+        if not self.sandbox_canary:
+            raise dg.Failure(
+                "sandbox_canary is not set: name a host:port that is up, so that a sandbox can "
+                "prove that it does not reach it"
+            )
+        return enclosed(made, job, python=python, canary=self.sandbox_canary)
 
     def _awaited(
-        self, context: dg.AssetExecutionContext, api: KubernetesApi, manifest: Json
+        self, context: dg.AssetExecutionContext, api: KubernetesApi, work: Job, manifest: Json
     ) -> JobState | None:
         """How the Job ended that this run made or found; None: it was over when it was found."""
         name = manifest["metadata"]["name"]
@@ -132,6 +160,8 @@ class KubernetesJobs(GpuJobs):
             return None
         if job_state(found, _pods(api, name)).phase == "failed":
             return None
+        if "snow/network" in manifest["spec"]["template"]["metadata"]["labels"]:
+            api.create("configmaps", request_config_map(work, found))
         context.log.info(f"Job {name} in namespace {self.namespace}")
         began = entered = time.monotonic()
         told: tuple[str, str] = ("", "")
@@ -180,7 +210,10 @@ class KubernetesJobs(GpuJobs):
         """Keep what the cluster forgets; a Job that is complete without a report has failed."""
         name = job_name(job, attempt)
         found = api.get("jobs", name)
-        _keep_evidence(api, job, attempt, found, _pods(api, name))
+        pods = _pods(api, name)
+        _keep_evidence(api, job, attempt, found, pods)
+        if state.phase == "complete":
+            _fetch_report(api, job, attempt, pods)
         if state.phase == "complete" and not _collected(job, attempt, found):
             state = JobState(phase="failed", why="complete, but without a report")
         if found is not None and state.phase == "failed" and not found["status"].get("conditions"):
@@ -228,7 +261,8 @@ def kubernetes_jobs(settings: Path, *, url: str) -> KubernetesJobs:
     """Jobs as a site's file describes them (`k8s/jobs.example.yaml`); its patches lie beside it."""
     known = read_yaml(settings)
     patches = [str(settings.parent / patch) for patch in known.pop("patches", [])]
-    return KubernetesJobs(url=url, patches=patches, **known)
+    sandbox_patches = [str(settings.parent / patch) for patch in known.pop("sandbox_patches", [])]
+    return KubernetesJobs(url=url, patches=patches, sandbox_patches=sandbox_patches, **known)
 
 
 def _next_attempt(job: Job) -> int:
@@ -243,6 +277,29 @@ def _end(job: Job, attempt: int, state: JobState) -> None:
 
 def _pods(api: KubernetesApi, name: str) -> list[Json]:
     return api.list("pods", labelSelector=f"job-name={name}")
+
+
+@contextmanager
+def _telephone(
+    context: dg.AssetExecutionContext, job: Job, attempt: int, size: JobSize
+) -> Iterator[dict[str, str]]:
+    """The environment that lets a pod speak to this run; a sandbox is told nothing."""
+    if size.environment == SANDBOX:
+        yield {}
+        return
+    with dg.open_pipes_session(
+        context, dg.PipesEnvContextInjector(), FolderMessageReader(job, attempt)
+    ) as session:
+        yield dict(session.get_bootstrap_env_vars())
+
+
+def _fetch_report(api: KubernetesApi, job: Job, attempt: int, pods: Sequence[Json]) -> None:
+    """Out of the log of a pod that reaches no lake."""
+    for pod in pods:
+        if pod["metadata"]["labels"].get("snow/network") and not job.has(attempt, REPORT):
+            report = report_in(api.log(pod["metadata"]["name"]))
+            if report is not None:
+                job.put(attempt, REPORT, report)
 
 
 def _collected(job: Job, attempt: int, found: Json | None) -> bool:

@@ -56,7 +56,7 @@ class LocalJobs(GpuJobs):
         size: JobSize,
         log: IO[bytes],
     ) -> None:
-        interpreter = {"trainer": sys.executable, "vllm": self.vllm_python}[size.environment]
+        interpreter = self.vllm_python if size.environment == "vllm" else sys.executable
         if not os.path.exists(interpreter):  # noqa: PTH110  a plain look, no path to build
             raise dg.Failure(
                 f"the {size.environment} environment is missing: no {interpreter}; `make` builds it"

@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from snow_assets import sandbox, shards
-from snow_assets.evaluation import figures, results
+from snow_assets.evaluation import answers, figures, results
 from snow_assets.evaluation.contract import Evaluation, Executed, Measured
 from snow_assets.materialize import Made, check_result, materialize, upstream, upstreams
 from snow_assets.recipe import Recipe
@@ -50,7 +50,7 @@ def benchmark_results(
     corpora = [
         upstream(lake, recipe, "clean_corpus", language) for language in recipe.curation.languages
     ]
-    isolation = sandbox.probe().level
+    isolation = jobs.sandbox_level() or sandbox.probe().level
 
     def work(folder: str) -> Made:
         request = Evaluation(
@@ -61,7 +61,6 @@ def benchmark_results(
             problems=problems.folder,
             output=folder,
             precision=recipe.pretraining.precision,
-            isolation=isolation,
             recipe=recipe.evaluation,
         )
         return _evaluated(context, jobs, request)
@@ -87,9 +86,10 @@ def _evaluated(context: dg.AssetExecutionContext, jobs: GpuJobs, request: Evalua
         code_version=CODE_VERSION, size=JobSize(gpus=request.recipe.gpus),
     )  # fmt: skip
     executed = jobs.run(
-        context, "snow_assets.evaluation.execution", request, report=Executed,
-        code_version=CODE_VERSION, size=JobSize(),
+        context, "snow_assets.evaluation.execution", answers.asked(request), report=Executed,
+        code_version=CODE_VERSION, size=JobSize(environment="sandbox"),
     )  # fmt: skip
+    answers.put_answers(request, executed.report)
     rows = results.put_results(request)
     return Made(
         facts=results.facts(rows, measured.report, executed.report),

@@ -5,10 +5,13 @@ from typing import Literal
 
 from snow_assets.recipe import EvaluationRecipe
 
+NOT_RUN = "not_run"
+"""The verdict on an answer where no sandbox could be had."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What both jobs are asked, the model's and the sandbox's; folders are generations' URLs."""
+    """What the model's job is asked; folders are generations' URLs."""
 
     checkpoint: str  # its name: general, continued or enhanced
     checkpoint_folder: str  # holds model/, a Hugging Face folder
@@ -17,7 +20,6 @@ class Evaluation:
     problems: str
     output: str
     precision: Literal["fp32", "bf16"]
-    isolation: str  # what the asset's probe found; a job that finds less says so in its report
     recipe: EvaluationRecipe
 
 
@@ -32,8 +34,36 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Program:
+    """Two programs that end well if their function is right: the benchmark's own, the model's."""
+
+    problem_id: str
+    solution: str
+    answer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """What the sandbox's job is asked: all of it, since it reaches no lake."""
+
+    checkpoint: str
+    programs: tuple[Program, ...]
+    recipe: EvaluationRecipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """What became of one answer."""
+
+    verdict: str
+    isolation: str
+    seconds: float
+    message: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Executed:
-    """The output now holds `answers`."""
+    """What became of all answers, in the order of the programs."""
 
     isolation: str
     not_run: str | None  # why nothing ran; None: everything did
@@ -43,3 +73,4 @@ class Executed:
     num_answers: int
     num_passed: int
     num_timeouts: int
+    ran: tuple[Ran, ...]

@@ -1,4 +1,4 @@
-"""The sandbox's job: written answers in; how they ran, out. It needs no GPU and no torch.
+"""The sandbox's job: programs in; how they ran, out. It needs no GPU, no torch and no lake.
 
 A benchmark's own solutions run first. If one fails, so would a model's equal answer, and nothing
 is reported; the slowest of them scales the time limit, since a limit that is tight on a slow
@@ -6,13 +6,9 @@ machine measures the machine (evalplus, issue 5).
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from snow_assets import pod, sandbox, shards
-from snow_assets.documents import ANSWER
-from snow_assets.evaluation.contract import Evaluation, Executed
-from snow_assets.evaluation.results import NOT_RUN, unfinished_table
-from snow_assets.evaluation.samples import Problem, problems
+from snow_assets import pod, sandbox
+from snow_assets.evaluation.contract import NOT_RUN, Executed, Execution, Program, Ran
 from snow_assets.recipe import EvaluationRecipe
 
 PASSED, TIMEOUT = "passed", "timeout"
@@ -25,19 +21,14 @@ def in_sandbox(program: str, seconds: float) -> sandbox.Verdict:
     return sandbox.run(program, limits=sandbox.Limits(seconds=seconds))
 
 
-def program(problem: Problem, completion: str) -> str:
-    """What decides about a completion: it passes if this runs to its end."""
-    return f"{problem.prompt}{completion}\n\n{problem.test}\n\ncheck({problem.entry_point})\n"
-
-
-def slowest_canonical(found: Sequence[Problem], run: Run, *, timeout_seconds: float) -> float:
+def slowest_canonical(programs: Sequence[Program], run: Run, *, timeout_seconds: float) -> float:
     """Seconds of the slowest canonical solution; ValueError unless all of them pass."""
     slowest = 0.0
-    for problem in found:
-        verdict = run(program(problem, problem.solution), timeout_seconds)
+    for program in programs:
+        verdict = run(program.solution, timeout_seconds)
         if verdict.outcome != PASSED:
             raise ValueError(
-                f"the canonical solution of {problem.problem_id} ended as {verdict.outcome} within "
+                f"the canonical solution of {program.problem_id} ended as {verdict.outcome} within "
                 f"{timeout_seconds:g} s ({verdict.message.strip()[-300:]}), so no answer can be "
                 "judged: raise evaluation.timeout_seconds, or look at the sandbox's limits"
             )
@@ -55,63 +46,45 @@ def refuse_timeouts(num_timeouts: int, num_answers: int, *, max_share: float) ->
         )
 
 
-def run_all(
-    completions: Sequence[dict[str, Any]], by_id: dict[str, Problem], run: Run, *, seconds: float
-) -> list[dict[str, Any]]:
-    """A row of ANSWER for each row of COMPLETION."""
-    rows = []
-    for row in completions:
-        verdict = run(program(by_id[row["problem_id"]], row["completion"]), seconds)
-        rows.append(
-            _answer(
-                row,
-                verdict=verdict.outcome,
-                isolation=verdict.isolation,
-                seconds=verdict.seconds,
-                message=verdict.message or None,
-            )
+def run_all(programs: Sequence[Program], run: Run, *, seconds: float) -> list[Ran]:
+    """What becomes of each answer within the time."""
+    verdicts = [run(program.answer, seconds) for program in programs]
+    return [
+        Ran(
+            verdict=verdict.outcome,
+            isolation=verdict.isolation,
+            seconds=verdict.seconds,
+            message=verdict.message or None,
         )
-    return rows
+        for verdict in verdicts
+    ]
 
 
-def _answer(row: dict[str, Any], **found: Any) -> dict[str, Any]:
-    return {name: row[name] for name in ("checkpoint", "problem_id", "completion")} | found
-
-
-def execute(request: Evaluation, progress: pod.Progress) -> Executed:
-    """Write `answers`: verdicts, or `not_run` and why where the sandbox's floor cannot be had."""
-    completions = unfinished_table(request.output, "completions").to_pylist()
+def execute(request: Execution, progress: pod.Progress) -> Executed:
+    """Verdicts, or `not_run` and why where the sandbox's floor cannot be had."""
     isolation = sandbox.probe()
     if not isolation.available:
         progress.say(f"{request.checkpoint}: no program was run: {isolation.reason}")
-        nothing = {"verdict": NOT_RUN, "isolation": "none", "seconds": 0.0}
-        rows = [_answer(row, **nothing, message=isolation.reason) for row in completions]
-        shards.put_table(request.output, "answers", 0, rows, ANSWER)
-        return _report(rows, "none", isolation.reason, num_canonical=0, slowest=0.0, limit=0.0)
-    asked = {row["problem_id"] for row in completions}
-    found = [
-        problem
-        for problem in problems(request.problems, num=None, seed=request.recipe.seed)
-        if problem.problem_id in asked
-    ]
+        nothing = Ran(verdict=NOT_RUN, isolation="none", seconds=0.0, message=isolation.reason)
+        ran = [nothing] * len(request.programs)
+        return _report(ran, "none", isolation.reason, num_canonical=0, slowest=0.0, limit=0.0)
     limits: EvaluationRecipe = request.recipe
+    by_id = {program.problem_id: program for program in request.programs}
     # The first run has no measure yet: what any answer may take at most, times the factor.
     patience = limits.timeout_seconds * limits.timeout_factor
-    slowest = slowest_canonical(found, in_sandbox, timeout_seconds=patience)
+    slowest = slowest_canonical(list(by_id.values()), in_sandbox, timeout_seconds=patience)
     limit = max(limits.timeout_seconds, limits.timeout_factor * slowest)
-    progress.say(f"{len(found)} canonical solutions passed; an answer may take {limit:.1f} s")
-    by_id = {problem.problem_id: problem for problem in found}
-    rows = run_all(completions, by_id, in_sandbox, seconds=limit)
-    num_timeouts = sum(row["verdict"] == TIMEOUT for row in rows)
-    refuse_timeouts(num_timeouts, len(rows), max_share=limits.max_timeout_share)
-    shards.put_table(request.output, "answers", 0, rows, ANSWER)
+    progress.say(f"{len(by_id)} canonical solutions passed; an answer may take {limit:.1f} s")
+    ran = run_all(request.programs, in_sandbox, seconds=limit)
+    num_timeouts = sum(each.verdict == TIMEOUT for each in ran)
+    refuse_timeouts(num_timeouts, len(ran), max_share=limits.max_timeout_share)
     return _report(
-        rows, isolation.level, None, num_canonical=len(found), slowest=slowest, limit=limit
+        ran, isolation.level, None, num_canonical=len(by_id), slowest=slowest, limit=limit
     )
 
 
 def _report(
-    rows: Sequence[dict[str, Any]],
+    ran: Sequence[Ran],
     isolation: str,
     not_run: str | None,
     *,
@@ -119,18 +92,19 @@ def _report(
     slowest: float,
     limit: float,
 ) -> Executed:
-    verdicts = [row["verdict"] for row in rows]
+    verdicts = [each.verdict for each in ran]
     return Executed(
         isolation=isolation,
         not_run=not_run,
         num_canonical=num_canonical,
         slowest_canonical_seconds=slowest,
         timeout_seconds=limit,
-        num_answers=len(rows),
+        num_answers=len(ran),
         num_passed=verdicts.count(PASSED),
         num_timeouts=verdicts.count(TIMEOUT),
+        ran=tuple(ran),
     )
 
 
 if __name__ == "__main__":
-    pod.main(Evaluation, execute)
+    pod.main(Execution, execute)

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from snow_assets import shards
 from snow_assets.documents import RESULT
-from snow_assets.evaluation.contract import Evaluation, Executed, Measured
+from snow_assets.evaluation.contract import NOT_RUN, Evaluation, Executed, Measured
 from snow_assets.evaluation.intervals import Bootstrap, Estimate, bits_per_byte
 from snow_assets.evaluation.pass_at_k import pass_at_1
 from snow_assets.recipe import EvaluationRecipe
@@ -20,7 +20,6 @@ BITS, SOLUTION_BITS, PASS_AT_1 = "bits_per_byte", "solution_bits_per_byte", "pas
 HALVES = ("steered", "unsteered")
 """Of the problems: what the annotator's gate looked at, and what nothing looked at."""
 
-NOT_RUN = "not_run"
 _ROUNDING = 1e-9
 
 

@@ -183,7 +183,6 @@ def a_request(lake_url: str, **changes: Any) -> Evaluation:
         problems=folder("benchmark_problems"),
         output=folder("benchmark_results", "general"),
         precision="fp32",
-        isolation="none",
         recipe=RECIPE,
     )
     return replace(request, **changes)

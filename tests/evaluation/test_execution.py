@@ -11,7 +11,8 @@ from snow_assets import pod, sandbox, shards
 from snow_assets.corpus.problems import human_eval
 from snow_assets.documents import COMPLETION
 from snow_assets.evaluation import execution
-from snow_assets.evaluation.contract import Evaluation, Executed
+from snow_assets.evaluation.answers import asked, program, put_answers
+from snow_assets.evaluation.contract import Evaluation, Executed, Program
 from snow_assets.evaluation.samples import Problem, problem
 from tests.evaluation.builders import a_problem, a_request, an_evaluation_recipe, put_problems
 
@@ -43,7 +44,15 @@ def executed(request: Evaluation, tmp_path: Path, completions: list[str]) -> Exe
         for row, text in zip(human_eval(), completions, strict=False)
     ]  # fmt: skip
     shards.put_table(request.output, "completions", 0, rows, COMPLETION)
-    return execution.execute(request, progress(tmp_path))
+    report = execution.execute(asked(request), progress(tmp_path))
+    put_answers(request, report)
+    return report
+
+
+def a_program(problem: Problem) -> Program:
+    return Program(
+        problem_id=problem.problem_id, solution=program(problem, problem.solution), answer=""
+    )
 
 
 def answers(request: Evaluation) -> list[dict[str, Any]]:
@@ -77,7 +86,7 @@ def _sandboxed() -> None:
 )
 @pytest.mark.usefixtures("_sandboxed")
 def test_a_program_passes_only_by_running_to_its_end(completion: str, outcome: str) -> None:
-    found = execution.in_sandbox(execution.program(a_problem(), completion), 1.0)
+    found = execution.in_sandbox(program(a_problem(), completion), 1.0)
     assert found.outcome == outcome
 
 
@@ -113,7 +122,7 @@ def test_a_canonical_solution_that_fails_stops_everything() -> None:
         return sandbox.Verdict(outcome="memory", seconds=0.1, isolation="x", message="no room")
 
     with pytest.raises(ValueError, match=r"Own/0 ended as memory within 5 s \(no room\)"):
-        execution.slowest_canonical([a_problem()], broken, timeout_seconds=5.0)
+        execution.slowest_canonical([a_program(a_problem())], broken, timeout_seconds=5.0)
 
 
 def test_the_slowest_of_the_canonical_solutions_is_found() -> None:
@@ -122,7 +131,7 @@ def test_the_slowest_of_the_canonical_solutions_is_found() -> None:
     def timed(program: str, limit: float) -> sandbox.Verdict:
         return sandbox.Verdict(outcome="passed", seconds=next(seconds), isolation="x", message="")
 
-    found = execution.slowest_canonical([a_problem()] * 3, timed, timeout_seconds=5.0)
+    found = execution.slowest_canonical([a_program(a_problem())] * 3, timed, timeout_seconds=5.0)
     assert found == 0.7
 
 
@@ -143,6 +152,7 @@ def test_without_the_floor_nothing_runs_and_the_reason_is_kept(
 @pytest.mark.slow
 @pytest.mark.usefixtures("_sandboxed")
 def test_every_canonical_solution_of_human_eval_passes() -> None:
-    found: list[Problem] = [problem(row) for row in human_eval()]
+    problems = [problem(row) for row in human_eval()]
+    found = [a_program(each) for each in problems]
     assert len(found) == 164
     execution.slowest_canonical(found, execution.in_sandbox, timeout_seconds=30.0)

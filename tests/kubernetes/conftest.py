@@ -14,13 +14,12 @@ import pytest
 import yaml
 
 from snow_assets import shards
-from snow_assets.home import CHECKOUT
 from snow_resources.gpu_jobs import JobSize
 from snow_resources.kubernetes_api import KubernetesApi, until
 from snow_resources.kubernetes_jobs import KubernetesJobs
 from tests.kubernetes.work_job import Work, Worked
 
-_NEEDED = ("KUBECONFIG", "SNOW_TEST_IMAGE", "SNOW_TEST_POD_PATCH")
+_NEEDED = ("KUBECONFIG", "SNOW_TEST_IMAGE", "SNOW_TEST_POD_PATCH", "SNOW_TEST_HOST")
 
 
 @pytest.fixture(scope="session")
@@ -107,6 +106,8 @@ class Site:
             "images": {"trainer": image},
             "pythons": {"trainer": sys.executable},
             "patches": self.patches,
+            "sandbox_patches": self.patches[:1],
+            "sandbox_canary": f"{os.environ['SNOW_TEST_HOST']}:1",  # nothing listens there
             "start_seconds": 60,
         }
         return ours | settings
@@ -186,9 +187,7 @@ def site(namespace: str, tmp_path: Path) -> Iterator[Site]:
         yaml.safe_dump(
             {"spec": {"template": {"spec": {
                 "volumes": [{"name": "lake", "hostPath": {"path": str(lake)}}],
-                "containers": [
-                    {"name": "work", "workingDir": str(CHECKOUT), "volumeMounts": [mount]}
-                ],
+                "containers": [{"name": "work", "volumeMounts": [mount]}],
             }}}}
         )
     )  # fmt: skip

@@ -1,0 +1,68 @@
+"""What crosses to a pod without network and lake: request by ConfigMap, report by the pod's log.
+
+The other end is `snow_assets/enclosed.py`.
+"""
+
+import base64
+import gzip
+import hashlib
+from typing import Any
+
+import dagster as dg
+
+from snow_resources.gpu_jobs import Job
+
+Json = dict[str, Any]
+
+_BEGIN, _END = b"-----BEGIN SNOW REPORT-----", b"-----END SNOW REPORT-----"
+_CONFIGMAP_BYTES = 1_000_000  # the API server's limit is 1 MiB for the whole object
+
+
+def enclosed(manifest: Json, job: Job, *, python: str, canary: str) -> Json:
+    """The same Job without the lake: its request is mounted, and a canary must be out of reach."""
+    pod = manifest["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    name = manifest["metadata"]["name"]
+    container["command"] = [python, "-m", "snow_assets.enclosed", job.module]
+    container["env"].append({"name": "SNOW_CANARY", "value": canary})
+    container["volumeMounts"].append({"name": "request", "mountPath": "/request", "readOnly": True})
+    pod["volumes"].append({"name": "request", "configMap": {"name": name}})
+    manifest["spec"]["template"]["metadata"]["labels"]["snow/network"] = "none"
+    return manifest
+
+
+def request_config_map(job: Job, owner: Json) -> Json:
+    """The request, to be deleted with its Job. dg.Failure if it is too large."""
+    content = base64.b64encode(gzip.compress(job.request, mtime=0)).decode()
+    if len(content) > _CONFIGMAP_BYTES:
+        raise dg.Failure(
+            f"the request of {job.module} is {len(content)} bytes as base64, more than the "
+            f"{_CONFIGMAP_BYTES} that reach a pod without network: evaluate fewer problems at once"
+        )
+    known = owner["metadata"]
+    reference = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "name": known["name"],
+        "uid": known["uid"],
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": known["name"], "ownerReferences": [reference]},
+        "immutable": True,
+        "binaryData": {"request.json.gz": content},
+    }
+
+
+def report_in(log: bytes) -> bytes | None:
+    """The report in a pod's log, whole and as it was sent; else None."""
+    lines = log.splitlines()
+    if _BEGIN not in lines or _END not in lines[lines.index(_BEGIN) :]:
+        return None
+    begin = lines.index(_BEGIN)
+    digest, *told = lines[begin + 1 : lines.index(_END, begin)]
+    content = b"".join(told)
+    if hashlib.sha256(content).hexdigest().encode() != digest:
+        return None
+    return gzip.decompress(base64.b64decode(content))

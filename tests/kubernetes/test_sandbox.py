@@ -1,0 +1,108 @@
+"""The evaluation's sandbox in a pod: no lake, no network, the same floor; or nothing runs."""
+
+import http.server
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+import dagster as dg
+import kubernetes_validate
+import pytest
+
+from snow_assets.enclosed import report_lines
+from snow_assets.evaluation.contract import Executed, Execution, Program
+from snow_resources.enclosed_jobs import enclosed, report_in, request_config_map
+from snow_resources.gpu_jobs import FinishedJob, JobSize
+from tests.evaluation.builders import an_evaluation_recipe
+from tests.kubernetes.conftest import Site
+from tests.kubernetes.policy import faults, work_faults
+from tests.kubernetes.test_manifest import a_job, rendered
+
+SIZE = JobSize(cpus=0, memory_gib=1, environment="sandbox")
+
+
+def a_request(*answers: str) -> Execution:
+    programs = [
+        Program(problem_id=f"T/{index}", solution="x = 1\n", answer=answer)
+        for index, answer in enumerate(answers)
+    ]
+    return Execution(checkpoint="general", programs=tuple(programs), recipe=an_evaluation_recipe())
+
+
+def execute(site: Site, request: Execution, **settings: str) -> FinishedJob[Executed]:
+    found: FinishedJob[Executed] = site.run(
+        "snow_assets.evaluation.execution", request, Executed, SIZE, **settings
+    )
+    return found
+
+
+@pytest.mark.cluster
+def test_programs_are_judged_in_a_pod_that_mounts_no_lake(site: Site) -> None:
+    steal = "import pathlib\npathlib.Path('/request/request.json.gz').read_bytes()\n"
+    call = "import socket\nsocket.socket()\n"
+    done = execute(site, a_request("y = 2\n", "assert False\n", steal, call))
+    report = done.report
+    assert [ran.verdict for ran in report.ran] == ["passed", "failed", "failed", "failed"]
+    assert report.isolation.startswith("seccomp+landlock+rlimits")
+    assert report.not_run is None
+    (job,) = site.api.list("jobs")
+    mounted = {volume["name"] for volume in job["spec"]["template"]["spec"]["volumes"]}
+    assert "lake" not in mounted
+    (request,) = (one for one in site.api.list("configmaps") if "request.json.gz" in str(one))
+    assert request["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"]
+
+
+@pytest.fixture
+def canary() -> Iterator[str]:
+    """Something that is up and that pods reach, since nobody enforces a policy here."""
+    server = http.server.HTTPServer(("0.0.0.0", 0), http.server.BaseHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"{os.environ['SNOW_TEST_HOST']}:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.cluster
+def test_a_pod_that_reaches_the_canary_runs_nothing(site: Site, canary: str) -> None:
+    with pytest.raises(AssertionError, match=r"the canary .* answers, so this pod has a network"):
+        execute(site, a_request("y = 2\n"), sandbox_canary=canary)
+
+
+@pytest.mark.cluster
+def test_without_a_canary_no_sandbox_starts(site: Site) -> None:
+    with pytest.raises(AssertionError, match="sandbox_canary is not set: name a host:port"):
+        execute(site, a_request("y = 2\n"), sandbox_canary="")
+    assert site.api.list("jobs") == []
+
+
+def test_a_report_crosses_a_log_among_other_lines() -> None:
+    report = os.urandom(50_000)
+    log = "\n".join(["before", *report_lines(report), "after"]).encode()
+    assert report_in(log) == report
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda log: log.replace(b"A", b"B"), lambda log: log[:-100], lambda log: log[100:]],
+    ids=["changed", "cut", "begun late"],
+)
+def test_a_report_that_did_not_cross_whole_is_none(spoil: object) -> None:
+    log = "\n".join(report_lines(os.urandom(50_000))).encode()
+    assert report_in(spoil(log)) is None  # type: ignore[operator]
+
+
+def test_an_enclosed_job_is_valid_and_keeps_to_the_policy() -> None:
+    job = a_job()
+    made = enclosed(rendered(SIZE), job, python="python", canary="10.0.0.1:443")
+    kubernetes_validate.validate(made, "1.37", strict=True)
+    assert faults(made) == []
+    assert work_faults(made) == []
+    owner = {"metadata": {"name": "x", "uid": "y"}}
+    kubernetes_validate.validate(request_config_map(job, owner), "1.37", strict=True)
+
+
+def test_a_request_that_no_config_map_holds_is_refused() -> None:
+    job = replace(a_job(), request=os.urandom(2_000_000))
+    with pytest.raises(dg.Failure, match="evaluate fewer problems at once"):
+        request_config_map(job, {"metadata": {"name": "x", "uid": "y"}})
