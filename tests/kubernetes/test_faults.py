@@ -30,7 +30,7 @@ def run_worker(site: Site, request: Work, home: Path) -> subprocess.Popen[bytes]
         [sys.executable, "-m", "dagster", "job", "execute", "-m", "tests.kubernetes.definitions",
          "-j", "working"],
         cwd=CHECKOUT, env={**os.environ, "SITE": told, "DAGSTER_HOME": str(home)},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        stdout=(home / "log").open("ab"), stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
 
 
@@ -65,7 +65,9 @@ def test_a_cancel_drops_one_claim_and_the_last_one_deletes_the_job(
     site: Site, tmp_path: Path
 ) -> None:
     request = Work(output=site.output, num_parts=200, part_seconds=1)
-    workers = [run_worker(site, request, tmp_path / "home") for _ in range(2)]
+    workers = [run_worker(site, request, tmp_path / "home")]
+    site.wait_for(lambda: len(claims_of(site)) == 1)  # and its database is there
+    workers.append(run_worker(site, request, tmp_path / "home"))
     site.wait_for(lambda: len(claims_of(site)) == 2)
     site.wait_for(site.running_pods)
     workers[0].send_signal(signal.SIGINT)

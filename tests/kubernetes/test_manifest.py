@@ -8,6 +8,7 @@ import kubernetes_validate
 import pytest
 
 from snow_resources.gpu_jobs import Job, JobSize
+from snow_resources.job_claims import wait_until_gone
 from snow_resources.job_manifest import job_name, merged, read_yaml, render
 from tests.kubernetes.conftest import Site
 from tests.kubernetes.policy import faults, work_faults
@@ -126,6 +127,7 @@ def test_the_server_keeps_every_field_that_it_knows(site: Site, size: JobSize) -
     kept = site.api.get("jobs", made["metadata"]["name"])
     assert lost(made, kept) == []
     site.api.delete("jobs", made["metadata"]["name"])
+    wait_until_gone(site.api, made["metadata"]["name"])
 
 
 def lost(ours: Any, kept: Any, path: str = "") -> list[str]:
