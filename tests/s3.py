@@ -38,6 +38,11 @@ def _weed() -> str:
     return found
 
 
+def _bound() -> str:
+    """Pods of a test cluster come in from outside."""
+    return "0.0.0.0" if os.environ.get("SNOW_TEST_HOST") else "127.0.0.1"
+
+
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The server's URL; while it runs, this process's environment holds its address and keys."""
@@ -51,7 +56,8 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     s3, master, volume, filer = _free_ports(4)
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
-            [_weed(), "server", f"-dir={folder}", "-ip=127.0.0.1", "-s3", f"-s3.port={s3}",
+            [_weed(), "server", f"-dir={folder}", "-ip=127.0.0.1", f"-ip.bind={_bound()}",
+             "-s3", f"-s3.port={s3}",
              f"-s3.config={identities}", "-s3.port.iceberg=0", "-s3.port.lance=0",
              f"-master.port={master}", f"-volume.port={volume}",
              f"-filer.port={filer}", "-volume.max=200", "-master.volumeSizeLimitMB=64",

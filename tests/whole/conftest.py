@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.kubernetes.conftest import cluster, namespace
+
+__all__ = ["cluster", "namespace"]
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
