@@ -28,6 +28,7 @@ from dagster_pipes import (
 from pydantic import TypeAdapter, ValidationError
 
 from snow_assets import shards
+from snow_assets.gpu_use import sampled
 
 REQUEST, REPORT = "request.json", "report.json"
 BAD_INPUT, RETRYABLE, PREEMPTED = 42, 75, 143
@@ -147,7 +148,8 @@ def main(request_type: type[Request], work: Callable[[Request, Progress], Report
             request = TypeAdapter(request_type).validate_json(
                 shards.get(shards.join(folder, REQUEST))
             )
-            report = work(request, progress)
+            with sampled() as use:
+                report = work(request, progress)
         except (ValueError, FileNotFoundError, ValidationError):
             # Ours or the user's mistake: the same input fails again.
             traceback.print_exc()
@@ -157,5 +159,8 @@ def main(request_type: type[Request], work: Callable[[Request, Progress], Report
         if not is_first:
             return
         progress.flush()
+        if use.mean_percent is not None:
+            usage = json.dumps({"gpu_percent": use.mean_percent})
+            shards.put(shards.join(folder, f"usage-{shard:05d}.json"), usage.encode())
         name = REPORT if num_shards == 1 else f"report-{shard:05d}.json"
         shards.put(shards.join(folder, name), TypeAdapter(type(report)).dump_json(report))

@@ -61,6 +61,8 @@ class KubernetesJobs(GpuJobs):
     start_seconds: int = 1_800  # may it take from a node until it runs
     run_seconds: int = 604_800  # may it run; the cluster ends it
     max_attempts: int = 3  # of one run, after faults that pass
+    gpu_hour_price: float = 0.0  # in your currency; 0: no cost is shown
+    cpu_hour_price: float = 0.0
     kubeconfig: str = ""  # a file; empty: this pod's account, or what KUBECONFIG names
     patience_seconds: float = 1_800.0  # with an API server that does not answer
 
@@ -234,6 +236,9 @@ class KubernetesJobs(GpuJobs):
         self, context: dg.AssetExecutionContext, job: Job, attempt: int, size: JobSize,
         state: JobState,
     ) -> None:  # fmt: skip
+        hours = state.run_seconds / 3600
+        cost = hours * (size.gpus * self.gpu_hour_price + size.cpus * self.cpu_hour_price)
+        use = _gpu_percent(job, attempt)
         context.add_asset_metadata(
             {
                 f"{job.step}_job": job_name(job, attempt),
@@ -241,6 +246,8 @@ class KubernetesJobs(GpuJobs):
                 f"{job.step}_attempts": attempt,
                 f"{job.step}_queue_seconds": state.queue_seconds or 0.0,
                 f"{job.step}_run_seconds": state.run_seconds,
+                **({f"{job.step}_cost": cost} if cost else {}),
+                **({} if use is None else {f"{job.step}_gpu_percent": use}),
             }
         )
 
@@ -313,6 +320,13 @@ def _collected(job: Job, attempt: int, found: Json | None) -> bool:
     reports = [json.loads(job.get(attempt, name)) for name in names]
     job.put(attempt, REPORT, json.dumps(reports, indent=1).encode())
     return True
+
+
+def _gpu_percent(job: Job, attempt: int) -> float | None:
+    """The mean use of all pods' GPUs; None where there was none."""
+    names = [name for name in job.names(attempt, "") if name.startswith("usage-")]
+    found = [float(json.loads(job.get(attempt, name))["gpu_percent"]) for name in names]
+    return sum(found) / len(found) if found else None
 
 
 def _live_pods(api: KubernetesApi, job: Job) -> list[Json]:

@@ -7,7 +7,16 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 DOCS = sorted([CHECKOUT / "README.md", *(CHECKOUT / "docs").rglob("*.md")])
-ROOTS = ("snow_assets", "snow_resources", "dbt_like_sql", "tests", "docs", "benchmarks", ".ci")
+ROOTS = (
+    "snow_assets",
+    "snow_resources",
+    "k8s",
+    "dbt_like_sql",
+    "tests",
+    "docs",
+    "benchmarks",
+    ".ci",
+)
 
 
 def named_paths(text: str) -> set[str]:
