@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from snow_assets import unclaimed
 from snow_assets.corpus import assets as corpus
 from snow_assets.curation import assets as curation
 from snow_assets.curation import checks as curation_checks
@@ -39,6 +40,9 @@ ROOMS = [
     evaluation,
     tables,
 ]
+
+
+_IN_CLUSTER = bool(os.environ.get("SNOW_JOBS"))
 
 
 def warehouse_path() -> Path:
@@ -75,7 +79,7 @@ def resources(recipe: Recipe) -> dict[str, Any]:
 def _assets() -> list[Any]:
     """All assets; those whose work runs in the cluster say so."""
     found = dg.load_assets_from_modules(ROOMS)
-    if not os.environ.get("SNOW_JOBS"):
+    if not _IN_CLUSTER:
         return list(found)
     return [
         asset.map_asset_specs(lambda spec: spec.merge_attributes(kinds={"kubernetes"}))
@@ -88,8 +92,11 @@ def _assets() -> list[Any]:
 defs = dg.Definitions(
     assets=_assets(),
     asset_checks=dg.load_asset_checks_from_modules(ROOMS),
-    jobs=[rescoring.rescoring],
-    schedules=[rescoring.nightly_rescoring],
+    jobs=[rescoring.rescoring, *([unclaimed.unclaimed_jobs] if _IN_CLUSTER else [])],
+    schedules=[
+        rescoring.nightly_rescoring,
+        *([unclaimed.quarter_hourly_clean_up] if _IN_CLUSTER else []),
+    ],
     sensors=[rescoring.rescoring_sensor],
     resources=resources(chosen_recipe()),
 )

@@ -30,6 +30,7 @@ from snow_resources.gpu_jobs import (
     Job,
     JobSize,
 )
+from snow_resources.janitor import delete_unclaimed
 from snow_resources.job_claims import claimed, drop_claim
 from snow_resources.job_manifest import DIGEST, SHARDS, job_name, read_yaml, render
 from snow_resources.job_messages import FolderMessageReader
@@ -60,11 +61,34 @@ class KubernetesJobs(GpuJobs):
     queue_seconds: int = 86_400  # may it stay suspended, unschedulable or without quota
     start_seconds: int = 1_800  # may it take from a node until it runs
     run_seconds: int = 604_800  # may it run; the cluster ends it
+    unclaimed_grace_seconds: int = 3_600  # may a Job go on that no run waits for
     max_attempts: int = 3  # of one run, after faults that pass
     gpu_hour_price: float = 0.0  # in your currency; 0: no cost is shown
     cpu_hour_price: float = 0.0
     kubeconfig: str = ""  # a file; empty: this pod's account, or what KUBECONFIG names
     patience_seconds: float = 1_800.0  # with an API server that does not answer
+
+    def clean_up(self, instance: dg.DagsterInstance) -> list[str]:
+        """Delete live Jobs whose runs ended longer ago than the grace; returns their names."""
+
+        def end_of_run(run_id: str) -> float | None:
+            record = instance.get_run_record_by_id(run_id)
+            return record.end_time if record is not None else None
+
+        return [
+            name
+            for namespace in sorted({self.namespace, self.sandbox_namespace or self.namespace})
+            for name in delete_unclaimed(
+                self._api(namespace),
+                end_of_run=end_of_run,
+                grace_seconds=self.unclaimed_grace_seconds,
+            )
+        ]
+
+    def _api(self, namespace: str) -> KubernetesApi:
+        return KubernetesApi(
+            namespace, patience_seconds=self.patience_seconds, kubeconfig=self.kubeconfig
+        )
 
     def sandbox_level(self) -> str:
         return "pod"
@@ -81,11 +105,7 @@ class KubernetesJobs(GpuJobs):
 
     def work(self, context: dg.AssetExecutionContext, job: Job, size: JobSize) -> int:
         is_enclosed = size.environment == SANDBOX
-        api = KubernetesApi(
-            (is_enclosed and self.sandbox_namespace) or self.namespace,
-            patience_seconds=self.patience_seconds,
-            kubeconfig=self.kubeconfig,
-        )
+        api = self._api((is_enclosed and self.sandbox_namespace) or self.namespace)
         for number in range(1, self.max_attempts + 1):
             attempt, state = self._attempt(context, api, job, size)
             if state.phase == "complete":

@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from snow_assets.home import CHECKOUT
 from snow_resources.gpu_jobs import JobSize
+from snow_resources.kubernetes_jobs import KubernetesJobs
 from tests.kubernetes.conftest import Site, failure, metadata
 from tests.kubernetes.proxy import proxied
 from tests.kubernetes.work_job import Work
@@ -109,6 +111,24 @@ def test_an_api_server_that_stays_away_ends_the_run_and_not_the_job(
         assert "503" in failure(launched.result())
     assert len(site.running_pods()) == 1
     assert metadata(site.launch(request))["starts"] == 1
+
+
+def test_a_job_that_nobody_waits_for_is_deleted_after_a_grace(site: Site, tmp_path: Path) -> None:
+    request = Work(output=site.output, num_parts=200, part_seconds=1)
+    patient = KubernetesJobs(**site.config(unclaimed_grace_seconds=3_600))
+    strict = KubernetesJobs(**site.config(unclaimed_grace_seconds=0))
+    with proxied(tmp_path) as proxy:
+        launched = site.launch_aside(request, kubeconfig=proxy.kubeconfig, patience_seconds=2)
+        site.wait_for(lambda: site.count("parts") >= 1)
+        assert strict.clean_up(site.instance) == []  # its run waits
+        proxy.mode = "drop"
+        failure(launched.result())
+    assert patient.clean_up(site.instance) == []
+    (job,) = site.api.list("jobs")
+    with dg.DagsterInstance.ephemeral() as another:
+        assert strict.clean_up(another) == []  # whose runs these are is not known there
+    assert strict.clean_up(site.instance) == [job["metadata"]["name"]]
+    site.wait_for(lambda: site.api.list("jobs") == [])
 
 
 @contextmanager

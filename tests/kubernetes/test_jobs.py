@@ -13,12 +13,16 @@ pytestmark = pytest.mark.cluster
 
 
 def test_a_job_answers_with_its_report_and_shows_what_it_took(site: Site) -> None:
-    shown = metadata(site.launch(Work(output=site.output, num_parts=3)))
+    size = JobSize(cpus=1, memory_gib=1)
+    shown = metadata(
+        site.launch(Work(output=site.output, num_parts=3), size=size, cpu_hour_price=3_600.0)
+    )
     assert (shown["starts"], shown["made"]) == (1, 3)
     assert shown["work_job_job"].startswith("worked-all-")
     assert shown["work_job_attempts"] == 1
     assert shown["work_job_queue_seconds"] >= 0
     assert shown["work_job_run_seconds"] > 0
+    assert shown["work_job_cost"] == shown["work_job_run_seconds"]
     folder = Path(shown["folder"].removeprefix("file://"))
     assert {"request.json", "report.json", "log.txt", "events.json", "ended.json"} <= {
         path.name for path in folder.iterdir()
