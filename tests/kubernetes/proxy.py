@@ -19,6 +19,7 @@ class Proxy:
 
     kubeconfig: str
     mode: str = "pass"
+    num_calls: int = 0
     num_failed: int = 0
 
 
@@ -34,6 +35,7 @@ def proxied(folder: Path) -> Iterator[Proxy]:
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def _any(self) -> None:
+            proxy.num_calls += 1
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             if proxy.mode == "drop":
                 proxy.num_failed += 1
