@@ -5,6 +5,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -175,14 +176,14 @@ class Launched:
         return self._results[0]
 
 
-@pytest.fixture
-def site(namespace: str, tmp_path: Path) -> Iterator[Site]:
+@contextmanager
+def a_site(namespace: str, folder: Path) -> Iterator[Site]:
     """Pods run as another user than the tests: what is shared is open to both."""
-    lake = tmp_path / "lake"
+    lake = folder / "lake"
     before = os.umask(0)
     lake.mkdir()
     mount = {"name": "lake", "mountPath": str(lake)}
-    patch = tmp_path / "lake.yaml"
+    patch = folder / "lake.yaml"
     patch.write_text(
         yaml.safe_dump(
             {"spec": {"template": {"spec": {
@@ -191,14 +192,20 @@ def site(namespace: str, tmp_path: Path) -> Iterator[Site]:
             }}}}
         )
     )  # fmt: skip
-    (tmp_path / "dagster").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
+    (folder / "dagster").mkdir()
+    with dg.DagsterInstance.local_temp(str(folder / "dagster")) as instance:
         yield Site(
             namespace=namespace, lake=lake, instance=instance,
             patches=[os.environ["SNOW_TEST_POD_PATCH"], str(patch)],
             api=KubernetesApi(namespace, patience_seconds=30),
         )  # fmt: skip
     os.umask(before)
+
+
+@pytest.fixture
+def site(namespace: str, tmp_path: Path) -> Iterator[Site]:
+    with a_site(namespace, tmp_path) as made:
+        yield made
 
 
 def metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
