@@ -129,8 +129,7 @@ def main(request_type: type[Request], work: Callable[[Request, Progress], Report
     if len(sys.argv) != 2:
         sys.exit(f"usage: python -m MODULE JOB_FOLDER, not {sys.argv[1:]}")
     folder = sys.argv[1]
-    # As a container's first process we get no signal that we do not ask for. What is finished is
-    # in the lake already; work with more to save sets a handler of its own.
+    # What is finished is in the lake already; work with more to save sets a handler of its own.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(PREEMPTED))
     # Of the processes that torchrun starts only the first one speaks; the others' pipes are mute.
     is_first = os.environ.get("RANK", "0") == "0"

@@ -44,7 +44,7 @@ def namespace(cluster: None) -> Iterator[str]:
     assert until(lambda: bool(core.list_namespaced_service_account(name).items), seconds=30)
     try:
         yield name
-        assert until(lambda: not live_pods(api), seconds=60), [
+        assert until(lambda: not live_pods(api), seconds=150), [
             (pod["metadata"]["name"], pod["status"]) for pod in live_pods(api)
         ]
         left = [job["metadata"]["name"] for job in api.list("jobs") if not has_ended(job)]
@@ -151,7 +151,7 @@ class Site:
     def launch_aside(self, request: Work, **settings: Any) -> "Launched":
         return Launched(lambda: self.launch(request, **settings))
 
-    def wait_for(self, condition: Callable[[], Any], *, seconds: float = 60) -> None:
+    def wait_for(self, condition: Callable[[], Any], *, seconds: float = 180) -> None:
         assert until(lambda: bool(condition()), seconds=seconds, every=0.2), "it never came to be"
 
     def running_pods(self) -> list[dict[str, Any]]:
@@ -170,7 +170,7 @@ class Launched:
         self._thread = threading.Thread(target=lambda: self._results.append(launch()))
         self._thread.start()
 
-    def result(self, *, seconds: float = 120) -> dg.ExecuteInProcessResult:
+    def result(self, *, seconds: float = 300) -> dg.ExecuteInProcessResult:
         self._thread.join(seconds)
         assert self._results, f"the launch has not ended within {seconds} s"
         return self._results[0]

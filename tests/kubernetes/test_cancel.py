@@ -56,7 +56,7 @@ def webserver(site: Site, tmp_path: Path) -> Iterator[str]:
         )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
     try:
-        assert until(lambda: is_up(url), seconds=90), (home / "log").read_text()[-2_000:]
+        assert until(lambda: is_up(url)), (home / "log").read_text()[-2_000:]
         yield url
     finally:
         os.killpg(server.pid, signal.SIGKILL)
@@ -80,7 +80,7 @@ def ask(url: str, query: str) -> Any:
 
 def test_a_run_that_is_cancelled_in_the_ui_takes_its_job_along(site: Site, webserver: str) -> None:
     run_id = ask(webserver, _LAUNCH % _LOCATION)["launchRun"]["run"]["runId"]
-    site.wait_for(lambda: site.count("parts") >= 2, seconds=90)
+    site.wait_for(lambda: site.count("parts") >= 2)
     assert ask(webserver, _TERMINATE % run_id) == {
         "terminateRun": {"__typename": "TerminateRunSuccess"}
     }

@@ -70,7 +70,7 @@ def test_a_killed_rank_costs_the_steps_since_the_last_checkpoint_and_nothing_els
     done: list[FinishedJob[PretrainingReport]] = []
     thread = threading.Thread(target=lambda: done.append(train(site, request, TWO_PODS)))
     thread.start()
-    site.wait_for(lambda: shards.exists(f"{request.output}/{RESUME}/latest.json"), seconds=90)
+    site.wait_for(lambda: shards.exists(f"{request.output}/{RESUME}/latest.json"))
     kill_trainers(site, index=1)
     thread.join(180)
     assert done[0].attempt == 2
