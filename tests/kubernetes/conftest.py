@@ -98,6 +98,14 @@ class Site:
     def output(self) -> str:
         return str(self.lake / "output")
 
+    def gated(self, *, num_parts: int, after: int) -> Work:
+        """Work that stops after some parts until the gate is opened."""
+        gate = str(self.lake / "gate")
+        return Work(output=self.output, num_parts=num_parts, gate=gate, gated_part=after)
+
+    def open_gate(self) -> None:
+        (self.lake / "gate").touch()
+
     def config(self, **settings: Any) -> dict[str, Any]:
         """What a launch in this site sets, and what it sets differently."""
         image = os.environ["SNOW_TEST_IMAGE"]

@@ -39,9 +39,9 @@ def run_worker(site: Site, request: Work, home: Path) -> subprocess.Popen[bytes]
 def test_a_run_whose_worker_was_killed_is_retried_and_adopts_the_job(
     site: Site, tmp_path: Path
 ) -> None:
-    request = Work(output=site.output, num_parts=20, part_seconds=1)
+    request = site.gated(num_parts=4, after=2)
     killed = run_worker(site, request, tmp_path / "home")
-    site.wait_for(lambda: site.count("parts") >= 2)
+    site.wait_for(lambda: site.count("parts") == 2)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
     (before,) = site.running_pods()
@@ -49,9 +49,10 @@ def test_a_run_whose_worker_was_killed_is_retried_and_adopts_the_job(
     site.wait_for(lambda: len(claims_of(site)) == 2)
     (after,) = site.running_pods()
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    site.open_gate()
     assert retried.wait(180) == 0
     assert site.count("starts") == 1
-    assert site.count("made") == 20
+    assert site.count("made") == 4
 
 
 def claims_of(site: Site) -> list[str]:
@@ -66,7 +67,7 @@ def claims_of(site: Site) -> list[str]:
 def test_a_cancel_drops_one_claim_and_the_last_one_deletes_the_job(
     site: Site, tmp_path: Path
 ) -> None:
-    request = Work(output=site.output, num_parts=200, part_seconds=1)
+    request = site.gated(num_parts=2, after=1)
     workers = [run_worker(site, request, tmp_path / "home")]
     site.wait_for(lambda: len(claims_of(site)) == 1)  # and its database is there
     workers.append(run_worker(site, request, tmp_path / "home"))
@@ -88,33 +89,34 @@ def test_an_api_server_that_fails_for_a_minute_costs_nothing(
     site: Site, tmp_path: Path, mode: str
 ) -> None:
     with proxied(tmp_path) as proxy:
-        launched = site.launch_aside(
-            Work(output=site.output, num_parts=30, part_seconds=1), kubeconfig=proxy.kubeconfig
-        )
-        site.wait_for(lambda: site.count("parts") >= 2)
+        request = site.gated(num_parts=4, after=2)
+        launched = site.launch_aside(request, kubeconfig=proxy.kubeconfig)
+        site.wait_for(lambda: site.count("parts") == 2)
         proxy.mode = mode
         time.sleep(60)
         proxy.mode = "pass"
+        site.open_gate()
         assert metadata(launched.result())["starts"] == 1
     assert proxy.num_failed >= 4
-    assert site.count("made") == 30
+    assert site.count("made") == 4
 
 
 def test_an_api_server_that_stays_away_ends_the_run_and_not_the_job(
     site: Site, tmp_path: Path
 ) -> None:
-    request = Work(output=site.output, num_parts=15, part_seconds=1)
+    request = site.gated(num_parts=2, after=1)
     with proxied(tmp_path) as proxy:
         launched = site.launch_aside(request, kubeconfig=proxy.kubeconfig, patience_seconds=2)
-        site.wait_for(lambda: site.count("parts") >= 1)
+        site.wait_for(lambda: site.count("parts") == 1)
         proxy.mode = "unavailable"
         assert "503" in failure(launched.result())
     assert len(site.running_pods()) == 1
+    site.open_gate()
     assert metadata(site.launch(request))["starts"] == 1
 
 
 def test_a_job_that_nobody_waits_for_is_deleted_after_a_grace(site: Site, tmp_path: Path) -> None:
-    request = Work(output=site.output, num_parts=200, part_seconds=1)
+    request = site.gated(num_parts=2, after=1)
     patient = KubernetesJobs(**site.config(unclaimed_grace_seconds=3_600))
     strict = KubernetesJobs(**site.config(unclaimed_grace_seconds=0))
     with proxied(tmp_path) as proxy:
@@ -187,8 +189,8 @@ def test_a_lost_node_is_reported_and_the_work_goes_on_when_it_is_back(
     kubelets = kubelet_processes()
     if not kubelets:
         pytest.skip("no kubelet runs on this machine, so no node can be taken away")
-    launched = site.launch_aside(Work(output=site.output, num_parts=8, part_seconds=1))
-    site.wait_for(lambda: site.count("parts") >= 2)
+    launched = site.launch_aside(site.gated(num_parts=4, after=2))
+    site.wait_for(lambda: site.count("parts") == 2)
     told = ""
     signal_all(kubelets, signal.SIGSTOP)
     try:
@@ -198,9 +200,10 @@ def test_a_lost_node_is_reported_and_the_work_goes_on_when_it_is_back(
             told += capfd.readouterr().err
     finally:
         signal_all(kubelets, signal.SIGCONT)
+    site.open_gate()
     assert "node lost" in told
     assert metadata(launched.result(seconds=300))["starts"] >= 1
-    assert site.count("parts") == 8
+    assert site.count("parts") == 4
 
 
 def kubelet_processes() -> list[int]:

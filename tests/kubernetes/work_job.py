@@ -15,6 +15,8 @@ class Work:
     output: str
     num_parts: int = 1
     part_seconds: float = 0.0
+    gate: str = ""  # a file that must be there before the gated part is made
+    gated_part: int = 0
     exit_code: int = 0  # after the parts
     exits: int = 1_000  # how many starts end with it
     exiting_part: int | None = None  # ends with the code where it is due, not after all
@@ -35,6 +37,8 @@ def work(request: Work, progress: pod.Progress) -> Worked:
     for index in range(request.num_parts):
         if not progress.takes(index):
             continue
+        while request.gate and index == request.gated_part and not shards.exists(request.gate):
+            time.sleep(0.1)
         if index == request.exiting_part and _has_exit_left(request):
             _exit(request.exit_code)
         name = shards.join(request.output, "parts", f"{index:03d}")
