@@ -45,11 +45,12 @@ def first_line_seconds(lake: Path, started: float) -> float:
 
 
 def launch(jobs: KubernetesJobs, request: Work) -> None:
-    with tempfile.TemporaryDirectory() as home, dg.DagsterInstance.local_temp(home) as instance:
+    quiet = {"telemetry": {"enabled": False}}
+    with tempfile.TemporaryDirectory() as home, dg.DagsterInstance.local_temp(home, quiet) as made:
         dg.materialize(
             [worked_asset(request, JobSize(cpus=0, memory_gib=1))],
             resources={"jobs": jobs},
-            instance=instance,
+            instance=made,
         )
 
 

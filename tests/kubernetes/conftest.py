@@ -201,7 +201,8 @@ def a_site(namespace: str, folder: Path) -> Iterator[Site]:
         )
     )  # fmt: skip
     (folder / "dagster").mkdir()
-    with dg.DagsterInstance.local_temp(str(folder / "dagster")) as instance:
+    overrides = {"telemetry": {"enabled": False}}
+    with dg.DagsterInstance.local_temp(str(folder / "dagster"), overrides) as instance:
         yield Site(
             namespace=namespace, lake=lake, instance=instance,
             patches=[os.environ["SNOW_TEST_POD_PATCH"], str(patch)],

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.cluster
 def run_worker(site: Site, request: Work, home: Path) -> subprocess.Popen[bytes]:
     """A run in a process group of its own, as a run launcher starts one."""
     home.mkdir(exist_ok=True)
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     told = json.dumps({"config": site.config(), "request": asdict(request)})
     return subprocess.Popen(
         [sys.executable, "-m", "dagster", "job", "execute", "-m", "tests.kubernetes.definitions",
