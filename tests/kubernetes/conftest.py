@@ -165,6 +165,12 @@ class Site:
     def running_pods(self) -> list[dict[str, Any]]:
         return [pod for pod in self.api.list("pods") if pod["status"].get("phase") == "Running"]
 
+    def running_pod(self) -> dict[str, Any]:
+        """The only one; a kubelet takes a moment to tell that it runs."""
+        self.wait_for(self.running_pods)
+        (pod,) = self.running_pods()
+        return pod
+
     def count(self, what: str) -> int:
         """Of the starts, the parts, or each making of a part."""
         return len(shards.names(shards.join(self.output, what)))

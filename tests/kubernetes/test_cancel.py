@@ -56,7 +56,7 @@ def webserver(site: Site, tmp_path: Path) -> Iterator[str]:
         )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
     try:
-        assert until(lambda: is_up(url)), (home / "log").read_text()[-2_000:]
+        assert until(lambda: is_up(url), seconds=120), (home / "log").read_text()[-2_000:]
         yield url
     finally:
         os.killpg(server.pid, signal.SIGKILL)
