@@ -192,6 +192,7 @@ def test_a_lost_node_is_reported_and_the_work_goes_on_when_it_is_back(
         pytest.skip("no kubelet runs on this machine, so no node can be taken away")
     launched = site.launch_aside(site.gated(num_parts=4, after=2))
     site.wait_for(lambda: site.count("parts") == 2)
+    site.running_pod()
     told = ""
     signal_all(kubelets, signal.SIGSTOP)
     try:
