@@ -1,8 +1,10 @@
 """Jobs in a real cluster: done, adopted, resumed, explained."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from snow_resources.gpu_jobs import JobSize
@@ -106,11 +108,14 @@ def test_work_without_a_node_waits_and_says_why(
     assert "queued: unschedulable: 0/1 nodes are available" in capfd.readouterr().err
 
 
-def test_two_runs_that_ask_for_the_same_work_share_one_job(site: Site) -> None:
+def test_two_runs_that_ask_for_the_same_work_share_one_job(site: Site, tmp_path: Path) -> None:
     request = Work(output=site.output, num_parts=4, part_seconds=1)
-    first, second = site.launch_aside(request), site.launch_aside(request)
-    assert metadata(first.result())["starts"] == 1
-    assert metadata(second.result())["starts"] == 1
+    (tmp_path / "other").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "other")) as instance:
+        other = replace(site, instance=instance)  # a database of its own: they meet in the cluster
+        first, second = site.launch_aside(request), other.launch_aside(request)
+        assert metadata(first.result())["starts"] == 1
+        assert metadata(second.result())["starts"] == 1
     assert len(site.api.list("jobs")) == 1
     assert site.count("starts") == 1
 
