@@ -22,8 +22,8 @@ START_SECONDS = 400
 
 
 @contextlib.contextmanager
-def served(model: str, log: Path) -> Iterator[str]:
-    """The address of a server that answers; it and its engine are gone afterwards."""
+def served(model: str, log: Path, *options: str) -> Iterator[str]:
+    """The address of a server that answers for `snow`; it and its engine are gone afterwards."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -34,7 +34,7 @@ def served(model: str, log: Path) -> Iterator[str]:
     command = [
         str(PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", model,
         "--served-model-name", "snow", "--enforce-eager", "--host", "127.0.0.1",
-        "--port", str(port), "--dtype", "float32",
+        "--port", str(port), *options,
     ]  # fmt: skip
     with log.open("wb") as output:
         server = subprocess.Popen(

@@ -3,14 +3,9 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,15 +13,15 @@ import pytest
 
 from snow_assets import pod, shards
 from snow_assets.documents import SYNTHETIC_SEED
+from snow_assets.home import CHECKOUT
 from snow_assets.synthesis import generation
 from snow_assets.synthesis.contract import MODEL, Conversion, Generation
 from snow_assets.synthesis.parsing import fenced
 from snow_assets.synthesis.prompts import PROMPT_VERSION
 from snow_assets.synthesis.teacher import file_digest, packaged_gguf
 from tests.synthesis.builders import a_module, a_recipe, a_seed
+from tests.vllm_server import PYTHON, require_vllm, served
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-PYTHON = Path(os.environ.get("SNOW_VLLM_PYTHON", CHECKOUT / ".venv-vllm" / "bin" / "python"))
 LOCAL = {
     **os.environ,
     "HF_HUB_OFFLINE": "1",
@@ -41,11 +36,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def python() -> str:
-    if not PYTHON.exists():
-        reason = f"no vLLM environment at {PYTHON}: `make .venv-vllm/ready` builds it"
-        if os.environ.get("REQUIRE_VLLM"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    require_vllm()
     return str(PYTHON)
 
 
@@ -131,43 +122,11 @@ def test_a_killed_run_resumes_to_the_same_answers(
     assert str(rows[0]["engine"]).startswith("vllm 0.")
 
 
-@contextmanager
-def server(python: str, model: str, log: Path) -> Iterator[str]:
-    """vLLM's own OpenAI-compatible server on a free port of this machine."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    arguments = [
-        python, "-m", "vllm.entrypoints.openai.api_server", "--model", model,
-        "--served-model-name", "teacher", "--host", "127.0.0.1", "--port", str(port),
-        "--enforce-eager", "--max-model-len", "1280", "--dtype", "bfloat16",
-        "--no-enable-chunked-prefill",  # see engine.vllm_engine
-    ]  # fmt: skip
-    with log.open("w") as file:
-        process = subprocess.Popen(arguments, env=LOCAL, stdout=file, stderr=file)
-        url = f"http://127.0.0.1:{port}"
-        try:
-            wait_for(lambda: process.poll() is not None or _is_up(url), 400)
-            assert process.poll() is None, log.read_text()[-3000:]
-            yield f"{url}/v1"
-        finally:
-            process.terminate()
-            process.wait(60)
-
-
-def _is_up(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, TimeoutError, ConnectionError):
-        return False
-
-
-def test_the_same_job_asks_an_openai_compatible_server(
-    python: str, teacher: str, tmp_path: Path
-) -> None:
-    with server(python, teacher, tmp_path / "server.log") as url:
-        request = a_request(tmp_path / "out", "teacher", engine="endpoint", url=url)
+def test_the_same_job_asks_an_openai_compatible_server(teacher: str, tmp_path: Path) -> None:
+    options = ["--dtype", "bfloat16", "--max-model-len", "1280"]
+    options.append("--no-enable-chunked-prefill")  # see engine.vllm_engine
+    with served(teacher, tmp_path / "server.log", *options) as url:
+        request = a_request(tmp_path / "out", "snow", engine="endpoint", url=f"{url}/v1")
         module = "snow_assets.synthesis.generation"
         run(sys.executable, module, request, tmp_path / "job")
     rows = answers(request.output)

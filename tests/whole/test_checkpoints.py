@@ -29,8 +29,18 @@ def test_a_checkpoint_loads_by_its_folder(smoke: Installation, phase: str) -> No
     assert model(ids).logits.shape == (1, ids.shape[1], SMOKE.curation.tokenizer.vocabulary)
 
 
-def test_vllm_serves_the_enhanced_checkpoint(smoke: Installation, tmp_path: Path) -> None:
+def test_vllm_serves_the_enhanced_checkpoint_and_continues_as_transformers_does(
+    smoke: Installation, tmp_path: Path
+) -> None:
     require_vllm()
-    with served(model_folder(smoke, "enhanced"), tmp_path / "server.log") as url:
-        answer = complete(url, prompt=PROMPT, max_tokens=8)
-    assert answer["usage"]["completion_tokens"] == 8
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = model_folder(smoke, "enhanced")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    ids = tokenizer(PROMPT, return_tensors="pt").input_ids
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    expected = model.generate(ids, max_new_tokens=8, do_sample=False)[0, ids.shape[1] :].tolist()
+    with served(folder, tmp_path / "server.log", "--dtype", "float32") as url:
+        answer = complete(url, prompt=ids[0].tolist(), max_tokens=8, return_token_ids=True)
+    assert answer["choices"][0]["token_ids"] == expected
+    assert answer["choices"][0]["text"] == tokenizer.decode(expected, skip_special_tokens=True)
