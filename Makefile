@@ -26,8 +26,8 @@ mlflow: .venv/ready  ## MLflow's UI at http://localhost:5000
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=1 \
 	.venv/bin/mlflow server --backend-store-uri sqlite:///$(SNOW_HOME)/mlflow.db --port $(or $(PORT),5000)
 
-sql: .venv/ready  ## ask the quality tables: make sql Q="select ..."
-	@$(RUN) -m snow_resources.warehouse $(if $(Q),"$(Q)")
+sql: .venv/ready  ## ask the quality tables: make sql Q="select ..." LAKE=s3://bucket/lake
+	@$(RUN) -m snow_resources.sql $(if $(LAKE),--lake "$(LAKE)") $(if $(RECIPE),--recipe "$(RECIPE)") $(if $(Q),-- "$(Q)")
 
 lint: .venv/ready
 	.venv/bin/ruff check .

@@ -17,6 +17,7 @@ import duckdb
 import fsspec
 import pyarrow as pa
 
+from snow_resources.table_versions import Version, folder_of, put_version
 from snow_resources.warehouse import WarehouseError, query
 
 Relation = tuple[str, str, pa.Schema, Sequence[str], Iterable[str]]
@@ -98,6 +99,17 @@ class Warehouse:
             (scratch / _RESULTS).write_text(json.dumps(told))
             shutil.rmtree(building)
         return nodes
+
+    def share(self, lake: str, *, recipe: str, digest: str) -> Version | None:
+        """Make the published file, whose inputs have this digest, the lake's current version too.
+
+        Only in an object store: a lake in a folder has its readers on this machine.
+        """
+        if "://" not in lake:
+            return None
+        with _alone(self._scratch):  # nobody replaces the file meanwhile
+            folder = folder_of(lake, recipe)
+            return put_version(Path(self.path), folder, inputs_digest=digest)
 
 
 def put_in_place(fresh: Path, target: Path) -> None:

@@ -50,6 +50,9 @@ def tables(
     except PublishingError as error:
         yield from graph.check_results(_manifest, error.nodes)
         raise dg.Failure(str(error)) from error
+    version = warehouse.share(lake.url, recipe=recipe.name, digest=made.digest)
+    if version is not None:
+        context.log.info(f"{version.name} is the current version of the tables in {lake.url}")
     link = graph.recorded(
         context, tracking, made, nodes, warehouse=warehouse.path, recipe=recipe.name,
         project=project, started=started, reused=reused,

@@ -42,7 +42,7 @@ def in_place(folder: Path, edition: int = 0) -> Path:
 
 def ask(folder: Path, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "snow_resources.warehouse", *arguments],
+        [sys.executable, "-m", "snow_resources.sql", *arguments],
         env={"SNOW_HOME": str(folder), "PATH": ""}, input=typed,
         capture_output=True, text=True, check=False,
     )  # fmt: skip

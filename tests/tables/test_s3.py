@@ -1,11 +1,13 @@
-"""Tables of a lake in an object store, read by fsspec: no DuckDB extension is downloaded."""
+"""Tables of a lake in an object store: read by fsspec without a DuckDB extension, put beside it."""
 
 from pathlib import Path
 
 import pytest
 
+from snow_assets import shards
+from snow_resources.table_versions import fetch_current, folder_of
 from snow_resources.warehouse import query
-from tests.tables.builders import a_whole_lake
+from tests.tables.builders import RECIPE, a_whole_lake
 from tests.tables.conftest import publication
 
 
@@ -15,8 +17,14 @@ def test_a_lake_in_an_object_store_is_published_like_a_local_one(
 ) -> None:
     made = publication(tables_folder, "remote", a_whole_lake(s3_lake_url))
     assert made.materialize().success
-    assert query(
-        made.warehouse.path,
+    sql = (
         "select sum(num_tokens)::int from checkpoint_sources "
-        "where checkpoint = 'enhanced_checkpoint'",
-    ).rows == [(330,)]
+        "where checkpoint = 'enhanced_checkpoint'"
+    )
+    assert query(made.warehouse.path, sql).rows == [(330,)]
+    shared = folder_of(s3_lake_url, RECIPE)
+    assert query(fetch_current(shared, tables_folder / "fetched"), sql).rows == [(330,)]
+    # Where the store lost it, tables that are up to date here are put again.
+    shards.remove(shared)
+    assert made.materialize().success
+    assert query(fetch_current(shared, tables_folder / "fetched-again"), sql).rows == [(330,)]

@@ -1,0 +1,116 @@
+"""Ask the published tables from a terminal: `python -m snow_resources.sql "select ..."`.
+
+They are this installation's, or with `--lake URL` the current ones that a recipe published to an
+object store; each question then goes to what is current when it is asked.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from snow_resources.warehouse import TABLES, WarehouseError, query
+
+_SHOWN_ROWS = 200
+
+Find = Callable[[], Path]
+"""Where the tables that are current now lie on this machine."""
+
+
+def _show(find: Find, sql: str) -> None:
+    from rich import box  # only a person at a terminal needs it
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    answer = query(find(), sql, rows=_SHOWN_ROWS)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    is_number = [
+        all(isinstance(row[index], int | float | None) for row in answer.rows)
+        for index in range(len(answer.columns))
+    ]
+    for name, number in zip(answer.columns, is_number, strict=True):
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
+    for row in answer.rows:
+        # Text: corpus content must not be read as rich's markup.
+        table.add_row(*(Text(_cell(value)) for value in row))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=200)
+    console.print(table)
+    if answer.is_truncated:
+        console.print(f"The first {_SHOWN_ROWS} rows; add a `limit` or an aggregate to see others.")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else "·" for letter in str(value)
+    )
+
+
+def _prompt(find: Find) -> None:
+    import readline  # noqa: F401  # gives input() its history and editing
+
+    _show(find, TABLES)
+    sys.stdout.write(
+        "SQL, ended by ; or an empty line. `describe TABLE` tells its columns. ctrl-D ends.\n"
+    )
+    while True:
+        try:
+            lines = [input("snow> ")]
+            while lines[-1].strip() and not lines[-1].rstrip().endswith(";"):
+                lines.append(input("  ... "))
+        except (EOFError, KeyboardInterrupt):
+            sys.stdout.write("\n")
+            return
+        sql = "\n".join(lines).strip()
+        if not sql:
+            continue
+        try:
+            _show(find, sql)
+        except WarehouseError as error:
+            sys.stdout.write(f"{error}\n")
+
+
+def _published(lake: str, recipe: str | None, cache: Path) -> Path:
+    from snow_resources import table_versions  # the stores' clients take a while
+
+    folder = table_versions.folder_of(lake, recipe or table_versions.only_recipe(lake))
+    return table_versions.fetch_current(folder, cache)
+
+
+def main() -> None:
+    """Answer the argument, or prompt for questions."""
+    parser = argparse.ArgumentParser(prog="python -m snow_resources.sql", description=__doc__)
+    parser.add_argument("sql", nargs="?", help="one query; without it, a prompt")
+    parser.add_argument("--lake", help="an object store's URL, s3://bucket/lake")
+    parser.add_argument("--recipe", help="whose tables, if the lake holds several recipes'")
+    given = parser.parse_args()
+    home = Path(os.environ.get("SNOW_HOME", ".snow"))
+
+    def find() -> Path:
+        if not given.lake:
+            return home / "warehouse.duckdb"
+        return _published(given.lake, given.recipe, home / "fetched-tables")
+
+    try:
+        if given.sql:
+            _show(find, given.sql)
+        else:
+            _prompt(find)
+    except WarehouseError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

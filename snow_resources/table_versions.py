@@ -1,0 +1,197 @@
+"""The published tables in an object store: whole versions, a pointer put last, copies by digest.
+
+A folder holds `versions/TIME-DIGEST.duckdb` and `current.json`, which names one of them with its
+digest. A version never changes and an object's put is atomic, so a reader has a whole version or
+none; if that one was removed meanwhile, the pointer names a newer one by then.
+"""
+
+import hashlib
+import json
+import math
+import os
+import posixpath
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from snow_resources.warehouse import WarehouseError
+
+KEPT = 3
+"""Versions that stay, the current one included; as many copies stay with a reader."""
+
+_POINTER = "current.json"
+_TABLES = "tables"
+_VERSIONS = "versions"
+_UNFINISHED = ".part"
+_ABANDONED_SECONDS = 86_400.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """What the pointer says. `inputs_digest` names what the tables were made from."""
+
+    name: str
+    sha256: str
+    num_bytes: int
+    inputs_digest: str
+
+
+def folder_of(lake: str, recipe: str) -> str:
+    """Where a recipe's published tables lie in a lake."""
+    return posixpath.join(lake, _TABLES, recipe)
+
+
+def only_recipe(lake: str) -> str:
+    """The name of the recipe that published tables to a lake; WarehouseError if not just one."""
+    with _store_errors(lake):
+        system, root = _file_system(posixpath.join(lake, _TABLES))
+        found = system.ls(root, detail=False) if system.isdir(root) else []
+    names = sorted(posixpath.basename(path.rstrip("/")) for path in found)
+    if not names:
+        raise WarehouseError(
+            f"no tables were published to {lake}: materialize them with SNOW_LAKE={lake}"
+        )
+    if len(names) > 1:
+        raise WarehouseError(f"{lake} holds tables of {', '.join(names)}: say RECIPE=one of them")
+    return str(names[0])
+
+
+def put_version(file: Path, folder: str, *, inputs_digest: str) -> Version:
+    """Make a closed database the current version of a folder (URL); then remove the oldest.
+
+    The same inputs' tables are not put a second time. The file must not change meanwhile.
+    """
+    system, root = _file_system(folder)
+    former = _pointer(system, root)
+    if former and former.inputs_digest == inputs_digest and system.exists(_path(root, former.name)):
+        return former
+    sha256 = _sha256(file)
+    made = Version(
+        name=f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{sha256[:16]}.duckdb",
+        sha256=sha256,
+        num_bytes=file.stat().st_size,
+        inputs_digest=inputs_digest,
+    )
+    system.put_file(str(file), _path(root, made.name))
+    system.pipe_file(posixpath.join(root, _POINTER), json.dumps(asdict(made)).encode())
+    listed = system.ls(posixpath.join(root, _VERSIONS), detail=False)
+    names = sorted(posixpath.basename(path) for path in listed)
+    for name in names[:-KEPT]:
+        if name != made.name:
+            system.rm_file(_path(root, name))
+    return made
+
+
+def fetch_current(folder: str, cache: Path) -> Path:
+    """A local copy of a folder's current version, checked by its digest; one is fetched once.
+
+    WarehouseError where nothing was published, where the version that the pointer names is missing,
+    where its digest differs, and where the store does not answer. Memory: a few megabytes.
+    """
+    with _store_errors(folder):
+        system, root = _file_system(folder)
+        version = _pointer(system, root)
+        while version:
+            copy = cache / f"{version.sha256}.duckdb"
+            if _is_there(copy):
+                return copy
+            try:
+                _fetch(system, _path(root, version.name), copy, version)
+            except FileNotFoundError:
+                newer = _pointer(system, root)
+                if newer == version:
+                    raise WarehouseError(
+                        f"{folder}/{_POINTER} names {version.name}, which is missing: "
+                        "materialize the tables again, that publishes another version"
+                    ) from None
+                version = newer
+            else:
+                _remove_old(cache)
+                return copy
+    raise WarehouseError(
+        f"no tables were published at {folder} ({_POINTER} is missing): "
+        "materialize the tables of a recipe whose lake this is"
+    )
+
+
+def _is_there(copy: Path) -> bool:
+    try:
+        os.utime(copy)  # used now: the newest copies stay
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _fetch(system: Any, path: str, copy: Path, version: Version) -> None:
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=copy.parent, suffix=_UNFINISHED)
+    os.close(descriptor)
+    unfinished = Path(name)
+    try:
+        system.get_file(path, name)
+        found = _sha256(unfinished)
+        if found != version.sha256:
+            raise WarehouseError(
+                f"{version.name} has the digest {found}, and the pointer says {version.sha256}: "
+                "the object was damaged or replaced; remove it and materialize the tables again"
+            )
+        unfinished.replace(copy)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _remove_old(cache: Path) -> None:
+    """Copies beyond the newest, and what killed readers left."""
+    ages = {path: _age_seconds(path) for path in cache.iterdir()}
+    copies = sorted((path for path in ages if path.suffix == ".duckdb"), key=ages.__getitem__)
+    for path in copies[KEPT:]:
+        path.unlink(missing_ok=True)
+    for path, age in ages.items():
+        if path.suffix == _UNFINISHED and age > _ABANDONED_SECONDS:
+            path.unlink(missing_ok=True)
+
+
+def _age_seconds(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:  # another reader removed it
+        return math.inf
+
+
+def _pointer(system: Any, root: str) -> Version | None:
+    try:
+        return Version(**json.loads(system.cat_file(posixpath.join(root, _POINTER))))
+    except FileNotFoundError:
+        return None
+
+
+def _path(root: str, name: str) -> str:
+    return posixpath.join(root, _VERSIONS, name)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _file_system(folder: str) -> tuple[Any, str]:
+    options = {"use_listings_cache": False} if "://" in folder else {}
+    system, root = fsspec.core.url_to_fs(folder, **options)
+    return system, root
+
+
+@contextmanager
+def _store_errors(folder: str) -> Iterator[None]:
+    from botocore.exceptions import BotoCoreError  # with its store only
+
+    try:
+        yield
+    except (OSError, BotoCoreError) as error:
+        raise WarehouseError(f"{folder} cannot be read: {error}") from error
