@@ -43,14 +43,14 @@ test: lint .venv-vllm/ready  ## linters and the whole suite
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install -q --disable-pip-version-check $$(grep '^uv==' requirements.lock)
-	.venv/bin/uv pip install -q -p $(RUN) --no-deps --compile-bytecode -r requirements.lock
+	.venv/bin/uv pip install -q -p $(RUN) --no-deps -r requirements.lock
 	.venv/bin/uv pip install -q -p $(RUN) --no-deps --no-build-isolation -e .
 	@touch $@
 
 # vLLM decides torch and transformers for itself: an environment of its own.
 .venv-vllm/ready: requirements-vllm.lock .venv/ready
 	$(PYTHON) -m venv .venv-vllm
-	.venv/bin/uv pip install -q -p .venv-vllm/bin/python --no-deps --compile-bytecode -r requirements-vllm.lock
+	.venv/bin/uv pip install -q -p .venv-vllm/bin/python --no-deps -r requirements-vllm.lock
 	.venv/bin/uv pip install -q -p .venv-vllm/bin/python --no-deps --no-build-isolation -e .
 	@touch $@
 
