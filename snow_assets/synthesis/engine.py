@@ -53,9 +53,12 @@ def vllm_engine(model: str, recipe: SynthesisRecipe) -> Engine:
     import vllm
 
     on_gpu = torch.cuda.is_available()
+    # A CPU with AVX2 only has no instruction for bfloat16: a third of float32's tokens per second.
+    has_bfloat16 = on_gpu or torch.backends.cpu.get_cpu_capability() != "AVX2"
+    dtype = "bfloat16" if has_bfloat16 else "float32"
     llm = vllm.LLM(
         model=model,
-        dtype="bfloat16",
+        dtype=dtype,
         max_model_len=recipe.max_model_tokens,
         tensor_parallel_size=max(1, recipe.gpus),
         seed=recipe.seed,
@@ -89,7 +92,7 @@ def vllm_engine(model: str, recipe: SynthesisRecipe) -> Engine:
         ]
 
     device = torch.cuda.get_device_name() if on_gpu else "cpu"
-    return Engine(name=f"vllm {vllm.__version__} {device}", complete=complete)
+    return Engine(name=f"vllm {vllm.__version__} {dtype} {device}", complete=complete)
 
 
 def _token_ids(tokenizer: Any, messages: Messages) -> list[int]:
