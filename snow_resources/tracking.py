@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import subprocess
 import time
 import uuid
@@ -186,6 +187,10 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 @lru_cache(maxsize=1)
 def _git_sha() -> str:
+    """Of the checkout; an image has none, and is told by whoever builds it."""
+    told = os.environ.get("SNOW_COMMIT", "")
+    if told or not shutil.which("git"):
+        return told
     checkout = Path(__file__).resolve().parent.parent
     done = subprocess.run(
         ["git", "-C", str(checkout), "rev-parse", "HEAD"],  # noqa: S607  # git of the PATH
