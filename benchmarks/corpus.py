@@ -1,0 +1,119 @@
+"""The pinned corpus that curation is measured on: Python and npm archives as raw files.
+
+Run from the checkout: `python benchmarks/corpus.py [FOLDER]`. What `corpus.txt` names is downloaded
+with pip and npm, checked against its sha256, and streamed by the project's own reader of archives
+into a finished generation of `raw_code_corpus`: the same bytes in every run. Some packages stand
+there in two versions, each a repository of its own, so that there are near copies.
+
+The licence gate is left out. That is for a measurement on this machine only; nobody trains on it.
+"""
+
+import hashlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(CHECKOUT))
+
+from snow_assets import shards  # noqa: E402
+from snow_assets.corpus import archives  # noqa: E402
+from snow_assets.corpus.received import SourceFile  # noqa: E402
+from snow_assets.documents import RAW_FILE, document_id  # noqa: E402
+from snow_assets.recipe import ARCTIC  # noqa: E402
+
+PINS = Path(__file__).with_name("corpus.txt")
+FOLDER = CHECKOUT / ".cache" / "benchmarks"
+SOURCE = "bench"
+_SHARD_BYTES = 32_000_000
+_MAX_FILE_BYTES = 4_000_000
+
+
+def corpus(folder: Path = FOLDER) -> str:
+    """The corpus's generation, made if it is not there."""
+    pins = PINS.read_text()
+    generation = hashlib.sha256(pins.encode()).hexdigest()[:32]
+    made = f"{folder}/raw_code_corpus/{SOURCE}/{generation}"
+    if not shards.is_finished(made):
+        shards.remove(made)
+        found = [_download(folder / "archives", *line.split()) for line in pins.splitlines()]
+        _write(made, sorted(found))
+    return made
+
+
+def _download(folder: Path, client: str, pin: str, name: str, sha256: str) -> Path:
+    path = folder / name
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run(_command(client, pin), check=True, cwd=folder, stdout=sys.stderr)
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != sha256:
+        raise ValueError(f"{path} has sha256 {found}, and {PINS.name} says {sha256}: delete it")
+    return path
+
+
+def _command(client: str, pin: str) -> list[str]:
+    if client == "npm":
+        return ["npm", "pack", "--silent", "--ignore-scripts", pin]
+    kind = "--no-binary" if client == "sdist" else "--only-binary"
+    pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps"]
+    return [*pip, kind, pin.partition("==")[0], pin]
+
+
+def _write(made: str, paths: list[Path]) -> None:
+    rows: list[dict[str, Any]] = []
+    index = size = 0
+    for row in _rows(paths):
+        if size + len(row["content"]) > _SHARD_BYTES:
+            shards.put_table(made, "files", index, rows, RAW_FILE)
+            rows, size, index = [], 0, index + 1
+        rows.append(row)
+        size += len(row["content"])
+    shards.put_table(made, "files", index, rows, RAW_FILE)
+    asset, partition, generation = made.rsplit("/", 3)[1:]
+    shards.finish(
+        made, asset=asset, partition=partition, generation=generation, code_version="1",
+        recipe="ARCTIC", settings={}, inputs=[], facts={},
+    )  # fmt: skip
+
+
+def _rows(paths: list[Path]) -> Iterator[dict[str, Any]]:
+    for path in paths:
+        repository = re.sub(r"(-[a-z0-9.]+-none-any\.whl|\.tar\.gz|\.tgz)$", "", path.name)
+        for unit in archives.units(
+            [str(path)],
+            languages=ARCTIC.curation.languages,
+            max_file_bytes=_MAX_FILE_BYTES,
+            limits=ARCTIC.corpus.archives,
+        ):
+            for file in unit.files(lambda _repository, _path: True):
+                if isinstance(file, SourceFile):
+                    yield _row(repository, file)
+
+
+def _row(repository: str, file: SourceFile) -> dict[str, Any]:
+    raw_id = hashlib.sha256(file.content).hexdigest()
+    return {
+        "document_id": document_id(SOURCE, repository, file.path, raw_id),
+        "raw_id": raw_id,
+        "source": SOURCE,
+        "repository": repository,
+        "revision": file.revision,
+        "path": file.path,
+        "license": "NOASSERTION",
+        "license_evidence": None,
+        "content": file.content,
+    }
+
+
+if __name__ == "__main__":
+    made = corpus(Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else FOLDER)
+    contents = [
+        shards.read_shard(made, entry.name, columns=["content"])["content"]
+        for entry in shards.manifest(made).tables("files")
+    ]
+    print(made)
+    print(f"{sum(map(len, contents))} files, {sum(one.nbytes for one in contents) / 1e6:.0f} MB")
