@@ -64,7 +64,7 @@ SIGNALS = [
     _required("longest_encoded_chars", pa.int64()),  # longest base64, hex or \\u run
     _required("encoded_share", pa.float64()),
     _required("is_generated", pa.bool_()),
-    _required("parses", pa.bool_()),  # Python only: `ast` accepts it; else True
+    pa.field("parses", pa.bool_()),  # Python only: `ast` accepts it; else True; null: not asked
     _required("num_redacted_emails", pa.int64()),
     _required("num_redacted_keys", pa.int64()),
     _required("num_redacted_passwords", pa.int64()),

@@ -37,14 +37,18 @@ def documents(
     No threshold has been applied: `clean_corpus` says which documents are kept, and why.
     """
     raw = upstream(lake, recipe, "raw_code_corpus", context.partition_key)
-    spoken = recipe.curation.languages
+    # Whether Python parses is dear to tell: only where a rule asks.
+    settings = {
+        "languages": recipe.curation.languages,
+        "with_parses": recipe.curation.rules.drop_unparsable,
+    }
 
     def work(folder: str) -> Made:
-        facts = prepare(raw.folder, folder, languages=spoken)
+        facts = prepare(raw.folder, folder, **settings)
         return Made(facts=facts, metadata=_markdown(shown.counts(facts)))
 
     return materialize(
-        context, lake, tracking, recipe, code_version="1", settings={"languages": spoken},
+        context, lake, tracking, recipe, code_version="2", settings=settings,
         inputs=[raw], work=work,
     )  # fmt: skip
 

@@ -5,7 +5,10 @@ that a README is `language_not_in_recipe` rather than `unknown_language`.
 """
 
 import re
-from pathlib import PurePosixPath
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 _EXTENSIONS = {
     "c": "c",
@@ -93,22 +96,48 @@ _CPP = re.compile(
     r"|iostream|map|memory|mutex|sstream|string|tuple|unordered_map|utility|vector)>",
     re.MULTILINE,
 )
+_C_OR_CPP = "c or cpp"
 _QT_TS = re.compile(r"\s*<\?xml|\s*<!DOCTYPE TS")
 
 
 def language_of(path: str, text: str) -> str | None:
     """The language's name as recipes spell it, or None if neither name nor first line tells."""
-    name = PurePosixPath(path).name.lower()
+    return languages_of([path], pa.array([text], pa.string()))[0]
+
+
+def languages_of(paths: Sequence[str], texts: pa.Array) -> list[str | None]:
+    """`language_of` each file. A text is looked at only where its path leaves the question open."""
+    found = [_by_path(path) for path in paths]
+    headers = [row for row, language in enumerate(found) if language == _C_OR_CPP]
+    for row, is_cpp in zip(
+        headers, _are_cpp(texts.take(pa.array(headers, pa.int64()))), strict=True
+    ):
+        found[row] = "cpp" if is_cpp else "c"
+    for row, language in enumerate(found):
+        if language == "typescript" and paths[row].lower().endswith(".ts"):
+            if _QT_TS.match(texts[row].as_py()):
+                found[row] = "xml"  # Qt's translations share the extension
+        elif language is None:
+            shebang = _SHEBANG.match(texts[row].as_py())
+            found[row] = _INTERPRETERS.get(shebang.group(1).lower()) if shebang else None
+    return found
+
+
+def _by_path(path: str) -> str | None:
+    name = path.rstrip("/").rpartition("/")[2].lower()
     if name in _BY_NAME:
         return _BY_NAME[name]
     stem, dot, extension = name.rpartition(".")
-    if dot and stem:
-        if extension == "h":
-            return "cpp" if _CPP.search(text) else "c"
-        language = _BY_EXTENSION.get(extension)
-        if language == "typescript" and _QT_TS.match(text):
-            return "xml"  # Qt's translations share the extension
-        if language is not None:
-            return language
-    shebang = _SHEBANG.match(text)
-    return _INTERPRETERS.get(shebang.group(1).lower()) if shebang else None
+    if not (dot and stem):
+        return None
+    return _C_OR_CPP if extension == "h" else _BY_EXTENSION.get(extension)
+
+
+def _are_cpp(texts: pa.Array) -> list[bool]:
+    # RE2 is fast, and its words are ASCII's: other texts are asked again.
+    found: list[bool] = pc.match_substring_regex(texts, f"(?m){_CPP.pattern}").to_pylist()
+    is_ascii = pc.string_is_ascii(texts).to_pylist()
+    return [
+        said if plain else _CPP.search(texts[row].as_py()) is not None
+        for row, (said, plain) in enumerate(zip(found, is_ascii, strict=True))
+    ]

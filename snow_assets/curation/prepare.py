@@ -1,20 +1,24 @@
 """Received files in; documents with redacted text and signals, and a reason per other file, out.
 
 Text is written here, once. Nothing is dropped for a threshold: only what is no text, or in a
-language that the recipe does not train on.
+language that the recipe does not train on. A shard is worked on as columns, not file by file.
 """
 
+import hashlib
+import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from snow_assets import shards
 from snow_assets.corpus.notebooks import NotebookError, as_script
-from snow_assets.curation.language import language_of
-from snow_assets.curation.redaction import redact
-from snow_assets.curation.signals import signals
-from snow_assets.documents import DOCUMENT, DROP, RAW_FILE, text_id
+from snow_assets.curation.language import languages_of
+from snow_assets.documents import DOCUMENT, DROP, RAW_FILE
 
 DROP_REASONS = (
     "nul_bytes", "invalid_utf8", "empty", "unknown_language", "language_not_in_recipe",
@@ -22,53 +26,12 @@ DROP_REASONS = (
 )  # fmt: skip
 
 _CARRIED = [name for name in RAW_FILE.names if name in DOCUMENT.names]
+_NAMING = ["document_id", "source", "repository", "path"]
 
 
-@dataclass(frozen=True)
-class Refused:
-    """Why a received file is no document; `language` where it was known by then."""
-
-    reason: str
-    language: str | None = None
-    evidence: str | None = None
-
-
-def prepared(content: bytes, *, path: str, languages: Sequence[str]) -> Mapping[str, Any] | Refused:
-    """A received file as the columns of `documents` that its content decides, or why not."""
-    if b"\0" in content:
-        return Refused("nul_bytes", evidence=f"byte {content.index(0)}")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        return Refused("invalid_utf8", evidence=f"byte {error.start}")
-    if not text.strip():
-        return Refused("empty")
-    language = language_of(path, text)
-    if language is None:
-        return Refused("unknown_language", evidence=path.rpartition("/")[2][-80:])
-    is_notebook = language == "jupyter"
-    if is_notebook and language not in languages:
-        language = "python"  # what its script is
-    if language not in languages:
-        return Refused("language_not_in_recipe", language)
-    if is_notebook:
-        try:
-            text = as_script(content)
-        except NotebookError as error:
-            return Refused("invalid_notebook", language, str(error)[:200])
-    redacted = redact(text)
-    return {
-        "text_id": text_id(redacted.text),
-        "language": language,
-        "text": redacted.text,
-        **signals(redacted.text, path=path, language=language),
-        "num_redacted_emails": redacted.num_emails,
-        "num_redacted_keys": redacted.num_keys,
-        "num_redacted_passwords": redacted.num_passwords,
-    }
-
-
-def prepare(raw_folder: str, folder: str, *, languages: Sequence[str]) -> dict[str, Any]:
+def prepare(
+    raw_folder: str, folder: str, *, languages: Sequence[str], with_parses: bool
+) -> dict[str, Any]:
     """Write `documents`, a shard per received shard and language, and `drops`; return the facts.
 
     Memory: a received shard and the documents made of it. Killed and started again, it goes on
@@ -78,7 +41,9 @@ def prepare(raw_folder: str, folder: str, *, languages: Sequence[str]) -> dict[s
     for index, entry in enumerate(shards.manifest(raw_folder).tables("files")):
         done = shards.record(folder, shards.table_name("drops", index))
         if done is None:
-            done = _prepare_shard(raw_folder, entry.name, folder, index, languages)
+            received = shards.read_shard(raw_folder, entry.name)
+            made = prepared(received, languages=languages, with_parses=with_parses)
+            done = _put(folder, index, made, languages)
         counts.update(done.facts["counts"])
     return {
         "files": counts.pop("files"),
@@ -87,45 +52,158 @@ def prepare(raw_folder: str, folder: str, *, languages: Sequence[str]) -> dict[s
     }
 
 
-def _prepare_shard(
-    raw_folder: str, name: str, folder: str, index: int, languages: Sequence[str]
-) -> shards.FileRecord:
-    kept: dict[str, list[dict[str, Any]]] = {language: [] for language in languages}
-    drops: list[dict[str, Any]] = []
-    received = shards.read_shard(raw_folder, name)
-    for batch in received.to_batches(max_chunksize=256):
-        for row in batch.to_pylist():
-            made = prepared(row["content"], path=row["path"], languages=languages)
-            if isinstance(made, Refused):
-                drops.append(_drop(row, made))
-            else:
-                kept[made["language"]].append({name: row[name] for name in _CARRIED} | dict(made))
-    for position, (language, rows) in enumerate(kept.items()):
-        if rows:
+@dataclass(frozen=True)
+class Prepared:
+    """What a shard of received files becomes: the table `documents`, and the table `drops`."""
+
+    documents: pa.Table
+    drops: pa.Table
+
+
+def prepared(received: pa.Table, *, languages: Sequence[str], with_parses: bool) -> Prepared:
+    """Received files (RAW_FILE) as documents, whose order is theirs, and drops."""
+    # Compiled code is heavy: not with the definitions.
+    from snow_assets.curation.redaction import redact_column
+    from snow_assets.curation.signals import signals
+
+    received = received.combine_chunks()
+    admitted = _admit(received, languages)
+    files = received.select(_CARRIED).take(pa.array(admitted.rows, pa.int64()))
+    redacted = redact_column(admitted.texts)
+    columns = {
+        **{name: files[name] for name in _CARRIED},
+        "text_id": _text_ids(redacted.texts),
+        "language": pa.array(admitted.languages, pa.string()),
+        "text": redacted.texts,
+        **signals(
+            redacted.texts,
+            paths=_one(files["path"]),
+            languages=admitted.languages,
+            with_parses=with_parses,
+        ),
+        "num_redacted_emails": redacted.num_emails,
+        "num_redacted_keys": redacted.num_keys,
+        "num_redacted_passwords": redacted.num_passwords,
+    }
+    documents = pa.table([columns[name] for name in DOCUMENT.names], schema=DOCUMENT)
+    return Prepared(documents, _drops(received, admitted))
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array."""
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+
+
+@dataclass
+class _Admitted:
+    """Rows that are documents, their texts and languages; the others with reason and evidence."""
+
+    rows: list[int] = field(default_factory=list)
+    languages: list[str] = field(default_factory=list)
+    texts: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
+    refused: dict[int, tuple[str, str | None, str | None]] = field(default_factory=dict)
+
+    def refuse(
+        self, row: int, reason: str, *, language: str | None = None, evidence: str | None = None
+    ) -> None:
+        self.refused[row] = (reason, language, evidence)
+
+
+def _admit(received: pa.Table, spoken: Sequence[str]) -> _Admitted:
+    from snow_assets.curation import received_texts as kinds
+    from snow_assets.curation.jit import with_values
+
+    made = _Admitted()
+    contents, paths = _one(received["content"]), received["path"].to_pylist()
+    states = kinds.states(contents)
+    for row in np.flatnonzero(states != kinds.TEXT).tolist():
+        made.refused[row] = _no_text(contents[row].as_py())
+    rows = np.flatnonzero(states == kinds.TEXT)
+    texts = kinds.as_texts(contents, rows)
+    scripts: dict[int, str] = {}
+    chosen = []
+    found = languages_of([paths[row] for row in rows.tolist()], texts)
+    for place, (row, language) in enumerate(zip(rows.tolist(), found, strict=True)):
+        is_notebook = language == "jupyter"
+        if is_notebook and language not in spoken:
+            language = "python"  # what its script is
+        if language is None:
+            made.refuse(row, "unknown_language", evidence=paths[row].rpartition("/")[2][-80:])
+            continue
+        if language not in spoken:
+            made.refuse(row, "language_not_in_recipe", language=language)
+            continue
+        if is_notebook:
+            try:
+                scripts[len(chosen)] = as_script(contents[row].as_py())
+            except NotebookError as error:
+                made.refuse(row, "invalid_notebook", language=language, evidence=str(error)[:200])
+                continue
+        chosen.append(place)
+        made.rows.append(row)
+        made.languages.append(language)
+    made.texts = texts.take(pa.array(chosen, pa.int64())) if len(chosen) < len(texts) else texts
+    made.texts = with_values(made.texts, scripts)
+    return made
+
+
+def _no_text(content: bytes) -> tuple[str, str | None, str | None]:
+    """Why bytes are no text."""
+    if b"\0" in content:
+        return "nul_bytes", None, f"byte {content.index(0)}"
+    try:
+        content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return "invalid_utf8", None, f"byte {error.start}"
+    return "empty", None, None
+
+
+def _text_ids(texts: pa.Array) -> pa.Array:
+    """`documents.text_id` of each text, without making strings of them."""
+    from snow_assets.curation.jit import buffers
+
+    data, offsets = buffers(texts)
+    view, places = memoryview(data), offsets.tolist()
+    return pa.array(
+        [hashlib.sha256(view[begin:end]).hexdigest() for begin, end in itertools.pairwise(places)],
+        pa.string(),
+    )
+
+
+def _drops(received: pa.Table, admitted: _Admitted) -> pa.Table:
+    rows = sorted(admitted.refused)
+    told = [admitted.refused[row] for row in rows]
+    named = received.select(_NAMING).take(pa.array(rows, pa.int64()))
+    sizes = pc.binary_length(received["content"]).cast(pa.int64()).take(pa.array(rows, pa.int64()))
+    reasons, languages, evidence = zip(*told, strict=True) if told else ((), (), ())
+    columns = {
+        **{name: named[name] for name in _NAMING},
+        "language": pa.array(languages, pa.string()),
+        "num_bytes": sizes,
+        "reason": pa.array(reasons, pa.string()),
+        "evidence": pa.array(evidence, pa.string()),
+    }
+    return pa.table([columns[name] for name in DROP.names], schema=DROP)
+
+
+def _put(folder: str, index: int, made: Prepared, languages: Sequence[str]) -> shards.FileRecord:
+    for position, language in enumerate(languages):
+        documents = made.documents.filter(pc.equal(made.documents["language"], language))
+        if documents.num_rows:
             shards.put_table(
                 folder,
                 "documents",
                 index * len(languages) + position,
-                rows,
+                documents,
                 DOCUMENT,
                 facts={"language": language},
             )
-    counts = Counter(f"dropped_{drop['reason']}" for drop in drops)
-    counts["files"] = received.num_rows
-    counts["documents"] = received.num_rows - len(drops)
+    counts = Counter(f"dropped_{reason}" for reason in made.drops["reason"].to_pylist())
+    counts["files"] = made.documents.num_rows + made.drops.num_rows
+    counts["documents"] = made.documents.num_rows
     for kind in ("emails", "keys", "passwords"):
-        counts[f"redacted_{kind}"] = sum(
-            row[f"num_redacted_{kind}"] for rows in kept.values() for row in rows
-        )
+        counts[f"redacted_{kind}"] = pc.sum(
+            made.documents[f"num_redacted_{kind}"], min_count=0
+        ).as_py()
     # Last, so that its record says that the shard's documents are all there.
-    return shards.put_table(folder, "drops", index, drops, DROP, facts={"counts": counts})
-
-
-def _drop(row: Mapping[str, Any], refused: Refused) -> dict[str, Any]:
-    return {
-        **{name: row[name] for name in ("document_id", "source", "repository", "path")},
-        "language": refused.language,
-        "num_bytes": len(row["content"]),
-        "reason": refused.reason,
-        "evidence": refused.evidence,
-    }
+    return shards.put_table(folder, "drops", index, made.drops, DROP, facts={"counts": counts})

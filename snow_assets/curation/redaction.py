@@ -5,13 +5,33 @@ URLs; strings that a telling name is assigned (`api_key = "..."`) and that look 
 addresses. Kept: addresses of reserved domains (RFC 2606, RFC 6762) and of no person (`noreply@`,
 `git@`), and values that are plainly placeholders. Not looked for: names of people, IP addresses,
 telephone numbers, a secret whose name does not tell and whose form no provider owns.
+
+The expressions decide; where they are tried, one pass over the bytes says (see `secret_places`).
 """
 
+import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from snow_assets.curation.jit import buffers, with_values
+from snow_assets.curation.secret_places import (
+    EMAIL_AT,
+    KEY_NAME,
+    PASSWORD_NAME,
+    TOKEN,
+    URL,
+    Literal,
+    Literals,
+    secret_places,
+)
 
 EMAIL, KEY, PASSWORD = "<EMAIL>", "<KEY>", "<PASSWORD>"
 
@@ -45,6 +65,14 @@ _TOKENS: Mapping[str, str] = {
 }
 _TOKEN_PATTERNS = {
     prefix: re.compile(rf"(?<![0-9A-Za-z_]){pattern}") for prefix, pattern in _TOKENS.items()
+}
+
+# What a token's matches begin with, where its key above does not tell enough.
+_TOKEN_LITERALS: Mapping[str, Sequence[str]] = {
+    "gh": [f"gh{kind}_" for kind in "pousr"],
+    "_live_": [f"{kind}k_live_" for kind in "spr"],
+    "shp": [f"shp{kind}_" for kind in ("at", "ca", "pa", "ss")],
+    "xox": [f"xox{kind}-" for kind in "abeprs"],
 }
 
 _URL_PASSWORD = re.compile(r"(://[^\s/:@\"'<>]+:)([^\s/@\"'<>]{3,128})(@[\w\[])")
@@ -92,6 +120,17 @@ _MIN_KEY_BITS = 3.2
 _MIN_PASSWORD_BITS = 2.75
 
 
+Judge = Callable[[re.Match[str]], str | None]
+"""What to put in a match's place, or None to leave it."""
+
+
+@dataclass(frozen=True)
+class _Rule:
+    kind: str  # what is counted
+    pattern: re.Pattern[str]
+    replacement: Judge
+
+
 @dataclass(frozen=True, kw_only=True)
 class Redacted:
     """A text without secrets, and how many of each type it held."""
@@ -102,58 +141,166 @@ class Redacted:
     num_passwords: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class RedactedColumn:
+    """A column of texts without secrets, and how many of each type each held."""
+
+    texts: pa.Array
+    num_emails: npt.NDArray[np.int64]
+    num_keys: npt.NDArray[np.int64]
+    num_passwords: npt.NDArray[np.int64]
+
+
 def redact(text: str) -> Redacted:
     """Replace secrets by placeholders; a redacted text is left as it is."""
-    num_keys = num_passwords = num_emails = 0
-    if "PRIVATE KEY" in text:
-        text, num_keys = _BLOCK.subn(KEY, text)
-    for prefix, pattern in _TOKEN_PATTERNS.items():
-        if prefix in text:
-            text, found = pattern.subn(KEY, text)
-            num_keys += found
-    if "@" in text:
-        text, num_passwords = _replace(_URL_PASSWORD, text, PASSWORD, _is_url_password)
-    text, found = _replace(_PASSWORD_ASSIGNED, text, PASSWORD, _is_password)
-    num_passwords += found
-    text, found = _replace(_KEY_ASSIGNED, text, KEY, _is_key)
-    num_keys += found
-    if "@" in text:
-        text, num_emails = _redact_emails(text)
+    made = redact_column(pa.array([text], pa.string()))
     return Redacted(
-        text=text, num_emails=num_emails, num_keys=num_keys, num_passwords=num_passwords
+        text=made.texts[0].as_py(),
+        num_emails=int(made.num_emails[0]),
+        num_keys=int(made.num_keys[0]),
+        num_passwords=int(made.num_passwords[0]),
     )
 
 
-def _replace(
-    pattern: re.Pattern[str], text: str, placeholder: str, is_secret: Callable[[str], bool]
-) -> tuple[str, int]:
-    """Replace group 2 of each match that is a secret; groups 1 and 3 stay."""
-    found = 0
+def redact_column(texts: pa.Array) -> RedactedColumn:
+    """`redact` each text of a column."""
+    counts = {kind: np.zeros(len(texts), dtype=np.int64) for kind in ("email", "key", "password")}
+    changed: dict[int, str] = {}
+    for row, places in _places(texts):
+        text, found = _redact(texts[row].as_py(), places)
+        if found:
+            changed[row] = text
+            for kind, count in found.items():
+                counts[kind][row] = count
+    return RedactedColumn(
+        texts=with_values(texts, changed),
+        num_emails=counts["email"],
+        num_keys=counts["key"],
+        num_passwords=counts["password"],
+    )
 
-    def replacement(match: re.Match[str]) -> str:
-        nonlocal found
+
+Places = Mapping[int, Sequence[int]]
+"""Rule -> the bytes of a text at which a match may begin, rising."""
+
+
+def _places(texts: pa.Array) -> Iterator[tuple[int, Places]]:
+    """Each text that may hold a secret, and where."""
+    found = secret_places(*buffers(texts), _literals()).tolist()
+    for row, of_row in itertools.groupby(found, key=lambda place: place[0]):
+        by_rule: dict[int, list[int]] = {}
+        for _, rule, place in of_row:
+            by_rule.setdefault(rule, []).append(place)
+        yield row, by_rule
+
+
+def _redact(text: str, places: Places) -> tuple[str, Counter[str]]:
+    """Apply the rules in their order; each sees what the ones before it have left."""
+    found: Counter[str] = Counter()
+    for number, rule in enumerate(_rules()):
+        if _ODD in places:
+            matches: Iterable[re.Match[str]] = rule.pattern.finditer(text)
+        elif number in places:
+            matches = _matches(rule.pattern, text, _chars(text, places[number]))
+        else:
+            continue
+        text, count = _replaced(text, matches, rule.replacement)
+        if count:
+            found[rule.kind] += count
+            places = next((places for _, places in _places(pa.array([text], pa.string()))), {})
+    return text, found
+
+
+def _chars(text: str, places: Sequence[int]) -> Sequence[int]:
+    """Bytes of a text as its characters."""
+    if text.isascii():
+        return places
+    content = text.encode()
+    pieces = [content[begin:end] for begin, end in itertools.pairwise([0, *places])]
+    return list(itertools.accumulate(len(piece.decode()) for piece in pieces))
+
+
+def _matches(pattern: re.Pattern[str], text: str, places: Sequence[int]) -> Iterator[re.Match[str]]:
+    """What `pattern.finditer` finds, given all places where a match may begin."""
+    end = 0
+    for place in places:
+        if place >= end and (match := pattern.match(text, place)):
+            yield match
+            end = match.end()
+
+
+def _replaced(text: str, matches: Iterable[re.Match[str]], replacement: Judge) -> tuple[str, int]:
+    pieces, end, count = [], 0, 0
+    for match in matches:
+        put = replacement(match)
+        if put is not None:
+            pieces += [text[end : match.start()], put]
+            end = match.end()
+            count += 1
+    return "".join([*pieces, text[end:]]), count
+
+
+def _value_replaced(placeholder: str, is_secret: Callable[[str], bool]) -> Judge:
+    """Replace group 2 if it is a secret; what stands around it stays."""
+
+    def replacement(match: re.Match[str]) -> str | None:
         if not is_secret(match.group(2)):
-            return match.group()
-        found += 1
+            return None
         return match.group(1) + placeholder + match.group()[match.end(2) - match.start() :]
 
-    return pattern.sub(replacement, text), found
+    return replacement
 
 
-def _redact_emails(text: str) -> tuple[str, int]:
-    found = 0
+def _email_replaced(match: re.Match[str]) -> str | None:
+    user, domain, top = match.groups()
+    if len(top) > 2 and top.lower() not in _GENERIC_DOMAINS:
+        return None
+    return None if _RESERVED_DOMAIN.search(domain) or _NOBODY.match(user) else EMAIL
 
-    def replacement(match: re.Match[str]) -> str:
-        nonlocal found
-        user, domain, top = match.groups()
-        if len(top) > 2 and top.lower() not in _GENERIC_DOMAINS:
-            return match.group()
-        if _RESERVED_DOMAIN.search(domain) or _NOBODY.match(user):
-            return match.group()
-        found += 1
-        return EMAIL
 
-    return _EMAIL.sub(replacement, text), found
+@cache
+def _rules() -> Sequence[_Rule]:
+    """All rules in the order in which they are applied."""
+    keys = [_BLOCK, *_TOKEN_PATTERNS.values()]
+    return [
+        *(_Rule("key", pattern, lambda _: KEY) for pattern in keys),
+        _Rule("password", _URL_PASSWORD, _value_replaced(PASSWORD, _is_url_password)),
+        _Rule("password", _PASSWORD_ASSIGNED, _value_replaced(PASSWORD, _is_password)),
+        _Rule("key", _KEY_ASSIGNED, _value_replaced(KEY, _is_key)),
+        _Rule("email", _EMAIL, _email_replaced),
+    ]
+
+
+# Characters beside ASCII that `re.IGNORECASE` takes for i, s and k: a text with one is read whole.
+_ODD = -1
+_ODD_CHARS = "\u0130\u0131\u017f\u212a"
+_PASSWORD_NAMES = ("password", "passwd", "passphrase", "pwd")
+_KEY_NAMES = (
+    "secret", "token", "credential",
+    *(f"{name}{dash}key" for name in ("api", "access", "auth", "private")
+      for dash in ("", "_", "-", "_-")),
+)  # fmt: skip
+
+
+@cache
+def _literals() -> Literals:
+    url, password, key, email = range(len(_rules()) - 4, len(_rules()))
+    tokens = [
+        Literal(1 + rule, literal.encode(), TOKEN)
+        for rule, name in enumerate(_TOKENS)
+        for literal in _TOKEN_LITERALS.get(name, [name])
+    ]
+    return Literals.of(
+        [
+            *(Literal(_ODD, char.encode()) for char in _ODD_CHARS),
+            Literal(0, b"-----BEGIN "),
+            *tokens,
+            Literal(url, b"://", URL),
+            *(Literal(password, name.encode(), PASSWORD_NAME, True) for name in _PASSWORD_NAMES),
+            *(Literal(key, name.encode(), KEY_NAME, True) for name in _KEY_NAMES),
+            Literal(email, b"@", EMAIL_AT),
+        ]
+    )
 
 
 def _bits_per_char(value: str) -> float:

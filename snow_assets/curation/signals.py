@@ -1,27 +1,27 @@
 """What is measured once per document, with no threshold in sight (see `rules`).
 
-All of it is measured on the redacted text, that is, on what would be trained on.
+All of it is measured on the redacted text, that is, on what would be trained on, and for a whole
+column of texts at once (see `signal_kernels`). What looks encoded is StarCoder2's
+(arXiv 2402.19173, section 3.4): `[A-Za-z0-9+/\\n=]{64,}`,
+`(?:\\b(?:0x|\\\\x)?[0-9a-fA-F]{2}(?:,|\\b\\s*)){8,}` and `(?:\\\\u[0-9a-fA-F]{4}){8,}`.
 """
 
 import ast
-import re
-import string
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
-from snow_assets.curation.generated import is_generated
+import numpy as np
+import pyarrow as pa
 
-# StarCoder2's patterns (arXiv 2402.19173, section 3.4), each only where it is long.
-_ENCODED = (
-    re.compile(r"[A-Za-z0-9+/\n=]{64,}"),
-    re.compile(r"(?:\b(?:0x|\\x)?[0-9a-fA-F]{2}(?:,|\b\s*)){8,}"),
-    re.compile(r"(?:\\u[0-9a-fA-F]{4}){8,}"),
-)
-_LINE_BREAK = re.compile(r"\r\n|\r|\n")
-_ASCII_RUN = re.compile(r"[\x00-\x7f]+")
+from snow_assets.curation import signal_kernels as kernels
+from snow_assets.curation.generated import are_generated
+from snow_assets.curation.jit import buffers
 
 
-def signals(text: str, *, path: str, language: str) -> dict[str, Any]:
+def signals(
+    texts: pa.Array, *, paths: pa.Array, languages: Sequence[str], with_parses: bool
+) -> dict[str, Any]:
     """The columns of documents.SIGNALS, without the counts of redactions.
 
     num_lines: lines that `\\n`, `\\r\\n` or `\\r` end, and a last one that nothing ends.
@@ -29,48 +29,46 @@ def signals(text: str, *, path: str, language: str) -> dict[str, Any]:
     alphabetic_share, alphanumeric_share: of all characters, Unicode letters (and digits).
     longest_encoded_chars, encoded_share: over runs that look like base64 (64 characters or more),
     hexadecimal bytes (8 or more) or \\u escapes (8 or more); overlapping runs count once.
-    parses: `ast` of this Python accepts it; True for every language but Python.
+    parses: `ast` of this Python accepts it; True for every language but Python; null unless asked,
+    for it costs more than all else together.
     """
-    lines = [len(line) for line in _LINE_BREAK.split(text)]
-    if lines[-1] == 0:
-        lines.pop()
-    content = text.encode()
-    letters, digits = _letters_and_digits(text, content)
-    longest, encoded = _encoded(text)
+    data, offsets = buffers(texts)
+    counts = kernels.counted(data, offsets)
+    chars = counts[:, kernels.CHARS]
+    letters, digits = counts[:, kernels.LETTERS], counts[:, kernels.DIGITS]
     return {
-        "num_bytes": len(content),
-        "num_chars": len(text),
-        "num_lines": len(lines),
-        "mean_line_chars": sum(lines) / len(lines) if lines else 0.0,
-        "max_line_chars": max(lines, default=0),
-        "alphabetic_share": letters / len(text) if text else 0.0,
-        "alphanumeric_share": (letters + digits) / len(text) if text else 0.0,
-        "longest_encoded_chars": longest,
-        "encoded_share": encoded / len(text) if text else 0.0,
-        "is_generated": is_generated(text, path=path, language=language),
-        "parses": language != "python" or _parses(text),
+        "num_bytes": np.diff(offsets),
+        "num_chars": chars,
+        "num_lines": counts[:, kernels.LINES],
+        "mean_line_chars": _share(counts[:, kernels.LINE_CHARS], counts[:, kernels.LINES]),
+        "max_line_chars": counts[:, kernels.MAX_LINE_CHARS],
+        "alphabetic_share": _share(letters, chars),
+        "alphanumeric_share": _share(letters + digits, chars),
+        "longest_encoded_chars": counts[:, kernels.LONGEST_ENCODED],
+        "encoded_share": _share(counts[:, kernels.ENCODED], chars),
+        "is_generated": are_generated(
+            texts,
+            paths=paths,
+            languages=languages,
+            may_say_so=counts[:, kernels.MAY_BE_GENERATED] != 0,
+            chars_per_line=_share(chars, counts[:, kernels.NEWLINES] + 1),
+        ),
+        "parses": _parses(texts, languages) if with_parses else pa.nulls(len(texts), pa.bool_()),
     }
 
 
-def _letters_and_digits(text: str, content: bytes) -> tuple[int, int]:
-    # bytes.translate counts ASCII, nearly all of code, 20 times as fast as str.isalpha.
-    others = _ASCII_RUN.sub("", text) if len(content) > len(text) else ""
-    letters = len(content) - len(content.translate(None, string.ascii_letters.encode()))
-    digits = len(content) - len(content.translate(None, string.digits.encode()))
-    letters += sum(map(str.isalpha, others))
-    return letters, digits + sum(map(str.isalnum, others)) - sum(map(str.isalpha, others))
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return part / np.maximum(whole, 1)
 
 
-def _encoded(text: str) -> tuple[int, int]:
-    spans = sorted(match.span() for pattern in _ENCODED for match in pattern.finditer(text))
-    covered, end = 0, 0
-    for start, stop in spans:
-        covered += max(0, stop - max(start, end))
-        end = max(end, stop)
-    return max((stop - start for start, stop in spans), default=0), covered
+def _parses(texts: pa.Array, languages: Sequence[str]) -> list[bool]:
+    return [
+        language != "python" or _is_python(text.as_py())
+        for text, language in zip(texts, languages, strict=True)
+    ]
 
 
-def _parses(text: str) -> bool:
+def _is_python(text: str) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the file's own: invalid escapes, `is` with a literal
         try:

@@ -119,7 +119,9 @@ def problems(lake: str, rows: Sequence[Mapping[str, Any]]) -> str:
 
 def documents(lake: str, raw: str, *, recipe: CurationRecipe = RECIPE) -> str:
     folder = f"{lake}/documents/{raw.rsplit('/', 3)[2]}/{'0' * 32}"
-    facts = prepare(raw, folder, languages=recipe.languages)
+    facts = prepare(
+        raw, folder, languages=recipe.languages, with_parses=recipe.rules.drop_unparsable
+    )
     return finish(folder, inputs=[raw], facts=facts)
 
 

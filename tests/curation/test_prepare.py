@@ -3,21 +3,39 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 from snow_assets import shards
 from snow_assets.curation.document_shards import document_shards
-from snow_assets.curation.prepare import Refused, prepare, prepared
-from snow_assets.documents import text_id
+from snow_assets.curation.prepare import prepare, prepared
+from snow_assets.documents import RAW_FILE, text_id
 from tests.curation.builders import a_file, a_program, documents, raw_corpus
 
 LANGUAGES = ("c", "python")
 
 
+def of_one(
+    content: bytes, path: str, languages: Sequence[str] = LANGUAGES
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    received = pa.Table.from_pylist([a_file(path, content)], schema=RAW_FILE)
+    made = prepared(received, languages=languages, with_parses=False)
+    return made.documents.to_pylist(), made.drops.to_pylist()
+
+
+def document(content: bytes, path: str, languages: Sequence[str] = LANGUAGES) -> dict[str, Any]:
+    (made,), drops = of_one(content, path, languages)
+    assert not drops
+    return made
+
+
 def reason(content: bytes, path: str = "a.py") -> tuple[str, str | None]:
-    made = prepared(content, path=path, languages=LANGUAGES)
-    assert isinstance(made, Refused)
-    return made.reason, made.language
+    documents, (drop,) = of_one(content, path)
+    assert not documents
+    return drop["reason"], drop["language"]
 
 
 def test_what_is_no_text_or_not_asked_for_is_refused_with_its_reason() -> None:
@@ -30,8 +48,7 @@ def test_what_is_no_text_or_not_asked_for_is_refused_with_its_reason() -> None:
 
 
 def test_text_is_redacted_before_it_is_named_and_measured() -> None:
-    made = prepared(b"\xef\xbb\xbfMAIL = 'jo@gmx.de'\n", path="a.py", languages=LANGUAGES)
-    assert not isinstance(made, Refused)
+    made = document(b"\xef\xbb\xbfMAIL = 'jo@gmx.de'\n", "a.py")
     assert made["text"] == "MAIL = '<EMAIL>'\n"
     assert made["text_id"] == text_id(made["text"])
     assert made["num_bytes"] == len(made["text"])
@@ -40,11 +57,9 @@ def test_text_is_redacted_before_it_is_named_and_measured() -> None:
 
 def test_a_notebook_is_the_script_of_its_code() -> None:
     notebook = b'{"nbformat": 4, "cells": [{"cell_type": "code", "source": ["x = 1"]}]}'
-    made = prepared(notebook, path="a.ipynb", languages=("python",))
-    assert not isinstance(made, Refused)
+    made = document(notebook, "a.ipynb", ("python",))
     assert (made["language"], made["text"]) == ("python", "x = 1\n")
-    kept_apart = prepared(notebook, path="a.ipynb", languages=("python", "jupyter"))
-    assert not isinstance(kept_apart, Refused)
+    kept_apart = document(notebook, "a.ipynb", ("python", "jupyter"))
     assert kept_apart["language"] == "jupyter"
 
 
@@ -74,10 +89,10 @@ def test_killed_in_the_middle_it_goes_on_and_makes_the_same_files(lake_url: str)
     files = [a_file(f"{n}.py", a_program(f"m{n}", functions=120)) for n in range(20)]
     raw = raw_corpus(lake_url, files, per_shard=1)
     whole, killed = f"{lake_url}/documents/src/whole", f"{lake_url}/documents/src/killed"
-    facts = prepare(raw, whole, languages=LANGUAGES)
+    facts = prepare(raw, whole, languages=LANGUAGES, with_parses=False)
     program = (
         "from snow_assets.curation.prepare import prepare\n"
-        f"prepare({raw!r}, {killed!r}, languages={LANGUAGES!r})\n"
+        f"prepare({raw!r}, {killed!r}, languages={LANGUAGES!r}, with_parses=False)\n"
     )
     worker = subprocess.Popen([sys.executable, "-c", program])
     deadline = time.monotonic() + 60
@@ -89,7 +104,7 @@ def test_killed_in_the_middle_it_goes_on_and_makes_the_same_files(lake_url: str)
     done = {entry.name: Path(killed, entry.name).stat().st_mtime_ns
             for entry in shards.records(killed) if entry.name.startswith("drops")}  # fmt: skip
     assert 0 < len(done) < 20
-    assert prepare(raw, killed, languages=LANGUAGES) == facts
+    assert prepare(raw, killed, languages=LANGUAGES, with_parses=False) == facts
     assert shards.content_digest(shards.records(killed)) == shards.content_digest(
         shards.records(whole)
     )

@@ -1,12 +1,21 @@
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from snow_assets.curation.rules import REASONS, rule_reason
 from snow_assets.curation.signals import signals
 from snow_assets.recipe import STARCODER2_RULES
 
-GOOD = signals("def add(one, other):\n    return one + other\n", path="a.py", language="python")
+GOOD = {
+    name: values[0]
+    for name, values in signals(
+        pa.array(["def add(one, other):\n    return one + other\n"]),
+        paths=pa.array(["a.py"]),
+        languages=["python"],
+        with_parses=True,
+    ).items()
+}
 
 
 def reason(language: str = "python", **changed: Any) -> str | None:

@@ -1,8 +1,15 @@
+from typing import Any
+
+import pyarrow as pa
+
 from snow_assets.curation.signals import signals
 
 
-def measured(text: str, path: str = "a.py", language: str = "python") -> dict[str, object]:
-    return signals(text, path=path, language=language)
+def measured(text: str, path: str = "a.py", language: str = "python") -> dict[str, Any]:
+    columns = signals(
+        pa.array([text]), paths=pa.array([path]), languages=[language], with_parses=True
+    )
+    return {name: values[0] for name, values in columns.items()}
 
 
 def test_lines_are_counted_without_their_breaks() -> None:
