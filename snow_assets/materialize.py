@@ -9,7 +9,9 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,7 @@ import dagster as dg
 from pydantic import TypeAdapter
 
 from snow_assets import shards
+from snow_assets.differences import changed_settings
 from snow_assets.recipe import Recipe
 from snow_resources.lake import Lake
 from snow_resources.tracking import TrackedDataset, TrackedModel, Tracking
@@ -56,8 +59,73 @@ class Made:
     model: TrackedModel | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What an asset's wiring asks for, before any work: the whole of its address."""
+
+    asset: str
+    partition: str
+    code_version: str
+    settings: Any  # plain JSON
+    inputs: Sequence[Upstream]
+
+    @property
+    def generation(self) -> str:
+        return address(self.asset, self.partition, self.code_version, self.settings, self.inputs)
+
+
+PENDING = "pending"
+"""Generation and digest of an upstream that is still to be made."""
+
+
+@dataclass
+class Planning:
+    """A recipe's outputs as they will be. While it is `active`, `upstream` answers from it, and
+    `materialize` only says what it wants: the wiring itself tells a plan its addresses."""
+
+    _planned: dict[tuple[str, str], Upstream] = dataclasses.field(default_factory=dict)
+    _asked: list[Upstream] = dataclasses.field(default_factory=list)
+    _wanted: Wanted | None = None
+
+    def plan(self, made: Upstream) -> None:
+        self._planned[made.asset, made.partition] = made
+
+    def ask(self, asset: str, partition: str) -> Upstream:
+        if (asset, partition) not in self._planned:
+            raise FileNotFoundError(f"{asset} [{partition}] is not in the plan")
+        made = self._planned[asset, partition]
+        self._asked.append(made)
+        return made
+
+    def partitions(self, asset: str) -> list[str]:
+        return sorted(partition for name, partition in self._planned if name == asset)
+
+    def want(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+
+    def told(self) -> tuple[Wanted | None, list[Upstream]]:
+        """What was wanted and asked for since the last call."""
+        told = self._wanted, list(dict.fromkeys(self._asked))
+        self._wanted, self._asked = None, []
+        return told
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        token = _PLANNING.set(self)
+        try:
+            yield
+        finally:
+            _PLANNING.reset(token)
+
+
+# Not a resource: Dagster copies those.
+_PLANNING: ContextVar[Planning | None] = ContextVar("planning", default=None)
+
+
 def upstream(lake: Lake, recipe: Recipe, asset: str, partition: str = UNPARTITIONED) -> Upstream:
     """What the recipe's pointer names; FileNotFoundError tells what to materialize first."""
+    if planning := _PLANNING.get():
+        return planning.ask(asset, partition)
     url = lake.pointer(recipe.name, asset, partition)
     if not shards.exists(url):
         raise FileNotFoundError(
@@ -83,6 +151,8 @@ def source_upstreams(lake: Lake, recipe: Recipe, asset: str) -> list[Upstream]:
 
 def upstreams(lake: Lake, recipe: Recipe, asset: str) -> list[Upstream]:
     """Every partition of an asset that the recipe has materialized, in name order."""
+    if planning := _PLANNING.get():
+        return [planning.ask(asset, partition) for partition in planning.partitions(asset)]
     found = shards.names(lake.pointers(recipe.name, asset))
     return [upstream(lake, recipe, asset, name.removesuffix(".json")) for name in found]
 
@@ -126,14 +196,23 @@ def materialize(
     asset = context.asset_key.path[-1]
     partition = context.partition_key if context.has_partition_key else UNPARTITIONED
     plain = as_json(settings)
-    generation = address(asset, partition, code_version, plain, inputs)
+    wanted = Wanted(
+        asset=asset, partition=partition, code_version=code_version, settings=plain, inputs=inputs
+    )
+    if planning := _PLANNING.get():
+        planning.want(wanted)
+        return dg.MaterializeResult()
+    generation = wanted.generation
     folder = lake.generation(asset, partition, generation)
     started = time.time()
     reused = shards.is_finished(folder)
-    made = Made(facts={}) if reused else work(folder)
     if reused:
-        manifest = shards.manifest(folder)
+        made, manifest = Made(facts={}), shards.manifest(folder)
     else:
+        _refuse_mixed_settings(lake, recipe, wanted)
+        is_resumed = _begun(folder, recipe, wanted)
+        made = work(folder)
+        finished = time.time()
         manifest = shards.finish(
             folder,
             asset=asset,
@@ -144,6 +223,8 @@ def materialize(
             settings=plain,
             inputs=[given.as_input() for given in inputs],
             facts=dict(made.facts),
+            finished=finished,
+            seconds=None if is_resumed else finished - started,
         )
     link = tracking.record(
         context,
@@ -178,6 +259,55 @@ def materialize(
             "generation": generation,
         },
     )
+
+
+class MixedSettingsError(ValueError):
+    """Half-done work of this recipe has other numbers, and only a person can say which count."""
+
+
+def half_done(lake: Lake, asset: str, partition: str) -> dict[str, shards.Begun]:
+    """Generation -> what it is being made from, of those that have files and no manifest."""
+    root = lake.partition(asset, partition)
+    found = {}
+    for generation in shards.names(root):
+        folder = shards.join(root, generation)
+        if shards.is_finished(folder) or not shards.records(folder):
+            continue
+        if (note := shards.begun(folder)) is not None:
+            found[generation] = note
+    return found
+
+
+def _refuse_mixed_settings(lake: Lake, recipe: Recipe, wanted: Wanted) -> None:
+    """New data may supersede half-done work; a number that somebody changed asks for a choice."""
+    for generation, note in half_done(lake, wanted.asset, wanted.partition).items():
+        if note.recipe != recipe.name or note.numbers == as_json(recipe):
+            continue
+        if changes := changed_settings(note.settings, wanted.settings):
+            files = shards.records(lake.generation(wanted.asset, wanted.partition, generation))
+            size = sum(entry.num_bytes for entry in files) / 1e6
+            raise MixedSettingsError(
+                f"{wanted.asset} [{wanted.partition}] is half done with other numbers: "
+                f"{'; '.join(changes)} ({len(files)} files, {size:,.1f} MB in {generation[:12]}). "
+                "Put them back to go on with it, give the changed recipe another name to keep "
+                "both, or drop it: make purge HALF_DONE=1 GO=1"
+            )
+
+
+def _begun(folder: str, recipe: Recipe, wanted: Wanted) -> bool:
+    """Note what is begun; whether somebody had begun it already."""
+    if shards.begun(folder) is not None:
+        return True
+    note = shards.Begun(
+        recipe=recipe.name,
+        numbers=as_json(recipe),
+        code_version=wanted.code_version,
+        settings=wanted.settings,
+        inputs=[given.as_input() for given in wanted.inputs],
+        started=time.time(),
+    )
+    shards.begin(folder, note)
+    return False
 
 
 def check_result(

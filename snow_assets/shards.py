@@ -25,6 +25,7 @@ from fsspec.implementations.local import LocalFileSystem
 from pydantic import TypeAdapter
 
 MANIFEST = "manifest.json"
+_BEGUN = "begun.json"
 _RECORDS = "records"
 
 
@@ -51,6 +52,18 @@ class Input:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Begun:
+    """What a generation is being made from; it names half-done work, which has no manifest."""
+
+    recipe: str
+    numbers: Any  # the whole recipe, beside the part of it that is read
+    code_version: str
+    settings: Any
+    inputs: list[Input]
+    started: float  # seconds since the epoch
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """All that a generation is. `digest` names the content: equal files, equal digest."""
 
@@ -64,6 +77,8 @@ class Manifest:
     files: list[FileRecord]
     facts: dict[str, Any]
     digest: str
+    finished: float | None = None  # seconds since the epoch
+    seconds: float | None = None  # of the work; None: it was resumed, so nobody knows
 
     def num_rows(self, table: str) -> int:
         return sum(record.num_rows or 0 for record in self.tables(table))
@@ -77,6 +92,7 @@ class Manifest:
 
 _RECORD = TypeAdapter(FileRecord)
 _MANIFEST = TypeAdapter(Manifest)
+_BEGUN_NOTE = TypeAdapter(Begun)
 
 
 def join(url: str, *names: str) -> str:
@@ -133,6 +149,12 @@ def names(url: str) -> list[str]:
         return []
     found = (posixpath.basename(entry.rstrip("/")) for entry in system.ls(path, detail=False))
     return sorted(name for name in found if name and not name.startswith("."))
+
+
+def modified(url: str) -> float:
+    """When a file was last written, in seconds since the epoch."""
+    system, path = file_system(url)
+    return float(system.modified(path).timestamp())
 
 
 def remove(url: str) -> None:
@@ -240,6 +262,8 @@ def finish(
     settings: Any,
     inputs: list[Input],
     facts: dict[str, Any],
+    finished: float | None = None,
+    seconds: float | None = None,
 ) -> Manifest:
     """Write the manifest: from now on the generation is there, and never changes.
 
@@ -250,7 +274,7 @@ def finish(
     made = Manifest(
         asset=asset, partition=partition, generation=generation, code_version=code_version,
         recipe=recipe, settings=settings, inputs=inputs, files=files, facts=facts,
-        digest=content_digest(files),
+        digest=content_digest(files), finished=finished, seconds=seconds,
     )  # fmt: skip
     content = json.dumps(asdict(made), indent=1, sort_keys=True, default=str).encode()
     try:
@@ -264,6 +288,17 @@ def finish(
             ) from None
         return other
     return made
+
+
+def begin(folder: str, note: Begun) -> None:
+    """Note what the folder will be made from, before its first file."""
+    put(join(folder, _BEGUN), _BEGUN_NOTE.dump_json(note))
+
+
+def begun(folder: str) -> Begun | None:
+    """What a folder's first writer noted; None if nobody did."""
+    url = join(folder, _BEGUN)
+    return _BEGUN_NOTE.validate_json(get(url)) if exists(url) else None
 
 
 def is_finished(folder: str) -> bool:
@@ -311,6 +346,11 @@ def read(folder: str, table: str, *, columns: Sequence[str] | None = None) -> pa
     if not entries:
         raise ValueError(f"{folder} has no table {table!r}")
     return pa.concat_tables(read_shard(folder, entry.name, columns=columns) for entry in entries)
+
+
+def columns(folder: str, name: str) -> list[str]:
+    """The columns of a finished shard."""
+    return list(_open(join(folder, name)).schema_arrow.names)
 
 
 def read_shard(folder: str, name: str, *, columns: Sequence[str] | None = None) -> pa.Table:

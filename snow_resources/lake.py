@@ -24,5 +24,8 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
     def pointers(self, recipe: str, asset: str) -> str:
         return f"{self.url}/current/{recipe}/{asset}"
 
+    def estimates(self, recipe: str) -> str:
+        return f"{self.url}/estimates/{recipe}.json"
+
     def job(self, asset: str, partition: str, digest: str) -> str:
         return f"{self.url}/jobs/{asset}/{partition}/{digest}"

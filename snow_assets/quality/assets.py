@@ -98,6 +98,7 @@ def quality_annotator(
     partitions_def=languages,
     kinds={"pytorch", "parquet"},
     deps=[clean_corpus, quality_annotator],
+    tags={"snow/incremental": "clean_corpus"},
 )
 def quality_scores(
     context: dg.AssetExecutionContext,

@@ -23,6 +23,7 @@ from snow_assets.recipe.data import (
     SynthesisRecipe,
     TokenizerRecipe,
 )
+from snow_assets.recipe.operation import OperationRecipe
 from snow_assets.recipe.shared import PERMISSIVE_LICENSES, STARCODER2_RULES
 from snow_assets.recipe.smoke import SMOKE
 from snow_assets.recipe.training import (
@@ -49,6 +50,7 @@ __all__ = [
     "ExemplarRecipe",
     "ModelRecipe",
     "NearDuplicatesRecipe",
+    "OperationRecipe",
     "PackingRecipe",
     "PhaseRecipe",
     "PretrainingRecipe",

@@ -12,6 +12,7 @@ from snow_assets.recipe.data import (
     SynthesisRecipe,
     TokenizerRecipe,
 )
+from snow_assets.recipe.operation import OperationRecipe
 from snow_assets.recipe.shared import (
     CONTAMINATION,
     EXEMPLAR_DISTRIBUTIONS,
@@ -210,5 +211,16 @@ ARCTIC = Recipe(
         threads=16,
         gpus=1,
         seed=0,
+    ),
+    operation=OperationRecipe(
+        retention_days=30.0,
+        currency="USD",
+        machine_hour_price=0.8,
+        gpu_hour_price=2.5,
+        bytes_per_token=3.6,
+        curation_bytes_per_second=20e6,
+        training_flops_per_second=4e14,
+        scoring_tokens_per_second=1e6,
+        generation_tokens_per_second=2_000.0,
     ),
 )

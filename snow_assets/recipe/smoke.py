@@ -12,6 +12,7 @@ from snow_assets.recipe.data import (
     SynthesisRecipe,
     TokenizerRecipe,
 )
+from snow_assets.recipe.operation import OperationRecipe
 from snow_assets.recipe.shared import (
     CONTAMINATION,
     EXEMPLAR_DISTRIBUTIONS,
@@ -222,5 +223,16 @@ SMOKE = Recipe(
         threads=1,
         gpus=0,
         seed=0,
+    ),
+    operation=OperationRecipe(
+        retention_days=7.0,
+        currency="USD",
+        machine_hour_price=0.1,
+        gpu_hour_price=2.5,
+        bytes_per_token=3.6,
+        curation_bytes_per_second=500e3,
+        training_flops_per_second=1e11,
+        scoring_tokens_per_second=2_000.0,
+        generation_tokens_per_second=100.0,
     ),
 )

@@ -12,6 +12,7 @@ from snow_assets.recipe.data import (
     SynthesisRecipe,
     require,
 )
+from snow_assets.recipe.operation import OperationRecipe
 from snow_assets.recipe.training import EvaluationRecipe, PretrainingRecipe
 
 
@@ -27,6 +28,7 @@ class Recipe:
     acceptance: AcceptanceRecipe
     pretraining: PretrainingRecipe
     evaluation: EvaluationRecipe
+    operation: OperationRecipe
 
     def __post_init__(self) -> None:
         context = self.pretraining.model.context_tokens

@@ -1,0 +1,124 @@
+"""What the lake remembers of an asset: its latest generation, and how long its work took."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from snow_assets import estimates, shards
+from snow_assets.differences import changed_code, changed_settings
+from snow_assets.estimates import Size
+from snow_assets.materialize import Wanted
+from snow_assets.recipe import Recipe
+from snow_resources.lake import Lake
+
+
+@dataclass
+class Past:
+    """Reads each manifest once. Memory: those of the assets that a plan names."""
+
+    lake: Lake
+    recipe: Recipe
+    _manifests: dict[str, shards.Manifest | None] = field(default_factory=dict)
+
+    def manifest(self, folder: str) -> shards.Manifest | None:
+        if folder not in self._manifests:
+            is_there = shards.is_finished(folder)
+            self._manifests[folder] = shards.manifest(folder) if is_there else None
+        return self._manifests[folder]
+
+    def files(self, asset: str, partition: str, generation: str) -> list[shards.FileRecord]:
+        found = self.manifest(self.lake.generation(asset, partition, generation))
+        return found.files if found else []
+
+    def finished(self, asset: str, partition: str) -> list[shards.Manifest]:
+        root = self.lake.partition(asset, partition)
+        found = [self.manifest(shards.join(root, name)) for name in shards.names(root)]
+        return [manifest for manifest in found if manifest is not None]
+
+    def current(self, asset: str, partition: str) -> shards.Manifest | None:
+        url = self.lake.pointer(self.recipe.name, asset, partition)
+        if not shards.exists(url):
+            return None
+        generation = json.loads(shards.get(url))["generation"]
+        return self.manifest(self.lake.generation(asset, partition, generation))
+
+    def latest(self, asset: str, partition: str, wanted: Wanted | None) -> shards.Manifest | None:
+        """The recipe's current generation; else the one most like what is wanted."""
+        if current := self.current(asset, partition):
+            return current
+        found = self.finished(asset, partition)
+        if wanted is None:
+            return max(found, key=lambda made: (made.finished or 0, made.generation), default=None)
+        return min(found, key=lambda made: (_distance(made, wanted), made.generation), default=None)
+
+    def growth(self, latest: shards.Manifest, reads: Size) -> float:
+        """How many times what `latest` read is read now."""
+        before = self._reads(latest)
+        return reads.num_bytes / before.num_bytes if before and before.num_bytes else 1.0
+
+    def seconds(self, asset: str, reads: Size) -> float | None:
+        """What the work takes at the pace of finished runs, this recipe's if there are any."""
+        root = self.lake.partition(asset, "").rstrip("/")
+        made = [each for name in shards.names(root) for each in self.finished(asset, name)]
+        own = [each for each in made if each.recipe == self.recipe.name]
+        seconds = units = 0.0
+        for each in own or made:
+            if each.seconds is not None and (amount := self._units(each)):
+                seconds, units = seconds + each.seconds, units + amount
+        if not units:
+            return None
+        wished = estimates.work_tokens(asset, self.recipe)
+        return seconds / units * (reads.num_bytes or 1 if wished is None else wished)
+
+    def _units(self, made: shards.Manifest) -> float | None:
+        """How much work a generation was; None: nobody knows."""
+        if (tokens := estimates.past_work_tokens(made.asset, made.settings)) is not None:
+            return tokens
+        reads = self._reads(made)
+        if reads is None:
+            return None
+        facts: Mapping[str, Any] = made.facts
+        if "num_scored" in facts and "num_texts" in facts:
+            share: float = facts["num_scored"] / max(1, facts["num_texts"])
+            return reads.num_bytes * share
+        return reads.num_bytes or 1.0
+
+    def _reads(self, made: shards.Manifest) -> Size | None:
+        found = [
+            self.manifest(self.lake.generation(given.asset, given.partition, given.generation))
+            for given in made.inputs
+        ]
+        if any(manifest is None for manifest in found):
+            return None
+        return estimates.together(estimates.size_of(one) for one in found if one is not None)
+
+    def last_estimate(self) -> tuple[float, float]:
+        """Seconds that the last plan said and that were taken, over the steps done since."""
+        said = took = 0.0
+        for place, told in self._estimates().items():
+            made = self.current(*place.split("/"))
+            if made and made.seconds is not None and (made.finished or 0) > told["at"]:
+                said, took = said + told["seconds"], took + made.seconds
+        return said, took
+
+    def _estimates(self) -> dict[str, Any]:
+        url = self.lake.estimates(self.recipe.name)
+        found: dict[str, Any] = json.loads(shards.get(url)) if shards.exists(url) else {}
+        return found
+
+    def keep_estimates(self, seconds: Mapping[str, float], *, now: float) -> None:
+        """Remember what was estimated (`asset/partition` -> seconds), for the next plan."""
+        fresh = {place: {"seconds": value, "at": now} for place, value in seconds.items()}
+        content = json.dumps({**self._estimates(), **fresh}, indent=1, sort_keys=True)
+        shards.put(self.lake.estimates(self.recipe.name), content.encode())
+
+
+def _distance(made: shards.Manifest, wanted: Wanted) -> int:
+    given = {(one.asset, one.partition, one.digest) for one in made.inputs}
+    asked = {(one.asset, one.partition, one.digest) for one in wanted.inputs}
+    return (
+        len(changed_settings(made.settings, wanted.settings))
+        + len(changed_code(made, wanted))
+        + len(given ^ asked)
+    )

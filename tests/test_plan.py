@@ -1,0 +1,276 @@
+"""A plan says what would be done and why, and does nothing."""
+
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+from rich.console import Console
+
+from snow_assets import planned, shards
+from snow_assets.materialize import Made, MixedSettingsError, materialize, upstream
+from snow_assets.past import Past
+from snow_assets.plan import plan
+from snow_assets.planned import Plan, Step
+from snow_assets.recipe import SMOKE, Recipe
+from snow_resources.lake import Lake
+from snow_resources.tracking import Tracking
+
+ROW = pa.schema([pa.field("word", pa.string()), pa.field("num_tokens", pa.int64())])
+
+
+def put_words(folder: str, words: str) -> Made:
+    for index, word in enumerate(words.split()):
+        if shards.record(folder, shards.table_name("words", index)) is None:
+            shards.put_table(folder, "words", index, [{"word": word, "num_tokens": 5}], ROW)
+    return Made(facts={"num_words": len(words.split())})
+
+
+def a_graph(words: str = "one two", code_version: str = "1") -> list[dg.AssetsDefinition]:
+    """Words, a copy of them that works off new shards only, and a count that reads its input."""
+
+    @dg.asset
+    def words_said(
+        context: dg.AssetExecutionContext, lake: Lake, tracking: Tracking,
+        recipe: dg.ResourceParam[Recipe],
+    ) -> dg.MaterializeResult[Any]:  # fmt: skip
+        return materialize(
+            context, lake, tracking, recipe, code_version="1", settings={"words": words},
+            inputs=[], work=lambda folder: put_words(folder, words),
+        )  # fmt: skip
+
+    @dg.asset(deps=[words_said], tags={"snow/incremental": "words_said"})
+    def words_heard(
+        context: dg.AssetExecutionContext, lake: Lake, tracking: Tracking,
+        recipe: dg.ResourceParam[Recipe],
+    ) -> dg.MaterializeResult[Any]:  # fmt: skip
+        given = upstream(lake, recipe, "words_said")
+        return materialize(
+            context, lake, tracking, recipe, code_version=code_version,
+            settings={"selection": recipe.selection}, inputs=[given],
+            work=lambda folder: put_words(folder, words),
+        )  # fmt: skip
+
+    @dg.asset(deps=[words_heard])
+    def words_counted(
+        context: dg.AssetExecutionContext, lake: Lake, tracking: Tracking,
+        recipe: dg.ResourceParam[Recipe],
+    ) -> dg.MaterializeResult[Any]:  # fmt: skip
+        given = upstream(lake, recipe, "words_heard")
+        count = shards.manifest(given.folder).facts["num_words"]
+        return materialize(
+            context, lake, tracking, recipe, code_version="1", settings={"count": count},
+            inputs=[given], work=lambda folder: put_words(folder, "count"),
+        )  # fmt: skip
+
+    return [words_said, words_heard, words_counted]
+
+
+@dataclass
+class Home:
+    lake: Lake
+    recipe: Recipe = SMOKE
+    assets: list[dg.AssetsDefinition] = field(default_factory=a_graph)
+
+    @property
+    def resources(self) -> dict[str, Any]:
+        return {"lake": self.lake, "recipe": self.recipe, "tracking": Tracking(uri="")}
+
+    @property
+    def defs(self) -> dg.Definitions:
+        return dg.Definitions(assets=self.assets, resources=self.resources)
+
+    def run(self, *names: str) -> None:
+        graph = self.defs.resolve_implicit_global_asset_job_def()
+        for name in names or ("words_said", "words_heard", "words_counted"):
+            graph.execute_in_process(asset_selection=[dg.AssetKey(name)])
+
+    def plan(self) -> Plan:
+        return plan(self.defs, self.lake, self.recipe, self.resources)
+
+    def told(self) -> dict[str, tuple[str, tuple[str, ...]]]:
+        return {step.asset: (step.verdict, step.reasons) for step in self.plan().steps}
+
+
+@pytest.fixture
+def home(lake_url: str) -> Home:
+    return Home(Lake(url=lake_url))
+
+
+def with_budget(budget_tokens: int) -> Recipe:
+    return replace(SMOKE, selection=replace(SMOKE.selection, budget_tokens=budget_tokens))
+
+
+def test_what_was_never_made_is_planned_and_nothing_is_written(home: Home) -> None:
+    assert home.told() == {
+        "words_said": ("redo", ("never made",)),
+        "words_heard": ("redo", ("never made",)),
+        "words_counted": ("redo", ("never made",)),
+    }
+    assert not Path(home.lake.url).exists()
+
+
+def test_what_is_finished_is_reused_and_costs_nothing(home: Home) -> None:
+    home.run()
+    found = home.plan()
+    assert {(step.verdict, step.reasons, step.cost) for step in found.steps} == {
+        ("reuse", (), None)
+    }
+    assert found.steps[0].size.documents == 2
+    assert found.steps[0].size.tokens == 10
+
+
+def test_a_changed_number_is_named_and_what_reads_it_waits_for_it(home: Home) -> None:
+    home.run()
+    home.recipe = with_budget(500_000)
+    told = home.told()
+    assert told["words_said"] == ("reuse", ())
+    assert told["words_heard"] == ("redo", ("selection.budget_tokens 400000 -> 500000",))
+    assert told["words_counted"] == ("redo", ("its input words_heard changes",))
+
+
+def test_a_changed_code_version_is_named(home: Home) -> None:
+    home.run()
+    home.assets = a_graph(code_version="2")
+    assert home.told()["words_heard"] == ("redo", ("code version 1 -> 2",))
+
+
+def test_of_an_incremental_asset_only_the_new_shards_are_counted(home: Home) -> None:
+    home.run()
+    home.assets = a_graph("one two three")
+    home.run("words_said")
+    (_, heard, _) = home.plan().steps
+    assert (heard.verdict, heard.new_shards, heard.all_shards) == ("new shards", 1, 3)
+    assert heard.reasons == ("its input words_said has changed",)
+
+
+def test_another_number_makes_an_incremental_asset_anew_as_a_whole(home: Home) -> None:
+    home.run()
+    home.assets = a_graph("one two three")
+    home.run("words_said")
+    home.recipe = with_budget(500_000)
+    assert home.told()["words_heard"][0] == "redo"
+
+
+def test_a_generation_of_before_is_found_again(home: Home) -> None:
+    home.run()
+    home.recipe = with_budget(500_000)
+    home.run("words_heard")
+    home.recipe = SMOKE
+    assert home.told()["words_heard"] == ("reuse", ("made earlier, not the current one",))
+
+
+def test_an_unfinished_generation_is_gone_on_with(home: Home) -> None:
+    home.run()
+    ((folder, finished),) = (
+        (made.folder, made) for made in [upstream(home.lake, SMOKE, "words_heard")]
+    )
+    shards.remove(shards.join(folder, "manifest.json"))
+    assert finished.generation in folder
+    verdict, reasons = home.told()["words_heard"]
+    assert (verdict, reasons[0]) == ("go on", "2 files are there already")
+
+
+def test_half_done_work_under_other_numbers_is_named_with_what_differs(home: Home) -> None:
+    home.run()
+    folder = upstream(home.lake, SMOKE, "words_heard").folder
+    shards.remove(shards.join(folder, "manifest.json"))
+    shards.remove(home.lake.pointer("SMOKE", "words_heard", "all"))
+    home.recipe = with_budget(500_000)
+    (left,) = home.plan().half_done
+    assert (left.asset, left.num_files, left.recipe) == ("words_heard", 2, "SMOKE")
+    assert left.reasons == ("selection.budget_tokens 400000 -> 500000",)
+
+
+def test_a_fault_of_the_set_up_is_told_before_anything_runs(home: Home) -> None:
+    @dg.asset
+    def broken(context: dg.AssetExecutionContext, recipe: dg.ResourceParam[Recipe]) -> None:
+        raise ValueError(f"the model of {recipe.name} is not there: put it there")
+
+    home.assets = [broken]
+    assert home.told() == {"broken": ("fails", ("the model of SMOKE is not there: put it there",))}
+
+
+def test_an_estimate_follows_past_runs_and_its_error_is_told(home: Home) -> None:
+    home.run()
+    folder = upstream(home.lake, SMOKE, "words_heard").folder
+    taken = shards.manifest(folder).seconds
+    home.recipe = with_budget(500_000)
+    heard = home.plan().steps[1]
+    assert heard.cost is not None
+    assert heard.cost.is_measured
+    assert heard.cost.seconds == pytest.approx(taken)
+    past = Past(lake=home.lake, recipe=home.recipe)
+    past.keep_estimates({"words_heard/all": 2.0}, now=0.0)
+    assert Past(lake=home.lake, recipe=home.recipe).last_estimate() == (2.0, pytest.approx(taken))
+
+
+def test_a_recipe_that_never_ran_is_estimated_by_its_stated_rates() -> None:
+    from snow_assets import estimates
+    from snow_assets.recipe import ARCTIC
+
+    size = estimates.first_size("general_checkpoint", ARCTIC, num_partitions=1)
+    assert size.tokens == ARCTIC.pretraining.general.tokens
+    seconds = estimates.stated_seconds("general_checkpoint", ARCTIC, size)
+    # Six operations a weight and token, 1.36 billion weights (docs/recipe.md).
+    flops = 6 * 1.36e9 * ARCTIC.pretraining.general.tokens
+    assert seconds == pytest.approx(flops / 4e14, rel=0.01)
+    cost = estimates.cost("general_checkpoint", ARCTIC, seconds, is_measured=False)
+    assert cost.gpu_hours == pytest.approx(seconds / 3600)
+    assert cost.price == pytest.approx(cost.gpu_hours * 2.5)
+
+
+def test_the_screen_tells_verdicts_reasons_and_the_sum(home: Home) -> None:
+    home.run()
+    home.recipe = with_budget(500_000)
+    with Path(os.devnull).open("w") as nowhere:
+        console = Console(width=150, record=True, file=nowhere)
+        planned.show(console, home.plan())
+        planned.compare(console, home.plan(), home.plan())
+    text = console.export_text()
+    assert "selection.budget_tokens 400000 -> 500000" in text
+    assert "2 of 3 steps to do" in text
+
+
+def test_partitions_of_an_asset_stand_on_one_line() -> None:
+    steps = [Step(asset="a", partition=name, verdict="reuse") for name in ("c", "sql")]
+    steps.append(Step(asset="a", partition="go", verdict="redo", reasons=("never made",)))
+    found = Plan(recipe="R", lake="l", currency="USD", steps=steps, half_done=[])
+    with Path(os.devnull).open("w") as nowhere:
+        console = Console(width=150, record=True, file=nowhere)
+        planned.show(console, found)
+    assert "a [3]  2 reuse, 1 redo" in console.export_text()
+
+
+def half_made(home: Home) -> str:
+    """`words_heard` as a kill left it: its files, without a manifest and a pointer."""
+    home.run("words_said", "words_heard")
+    folder = upstream(home.lake, home.recipe, "words_heard").folder
+    shards.remove(shards.join(folder, "manifest.json"))
+    shards.remove(home.lake.pointer(home.recipe.name, "words_heard", "all"))
+    return folder
+
+
+def test_half_done_work_is_not_mixed_with_a_changed_number(home: Home) -> None:
+    folder = half_made(home)
+    home.recipe = with_budget(500_000)
+    with pytest.raises(
+        MixedSettingsError,
+        match=r"budget_tokens 400000 -> 500000 \(2 files, .* Put them back .* another name .* drop",
+    ):
+        home.run("words_heard")
+    home.recipe = SMOKE
+    home.run("words_heard")
+    assert shards.manifest(folder).seconds is None  # resumed
+
+
+def test_another_recipe_and_new_data_may_pass_half_done_work(home: Home) -> None:
+    half_made(home)
+    home.assets = a_graph("one two three")
+    home.run("words_said", "words_heard")
+    half_made(home)
+    home.recipe = replace(with_budget(500_000), name="OTHER")
+    home.run("words_said", "words_heard")
