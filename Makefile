@@ -10,12 +10,18 @@ export HF_HUB_OFFLINE ?= 1
 
 RUN := .venv/bin/python
 
-.PHONY: help demo dev mlflow sql test lint clean
+.PHONY: help demo plan purge dev mlflow sql test lint clean
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
 
 demo: .venv/ready .venv-vllm/ready  ## materialize the whole recipe and show what came out
 	@$(RUN) -W ignore -m snow_assets.demo
+
+plan: .venv/ready  ## what the recipe would redo, why, and its cost: make plan, make plan A=SMOKE B=ARCTIC
+	@$(RUN) -W ignore -m snow_assets.plan $(A) $(B)
+
+purge: .venv/ready  ## what nobody needs and what opted out, listed; make purge GO=1 deletes it
+	@$(RUN) -W ignore -m snow_assets.purge $(if $(GO),go) $(if $(HALF_DONE),half-done)
 
 dev: .venv/ready .venv-vllm/ready  ## Dagster's UI and daemon at http://localhost:3000
 	@$(RUN) -m snow_assets.home

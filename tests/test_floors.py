@@ -16,6 +16,9 @@ WITH_DAGSTER = {
     "rescoring",
     "checks",
     "graph",
+    "past",
+    "plan",
+    "purge",
 }
 ORCHESTRATION = ["dagster", "dagster_dbt", "duckdb", "mlflow", "snow_resources"]
 MODEL_LIBRARIES = ["torch", "transformers", "vllm", "mlflow", "kubernetes"]

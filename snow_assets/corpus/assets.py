@@ -7,7 +7,7 @@ import dagster as dg
 from snow_assets import shards
 from snow_assets.corpus import exemplars as good_code
 from snow_assets.corpus import opt_outs as opted_out
-from snow_assets.corpus import problems, shown
+from snow_assets.corpus import problems, shown, traces
 from snow_assets.corpus.distributions import snapshot as installed
 from snow_assets.corpus.ingest import Gate, ingest
 from snow_assets.corpus.received import normalised
@@ -27,11 +27,20 @@ def opt_outs(
     tracking: Tracking,
     recipe: dg.ResourceParam[Recipe],
 ) -> dg.MaterializeResult[Any]:
-    """Repositories whose owners asked to be left out; none of them enters the corpus."""
+    """Repositories whose owners asked to be left out; none of them enters the corpus.
+
+    The page tells where a new one had been: shards, scores, synthetic children, checkpoints.
+    """
     names = opted_out.read_list(recipe.corpus.opt_out_list)
+
+    def work(folder: str) -> Made:
+        facts = {"num_repositories": opted_out.write(folder, names)}
+        found = traces.markdown(traces.traces(lake.url, names))
+        return Made(facts=facts, metadata={"traces": dg.MetadataValue.md(found)})
+
     return materialize(
         context, lake, tracking, recipe, code_version="1", settings={"opt_outs": names}, inputs=[],
-        work=lambda folder: Made(facts={"num_repositories": opted_out.write(folder, names)}),
+        work=work,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 from tokenizers import Tokenizer
 
 from snow_assets import shards
+from snow_assets.corpus.opt_outs import is_listed
 from snow_assets.curation.contamination import ProblemIndex, hits, index_problems
 from snow_assets.curation.hashing import Hashes
 from snow_assets.curation.leaks import leaks
@@ -34,6 +35,8 @@ class Rules:
     contamination: ContaminationRecipe
     problems: pa.Table
     tokenizer: Tokenizer
+    opted_out: frozenset[str] = frozenset()
+    """Repositories whose children are refused, also of answers given before they opted out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +136,9 @@ def _judge(
     candidates: list[_Candidate] = []
     num_redactions = 0
     for seed, answer in zip(seeds, answers, strict=True):
+        if is_listed(seed["seed_repository"], rules.opted_out):
+            refusals.append(_refusal(seed, "opted_out", None))
+            continue
         made = _candidate(seed, answer)
         if isinstance(made, _Candidate):
             candidates.append(made)

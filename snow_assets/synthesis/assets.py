@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 
 from snow_assets import pod, shards
+from snow_assets.corpus import opt_outs
 from snow_assets.curation.leaks import refuse_leaks
 from snow_assets.curation.tokens import load_tokenizer
 from snow_assets.materialize import Made, check_result, materialize, upstream, upstreams
@@ -135,7 +136,7 @@ def size_of(recipe: Recipe) -> JobSize:
 @dg.asset(
     group_name="synthesis",
     kinds={"parquet"},
-    deps=[synthetic_answers, "benchmark_problems", "tokenizer"],
+    deps=[synthetic_answers, "benchmark_problems", "tokenizer", "opt_outs"],
 )
 def synthetic_set(
     context: dg.AssetExecutionContext,
@@ -148,6 +149,7 @@ def synthetic_set(
     answers = upstream(lake, recipe, "synthetic_answers")
     known = upstream(lake, recipe, "benchmark_problems")
     tokenizer = upstream(lake, recipe, "tokenizer")
+    listed = upstream(lake, recipe, "opt_outs")
     settings = {
         "acceptance": recipe.acceptance,
         "near_duplicates": recipe.curation.near_duplicates,
@@ -161,6 +163,7 @@ def synthetic_set(
             contamination=recipe.curation.contamination,
             problems=shards.read(known.folder, "problems"),
             tokenizer=load_tokenizer(tokenizer.folder),
+            opted_out=opt_outs.read(listed.folder),
         )
         asked = acceptance.Asked(
             folder=answers.folder, prompt_version=PROMPT_VERSION, model=recipe.synthesis.model
@@ -169,7 +172,7 @@ def synthetic_set(
 
     return materialize(
         context, lake, tracking, recipe, code_version=CODE_VERSION, settings=settings,
-        inputs=[answers, known, tokenizer], work=work,
+        inputs=[answers, known, tokenizer, listed], work=work,
     )  # fmt: skip
 
 

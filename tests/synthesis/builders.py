@@ -11,6 +11,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from snow_assets import pod, shards
+from snow_assets.corpus import opt_outs
 from snow_assets.documents import (
     BENCHMARK_PROBLEM,
     DECISION,
@@ -151,6 +152,11 @@ def put_problems(lake: Lake) -> str:
     return a_generation(lake, "benchmark_problems", "all")(
         problems=(BENCHMARK_PROBLEM, [PROBLEM], {})
     )
+
+
+def put_opt_outs(lake: Lake, *names: str) -> str:
+    opt_outs.write(lake.generation("opt_outs", "all", "opt_outs-1"), names)
+    return a_generation(lake, "opt_outs", "all")()
 
 
 def a_tokenizer() -> Tokenizer:

@@ -53,6 +53,14 @@ def test_an_accepted_file_keeps_its_seed_and_how_it_was_made(tmp_path: Path) -> 
     assert facts["num_tokens"] == row["num_tokens"] > 32
 
 
+def test_a_child_of_a_repository_that_opted_out_since_is_refused(tmp_path: Path) -> None:
+    answers: list[str | Answer] = [a_file(a_module(name)) for name in ("alpha", "beta")]
+    documents, refusals, facts = judged(tmp_path, answers, opted_out=frozenset({"repository-1"}))
+    assert [row["seed_repository"] for row in documents] == ["repository-0"]
+    assert [(row["reason"], row["evidence"]) for row in refusals] == [("opted_out", None)]
+    assert facts["num_asked"] == 2
+
+
 def test_asked_is_accepted_plus_refused(tmp_path: Path) -> None:
     answers = [a_file(a_module(name)) for name in ("alpha", "beta", "alpha")]
     documents, refusals, facts = judged(tmp_path, [*answers, "no file", "```python\n)(\n```"])

@@ -21,6 +21,7 @@ from tests.synthesis.builders import (
     a_module,
     a_recipe,
     a_subset,
+    put_opt_outs,
     put_problems,
     put_tokenizer,
 )
@@ -40,6 +41,7 @@ def lake(lake_url: str, monkeypatch: pytest.MonkeyPatch) -> Lake:
     lake = Lake(url=lake_url)
     put_problems(lake)
     put_tokenizer(lake)
+    put_opt_outs(lake)
     return lake
 
 

@@ -1,0 +1,223 @@
+"""Purging deletes what nobody needs and what opted out, never what is current."""
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from snow_assets import purge, shards
+from snow_assets.corpus.traces import markdown, traces
+from snow_assets.documents import SCORE, SEEN
+from snow_assets.materialize import as_json
+from snow_assets.recipe import SMOKE, Recipe
+from tests.curation.builders import a_file, finish, point, raw_corpus
+
+DAY = 86_400.0
+DOCUMENT = pa.schema([(name, pa.string()) for name in ("document_id", "text_id", "repository")])
+CHILD = pa.schema([("document_id", pa.string()), ("seed_repository", pa.string())])
+
+
+def made(lake: str, place: str, inputs: list[str], table: tuple[str, list[dict[str, object]]],
+         schema: pa.Schema) -> str:  # fmt: skip
+    """A finished generation `asset/partition/name` with one shard."""
+    folder = f"{lake}/{place}"
+    name, rows = table
+    shards.put_table(folder, name, 0, [dict.fromkeys(schema.names) | row for row in rows], schema)
+    return finish(folder, inputs=inputs)
+
+
+def a_lake(lake: str, *, name: str = "0" * 32) -> dict[str, str]:
+    """Two repositories from the source to a checkpoint, `tar` and `feather`; all current."""
+    files = [a_file("a.py", f"x = '{one}'", repository=one) for one in ("tar", "feather")]
+    raw = raw_corpus(lake, files)
+    rows: list[dict[str, object]] = [
+        {"document_id": row["document_id"], "text_id": row["raw_id"],
+         "repository": row["repository"]} for row in files
+    ]  # fmt: skip
+    documents = made(lake, f"documents/src/{name}", [raw], ("documents", rows), DOCUMENT)
+    score: dict[str, object] = {"annotator": "v", "logit": 0.0, "top_logit": 0.0, "num_windows": 1}
+    scores: list[dict[str, object]] = [{**score, "text_id": row["text_id"]} for row in rows]
+    scored = made(lake, f"quality_scores/python/{name}", [documents], ("scores", scores), SCORE)
+    children: list[dict[str, object]] = [
+        {"document_id": "child", "seed_repository": "tar"},
+        {"document_id": "other", "seed_repository": "feather"},
+    ]
+    synthetic = made(lake, f"synthetic_set/all/{name}", [scored], ("documents", children), CHILD)
+    seen: list[dict[str, object]] = [
+        {"document_id": one, "text_id": one, "repository": repository, "license": "MIT",
+         "language": "python", "num_tokens": 7, "num_passes": 1}
+        for one, repository in (("child", "synthetic"), ("a", "tar"), ("b", "feather"))
+    ]  # fmt: skip
+    packs = made(lake, f"general_packs/all/{name}", [synthetic], ("packs", rows), DOCUMENT)
+    checkpoint = made(lake, f"general_checkpoint/all/{name}", [packs], ("seen", seen), SEEN)
+    found = {
+        "raw": raw, "documents": documents, "scores": scored, "synthetic": synthetic,
+        "packs": packs, "checkpoint": checkpoint,
+    }  # fmt: skip
+    for folder in found.values():
+        point(lake, folder)
+    return found
+
+
+def make_anew(lake: str, *, but: tuple[str, ...] = ()) -> None:
+    """The next run after `tar` opted out: every asset but the checkpoint has a new generation."""
+    folder = f"{lake}/raw_code_corpus/src/{'1' * 32}"
+    from snow_assets.documents import RAW_FILE
+
+    shards.put_table(folder, "files", 0, [a_file("a.py", "x", repository="feather")], RAW_FILE)
+    fresh = [finish(folder)]
+    for place in ("documents/src", "quality_scores/python", "synthetic_set/all",
+                  "general_packs/all"):  # fmt: skip
+        one = f"{lake}/{place}/{'1' * 32}"
+        shards.put_table(one, "none", 0, [], DOCUMENT)
+        fresh.append(finish(one, inputs=fresh[-1:]))
+    for one in fresh:
+        if one.rsplit("/", 3)[1] not in but:
+            point(lake, one)
+
+
+def found(lake: str, *, opted_out: tuple[str, ...] = (), days: float = 0.0) -> purge.Purge:
+    """A purge `days` after everything was written."""
+    newest = max(path.stat().st_mtime for path in Path(lake).rglob("*"))
+    return purge.find(lake, opted_out=opted_out, retention_days=7, now=newest + days * DAY)
+
+
+def names(some: list[purge.Found]) -> set[str]:
+    return {one.folder.rsplit("/", 3)[1] for one in some}
+
+
+def test_where_a_repository_had_been_is_told_down_to_the_checkpoint(lake_url: str) -> None:
+    a_lake(lake_url)
+    told = {one.asset: (one.num_rows, one.num_tokens) for one in traces(lake_url, ["tar"])}
+    assert told == {
+        "raw_code_corpus": (1, 0),
+        "documents": (1, 0),
+        "synthetic_set": (1, 0),
+        "general_checkpoint": (2, 14),  # its own file, and the child that it seeded
+        "quality_scores": (1, 0),
+    }
+    assert "general_checkpoint [all]" in markdown(traces(lake_url, ["tar"]))
+    assert traces(lake_url, ["nobody"]) == []
+
+
+def test_current_generations_are_never_purged(lake_url: str) -> None:
+    a_lake(lake_url)
+    done = found(lake_url, days=1000)
+    assert (done.doomed, done.held, done.reported) == ([], [], [])
+
+
+def test_a_text_that_others_hold_too_is_no_trace_of_a_score(lake_url: str) -> None:
+    raw = raw_corpus(lake_url, [a_file("a.py", "x = 1", repository="tar")])
+    rows: list[dict[str, object]] = [
+        {"document_id": one, "text_id": "same", "repository": one} for one in ("tar", "feather")
+    ]
+    documents = made(lake_url, "documents/src/one", [raw], ("documents", rows), DOCUMENT)
+    score = {"text_id": "same", "annotator": "v", "logit": 0.0, "top_logit": 0.0, "num_windows": 1}
+    made(lake_url, "quality_scores/python/one", [documents], ("scores", [{**score}]), SCORE)
+    assert {one.asset for one in traces(lake_url, ["tar"])} == {"raw_code_corpus", "documents"}
+
+
+def test_opted_out_text_that_is_current_is_held_and_its_holder_is_named(lake_url: str) -> None:
+    a_lake(lake_url)
+    make_anew(lake_url, but=("general_packs",))
+    done = found(lake_url, opted_out=("tar",))
+    assert done.doomed == []
+    assert names(done.held) == {
+        "raw_code_corpus", "documents", "synthetic_set", "general_packs"
+    }  # fmt: skip
+    assert {one.reason for one in done.held} == {"opted out, and current general_packs needs it"}
+
+
+def test_after_the_next_run_every_copy_goes_at_once_and_the_checkpoint_is_reported(
+    lake_url: str,
+) -> None:
+    old = a_lake(lake_url)
+    make_anew(lake_url)
+    done = found(lake_url, opted_out=("tar",))
+    assert names(done.doomed) == {
+        "raw_code_corpus", "documents", "synthetic_set", "general_packs"
+    }  # fmt: skip
+    assert done.held == []
+    assert {one.asset for one in done.reported} == {"quality_scores", "general_checkpoint"}
+    purge.act(lake_url, done, now=1.0)
+    for name, folder in old.items():
+        assert Path(folder).exists() is (name in ("scores", "checkpoint")), name
+    assert found(lake_url, opted_out=("tar",)).doomed == []
+
+
+def test_a_tombstone_keeps_the_digests(lake_url: str) -> None:
+    old = a_lake(lake_url)
+    make_anew(lake_url)
+    digest = shards.manifest(old["raw"]).digest
+    purge.act(lake_url, found(lake_url, opted_out=("tar",)), now=1.0)
+    place = old["raw"].removeprefix(lake_url).strip("/")
+    told = shards.get(f"{lake_url}/tombstones/{place}.json").decode()
+    assert digest in told
+    assert '"reason": "opted out"' in told
+
+
+def test_what_a_checkpoint_was_made_from_stays_although_no_pointer_names_it(
+    lake_url: str,
+) -> None:
+    a_lake(lake_url)
+    make_anew(lake_url)
+    assert found(lake_url, days=1000).doomed == []
+
+
+@pytest.mark.parametrize(("days", "goes"), [(6.0, False), (8.0, True)])
+def test_an_unreferenced_generation_goes_after_its_retention(
+    lake_url: str, days: float, goes: bool
+) -> None:
+    a_lake(lake_url)
+    made(lake_url, "documents/src/old", [], ("documents", []), DOCUMENT)
+    made(lake_url, "quality_scores/python/old", [], ("scores", []), SCORE)  # history: it stays
+    done = found(lake_url, days=days)
+    assert [one.reason for one in done.doomed] == ["unreferenced"] * goes
+
+
+@pytest.mark.parametrize(("days", "goes"), [(6.0, False), (8.0, True)])
+def test_half_done_work_goes_when_nobody_touched_it_for_the_retention(
+    lake_url: str, days: float, goes: bool
+) -> None:
+    folder = f"{lake_url}/documents/src/half"
+    shards.put_table(folder, "documents", 0, [], DOCUMENT)
+    done = found(lake_url, days=days)
+    assert len(done.doomed) == goes
+    purge.act(lake_url, done, now=1.0)
+    assert Path(folder).exists() is not goes
+
+
+def test_a_dry_run_says_so_and_deletes_nothing(lake_url: str) -> None:
+    from rich.console import Console
+
+    old = a_lake(lake_url)
+    make_anew(lake_url)
+    with Path(os.devnull).open("w") as nowhere:
+        console = Console(width=150, record=True, file=nowhere)
+        purge.show(console, found(lake_url, opted_out=("tar",)), is_done=False)
+    text = console.export_text()
+    assert "Would delete 4 generations" in text
+    assert "remains: general_checkpoint [all]" in text
+    assert "Nothing was deleted" in text
+    assert all(Path(folder).exists() for folder in old.values())
+
+
+def test_half_done_work_under_other_numbers_goes_when_it_is_given_up(lake_url: str) -> None:
+    def of(days: float) -> Recipe:
+        return replace(SMOKE, operation=replace(SMOKE.operation, retention_days=days))
+
+    for name, days in (("mine", 1.0), ("former", 2.0)):
+        folder = f"{lake_url}/documents/src/{name}"
+        note = shards.Begun(
+            recipe="SMOKE", numbers=as_json(of(days)), code_version="1", settings={}, inputs=[],
+            started=0.0,
+        )  # fmt: skip
+        shards.begin(folder, note)
+        shards.put_table(folder, "documents", 0, [], DOCUMENT)
+    done = purge.find(
+        lake_url, opted_out=(), retention_days=7, now=time.time(), abandoned_by=of(1.0)
+    )
+    assert [one.folder for one in done.doomed] == [f"{lake_url}/documents/src/former"]
