@@ -7,7 +7,7 @@ import dagster as dg
 from snow_assets import shards
 from snow_assets.corpus.assets import benchmark_problems, raw_code_corpus, sources
 from snow_assets.curation import shown
-from snow_assets.curation.clean import decide
+from snow_assets.curation.clean import counted_before, decide
 from snow_assets.curation.contamination import find_contamination
 from snow_assets.curation.export import export_clean
 from snow_assets.curation.near_duplicates import find_near_duplicates
@@ -162,8 +162,11 @@ def clean_corpus(
 
     def work(folder: str) -> Made:
         facts = decide(
-            context.partition_key, curated, counter.folder, folder, recipe=recipe.curation
-        )
+            context.partition_key, curated, counter.folder, folder, recipe=recipe.curation,
+            earlier=counted_before(
+                lake.partition("clean_corpus", context.partition_key), counter.digest
+            ),
+        )  # fmt: skip
         return Made(facts=facts, metadata=_markdown(shown.funnel(folder, facts)))
 
     return materialize(

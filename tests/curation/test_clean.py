@@ -1,11 +1,13 @@
 import dataclasses
 from collections import Counter
+from collections.abc import Sequence
 
+import pyarrow as pa
 import pytest
 
 from snow_assets import shards
 from snow_assets.curation import faults
-from snow_assets.curation.clean import decide
+from snow_assets.curation.clean import counted_before, decide
 from snow_assets.curation.kept import decisions, kept_documents
 from snow_assets.curation.tokens import load_tokenizer
 from snow_assets.curation.verdicts import Curated
@@ -159,3 +161,37 @@ def test_checks_see_wrong_tables(lake_url: str, corpora: dict[str, str]) -> None
     assert "18 documents, 15 decisions" in faults.wrong_decision_counts([folder])[0]
     assert "quotes Task/1" in faults.kept_contamination([folder])[0]
     assert any("repository" in fault for fault in faults.split_faults([folder]))
+
+
+def test_another_threshold_reads_no_text_where_tokens_are_counted(
+    lake_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpora = clean_corpora(lake_url, FILES)
+    made = {name: shards.input_folders(corpora["python"], name)
+            for name in ("documents", "contamination", "near_duplicates", "tokenizer")}  # fmt: skip
+    curated = Curated(
+        documents=made["documents"], contamination=made["contamination"],
+        near_duplicates=made["near_duplicates"][0],
+    )  # fmt: skip
+    (counter,) = made["tokenizer"]
+    stricter = dataclasses.replace(RECIPE, rules=dataclasses.replace(RECIPE.rules, max_lines=36))
+    alone, helped = (f"{lake_url}/clean_corpus/python/{name}" for name in ("alone", "helped"))
+    facts = decide("python", curated, counter, alone, recipe=stricter)
+    assert 0 < facts["kept"] < shards.manifest(corpora["python"]).facts["kept"]
+
+    read: list[str] = []
+    real = shards.read_shard
+
+    def watched(folder: str, name: str, *, columns: Sequence[str] | None = None) -> pa.Table:
+        read.extend(columns or ["everything"])
+        return real(folder, name, columns=columns)
+
+    monkeypatch.setattr(shards, "read_shard", watched)
+    digest = shards.manifest(counter).digest
+    earlier = counted_before(f"{lake_url}/clean_corpus/python", digest)
+    assert earlier == [corpora["python"]]
+    assert decide("python", curated, counter, helped, recipe=stricter, earlier=earlier) == facts
+    assert "num_tokens" in read
+    assert "text" not in read
+    assert shards.records(helped) == shards.records(alone)
+    assert counted_before(f"{lake_url}/clean_corpus/python", "another tokenizer's") == []
