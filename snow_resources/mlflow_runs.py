@@ -77,6 +77,7 @@ def write(uri: str, record: Record, *, is_repeated: bool) -> dict[str, str]:
     client = client_of(uri)
     experiment = _experiment(client)
     if record.reused and (known := _known(client, experiment, record)):
+        _promoted_again(client, record, known.get("mlflow_model_version"))
         return known
     begun = _begun(client, experiment, record) if is_repeated else None
     run_id = begun or _created(client, experiment, record)
@@ -163,7 +164,7 @@ def _parent(client: MlflowClient, record: Record) -> str | None:
 def _registered(
     client: MlflowClient, experiment: str, run_id: str, record: Record, parent: str | None
 ) -> tuple[str, str]:
-    """Log the checkpoint as an external model, register it, and point the recipe's alias to it."""
+    """Log it as an external model and register it; if promoted, the recipe's alias points to it."""
     assert record.model is not None
     name = record.model.name
     tags = {
@@ -172,6 +173,7 @@ def _registered(
         "folder": record.output.url,
         "data_version": record.output.digest,
         "recipe": record.recipe,
+        "is_promoted": str(record.model.is_promoted).lower(),
         **({"parent_model_id": parent} if parent else {}),
     }
     if not client.search_registered_models(f"name = '{name}'"):
@@ -181,7 +183,7 @@ def _registered(
         model_id, version = found[0].tags["model_id"], str(found[0].version)
     else:
         logged = client.create_logged_model(
-            experiment, name=name, source_run_id=run_id, tags=tags, model_type="checkpoint"
+            experiment, name=name, source_run_id=run_id, tags=tags, model_type=record.model.kind
         )
         client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
         model_id = str(logged.model_id)
@@ -189,8 +191,18 @@ def _registered(
             name, f"models:/{model_id}", run_id=run_id, tags={**tags, "model_id": model_id}
         )
         version = str(made.version)
-    client.set_registered_model_alias(name, record.recipe, version)
+    if record.model.is_promoted:
+        client.set_registered_model_alias(name, record.recipe, version)
     return model_id, version
+
+
+def _promoted_again(client: MlflowClient, record: Record, version: str | None) -> None:
+    """A recipe that comes back to an earlier model gets its alias back, too."""
+    if version is None:
+        return
+    tags = client.get_model_version(record.asset, version).tags
+    if tags.get("is_promoted", "true") == "true":
+        client.set_registered_model_alias(record.asset, record.recipe, version)
 
 
 def _last_step(record: Record) -> int:

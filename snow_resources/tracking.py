@@ -28,10 +28,12 @@ class TrackedDataset:
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedModel:
-    """A checkpoint to log and register; `parent` is the registered name it was trained from."""
+    """A model to log and register; `parent` is the registered name it was trained from."""
 
     name: str
     parent: str | None
+    kind: str = "checkpoint"
+    is_promoted: bool = True  # else it is registered, and the recipe's alias stays where it was
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from snow_assets.quality.gate import refuse_failed_gate
 from snow_assets.recipe import Recipe
 from snow_resources.gpu_jobs import GpuJobs, JobSize
 from snow_resources.lake import Lake
-from snow_resources.tracking import Tracking
+from snow_resources.tracking import TrackedModel, Tracking
 
 _every_language = dg.AssetDep(clean_corpus, partition_mapping=dg.AllPartitionMapping())
 
@@ -81,11 +81,16 @@ def quality_annotator(
             "separation": dg.MetadataValue.md(pictures.separation(folder)),
             "job": dg.MetadataValue.path(job.folder),
         }
+        facts = annotator_facts(job.report)
         return Made(
-            facts=annotator_facts(job.report),
+            facts=facts,
             metadata=metadata,
             metrics=pod.read_attempts(job.folder),
-        )
+            model=TrackedModel(
+                name="quality_annotator", parent=None, kind="annotator",
+                is_promoted=facts["is_gate_passed"],
+            ),
+        )  # fmt: skip
 
     return materialize(
         context, lake, tracking, recipe, code_version="1",

@@ -50,7 +50,7 @@ def _requests(lake: Lake, recipe: Recipe) -> Iterator[dg.RunRequest | dg.SkipRea
         # The budget is shared among all languages.
         yield dg.SkipReason(f"clean_corpus was never materialized for {', '.join(missing)}")
     elif not stale:
-        yield dg.SkipReason("nothing is new since the last scores, or there is no annotator")
+        yield dg.SkipReason("nothing is new since the last scores, or no annotator passed its gate")
     for one in stale:
         yield dg.RunRequest(
             run_key=one.key, partition_key=one.language, tags={"snow/rescoring": one.reason}

@@ -34,7 +34,10 @@ def stale_languages(current: Current) -> list[Stale]:
     """Languages to score or select again, by name; none before there is an annotator."""
     if current.annotator is None:
         return []
-    annotator = shards.manifest(current.annotator).digest
+    newest = shards.manifest(current.annotator)
+    if not newest.facts.get("is_gate_passed", True):
+        return []  # the scores of the promoted one stay; scoring would refuse this one
+    annotator = newest.digest
     tokens = train_tokens(dict(current.clean))
     found = []
     for language, folder in sorted(current.clean.items()):

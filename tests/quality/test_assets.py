@@ -188,6 +188,7 @@ def test_a_failed_gate_stops_scoring_in_a_separate_run(made: Made) -> None:
     )  # fmt: skip
     assert not later.success
     assert not shards.exists(f"{made.lake}/current/SMOKE/quality_scores/python.json")
+    assert requests(made) == []  # nor does the sensor ask for it
 
 
 def test_a_subset_without_all_languages_is_refused_by_name(made: Made) -> None:

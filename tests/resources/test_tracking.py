@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,24 @@ def test_a_checkpoint_is_registered_and_its_run_takes_its_parent_in(store: str) 
     version = client_of(store).get_model_version_by_alias("second_checkpoint", RECIPE)
     assert version.source == f"models:/{child.ids['mlflow_model_id']}"
     assert version.tags["folder"] == dataset("second_checkpoint").url
+
+
+def test_the_recipes_alias_moves_only_to_a_promoted_model_and_back_again(store: str) -> None:
+    from snow_resources.mlflow_runs import client_of
+
+    def alias() -> str:
+        return str(client_of(store).get_model_version_by_alias("judge", RECIPE).version)
+
+    tracking = Tracking(uri=store)
+    good = TrackedModel(name="judge", parent=None, kind="annotator")
+    record(tracking, "judge", model=good)
+    first = alias()
+    record(tracking, "judge", model=replace(good, is_promoted=False))
+    assert alias() == first
+    record(tracking, "judge", model=good)
+    assert alias() != first
+    record(tracking, "judge", reused=True)  # the run of the first is the one that is found
+    assert alias() == first
 
 
 def test_a_parent_that_is_no_input_is_an_error(store: str) -> None:
