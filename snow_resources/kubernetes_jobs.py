@@ -285,7 +285,7 @@ class KubernetesJobs(GpuJobs):
 
 
 def kubernetes_jobs(settings: Path, *, url: str) -> KubernetesJobs:
-    """Jobs as a site's file describes them (`k8s/jobs.example.yaml`); its patches lie beside it."""
+    """Jobs as a site's file describes them (`k8s/example/jobs.yaml`); its patches lie beside it."""
     known = read_yaml(settings)
     patches = [str(settings.parent / patch) for patch in known.pop("patches", [])]
     sandbox_patches = [str(settings.parent / patch) for patch in known.pop("sandbox_patches", [])]

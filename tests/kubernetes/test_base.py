@@ -1,4 +1,4 @@
-"""`kubectl apply -k k8s/base`: valid, accepted, kept; and its account may do what a run does."""
+"""`kubectl apply -k` of base and platform: valid, accepted, kept; a run's account does its work."""
 
 import subprocess
 from collections.abc import Iterator
@@ -12,16 +12,18 @@ import yaml
 from snow_assets.home import CHECKOUT
 from snow_resources.kubernetes_api import KubernetesApi, KubernetesRefusedError, until
 from tests.kubernetes.conftest import a_site, metadata
+from tests.kubernetes.platform import kubectl, rendered
 from tests.kubernetes.test_manifest import lost
 from tests.kubernetes.test_sandbox import a_request, execute
 from tests.kubernetes.work_job import Work
 
-BASE = CHECKOUT / "k8s" / "base"
+K8S = CHECKOUT / "k8s"
 MANIFESTS = [
     manifest
-    for path in sorted(BASE.glob("*.yaml"))
-    if path.name != "kustomization.yaml"
+    for folder in ("base", "platform", "example")
+    for path in sorted((K8S / folder).glob("*.yaml"))
     for manifest in yaml.safe_load_all(path.read_text())
+    if "apiVersion" in manifest and manifest["kind"] != "Kustomization"
 ]
 
 
@@ -35,38 +37,45 @@ def test_a_manifest_is_valid_for_a_current_server(manifest: dict[str, Any]) -> N
     kubernetes_validate.validate(manifest, "1.37", strict=True)
 
 
-def test_only_the_runs_account_may_do_anything_and_never_read_a_secret() -> None:
+def test_only_the_runs_account_may_create_work_and_nobody_reads_a_secret() -> None:
     roles = [one for one in MANIFESTS if one["kind"] == "Role"]
     bindings = [one for one in MANIFESTS if one["kind"] == "RoleBinding"]
-    assert {subject["name"] for one in bindings for subject in one["subjects"]} == {"snow-run"}
+    for binding in bindings:
+        assert [one["name"] for one in binding["subjects"]] == [binding["roleRef"]["name"]]
+        assert binding["metadata"]["name"] == binding["roleRef"]["name"]
     rules = [rule for role in roles for rule in role["rules"]]
     assert not any(word in ("secrets", "*") for rule in rules for word in rule["resources"])
     assert not any("*" in rule["verbs"] for rule in rules)
-    assert {role["metadata"]["namespace"] for role in roles} == {"snow-jobs", "snow-sandbox"}
     assert not any(one["kind"].startswith("Cluster") for one in MANIFESTS)
-
-
-def kubectl(*words: str) -> str:
-    return subprocess.run(["kubectl", *words], check=True, capture_output=True, text=True).stdout
+    creating = {
+        (role["metadata"]["name"], role["metadata"]["namespace"])
+        for role in roles
+        if any("create" in rule["verbs"] for rule in role["rules"])
+    }
+    # The daemon starts the pods of runs, and those the work.
+    assert creating == {
+        ("snow-daemon", "snow"), ("snow-run", "snow-jobs"), ("snow-run", "snow-sandbox"),
+    }  # fmt: skip
 
 
 @pytest.fixture
 def _applied(cluster: None) -> Iterator[None]:
     if "namespace/snow\n" in kubectl("get", "namespaces", "-o", "name"):
         pytest.skip("this cluster has a namespace `snow` already, and it may be in use")
-    kubectl("apply", "-k", str(BASE))
+    kubectl("apply", "-k", str(K8S / "example"))  # and with it base and platform
     yield
-    kubectl("delete", "-k", str(BASE))
+    kubectl("delete", "-k", str(K8S / "example"))
 
 
 @pytest.mark.cluster
 @pytest.mark.usefixtures("_applied")
-def test_the_server_keeps_the_base_and_the_runs_account_needs_no_more(tmp_path: Path) -> None:
-    for manifest in MANIFESTS:
+def test_the_server_keeps_every_field_and_the_runs_account_needs_no_more(tmp_path: Path) -> None:
+    for manifest in rendered(K8S / "example"):
         where = manifest["metadata"].get("namespace", "default")
         told = kubectl(
             "get", manifest["kind"], manifest["metadata"]["name"], "-n", where, "-o", "yaml"
         )
+        kubernetes_validate.validate(manifest, "1.37", strict=True)
         assert lost(manifest, yaml.safe_load(told)) == []
     mine = as_account(tmp_path / "kubeconfig")
     with a_site("snow-jobs", tmp_path) as site:

@@ -30,8 +30,8 @@ mutation {
   }) { ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } }
 }
 """
-_TERMINATE = 'mutation { terminateRun(runId: "%s") { __typename } }'
-_STATUS = '{ runOrError(runId: "%s") { ... on Run { status } } }'
+TERMINATE = 'mutation { terminateRun(runId: "%s") { __typename } }'
+STATUS = '{ runOrError(runId: "%s") { ... on Run { status } } }'
 
 
 @pytest.fixture
@@ -81,10 +81,10 @@ def ask(url: str, query: str) -> Any:
 def test_a_run_that_is_cancelled_in_the_ui_takes_its_job_along(site: Site, webserver: str) -> None:
     run_id = ask(webserver, _LAUNCH % _LOCATION)["launchRun"]["run"]["runId"]
     site.wait_for(lambda: site.count("parts") >= 2)
-    assert ask(webserver, _TERMINATE % run_id) == {
+    assert ask(webserver, TERMINATE % run_id) == {
         "terminateRun": {"__typename": "TerminateRunSuccess"}
     }
     site.wait_for(lambda: site.api.list("jobs") == [])
-    site.wait_for(lambda: ask(webserver, _STATUS % run_id)["runOrError"]["status"] == "CANCELED")
+    site.wait_for(lambda: ask(webserver, STATUS % run_id)["runOrError"]["status"] == "CANCELED")
     assert site.api.list("pods") == []
     assert site.count("starts") == 1
