@@ -39,15 +39,15 @@ def kind_at(text: Bytes, place: int, kinds: Bytes) -> int:
     """The kinds of the character whose first byte stands at `place`."""
     first = np.int64(text[place])
     if first < 0x80:
-        return kinds[first]
+        return int(kinds[first])
     if first < 0xE0:
-        return kinds[(first & 0x1F) << 6 | (text[place + 1] & 0x3F)]
+        return int(kinds[(first & 0x1F) << 6 | (text[place + 1] & 0x3F)])
     if first < 0xF0:
         middle = np.int64(text[place + 1] & 0x3F) << 6
-        return kinds[(first & 0x0F) << 12 | middle | (text[place + 2] & 0x3F)]
+        return int(kinds[(first & 0x0F) << 12 | middle | (text[place + 2] & 0x3F)])
     code = (first & 0x07) << 18 | np.int64(text[place + 1] & 0x3F) << 12
     code |= np.int64(text[place + 2] & 0x3F) << 6 | (text[place + 3] & 0x3F)
-    return kinds[code] if code < len(kinds) else 0
+    return int(kinds[code]) if code < len(kinds) else 0
 
 
 @kernel

@@ -6,12 +6,13 @@ of words that a description or solution shares. Renamed identifiers defeat both;
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from snow_assets import shards
 from snow_assets.curation.document_shards import document_shards
@@ -47,6 +48,7 @@ class ProblemIndex:
     needles_of: Mapping[int, Sequence[int]]  # by key
     ngrams: HashSet
     ngram_problems: Sequence[str]  # of each n-gram, in the set's order
+    texts: Sequence[str]  # descriptions and solutions
     recipe: ContaminationRecipe
 
 
@@ -54,9 +56,11 @@ def index_problems(problems: pa.Table, *, recipe: ContaminationRecipe) -> Proble
     """Index the descriptions and solutions of a `problems` table."""
     needles: list[tuple[str, str]] = []
     ngrams: dict[int, str] = {}
+    texts: list[str] = []
     columns = problems.select(["problem_id", "prompt", "solution"]).to_pylist()
     for row in sorted(columns, key=lambda row: str(row["problem_id"])):
         for text in [*docstrings(row["prompt"]), row["solution"]]:
+            texts.append(text)
             bare = _SPACE.sub("", text).lower()
             if len(bare) >= recipe.min_substring_chars:
                 needles.append((row["problem_id"], bare))
@@ -73,6 +77,7 @@ def index_problems(problems: pa.Table, *, recipe: ContaminationRecipe) -> Proble
         needles_of=needles_of,
         ngrams=HashSet.of(ngrams),
         ngram_problems=[ngrams[hashed] for hashed in sorted(ngrams)],
+        texts=texts,
         recipe=recipe,
     )
 
@@ -132,13 +137,43 @@ def find_contamination(
     Memory: a shard of documents. A shard of hits that is there is not made again.
     """
     index = index_problems(problems, recipe=recipe)
+    is_suspect = suspects(index)
     for number, source in enumerate(document_shards([documents_folder])):
         if shards.record(folder, shards.table_name("hits", number)) is None:
             table = source.read(["document_id", "text_id", "text"])
-            rows = list(_rows(table.to_batches(max_chunksize=256), index))
+            rows = list(_rows(table.filter(is_suspect(table["text"])).to_batches(), index))
             shards.put_table(folder, "hits", number, rows, CONTAMINATION, facts=source.beside)
     found = [entry for entry in shards.records(folder) if entry.name.startswith("hits-")]
     return {"problems": problems.num_rows, "hits": sum(entry.num_rows or 0 for entry in found)}
+
+
+def suspects(index: ProblemIndex) -> Callable[[pa.ChunkedArray], pa.Array]:
+    """Says which texts of a column `hits` must look at: it finds nothing in the others."""
+    # Compiled code is heavy: not with the definitions.
+    from snow_assets.curation.jit import buffers, with_values
+    from snow_assets.curation.quoting import Quotes, may_quote
+
+    recipe = index.recipe
+    window = recipe.min_substring_chars
+    quotes = Quotes.of(
+        [text.encode()[:window] for _, text in index.needles],
+        [text.lower().encode() for text in index.texts],
+        window=window,
+        words=recipe.ngram_words,
+        min_chars=recipe.min_ngram_chars,
+    )
+
+    def are_suspect(texts: pa.ChunkedArray) -> pa.Array:
+        whole = texts.combine_chunks() if texts.num_chunks != 1 else texts.chunk(0)
+        is_odd = pc.match_substring(whole, "\u03a3")  # its lower case depends on its neighbours
+        lowered = pc.ascii_lower(whole)
+        others = np.flatnonzero(~pc.string_is_ascii(whole).to_numpy(zero_copy_only=False))
+        lowered = with_values(lowered, {row: whole[row].as_py().lower() for row in others.tolist()})
+        return pa.array(
+            may_quote(*buffers(lowered), quotes) | is_odd.to_numpy(zero_copy_only=False)
+        )
+
+    return are_suspect
 
 
 def _rows(batches: Iterable[pa.RecordBatch], index: ProblemIndex) -> Iterator[dict[str, Any]]:

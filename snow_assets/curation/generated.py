@@ -56,7 +56,7 @@ def are_generated(
     """
     # RE2 is fast and knows ASCII's cases only, and `$` as the very end.
     by_path = pc.match_substring_regex(paths, _PATHS.pattern, ignore_case=True)
-    found = by_path.to_numpy(zero_copy_only=False).copy()
+    found: npt.NDArray[np.bool_] = by_path.to_numpy(zero_copy_only=False).copy()
     odd = pc.or_(pc.invert(pc.string_is_ascii(paths)), pc.match_substring(paths, "\n"))
     for row in np.flatnonzero(odd.to_numpy(zero_copy_only=False)):
         found[row] = _PATHS.search(paths[row].as_py()) is not None

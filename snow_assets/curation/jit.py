@@ -43,8 +43,10 @@ def buffers(texts: pa.Array) -> tuple[Bytes, Offsets]:
     _, offsets, data = texts.buffers()
     is_large = texts.type in (pa.large_string(), pa.large_binary())
     kind = np.int64 if is_large else np.int32
-    starts = np.frombuffer(offsets, dtype=kind) if offsets is not None else np.zeros(1, kind)
-    starts = starts[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
+    starts: Offsets = np.zeros(1, dtype=np.int64)
+    if offsets is not None:
+        whole = np.frombuffer(offsets, dtype=kind)
+        starts = whole[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
     found = np.frombuffer(data or b"", dtype=np.uint8)
     found.flags.writeable = False  # one type for numba, wherever the bytes come from
     return found, starts

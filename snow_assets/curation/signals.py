@@ -58,7 +58,8 @@ def signals(
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return part / np.maximum(whole, 1)
+    shares: np.ndarray = part / np.maximum(whole, 1)
+    return shares
 
 
 def _parses(texts: pa.Array, languages: Sequence[str]) -> list[bool]:

@@ -13,7 +13,6 @@ from snow_assets.corpus.opt_outs import is_listed
 from snow_assets.curation.contamination import ProblemIndex, hits, index_problems
 from snow_assets.curation.hashing import Hashes
 from snow_assets.curation.leaks import leaks
-from snow_assets.curation.redaction import redact
 from snow_assets.curation.shingles import band_hashes, jaccard, shingles
 from snow_assets.curation.tokens import count_tokens
 from snow_assets.documents import SYNTHETIC_DOCUMENT, SYNTHETIC_REFUSAL, text_id
@@ -161,6 +160,8 @@ def _candidate(
     seed: Mapping[str, Any], answer: Mapping[str, Any]
 ) -> _Candidate | tuple[str, str | None]:
     """A file of its language without secrets, or the reason and evidence against it."""
+    from snow_assets.curation.redaction import redact  # compiled: not with the definitions
+
     if seed["document_id"] != answer["document_id"]:
         raise ValueError(
             f"the answer to {answer['document_id']} stands where {seed['document_id']} was asked: "
