@@ -37,19 +37,17 @@ def documents(
     No threshold has been applied: `clean_corpus` says which documents are kept, and why.
     """
     raw = upstream(lake, recipe, "raw_code_corpus", context.partition_key)
+    spoken = recipe.curation.languages
     # Whether Python parses is dear to tell: only where a rule asks.
-    settings = {
-        "languages": recipe.curation.languages,
-        "with_parses": recipe.curation.rules.drop_unparsable,
-    }
+    with_parses = recipe.curation.rules.drop_unparsable
 
     def work(folder: str) -> Made:
-        facts = prepare(raw.folder, folder, **settings)
+        facts = prepare(raw.folder, folder, languages=spoken, with_parses=with_parses)
         return Made(facts=facts, metadata=_markdown(shown.counts(facts)))
 
     return materialize(
-        context, lake, tracking, recipe, code_version="2", settings=settings,
-        inputs=[raw], work=work,
+        context, lake, tracking, recipe, code_version="2",
+        settings={"languages": spoken, "with_parses": with_parses}, inputs=[raw], work=work,
     )  # fmt: skip
 
 
