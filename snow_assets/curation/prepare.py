@@ -121,7 +121,7 @@ def _admit(received: pa.Table, spoken: Sequence[str]) -> _Admitted:
     rows = np.flatnonzero(states == kinds.TEXT)
     texts = kinds.as_texts(contents, rows)
     scripts: dict[int, str] = {}
-    chosen = []
+    chosen: list[int] = []
     found = languages_of([paths[row] for row in rows.tolist()], texts)
     for place, (row, language) in enumerate(zip(rows.tolist(), found, strict=True)):
         is_notebook = language == "jupyter"
@@ -163,7 +163,7 @@ def _text_ids(texts: pa.Array) -> pa.Array:
     from snow_assets.curation.jit import buffers
 
     data, offsets = buffers(texts)
-    view, places = memoryview(data), offsets.tolist()
+    view, places = data.data, offsets.tolist()
     return pa.array(
         [hashlib.sha256(view[begin:end]).hexdigest() for begin, end in itertools.pairwise(places)],
         pa.string(),
