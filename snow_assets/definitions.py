@@ -8,6 +8,7 @@ import dagster as dg
 
 from snow_assets import unclaimed
 from snow_assets.corpus import assets as corpus
+from snow_assets.corpus import reading
 from snow_assets.curation import assets as curation
 from snow_assets.curation import checks as curation_checks
 from snow_assets.evaluation import assets as evaluation
@@ -92,11 +93,16 @@ def _assets() -> list[Any]:
 defs = dg.Definitions(
     assets=_assets(),
     asset_checks=dg.load_asset_checks_from_modules(ROOMS),
-    jobs=[rescoring.rescoring, *([unclaimed.unclaimed_jobs] if _IN_CLUSTER else [])],
+    jobs=[
+        reading.opting_out,
+        reading.reading,
+        rescoring.rescoring,
+        *([unclaimed.unclaimed_jobs] if _IN_CLUSTER else []),
+    ],
     schedules=[
         rescoring.nightly_rescoring,
         *([unclaimed.quarter_hourly_clean_up] if _IN_CLUSTER else []),
     ],
-    sensors=[rescoring.rescoring_sensor],
+    sensors=[reading.reading_sensor, rescoring.rescoring_sensor],
     resources=resources(chosen_recipe()),
 )

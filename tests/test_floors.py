@@ -19,6 +19,7 @@ WITH_DAGSTER = {
     "past",
     "plan",
     "purge",
+    "reading",
 }
 ORCHESTRATION = ["dagster", "dagster_dbt", "duckdb", "mlflow", "snow_resources"]
 MODEL_LIBRARIES = ["torch", "transformers", "vllm", "mlflow", "kubernetes"]

@@ -9,6 +9,7 @@ import pytest
 from snow_assets import shards
 from snow_assets.corpus import assets as corpus
 from snow_assets.corpus import shown
+from snow_assets.corpus.reading import reading_sensor
 from snow_assets.materialize import Upstream, upstream
 from snow_assets.recipe import SMOKE, Recipe
 from snow_resources.lake import Lake
@@ -102,3 +103,48 @@ def test_a_licence_that_left_the_list_and_a_missing_source_fail_their_checks(
         "the source here was never materialized",
         "0 repositories, and the recipe asks for 2",
     ]
+
+
+def tick(recipe: Recipe, lake: Lake, instance: dg.DagsterInstance) -> dg.SensorResult:
+    """What the sensor answers now."""
+    given = {"lake": lake, "recipe": recipe}
+    context = dg.build_sensor_context(instance=instance, resources=given)
+    answer = reading_sensor(context)
+    assert isinstance(answer, dg.SensorResult)
+    return answer
+
+
+def test_the_sensor_asks_for_a_changed_list_first_and_then_for_each_source(
+    tmp_path: Path, lake_url: str
+) -> None:
+    lake, instance = Lake(url=lake_url), dg.DagsterInstance.ephemeral()
+    recipe = a_tiny_recipe(tmp_path)
+    (first,) = tick(recipe, lake, instance).run_requests or []
+    assert first.job_name == "opting_out"
+    materialized(recipe, lake)
+    assert "every source" in str(tick(recipe, lake, instance).skip_reason)
+
+    changed = a_tiny_recipe(tmp_path, opted_out="two\n")
+    (again,) = tick(changed, lake, instance).run_requests or []
+    assert (again.job_name, again.run_key != first.run_key) == ("opting_out", True)
+    resources = {"lake": lake, "tracking": Tracking(uri=""), "recipe": changed}
+    done = dg.materialize([corpus.opt_outs], instance=instance, resources=resources)
+    (event,) = done.get_asset_materialization_events()
+    assert "raw_code_corpus [here]" in str(event.materialization.metadata["traces"].value)
+    (source,) = tick(changed, lake, instance).run_requests or []
+    assert (source.job_name, source.partition_key) == ("reading", "here")
+
+
+def test_a_new_source_becomes_a_partition_and_is_asked_for(tmp_path: Path, lake_url: str) -> None:
+    lake, instance = Lake(url=lake_url), dg.DagsterInstance.ephemeral()
+    recipe = a_tiny_recipe(tmp_path)
+    materialized(recipe, lake)
+    (known,) = recipe.corpus.sources
+    more = dataclasses.replace(known, name="there")
+    grown = dataclasses.replace(
+        recipe, corpus=dataclasses.replace(recipe.corpus, sources=(known, more))
+    )
+    answer = tick(grown, lake, instance)
+    assert [request.partition_key for request in answer.run_requests or []] == ["there"]
+    (added,) = answer.dynamic_partitions_requests or []
+    assert list(added.partition_keys) == ["there"]
