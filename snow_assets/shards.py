@@ -196,15 +196,20 @@ def put_table(
     schema: pa.Schema,
     *,
     facts: Mapping[str, Any] | None = None,
+    compression: str | None = "zstd",
 ) -> FileRecord:
     """Add shard `index` of a table; it holds exactly `schema`, or pyarrow's error says what not.
 
     Memory: twice the shard. `num_tokens` of the record is the sum of that column, if there.
+    `compression` None is for values in which there is nothing to find.
     """
     made = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=schema)
     made = made.select(schema.names).cast(schema)
     buffer = io.BytesIO()
-    pq.write_table(made, buffer, compression="zstd", compression_level=1, row_group_size=4096)
+    pq.write_table(
+        made, buffer, compression=compression, compression_level=1 if compression else None,
+        row_group_size=4096, use_dictionary=compression is not None,
+    )  # fmt: skip
     num_tokens = None
     if "num_tokens" in schema.names:
         num_tokens = sum(value or 0 for value in made["num_tokens"].to_pylist())

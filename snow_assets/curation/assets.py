@@ -10,7 +10,6 @@ from snow_assets.curation import shown
 from snow_assets.curation.clean import counted_before, decide
 from snow_assets.curation.contamination import find_contamination
 from snow_assets.curation.export import export_clean
-from snow_assets.curation.near_duplicates import find_near_duplicates
 from snow_assets.curation.prepare import prepare
 from snow_assets.curation.tokenizer_training import put_tokenizer, tokenizer_settings
 from snow_assets.curation.verdicts import Curated
@@ -51,7 +50,35 @@ def documents(
     )  # fmt: skip
 
 
-@dg.asset(group_name="curation", kinds={"parquet"}, deps=[documents])
+@dg.asset(group_name="curation", partitions_def=sources, kinds={"parquet"}, deps=[documents])
+def signatures(
+    context: dg.AssetExecutionContext,
+    lake: Lake,
+    tracking: Tracking,
+    recipe: dg.ResourceParam[Recipe],
+) -> dg.MaterializeResult[Any]:
+    """MinHash bands and shingles of every text of a source, whatever the rules say of it."""
+    made = upstream(lake, recipe, "documents", context.partition_key)
+    hashing = recipe.curation.near_duplicates
+    settings = {
+        "shingle_words": hashing.shingle_words,
+        "bands": hashing.bands,
+        "rows_per_band": hashing.rows_per_band,
+    }
+
+    def work(folder: str) -> Made:
+        from snow_assets.curation.signatures import put_signatures
+
+        facts = put_signatures(made.folder, folder, recipe=hashing)
+        return Made(facts=facts, metadata=_markdown(shown.counts(facts)))
+
+    return materialize(
+        context, lake, tracking, recipe, code_version="1", settings=settings,
+        inputs=[made], work=work,
+    )  # fmt: skip
+
+
+@dg.asset(group_name="curation", kinds={"parquet"}, deps=[documents, signatures])
 def near_duplicates(
     context: dg.AssetExecutionContext,
     lake: Lake,
@@ -60,17 +87,25 @@ def near_duplicates(
 ) -> dg.MaterializeResult[Any]:
     """Exact and near copies over all sources, and which document of each cluster survives."""
     made = source_upstreams(lake, recipe, "documents")
+    signed = source_upstreams(lake, recipe, "signatures")
     rules, thresholds = recipe.curation.rules, recipe.curation.near_duplicates
 
     def work(folder: str) -> Made:
+        from snow_assets.curation.near_duplicates import find_near_duplicates
+
         facts = find_near_duplicates(
-            [given.folder for given in made], folder, rules=rules, recipe=thresholds
+            [given.folder for given in made],
+            [given.folder for given in signed],
+            folder,
+            rules=rules,
+            recipe=thresholds,
         )
         return Made(facts=facts, metadata=_markdown(shown.clusters(folder, facts)))
 
     return materialize(
-        context, lake, tracking, recipe, code_version="1",
-        settings={"rules": rules, "near_duplicates": thresholds}, inputs=made, work=work,
+        context, lake, tracking, recipe, code_version="2",
+        settings={"rules": rules, "near_duplicates": thresholds}, inputs=[*made, *signed],
+        work=work,
     )  # fmt: skip
 
 

@@ -7,6 +7,8 @@ visible HTML text and the names of plain-text files are left out: no recipe trai
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from snow_assets.documents import SIGNALS
@@ -17,7 +19,7 @@ _LONG_LINED = frozenset({"html", "json", "markdown", "roff", "smt", "tex", "text
 # Data rather than code beyond a number of lines.
 _DATA = frozenset({"text", "json", "yaml", "owl", "graphviz"})
 
-Rule = Callable[[Mapping[str, Any], str, RulesRecipe], bool]
+Rule = Callable[[Mapping[str, Any], str, RulesRecipe], Any]  # a row's signals, or columns of them
 
 _RULES: Mapping[str, Rule] = {
     "too_many_lines": lambda signals, _, rules: signals["num_lines"] > rules.max_lines,
@@ -43,7 +45,7 @@ _RULES: Mapping[str, Rule] = {
     "long_data_file": lambda signals, language, rules: (
         language in _DATA and signals["num_lines"] > rules.max_data_lines
     ),
-    "does_not_parse": lambda signals, _, rules: rules.drop_unparsable and not signals["parses"],
+    "does_not_parse": lambda signals, _, rules: rules.drop_unparsable and signals["parses"] ^ True,
 }
 
 REASONS = tuple(_RULES)
@@ -58,9 +60,10 @@ def rule_reason(signals: Mapping[str, Any], *, language: str, rules: RulesRecipe
     return next((name for name, rule in _RULES.items() if rule(signals, language, rules)), None)
 
 
-def rule_reasons(documents: pa.Table, rules: RulesRecipe) -> list[str | None]:
-    """`rule_reason` of every row of a table that has COLUMNS."""
-    return [
-        rule_reason(row, language=row["language"], rules=rules)
-        for row in documents.select(list(COLUMNS)).to_pylist()
-    ]
+def passes(documents: pa.Table, language: str, rules: RulesRecipe) -> npt.NDArray[np.bool_]:
+    """Which rows of a table of one language no rule drops; it has COLUMNS."""
+    signals = {name: documents[name].to_numpy() for name in COLUMNS}
+    passing = np.ones(documents.num_rows, dtype=np.bool_)
+    for rule in _RULES.values():
+        passing &= np.logical_not(rule(signals, language, rules))  # a column, or one for all
+    return passing

@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from snow_assets import shards
-from snow_assets.curation.hashing import Hashes, HashSet
+from snow_assets.curation.hashing import HashSet
 from snow_assets.curation.kept import kept_documents
 from snow_assets.curation.shingles import band_hashes, jaccard, shingles
+from snow_assets.curation.signatures import bands_in
 from snow_assets.recipe import NearDuplicatesRecipe
 
 
@@ -56,25 +56,22 @@ def _candidates(
     """Documents' texts that share a band with given ones."""
     known = HashSet.of(by_band)
     folders = {
-        near for clean in clean_folders for near in shards.input_folders(clean, "near_duplicates")
+        signed
+        for clean in clean_folders
+        for near in shards.input_folders(clean, "near_duplicates")
+        for signed in shards.input_folders(near, "signatures")
     }
     found: dict[str, set[str]] = {}
     for folder in sorted(folders):
-        for batch in shards.batches(folder, "signatures", columns=["text_id", "bands"]):
-            held = batch.filter(pc.is_valid(batch["bands"]))
-            if not held.num_rows:
-                continue
-            flat = _flat(held["bands"])
-            width = len(flat) // held.num_rows
+        columns = ["text_id", "num_shingles", "bands"]
+        for batch in shards.batches(folder, "signatures", columns=columns):
+            held = pa.table(batch).filter(pc.greater(batch["num_shingles"], 0))
+            bands = bands_in(held["bands"])
+            flat = bands.reshape(-1)
             for place in known.found_in(flat).tolist():
-                name = held["text_id"][place // width].as_py()
+                name = held["text_id"][place // bands.shape[1]].as_py()
                 found.setdefault(name, set()).update(by_band[int(flat[place])])
     return found
-
-
-def _flat(bands: pa.ListArray) -> Hashes:
-    """All bands of all rows, row after row."""
-    return np.asarray(pc.list_flatten(bands).to_numpy(), dtype=np.uint64)
 
 
 def _texts(clean_folders: Sequence[str], wanted: Sequence[str]) -> Iterator[tuple[str, str, str]]:

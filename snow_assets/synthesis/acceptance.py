@@ -11,9 +11,8 @@ from tokenizers import Tokenizer
 from snow_assets import shards
 from snow_assets.corpus.opt_outs import is_listed
 from snow_assets.curation.contamination import ProblemIndex, hits, index_problems
-from snow_assets.curation.hashing import Hashes
 from snow_assets.curation.leaks import leaks
-from snow_assets.curation.shingles import band_hashes, jaccard, shingles
+from snow_assets.curation.shingles import Shingles, band_hashes, jaccard, shingles
 from snow_assets.curation.tokens import count_tokens
 from snow_assets.documents import SYNTHETIC_DOCUMENT, SYNTHETIC_REFUSAL, text_id
 from snow_assets.recipe import AcceptanceRecipe, ContaminationRecipe, NearDuplicatesRecipe
@@ -62,7 +61,7 @@ class _Accepted:
 
     rules: NearDuplicatesRecipe
     texts: dict[str, str] = field(default_factory=dict)  # text id -> name
-    _shingles: list[tuple[str, Hashes]] = field(default_factory=list)
+    _shingles: list[tuple[str, Shingles]] = field(default_factory=list)
     _bands: dict[tuple[int, int], list[int]] = field(default_factory=dict)
 
     def add(self, name: str, text: str) -> None:
@@ -80,10 +79,10 @@ class _Accepted:
         share, index = max(found, default=(0.0, 0))
         return (self._shingles[-index][0], share) if found else ("", 0.0)
 
-    def shingles(self, text: str) -> Hashes:
+    def shingles(self, text: str) -> Shingles:
         return shingles(text, words=self.rules.shingle_words)
 
-    def _keys(self, hashes: Hashes) -> Iterator[tuple[int, int]]:
+    def _keys(self, hashes: Shingles) -> Iterator[tuple[int, int]]:
         if len(hashes):
             bands, rows = self.rules.bands, self.rules.rows_per_band
             yield from enumerate(band_hashes(hashes, bands=bands, rows_per_band=rows).tolist())

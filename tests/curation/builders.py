@@ -10,6 +10,7 @@ from snow_assets.curation.clean import decide
 from snow_assets.curation.contamination import find_contamination
 from snow_assets.curation.near_duplicates import find_near_duplicates
 from snow_assets.curation.prepare import prepare
+from snow_assets.curation.signatures import put_signatures
 from snow_assets.curation.tokenizer_training import put_tokenizer
 from snow_assets.curation.verdicts import Curated
 from snow_assets.documents import BENCHMARK_PROBLEM, RAW_FILE, document_id
@@ -125,12 +126,23 @@ def documents(lake: str, raw: str, *, recipe: CurationRecipe = RECIPE) -> str:
     return finish(folder, inputs=[raw], facts=facts)
 
 
+def signatures(lake: str, made: str, *, recipe: CurationRecipe = RECIPE) -> str:
+    folder = f"{lake}/signatures/{made.rsplit('/', 3)[2]}/{made.rsplit('/', 3)[3]}"
+    if not shards.is_finished(folder):
+        facts = put_signatures(made, folder, recipe=recipe.near_duplicates)
+        finish(folder, inputs=[made], facts=facts)
+    return folder
+
+
 def near_duplicates(
     lake: str, made: Sequence[str], *, recipe: CurationRecipe = RECIPE, name: str = "0" * 32
 ) -> str:
     folder = f"{lake}/near_duplicates/all/{name}"
-    facts = find_near_duplicates(made, folder, rules=recipe.rules, recipe=recipe.near_duplicates)
-    return finish(folder, inputs=made, facts=facts)
+    signed = [signatures(lake, documents, recipe=recipe) for documents in made]
+    facts = find_near_duplicates(
+        made, signed, folder, rules=recipe.rules, recipe=recipe.near_duplicates
+    )
+    return finish(folder, inputs=[*made, *signed], facts=facts)
 
 
 def contamination(lake: str, made: str, known: str, *, recipe: CurationRecipe = RECIPE) -> str:

@@ -61,6 +61,7 @@ def test_the_assets_make_a_clean_corpus_whose_checks_pass_and_reuse_it(lake_url:
 
     stages = (
         (assets.documents, "src", [checks.documents_add_up]),
+        (assets.signatures, "src", []),
         (assets.near_duplicates, None, [checks.clusters_have_one_survivor]),
         (assets.contamination, "src", []),
         (assets.tokenizer, None, []),

@@ -1,12 +1,15 @@
 import dataclasses
 import random
 
+import numpy as np
 import pytest
 
 from snow_assets import shards
+from snow_assets.curation.candidates import _ALL_PAIRS, _FIRST_ONES
 from snow_assets.curation.clusters import connected
 from snow_assets.curation.faults import wrong_survivors
-from snow_assets.curation.near_duplicates import _bucket_pairs
+from snow_assets.curation.hashing import Hashes
+from snow_assets.curation.minhash import distinct_pairs
 from snow_assets.curation.shingles import band_hashes, jaccard, shingles
 from snow_assets.documents import DUPLICATE_CLUSTER, DUPLICATE_PAIR
 from tests.curation.builders import (
@@ -129,10 +132,14 @@ def test_bands_agree_as_often_as_the_theory_says(share: float, low: float, high:
 
 
 def test_a_crowded_bucket_stays_connected_with_few_pairs() -> None:
-    pairs = list(_bucket_pairs(range(1_000)))
-    assert len(pairs) < 10_000
-    assert set(connected(pairs).values()) == {0}
-    assert len(list(_bucket_pairs(range(10)))) == 45
+    def pairs(size: int) -> tuple[Hashes, Hashes]:
+        texts = np.arange(size, dtype=np.uint64)
+        return distinct_pairs(texts, np.array([0, size]), _ALL_PAIRS, _FIRST_ONES)
+
+    ones, others = (side.astype(np.int64) for side in pairs(1_000))
+    assert len(ones) < 10_000
+    assert set(connected(ones, others, 1_000).tolist()) == {0}
+    assert len(pairs(10)[0]) == 45
 
 
 def test_the_check_sees_copies_that_survive_and_clusters_without_survivor(lake_url: str) -> None:

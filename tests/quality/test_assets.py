@@ -154,7 +154,9 @@ def test_rescoring_fires_once_for_new_data_and_a_new_annotator(made: Made) -> No
 
 def adopt(grown: str, lake: str, clean: dict[str, str]) -> None:
     """Bring another lake's clean corpora, and all that they were made from, into this one."""
-    for asset in ("documents", "near_duplicates", "contamination", "tokenizer", "clean_corpus"):
+    for asset in (
+        "documents", "signatures", "near_duplicates", "contamination", "tokenizer", "clean_corpus",
+    ):  # fmt: skip
         for partition in shards.names(f"{grown}/{asset}"):
             source = Path(f"{grown}/{asset}/{partition}/{'0' * 32}")
             target = Path(f"{lake}/{asset}/{partition}/{'9' * 32}")

@@ -30,8 +30,8 @@ _PATIENCE_MS = 60_000
 GROUPS = {
     "corpus": ["opt_outs", "raw_code_corpus", "benchmark_problems", "exemplars"],
     "curation": [
-        "documents", "contamination", "near_duplicates", "tokenizer", "clean_corpus",
-        "dataset_exports",
+        "documents", "signatures", "contamination", "near_duplicates", "tokenizer",
+        "clean_corpus", "dataset_exports",
     ],
     "quality": [
         "annotator_examples", "quality_annotator", "quality_scores", "high_quality_subset",
