@@ -16,6 +16,7 @@ WITH_DAGSTER = {
     "rescoring",
     "checks",
     "graph",
+    "unclaimed",
     "past",
     "plan",
     "purge",
