@@ -24,7 +24,7 @@ _MAX_SHOWN_CELL = 80
 def _published(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The models that the warehouse holds, each after those that it reads.
 
-    Staging views are scaffolding of the build.
+    Staging is scaffolding of the build, in a database of its own.
     """
     order = TopologicalSorter(
         {name: sorted(parents) for name, parents in sorted(manifest["parent_map"].items())}
@@ -32,8 +32,7 @@ def _published(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {
         unique_id: manifest["nodes"][unique_id]
         for unique_id in order
-        if unique_id.startswith("model.")
-        and manifest["nodes"][unique_id]["config"]["materialized"] == "table"
+        if unique_id.startswith("model.") and "staging" not in manifest["nodes"][unique_id]["fqn"]
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from snow_assets import documents, shards
+from snow_assets.tables.labels import labels
 
 _SCHEMAS: dict[tuple[str, str], pa.Schema] = {
     ("raw_code_corpus", "files"): documents.RAW_FILE,
@@ -93,7 +94,7 @@ class LakeTables:
     """All that a publication is made from. `digest` names it: equal inputs, equal digest."""
 
     relations: Sequence[Relation]
-    manifests: dict[str, pa.Table]  # generations, inputs, publication
+    manifests: dict[str, pa.Table]  # generations, inputs, labels, publication
     generations: Sequence[Generation]
     digest: str
 
@@ -102,7 +103,7 @@ def lake_tables(lake: str, current: Iterable[str], *, recipe: str, project: str)
     """The tables behind a recipe's `current` generations (URLs).
 
     `project` is the digest of what will be made of them, so that an edited model publishes anew.
-    Reads manifests only. Memory: those of the generations, a few hundred bytes for each file.
+    Reads manifests and labels only. Memory: those, a few hundred bytes for each file.
     """
     found = {folder: shards.manifest(folder) for folder in sorted(current)}
     known = set(found)
@@ -118,7 +119,9 @@ def lake_tables(lake: str, current: Iterable[str], *, recipe: str, project: str)
          made.manifest.digest, made.is_current]
         for made in generations
     ]  # fmt: skip
-    digest = hashlib.sha256(json.dumps([recipe, project, parts]).encode()).hexdigest()
+    graded = labels(lake)
+    made_from = [recipe, project, parts, graded.to_pylist()]
+    digest = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
     return LakeTables(
         relations=[
             _relation(asset, table, schema, generations)
@@ -127,6 +130,7 @@ def lake_tables(lake: str, current: Iterable[str], *, recipe: str, project: str)
         manifests={
             "generations": pa.Table.from_pylist([_row(made) for made in generations], _GENERATION),
             "inputs": pa.Table.from_pylist(_input_rows(generations), _INPUT),
+            "labels": graded,
             "publication": pa.Table.from_pylist(
                 [{"inputs_digest": digest, "recipe": recipe}], _PUBLICATION
             ),

@@ -201,7 +201,7 @@ def scores(annotator: str, logits: Mapping[str, float]) -> list[dict[str, Any]]:
 
 def put_quality(lake: TinyLake) -> None:
     """Two annotators have scored Python; `second` is the current one."""
-    first, second = {"good": 0.5, "poor": 0.25}, {"good": 2.0, "poor": -1.0}
+    first, second = {"good": 0.25, "poor": 0.5}, {"good": 2.0, "poor": -1.0}
     lake.put("quality_scores", {"scores": (rows.SCORE, scores("first", first))},
              partition="python", generation="1", point=False)  # fmt: skip
     lake.put("quality_scores", {"scores": (rows.SCORE, scores("second", second))},

@@ -120,6 +120,56 @@ def test_the_selection_is_summed_by_language_and_repeats(ask: Any) -> None:
     ) == [("python", 0, 1, 0), ("python", 4, 1, 200)]
 
 
+def test_the_current_annotator_stands_beside_a_former_one(ask: Any) -> None:
+    assert ask(
+        "select former_annotator, annotator, num_documents, rank_correlation, num_entering, "
+        "num_leaving, num_crossing_tokens from annotator_drift"
+    ) == [("first", "second", 2, -1.0, 1, 1, 100)]
+
+
+def test_each_reason_says_how_many_files_it_took(ask: Any) -> None:
+    assert ask(
+        "select language, reason, num_documents, num_repositories from rule_kills order by all"
+    ) == [
+        ("python", "contaminated", 1, 1), ("python", "near_duplicate", 1, 1),
+        ("python", "not_text", 1, 1), ("unknown", "too_large", 1, 1),
+    ]  # fmt: skip
+
+
+def test_redactions_are_counted_by_kind_in_all_and_in_kept_documents(ask: Any) -> None:
+    assert ask("select * from redactions where kind = 'email' order by language") == [
+        ("python", "email", 4, 4, 2, 2),
+        ("sql", "email", 1, 1, 1, 1),
+    ]
+
+
+def test_a_repository_says_what_came_of_its_files(ask: Any) -> None:
+    assert ask(
+        "select language, num_received, num_kept, num_duplicates, num_contaminated, num_tokens,"
+        " mean_logit, num_selected_tokens, num_trained_tokens from repository_quality order by 1"
+    ) == [
+        ("python", 5, 2, 1, 1, 100, 0.5, 50, 200),
+        ("sql", 1, 1, 0, 0, 50, None, 0, 0),
+        ("unknown", 1, 0, 0, 0, None, None, 0, 0),
+    ]
+
+
+def test_licences_are_followed_from_what_came_in_to_each_checkpoint(ask: Any) -> None:
+    assert ask(
+        "select stage, license, num_documents, num_tokens from license_mix order by stage_order, 2"
+    ) == [
+        ("raw_code_corpus", "MIT", 6, None), ("raw_code_corpus", "unknown", 1, None),
+        ("documents", "MIT", 5, None), ("clean_corpus", "MIT", 3, 150),
+        ("high_quality_subset", "MIT", 1, 200), ("synthetic_set", "MIT", 1, 30),
+        ("general_checkpoint", "MIT", 2, 100), ("continued_checkpoint", "MIT", 1, 200),
+        ("enhanced_checkpoint", "MIT", 1, 30),
+    ]  # fmt: skip
+
+
+def test_nobody_has_graded_so_nothing_agrees(ask: Any) -> None:
+    assert ask("select count(*) from label_agreement") == [(0,)]
+
+
 def test_the_file_holds_tables_only_and_says_what_each_column_is(ask: Any) -> None:
     assert ask("select view_name from duckdb_views() where not internal") == []
     assert (

@@ -1,15 +1,16 @@
-with files as (
+with received as materialized (
+
+    select *, case stage when 'clean_corpus' then 1 when 'documents' then 2 else 3 end as place
+    from {{ ref('stg_received_files') }}
+
+),
+
+repeated as ({{ repeated('received', 'document_id') }}),
+
+files as (
 
     -- An archive may hold a file twice: the copy that came furthest speaks for both.
-    select *
-    from {{ ref('stg_received_files') }}
-    qualify row_number() over (
-        partition by document_id
-        order by
-            case stage when 'clean_corpus' then 1 when 'documents' then 2 else 3 end,
-            kept nulls first,
-            reason
-    ) = 1
+    {{ one_per('received', 'document_id', 'place, kept nulls first, reason') }}
 
 ),
 
@@ -27,10 +28,9 @@ hits as (
 
 scores as (
 
-    select text_id, language, max(annotator) as annotator, arg_max(logit, annotator) as logit
-    from {{ ref('stg_scores') }}
+    select text_id, language, annotator, logit
+    from {{ ref('score_history') }}
     where is_current
-    group by text_id, language
 
 )
 
@@ -60,13 +60,19 @@ select
     hits.contaminated_by,
     hits.contamination_method,
     hits.contamination_evidence,
+    documents.num_chars,
     documents.num_lines,
     documents.mean_line_chars,
     documents.max_line_chars,
     documents.alphabetic_share,
+    documents.alphanumeric_share,
+    documents.longest_encoded_chars,
     documents.encoded_share,
     documents.is_generated,
     documents.parses,
+    documents.num_redacted_emails,
+    documents.num_redacted_keys,
+    documents.num_redacted_passwords,
     files.raw_id,
     files.text_id
 from files

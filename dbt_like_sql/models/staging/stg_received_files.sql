@@ -44,7 +44,7 @@ undecided as (
         license, language, num_bytes, null::boolean as kept, null as reason, null as evidence,
         null as split, null as cluster_id, null::bigint as num_tokens
     from {{ source('documents', 'documents') }}
-    where document_id not in (select document_id from decided)
+    anti join {{ source('clean_corpus', 'decisions') }} using (document_id)
 
 ),
 
@@ -56,9 +56,9 @@ unread as (
         null as reason, null as evidence, null as split, null as cluster_id,
         null::bigint as num_tokens
     from raw_files
-    where document_id not in (select document_id from decided)
-        and document_id not in (select document_id from undecided)
-        and document_id not in (select document_id from no_document)
+    anti join {{ source('clean_corpus', 'decisions') }} using (document_id)
+    anti join {{ source('documents', 'documents') }} using (document_id)
+    anti join {{ source('documents', 'drops') }} using (document_id)
 
 )
 

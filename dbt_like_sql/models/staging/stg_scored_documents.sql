@@ -1,13 +1,14 @@
--- Kept documents with every annotator's score of their text.
+-- A table of the build, because several models read it and its join is the largest.
+{{ config(materialized='table') }}
 select
-    decisions.document_id,
-    decisions.language,
-    decisions.split,
-    decisions.num_tokens,
+    documents.rowid as document_number,
+    documents.language,
+    documents.split,
+    documents.num_tokens,
     scores.annotator,
     scores.is_current,
     scores.logit
-from {{ source('clean_corpus', 'decisions') }} as decisions
-inner join {{ ref('stg_scores') }} as scores
-    on scores.text_id = decisions.text_id and scores.language = decisions.language
-where decisions.kept
+from {{ ref('document_quality') }} as documents
+inner join {{ ref('score_history') }} as scores
+    on scores.text_id = documents.text_id and scores.language = documents.language
+where documents.kept

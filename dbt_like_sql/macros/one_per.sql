@@ -1,0 +1,17 @@
+{% macro one_per(relation, keys, order_by) -%}
+{# The first row of each key. Few keys repeat, so only rows whose hash does are sorted: a query
+   that asks for this names `repeated(relation, keys)` as its CTE `repeated`. #}
+select * from {{ relation }}
+where hash({{ keys }}) not in (select hashed from repeated)
+union all
+select * from {{ relation }}
+where hash({{ keys }}) in (select hashed from repeated)
+qualify row_number() over (partition by {{ keys }} order by {{ order_by }}) = 1
+{%- endmacro %}
+
+{% macro repeated(relation, keys) -%}
+select hash({{ keys }}) as hashed
+from {{ relation }}
+group by hashed
+having count(*) > 1
+{%- endmacro %}

@@ -1,0 +1,34 @@
+-- Names are digests, so the least of them are a random draw, and the same one every time.
+with drawn as (
+
+    select
+        language,
+        least(floor(percentile * 10), 9)::integer as stratum,
+        count(*) as stratum_documents,
+        min(document_id, {{ var('labels_per_stratum') }}) as document_ids
+    from {{ ref('selection') }}
+    group by all
+
+),
+
+documents as (
+
+    select
+        unnest(document_ids) as document_id,
+        stratum,
+        stratum_documents / len(document_ids) as weight
+    from drawn
+
+)
+
+select
+    selection.document_id,
+    selection.language,
+    documents.stratum,
+    documents.weight,
+    selection.repository,
+    selection.path,
+    selection.logit,
+    selection.repeats
+from documents
+inner join {{ ref('selection') }} as selection using (document_id)

@@ -1,0 +1,178 @@
+"""Cut, curve, drift, agreement and sample of a scored language, beside plain computations."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from snow_assets import documents as rows
+from snow_assets import shards
+from snow_assets.quality.auc import area
+from snow_resources.warehouse import query
+from tests.tables.builders import TinyLake, provenance, row_of, scores, sha, text_of
+from tests.tables.conftest import publication
+
+pytestmark = pytest.mark.slow
+
+NUMBER = 200
+NAMES = [f"file-{index}" for index in range(NUMBER)]
+_RANDOM = random.Random(1)
+# Eighths: ties are common, and exact in single precision.
+FORMER = {name: _RANDOM.randrange(-32, 32) / 8 for name in NAMES}
+NEWER = {name: FORMER[name] / 2 + _RANDOM.randrange(-8, 16) / 8 for name in NAMES}
+TOKENS = {name: _RANDOM.randrange(10, 100) for name in NAMES}
+GRADES = {name: _RANDOM.randrange(0, 6) for name in NAMES[:60]}
+SELECTED_SHARE = 0.2
+
+
+def ranked() -> list[str]:
+    return sorted(NAMES, key=lambda name: (-NEWER[name], text_of(name)))
+
+
+def selected() -> set[str]:
+    """From the top, until a fifth of the tokens is full."""
+    chosen, tokens = set(), 0
+    for name in ranked():
+        if tokens >= SELECTED_SHARE * sum(TOKENS.values()):
+            break
+        chosen.add(name)
+        tokens += TOKENS[name]
+    return chosen
+
+
+def a_scored_lake(url: str) -> TinyLake:
+    lake = TinyLake(url=url)
+    decisions = [
+        row_of(rows.DECISION, **provenance(name), text_id=text_of(name), language="python",
+               num_bytes=100, kept=True, split="train", num_tokens=TOKENS[name])
+        for name in NAMES
+    ]  # fmt: skip
+    lake.put("clean_corpus", {"decisions": (rows.DECISION, decisions)}, partition="python")
+    for generation, annotator, given in (("1", "first", FORMER), ("2", "second", NEWER)):
+        table = {"scores": (rows.SCORE, scores(annotator, given))}
+        lake.put("quality_scores", table, partition="python", generation=generation,
+                 point=annotator == "second")  # fmt: skip
+    # The former annotator's scores once more, as a generation of an older corpus holds them.
+    again = {"scores": (rows.SCORE, scores("first", {name: FORMER[name] for name in NAMES[:50]}))}
+    lake.put("quality_scores", again, partition="python", generation="0", point=False)
+    below, subset = sum(TOKENS.values()), []
+    for name in ranked():
+        below -= TOKENS[name]
+        subset.append(
+            row_of(rows.SELECTION, document_id=sha(name), text_id=text_of(name),
+                   repository="flask", license="MIT", num_tokens=TOKENS[name], logit=NEWER[name],
+                   percentile=below / sum(TOKENS.values()),
+                   repeats=4 if name in selected() else 0)
+        )  # fmt: skip
+    table = {"documents": (rows.SELECTION, subset)}
+    lake.put("high_quality_subset", table, partition="python")
+    graded = "".join(f"{sha(name)},{grade},ada\n" for name, grade in GRADES.items())
+    shards.put(f"{url}/labels/ada.csv", f"document_id,grade,grader\n{graded}".encode())
+    return lake
+
+
+@pytest.fixture(scope="module")
+def ask(tables_folder: Path) -> Any:
+    made = publication(tables_folder, "scored", a_scored_lake(str(tables_folder / "scored-lake")))
+    assert made.materialize().success
+    return lambda sql: query(made.warehouse.path, sql).rows
+
+
+def midranks(values: list[float]) -> list[float]:
+    below = [sum(other < value for other in values) for value in values]
+    equal = [sum(other == value for other in values) for value in values]
+    return [low + (same + 1) / 2 for low, same in zip(below, equal, strict=True)]
+
+
+def spearman(left: list[float], right: list[float]) -> float:
+    return float(np.corrcoef(midranks(left), midranks(right))[0, 1])
+
+
+def test_a_score_of_several_generations_is_listed_once(ask: Any) -> None:
+    assert ask(
+        "select annotator, is_current, count(*) from score_history group by all order by all"
+    ) == [("first", False, NUMBER), ("second", True, NUMBER)]
+
+
+def test_the_cut_says_what_ties_there(ask: Any) -> None:
+    chosen = selected()
+    cut = min(NEWER[name] for name in chosen)
+    tied = [name for name in NAMES if NEWER[name] == cut]
+    assert 0 < len(chosen & set(tied)) < len(tied), "no tie at the cut: the test shows nothing"
+    tokens = sum(TOKENS[name] for name in chosen)
+    assert ask(
+        "select cut, num_selected_tokens, num_tied_documents, num_tied_selected, num_tied_tokens"
+        " from selection_cut"
+    ) == [(cut, tokens, len(tied), len(chosen & set(tied)), sum(TOKENS[name] for name in tied))]
+
+
+@pytest.mark.parametrize("percent", [1, 10, 37, 100])
+def test_the_curve_keeps_what_ranks_within_a_percent_of_the_tokens(ask: Any, percent: int) -> None:
+    kept, tokens = [], 0
+    for name in ranked():
+        if tokens + TOKENS[name] > sum(TOKENS.values()) * percent / 100:
+            break
+        kept.append(name)
+        tokens += TOKENS[name]
+    threshold = NEWER[kept[-1]]
+    tied = sum(logit == threshold for logit in NEWER.values())
+    assert ask(
+        "select threshold, num_documents, num_tokens, num_tied_documents from selection_curve"
+        f" where percent = {percent}"
+    ) == [(threshold, len(kept), tokens, tied)]
+
+
+def test_drift_is_index_rank_correlation_and_what_crosses_the_cut(ask: Any) -> None:
+    former, newer = list(FORMER.values()), list(NEWER.values())
+    edges = np.quantile(np.array(former), np.arange(1, 10) / 10)
+    shares = [
+        np.maximum(np.bincount(np.searchsorted(edges, values), minlength=10) / NUMBER, 0.0001)
+        for values in (former, newer)
+    ]
+    index = float(np.sum((shares[1] - shares[0]) * np.log(shares[1] / shares[0])))
+    total = sum(TOKENS.values())
+    share = sum(TOKENS[name] for name in selected()) / total
+
+    def above(logits: dict[str, float]) -> set[str]:
+        return {
+            name
+            for name in NAMES
+            if sum(TOKENS[other] for other in NAMES if logits[other] > logits[name]) < share * total
+        }
+
+    [found] = ask(
+        "select population_stability_index, rank_correlation, num_entering, num_leaving"
+        " from annotator_drift"
+    )
+    assert found[0] == pytest.approx(index, rel=1e-9)
+    assert found[1] == pytest.approx(spearman(former, newer), rel=1e-9)
+    assert found[2:] == (len(above(NEWER) - above(FORMER)), len(above(FORMER) - above(NEWER)))
+
+
+def test_agreement_with_people_is_area_rank_correlation_and_confusion(ask: Any) -> None:
+    good = {name for name, grade in GRADES.items() if grade >= 3}
+    poor = set(GRADES) - good
+    chosen = selected()
+    auc = area([NEWER[name] for name in good], [NEWER[name] for name in poor]).auc
+    correlation = spearman([NEWER[name] for name in GRADES], [float(g) for g in GRADES.values()])
+    columns = (
+        "num_labels, num_good, num_good_selected, num_good_refused, num_poor_selected,"
+        " num_poor_refused, auc, rank_correlation"
+    )
+    for language in ("python", "all"):
+        [found] = ask(
+            f"select {columns} from label_agreement where is_current and language = '{language}'"
+        )
+        assert found[:6] == (
+            60, len(good), len(good & chosen), len(good - chosen), len(poor & chosen),
+            len(poor - chosen),
+        )  # fmt: skip
+        assert found[6:] == pytest.approx((auc, correlation), rel=1e-9)
+
+
+def test_the_sample_to_grade_is_drawn_from_every_tenth(ask: Any) -> None:
+    drawn = ask("select stratum, count(*), sum(weight) from labelling_sample group by 1 order by 1")
+    assert [(stratum, number) for stratum, number, _ in drawn] == [(n, 5) for n in range(10)]
+    assert sum(weight for _, _, weight in drawn) == pytest.approx(NUMBER)
