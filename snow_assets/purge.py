@@ -22,7 +22,7 @@ from snow_assets.materialize import as_json
 from snow_assets.recipe import Recipe, chosen_recipe
 
 TOMBSTONES = "tombstones"
-_NO_ASSETS = frozenset({"current", "estimates", "jobs", TOMBSTONES})
+_NO_ASSETS = frozenset({"current", "estimates", "jobs", "labels", "tables", TOMBSTONES})
 _CHECKPOINT = "_checkpoint"
 HOLDS_NO_TEXT = frozenset({"quality_scores", "quality_annotator", "tokenizer", "benchmark_results"})
 """What a repository may have shaped and is no copy of; checkpoints, too."""
