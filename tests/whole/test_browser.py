@@ -90,7 +90,8 @@ def page() -> Iterator[Page]:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
         )
-        page = browser.new_page(viewport={"width": 1680, "height": 1050})
+        # Tall: Dagster draws only those rows of a list that can be seen.
+        page = browser.new_page(viewport={"width": 1680, "height": 3000})
         page.set_default_timeout(_PATIENCE_MS)
         yield page
         browser.close()
