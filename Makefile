@@ -45,18 +45,19 @@ lint: .venv/ready
 test: lint .venv-vllm/ready  ## linters and the whole suite
 	$(RUN) -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
-# uv installs a lock in seconds; plain pip does the same in minutes (see README).
+# uv installs a lock in seconds; plain pip does the same in minutes (see README). Bytecode is compiled here:
+# where PYTHONDONTWRITEBYTECODE is set, as in containers, each of the demo's jobs would compile torch again.
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install -q --disable-pip-version-check $$(grep '^uv==' requirements.lock)
-	.venv/bin/uv pip install -q -p $(RUN) --no-deps -r requirements.lock
+	.venv/bin/uv pip install -q -p $(RUN) --no-deps --compile-bytecode -r requirements.lock
 	.venv/bin/uv pip install -q -p $(RUN) --no-deps --no-build-isolation -e .
 	@touch $@
 
 # vLLM decides torch and transformers for itself: an environment of its own.
 .venv-vllm/ready: requirements-vllm.lock .venv/ready
 	$(PYTHON) -m venv .venv-vllm
-	.venv/bin/uv pip install -q -p .venv-vllm/bin/python --no-deps -r requirements-vllm.lock
+	.venv/bin/uv pip install -q -p .venv-vllm/bin/python --no-deps --compile-bytecode -r requirements-vllm.lock
 	.venv/bin/uv pip install -q -p .venv-vllm/bin/python --no-deps --no-build-isolation -e .
 	@touch $@
 
