@@ -3,14 +3,14 @@
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM
 
 from snow_assets import shards
 from snow_assets.curation.tokens import END_OF_TEXT, load_tokenizer
+from snow_assets.pretraining.llama import Llama
+from snow_assets.pretraining.model import read_model
 
 _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -19,7 +19,7 @@ _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 class Checkpoint:
     """A model that is ready to be asked. Every text follows an end-of-text token, as in packs."""
 
-    model: Any  # a transformers causal language model, in evaluation mode
+    model: Llama  # in evaluation mode
     tokenizer: Tokenizer
     end_of_text: int
     context_tokens: int
@@ -38,16 +38,12 @@ def load(folder: str, tokenizer_folder: str, *, precision: str) -> Checkpoint:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with tempfile.TemporaryDirectory() as scratch:
         local = shards.fetch_folder(folder, Path(scratch), prefix="model")
-        if not (local / "config.json").is_file():
-            raise FileNotFoundError(f"{local} has no config.json: materialize the checkpoint again")
-        model = AutoModelForCausalLM.from_pretrained(
-            local, dtype=_PRECISIONS[precision], local_files_only=True
-        )
+        model = read_model(local, dtype=_PRECISIONS[precision])
     tokenizer = load_tokenizer(tokenizer_folder)
-    if tokenizer.get_vocab_size() > model.config.vocab_size:
+    if tokenizer.get_vocab_size() > model.shape.vocab_size:
         raise ValueError(
             f"the tokenizer of {tokenizer_folder} has {tokenizer.get_vocab_size()} tokens and the "
-            f"model of {folder} {model.config.vocab_size}: it was trained with another tokenizer"
+            f"model of {folder} {model.shape.vocab_size}: it was trained with another tokenizer"
         )
     end_of_text = tokenizer.token_to_id(END_OF_TEXT)
     if end_of_text is None:
@@ -56,6 +52,6 @@ def load(folder: str, tokenizer_folder: str, *, precision: str) -> Checkpoint:
         model=model.to(device).eval(),
         tokenizer=tokenizer,
         end_of_text=end_of_text,
-        context_tokens=model.config.max_position_embeddings,
+        context_tokens=model.shape.max_position_embeddings,
         device=device,
     )

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
-
 from snow_assets.evaluation.checkpoint import Checkpoint
 from snow_assets.evaluation.samples import Problem
+from snow_assets.pretraining.llama import greedy
 
 STOP_SEQUENCES = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
 """Where a completed function ends: the five of Codex (arXiv 2107.03374, section 2.1)."""
@@ -21,44 +19,19 @@ def cut_at_stop(text: str) -> tuple[str, bool]:
     return (text[: min(found)], True) if found else (text, False)
 
 
-class _AtStopSequence(StoppingCriteria):  # type: ignore[misc]
-    """Ends a row of the batch as soon as what it wrote holds a stop sequence."""
-
-    def __init__(self, checkpoint: Checkpoint, num_prompt_tokens: int) -> None:
-        self._checkpoint, self._num_prompt_tokens = checkpoint, num_prompt_tokens
-
-    def __call__(self, input_ids: Any, _scores: Any, **_: Any) -> torch.Tensor:
-        written = input_ids[:, self._num_prompt_tokens :][:, -_TAIL_TOKENS:].tolist()
-        tails = self._checkpoint.tokenizer.decode_batch(written, skip_special_tokens=True)
-        return torch.tensor(
-            [cut_at_stop(tail)[1] for tail in tails], dtype=torch.bool, device=input_ids.device
-        )
-
-
-@torch.inference_mode()
 def _continued(
     checkpoint: Checkpoint, prompts: Sequence[list[int]], max_new_tokens: int
 ) -> list[list[int]]:
-    longest = max(len(prompt) for prompt in prompts)
-    pad = checkpoint.end_of_text
-    inputs = [[pad] * (longest - len(prompt)) + prompt for prompt in prompts]
-    mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
-    made = checkpoint.model.generate(
-        input_ids=torch.tensor(inputs, device=checkpoint.device),
-        attention_mask=torch.tensor(mask, device=checkpoint.device),
-        generation_config=GenerationConfig(
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            eos_token_id=checkpoint.end_of_text,
-            pad_token_id=pad,
-        ),
-        stopping_criteria=StoppingCriteriaList([_AtStopSequence(checkpoint, longest)]),
-    )
-    return [list(row) for row in made[:, longest:].tolist()]
+    def is_done(written: list[int]) -> bool:
+        if written[-1] == checkpoint.end_of_text:
+            return True
+        tail = checkpoint.tokenizer.decode(written[-_TAIL_TOKENS:], skip_special_tokens=True)
+        return cut_at_stop(tail)[1]
+
+    return greedy(checkpoint.model, prompts, max_new_tokens=max_new_tokens, is_done=is_done)
 
 
 def _completion(checkpoint: Checkpoint, written: list[int]) -> dict[str, Any]:
-    # A row that stopped before its batch is filled with end-of-text tokens.
     ended = checkpoint.end_of_text in written
     own = written[: written.index(checkpoint.end_of_text)] if ended else written
     text, stopped = cut_at_stop(checkpoint.tokenizer.decode(own, skip_special_tokens=True))

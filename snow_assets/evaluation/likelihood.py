@@ -66,9 +66,7 @@ def _window_nats(checkpoint: Checkpoint, batch: Sequence[Window]) -> list[float]
         for window in batch
     ]
     targets = [window.targets + [_NOT_SCORED] * (longest - len(window.targets)) for window in batch]
-    logits = checkpoint.model(
-        input_ids=torch.tensor(inputs, device=checkpoint.device), use_cache=False
-    ).logits
+    logits = checkpoint.model(torch.tensor(inputs, device=checkpoint.device))
     nats = cross_entropy(
         logits.float().flatten(0, 1),
         torch.tensor(targets, device=checkpoint.device).flatten(),

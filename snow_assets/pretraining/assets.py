@@ -223,7 +223,7 @@ def _trained(
         )
         job = jobs.run(
             context, "snow_assets.pretraining.training", request, report=PretrainingReport,
-            code_version="1",
+            code_version="2",
             size=JobSize(gpus=recipe.pretraining.gpus, cpus=recipe.pretraining.threads),
         )  # fmt: skip
         metrics = pod.read_attempts(job.folder)
@@ -242,7 +242,7 @@ def _trained(
 
     inputs = [packs, tokenizer, problems, *([parent] if parent else [])]
     return materialize(
-        context, lake, tracking, recipe, code_version="1", settings=settings, inputs=inputs,
+        context, lake, tracking, recipe, code_version="2", settings=settings, inputs=inputs,
         work=work,
     )  # fmt: skip
 

@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
-from transformers import LlamaForCausalLM
 
 from snow_assets import pod, shards
 from snow_assets.curation.tokens import fetch_tokenizer, load_tokenizer
@@ -32,7 +31,8 @@ from snow_assets.pretraining.contract import (
     Pretraining,
     PretrainingReport,
 )
-from snow_assets.pretraining.model import load_model, new_model, save_model
+from snow_assets.pretraining.llama import Llama, next_token_loss
+from snow_assets.pretraining.model import load_parent, new_model, save_model
 from snow_assets.pretraining.ordering import training_order
 from snow_assets.pretraining.packs import memory_mapped, passes_by_language
 from snow_assets.pretraining.ranks import Ranks, joined
@@ -67,7 +67,8 @@ def _work(request: Pretraining, progress: pod.Progress, ranks: Ranks) -> Pretrai
         report = train(model, sequences, request, resume=resume, progress=progress, ranks=ranks)
         if not ranks.is_first:
             return report
-        save_model(model.cpu(), fetch_tokenizer(request.tokenizer), Path(scratch) / "model")
+        given = fetch_tokenizer(request.tokenizer)
+        save_model(model.cpu(), given, tokenizer, Path(scratch) / "model")
         shards.put_folder(request.output, Path(scratch) / "model", prefix="model")
     put_seen(request.packs, request.output)
     return report
@@ -81,14 +82,14 @@ def _make_deterministic(optimization: Optimization) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
-def _starting_model(request: Pretraining) -> LlamaForCausalLM:
+def _starting_model(request: Pretraining) -> Llama:
     tokenizer = load_tokenizer(request.tokenizer)
     model = new_model(request.model, tokenizer, seed=request.optimization.seed)
     if request.parent is None:
         return model
     with tempfile.TemporaryDirectory(prefix="parent-") as local:
         folder = shards.fetch_folder(request.parent, Path(local), prefix="model")
-        return load_model(folder, request.model, tokenizer)
+        return load_parent(folder, request.model, tokenizer)
 
 
 def request_digest(request: Pretraining) -> str:
@@ -102,7 +103,7 @@ def request_digest(request: Pretraining) -> str:
 
 
 def train(
-    model: LlamaForCausalLM,
+    model: Llama,
     sequences: np.ndarray,
     request: Pretraining,
     *,
@@ -221,8 +222,8 @@ def update(
             with torch.autocast(
                 device.type, torch.bfloat16, enabled=optimization.precision == "bf16"
             ):
-                loss = model(input_ids=tokens, labels=tokens, use_cache=False).loss / num_parts
-            loss.backward()
+                loss = next_token_loss(model(tokens), tokens) / num_parts
+            loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     torch.nn.utils.clip_grad_norm_(model.parameters(), optimization.gradient_clip)
     for group in optimizer.param_groups:

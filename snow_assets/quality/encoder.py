@@ -5,15 +5,13 @@ import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoModel
-from transformers.utils import logging
 
+from snow_assets.quality.bert import Bert, load_bert
 from snow_assets.quality.windows import Tokens, windows
 
 Vectors = npt.NDArray[np.float32]
@@ -26,7 +24,7 @@ _SMALLEST_BUCKET = 32
 class Encoder:
     """Weights and tokenizer, and how they read: `digest` and `tokenizer_digest` name both."""
 
-    model: Any
+    model: Bert
     tokenizer: Tokenizer
     prefix: tuple[int, ...]
     suffix: tuple[int, ...]
@@ -68,17 +66,15 @@ class Encoder:
 
     def _batch(self, batch: Sequence[Tokens], num_rows: int, length: int) -> Vectors:
         ids = np.zeros((num_rows, length), dtype=np.int64)
-        mask = np.zeros((num_rows, length), dtype=np.int64)
-        mask[:, 0] = 1  # of the rows that only fill up: softmax over nothing is NaN
+        mask = np.zeros((num_rows, length), dtype=np.bool_)
+        mask[:, 0] = True  # of the rows that only fill up: softmax over nothing is NaN
         for row, window in enumerate(batch):
             whole = [*self.prefix, *window, *self.suffix]
-            ids[row, : len(whole)], mask[row, : len(whole)] = whole, 1
+            ids[row, : len(whole)], mask[row, : len(whole)] = whole, True
         device = self.model.device
         with torch.inference_mode():
             seen = torch.from_numpy(mask).to(device)
-            hidden = self.model(
-                input_ids=torch.from_numpy(ids).to(device), attention_mask=seen
-            ).last_hidden_state.float()
+            hidden = self.model(torch.from_numpy(ids).to(device), seen).float()
             pooled = hidden[:, 0]
             if self.pooling == "mean":
                 weights = seen.unsqueeze(-1).float()
@@ -92,16 +88,12 @@ def load(
 ) -> Encoder:
     """Load `package:NAME` or a folder; ValueError or FileNotFoundError say what is missing."""
     folder = locate(name)
-    # Its progress bar would fill the job's log; nothing takes time here but reading a file.
-    logging.disable_progress_bar()
-    model = AutoModel.from_pretrained(
+    model = load_bert(
         folder,
         dtype={"fp32": torch.float32, "bf16": torch.bfloat16}[precision],
-        local_files_only=True,
-        use_safetensors=True,
-        trust_remote_code=False,
+        device="cuda" if torch.cuda.is_available() else "cpu",
     )
-    longest = model.config.max_position_embeddings
+    longest = model.max_tokens
     if window_tokens > longest:
         raise ValueError(
             f"window_tokens {window_tokens}: the encoder {name!r} reads at most {longest}; "
@@ -118,7 +110,7 @@ def load(
             "and a last one: name a BERT-style encoder in the recipe's annotator.encoder"
         )
     return Encoder(
-        model=model.to("cuda" if torch.cuda.is_available() else "cpu").eval(),
+        model=model,
         tokenizer=tokenizer,
         prefix=(specials[0],),
         suffix=(specials[1],),

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from snow_assets import shards
 from snow_assets.corpus.problems import human_eval
@@ -17,6 +16,8 @@ from snow_assets.documents import BENCHMARK_PROBLEM, DECISION, DOCUMENT, text_id
 from snow_assets.evaluation.checkpoint import Checkpoint
 from snow_assets.evaluation.contract import Evaluation
 from snow_assets.evaluation.samples import Problem
+from snow_assets.pretraining.llama import Llama, LlamaShape
+from snow_assets.pretraining.model import save_model
 from snow_assets.recipe import SMOKE, EvaluationRecipe
 
 RECIPE = replace(
@@ -66,16 +67,16 @@ def a_tokenizer() -> Tokenizer:
     return made
 
 
-def a_model(*, seed: int = 0, uniform: bool = False) -> LlamaForCausalLM:
+def a_model(*, seed: int = 0, uniform: bool = False) -> Llama:
     """Random weights; `uniform` ones give each token the same probability everywhere."""
     torch.manual_seed(seed)
     torch.set_num_threads(1)
-    config = LlamaConfig(
+    shape = LlamaShape(
         hidden_size=64, intermediate_size=96, num_hidden_layers=1, num_attention_heads=1,
         num_key_value_heads=1, vocab_size=a_tokenizer().get_vocab_size(),
-        max_position_embeddings=CONTEXT_TOKENS, tie_word_embeddings=True,
+        max_position_embeddings=CONTEXT_TOKENS, rope_theta=10_000.0,
     )  # fmt: skip
-    model = LlamaForCausalLM(config).eval()
+    model = Llama(shape).eval()
     with torch.no_grad():
         for weights in model.parameters():
             if uniform:
@@ -99,8 +100,11 @@ def a_loaded_checkpoint(**model: Any) -> Checkpoint:
 def put_checkpoint(lake_url: str, name: str, **model: Any) -> str:
     asset = f"{name}_checkpoint"
     with tempfile.TemporaryDirectory() as local:
-        a_model(**model).save_pretrained(local)
-        shards.put_folder(shards.join(lake_url, asset, "all", "g"), Path(local), prefix="model")
+        own, written = Path(local) / "tokenizer", Path(local) / "model"
+        own.mkdir()
+        a_tokenizer().save(str(own / "tokenizer.json"))
+        save_model(a_model(**model), own, a_tokenizer(), written)
+        shards.put_folder(shards.join(lake_url, asset, "all", "g"), written, prefix="model")
     return finished(lake_url, asset, "all")
 
 

@@ -15,7 +15,7 @@ def plain_greedy(checkpoint: Checkpoint, prompt: str, num: int) -> str:
     tokens = [checkpoint.end_of_text, *checkpoint.tokens(prompt)]
     begin = len(tokens)
     for _ in range(num):
-        best = int(checkpoint.model(torch.tensor([tokens])).logits[0, -1].argmax())
+        best = int(checkpoint.model(torch.tensor([tokens]))[0, -1].argmax())
         if best == checkpoint.end_of_text:
             break
         tokens.append(best)
@@ -56,21 +56,23 @@ def test_a_row_stops_at_a_stop_sequence_and_the_others_go_on() -> None:
     class Scripted(torch.nn.Module):
         """Continues `a` with a comment and everything else with `+`."""
 
-        def generate(self, input_ids: torch.Tensor, **given: Any) -> torch.Tensor:
-            rows, limit = input_ids, given["generation_config"].max_new_tokens
+        def __init__(self) -> None:
+            super().__init__()
+            self.model, self.step = checkpoint.model.model, 0
+
+        def forward(self, tokens: torch.Tensor, **_: Any) -> torch.Tensor:
             plus, a = checkpoint.tokens("+")[0], checkpoint.tokens("a")[0]
-            for step in range(limit):
-                done = given["stopping_criteria"](rows, None)
-                script = stop[step] if step < len(stop) else plus
-                new = [
-                    checkpoint.end_of_text if ended and step else script if is_a else plus
-                    for ended, is_a in zip(done, input_ids[:, -1] == a, strict=True)
-                ]
-                rows = torch.cat([rows, torch.tensor(new)[:, None]], dim=1)
-            return rows
+            if self.step == 0:
+                self.is_a = tokens[:, -1] == a
+            script = stop[self.step] if self.step < len(stop) else plus
+            self.step += 1
+            chosen = torch.where(self.is_a, script, plus)
+            return torch.nn.functional.one_hot(chosen, checkpoint.tokenizer.get_vocab_size())[
+                :, None
+            ]
 
     scripted = Checkpoint(
-        model=Scripted(),
+        model=Scripted(),  # type: ignore[arg-type]
         tokenizer=checkpoint.tokenizer,
         end_of_text=checkpoint.end_of_text,
         context_tokens=CONTEXT_TOKENS,

