@@ -4,6 +4,7 @@ Importing transformers' class costs each job 7 CPU seconds, more than most of a 
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "gelu_new": lambda hidden: F.gelu(hidden, approximate="tanh"),
     "gelu_pytorch_tanh": lambda hidden: F.gelu(hidden, approximate="tanh"),
@@ -66,7 +67,7 @@ class Bert:
         mask = seen[:, None, None, :]
         for layer in self.layers:
             # rows, tokens, 3 * width -> 3 of rows, heads, tokens, width of a head
-            shared = layer.attention(hidden).unflatten(-1, (3, self.num_heads, -1))
+            shared = layer.attention(hidden).view(*ids.shape, 3, self.num_heads, -1)
             queries, keys, values = shared.permute(2, 0, 3, 1, 4)
             mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
             mixed = layer.attention_out(mixed.transpose(1, 2).flatten(2))
