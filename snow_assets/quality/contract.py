@@ -72,7 +72,7 @@ class Scoring:
     output: str
     part_texts: int
     batch_tokens: int
-    num_threads: int  # a CPU's sums depend on it in their last bits
+    num_threads: int
 
 
 @dataclass(frozen=True, kw_only=True)

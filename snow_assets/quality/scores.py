@@ -46,11 +46,7 @@ class Known:
 
 def settings(recipe: AnnotatorRecipe) -> dict[str, int]:
     """The numbers that scoring reads; all others are the annotator's."""
-    return {
-        "part_texts": recipe.part_texts,
-        "batch_tokens": recipe.batch_tokens,
-        "threads": recipe.threads,
-    }
+    return {"part_texts": recipe.part_texts, "batch_tokens": recipe.batch_tokens}
 
 
 def generations(partition: str) -> tuple[str, ...]:

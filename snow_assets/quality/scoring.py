@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-import torch
-
 from snow_assets import pod, shards
 from snow_assets.quality import encoder as encoders
 from snow_assets.quality import scores
@@ -21,10 +19,11 @@ from snow_assets.quality.head import Head, Vectors, read_head, text_logit, text_
 
 
 def work(request: Scoring, progress: pod.Progress) -> ScoringReport:
-    torch.set_num_threads(request.num_threads)
     annotator = refuse_failed_gate(request.annotator)
     head = read_head(request.annotator)
-    encoder = load_encoder(annotator, batch_tokens=request.batch_tokens)
+    encoder = load_encoder(
+        annotator, batch_tokens=request.batch_tokens, threads=request.num_threads
+    )
     wanted = scores.text_ids(request.clean)
     known = scores.Known.of(request.earlier, annotator=annotator.version, wanted=set(wanted))
     progress.say(f"{len(wanted)} texts, of which {len(known.rows)} have a score already")
@@ -46,11 +45,11 @@ def work(request: Scoring, progress: pod.Progress) -> ScoringReport:
     return scores.report(request.output, annotator=annotator.version)
 
 
-def load_encoder(annotator: Annotator, *, batch_tokens: int) -> Encoder:
+def load_encoder(annotator: Annotator, *, batch_tokens: int, threads: int) -> Encoder:
     """The encoder that an annotator was trained on; ValueError if other weights lie there now."""
     encoder = encoders.load(
         annotator.encoder, pooling=annotator.pooling, window_tokens=annotator.window_tokens,
-        precision=annotator.precision, batch_tokens=batch_tokens,
+        precision=annotator.precision, batch_tokens=batch_tokens, threads=threads,
     )  # fmt: skip
     if (encoder.digest, encoder.tokenizer_digest) != (
         annotator.encoder_digest,

@@ -42,11 +42,10 @@ class _Read:
 
 def work(request: AnnotatorTraining, progress: pod.Progress) -> AnnotatorReport:
     recipe = request.recipe
-    torch.set_num_threads(recipe.threads)
     torch.use_deterministic_algorithms(True)
     encoder = encoders.load(
         recipe.encoder, pooling=recipe.pooling, window_tokens=recipe.window_tokens,
-        precision=recipe.precision, batch_tokens=recipe.batch_tokens,
+        precision=recipe.precision, batch_tokens=recipe.batch_tokens, threads=recipe.threads,
     )  # fmt: skip
     read = _read(request, encoder)
     progress.say(f"embedding {len(read.windows)} windows of {len(read.rows)} texts")

@@ -155,7 +155,7 @@ class AnnotatorRecipe:
     min_length_matched_auc: float
     min_benchmark_auc: float
     part_texts: int  # scored between two atomic writes, so a kill costs at most so many
-    threads: int  # of a job's CPU: sums depend on it in their last bits
+    threads: int  # of a job's CPU, each with a batch of its own: vectors do not depend on it
     gpus: int
     seed: int
 

@@ -17,6 +17,7 @@ from tests.quality.builders import an_encoder
 def loaded(folder: str, **numbers: Any) -> Encoder:
     known: dict[str, Any] = {
         "pooling": "mean", "window_tokens": 32, "precision": "fp32", "batch_tokens": 128,
+        "threads": 1,
     }  # fmt: skip
     return load(folder, **{**known, **numbers})
 
@@ -42,6 +43,13 @@ def test_a_vector_does_not_depend_on_what_is_read_beside_it(
     alone = np.concatenate([embedded(encoder, [text]) for text in texts])
     assert np.array_equal(together, alone)
     assert len(np.unique(together, axis=0)) == len(texts)
+
+
+def test_a_vector_does_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
+    texts = ["xyz" * count for count in range(1, 40)]
+    folder = an_encoder(tmp_path / "e")
+    alone, shared = (embedded(loaded(folder, threads=number), texts) for number in (1, 3))
+    assert np.array_equal(alone, shared)
 
 
 def test_vectors_agree_with_the_model_read_plainly(tmp_path: Path) -> None:
