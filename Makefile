@@ -10,7 +10,7 @@ export HF_HUB_OFFLINE ?= 1
 
 RUN := .venv/bin/python
 
-.PHONY: help demo plan purge dev mlflow sql test lint clean
+.PHONY: help demo plan purge dev mlflow sql test lint bench clean
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
 
@@ -44,6 +44,14 @@ lint: .venv/ready
 # Half of the suite waits for one core or for a disk: two workers, each a room of tests at a time.
 test: lint .venv-vllm/ready  ## linters and the whole suite
 	$(RUN) -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+
+bench: .venv/ready .cache/benchmarks/peers/ready  ## curation and scoring beside the peers; STAGE=near for one
+	$(RUN) benchmarks/bench.py $(STAGE)
+
+.cache/benchmarks/peers/ready: benchmarks/peers.txt .venv/ready
+	$(PYTHON) -m venv .cache/benchmarks/peers
+	.venv/bin/uv pip install -q -p .cache/benchmarks/peers/bin/python -r benchmarks/peers.txt
+	@touch $@
 
 # uv installs a lock in seconds; plain pip does the same in minutes (see README). Bytecode is compiled here:
 # where PYTHONDONTWRITEBYTECODE is set, as in containers, each of the demo's jobs would compile torch again.

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import IO
+from typing import IO, Self
 
 import fsspec
 
@@ -266,7 +266,20 @@ def _read(
 
 
 class _Header(tarfile.TarInfo):
-    """A header whose extended name or attributes are bounded: tarfile reads them whole."""
+    """A header whose extended name or attributes are bounded: tarfile reads them whole.
+
+    A damaged one is an error wherever it stands: tarfile takes it for the archive's end, and the
+    members behind it would be lost without a word.
+    """
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise  # the end as it should be
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"a header is damaged or missing: {error}") from error
 
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         is_extended = self.type in _EXTENDED

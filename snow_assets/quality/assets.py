@@ -74,7 +74,7 @@ def quality_annotator(
         )
         job = jobs.run(
             context, "snow_assets.quality.training", request, report=AnnotatorReport,
-            code_version="1", size=_size(recipe),
+            code_version="2", size=_size(recipe),
         )  # fmt: skip
         metadata = {
             "gate": dg.MetadataValue.md(pictures.gates(job.report.annotator.gates)),
@@ -93,7 +93,7 @@ def quality_annotator(
         )  # fmt: skip
 
     return materialize(
-        context, lake, tracking, recipe, code_version="1",
+        context, lake, tracking, recipe, code_version="2",
         settings={"annotator": recipe.annotator}, inputs=[drawn, known], work=work,
     )  # fmt: skip
 
@@ -114,8 +114,9 @@ def quality_scores(
 ) -> dg.MaterializeResult[Any]:
     """A logit for each kept training file; held-out files are for evaluation and get none.
 
-    Only texts that this annotator never scored are scored. Other annotators' scores stay in the
-    lake, each keyed by `text_id` and annotator.
+    Only texts that this annotator never scored are scored, unless the recipe names a new
+    `scoring_round`. Other annotators' scores stay in the lake, each keyed by `text_id` and
+    annotator.
     """
     clean = upstream(lake, recipe, "clean_corpus", context.partition_key)
     annotator = upstream(lake, recipe, "quality_annotator")
@@ -125,7 +126,10 @@ def quality_scores(
         request = Scoring(
             clean=clean.folder,
             annotator=annotator.folder,
-            earlier=scores.generations(lake.partition("quality_scores", context.partition_key)),
+            earlier=scores.generations(
+                lake.partition("quality_scores", context.partition_key),
+                scoring_round=recipe.operation.scoring_round,
+            ),
             output=folder,
             part_texts=recipe.annotator.part_texts,
             batch_tokens=recipe.annotator.batch_tokens,
@@ -142,8 +146,8 @@ def quality_scores(
         return Made(facts=facts, metadata=metadata)
 
     return materialize(
-        context, lake, tracking, recipe, code_version="1",
-        settings=scores.settings(recipe.annotator), inputs=[clean, annotator], work=work,
+        context, lake, tracking, recipe, code_version="2",
+        settings=scores.settings(recipe), inputs=[clean, annotator], work=work,
     )  # fmt: skip
 
 
@@ -227,7 +231,7 @@ def _scored(
 ) -> ScoringReport:
     num_parts = len(scores.parts(scores.text_ids(request.clean), request.part_texts))
     done = jobs.run(
-        context, "snow_assets.quality.scoring", request, report=ScoringReport, code_version="1",
+        context, "snow_assets.quality.scoring", request, report=ScoringReport, code_version="2",
         size=replace(_size(recipe), parts=num_parts),
     )  # fmt: skip
     # Of the whole output: pods that shared the work report each what was there when they ended.

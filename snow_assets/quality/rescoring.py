@@ -4,9 +4,11 @@ from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
+from snow_assets import estimates, shards
 from snow_assets.materialize import upstreams
+from snow_assets.past import Past
 from snow_assets.quality.assets import high_quality_subset, quality_scores
-from snow_assets.quality.staleness import Current, Stale, stale_languages
+from snow_assets.quality.staleness import NEW_ANNOTATOR, NEW_ROUND, Current, Stale, stale_languages
 from snow_assets.recipe import Recipe
 from snow_resources.lake import Lake
 
@@ -52,9 +54,21 @@ def _requests(lake: Lake, recipe: Recipe) -> Iterator[dg.RunRequest | dg.SkipRea
     elif not stale:
         yield dg.SkipReason("nothing is new since the last scores, or no annotator passed its gate")
     for one in stale:
-        yield dg.RunRequest(
-            run_key=one.key, partition_key=one.language, tags={"snow/rescoring": one.reason}
-        )
+        tags = {"snow/rescoring": one.reason}
+        if one.reason in (NEW_ANNOTATOR, NEW_ROUND):
+            tags["snow/estimate"] = _estimate(clean[one.language], lake, recipe)
+        yield dg.RunRequest(run_key=one.key, partition_key=one.language, tags=tags)
+
+
+def _estimate(clean: str, lake: Lake, recipe: Recipe) -> str:
+    """What scoring all of a language takes, before it starts; `make plan` tells more."""
+    size = estimates.size_of(shards.manifest(clean))
+    seconds = Past(lake=lake, recipe=recipe).seconds("quality_scores", size)
+    is_measured = seconds is not None
+    if seconds is None:
+        seconds = estimates.stated_seconds("quality_scores", recipe, size)
+    cost = estimates.cost("quality_scores", recipe, seconds, is_measured=is_measured)
+    return f"{cost.seconds:.0f} s, {cost.price:.2f} {recipe.operation.currency}"
 
 
 def _stale(clean: Mapping[str, str], lake: Lake, recipe: Recipe) -> list[Stale]:
@@ -65,6 +79,7 @@ def _stale(clean: Mapping[str, str], lake: Lake, recipe: Recipe) -> list[Stale]:
             annotator=annotators[0].folder if annotators else None,
             scores=_folders(lake, recipe, "quality_scores"),
             subsets=_folders(lake, recipe, "high_quality_subset"),
+            scoring_round=recipe.operation.scoring_round,
         )
     )
 

@@ -17,7 +17,7 @@ from snow_assets import shards
 from snow_assets.curation.kept import kept_documents
 from snow_assets.documents import SCORE
 from snow_assets.quality.contract import Scoring, ScoringReport
-from snow_assets.recipe import AnnotatorRecipe
+from snow_assets.recipe import Recipe
 
 TABLE = "scores"
 
@@ -44,15 +44,28 @@ class Known:
         return cls(rows)
 
 
-def settings(recipe: AnnotatorRecipe) -> dict[str, int]:
+ROUND = "round"
+"""The setting of a generation of scores that names its round; another round's are not reused."""
+
+
+def settings(recipe: Recipe) -> dict[str, Any]:
     """The numbers that scoring reads; all others are the annotator's."""
-    return {"part_texts": recipe.part_texts, "batch_tokens": recipe.batch_tokens}
+    return {
+        "part_texts": recipe.annotator.part_texts,
+        "batch_tokens": recipe.annotator.batch_tokens,
+        ROUND: recipe.operation.scoring_round,
+    }
 
 
-def generations(partition: str) -> tuple[str, ...]:
-    """The finished generations under a partition's folder, by name."""
+def generations(partition: str, *, scoring_round: str | None = None) -> tuple[str, ...]:
+    """The finished generations of a round under a partition's folder, by name."""
     folders = (shards.join(partition, name) for name in shards.names(partition))
-    return tuple(folder for folder in folders if shards.is_finished(folder))
+    return tuple(
+        folder
+        for folder in folders
+        if shards.is_finished(folder)
+        and shards.manifest(folder).settings.get(ROUND) == scoring_round
+    )
 
 
 def text_ids(clean_folder: str) -> list[str]:

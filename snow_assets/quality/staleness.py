@@ -11,6 +11,10 @@ from typing import Any
 
 from snow_assets import shards
 from snow_assets.quality.facts import train_tokens
+from snow_assets.quality.scores import ROUND
+
+NEW_ANNOTATOR, NEW_ROUND = "new annotator", "new round"
+"""Reasons that score everything, not only what is new."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Current:
     annotator: str | None
     scores: Mapping[str, str]
     subsets: Mapping[str, str]
+    scoring_round: str | None = None
 
 
 def stale_languages(current: Current) -> list[Stale]:
@@ -44,7 +49,9 @@ def stale_languages(current: Current) -> list[Stale]:
         clean = shards.manifest(folder).digest
         reason = _reason(current, language, clean, annotator, tokens)
         if reason is not None:
-            parts = json.dumps([language, clean, annotator, tokens], sort_keys=True)
+            parts = json.dumps(
+                [language, clean, annotator, tokens, current.scoring_round], sort_keys=True
+            )
             key = f"{language}:{hashlib.sha256(parts.encode()).hexdigest()[:16]}"
             found.append(Stale(language, reason, key))
     return found
@@ -59,7 +66,9 @@ def _reason(
     if scored.get("clean_corpus") != clean:
         return "new data"
     if scored.get("quality_annotator") != annotator:
-        return "new annotator"
+        return NEW_ANNOTATOR
+    if shards.manifest(current.scores[language]).settings.get(ROUND) != current.scoring_round:
+        return NEW_ROUND
     if language not in current.subsets:
         return "never selected"
     subset = shards.manifest(current.subsets[language])

@@ -213,6 +213,7 @@ ARCTIC = Recipe(
         seed=0,
     ),
     operation=OperationRecipe(
+        scoring_round=None,
         retention_days=30.0,
         currency="USD",
         machine_hour_price=0.8,

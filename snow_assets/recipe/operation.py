@@ -1,4 +1,4 @@
-"""What running costs, and how long what nobody needs is kept: read by no asset's address."""
+"""What running costs, how long what nobody needs is kept, and which round of scoring it is."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,13 @@ from snow_assets.recipe.data import require
 
 @dataclass(frozen=True, kw_only=True)
 class OperationRecipe:
-    """Prices and stated rates are for plans only; a run that was measured goes before a rate."""
+    """Prices and stated rates are for plans only; a run that was measured goes before a rate.
 
+    Only `scoring_round` enters an address, that of `quality_scores`: `make plan` tells what a new
+    round costs before it starts.
+    """
+
+    scoring_round: str | None  # a new name, such as a date, and every text is scored again
     retention_days: float  # an unreferenced generation younger than this is not purged
     currency: str
     machine_hour_price: float  # a machine without GPU

@@ -225,6 +225,7 @@ SMOKE = Recipe(
         seed=0,
     ),
     operation=OperationRecipe(
+        scoring_round=None,
         retention_days=7.0,
         currency="USD",
         machine_hour_price=0.1,

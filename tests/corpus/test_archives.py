@@ -1,18 +1,34 @@
 """Archives are streamed, never extracted, and what is hostile in them is refused by name."""
 
 import gzip
+import os
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from snow_assets.corpus import archives
 from snow_assets.corpus.received import Refusal, SourceFile
 from tests.corpus.builders import LIMITS, MIT, a_tar, a_zip
 
 GOOD = b"def f():\n    return 1\n"
+EXAMPLES = int(os.environ.get("SNOW_FUZZ_EXAMPLES", "100"))
+MEMBERS = {f"package/module{number}.py": GOOD * (number + 1) for number in range(5)}
+# Bytes of an archive that are others, by their place in it; and where it ends, in its own length.
+DAMAGE = st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=5)
+ENDS = st.one_of(st.just(1.0), st.floats(0, 1))
+
+
+def damaged(path: Path, damage: list[tuple[float, int]], end: float) -> None:
+    content = bytearray(path.read_bytes())
+    for place, value in damage:
+        content[int(place * len(content))] = value
+    path.write_bytes(content[: int(end * len(content))])
 
 
 def read(path: Path) -> tuple[dict[str, SourceFile], dict[str, str]]:
@@ -182,3 +198,43 @@ def test_an_npm_package_states_its_licence_in_its_manifest(tmp_path: Path) -> No
     files, _ = read(a_tar(tmp_path / "left-pad-1.3.0.tgz", members))
     assert files["a.py"].statement.expression == "MIT"
     assert files["a.py"].revision == "1.3.0"
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(DAMAGE, ENDS, st.sampled_from(["tar", "tar.gz"]))
+def test_of_a_damaged_tar_every_member_is_accounted_for(
+    damage: list[tuple[float, int]], end: float, suffix: str
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = a_tar(Path(folder) / "foo-1.0.tar.gz", MEMBERS.items())
+        if suffix == "tar":
+            plain = path.with_name("foo-1.0.tar")
+            plain.write_bytes(gzip.decompress(path.read_bytes())[: 11 * 1024])
+            path = plain
+        damaged(path, damage, end)
+        files, refusals = read(path)
+    assert "" in refusals or len(files) + len(refusals) >= len(MEMBERS)
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(DAMAGE, ENDS)
+def test_of_a_damaged_zip_no_member_is_read_with_other_content(
+    damage: list[tuple[float, int]], end: float
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = a_zip(Path(folder) / "foo-1.0.zip", MEMBERS.items())
+        damaged(path, damage, end)
+        files, _ = read(path)
+    assert {file.content for file in files.values()} <= set(MEMBERS.values())
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(st.binary(max_size=600), st.sampled_from(["zip", "whl", "tar", "tar.gz", "tgz"]))
+def test_whatever_bytes_stand_for_an_archive_are_read_or_refused(
+    content: bytes, suffix: str
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"foo-1.0.{suffix}"
+        path.write_bytes(content)
+        files, refusals = read(path)
+    assert files or refusals

@@ -19,6 +19,7 @@ class Made:
     recipe: AnnotatorRecipe
     examples: str
     annotator: str
+    scoring_round: str | None = None
 
 
 @pytest.fixture(autouse=True)

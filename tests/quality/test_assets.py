@@ -32,6 +32,7 @@ def resources(made: Made) -> dict[str, Any]:
         SMOKE,
         annotator=made.recipe,
         selection=replace(SMOKE.selection, budget_tokens=BUDGET),
+        operation=replace(SMOKE.operation, scoring_round=made.scoring_round),
         pretraining=replace(pretraining, continued=replace(pretraining.continued, tokens=BUDGET)),
     )
     return {
@@ -149,6 +150,16 @@ def test_rescoring_fires_once_for_new_data_and_a_new_annotator(made: Made) -> No
     third = rescored(made)["python"]
     assert third["num_scored"] == third["num_texts"] == second["num_texts"]
     assert third["annotator"] != second["annotator"]
+    assert requests(made) == []
+
+    # A new round: everything once more by the same annotator, with the cost told before.
+    made = replace(made, scoring_round="2026-12")
+    asked = requests(made)
+    assert {r.tags["snow/rescoring"] for r in asked} == {"new round"}
+    assert all(" s, 0.0" in r.tags["snow/estimate"] for r in asked)
+    fourth = rescored(made)["python"]
+    assert fourth["num_scored"] == fourth["num_texts"] == third["num_texts"]
+    assert fourth["annotator"] == third["annotator"]
     assert requests(made) == []
 
 

@@ -1,6 +1,21 @@
+import os
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from snow_assets.quality.windows import windows
 
 SIZE = 10
+EXAMPLES = int(os.environ.get("SNOW_FUZZ_EXAMPLES", "300"))
+RUNS = st.lists(
+    st.one_of(
+        st.text(max_size=40),
+        st.tuples(st.sampled_from("ab \n\té漢😀"), st.integers(1, 700)).map(
+            lambda run: run[0] * run[1]
+        ),
+    ),
+    max_size=6,
+).map("".join)
 
 
 def letters(text: str) -> list[int]:
@@ -41,3 +56,20 @@ def test_of_a_giant_file_only_three_sections_are_tokenized() -> None:
 
 def test_a_giant_file_with_a_blank_section_has_a_shorter_window() -> None:
     assert read("a" * 10_000 + " " * 50_000 + "c" * 10_000) == ["a" * 10, "", "c" * 10]
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(RUNS)
+def test_any_text_is_read_in_one_to_three_windows_of_its_own_tokens(text: str) -> None:
+    whole = letters(text)
+    found = [list(window) for window in windows(text, letters, size=SIZE)]
+    assert 1 <= len(found) <= 3
+    assert all(len(window) <= SIZE for window in found)
+    for window in found:
+        starts = range(len(whole) - len(window) + 1)
+        assert any(whole[start : start + len(window)] == window for start in starts)
+    if len(whole) <= SIZE and len(text) <= 3 * SIZE * 16:
+        assert found == [whole]
+    if len(text) == len(whole) > 2 * SIZE:
+        assert [found[0], found[-1]] == [whole[:SIZE], whole[-SIZE:]]
+        assert {len(window) for window in found} == {SIZE}

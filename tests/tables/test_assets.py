@@ -1,5 +1,8 @@
 """All tables are built, tested and published together, or none is."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -8,8 +11,32 @@ import pytest
 from snow_assets import documents
 from snow_assets.tables.assets import _manifest
 from snow_resources.warehouse import query
-from tests.tables.builders import TinyLake, provenance, put_corpus, row_of, text_of
+from tests.tables.builders import (
+    TinyLake,
+    a_whole_lake,
+    provenance,
+    put_corpus,
+    row_of,
+    text_of,
+)
 from tests.tables.conftest import Publication, publication
+
+PUBLISHES = int(os.environ.get("SNOW_PUBLISHES", "2"))
+
+_READER = """
+import sys
+from pathlib import Path
+from snow_resources.warehouse import query
+path, stop = sys.argv[1], Path(sys.argv[2])
+number = 0
+while not stop.exists():
+    [(rows,)] = query(path, "select count(*) from document_quality").rows
+    assert rows == int(sys.argv[3]), rows
+    number += 1
+    if number == 1:
+        print("reading", flush=True)
+print(number)
+"""
 
 
 def names(result: dg.ExecuteInProcessResult) -> set[str]:
@@ -53,6 +80,8 @@ def test_tables_are_published_before_the_graph_is_whole(tables_folder: Path) -> 
     assert query(ask, "select count(*) from checkpoint_sources").rows == [(0,)]
     undecided = "select count(*) from document_quality where kept is null"
     assert query(ask, undecided).rows == [(5,)]
+    pending = "select count(*) from pending_documents where pending = 'decision'"
+    assert query(ask, pending).rows == [(5,)]
 
 
 @pytest.mark.slow
@@ -76,6 +105,31 @@ def test_a_failing_test_publishes_nothing_and_shows_in_its_check(
     }
     assert "every_dropped_file_has_a_reason" in failed
     assert Path(whole.warehouse.path).stat().st_ino == before.st_ino
+
+
+@pytest.mark.slow
+def test_no_reader_meets_an_error_while_all_tables_are_published_anew(tables_folder: Path) -> None:
+    made = publication(tables_folder, "read", a_whole_lake(str(tables_folder / "read-lake")))
+    assert made.materialize().success
+    path, stop = made.warehouse.path, tables_folder / "stop"
+    [(rows,)] = query(path, "select count(*) from document_quality").rows
+    reader = subprocess.Popen(
+        [sys.executable, "-c", _READER, path, str(stop), str(rows)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert reader.stdout is not None
+    assert reader.stdout.readline() == "reading\n"
+    files = {Path(path).stat().st_ino}
+    for _ in range(PUBLISHES):
+        # As if other inputs had been published: all is built again.
+        (Path(path).parent / "dbt" / "published.json").unlink()
+        assert made.materialize().success
+        files.add(Path(path).stat().st_ino)
+    stop.touch()
+    told, errors = reader.communicate(timeout=60)
+    assert reader.returncode == 0, errors
+    assert int(told) > PUBLISHES
+    assert len(files) > 1
 
 
 def test_every_model_promises_its_columns_and_says_what_they_are() -> None:

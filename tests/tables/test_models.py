@@ -143,6 +143,12 @@ def test_redactions_are_counted_by_kind_in_all_and_in_kept_documents(ask: Any) -
     ]
 
 
+def test_a_kept_file_without_a_score_is_pending_work(ask: Any) -> None:
+    expected = ask("select path from document_quality where kept and logit is null")
+    assert len(expected) == 1
+    assert ask("select path, pending from pending_documents") == [(*expected[0], "score")]
+
+
 def test_a_repository_says_what_came_of_its_files(ask: Any) -> None:
     assert ask(
         "select language, num_received, num_kept, num_duplicates, num_contaminated, num_tokens,"

