@@ -19,12 +19,12 @@ TINY = replace(
     curation=replace(SMOKE.curation, languages=("c", "python")),
     annotator=replace(SMOKE.annotator, max_positives=200, validation_negatives=80),
     selection=replace(SMOKE.selection, budget_tokens=20 * _STEP),
-    synthesis=replace(SMOKE.synthesis, requests=16, chunk_requests=8, max_new_tokens=160),
+    synthesis=replace(SMOKE.synthesis, requests=8, chunk_requests=4, max_new_tokens=160),
     pretraining=replace(
         SMOKE.pretraining,
         general=replace(SMOKE.pretraining.general, tokens=20 * _STEP),
         continued=replace(SMOKE.pretraining.continued, tokens=10 * _STEP),
-        enhanced=replace(SMOKE.pretraining.enhanced, tokens=_STEP, max_passes=20),
+        enhanced=replace(SMOKE.pretraining.enhanced, tokens=_STEP // 2, max_passes=20),
     ),
     evaluation=replace(SMOKE.evaluation, held_out_documents_per_language=4, problems=2),
 )

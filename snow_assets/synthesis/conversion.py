@@ -4,18 +4,12 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-import gguf
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from snow_assets import pod, shards
 from snow_assets.synthesis.contract import MODEL, Conversion, Converted
 from snow_assets.synthesis.teacher import file_digest, packaged_gguf
-
-# transformers 5.19 parses the file for configuration, weights and tokenizer anew, and makes the
-# table of names for each tensor: 35 CPU s, of which 14 are left.
-gguf.GGUFReader = cache(gguf.GGUFReader)
-gguf.get_tensor_name_map = cache(gguf.get_tensor_name_map)
 
 
 def work(request: Conversion, progress: pod.Progress) -> Converted:
@@ -28,6 +22,7 @@ def work(request: Conversion, progress: pod.Progress) -> Converted:
             f"{gguf} has sha256 {found}, and {request.sha256} was asked for: install the version "
             "of the package that the request was made with"
         )
+    _parse_once()
     model = AutoModelForCausalLM.from_pretrained(
         str(gguf.parent),
         gguf_file=gguf.name,
@@ -44,6 +39,15 @@ def work(request: Conversion, progress: pod.Progress) -> Converted:
         written = shards.put_folder(request.output, Path(scratch), prefix=MODEL)
     progress.say(f"{len(written)} files of {sum(file.num_bytes for file in written)} bytes")
     return Converted(num_parameters=sum(weights.numel() for weights in model.parameters()))
+
+
+def _parse_once() -> None:
+    """transformers 5.19 parses the file for configuration, weights and tokenizer anew, and makes
+    the table of names for each tensor: 35 CPU s, of which 14 are left."""
+    import gguf  # with the packaged teachers, not with the trainer
+
+    gguf.GGUFReader = cache(gguf.GGUFReader)
+    gguf.get_tensor_name_map = cache(gguf.get_tensor_name_map)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from snow_assets.corpus.received import Refusal, SourceFile
 from tests.corpus.builders import LIMITS, MIT, a_tar, a_zip
 
 GOOD = b"def f():\n    return 1\n"
-EXAMPLES = int(os.environ.get("SNOW_FUZZ_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("SNOW_FUZZ_EXAMPLES", "25"))
 MEMBERS = {f"package/module{number}.py": GOOD * (number + 1) for number in range(5)}
 # Bytes of an archive that are others, by their place in it; and where it ends, in its own length.
 DAMAGE = st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=5)

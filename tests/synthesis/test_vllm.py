@@ -24,6 +24,7 @@ from tests.vllm_server import PYTHON, require_vllm, served
 
 LOCAL = {
     **os.environ,
+    "OMP_WAIT_POLICY": "PASSIVE",  # as local jobs: other tests work beside
     "HF_HUB_OFFLINE": "1",
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",

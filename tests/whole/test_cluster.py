@@ -34,7 +34,9 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 def put_settings(folder: Path, namespace: str, pod: dict[str, Any], work: dict[str, Any]) -> Path:
     """A site's files, with what its pods and their container have on top."""
-    work = {"name": "work", **work}
+    # Threads that wait by spinning stall the node's two cores, which other tests use, too.
+    passive = {"name": "OMP_WAIT_POLICY", "value": "PASSIVE"}
+    work = {"name": "work", **work, "env": [passive, *work.get("env", [])]}
     patch = {"spec": {"template": {"spec": {**pod, "containers": [work]}}}}
     (folder / "site.yaml").write_text(yaml.safe_dump(patch))
     image, mounts = os.environ["SNOW_TEST_IMAGE"], os.environ["SNOW_TEST_POD_PATCH"]
