@@ -138,7 +138,7 @@ SMOKE = Recipe(
         temperature=0.7,
         top_p=0.95,
         max_model_tokens=1_280,
-        chunk_requests=12,
+        chunk_requests=24,
         gpus=0,
         seed=0,
     ),
