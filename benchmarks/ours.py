@@ -48,7 +48,7 @@ def finish(folder: Path) -> str:
 
 def rules(folder: Path, out: Path) -> None:
     """Signals, StarCoder2's rules, and the texts that pass."""
-    from snow_assets.curation.rules import passes
+    from snow_assets.curation.rules import COLUMNS, passes
     from snow_assets.curation.signals import signals
 
     for number, table in texts(folder):
@@ -57,7 +57,8 @@ def rules(folder: Path, out: Path) -> None:
             table["text"].chunk(0), paths=table["path"].chunk(0), languages=languages.tolist(),
             with_parses=False,
         )  # fmt: skip
-        rows = pa.table({"language": table["language"], **measured})
+        none = {name: np.zeros(len(table), dtype=np.int64) for name in COLUMNS}  # of redactions
+        rows = pa.table({**none, "language": table["language"], **measured})
         kept = np.zeros(len(table), dtype=np.bool_)
         for language in np.unique(languages).tolist():
             places = np.flatnonzero(languages == language)
