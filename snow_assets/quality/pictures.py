@@ -55,9 +55,9 @@ def separation(annotator_folder: str) -> str:
     roc.plot([0, 1], [0, 1], color="grey", linewidth=0.5)
     roc.set_xlabel("random files above the threshold")
     roc.set_ylabel("good ones above it")
-    roc.legend(fontsize=7)
+    roc.legend(fontsize=7, loc="lower right")
     spread.set_xlabel("logit")
-    spread.legend(fontsize=7)
+    spread.legend(fontsize=7, loc="upper right")
     return _picture(figure, "separation")
 
 
@@ -73,7 +73,7 @@ def score_histogram(scores_folder: str) -> str:
     )
     axes.set_xlabel("logit")
     axes.set_ylabel("texts")
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="upper right")
     return _picture(figure, "scores")
 
 

@@ -72,7 +72,7 @@ def yield_picture(folder: str) -> str:
         axes.barh(outcomes, widths, left=[left[name] for name in outcomes], label=language)
         left = {name: left[name] + of.get(name, 0) for name in outcomes}
     axes.set_xlabel("answers")
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", loc="upper right")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=80, metadata={"Software": None})
     return (
