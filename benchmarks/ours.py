@@ -120,17 +120,13 @@ def contamination(folder: Path, out: Path) -> None:
     )  # fmt: skip
 
 
-def redaction(folder: Path, out: Path) -> dict[str, int]:
+def redaction(folder: Path, out: Path) -> None:
     """Secrets and e-mail addresses by placeholders."""
     from snow_assets.curation.redaction import redact_column
 
-    found = 0
     for number, table in texts(folder, "secrets"):
         redacted = redact_column(table["text"].chunk(0))
-        counts = [redacted.num_emails, redacted.num_keys, redacted.num_passwords]
-        found += sum(int(np.sum(column)) for column in counts)
         put(out, number, table.set_column(table.column_names.index("text"), "text", redacted.texts))
-    return {"found": found}
 
 
 def documents(folder: Path, out: Path) -> None:
@@ -149,34 +145,33 @@ def curation(folder: Path, out: Path) -> None:
     contamination(out, out)
 
 
-def tokenize(folder: Path, out: Path) -> dict[str, int]:
+def tokenize(folder: Path, out: Path) -> None:
     """Texts to tokens by the project's tokenizer, packed into sequences of 8,192."""
     from dataclasses import replace
 
     from tokenizers import Tokenizer
 
-    from snow_assets.curation.tokens import count_tokens
     from snow_assets.pretraining.packs import pack
     from snow_assets.pretraining.sources import COLUMNS, Supply
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tables = [table for _, table in texts(folder, "some_texts")]
-    counts = [count_tokens(tokenizer, table["text"].to_pylist()) for table in tables]
-    total = sum(sum(each) + len(each) for each in counts)
+    num_documents = sum(map(len, tables))
+    total = num_documents + sum(pc.sum(table["num_tokens"]).as_py() for table in tables)
 
     def read() -> Iterator[pa.RecordBatch]:
-        for table, own in zip(tables, counts, strict=True):
+        for table in tables:
             columns = {
                 "document_id": table["id"], "text_id": table["id"], "repository": table["id"],
                 "path": table["path"], "license": table["language"],
-                "num_tokens": pa.array(own, pa.int64()), "text": table["text"],
+                "num_tokens": table["num_tokens"], "text": table["text"],
             }  # fmt: skip
             made = pa.table([columns[name] for name in COLUMNS], names=list(COLUMNS))
             made = made.append_column("passes", pa.array([1] * len(made), pa.int32()))
             yield from made.to_batches()
 
     supply = Supply(
-        language="python", num_documents=sum(map(len, counts)), unique_tokens=total,
+        language="python", num_documents=num_documents, unique_tokens=total,
         pass_tokens=[total], read=read,
     )  # fmt: skip
     sequences = total // SEQUENCE_TOKENS
@@ -188,7 +183,6 @@ def tokenize(folder: Path, out: Path) -> dict[str, int]:
         [supply], folder=str(out / "general_packs" / "all" / "g"), tokenizer=tokenizer,
         phase=phase, packing=ARCTIC.pretraining.packing, context_tokens=SEQUENCE_TOKENS,
     )  # fmt: skip
-    return {"tokens": total}
 
 
 def scoring(folder: Path, out: Path) -> dict[str, int]:

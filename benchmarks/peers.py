@@ -24,6 +24,25 @@ def read(folder: Path, name: str = "texts") -> pa.Table:
     )
 
 
+def _words() -> Any:
+    """Words by a regular expression: datatrove's English tokenizer (spaCy) takes minutes."""
+    import re
+
+    from datatrove.utils.word_tokenizers import WordTokenizer
+
+    class Words(WordTokenizer):
+        def word_tokenize(self, text: str) -> list[str]:
+            return re.findall(r"\w+", text)
+
+        def sent_tokenize(self, text: str) -> list[str]:
+            return text.splitlines()
+
+        def span_tokenize(self, text: str) -> list[tuple[int, int]]:
+            return [found.span() for found in re.finditer(r"\w+", text)]
+
+    return Words()
+
+
 def _datatrove(folder: Path, out: Path, *steps: Any) -> None:
     from datatrove.executor import LocalPipelineExecutor
     from datatrove.pipeline.readers import ParquetReader
@@ -105,7 +124,7 @@ def near_datatrove(folder: Path, out: Path) -> None:
     )
     reader = ParquetReader(str(folder / "texts"), glob_pattern="*.parquet")
     for tasks, pipeline in (
-        (1, [reader, MinhashDedupSignature(output_folder=signatures, config=config)]),
+        (1, [reader, MinhashDedupSignature(signatures, config=config, language=_words())]),
         (28, [MinhashDedupBuckets(signatures, buckets, config=config)]),
         (1, [MinhashDedupCluster(buckets, removed, config=config)]),
     ):
@@ -142,22 +161,23 @@ def contamination_datatrove(folder: Path, out: Path) -> None:
     config = NGramsDecontConfig(n_grams=12, find_query_ngrams=True)
     # Its own run() fetches the tasks from a hub; the index is the same.
     NGramsDecontIndexer._requires_dependencies = []
-    indexer = NGramsDecontIndexer(str(out / "index"), config=config)
+    indexer = NGramsDecontIndexer(str(out / "index"), config=config, language=_words())
     hashes: set[int] = set()
     for problem in json.loads((folder / "problems.json").read_text()):
         hashes.update(indexer.compute_hashes(problem["solution"], problem["prompt"]))
     (out / "index").mkdir(parents=True, exist_ok=True)
     found = np.array(sorted(hashes), dtype=config.hash_config.np_descr)
     found.tofile(out / "index" / "human_eval.index.hashes")
-    _datatrove(folder, out, NGramsDecontFilter(str(out / "index"), config=config))
+    _datatrove(
+        folder, out, NGramsDecontFilter(str(out / "index"), config=config, language=_words())
+    )
 
 
-def redaction_detect_secrets(folder: Path, out: Path) -> dict[str, int]:
+def redaction_detect_secrets(folder: Path, out: Path) -> None:
     """detect-secrets' plugins on each line, with what it offers against false alarms off."""
     from detect_secrets.core import scan
     from detect_secrets.settings import default_settings
 
-    found = 0
     out.mkdir(parents=True)
     table = read(folder, "secrets")
     redacted = []
@@ -165,15 +185,13 @@ def redaction_detect_secrets(folder: Path, out: Path) -> dict[str, int]:
         for text in table["text"].to_pylist():
             for line in set(text.splitlines()):
                 for secret in scan.scan_line(line):
-                    found += 1
                     if secret.secret_value:
                         text = text.replace(secret.secret_value, "<KEY>")
             redacted.append(text)
     pq.write_table(table.set_column(0, "text", pa.array(redacted)), out / "kept.parquet")
-    return {"found": found}
 
 
-def tokenize_hf(folder: Path, out: Path) -> dict[str, int]:
+def tokenize_hf(folder: Path, out: Path) -> None:
     """The tokenizers library in batches, packed with numpy."""
     from tokenizers import Tokenizer
 
@@ -189,7 +207,6 @@ def tokenize_hf(folder: Path, out: Path) -> dict[str, int]:
     out.mkdir(parents=True)
     whole = np.array(packed[: len(packed) // 8_192 * 8_192], dtype=np.uint16).reshape(-1, 8_192)
     np.save(out / "packed.npy", whole)
-    return {"tokens": len(packed)}
 
 
 def scoring_sentence_transformers(folder: Path, out: Path) -> dict[str, int]:

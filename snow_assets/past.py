@@ -7,7 +7,7 @@ from typing import Any
 
 from snow_assets import estimates, shards
 from snow_assets.differences import changed_code, changed_settings
-from snow_assets.estimates import Size
+from snow_assets.estimates import Cost, Size
 from snow_assets.materialize import Wanted
 from snow_assets.recipe import Recipe
 from snow_resources.lake import Lake
@@ -70,6 +70,14 @@ class Past:
             return None
         wished = estimates.work_tokens(asset, self.recipe)
         return seconds / units * (reads.num_bytes or 1 if wished is None else wished)
+
+    def cost(self, asset: str, *, reads: Size, makes: Size, share: float = 1.0) -> Cost:
+        """Of a share of the work: at the pace of finished runs, else by the recipe's rates."""
+        seconds = self.seconds(asset, reads)
+        is_measured = seconds is not None
+        if seconds is None:
+            seconds = estimates.stated_seconds(asset, self.recipe, makes)
+        return estimates.cost(asset, self.recipe, seconds * share, is_measured=is_measured)
 
     def _units(self, made: shards.Manifest) -> float | None:
         """How much work a generation was; None: nobody knows."""

@@ -161,11 +161,7 @@ class _Planner:
         if step.verdict == "fails":
             return step
         share = step.new_shards / step.all_shards if step.all_shards else 1.0
-        seconds = self.past.seconds(step.asset, reads)
-        is_measured = seconds is not None
-        if seconds is None:
-            seconds = estimates.stated_seconds(step.asset, self.recipe, size)
-        cost = estimates.cost(step.asset, self.recipe, seconds * share, is_measured=is_measured)
+        cost = self.past.cost(step.asset, reads=reads, makes=size, share=share)
         return replace(step, size=size.times(share), cost=cost)
 
     def _plan(self, asset: str, partition: str, generation: str, digest: str) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import IO, Self
+from typing import IO, Self, cast
 
 import fsspec
 
@@ -33,9 +33,9 @@ SUFFIXES = (".zip", ".whl", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".
 _ZIPS = (".zip", ".whl")
 # What the standard library raises for bytes that are no archive, or a damaged one.
 _BROKEN = (
-    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError,
-    NotImplementedError,  # zipfile: a compression that it does not know
-    RuntimeError,  # zipfile: a member that is encrypted
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError,
+    OSError,  # bz2 and gzip; the storage's own faults are a StorageError
+    RuntimeError,  # zipfile: a member that is encrypted, or in a compression that it does not know
     ValueError,  # tarfile: numbers in a header that are none
 )  # fmt: skip
 _EXTENDED = {
@@ -43,6 +43,10 @@ _EXTENDED = {
     tarfile.GNUTYPE_LONGLINK,
 }  # fmt: skip
 _EXTENDED_BYTES = 1 << 20  # honest ones hold a name and a few times
+
+
+class StorageError(Exception):
+    """An archive's bytes could not be had, which says nothing about the archive."""
 
 
 class _RefusedError(Exception):
@@ -292,9 +296,9 @@ class _Header(tarfile.TarInfo):
 class _Tar:
     """Members in file order; a compressed tar is read forward only."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: "_Bytes") -> None:
         self._tar = tarfile.open(  # noqa: SIM115 - closed by `_opened`
-            fileobj=file, mode="r|*", tarinfo=_Header, errors="surrogateescape"
+            fileobj=cast(IO[bytes], file), mode="r|*", tarinfo=_Header, errors="surrogateescape"
         )
         self._current: tarfile.TarInfo | None = None
 
@@ -321,8 +325,8 @@ class _Tar:
 class _Zip:
     """Members in the central directory's order."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._zip = zipfile.ZipFile(file)
+    def __init__(self, file: "_Bytes") -> None:
+        self._zip = zipfile.ZipFile(cast(IO[bytes], file))
         self._infos = self._zip.infolist()
 
     def members(self) -> Iterator[_Member]:
@@ -343,9 +347,40 @@ class _Zip:
         self._zip.close()
 
 
+class _Bytes:
+    """A file to read from, whose reading fails with StorageError."""
+
+    def __init__(self, url: str, file: IO[bytes]) -> None:
+        self._url, self._file = url, file
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        with _storage(self._url):
+            return self._file.read(size)
+
+
+@contextmanager
+def _storage(url: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{url} cannot be read ({type(error).__name__}: {error}); nothing of it is refused for "
+            "that: materialize again when it can"
+        ) from error
+
+
+@contextmanager
+def _stored(url: str) -> Iterator[_Bytes]:
+    with _storage(url):
+        file = fsspec.open(url, "rb").open()
+    with file:
+        yield _Bytes(url, file)
+
+
 @contextmanager
 def _opened(url: str) -> Iterator[_Tar | _Zip]:
-    with fsspec.open(url, "rb") as file:
+    with _stored(url) as file:
         archive = _Zip(file) if url.lower().endswith(_ZIPS) else _Tar(file)
         try:
             yield archive
@@ -355,7 +390,7 @@ def _opened(url: str) -> Iterator[_Tar | _Zip]:
 
 def _sha256(url: str) -> str:
     digest = hashlib.sha256()
-    with fsspec.open(url, "rb") as file:
+    with _stored(url) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_RMS_NORM_EPS = 1e-6  # Llama 2's
+_RMS_NORM_EPS = 1e-6  # Llama 1's, and the default of transformers' LlamaConfig
 _INITIAL_SPREAD = 0.02
 
 

@@ -51,19 +51,18 @@ class Encoder:
         for place, window in enumerate(read):
             buckets.setdefault(self._bucket(len(window)), []).append(place)
         batches = [
-            (length, places[start : start + num_rows], num_rows)
+            (places[start : start + self._num_rows(length)], length)
             for length, places in sorted(buckets.items())
-            for num_rows in [max(1, self.batch_tokens // length)]
-            for start in range(0, len(places), num_rows)
+            for start in range(0, len(places), self._num_rows(length))
         ]
 
-        def vectors(batch: tuple[int, list[int], int]) -> Vectors:
-            length, places, num_rows = batch
-            return self._batch([read[place] for place in places], num_rows, length)
+        def vectors(batch: tuple[list[int], int]) -> Vectors:
+            places, length = batch
+            return self._batch([read[place] for place in places], length)
 
         with ThreadPoolExecutor(self.threads) as pool:
-            for (_, places, _), found in zip(batches, pool.map(vectors, batches), strict=True):
-                yield places, found[: len(places)]
+            for (places, _), found in zip(batches, pool.map(vectors, batches), strict=True):
+                yield places, found
 
     def _tokens(self, text: str) -> Tokens:
         ids: Tokens = self.tokenizer.encode(text, add_special_tokens=False).ids
@@ -75,7 +74,11 @@ class Encoder:
             length *= 2
         return min(length, self.window_tokens)
 
-    def _batch(self, batch: Sequence[Tokens], num_rows: int, length: int) -> Vectors:
+    def _num_rows(self, length: int) -> int:
+        return max(1, self.batch_tokens // length)
+
+    def _batch(self, batch: Sequence[Tokens], length: int) -> Vectors:
+        num_rows = self._num_rows(length)
         ids = np.zeros((num_rows, length), dtype=np.int64)
         mask = np.zeros((num_rows, length), dtype=np.bool_)
         mask[:, 0] = True  # of the rows that only fill up: softmax over nothing is NaN
@@ -90,7 +93,7 @@ class Encoder:
             if self.pooling == "mean":
                 weights = seen.unsqueeze(-1).float()
                 pooled = (hidden * weights).sum(1) / weights.sum(1)
-            vectors: Vectors = pooled.cpu().numpy()
+            vectors: Vectors = pooled[: len(batch)].cpu().numpy()
         return vectors
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
-from snow_assets import estimates, shards
-from snow_assets.materialize import upstreams
+from snow_assets.estimates import size_of, together
+from snow_assets.materialize import UNPARTITIONED, upstreams
 from snow_assets.past import Past
 from snow_assets.quality.assets import high_quality_subset, quality_scores
 from snow_assets.quality.staleness import NEW_ANNOTATOR, NEW_ROUND, Current, Stale, stale_languages
@@ -53,22 +53,23 @@ def _requests(lake: Lake, recipe: Recipe) -> Iterator[dg.RunRequest | dg.SkipRea
         yield dg.SkipReason(f"clean_corpus was never materialized for {', '.join(missing)}")
     elif not stale:
         yield dg.SkipReason("nothing is new since the last scores, or no annotator passed its gate")
+    past = Past(lake=lake, recipe=recipe)
     for one in stale:
         tags = {"snow/rescoring": one.reason}
         if one.reason in (NEW_ANNOTATOR, NEW_ROUND):
-            tags["snow/estimate"] = _estimate(clean[one.language], lake, recipe)
+            tags["snow/estimate"] = _estimate(past, one.language)
         yield dg.RunRequest(run_key=one.key, partition_key=one.language, tags=tags)
 
 
-def _estimate(clean: str, lake: Lake, recipe: Recipe) -> str:
+def _estimate(past: Past, language: str) -> str:
     """What scoring all of a language takes, before it starts; `make plan` tells more."""
-    size = estimates.size_of(shards.manifest(clean))
-    seconds = Past(lake=lake, recipe=recipe).seconds("quality_scores", size)
-    is_measured = seconds is not None
-    if seconds is None:
-        seconds = estimates.stated_seconds("quality_scores", recipe, size)
-    cost = estimates.cost("quality_scores", recipe, seconds, is_measured=is_measured)
-    return f"{cost.seconds:.0f} s, {cost.price:.2f} {recipe.operation.currency}"
+    given = (
+        past.current("clean_corpus", language),
+        past.current("quality_annotator", UNPARTITIONED),
+    )
+    reads = together(size_of(manifest) for manifest in given if manifest)
+    cost = past.cost("quality_scores", reads=reads, makes=reads)
+    return f"{cost.seconds:.0f} s, {cost.price:.2f} {past.recipe.operation.currency}"
 
 
 def _stale(clean: Mapping[str, str], lake: Lake, recipe: Recipe) -> list[Stale]:

@@ -165,6 +165,39 @@ def test_a_cut_off_archive_is_refused_as_a_whole(tmp_path: Path) -> None:
     assert read(path) == ({}, {"": "archive_broken"})
 
 
+@pytest.mark.parametrize(("place", "value"), [(10, 99), (8, 1)])
+def test_a_zip_member_that_cannot_be_unpacked_is_refused_by_itself(
+    place: int, value: int, tmp_path: Path
+) -> None:
+    """Compression 99 is unknown; flag 1 says that it is encrypted."""
+    path = a_zip(tmp_path / "foo-1.0.zip", [("a.py", GOOD), ("b.py", GOOD)])
+    content = bytearray(path.read_bytes())
+    central = content.index(b"PK\x01\x02")
+    content[central + place], content[place - 2] = value, value
+    path.write_bytes(content)
+    files, refusals = read(path)
+    assert list(files) == ["b.py"]
+    assert refusals == {"a.py": "broken_member"}
+
+
+@pytest.mark.parametrize("suffix", ["tar.gz", "zip"])
+def test_an_archive_that_is_gone_is_an_error_and_no_refusal(suffix: str, tmp_path: Path) -> None:
+    path = (a_zip if suffix == "zip" else a_tar)(tmp_path / f"foo.{suffix}", [("a.py", GOOD)])
+    (unit,) = archives.units(
+        [str(path)], languages=("python",), max_file_bytes=20_000, limits=LIMITS
+    )
+    path.unlink()
+    with pytest.raises(archives.StorageError, match=r"FileNotFoundError.*materialize again"):
+        list(unit.files(lambda _repository, _path: True))
+
+
+def test_an_archive_whose_reading_fails_is_an_error_and_no_refusal(tmp_path: Path) -> None:
+    path = tmp_path / "foo.tar"
+    path.symlink_to("/proc/self/mem")  # reading its first page fails with EIO
+    with pytest.raises(archives.StorageError, match="cannot be read"):
+        read(path)
+
+
 def test_a_file_over_the_limit_is_refused_by_itself(tmp_path: Path) -> None:
     path = a_tar(tmp_path / "foo.tar.gz", [("big.py", b"x = 1\n" * 4_000), ("ok.py", GOOD)])
     files, refusals = read(path)
