@@ -33,7 +33,7 @@ mlflow: .venv/ready  ## MLflow's UI at http://localhost:5000
 	.venv/bin/mlflow server --backend-store-uri sqlite:///$(SNOW_HOME)/mlflow.db --port $(or $(PORT),5000)
 
 sql: .venv/ready  ## ask the quality tables: make sql Q="select ..." LAKE=s3://bucket/lake
-	@$(RUN) -m snow_resources.sql $(if $(LAKE),--lake "$(LAKE)") $(if $(RECIPE),--recipe "$(RECIPE)") $(if $(Q),-- "$(Q)")
+	@$(RUN) -m snow_resources.sql $(if $(LAKE),--lake "$(LAKE)") $(if $(RECIPE),--recipe "$(RECIPE)") $(if $(Q),-- "$$Q")
 
 lint: .venv/ready
 	.venv/bin/ruff check .

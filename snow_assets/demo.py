@@ -1,10 +1,9 @@
 """Materialize the whole graph, asset by asset, and show what came out: `make demo`."""
 
-import graphlib
 import logging
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import dagster as dg
 from rich.console import Console
@@ -13,7 +12,13 @@ from rich.status import Status
 
 from snow_assets import definitions, summary
 from snow_assets.home import home, prepare
+from snow_assets.materialize import UNPARTITIONED
+from snow_assets.order import register_sources, steps
+from snow_assets.past import Past
+from snow_assets.plan import plan
 from snow_assets.recipe import Recipe, chosen_recipe
+
+_NOTHING_NEW = "nothing new"
 
 
 class _Progress(logging.Handler):
@@ -28,42 +33,18 @@ class _Progress(logging.Handler):
         self._status.update(f"{self._name_shown}  [dim]{escape(said)}[/dim]")
 
 
-def steps(
-    defs: dg.Definitions, instance: dg.DagsterInstance
-) -> Iterator[tuple[list[dg.AssetKey], str | None]]:
-    """What to run, in order: assets that run together, and the partition, if any."""
-    graph = defs.resolve_asset_graph()
-    together = {
-        key: tuple(sorted(graph.get(key).execution_set_asset_keys))
-        for key in graph.toposorted_asset_keys
-        if graph.get(key).is_executable
-    }
-    before: dict[tuple[dg.AssetKey, ...], set[tuple[dg.AssetKey, ...]]] = {}
-    for key, keys in together.items():
-        parents = {together[parent] for parent in graph.get(key).parent_keys if parent in together}
-        before.setdefault(keys, set()).update(parents - {keys})
-    for keys in graphlib.TopologicalSorter(before).static_order():
-        partitions = graph.get(keys[0]).partitions_def
-        if partitions is None:
-            yield list(keys), None
-        else:
-            for name in partitions.get_partition_keys(dynamic_partitions_store=instance):
-                yield list(keys), name
-
-
-def register_sources(recipe: Recipe, instance: dg.DagsterInstance) -> None:
-    """Make every source of the recipe a partition; those that are there stay."""
-    instance.add_dynamic_partitions("source", [source.name for source in recipe.corpus.sources])
-
-
-def materialize_all(console: Console, instance: dg.DagsterInstance) -> None:
-    """Run every step; the first failure ends it with its reason and exit code 1."""
+def materialize_all(console: Console, instance: dg.DagsterInstance, recipe: Recipe) -> None:
+    """Run every step that is to do; the first failure ends it with its reason and exit code 1."""
     logger = logging.Logger("progress", logging.INFO)
     told = dg.Definitions(loggers={"progress": dg.LoggerDefinition(lambda _: logger)})
     defs = dg.Definitions.merge(definitions.defs, told)
     graph = defs.resolve_implicit_global_asset_job_def()
+    up_to_date = _up_to_date(instance, recipe)
     for keys, partition in steps(defs, instance):
         name = _name(keys, partition)
+        if (keys[0], partition) in up_to_date:
+            console.print(f"{0:6.1f} s  {name}  [dim]{_NOTHING_NEW}[/dim]")
+            continue
         started = time.monotonic()
         with console.status(name) as status:
             logger.handlers = [_Progress(status, name)]
@@ -85,6 +66,37 @@ def materialize_all(console: Console, instance: dg.DagsterInstance) -> None:
         console.print(f"{seconds:6.1f} s  {name}  [dim]{_outcome(result)}[/dim]")
 
 
+def _up_to_date(
+    instance: dg.DagsterInstance, recipe: Recipe
+) -> set[tuple[dg.AssetKey, str | None]]:
+    """The steps whose run would find its work done, the recipe's pointer on it and Dagster showing
+    it: to start it costs a second, and tells nothing. The tables are always asked, together."""
+    made = definitions.resources(recipe)
+    past = Past(lake=made["lake"], recipe=recipe)
+    found = set()
+    for step in plan(definitions.defs, made["lake"], recipe, made).steps:
+        current = past.current(step.asset, step.partition)
+        if step.verdict == "reuse" and not step.reasons and current is not None:
+            place = dg.AssetKey(step.asset), _partition(step.partition)
+            if _shown(instance, *place) == current.digest:
+                found.add(place)
+    return found
+
+
+def _partition(name: str) -> str | None:
+    return None if name == UNPARTITIONED else name
+
+
+def _shown(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None) -> str | None:
+    """The data version of the latest materialization that Dagster knows."""
+    wanted = dg.AssetRecordsFilter(
+        asset_key=key, asset_partitions=[partition] if partition else None
+    )
+    records = instance.fetch_materializations(wanted, limit=1).records
+    made = records[0].asset_materialization if records else None
+    return (made.tags or {}).get("dagster/data_version") if made else None
+
+
 def _name(keys: Sequence[dg.AssetKey], partition: str | None) -> str:
     name = keys[0].to_user_string() if len(keys) == 1 else f"{len(keys)} tables"
     return f"{name} \\[{partition}]" if partition else name
@@ -94,7 +106,7 @@ def _outcome(result: dg.ExecuteInProcessResult) -> str:
     materializations = result.get_asset_materialization_events()
     metadata = materializations[0].materialization.metadata if materializations else {}
     if "reused" in metadata and metadata["reused"].value:
-        return "nothing new"
+        return _NOTHING_NEW
     if "dagster/row_count" in metadata:
         return f"{metadata['dagster/row_count'].value:,} rows"
     return ""
@@ -108,7 +120,7 @@ def main() -> None:
     with dg.DagsterInstance.get() as instance:
         register_sources(recipe, instance)
         console.print(f"Recipe {recipe.name}, in {home()}")
-        materialize_all(console, instance)
+        materialize_all(console, instance, recipe)
     made = definitions.resources(recipe)
     summary.show(console, made["lake"], recipe, made["warehouse"].path)
     console.print(f"\nDone in {time.monotonic() - started:.0f} s.")

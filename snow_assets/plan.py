@@ -19,7 +19,6 @@ from pydantic import TypeAdapter
 from rich.console import Console
 
 from snow_assets import estimates, planned, shards
-from snow_assets.demo import register_sources, steps
 from snow_assets.differences import by_asset, changed_code, changed_settings
 from snow_assets.estimates import Size
 from snow_assets.materialize import (
@@ -30,6 +29,7 @@ from snow_assets.materialize import (
     Wanted,
     half_done,
 )
+from snow_assets.order import register_sources, steps
 from snow_assets.past import Past
 from snow_assets.planned import HalfDone, Plan, Step
 from snow_assets.recipe import Recipe, chosen_recipe

@@ -17,6 +17,7 @@ WITH_DAGSTER = {
     "checks",
     "graph",
     "unclaimed",
+    "order",
     "past",
     "plan",
     "purge",
