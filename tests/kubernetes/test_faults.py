@@ -73,7 +73,7 @@ def test_a_cancel_drops_one_claim_and_the_last_one_deletes_the_job(
     site.wait_for(lambda: len(claims_of(site)) == 1)  # and its database is there
     workers.append(run_worker(site, request, tmp_path / "home"))
     site.wait_for(lambda: len(claims_of(site)) == 2)
-    site.running_pod()
+    site.wait_for(lambda: site.count("starts") == 1)  # a pod runs before its Python does
     workers[0].send_signal(signal.SIGINT)
     assert workers[0].wait(180) != 0
     assert len(claims_of(site)) == 1

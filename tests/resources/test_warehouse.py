@@ -12,6 +12,7 @@ import pytest
 from snow_resources.publishing import put_in_place
 from snow_resources.warehouse import WarehouseError, query
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 SWAPS = int(os.environ.get("SNOW_SWAPS", "50"))
 
 _READER = """
@@ -66,6 +67,21 @@ def test_a_reader_never_fails_while_a_publisher_swaps_the_file(tmp_path: Path) -
     told, errors = reader.communicate(timeout=60)
     assert reader.returncode == 0, errors
     assert int(told) >= 2, "the reader met one edition only: the test shows nothing"
+
+
+def test_make_sql_takes_a_question_of_several_lines_with_quotes(tmp_path: Path) -> None:
+    if not (CHECKOUT / ".venv" / "ready").exists():
+        pytest.skip("`make` would build its own environment first: no .venv/ready")
+    in_place(tmp_path, 7)
+    question = "select max(edition) as \"an edition\"\n    from t where 'it''s' <> ''"
+    done = subprocess.run(
+        ["make", "-s", "sql", f"Q={question}"],
+        cwd=CHECKOUT, env={**os.environ, "SNOW_HOME": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    assert (told[0], told[-1]) == ("an edition", "7")
 
 
 def test_who_reads_a_replaced_file_reads_on_in_it(tmp_path: Path) -> None:
