@@ -59,11 +59,13 @@ bench: .venv/ready .cache/benchmarks/peers/ready  ## curation and scoring beside
 
 # uv installs a lock in seconds; plain pip does the same in minutes (see README). Bytecode is compiled here:
 # where PYTHONDONTWRITEBYTECODE is set, as in containers, each of the demo's jobs would compile torch again.
+# So are curation's kernels, for this processor.
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install -q --disable-pip-version-check $$(grep '^uv==' requirements.lock)
 	.venv/bin/uv pip install -q -p $(RUN) --no-deps --compile-bytecode -r requirements.lock
 	.venv/bin/uv pip install -q -p $(RUN) --no-deps --no-build-isolation -e .
+	$(RUN) -m snow_assets.curation.compilation
 	@touch $@
 
 # vLLM decides torch and transformers for itself: an environment of its own.

@@ -1,12 +1,17 @@
 """What the compiled passes say is what plain Python says, text by text."""
 
+import importlib
 import os
+import pkgutil
 import re
 
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba.core.dispatcher import Dispatcher
 
+from snow_assets import curation
+from snow_assets.curation.compilation import compile_kernels
 from snow_assets.curation.contamination import hits, index_problems, suspects
 from snow_assets.curation.prepare import prepared
 from snow_assets.curation.redaction import redact_column
@@ -141,3 +146,22 @@ def _reason(content: bytes) -> str | None:
         return None if content.decode("utf-8-sig").strip() else "empty"
     except UnicodeDecodeError:
         return "invalid_utf8"
+
+
+def test_an_installation_compiles_every_kernel() -> None:
+    compile_kernels()
+    modules = [
+        importlib.import_module(f"{curation.__name__}.{found.name}")
+        for found in pkgutil.iter_modules(curation.__path__)
+    ]
+    kernels = {
+        kernel
+        for module in modules
+        for kernel in vars(module).values()
+        if isinstance(kernel, Dispatcher)
+    }
+    assert len(kernels) > 40
+    # One that another calls is compiled within it.
+    inner = {name for kernel in kernels for name in kernel.py_func.__code__.co_names}
+    outer = {kernel for kernel in kernels if kernel.__name__ not in inner}
+    assert [kernel for kernel in outer if not kernel.signatures] == []

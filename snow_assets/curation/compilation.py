@@ -1,0 +1,66 @@
+"""Compile every kernel of `jit`, by one use of each: `make` does, once per installation.
+
+Whoever comes first would wait for it otherwise: about 20 s, in the run of a user's first source.
+"""
+
+import hashlib
+import tempfile
+from pathlib import Path
+
+import pyarrow as pa
+
+from snow_assets import shards
+from snow_assets.curation.contamination import find_contamination
+from snow_assets.curation.near_duplicates import find_near_duplicates
+from snow_assets.curation.prepare import prepare
+from snow_assets.curation.signatures import put_signatures
+from snow_assets.documents import RAW_FILE, document_id
+from snow_assets.recipe import SMOKE
+
+
+def compile_kernels() -> None:
+    """Curate two near copies of this very file, in a folder that is gone afterwards."""
+    text, curation = Path(__file__).read_text(), SMOKE.curation
+    problem = {"problem_id": "this file", "prompt": f'"""{text[:400]}"""', "solution": text}
+    with tempfile.TemporaryDirectory(prefix="snow-kernels-") as lake:
+        received, documents, signatures, copies, quotes = (
+            f"{lake}/{asset}/all/one"
+            for asset in ("raw_code_corpus", "documents", "signatures", "near_duplicates", "hits")
+        )
+        rows = [_received("one.py", text), _received("other.py", f"{text}\nother = 'é'\n")]
+        shards.put_table(received, "files", 0, rows, RAW_FILE)
+        _finish(received)
+        prepare(received, documents, languages=curation.languages, with_parses=False)
+        _finish(documents)
+        find_contamination(
+            documents, quotes,
+            problems=pa.Table.from_pylist([problem]), recipe=curation.contamination,
+        )  # fmt: skip
+        put_signatures(documents, signatures, recipe=curation.near_duplicates)
+        _finish(signatures)
+        find_near_duplicates(
+            [documents], [signatures], copies,
+            rules=curation.rules, recipe=curation.near_duplicates,
+        )  # fmt: skip
+
+
+def _received(path: str, text: str) -> dict[str, object]:
+    content = text.encode()
+    raw_id = hashlib.sha256(content).hexdigest()
+    return {
+        "document_id": document_id("here", "snow", path, raw_id), "raw_id": raw_id,
+        "source": "here", "repository": "snow", "revision": "1", "path": path,
+        "license": "MIT", "license_evidence": None, "content": content,
+    }  # fmt: skip
+
+
+def _finish(folder: str) -> None:
+    *_, asset, partition, generation = folder.split("/")
+    shards.finish(
+        folder, asset=asset, partition=partition, generation=generation, code_version="1",
+        recipe="SMOKE", settings={}, inputs=[], facts={},
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    compile_kernels()
