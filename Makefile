@@ -8,7 +8,13 @@ export SNOW_HOME ?= $(CURDIR)/.snow
 export DAGSTER_HOME ?= $(SNOW_HOME)/dagster
 export HF_HUB_OFFLINE ?= 1
 
+# Where it is set, as in containers, each of the demo's jobs would compile torch again.
+unexport PYTHONDONTWRITEBYTECODE
+# Both environments are made at once, and linters run beside the suite.
+MAKEFLAGS += --jobs=2
+
 RUN := .venv/bin/python
+UV := .venv/bin/uv
 
 .PHONY: help demo plan purge dev mlflow sql test suite lint bench clean
 help:  ## this list
@@ -41,12 +47,10 @@ lint: .venv/ready
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-# The type checker takes one core for minutes while the suite's workers still import.
-test: .venv-vllm/ready  ## linters and the whole suite
-	@$(MAKE) --no-print-directory -j 2 lint suite
+test: lint suite  ## linters and the whole suite
 
 # Half of the suite waits for one core or for a disk: two workers, each a room of tests at a time.
-suite: .venv-vllm/ready
+suite: .venv/ready .venv-vllm/ready
 	$(RUN) -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 bench: .venv/ready .cache/benchmarks/peers/ready  ## curation and scoring beside the peers; STAGE=near for one
@@ -54,25 +58,28 @@ bench: .venv/ready .cache/benchmarks/peers/ready  ## curation and scoring beside
 
 .cache/benchmarks/peers/ready: benchmarks/peers.txt .venv/ready
 	$(PYTHON) -m venv .cache/benchmarks/peers
-	.venv/bin/uv pip install -q -p .cache/benchmarks/peers/bin/python -r benchmarks/peers.txt
+	$(UV) pip install -q -p .cache/benchmarks/peers/bin/python -r benchmarks/peers.txt
 	@touch $@
 
-# uv installs a lock in seconds; plain pip does the same in minutes (see README). Bytecode is compiled here:
-# where PYTHONDONTWRITEBYTECODE is set, as in containers, each of the demo's jobs would compile torch again.
-# So are curation's kernels, for this processor.
-.venv/ready: requirements.lock pyproject.toml
+# uv installs a lock in seconds; plain pip does the same in minutes (see README).
+$(UV): requirements.lock
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install -q --disable-pip-version-check $$(grep '^uv==' requirements.lock)
-	.venv/bin/uv pip install -q -p $(RUN) --no-deps --compile-bytecode -r requirements.lock
-	.venv/bin/uv pip install -q -p $(RUN) --no-deps --no-build-isolation -e .
+
+# What every run imports is imported once, so that no two of them compile its bytecode, or the kernels, at once.
+.venv/ready: $(UV) requirements.lock pyproject.toml
+	$(UV) pip install -q -p $(RUN) --no-deps -r requirements.lock
+	$(UV) pip install -q -p $(RUN) --no-deps --no-build-isolation -e .
 	$(RUN) -m snow_assets.curation.compilation
+	$(RUN) -c "import dagster, dagster_dbt, dbt.cli.main, mlflow, torch, transformers.modeling_utils"
 	@touch $@
 
 # vLLM decides torch and transformers for itself: an environment of its own.
-.venv-vllm/ready: requirements-vllm.lock .venv/ready
-	$(PYTHON) -m venv .venv-vllm
-	.venv/bin/uv pip install -q -p .venv-vllm/bin/python --no-deps --compile-bytecode -r requirements-vllm.lock
-	.venv/bin/uv pip install -q -p .venv-vllm/bin/python --no-deps --no-build-isolation -e .
+.venv-vllm/ready: $(UV) requirements-vllm.lock
+	$(UV) venv -q --clear -p $(PYTHON) .venv-vllm
+	$(UV) pip install -q -p .venv-vllm/bin/python --no-deps -r requirements-vllm.lock
+	$(UV) pip install -q -p .venv-vllm/bin/python --no-deps --no-build-isolation -e .
+	.venv-vllm/bin/python -c "import vllm.entrypoints.llm"
 	@touch $@
 
 clean:  ## forget the lake, the databases and the environments

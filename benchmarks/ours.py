@@ -68,7 +68,7 @@ def rules(folder: Path, out: Path) -> None:
 
 def exact(folder: Path, out: Path) -> None:
     """One of each text."""
-    from snow_assets.curation.jit import buffers
+    from snow_assets.curation.columns import buffers
 
     seen: set[bytes] = set()
     for number, table in texts(folder):

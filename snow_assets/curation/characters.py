@@ -4,7 +4,8 @@ from functools import cache
 
 import numpy as np
 
-from snow_assets.curation.jit import Bytes, kernel
+from snow_assets.curation.columns import Bytes
+from snow_assets.curation.jit import kernel
 
 LETTER, DIGIT, SPACE, UNDERSCORE = 1, 2, 4, 8
 WORD = LETTER | DIGIT | UNDERSCORE  # what \w means in `re`

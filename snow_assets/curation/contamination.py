@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from snow_assets import shards
+from snow_assets.curation.columns import buffers, with_values
 from snow_assets.curation.document_shards import document_shards
 from snow_assets.curation.hashing import (
     Hashes,
@@ -150,7 +151,6 @@ def find_contamination(
 def suspects(index: ProblemIndex) -> Callable[[pa.ChunkedArray], pa.Array]:
     """Says which texts of a column `hits` must look at: it finds nothing in the others."""
     # Compiled code is heavy: not with the definitions.
-    from snow_assets.curation.jit import buffers, with_values
     from snow_assets.curation.quoting import Quotes, may_quote
 
     recipe = index.recipe

@@ -6,7 +6,8 @@ All over Arrow's buffers: no Python object per row. What the values mean: `shing
 import numpy as np
 import numpy.typing as npt
 
-from snow_assets.curation.jit import Bytes, kernel
+from snow_assets.curation.columns import Bytes
+from snow_assets.curation.jit import kernel
 
 Ints = npt.NDArray[np.int64]
 Values32 = npt.NDArray[np.uint32]

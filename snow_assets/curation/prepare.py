@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from snow_assets import shards
 from snow_assets.corpus.notebooks import NotebookError, as_script
+from snow_assets.curation.columns import buffers, with_values
 from snow_assets.curation.language import languages_of
 from snow_assets.documents import DOCUMENT, DROP, RAW_FILE
 
@@ -110,8 +111,8 @@ class _Admitted:
 
 
 def _admit(received: pa.Table, spoken: Sequence[str]) -> _Admitted:
+    # Compiled code is heavy: not with the definitions.
     from snow_assets.curation import received_texts as kinds
-    from snow_assets.curation.jit import with_values
 
     made = _Admitted()
     contents, paths = _one(received["content"]), received["path"].to_pylist()
@@ -160,8 +161,6 @@ def _no_text(content: bytes) -> tuple[str, str | None, str | None]:
 
 def _text_ids(texts: pa.Array) -> pa.Array:
     """`documents.text_id` of each text, without making strings of them."""
-    from snow_assets.curation.jit import buffers
-
     data, offsets = buffers(texts)
     view, places = data.data, offsets.tolist()
     return pa.array(

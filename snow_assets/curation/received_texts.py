@@ -5,7 +5,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from snow_assets.curation.characters import SPACE, kind_at, kinds, width
-from snow_assets.curation.jit import Bytes, Offsets, buffers, kernel
+from snow_assets.curation.columns import Bytes, Offsets, buffers
+from snow_assets.curation.jit import kernel
 
 TEXT, NUL_BYTES, INVALID_UTF8, EMPTY = 0, 1, 2, 3
 

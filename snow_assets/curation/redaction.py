@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from snow_assets.curation.jit import buffers, with_values
+from snow_assets.curation.columns import buffers, with_values
 from snow_assets.curation.secret_places import (
     EMAIL_AT,
     KEY_NAME,

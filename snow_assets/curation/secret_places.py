@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from snow_assets.curation.jit import Bytes, Offsets, kernel
+from snow_assets.curation.columns import Bytes, Offsets
+from snow_assets.curation.jit import kernel
 
 Numbers = npt.NDArray[np.int64]
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from snow_assets.curation.columns import buffers
 from snow_assets.curation.hashing import Hashes, mixed
 
 Shingles = npt.NDArray[np.uint32]
@@ -31,7 +32,6 @@ def shingles(text: str, *, words: int) -> Shingles:
 
 def shingles_of(texts: pa.StringArray, *, words: int) -> tuple[Shingles, npt.NDArray[np.int64]]:
     """The shingles of many texts, one text's after another's, and how many each has."""
-    from snow_assets.curation.jit import buffers
     from snow_assets.curation.minhash import WORD_BYTES, distinct_runs
 
     data, offsets = buffers(texts)

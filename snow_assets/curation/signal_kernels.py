@@ -10,7 +10,8 @@ from snow_assets.curation.characters import (
     kinds,
     width,
 )
-from snow_assets.curation.jit import Bytes, Offsets, kernel
+from snow_assets.curation.columns import Bytes, Offsets
+from snow_assets.curation.jit import kernel
 
 Counts = npt.NDArray[np.int64]
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from snow_assets.curation import signal_kernels as kernels
 from snow_assets.curation.generated import are_generated
-from snow_assets.curation.jit import buffers
+from snow_assets.curation.columns import buffers
 
 
 def signals(

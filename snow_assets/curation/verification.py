@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from snow_assets import shards
 from snow_assets.curation.candidates import Pairs
-from snow_assets.curation.jit import buffers
+from snow_assets.curation.columns import buffers
 from snow_assets.curation.minhash import jaccards
 from snow_assets.curation.spill import PART_BYTES
 from snow_assets.curation.text_keys import TextKeys, id_chars, text_keys
