@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from snow_assets.curation.characters import SPACE, kind_at, kinds, width
-from snow_assets.curation.hashing import Hashes
 from snow_assets.curation.columns import Bytes, Offsets
+from snow_assets.curation.hashing import Hashes
 from snow_assets.curation.jit import kernel
 
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)

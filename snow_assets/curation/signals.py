@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from snow_assets.curation import signal_kernels as kernels
-from snow_assets.curation.generated import are_generated
 from snow_assets.curation.columns import buffers
+from snow_assets.curation.generated import are_generated
 
 
 def signals(

@@ -17,15 +17,16 @@ from tests.curation.builders import (
     raw_corpus,
 )
 
+GIANT_BYTES = int(os.environ.get("SNOW_GIANT_BYTES", "20000000"))
 TINY_FILES = int(os.environ.get("SNOW_TINY_FILES", "20000"))
 
 pytestmark = pytest.mark.slow
 
 
-def test_a_file_of_fifty_megabytes_is_one_document_like_any_other(lake_url: str) -> None:
+def test_a_giant_file_is_one_document_like_any_other(lake_url: str) -> None:
     functions = "\n\n".join(a_program(f"part{number}", functions=200) for number in range(20))
     leak = str(a_problem()["prompt"]) + str(a_problem()["solution"])
-    giant = functions * (50_000_000 // len(functions) + 1) + "\n\n" + leak
+    giant = functions * (GIANT_BYTES // len(functions) + 1) + "\n\n" + leak
     small = a_program("small")
     raw = raw_corpus(lake_url, [a_file("giant.py", giant), a_file("small.py", small)])
     made = documents(lake_url, raw)
