@@ -19,7 +19,7 @@ TINY = replace(
     curation=replace(SMOKE.curation, languages=("c", "python")),
     annotator=replace(SMOKE.annotator, max_positives=200, validation_negatives=80),
     selection=replace(SMOKE.selection, budget_tokens=20 * _STEP),
-    synthesis=replace(SMOKE.synthesis, requests=8, chunk_requests=8, max_new_tokens=160),
+    synthesis=replace(SMOKE.synthesis, requests=8, chunk_requests=8, max_new_tokens=256),
     pretraining=replace(
         SMOKE.pretraining,
         general=replace(SMOKE.pretraining.general, tokens=20 * _STEP),
