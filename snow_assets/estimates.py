@@ -30,6 +30,11 @@ class Cost:
     price: float
     is_measured: bool  # from a past run of this asset; else from stated rates
 
+    @property
+    def is_known(self) -> bool:
+        """No: it was never made, and no number of the recipe says how large it is."""
+        return self.is_measured or self.seconds > 0
+
 
 def size_of(manifest: shards.Manifest) -> Size:
     return Size(
@@ -108,6 +113,8 @@ def first_size(asset: str, recipe: Recipe, *, num_partitions: int) -> Size:
         "high_quality_subset": recipe.selection.budget_tokens,
         "high_quality_dataset": recipe.selection.budget_tokens,
         "synthetic_set": recipe.synthesis.requests * recipe.synthesis.max_new_tokens,
+        "quality_annotator": _annotator_tokens(recipe),
+        "benchmark_results": _answer_tokens(recipe) * num_partitions,
     }
     known = work_tokens(asset, recipe) or tokens.get(asset)
     if known is not None:
@@ -117,9 +124,24 @@ def first_size(asset: str, recipe: Recipe, *, num_partitions: int) -> Size:
     return Size() if asset in _SMALL else corpus_size(recipe).times(1 / num_partitions)
 
 
+def _annotator_tokens(recipe: Recipe) -> float:
+    """Of three windows of each example."""
+    numbers = recipe.annotator
+    examples = numbers.max_positives * (1 + numbers.negatives_per_positive)
+    return 3 * numbers.window_tokens * (examples + numbers.validation_negatives)
+
+
+def _answer_tokens(recipe: Recipe) -> float:
+    """Of a checkpoint's answers, which take longer than reading what is held out."""
+    numbers = recipe.evaluation
+    problems = _ALL_PROBLEMS if numbers.problems is None else numbers.problems
+    return problems * numbers.max_new_tokens
+
+
+_ALL_PROBLEMS = 164  # HumanEval
 _SMALL = frozenset(
     {"opt_outs", "benchmark_problems", "exemplars", "teacher_model", "tokenizer",
-     "annotator_examples", "quality_annotator", "benchmark_results"}
+     "annotator_examples"}
 )  # fmt: skip
 """Whose size does not follow the corpus's."""
 
@@ -132,8 +154,12 @@ def stated_seconds(asset: str, recipe: Recipe, makes: Size) -> float:
         vocabulary = recipe.curation.tokenizer.vocabulary
         flops = 6.0 * parameters(recipe.pretraining.model, vocabulary=vocabulary) * (tokens or 0)
         return flops / rates.training_flops_per_second / max(1, gpus(asset, recipe))
-    if asset == "synthetic_answers":
-        return (tokens or 0) / rates.generation_tokens_per_second / max(1, gpus(asset, recipe))
+    if asset in ("synthetic_answers", "benchmark_results"):
+        return (
+            (tokens or makes.tokens)
+            / rates.generation_tokens_per_second
+            / max(1, gpus(asset, recipe))
+        )
     if asset in ("quality_scores", "quality_annotator"):
         return makes.tokens / rates.scoring_tokens_per_second / max(1, gpus(asset, recipe))
     return makes.num_bytes / rates.curation_bytes_per_second

@@ -151,6 +151,8 @@ def _cost(steps: Sequence[Step]) -> list[str]:
     costs = [step.cost for step in steps if step.cost]
     if not costs:
         return ["", ""]
+    if not any(cost.is_known for cost in costs):
+        return ["?", "?"]
     hours = sum(cost.gpu_hours for cost in costs)
     is_measured = all(cost.is_measured for cost in costs)
     told = f"{hours:,.1f} GPU-h" if hours else _duration(sum(cost.seconds for cost in costs))
@@ -171,7 +173,8 @@ def _total(plan: Plan) -> str:
     hours = f", {plan.gpu_hours:,.1f} GPU-hours" if plan.gpu_hours else ""
     return (
         f"{len(plan.todo)} of {len(plan.steps)} steps to do: {_duration(plan.seconds)}{hours}, "
-        f"{plan.price:,.2f} {plan.currency}; ~ = by stated rates, nothing was measured yet."
+        f"{plan.price:,.2f} {plan.currency}; ~ = by stated rates, nothing was measured yet; "
+        "? = of a size that nobody knows yet, and not in the sum."
     )
 
 

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from snow_assets import planned, shards
+from snow_assets import estimates, planned, shards
 from snow_assets.materialize import Made, MixedSettingsError, materialize, upstream
 from snow_assets.past import Past
 from snow_assets.plan import plan
 from snow_assets.planned import Plan, Step
-from snow_assets.recipe import SMOKE, Recipe
+from snow_assets.recipe import ARCTIC, SMOKE, Recipe
 from snow_resources.lake import Lake
 from snow_resources.tracking import Tracking
 
@@ -209,9 +209,6 @@ def test_an_estimate_follows_past_runs_and_its_error_is_told(home: Home) -> None
 
 
 def test_a_recipe_that_never_ran_is_estimated_by_its_stated_rates() -> None:
-    from snow_assets import estimates
-    from snow_assets.recipe import ARCTIC
-
     size = estimates.first_size("general_checkpoint", ARCTIC, num_partitions=1)
     assert size.tokens == ARCTIC.pretraining.general.tokens
     seconds = estimates.stated_seconds("general_checkpoint", ARCTIC, size)
@@ -221,6 +218,30 @@ def test_a_recipe_that_never_ran_is_estimated_by_its_stated_rates() -> None:
     cost = estimates.cost("general_checkpoint", ARCTIC, seconds, is_measured=False)
     assert cost.gpu_hours == pytest.approx(seconds / 3600)
     assert cost.price == pytest.approx(cost.gpu_hours * 2.5)
+
+
+def test_every_step_of_a_model_has_a_stated_cost_before_it_ever_ran(tmp_path: Path) -> None:
+    past = Past(lake=Lake(url=str(tmp_path)), recipe=ARCTIC)
+    for asset in (
+        "quality_annotator", "quality_scores", "synthetic_answers", "general_checkpoint",
+        "benchmark_results",
+    ):  # fmt: skip
+        size = estimates.first_size(asset, ARCTIC, num_partitions=3)
+        cost = past.cost(asset, reads=estimates.Size(), makes=size)
+        assert cost.is_known
+        assert cost.seconds > 0
+
+
+def test_a_size_that_nobody_knows_is_not_shown_as_no_cost(tmp_path: Path) -> None:
+    past = Past(lake=Lake(url=str(tmp_path)), recipe=ARCTIC)
+    size = estimates.first_size("exemplars", ARCTIC, num_partitions=1)
+    cost = past.cost("exemplars", reads=estimates.Size(), makes=size)
+    steps = [Step(asset="exemplars", partition="all", verdict="redo", size=size, cost=cost)]
+    with Path(os.devnull).open("w") as nowhere:
+        console = Console(width=150, record=True, file=nowhere)
+        planned.show(console, Plan(recipe="R", lake="l", currency="USD", steps=steps, half_done=[]))
+    assert "exemplars  redo" in console.export_text(clear=False)
+    assert "?    ?" in console.export_text()
 
 
 def test_the_screen_tells_verdicts_reasons_and_the_sum(home: Home) -> None:

@@ -143,7 +143,7 @@ def endpoint_engine(url: str, model: str, recipe: SynthesisRecipe) -> Engine:
         try:
             made = client.chat.completions.create(
                 model=model,
-                messages=prompt.messages,  # type: ignore[arg-type]
+                messages=prompt.messages,
                 temperature=recipe.temperature,
                 top_p=recipe.top_p,
                 max_tokens=recipe.max_new_tokens,

@@ -13,7 +13,6 @@ from snow_assets.tables.assets import _manifest
 from snow_resources.warehouse import query
 from tests.tables.builders import (
     TinyLake,
-    a_whole_lake,
     provenance,
     put_corpus,
     row_of,
@@ -109,10 +108,10 @@ def test_a_failing_test_publishes_nothing_and_shows_in_its_check(
 
 
 @pytest.mark.slow
-def test_no_reader_meets_an_error_while_all_tables_are_published_anew(tables_folder: Path) -> None:
-    made = publication(tables_folder, "read", a_whole_lake(str(tables_folder / "read-lake")))
-    assert made.materialize().success
-    path, stop = made.warehouse.path, tables_folder / "stop"
+def test_no_reader_meets_an_error_while_all_tables_are_published_anew(
+    whole: Publication, tmp_path: Path
+) -> None:
+    path, stop = whole.warehouse.path, tmp_path / "stop"
     [(rows,)] = query(path, "select count(*) from document_quality").rows
     reader = subprocess.Popen(
         [sys.executable, "-c", _READER, path, str(stop), str(rows)],
@@ -124,7 +123,7 @@ def test_no_reader_meets_an_error_while_all_tables_are_published_anew(tables_fol
     for _ in range(PUBLISHES):
         # As if other inputs had been published: all is built again.
         (Path(path).parent / "dbt" / "published.json").unlink()
-        assert made.materialize().success
+        assert whole.materialize().success
         files.add(Path(path).stat().st_ino)
     stop.touch()
     told, errors = reader.communicate(timeout=60)
