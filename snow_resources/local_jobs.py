@@ -71,7 +71,7 @@ class LocalJobs(GpuJobs):
                     # update of SMOKE's model took 3.9 s instead of 0.5 s beside other work.
                     "OMP_WAIT_POLICY": "PASSIVE",
                     # Memory that a tensor leaves is kept for the next one: giving each back to the
-                    # system and faulting it in again is a sixth of an update of SMOKE's model.
+                    # system and faulting it in again is a tenth of an update of SMOKE's model.
                     "MALLOC_MMAP_THRESHOLD_": "33554432",  # glibc takes no more
                     "MALLOC_TRIM_THRESHOLD_": "4294967296",
                     **os.environ,
