@@ -65,9 +65,10 @@ bench: .venv/ready .cache/benchmarks/peers/ready  ## curation and scoring beside
 $(UV): requirements.lock
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install -q --disable-pip-version-check $$(grep '^uv==' requirements.lock)
+	@touch $@
 
 # What every run imports is imported once, so that no two of them compile its bytecode, or the kernels, at once.
-.venv/ready: $(UV) requirements.lock pyproject.toml
+.venv/ready: requirements.lock pyproject.toml | $(UV)
 	$(UV) pip install -q -p $(RUN) --no-deps -r requirements.lock
 	$(UV) pip install -q -p $(RUN) --no-deps --no-build-isolation -e .
 	$(RUN) -m snow_assets.curation.compilation
@@ -75,7 +76,7 @@ $(UV): requirements.lock
 	@touch $@
 
 # vLLM decides torch and transformers for itself: an environment of its own.
-.venv-vllm/ready: $(UV) requirements-vllm.lock
+.venv-vllm/ready: requirements-vllm.lock | $(UV)
 	$(UV) venv -q --clear -p $(PYTHON) .venv-vllm
 	$(UV) pip install -q -p .venv-vllm/bin/python --no-deps -r requirements-vllm.lock
 	$(UV) pip install -q -p .venv-vllm/bin/python --no-deps --no-build-isolation -e .

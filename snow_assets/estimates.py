@@ -114,6 +114,7 @@ def first_size(asset: str, recipe: Recipe, *, num_partitions: int) -> Size:
         "high_quality_dataset": recipe.selection.budget_tokens,
         "synthetic_set": recipe.synthesis.requests * recipe.synthesis.max_new_tokens,
         "quality_annotator": _annotator_tokens(recipe),
+        # Each partition, a checkpoint's, answers every problem.
         "benchmark_results": _answer_tokens(recipe) * num_partitions,
     }
     known = work_tokens(asset, recipe) or tokens.get(asset)
