@@ -1,0 +1,27 @@
+"""A source's location that cannot be asked is named, with what to do."""
+
+import os
+from pathlib import Path
+
+import pytest
+import s3fs
+
+from snow_assets.corpus.locations import expanded
+
+
+def test_a_store_without_credentials_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "nothing"))
+    s3fs.S3FileSystem.clear_instance_cache()  # another test's credentials
+    with pytest.raises(OSError, match=r"'s3://nobody/knows' cannot be listed .*: give the store's"):
+        expanded(["s3://nobody/knows"], (".parquet",))
+
+
+def test_a_location_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"'.*/nowhere' is not there: correct the recipe"):
+        expanded([str(tmp_path / "nowhere")], (".parquet",))
