@@ -17,9 +17,12 @@ def test_a_store_without_credentials_is_named(
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, str(tmp_path / "nothing"))
-    s3fs.S3FileSystem.clear_instance_cache()  # another test's credentials
-    with pytest.raises(OSError, match=r"'s3://nobody/knows' cannot be listed .*: give the store's"):
+    # A client stays for the next that asks, with the credentials that it was made with.
+    s3fs.S3FileSystem.clear_instance_cache()
+    told = r"'s3://nobody/knows' cannot be listed .*: give the store's"
+    with pytest.raises(OSError, match=told):
         expanded(["s3://nobody/knows"], (".parquet",))
+    s3fs.S3FileSystem.clear_instance_cache()
 
 
 def test_a_location_that_is_not_there_is_named(tmp_path: Path) -> None:
