@@ -50,8 +50,9 @@ lint: .venv/ready
 test: lint suite  ## linters and the whole suite
 
 # Half of the suite waits for one core or for a disk: two workers, each a room of tests at a time.
+# A cluster's pods are waited for longer still: three.
 suite: .venv/ready .venv-vllm/ready
-	$(RUN) -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+	$(RUN) -m pytest -n $(if $(SNOW_TEST_IMAGE),3,2) --dist loadscope --no-loadscope-reorder
 
 bench: .venv/ready .cache/benchmarks/peers/ready  ## curation and scoring beside the peers; STAGE=near for one
 	$(RUN) benchmarks/bench.py $(STAGE)

@@ -9,13 +9,16 @@ from tests.s3 import s3_lake_url, s3_server
 
 __all__ = ["s3_lake_url", "s3_server"]
 
-_LONGEST = ("whole", "test_s3.py", "synthesis", "pretraining", "quality")
+_LONGEST = (
+    "whole", "test_cluster.py", "kubernetes", "test_s3.py", "synthesis", "pretraining", "quality",
+)  # fmt: skip
+_ALONE = ("test_cluster.py", "test_s3.py")
 
 
 def _room(nodeid: str) -> str:
     """The folder of a test; a file where it stands alone, or makes a graph of its own."""
     _, *folders, file = PurePosixPath(nodeid.split("::")[0]).parts
-    alone = folders == ["whole"] and file == "test_s3.py"
+    alone = folders == ["whole"] and file in _ALONE
     return file if alone or not folders else folders[0]
 
 

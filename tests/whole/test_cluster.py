@@ -50,7 +50,7 @@ def put_settings(folder: Path, namespace: str, pod: dict[str, Any], work: dict[s
         "patches": [mounts, "site.yaml"],
         "sandbox_patches": [mounts],
         "sandbox_canary": f"{os.environ['SNOW_TEST_HOST']}:1",  # nothing listens there
-        "shards": {"scoring": 4, "generation": 2},
+        "shards": {"scoring": 2, "generation": 2},
         "parallelism": {"scoring": 1, "generation": 1},  # of a node with two cores
     }
     (folder / "jobs.yaml").write_text(yaml.safe_dump(settings))
@@ -67,8 +67,9 @@ def digests(lake: str) -> dict[str, str]:
     }
 
 
-def check(lake: str, namespace: str, smoke: Installation) -> None:
+def check(lake: str, namespace: str, request: pytest.FixtureRequest) -> None:
     """All work was the cluster's, and came to what it comes to here."""
+    smoke: Installation = request.getfixturevalue("smoke")  # made by another worker meanwhile
     jobs = KubernetesApi(namespace, patience_seconds=30).list("jobs")
     assert {job["metadata"]["labels"]["snow/asset"] for job in jobs} == WORK
     expected = digests(smoke.lake)
@@ -87,7 +88,7 @@ def check(lake: str, namespace: str, smoke: Installation) -> None:
 
 
 def test_smoke_in_a_cluster_with_a_shared_volume_comes_to_the_same(
-    smoke: Installation, namespace: str, home: Path, tmp_path: Path
+    request: pytest.FixtureRequest, namespace: str, home: Path, tmp_path: Path
 ) -> None:
     lake = str(home / "lake")
     settings = put_settings(
@@ -96,11 +97,11 @@ def test_smoke_in_a_cluster_with_a_shared_volume_comes_to_the_same(
         {"volumeMounts": [{"name": "lake", "mountPath": lake}]},
     )  # fmt: skip
     run_demo(home, SNOW_JOBS=str(settings))
-    check(lake, namespace, smoke)
+    check(lake, namespace, request)
 
 
 def test_smoke_in_a_cluster_with_an_object_store_comes_to_the_same(
-    smoke: Installation, namespace: str, home: Path, tmp_path: Path, s3_lake_url: str
+    request: pytest.FixtureRequest, namespace: str, home: Path, tmp_path: Path, s3_lake_url: str
 ) -> None:
     from kubernetes import client, config
 
@@ -126,4 +127,4 @@ def test_smoke_in_a_cluster_with_an_object_store_comes_to_the_same(
     )  # fmt: skip
     run_demo(home, SNOW_JOBS=str(settings), SNOW_LAKE=s3_lake_url)
     assert list((home / "lake").iterdir()) == []
-    check(s3_lake_url, namespace, smoke)
+    check(s3_lake_url, namespace, request)
