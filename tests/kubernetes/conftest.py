@@ -191,6 +191,20 @@ class Launched:
 
 
 @contextmanager
+def an_instance(folder: Path) -> Iterator[dg.DagsterInstance]:
+    """A database of its own. What a run prints is not kept: Dagster keeps it by a `tail`, which
+    never ends where a thread starts it and SIGINT is ignored, as in the background of a shell."""
+    folder.mkdir()
+    nothing = {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+    overrides = {"telemetry": {"enabled": False}, "compute_logs": nothing}
+    with dg.DagsterInstance.local_temp(str(folder), overrides) as instance:
+        yield instance
+
+
+@contextmanager
 def a_site(namespace: str, folder: Path) -> Iterator[Site]:
     """Pods run as another user than the tests: what is shared is open to both."""
     lake = folder / "lake"
@@ -206,9 +220,7 @@ def a_site(namespace: str, folder: Path) -> Iterator[Site]:
             }}}}
         )
     )  # fmt: skip
-    (folder / "dagster").mkdir()
-    overrides = {"telemetry": {"enabled": False}}
-    with dg.DagsterInstance.local_temp(str(folder / "dagster"), overrides) as instance:
+    with an_instance(folder / "dagster") as instance:
         yield Site(
             namespace=namespace, lake=lake, instance=instance,
             patches=[os.environ["SNOW_TEST_POD_PATCH"], str(patch)],

@@ -4,11 +4,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import dagster as dg
 import pytest
 
 from snow_resources.gpu_jobs import JobSize
-from tests.kubernetes.conftest import Site, failure, metadata
+from tests.kubernetes.conftest import Site, an_instance, failure, metadata
 from tests.kubernetes.work_job import Work
 
 pytestmark = pytest.mark.cluster
@@ -110,8 +109,7 @@ def test_work_without_a_node_waits_and_says_why(
 
 def test_two_runs_that_ask_for_the_same_work_share_one_job(site: Site, tmp_path: Path) -> None:
     request = Work(output=site.output, num_parts=4, part_seconds=1)
-    (tmp_path / "other").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "other")) as instance:
+    with an_instance(tmp_path / "other") as instance:
         other = replace(site, instance=instance)  # a database of its own: they meet in the cluster
         first, second = site.launch_aside(request), other.launch_aside(request)
         assert metadata(first.result())["starts"] == 1
