@@ -1,4 +1,4 @@
-"""What tests of several rooms share, and how two workers share the rooms."""
+"""What tests of several rooms share, and how workers share the rooms."""
 
 from pathlib import Path, PurePosixPath
 from typing import Any
