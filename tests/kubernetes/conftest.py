@@ -1,12 +1,14 @@
 """The cluster that KUBECONFIG names, a namespace of it for each test, and a way to launch."""
 
+import json
 import os
+import subprocess
 import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 import yaml
 
 from snow_assets import shards
+from snow_assets.home import CHECKOUT
 from snow_resources.gpu_jobs import JobSize
 from snow_resources.kubernetes_api import KubernetesApi, until
 from snow_resources.kubernetes_jobs import KubernetesJobs
@@ -177,7 +180,7 @@ class Site:
 
 
 class Launched:
-    """A launch in a thread of its own."""
+    """A launch in a thread of its own; one at a time: Dagster's logging deadlocks between two."""
 
     def __init__(self, launch: Callable[[], dg.ExecuteInProcessResult]) -> None:
         self._results: list[dg.ExecuteInProcessResult] = []
@@ -188,6 +191,28 @@ class Launched:
         self._thread.join(seconds)
         assert self._results, f"the launch has not ended within {seconds} s"
         return self._results[0]
+
+
+def run_worker(site: Site, request: Work, home: Path) -> subprocess.Popen[bytes]:
+    """A run in a process group of its own, as a run launcher starts one."""
+    home.mkdir(exist_ok=True)
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    told = json.dumps({"config": site.config(), "request": asdict(request)})
+    return subprocess.Popen(
+        [sys.executable, "-m", "dagster", "job", "execute", "-m", "tests.kubernetes.definitions",
+         "-j", "working"],
+        cwd=CHECKOUT, env={**os.environ, "SITE": told, "DAGSTER_HOME": str(home)},
+        stdout=(home / "log").open("ab"), stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+
+
+def claims_of(site: Site) -> list[str]:
+    return [
+        name
+        for job in site.api.list("jobs")
+        for name in job["metadata"].get("annotations", {})
+        if name.startswith("snow-claim/")
+    ]
 
 
 @contextmanager

@@ -1,40 +1,23 @@
 """What the real world does to a run and its cluster, and what the run does then."""
 
-import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from snow_assets.home import CHECKOUT
 from snow_resources.gpu_jobs import JobSize
 from snow_resources.kubernetes_jobs import KubernetesJobs
-from tests.kubernetes.conftest import Site, failure, metadata
+from tests.kubernetes.conftest import Site, claims_of, failure, metadata, run_worker
 from tests.kubernetes.proxy import proxied
 from tests.kubernetes.work_job import Work
 
 pytestmark = pytest.mark.cluster
-
-
-def run_worker(site: Site, request: Work, home: Path) -> subprocess.Popen[bytes]:
-    """A run in a process group of its own, as a run launcher starts one."""
-    home.mkdir(exist_ok=True)
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    told = json.dumps({"config": site.config(), "request": asdict(request)})
-    return subprocess.Popen(
-        [sys.executable, "-m", "dagster", "job", "execute", "-m", "tests.kubernetes.definitions",
-         "-j", "working"],
-        cwd=CHECKOUT, env={**os.environ, "SITE": told, "DAGSTER_HOME": str(home)},
-        stdout=(home / "log").open("ab"), stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
 
 
 def test_a_run_whose_worker_was_killed_is_retried_and_adopts_the_job(
@@ -54,15 +37,6 @@ def test_a_run_whose_worker_was_killed_is_retried_and_adopts_the_job(
     assert retried.wait(180) == 0
     assert site.count("starts") == 1
     assert site.count("made") == 4
-
-
-def claims_of(site: Site) -> list[str]:
-    return [
-        name
-        for job in site.api.list("jobs")
-        for name in job["metadata"].get("annotations", {})
-        if name.startswith("snow-claim/")
-    ]
 
 
 def test_a_cancel_drops_one_claim_and_the_last_one_deletes_the_job(

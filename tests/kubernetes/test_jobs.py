@@ -1,13 +1,12 @@
 """Jobs in a real cluster: done, adopted, resumed, explained."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from snow_resources.gpu_jobs import JobSize
-from tests.kubernetes.conftest import Site, an_instance, failure, metadata
+from tests.kubernetes.conftest import Site, claims_of, failure, metadata, run_worker
 from tests.kubernetes.work_job import Work
 
 pytestmark = pytest.mark.cluster
@@ -108,12 +107,12 @@ def test_work_without_a_node_waits_and_says_why(
 
 
 def test_two_runs_that_ask_for_the_same_work_share_one_job(site: Site, tmp_path: Path) -> None:
-    request = Work(output=site.output, num_parts=4, part_seconds=1)
-    with an_instance(tmp_path / "other") as instance:
-        other = replace(site, instance=instance)  # a database of its own: they meet in the cluster
-        first, second = site.launch_aside(request), other.launch_aside(request)
-        assert metadata(first.result())["starts"] == 1
-        assert metadata(second.result())["starts"] == 1
+    request = site.gated(num_parts=4, after=2)
+    # Databases of their own: they meet in the cluster.
+    runs = [run_worker(site, request, tmp_path / name) for name in ("one", "other")]
+    site.wait_for(lambda: len(claims_of(site)) == 2)
+    site.open_gate()
+    assert [run.wait(180) for run in runs] == [0, 0]
     assert len(site.api.list("jobs")) == 1
     assert site.count("starts") == 1
 
