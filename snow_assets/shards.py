@@ -14,6 +14,7 @@ import os
 import posixpath
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,23 @@ def file_system(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     options = {} if "://" not in url else {"use_listings_cache": False}
     system, path = fsspec.core.url_to_fs(url, **options)
     return system, path
+
+
+@contextmanager
+def store_errors(url: str) -> Iterator[None]:
+    """What a store's client raises of its own, without credentials or an answer, as an OSError."""
+    if "://" not in url:
+        yield
+        return
+    from botocore.exceptions import BotoCoreError  # with its store only
+
+    try:
+        yield
+    except (OSError, BotoCoreError) as error:
+        raise OSError(
+            f"{url!r} cannot be read ({type(error).__name__}: {error}): correct the URL, or give "
+            "the store's address and credentials"
+        ) from error
 
 
 def exists(url: str) -> bool:

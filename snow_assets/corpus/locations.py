@@ -1,8 +1,6 @@
 """The files that a source's locations name: a file, or all files of a folder, local or remote."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
 
 from snow_assets import shards
 
@@ -16,10 +14,13 @@ def expanded(locations: Sequence[str], suffixes: tuple[str, ...]) -> list[tuple[
     found: list[tuple[str, int]] = []
     for location in locations:
         system, path = shards.file_system(location)
-        with _asked(location):
-            inner = _files(system, path)
-        if inner is None:
-            raise ValueError(f"the source location {location!r} is not there: correct the recipe")
+        with shards.store_errors(location):
+            if not system.exists(path):
+                raise ValueError(
+                    f"the source location {location!r} is not there: correct the recipe"
+                )
+            is_folder = system.isdir(path)
+            inner = system.find(path, detail=True) if is_folder else {path: system.info(path)}
         named = [
             (system.unstrip_protocol(name) if "://" in location else name, int(info["size"]))
             for name, info in sorted(inner.items())
@@ -32,30 +33,3 @@ def expanded(locations: Sequence[str], suffixes: tuple[str, ...]) -> list[tuple[
             )
         found += named
     return found
-
-
-def _files(system: Any, path: str) -> dict[str, dict[str, Any]] | None:
-    """The files at a path by name; None: nothing is there."""
-    if not system.exists(path):
-        return None
-    listed: dict[str, dict[str, Any]] = (
-        system.find(path, detail=True) if system.isdir(path) else {path: system.info(path)}
-    )
-    return listed
-
-
-@contextmanager
-def _asked(location: str) -> Iterator[None]:
-    """Without credentials or an endpoint, a store's client raises errors of its own."""
-    if "://" not in location:
-        yield
-        return
-    from botocore.exceptions import BotoCoreError  # with its store only
-
-    try:
-        yield
-    except (OSError, BotoCoreError) as error:
-        raise OSError(
-            f"the source location {location!r} cannot be listed ({type(error).__name__}: {error}): "
-            "give the store's address and credentials, or correct the recipe"
-        ) from error

@@ -216,20 +216,6 @@ def claims_of(site: Site) -> list[str]:
 
 
 @contextmanager
-def an_instance(folder: Path) -> Iterator[dg.DagsterInstance]:
-    """A database of its own. What a run prints is not kept: Dagster keeps it by a `tail`, which
-    never ends where a thread starts it and SIGINT is ignored, as in the background of a shell."""
-    folder.mkdir()
-    nothing = {
-        "module": "dagster._core.storage.noop_compute_log_manager",
-        "class": "NoOpComputeLogManager",
-    }
-    overrides = {"telemetry": {"enabled": False}, "compute_logs": nothing}
-    with dg.DagsterInstance.local_temp(str(folder), overrides) as instance:
-        yield instance
-
-
-@contextmanager
 def a_site(namespace: str, folder: Path) -> Iterator[Site]:
     """Pods run as another user than the tests: what is shared is open to both."""
     lake = folder / "lake"
@@ -245,7 +231,15 @@ def a_site(namespace: str, folder: Path) -> Iterator[Site]:
             }}}}
         )
     )  # fmt: skip
-    with an_instance(folder / "dagster") as instance:
+    (folder / "dagster").mkdir()
+    # Dagster keeps what a run prints by a `tail`, which never ends where a thread starts it and
+    # SIGINT is ignored, as in the background of a shell.
+    nothing = {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+    overrides = {"telemetry": {"enabled": False}, "compute_logs": nothing}
+    with dg.DagsterInstance.local_temp(str(folder / "dagster"), overrides) as instance:
         yield Site(
             namespace=namespace, lake=lake, instance=instance,
             patches=[os.environ["SNOW_TEST_POD_PATCH"], str(patch)],
