@@ -194,7 +194,7 @@ def scoring(folder: Path, out: Path) -> dict[str, int]:
         batch_tokens=2_048, threads=2,
     )  # fmt: skip
     (_, table), *_ = texts(folder, "windows")
-    read = [window for text in table["text"].to_pylist() for window in encoder.windows(text)[:1]]
+    read = [windows[0] for windows in encoder.windows(table["text"].to_pylist())]
     vectors = np.zeros((len(read), 384), dtype=np.float32)
     for places, found in encoder.embed(read):
         vectors[places] = found

@@ -4,15 +4,18 @@ Importing transformers' class costs each job 7 CPU seconds, more than most of a 
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention.varlen import varlen_attn
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -58,23 +61,48 @@ class Bert:
     max_tokens: int
     device: torch.device
 
-    def __call__(self, ids: Tensor, seen: Tensor) -> Tensor:
-        """Hidden states (rows, tokens, width) of token ids; `seen` is false for what fills up."""
+    def __call__(self, ids: Tensor, lengths: Sequence[int]) -> Tensor:
+        """Hidden states (tokens, width) of windows that lie one behind the other in `ids`."""
         words, positions, first_type = self.embeddings
+        own = torch.cat([positions[:length] for length in lengths])
         # In BertModel's order, which decides the last bits.
-        hidden = F.embedding(ids, words) + first_type + positions[: ids.shape[1]]
-        hidden = self._normed(hidden, self.norm)
-        mask = seen[:, None, None, :]
+        hidden = self._normed(F.embedding(ids, words) + first_type + own, self.norm)
+        attention = self._attention(lengths)
         for layer in self.layers:
-            # rows, tokens, 3 * width -> 3 of rows, heads, tokens, width of a head
-            shared = layer.attention(hidden).view(*ids.shape, 3, self.num_heads, -1)
-            queries, keys, values = shared.permute(2, 0, 3, 1, 4)
-            mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
-            mixed = layer.attention_out(mixed.transpose(1, 2).flatten(2))
+            shared = layer.attention(hidden).view(len(ids), 3, self.num_heads, -1)
+            mixed = layer.attention_out(attention(*shared.unbind(1)).flatten(1))
             hidden = self._normed(mixed + hidden, layer.attention_norm)
             grown = _ACTIVATIONS[self.activation](layer.wide(hidden))
             hidden = self._normed(layer.narrow(grown) + hidden, layer.norm)
         return hidden
+
+    def given(self, numbers: npt.NDArray[np.integer[Any]]) -> Tensor:
+        """Numbers on the device, without waiting for what the device still does."""
+        there = torch.from_numpy(numbers)
+        if self.device.type == "cuda":
+            there = there.pin_memory()
+        return there.to(self.device, non_blocking=True)
+
+    def _attention(self, lengths: Sequence[int]) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """Each window's queries on its own keys and values: (tokens, heads, width of a head)."""
+
+        def one_by_one(*shared: Tensor) -> Tensor:
+            parts = (torch.split(part.transpose(0, 1), list(lengths), dim=1) for part in shared)
+            mixed = [F.scaled_dot_product_attention(*window) for window in zip(*parts, strict=True)]
+            return torch.cat(mixed, dim=1).transpose(0, 1)
+
+        if self.device.type != "cuda" or self.norm.weight.dtype != torch.bfloat16:
+            return one_by_one
+        ends = self.given(np.cumsum([0, *lengths], dtype=np.int32))
+        # The longest that can be, or sums would be split as the longest in the batch says.
+        longest = self.max_tokens
+
+        def at_once(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+            mixed = varlen_attn(queries, keys, values, ends, ends, longest, longest)
+            assert isinstance(mixed, Tensor)
+            return mixed
+
+        return at_once
 
     def _normed(self, hidden: Tensor, norm: _Affine) -> Tensor:
         return F.layer_norm(hidden, (self.width,), norm.weight, norm.bias, self.layer_norm_eps)

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from snow_assets.quality.windows import Tokens, windows
 Vectors = npt.NDArray[np.float32]
 
 _PACKAGE = "package:"
-_SMALLEST_BUCKET = 32
+_TEXTS_AT_ONCE = 512  # given to the tokenizer, which keeps some hundred bytes for each token
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,70 +32,70 @@ class Encoder:
     suffix: tuple[int, ...]
     pooling: str
     window_tokens: int  # specials included
-    batch_tokens: int
+    batch_tokens: int  # at least a window's
     threads: int  # each reads a batch of its own
     digest: str
     tokenizer_digest: str
 
-    def windows(self, text: str) -> list[Tokens]:
-        size = self.window_tokens - len(self.prefix) - len(self.suffix)
-        return windows(text, self._tokens, size=size)
+    def windows(self, texts: Sequence[str]) -> Iterator[list[Tokens]]:
+        """Each text's one, two or three windows, without the tokens around them."""
+        size = self.window_tokens - self._num_specials
+        for start in range(0, len(texts), _TEXTS_AT_ONCE):
+            yield from windows(texts[start : start + _TEXTS_AT_ONCE], self._tokens, size=size)
 
     def embed(self, read: Sequence[Tokens]) -> Iterator[tuple[list[int], Vectors]]:
         """Vectors (fp32) of windows, batch by batch, with their places in `read`.
 
-        Each batch has a shape that depends on its windows' own lengths only - rounded up to a
-        bucket, rows filled up - and one thread, so that a window's vector depends neither on its
-        neighbours nor on the number of threads.
+        A batch is of windows one behind the other, without padding between them. All batches have
+        one shape, and a thread, so that a window's vector depends neither on its neighbours nor on
+        the number of threads.
         """
-        buckets: dict[int, list[int]] = {}
-        for place, window in enumerate(read):
-            buckets.setdefault(self._bucket(len(window)), []).append(place)
-        batches = [
-            (places[start : start + self._num_rows(length)], length)
-            for length, places in sorted(buckets.items())
-            for start in range(0, len(places), self._num_rows(length))
-        ]
+        batches = self._packed([len(window) + self._num_specials for window in read])
 
-        def vectors(batch: tuple[list[int], int]) -> Vectors:
-            places, length = batch
-            return self._batch([read[place] for place in places], length)
+        def vectors(places: list[int]) -> torch.Tensor:
+            return self._batch([read[place] for place in places])
 
         with ThreadPoolExecutor(self.threads) as pool:
-            for (places, _), found in zip(batches, pool.map(vectors, batches), strict=True):
-                yield places, found
+            # A GPU's results are waited for here, while that thread hands it the next batches.
+            for places, found in zip(batches, pool.map(vectors, batches), strict=True):
+                yield places, found.cpu().numpy()
 
-    def _tokens(self, text: str) -> Tokens:
-        ids: Tokens = self.tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
+    @property
+    def _num_specials(self) -> int:
+        return len(self.prefix) + len(self.suffix)
 
-    def _bucket(self, num_tokens: int) -> int:
-        needed, length = num_tokens + len(self.prefix) + len(self.suffix), _SMALLEST_BUCKET
-        while length < needed:
-            length *= 2
-        return min(length, self.window_tokens)
+    def _tokens(self, texts: Sequence[str]) -> list[Tokens]:
+        found = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.array(one.ids, dtype=np.int32) for one in found]
 
-    def _num_rows(self, length: int) -> int:
-        return max(1, self.batch_tokens // length)
+    def _packed(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Places of windows that fill a batch together: each time the longest that still fits."""
+        left = sorted((length, place) for place, length in enumerate(lengths))
+        batches = []
+        while left:
+            room, batch = self.batch_tokens, []
+            while fitting := bisect_right(left, room, key=lambda one: one[0]):
+                length, place = left.pop(fitting - 1)
+                room -= length
+                batch.append(place)
+            batches.append(batch)
+        return batches
 
-    def _batch(self, batch: Sequence[Tokens], length: int) -> Vectors:
-        num_rows = self._num_rows(length)
-        ids = np.zeros((num_rows, length), dtype=np.int64)
-        mask = np.zeros((num_rows, length), dtype=np.bool_)
-        mask[:, 0] = True  # of the rows that only fill up: softmax over nothing is NaN
-        for row, window in enumerate(batch):
-            whole = [*self.prefix, *window, *self.suffix]
-            ids[row, : len(whole)], mask[row, : len(whole)] = whole, True
-        device = self.model.device
+    def _batch(self, read: Sequence[Tokens]) -> torch.Tensor:
+        lengths = [len(window) + self._num_specials for window in read]
+        room = self.batch_tokens - sum(lengths)
+        # What fills the batch up are windows too, which nobody sees.
+        filling = range(0, room, self.window_tokens)
+        lengths += [min(self.window_tokens, room - start) for start in filling]
+        parts = [part for window in read for part in (self.prefix, window, self.suffix)]
+        ids = np.concatenate([*parts, np.zeros(room)]).astype(np.int32)
         with torch.inference_mode():
-            seen = torch.from_numpy(mask).to(device)
-            hidden = self.model(torch.from_numpy(ids).to(device), seen).float()
-            pooled = hidden[:, 0]
+            hidden = self.model(self.model.given(ids), lengths).float()
             if self.pooling == "mean":
-                weights = seen.unsqueeze(-1).float()
-                pooled = (hidden * weights).sum(1) / weights.sum(1)
-            vectors: Vectors = pooled[: len(batch)].cpu().numpy()
-        return vectors
+                sizes = self.model.given(np.array(lengths))
+                return torch.segment_reduce(hidden, "mean", lengths=sizes, unsafe=True)[: len(read)]
+            firsts = np.cumsum([0, *lengths])[: len(read)]
+            return hidden[self.model.given(firsts)]
 
 
 def load(
@@ -112,10 +113,11 @@ def load(
         dtype={"fp32": torch.float32, "bf16": torch.bfloat16}[precision],
         device="cuda" if torch.cuda.is_available() else "cpu",
     )
-    longest = model.max_tokens
+    longest = min(model.max_tokens, batch_tokens)
     if window_tokens > longest:
+        reader = f"the encoder {name!r}" if longest == model.max_tokens else "a batch"
         raise ValueError(
-            f"window_tokens {window_tokens}: the encoder {name!r} reads at most {longest}; "
+            f"window_tokens {window_tokens}: {reader} reads at most {longest}; "
             "lower the recipe's annotator.window_tokens"
         )
     content = (folder / "tokenizer.json").read_bytes()

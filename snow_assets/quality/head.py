@@ -38,18 +38,13 @@ def read_head(annotator_folder: str) -> Head:
     return Head(weight=tensors["weight"].reshape(-1), bias=tensors["bias"])
 
 
-def text_logits(texts: Sequence[str], encoder: Any, head: Head) -> list[Vectors]:
+def text_logits(texts: Sequence[Sequence[Tokens]], encoder: Any, head: Head) -> list[Vectors]:
     """The logits of each text's one, two or three windows, top to bottom."""
-    read: list[Tokens] = []
-    counts: list[int] = []
-    for text in texts:
-        found = encoder.windows(text)
-        read += found
-        counts.append(len(found))
+    read = [window for windows in texts for window in windows]
     logits = np.zeros(len(read), dtype=np.float32)
     for places, vectors in encoder.embed(read):
         logits[places] = head.logits(vectors)
-    return split_by_text(logits, counts)
+    return split_by_text(logits, [len(windows) for windows in texts])
 
 
 def split_by_text(logits: Vectors, counts: Sequence[int]) -> list[Vectors]:

@@ -5,7 +5,9 @@ scored under the same annotator are not read by the encoder again.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -16,6 +18,16 @@ from snow_assets.quality.contract import Annotator, Scoring, ScoringReport
 from snow_assets.quality.encoder import Encoder
 from snow_assets.quality.gate import refuse_failed_gate
 from snow_assets.quality.head import Head, Vectors, read_head, text_logit, text_logits
+from snow_assets.quality.windows import Tokens
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of the work, read: the windows of its texts that have no score yet."""
+
+    index: int
+    wanted: Sequence[str]
+    windows: dict[str, list[Tokens]]
 
 
 def work(request: Scoring, progress: pod.Progress) -> ScoringReport:
@@ -27,22 +39,35 @@ def work(request: Scoring, progress: pod.Progress) -> ScoringReport:
     wanted = scores.text_ids(request.clean)
     known = scores.Known.of(request.earlier, annotator=annotator.version, wanted=set(wanted))
     progress.say(f"{len(wanted)} texts, of which {len(known.rows)} have a score already")
-    texts = scores.texts(request.clean)
     all_parts = scores.parts(wanted, request.part_texts)
-    for index, part in enumerate(all_parts):
-        content = dict(islice(texts, len(part)))
-        if not progress.takes(index):
-            continue
-        if shards.record(request.output, shards.table_name(scores.TABLE, index)) is not None:
-            continue
-        new = {name: text for name, text in content.items() if name not in known.rows}
+
+    def read() -> Iterator[_Part]:
+        texts = scores.texts(request.clean)
+        for index, part in enumerate(all_parts):
+            content = dict(islice(texts, len(part)))
+            name = shards.table_name(scores.TABLE, index)
+            if progress.takes(index) and shards.record(request.output, name) is None:
+                new = [name for name in content if name not in known.rows]
+                windows = encoder.windows([content[name] for name in new])
+                yield _Part(index, part, dict(zip(new, windows, strict=True)))
+
+    for part in _ahead(read()):
         started = time.monotonic()
-        fresh = _score(new, encoder, head, annotator.version)
+        fresh = _score(part.windows, encoder, head, annotator.version)
         seconds = time.monotonic() - started
-        scores.put_part(request.output, index, part, known, fresh)
-        progress.say(f"part {index + 1} of {len(all_parts)}: {len(fresh)} scored")
-        progress.metrics(index, num_scored=len(fresh), seconds=seconds)
+        scores.put_part(request.output, part.index, part.wanted, known, fresh)
+        progress.say(f"part {part.index + 1} of {len(all_parts)}: {len(fresh)} scored")
+        progress.metrics(part.index, num_scored=len(fresh), seconds=seconds)
     return scores.report(request.output, annotator=annotator.version)
+
+
+def _ahead(parts: Iterator[_Part]) -> Iterator[_Part]:
+    """The parts, each next one read (and tokenized, by the tokenizer's own threads) meanwhile."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, parts, None)
+        while (part := coming.result()) is not None:
+            coming = pool.submit(next, parts, None)
+            yield part
 
 
 def load_encoder(annotator: Annotator, *, batch_tokens: int, threads: int) -> Encoder:
@@ -64,11 +89,10 @@ def load_encoder(annotator: Annotator, *, batch_tokens: int, threads: int) -> En
 
 
 def _score(
-    texts: dict[str, str], encoder: Encoder, head: Head, version: str
+    windows: dict[str, list[Tokens]], encoder: Encoder, head: Head, version: str
 ) -> dict[str, dict[str, Any]]:
-    names: Sequence[str] = list(texts)
-    logits = text_logits(list(texts.values()), encoder, head) if texts else []
-    return {name: _row(name, found, version) for name, found in zip(names, logits, strict=True)}
+    logits = text_logits(list(windows.values()), encoder, head)
+    return {name: _row(name, found, version) for name, found in zip(windows, logits, strict=True)}
 
 
 def _row(name: str, found: Vectors, version: str) -> dict[str, Any]:

