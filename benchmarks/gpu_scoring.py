@@ -4,7 +4,7 @@
 columns `id`, `path`, `language` and `text` (bench.py makes one, `.cache/benchmarks/bench/texts`),
 TOKENIZER a BERT's tokenizer.json. The encoder has the architecture of arctic-embed-m and random
 weights, and the job is the product's: documents in, scores out. With MODEL, a folder of a trained
-BERT, its bf16 vectors and scores are held against transformers' fp32 forward.
+BERT, its vectors and scores in 16 bits are held against transformers' fp32 forward.
 
 Operations are counted for the tokens of windows, nothing for what fills a batch up.
 """
@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from tokenizers import Tokenizer
 from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModel, BertConfig, BertModel
 
@@ -195,36 +196,45 @@ _KINDS = {
 }
 
 
-def exactness(folder: str, windows: list[Tokens], pooling: str) -> str:
-    """bf16 vectors and scores against transformers' fp32 forward of each window alone."""
-    ours = encoders.load(
-        folder, pooling=pooling, window_tokens=RECIPE.window_tokens, precision="bf16",
-        batch_tokens=RECIPE.batch_tokens, threads=1,
-    )  # fmt: skip
+def exactness(folder: str, windows: list[Tokens], pooling: str) -> Iterator[str]:
+    """Vectors and scores in 16 bits against transformers' fp32 forward of each window alone."""
+    truth = plainly(folder, windows, pooling)
+    # The head: the direction in which these windows differ most.
+    weight = np.linalg.svd(truth - truth.mean(0), full_matrices=False)[2][0]
+    sizes = np.array([len(window) for window in windows])
+    for precision in ("fp16", "bf16"):
+        ours = encoders.load(
+            folder, pooling=pooling, window_tokens=RECIPE.window_tokens, precision=precision,
+            batch_tokens=RECIPE.batch_tokens, threads=1,
+        )  # fmt: skip
+        found = embedded(ours, windows)
+        few = embedded(ours, windows[: len(windows) // 7])
+        assert np.array_equal(few, found[: len(few)]), "a vector depends on its neighbours"
+        lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(truth, axis=1)
+        scores = [(vectors - truth.mean(0)) @ weight for vectors in (found, truth)]
+        ranks = [np.argsort(np.argsort(one)) for one in scores]
+        chosen = [one >= np.quantile(one, 0.9) for one in scores]
+        yield (
+            f"{precision}, {len(windows)} windows: cosine at least "
+            f"{((found * truth).sum(1) / lengths).min():.6f}, Spearman "
+            f"{np.corrcoef(ranks[0], ranks[1])[0, 1]:.6f}, "
+            f"{sizes[chosen[0] != chosen[1]].sum() / sizes.sum():.3%} of tokens cross a cut at 10 %"
+        )
+
+
+def plainly(folder: str, windows: list[Tokens], pooling: str) -> head.Vectors:
+    tokenizer = Tokenizer.from_file(f"{folder}/tokenizer.json")
+    tokenizer.no_padding()
+    first, last = tokenizer.encode("").ids
     torch.backends.cuda.matmul.allow_tf32 = False
     plain = AutoModel.from_pretrained(folder, dtype=torch.float32).eval().to(DEVICE)
-    found, expected = embedded(ours, windows), []
+    expected = []
     with torch.inference_mode():
         for window in windows:
-            ids = torch.tensor([[*ours.prefix, *map(int, window), *ours.suffix]], device=DEVICE)
+            ids = torch.tensor([[first, *map(int, window), last]], device=DEVICE)
             hidden = plain(input_ids=ids).last_hidden_state[0]
             expected.append((hidden[0] if pooling == "cls" else hidden.mean(0)).cpu().numpy())
-    truth = np.stack(expected)
-    cosines = (found * truth).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(truth, axis=1)
-    alone = embedded(ours, windows[: len(windows) // 7])
-    assert np.array_equal(alone, found[: len(alone)]), "a vector depends on what is read beside it"
-    # The head: the direction in which these windows differ most, as of a trained one.
-    centred = truth - truth.mean(0)
-    weight = np.linalg.svd(centred, full_matrices=False)[2][0]
-    scores = [(vectors - truth.mean(0)) @ weight for vectors in (found, truth)]
-    ranks = [np.argsort(np.argsort(one)) for one in scores]
-    sizes = np.array([len(window) for window in windows])
-    cuts = [one >= np.quantile(one, 0.9) for one in scores]
-    crossing = sizes[cuts[0] != cuts[1]].sum() / sizes.sum()
-    return (
-        f"{len(windows)} windows: cosine at least {cosines.min():.6f}, Spearman "
-        f"{np.corrcoef(ranks[0], ranks[1])[0, 1]:.6f}, {crossing:.3%} of tokens cross a cut at 10 %"
-    )
+    return np.stack(expected)
 
 
 def main(texts: Path, tokenizer: Path, model: str | None) -> None:
@@ -263,9 +273,10 @@ def main(texts: Path, tokenizer: Path, model: str | None) -> None:
         _tell("the whole job, its encoder loaded and all", lengths.sum(), work, whole, rate)
         dice = np.random.default_rng(SEED)
         chosen = [windows[at] for at in dice.choice(len(windows), EXACT_WINDOWS, replace=False)]
-        print("random weights,", exactness(str(folder), chosen, RECIPE.pooling), flush=True)
-        if model is not None:
-            print(f"{model},", exactness(model, chosen, "mean"))
+        for line in exactness(str(folder), chosen, RECIPE.pooling):
+            print("random weights in", line, flush=True)
+        for line in exactness(model, chosen, "mean") if model is not None else ():
+            print(f"{model} in", line, flush=True)
 
 
 def _tell(what: str, tokens: int, work: float, taken: float, rate: float) -> None:

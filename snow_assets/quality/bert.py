@@ -91,7 +91,7 @@ class Bert:
             mixed = [F.scaled_dot_product_attention(*window) for window in zip(*parts, strict=True)]
             return torch.cat(mixed, dim=1).transpose(0, 1)
 
-        if self.device.type != "cuda" or self.norm.weight.dtype != torch.bfloat16:
+        if self.device.type != "cuda" or self.norm.weight.dtype == torch.float32:
             return one_by_one
         ends = self.given(np.cumsum([0, *lengths], dtype=np.int32))
         # The longest that can be, or sums would be split as the longest in the batch says.

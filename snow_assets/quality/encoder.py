@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import sys
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -41,7 +42,8 @@ class Encoder:
         """Each text's one, two or three windows, without the tokens around them."""
         size = self.window_tokens - self._num_specials
         for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            yield from windows(texts[start : start + _TEXTS_AT_ONCE], self._tokens, size=size)
+            for found in windows(texts[start : start + _TEXTS_AT_ONCE], self._tokens, size=size):
+                yield [np.array(window, dtype=np.int32) for window in found]
 
     def embed(self, read: Sequence[Tokens]) -> Iterator[tuple[list[int], Vectors]]:
         """Vectors (fp32) of windows, batch by batch, with their places in `read`.
@@ -66,7 +68,7 @@ class Encoder:
 
     def _tokens(self, texts: Sequence[str]) -> list[Tokens]:
         found = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [np.array(one.ids, dtype=np.int32) for one in found]
+        return [one.ids for one in found]
 
     def _packed(self, lengths: Sequence[int]) -> list[list[int]]:
         """Places of windows that fill a batch together: each time the longest that still fits."""
@@ -107,10 +109,13 @@ def load(
     products wait for each other, and read a third fewer tokens per second than two batches at once.
     """
     torch.set_num_threads(1)
+    # A batch asks for Python's lock at each of some 200 operations, and would get it from the
+    # thread that tokenizes only when that one has had it this long.
+    sys.setswitchinterval(1e-4)
     folder = locate(name)
     model = load_bert(
         folder,
-        dtype={"fp32": torch.float32, "bf16": torch.bfloat16}[precision],
+        dtype={"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision],
         device="cuda" if torch.cuda.is_available() else "cpu",
     )
     longest = min(model.max_tokens, batch_tokens)

