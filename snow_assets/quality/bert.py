@@ -83,6 +83,20 @@ class Bert:
             there = there.pin_memory()
         return there.to(self.device, non_blocking=True)
 
+    def taken(self, numbers: Tensor) -> Callable[[], npt.NDArray[Any]]:
+        """Numbers off the device; the call waits for them, and for nothing that came later."""
+        here = numbers.to("cpu", non_blocking=True)
+        if self.device.type != "cuda":
+            return here.numpy
+        arrival = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        arrival.record()
+
+        def wait() -> npt.NDArray[Any]:
+            arrival.synchronize()
+            return here.numpy()
+
+        return wait
+
     def _attention(self, lengths: Sequence[int]) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         """Each window's queries on its own keys and values: (tokens, heads, width of a head)."""
 

@@ -4,8 +4,9 @@ import hashlib
 import importlib.util
 import sys
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,13 +55,16 @@ class Encoder:
         """
         batches = self._packed([len(window) + self._num_specials for window in read])
 
-        def vectors(places: list[int]) -> torch.Tensor:
-            return self._batch([read[place] for place in places])
-
+        waiting: deque[tuple[list[int], Future[Callable[[], Vectors]]]] = deque()
         with ThreadPoolExecutor(self.threads) as pool:
-            # A GPU's results are waited for here, while that thread hands it the next batches.
-            for places, found in zip(batches, pool.map(vectors, batches), strict=True):
-                yield places, found.cpu().numpy()
+            for places in batches:
+                batch = pool.submit(self._batch, [read[place] for place in places])
+                waiting.append((places, batch))
+                if len(waiting) > 2 * self.threads:
+                    places, batch = waiting.popleft()
+                    yield places, batch.result()()
+            for places, batch in waiting:
+                yield places, batch.result()()
 
     @property
     def _num_specials(self) -> int:
@@ -83,7 +87,7 @@ class Encoder:
             batches.append(batch)
         return batches
 
-    def _batch(self, read: Sequence[Tokens]) -> torch.Tensor:
+    def _batch(self, read: Sequence[Tokens]) -> Callable[[], Vectors]:
         lengths = [len(window) + self._num_specials for window in read]
         room = self.batch_tokens - sum(lengths)
         # What fills the batch up are windows too, which nobody sees.
@@ -95,9 +99,10 @@ class Encoder:
             hidden = self.model(self.model.given(ids), lengths).float()
             if self.pooling == "mean":
                 sizes = self.model.given(np.array(lengths))
-                return torch.segment_reduce(hidden, "mean", lengths=sizes, unsafe=True)[: len(read)]
-            firsts = np.cumsum([0, *lengths])[: len(read)]
-            return hidden[self.model.given(firsts)]
+                pooled = torch.segment_reduce(hidden, "mean", lengths=sizes, unsafe=True)
+            else:
+                pooled = hidden[self.model.given(np.cumsum([0, *lengths[:-1]]))]
+            return self.model.taken(pooled[: len(read)])
 
 
 def load(

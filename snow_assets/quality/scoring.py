@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from snow_assets import pod, shards
 from snow_assets.quality import encoder as encoders
@@ -17,8 +17,10 @@ from snow_assets.quality import scores
 from snow_assets.quality.contract import Annotator, Scoring, ScoringReport
 from snow_assets.quality.encoder import Encoder
 from snow_assets.quality.gate import refuse_failed_gate
-from snow_assets.quality.head import Head, Vectors, read_head, text_logit, text_logits
+from snow_assets.quality.head import Vectors, read_head, text_logit, text_logits
 from snow_assets.quality.windows import Tokens
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -51,18 +53,26 @@ def work(request: Scoring, progress: pod.Progress) -> ScoringReport:
                 windows = encoder.windows([content[name] for name in new])
                 yield _Part(index, part, dict(zip(new, windows, strict=True)))
 
-    for part in _ahead(read()):
-        started = time.monotonic()
-        fresh = _score(part.windows, encoder, head, annotator.version)
-        seconds = time.monotonic() - started
+    def scored() -> Iterator[tuple[_Part, list[Vectors], float]]:
+        for part in _ahead(read()):
+            started = time.monotonic()
+            logits = text_logits(list(part.windows.values()), encoder, head)
+            yield part, logits, time.monotonic() - started
+
+    for part, logits, seconds in _ahead(scored()):
+        fresh = {
+            name: _row(name, found, annotator.version)
+            for name, found in zip(part.windows, logits, strict=True)
+        }
         scores.put_part(request.output, part.index, part.wanted, known, fresh)
         progress.say(f"part {part.index + 1} of {len(all_parts)}: {len(fresh)} scored")
         progress.metrics(part.index, num_scored=len(fresh), seconds=seconds)
     return scores.report(request.output, annotator=annotator.version)
 
 
-def _ahead(parts: Iterator[_Part]) -> Iterator[_Part]:
-    """The parts, each next one read (and tokenized, by the tokenizer's own threads) meanwhile."""
+def _ahead(parts: Iterator[T]) -> Iterator[T]:
+    """The parts, each next one made while the last one is used: so one is read and tokenized (by
+    the tokenizer's own threads) while the encoder has another, and a third one is written."""
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(next, parts, None)
         while (part := coming.result()) is not None:
@@ -86,13 +96,6 @@ def load_encoder(annotator: Annotator, *, batch_tokens: int, threads: int) -> En
             "put that one back, or materialize quality_annotator again"
         )
     return encoder
-
-
-def _score(
-    windows: dict[str, list[Tokens]], encoder: Encoder, head: Head, version: str
-) -> dict[str, dict[str, Any]]:
-    logits = text_logits(list(windows.values()), encoder, head)
-    return {name: _row(name, found, version) for name, found in zip(windows, logits, strict=True)}
 
 
 def _row(name: str, found: Vectors, version: str) -> dict[str, Any]:
