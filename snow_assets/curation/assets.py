@@ -45,7 +45,7 @@ def documents(
         return Made(facts=facts, metadata=_markdown(shown.counts(facts)))
 
     return materialize(
-        context, lake, tracking, recipe, code_version="2",
+        context, lake, tracking, recipe, code_version="3",
         settings={"languages": spoken, "with_parses": with_parses}, inputs=[raw], work=work,
     )  # fmt: skip
 

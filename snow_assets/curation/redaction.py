@@ -118,6 +118,7 @@ _PLACEHOLDER = re.compile(
 # Hexadecimal has at most 4 bits a character, identifiers and words in English about 3.
 _MIN_KEY_BITS = 3.2
 _MIN_PASSWORD_BITS = 2.75
+_NAME = re.compile(r"(?:[A-Z]+|[A-Z]?[a-z]+)(?:[A-Z][a-z]{2,})*\d{0,4}")
 
 
 Judge = Callable[[re.Match[str]], str | None]
@@ -333,11 +334,17 @@ def _is_key(value: str) -> bool:
 
 def _is_password(value: str) -> bool:
     return (
-        _kinds(value) >= 3
-        and any(char.isdigit() for char in value)
+        (_kinds(value) >= 3 and any(char.isdigit() for char in value) or _is_drawn(value))
         and re.search(r"[()\[\]]|::|/\w+/", value) is None  # code or a path
         and not _PLACEHOLDER.search(value)
         and _bits_per_char(value) >= _MIN_PASSWORD_BITS
+    )
+
+
+def _is_drawn(value: str) -> bool:
+    """Whether letters and digits stand as dice put them, and not as words and a number do."""
+    return (
+        len(value) >= 10 and value.isalnum() and _kinds(value) >= 2 and not _NAME.fullmatch(value)
     )
 
 

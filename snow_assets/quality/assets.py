@@ -74,7 +74,7 @@ def quality_annotator(
         )
         job = jobs.run(
             context, "snow_assets.quality.training", request, report=AnnotatorReport,
-            code_version="2", size=_size(recipe),
+            code_version="3", size=_size(recipe),
         )  # fmt: skip
         metadata = {
             "gate": dg.MetadataValue.md(pictures.gates(job.report.annotator.gates)),
@@ -93,7 +93,7 @@ def quality_annotator(
         )  # fmt: skip
 
     return materialize(
-        context, lake, tracking, recipe, code_version="2",
+        context, lake, tracking, recipe, code_version="3",
         settings={"annotator": recipe.annotator}, inputs=[drawn, known], work=work,
     )  # fmt: skip
 
@@ -146,7 +146,7 @@ def quality_scores(
         return Made(facts=facts, metadata=metadata)
 
     return materialize(
-        context, lake, tracking, recipe, code_version="2",
+        context, lake, tracking, recipe, code_version="3",
         settings=scores.settings(recipe), inputs=[clean, annotator], work=work,
     )  # fmt: skip
 
@@ -231,7 +231,7 @@ def _scored(
 ) -> ScoringReport:
     num_parts = len(scores.parts(scores.text_ids(request.clean), request.part_texts))
     done = jobs.run(
-        context, "snow_assets.quality.scoring", request, report=ScoringReport, code_version="2",
+        context, "snow_assets.quality.scoring", request, report=ScoringReport, code_version="3",
         size=replace(_size(recipe), parts=num_parts),
     )  # fmt: skip
     # Of the whole output: pods that shared the work report each what was there when they ended.

@@ -37,6 +37,10 @@ def test_passwords_in_urls_and_assignments_are_replaced() -> None:
     )
     assert redact("password = 'tR7!kq9ZxP'").text == "password = '<PASSWORD>'"
     assert redact("password = 'tR7!kq9ZxP'").num_passwords == 1
+    for drawn in ("YQAjqYjRHHagtM", "k3v9xq27mz4p"):
+        assert redact(f"password = '{drawn}'").text == "password = '<PASSWORD>'"
+    for named in ("getPasswordFor", "userAccountName", "correcthorse", "wrong_password"):
+        assert redact(f"password = '{named}'").num_passwords == 0
 
 
 def test_an_address_of_a_person_is_replaced() -> None:
