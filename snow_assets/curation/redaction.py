@@ -334,7 +334,7 @@ def _is_key(value: str) -> bool:
 
 def _is_password(value: str) -> bool:
     return (
-        (_kinds(value) >= 3 and any(char.isdigit() for char in value) or _is_drawn(value))
+        ((_kinds(value) >= 3 and any(char.isdigit() for char in value)) or _is_drawn(value))
         and re.search(r"[()\[\]]|::|/\w+/", value) is None  # code or a path
         and not _PLACEHOLDER.search(value)
         and _bits_per_char(value) >= _MIN_PASSWORD_BITS
