@@ -1,12 +1,14 @@
 """Curation and scoring beside the peers, on one corpus, in one run: `make bench`.
 
 Each figure is a process of its own: MB (of the texts) or tokens per CPU second, which is user and
-system time of the process and its children, imports included. Figures of different days or
-machines are not to be compared; their ratios are. Our compiled code is cached by one run that does
-not count, as bytecode is.
+system time of the process and its children, imports included; and its peak memory. Figures of
+different days or machines are not to be compared; their ratios are. Our compiled code is cached by
+one run that does not count, as bytecode is. Of curation, datatrove's figure is the sum of its
+three stages.
 
 The exactness beside them is against what is computed plainly: all pairs by exact Jaccard
-(`exact_join.py`), the rules in plain Python, transformers' fp32 forward.
+(`exact_join.py`), the rules in plain Python, quotations by comparing everything with everything,
+transformers' fp32 forward.
 """
 
 import json
@@ -17,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -33,10 +36,11 @@ sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "benchmarks")]
 
 import corpus  # noqa: E402
 import exact_join  # noqa: E402
+import plain_quotations  # noqa: E402
 
 from snow_assets import shards  # noqa: E402
 from snow_assets.corpus.problems import human_eval  # noqa: E402
-from snow_assets.curation.tokens import SPECIAL_TOKENS, count_tokens  # noqa: E402
+from snow_assets.curation.tokens import END_OF_TEXT, SPECIAL_TOKENS, count_tokens  # noqa: E402
 from snow_assets.quality.encoder import locate  # noqa: E402
 from snow_assets.recipe import ARCTIC  # noqa: E402
 
@@ -47,6 +51,9 @@ SECRETS_BYTES = 4_000_000
 WINDOWS = 256
 
 
+Told = tuple[dict[str, Any], resource.struct_rusage]
+
+
 @dataclass
 class Figure:
     """One side of a stage: how much it worked on, in MB or tokens, and what that took."""
@@ -54,6 +61,7 @@ class Figure:
     side: str
     amount: float
     cpu_seconds: float
+    peak_bytes: float
 
     @property
     def rate(self) -> float:
@@ -147,34 +155,40 @@ def _tokenizer(folder: Path, lines: list[str]) -> Tokenizer:
     return made
 
 
-def ours(stage: str, folder: Path, out: Path) -> dict[str, Any]:
+def ours(stage: str, folder: Path, out: Path) -> Told:
     return _run([sys.executable, str(CHECKOUT / "benchmarks" / "ours.py")], stage, folder, out)
 
 
-def peer(stage: str, folder: Path, out: Path) -> dict[str, Any]:
+def peer(stage: str, folder: Path, out: Path) -> Told:
     python = os.environ.get("PEERS_PYTHON", str(CHECKOUT / ".cache/benchmarks/peers/bin/python"))
     return _run([python, str(CHECKOUT / "benchmarks" / "peers.py")], stage, folder, out)
 
 
-def _run(command: list[str], stage: str, folder: Path, out: Path) -> dict[str, Any]:
+def _run(command: list[str], stage: str, folder: Path, out: Path) -> Told:
     quiet = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"}
-    done = subprocess.run(
-        [*command, stage, str(folder), str(out)], env=quiet, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise RuntimeError(f"{stage}: {done.stderr[-3000:]}")
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as complained:
+        process = subprocess.Popen(
+            [*command, stage, str(folder), str(out)], env=quiet, stdout=said, stderr=complained
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        said.seek(0)
+        complained.seek(0)
+        if status:
+            raise RuntimeError(f"{stage}: {complained.read()[-3000:]}")
+        return json.loads(said.read().splitlines()[-1]), usage
 
 
 def measured(stage: str, side: str, folder: Path, out: Path, num_mb: float) -> Figure:
     """A run of one side; scoring counts the tokens that the side read."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    told = ours(stage, folder, out) if side == "snow" else peer(f"{stage}_{side}", folder, out)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Figure(side, told.get("tokens", num_mb), seconds)
+    told, usage = (
+        ours(stage, folder, out) if side == "snow" else peer(f"{stage}_{side}", folder, out)
+    )
+    return Figure(
+        side,
+        amount=told.get("tokens", num_mb),
+        cpu_seconds=usage.ru_utime + usage.ru_stime,
+        peak_bytes=told["peak_bytes"],
+    )
 
 
 SIDES = {
@@ -210,6 +224,10 @@ def exactness(stage: str, outs: dict[str, Path], folder: Path) -> dict[str, str]
         }
     if stage == "near":
         return _near_exactness(outs)
+    if stage == "contamination":
+        return _contamination_exactness(outs, folder)
+    if stage == "tokenize":
+        return _token_exactness(outs, folder)
     if stage == "redaction":
         return {side: _recall(out, folder) for side, out in outs.items()}
     if stage == "scoring":
@@ -236,6 +254,60 @@ def _recall(out: Path, folder: Path) -> str:
     ]
     gone = sum(secret not in text for secret, text in pairs)
     return f"{gone} of {len(pairs)} planted secrets gone"
+
+
+def _contamination_exactness(outs: dict[str, Path], folder: Path) -> dict[str, str]:
+    """What brute force finds in every tenth document, and in all that a side removed."""
+    made, documents = (
+        str(outs["snow"] / "contamination" / "bench" / "g"), folder / "documents" / "bench" / "g"
+    )  # fmt: skip
+    hits: dict[str, set[str]] = {}
+    for name in [one.name for one in shards.records(made) if one.name.startswith("hits-")]:
+        for row in shards.read_shard(made, name, columns=["document_id", "method"]).to_pylist():
+            hits.setdefault(row["document_id"], set()).add(row["method"])
+    removed = {
+        side: {*_ids(folder / "texts")} - kept(out) for side, out in outs.items() if side != "snow"
+    }
+    problems = json.loads((folder / "problems.json").read_text())
+    needles, runs = plain_quotations.wanted(problems, CURATION.contamination)
+    differing = looked = 0
+    for entry in shards.manifest(str(documents)).tables("documents"):
+        table = shards.read_shard(str(documents), entry.name, columns=["document_id", "text"])
+        for number, (name, text) in enumerate(zip(*table.to_pydict().values(), strict=True)):
+            if number % 10 == 0 or name in hits or any(name in gone for gone in removed.values()):
+                found = plain_quotations.methods(text, needles, runs, CURATION.contamination)
+                differing += found != hits.get(name, set())
+                looked += 1
+    ngrams = {name for name, methods in hits.items() if "ngram" in methods}
+    told = {
+        "snow": f"{differing} of {looked:,} documents differ from brute force; {len(hits)} quote"
+        f" a problem, {len(ngrams)} of them by a 12-gram"
+    }
+    for side, gone in removed.items():
+        told[side] = f"removes {len(gone)}, of which {len(gone & ngrams)} share our 12-grams"
+    return told
+
+
+def _ids(folder: Path) -> list[str]:
+    files = sorted(folder.glob("*.parquet"))
+    return [name for path in files for name in pq.read_table(path)["id"].to_pylist()]
+
+
+def _token_exactness(outs: dict[str, Path], folder: Path) -> dict[str, str]:
+    """Whether the two packed the same documents of the same tokens, but for the last sequence."""
+    end = Tokenizer.from_file(str(folder / "tokenizer.json")).token_to_id(END_OF_TEXT)
+    packs = outs["snow"] / "general_packs" / "all" / "g"
+    names = [one.name for one in shards.records(str(packs)) if one.name.startswith("sequences-")]
+    columns = [shards.read_shard(str(packs), name)["tokens"] for name in names]
+    ours = np.concatenate([column.combine_chunks().flatten().to_numpy() for column in columns])
+    theirs = np.load(outs["hf"] / "packed.npy").reshape(-1)
+    sides = []
+    for tokens in (ours, theirs):
+        ends = np.flatnonzero(tokens == end)
+        whole = np.split(tokens[: ends[-1] + 1].astype(np.int32), ends[:-1] + 1)
+        sides.append(Counter(part.tobytes() for part in whole))
+    only = sum(((sides[0] - sides[1]) + (sides[1] - sides[0])).values())
+    return {"snow": f"{only} of {sum(sides[1].values()):,} documents differ in their ids"}
 
 
 def _cosine(found: np.ndarray, plain: np.ndarray) -> str:
@@ -307,8 +379,9 @@ def main(chosen: list[str]) -> None:
         for name in ("texts", "some_texts", "secrets")
     }
     print(f"{texts:,} texts, {sizes['texts']:.0f} MB; {date.today()}\n", flush=True)
-    print("| stage | side | per CPU s | CPU s | times the last | exactness |")
-    print("|---|---|---:|---:|---:|---|", flush=True)
+    print("| stage | side | per CPU s | CPU s | peak MB | times the last | exactness |")
+    print("|---|---|---:|---:|---:|---:|---|", flush=True)
+    seconds: dict[str, float] = {}
     inputs = {"redaction": "secrets", "tokenize": "some_texts"}
     for stage, sides in SIDES.items():
         if chosen and stage not in chosen:
@@ -320,12 +393,17 @@ def main(chosen: list[str]) -> None:
             num_mb = sizes[inputs.get(stage, "texts")]
             figures = [measured(stage, side, folder, outs[side], num_mb) for side in sides]
             told = exactness(stage, outs, folder)
+        seconds |= {one.side + stage: one.cpu_seconds for one in figures}
+        parts = [seconds.get(f"datatrove{part}") for part in ("rules", "near", "contamination")]
+        if stage == "curation" and all(parts):
+            figures.append(Figure("datatrove", num_mb, sum(filter(None, parts)), float("nan")))
         unit = "tokens" if stage == "scoring" else "MB"
         for figure in figures:
             ratio = f"{figure.rate / figures[-1].rate:.1f}x"
             print(
                 f"| {stage} | {figure.side} | {figure.rate:,.1f} {unit} "
-                f"| {figure.cpu_seconds:.1f} | {ratio} | {told.get(figure.side, '')} |",
+                f"| {figure.cpu_seconds:.1f} | {figure.peak_bytes / 1e6:,.0f} | {ratio} "
+                f"| {told.get(figure.side, '')} |",
                 flush=True,
             )
 

@@ -16,20 +16,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from peak import peak_bytes
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
-from snow_assets import shards  # noqa: E402
-from snow_assets.recipe import ARCTIC  # noqa: E402
-
-CURATION = ARCTIC.curation
 SEQUENCE_TOKENS = 8_192
 
 
 def texts(folder: Path, name: str = "texts") -> Iterator[tuple[int, pa.Table]]:
     for number, path in enumerate(sorted((folder / name).glob("*.parquet"))):
-        yield number, pq.read_table(path).combine_chunks()
+        yield number, pq.ParquetFile(path).read(use_threads=False).combine_chunks()
 
 
 def put(out: Path, number: int, table: pa.Table) -> None:
@@ -38,6 +35,8 @@ def put(out: Path, number: int, table: pa.Table) -> None:
 
 
 def finish(folder: Path) -> str:
+    from snow_assets import shards
+
     asset, partition, generation = str(folder).rsplit("/", 3)[1:]
     shards.finish(
         str(folder), asset=asset, partition=partition, generation=generation, code_version="1",
@@ -50,6 +49,7 @@ def rules(folder: Path, out: Path) -> None:
     """Signals, StarCoder2's rules, and the texts that pass."""
     from snow_assets.curation.rules import COLUMNS, passes
     from snow_assets.curation.signals import signals
+    from snow_assets.recipe import ARCTIC
 
     for number, table in texts(folder):
         languages = np.array(table["language"].to_pylist())
@@ -62,7 +62,7 @@ def rules(folder: Path, out: Path) -> None:
         kept = np.zeros(len(table), dtype=np.bool_)
         for language in np.unique(languages).tolist():
             places = np.flatnonzero(languages == language)
-            kept[places] = passes(rows.take(pa.array(places)), language, CURATION.rules)
+            kept[places] = passes(rows.take(pa.array(places)), language, ARCTIC.curation.rules)
         put(out, number, table.filter(pa.array(kept)))
 
 
@@ -83,17 +83,23 @@ def exact(folder: Path, out: Path) -> None:
 
 def near(folder: Path, out: Path) -> None:
     """Signatures, candidates, verified pairs, clusters; and the texts that survive."""
+    from snow_assets import shards
     from snow_assets.curation.near_duplicates import find_near_duplicates
     from snow_assets.curation.signatures import put_signatures
+    from snow_assets.recipe import ARCTIC
 
     documents = str(folder / "documents" / "bench" / "g")
     put_signatures(
-        documents, str(out / "signatures" / "bench" / "g"), recipe=CURATION.near_duplicates
+        documents, str(out / "signatures" / "bench" / "g"), recipe=ARCTIC.curation.near_duplicates
     )
     signed = finish(out / "signatures" / "bench" / "g")
     copies = out / "near_duplicates" / "all" / "g"
     find_near_duplicates(
-        [documents], [signed], str(copies), rules=CURATION.rules, recipe=CURATION.near_duplicates
+        [documents],
+        [signed],
+        str(copies),
+        rules=ARCTIC.curation.rules,
+        recipe=ARCTIC.curation.near_duplicates,
     )
     finish(copies)
     manifest = shards.manifest(str(copies))
@@ -112,11 +118,12 @@ def contamination(folder: Path, out: Path) -> None:
     from snow_assets.corpus.problems import human_eval
     from snow_assets.curation.contamination import find_contamination
     from snow_assets.documents import BENCHMARK_PROBLEM
+    from snow_assets.recipe import ARCTIC
 
     problems = pa.Table.from_pylist(human_eval(), schema=BENCHMARK_PROBLEM)
     find_contamination(
         str(folder / "documents" / "bench" / "g"), str(out / "contamination" / "bench" / "g"),
-        problems=problems, recipe=CURATION.contamination,
+        problems=problems, recipe=ARCTIC.curation.contamination,
     )  # fmt: skip
 
 
@@ -132,9 +139,10 @@ def redaction(folder: Path, out: Path) -> None:
 def documents(folder: Path, out: Path) -> None:
     """Received files in; documents with signals and redacted text out."""
     from snow_assets.curation.prepare import prepare
+    from snow_assets.recipe import ARCTIC
 
     raw, made = (folder / "raw").read_text(), out / "documents" / "bench" / "g"
-    prepare(raw, str(made), languages=CURATION.languages, with_parses=False)
+    prepare(raw, str(made), languages=ARCTIC.curation.languages, with_parses=False)
     finish(made)
 
 
@@ -153,6 +161,7 @@ def tokenize(folder: Path, out: Path) -> None:
 
     from snow_assets.pretraining.packs import pack
     from snow_assets.pretraining.sources import COLUMNS, Supply
+    from snow_assets.recipe import ARCTIC
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tables = [table for _, table in texts(folder, "some_texts")]
@@ -179,9 +188,12 @@ def tokenize(folder: Path, out: Path) -> None:
         ARCTIC.pretraining.general, tokens=sequences * SEQUENCE_TOKENS, python_share=None,
         max_passes=1,
     )  # fmt: skip
+    plain = replace(
+        ARCTIC.pretraining.packing, fill_in_the_middle_rate=0.0, repository_tokens=False
+    )
     pack(
         [supply], folder=str(out / "general_packs" / "all" / "g"), tokenizer=tokenizer,
-        phase=phase, packing=ARCTIC.pretraining.packing, context_tokens=SEQUENCE_TOKENS,
+        phase=phase, packing=plain, context_tokens=SEQUENCE_TOKENS,
     )  # fmt: skip
 
 
@@ -220,4 +232,5 @@ STAGES: dict[str, Callable[[Path, Path], dict[str, Any] | None]] = {
 
 if __name__ == "__main__":
     stage, folder, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    print(json.dumps(STAGES[stage](folder, out) or {}))
+    told = STAGES[stage](folder, out) or {}
+    print(json.dumps({**told, "peak_bytes": peak_bytes()}))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from peak import peak_bytes
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -251,4 +252,4 @@ if __name__ == "__main__":
     stage, folder, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     with contextlib.redirect_stdout(sys.stderr):
         told = STAGES[stage](folder, out) or {}
-    print(json.dumps(told))
+    print(json.dumps({**told, "peak_bytes": peak_bytes()}))

@@ -378,4 +378,5 @@ def columns(folder: str, name: str) -> list[str]:
 
 def read_shard(folder: str, name: str, *, columns: Sequence[str] | None = None) -> pa.Table:
     """One finished shard by its name, also of a generation that is still being made."""
-    return _open(join(folder, name)).read(columns=columns)
+    # Threads of its own cost Arrow as much again, most of it in fresh memory for each.
+    return _open(join(folder, name)).read(columns=columns, use_threads=False)

@@ -101,9 +101,11 @@ class Bert:
         """Each window's queries on its own keys and values: (tokens, heads, width of a head)."""
 
         def one_by_one(*shared: Tensor) -> Tensor:
-            parts = (torch.split(part.transpose(0, 1), list(lengths), dim=1) for part in shared)
+            # With a row of its own for each: the kernel that keeps no scores wants four dimensions.
+            rows = (part.transpose(0, 1).unsqueeze(0) for part in shared)
+            parts = (torch.split(row, list(lengths), dim=2) for row in rows)
             mixed = [F.scaled_dot_product_attention(*window) for window in zip(*parts, strict=True)]
-            return torch.cat(mixed, dim=1).transpose(0, 1)
+            return torch.cat(mixed, dim=2)[0].transpose(0, 1)
 
         if self.device.type != "cuda" or self.norm.weight.dtype == torch.float32:
             return one_by_one
