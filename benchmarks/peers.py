@@ -44,12 +44,12 @@ def _words() -> Any:
     return Words()
 
 
-def _datatrove(folder: Path, out: Path, *steps: Any) -> None:
+def _datatrove(folder: Path, out: Path, *steps: Any, name: str = "texts") -> None:
     from datatrove.executor import LocalPipelineExecutor
     from datatrove.pipeline.readers import ParquetReader
     from datatrove.pipeline.writers import ParquetWriter
 
-    reader = ParquetReader(str(folder / "texts"), glob_pattern="*.parquet")
+    reader = ParquetReader(str(folder / name), glob_pattern="*.parquet")
     writer = ParquetWriter(str(out / "kept"), compression="zstd")
     LocalPipelineExecutor(
         pipeline=[reader, *steps, writer], tasks=1, logging_dir=str(out / "logs")
@@ -158,8 +158,11 @@ def near_rensa(folder: Path, out: Path) -> None:
 def contamination_datatrove(folder: Path, out: Path) -> None:
     from datatrove.pipeline.decont import NGramsDecontFilter
     from datatrove.pipeline.decont.n_grams import NGramsDecontConfig, NGramsDecontIndexer
+    from datatrove.utils.text import TextNormConfig
 
-    config = NGramsDecontConfig(n_grams=12, find_query_ngrams=True)
+    # With all numbers taken for one another, hundreds of tables of numbers would be quotations.
+    norm = TextNormConfig(norm_numbers=False)
+    config = NGramsDecontConfig(n_grams=12, find_query_ngrams=True, norm_config=norm)
     # Its own run() fetches the tasks from a hub; the index is the same.
     NGramsDecontIndexer._requires_dependencies = []
     indexer = NGramsDecontIndexer(str(out / "index"), config=config, language=_words())
@@ -169,9 +172,8 @@ def contamination_datatrove(folder: Path, out: Path) -> None:
     (out / "index").mkdir(parents=True, exist_ok=True)
     found = np.array(sorted(hashes), dtype=config.hash_config.np_descr)
     found.tofile(out / "index" / "human_eval.index.hashes")
-    _datatrove(
-        folder, out, NGramsDecontFilter(str(out / "index"), config=config, language=_words())
-    )
+    step = NGramsDecontFilter(str(out / "index"), config=config, language=_words())
+    _datatrove(folder, out, step, name="quoting")
 
 
 def redaction_detect_secrets(folder: Path, out: Path) -> None:
