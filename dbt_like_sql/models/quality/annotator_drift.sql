@@ -15,9 +15,11 @@ with pairs as (
 
 ),
 
+-- A pair has a number: sorting its three names along with every document takes four times as long.
 totals as (
 
     select
+        row_number() over () as pair,
         {{ keys }},
         quantile_cont(former_logit, [{% for n in range(1, 10) %}0.{{ n }}{{ ', ' if not loop.last }}{% endfor %}]) as edges,
         count(*) as num_documents,
@@ -25,55 +27,26 @@ totals as (
         avg(former_logit::double) as former_mean_logit,
         avg(logit::double) as mean_logit
     from pairs
-    group by all
+    group by {{ keys }}
 
 ),
 
--- Ranks are those of the middle of equal scores; tokens are those of lower and equal scores.
-ranked as (
+numbered as (
 
-    select
-        {{ keys }},
-        num_tokens,
-        former_logit,
-        logit,
-        {% for score in ['former_logit', 'logit'] -%}
-        rank() over by_{{ score }}
-            + (count(*) over (by_{{ score }} groups between current row and current row) - 1) / 2
-            as {{ score }}_rank,
-        sum(num_tokens) over by_{{ score }} as {{ score }}_tokens{{ ',' if not loop.last }}
-        {% endfor %}
+    select totals.pair, totals.edges, pairs.former_logit, pairs.logit, pairs.num_tokens
     from pairs
-    window
-        by_former_logit as (partition by {{ keys }} order by former_logit),
-        by_logit as (partition by {{ keys }} order by logit)
-
-),
-
--- A document is above a cut if what scores higher does not fill the share that is selected.
-placed as (
-
-    select
-        ranked.*,
-        {{ tenth('ranked.former_logit', 'totals.edges') }} as former_tenth,
-        {{ tenth('ranked.logit', 'totals.edges') }} as tenth,
-        totals.num_tokens - former_logit_tokens < cut.selected_share * totals.num_tokens as was_in,
-        totals.num_tokens - logit_tokens < cut.selected_share * totals.num_tokens as is_in
-    from ranked
     inner join totals using ({{ keys }})
-    inner join {{ ref('selection_cut') }} as cut using (language)
 
 ),
 
-compared as (
+moves as (
 
     select
-        {{ keys }},
-        corr(former_logit_rank, logit_rank) as rank_correlation,
-        count(*) filter (where is_in and not was_in) as num_entering,
-        count(*) filter (where was_in and not is_in) as num_leaving,
-        coalesce(sum(num_tokens) filter (where is_in != was_in), 0)::bigint as num_crossing_tokens
-    from placed
+        pair,
+        {{ tenth('former_logit', 'edges') }} as former_tenth,
+        {{ tenth('logit', 'edges') }} as tenth,
+        count(*) as num_documents
+    from numbered
     group by all
 
 ),
@@ -82,11 +55,14 @@ compared as (
 shares as (
 
     select
-        {{ keys }},
+        pair,
         bin,
-        greatest(count(*) filter (where former_tenth = bin) / count(*), 0.0001) as before,
-        greatest(count(*) filter (where tenth = bin) / count(*), 0.0001) as after
-    from placed
+        {% for when, name in [('former_tenth', 'before'), ('tenth', 'after')] -%}
+        greatest(
+            coalesce(sum(num_documents) filter (where {{ when }} = bin), 0) / sum(num_documents), 0.0001
+        ) as {{ name }}{{ ',' if not loop.last }}
+        {% endfor %}
+    from moves
     cross join range(10) as bins (bin)
     group by all
 
@@ -94,8 +70,51 @@ shares as (
 
 stability as (
 
-    select {{ keys }}, sum((after - before) * ln(after / before)) as population_stability_index
+    select pair, sum((after - before) * ln(after / before)) as population_stability_index
     from shares
+    group by all
+
+),
+
+-- Ranks are those of the middle of equal scores; tokens are those of lower and equal scores.
+ranked as (
+
+    select
+        pair,
+        num_tokens,
+        {% for score in ['former_logit', 'logit'] -%}
+        (rank() over by_{{ score }} + count(*) over by_{{ score }}) / 2 as {{ score }}_rank,
+        sum(num_tokens) over by_{{ score }} as {{ score }}_tokens{{ ',' if not loop.last }}
+        {% endfor %}
+    from numbered
+    window
+        by_former_logit as (partition by pair order by former_logit),
+        by_logit as (partition by pair order by logit)
+
+),
+
+-- A document is above a cut if what scores higher does not fill the share that is selected.
+placed as (
+
+    select
+        ranked.*,
+        totals.num_tokens - former_logit_tokens < cut.selected_share * totals.num_tokens as was_in,
+        totals.num_tokens - logit_tokens < cut.selected_share * totals.num_tokens as is_in
+    from ranked
+    inner join totals using (pair)
+    inner join {{ ref('selection_cut') }} as cut using (language)
+
+),
+
+compared as (
+
+    select
+        pair,
+        corr(former_logit_rank, logit_rank) as rank_correlation,
+        count(*) filter (where is_in and not was_in) as num_entering,
+        count(*) filter (where was_in and not is_in) as num_leaving,
+        coalesce(sum(num_tokens) filter (where is_in != was_in), 0)::bigint as num_crossing_tokens
+    from placed
     group by all
 
 )
@@ -112,5 +131,5 @@ select
     compared.num_leaving,
     compared.num_crossing_tokens
 from totals
-inner join compared using ({{ keys }})
-inner join stability using ({{ keys }})
+inner join compared using (pair)
+inner join stability using (pair)
