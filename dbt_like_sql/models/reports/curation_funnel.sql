@@ -30,22 +30,32 @@ with outcomes as (
 
 ),
 
-with_totals as (
+counted as (
 
-    select * from outcomes
-    union all
-    select stage, stage_order, language, 'in', null, num_bytes, null from outcomes
+    select
+        stage_order,
+        stage,
+        coalesce(language, 'unknown') as language,
+        outcome,
+        reason,
+        count(*) as num_documents,
+        sum(num_bytes)::bigint as num_bytes,
+        sum(num_tokens)::bigint as num_tokens
+    from outcomes
+    group by all
 
 )
 
+select * from counted
+union all
 select
     stage_order,
     stage,
-    coalesce(language, 'unknown') as language,
-    outcome,
-    reason,
-    count(*) as num_documents,
+    language,
+    'in' as outcome,
+    null as reason,
+    sum(num_documents)::bigint as num_documents,
     sum(num_bytes)::bigint as num_bytes,
-    sum(num_tokens)::bigint as num_tokens
-from with_totals
+    null::bigint as num_tokens
+from counted
 group by all
