@@ -2,10 +2,10 @@
 {# The first row of each key. Few keys repeat, so only rows whose hash does are sorted: a query
    that asks for this names `repeated(relation, keys)` as its CTE `repeated`. #}
 select * from {{ relation }}
-where hash({{ keys }}) not in (select hashed from repeated)
+anti join repeated on repeated.hashed = hash({{ keys }})
 union all
 select * from {{ relation }}
-where hash({{ keys }}) in (select hashed from repeated)
+semi join repeated on repeated.hashed = hash({{ keys }})
 qualify row_number() over (partition by {{ keys }} order by {{ order_by }}) = 1
 {%- endmacro %}
 

@@ -1,4 +1,5 @@
-with received as materialized (
+-- The files are read once more for those that came twice, and never held: their names are long.
+with received as not materialized (
 
     select *, case stage when 'clean_corpus' then 1 when 'documents' then 2 else 3 end as place
     from {{ ref('stg_received_files') }}
@@ -23,6 +24,20 @@ hits as (
         first(evidence order by problem_id, method) as contamination_evidence
     from {{ source('contamination', 'hits') }}
     group by document_id
+
+),
+
+-- Narrow, and joined last: the side of a join that looks smaller is held in memory. The files look
+-- fewer than they are, because they come through a filter, and are several times as wide.
+signals as (
+
+    select
+        * replace (
+            num_redacted_emails::integer as num_redacted_emails,
+            num_redacted_keys::integer as num_redacted_keys,
+            num_redacted_passwords::integer as num_redacted_passwords
+        )
+    from {{ source('documents', 'documents') }}
 
 ),
 
@@ -60,24 +75,24 @@ select
     hits.contaminated_by,
     hits.contamination_method,
     hits.contamination_evidence,
-    documents.num_chars,
-    documents.num_lines,
-    documents.mean_line_chars,
-    documents.max_line_chars,
-    documents.alphabetic_share,
-    documents.alphanumeric_share,
-    documents.longest_encoded_chars,
-    documents.encoded_share,
-    documents.is_generated,
-    documents.parses,
-    documents.num_redacted_emails,
-    documents.num_redacted_keys,
-    documents.num_redacted_passwords,
+    signals.num_chars,
+    signals.num_lines,
+    signals.mean_line_chars,
+    signals.max_line_chars,
+    signals.alphabetic_share,
+    signals.alphanumeric_share,
+    signals.longest_encoded_chars,
+    signals.encoded_share,
+    signals.is_generated,
+    signals.parses,
+    signals.num_redacted_emails::bigint as num_redacted_emails,
+    signals.num_redacted_keys::bigint as num_redacted_keys,
+    signals.num_redacted_passwords::bigint as num_redacted_passwords,
     files.raw_id,
     files.text_id
 from files
-left join {{ source('documents', 'documents') }} as documents using (document_id)
 left join {{ source('near_duplicates', 'clusters') }} as clusters using (document_id)
 left join hits using (document_id)
 left join scores on scores.text_id = files.text_id and scores.language = files.language
 left join {{ source('high_quality_subset', 'documents') }} as selection using (document_id)
+left join signals using (document_id)

@@ -1,5 +1,5 @@
 -- A row per received file at the last stage that decided about it.
-with raw_files as (
+with raw_files as not materialized (
 
     select document_id, raw_id, source, repository, revision, path, license
     from {{ source('raw_code_corpus', 'files') }}
@@ -37,6 +37,12 @@ decided as (
 
 ),
 
+open_documents as (
+
+    select document_id from {{ ref('stg_open_files') }} where stage = 'documents'
+
+),
+
 undecided as (
 
     select
@@ -44,7 +50,13 @@ undecided as (
         license, language, num_bytes, null::boolean as kept, null as reason, null as evidence,
         null as split, null as cluster_id, null::bigint as num_tokens
     from {{ source('documents', 'documents') }}
-    anti join {{ source('clean_corpus', 'decisions') }} using (document_id)
+    semi join open_documents using (document_id)
+
+),
+
+unread_files as (
+
+    select document_id from {{ ref('stg_open_files') }} where stage = 'raw_code_corpus'
 
 ),
 
@@ -56,9 +68,7 @@ unread as (
         null as reason, null as evidence, null as split, null as cluster_id,
         null::bigint as num_tokens
     from raw_files
-    anti join {{ source('clean_corpus', 'decisions') }} using (document_id)
-    anti join {{ source('documents', 'documents') }} using (document_id)
-    anti join {{ source('documents', 'drops') }} using (document_id)
+    semi join unread_files using (document_id)
 
 )
 
