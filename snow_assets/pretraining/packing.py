@@ -26,6 +26,7 @@ from snow_assets.curation.tokens import (
     FIM_PREFIX,
     FIM_SUFFIX,
     REPO_NAME,
+    token_ids,
 )
 from snow_assets.documents import SPAN, sequences_schema
 from snow_assets.pretraining.ordering import by_repository
@@ -128,10 +129,10 @@ def packed_forms(
     """The packed forms of documents; ValueError if a plain text is not the tokens it counted."""
     parts = [_parts(row, pass_index, tokenizer, recipe) for row in rows]
     texts = [part for document in parts for part in document if isinstance(part, str)]
-    encoded = iter(tokenizer.encode_batch_fast(texts, add_special_tokens=False))
+    encoded = iter(token_ids(tokenizer, texts))
     forms = []
     for row, document in zip(rows, parts, strict=True):
-        pieces = [next(encoded).ids if isinstance(part, str) else [part] for part in document]
+        pieces = [next(encoded) if isinstance(part, str) else [part] for part in document]
         form = np.fromiter(itertools.chain.from_iterable(pieces), np.int32)
         is_plain = len(document) == 2 and isinstance(document[0], str)
         if is_plain and len(form) != row["num_tokens"] + 1:
