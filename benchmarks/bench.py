@@ -326,20 +326,27 @@ def _ids(folder: Path) -> list[str]:
 
 
 def _token_exactness(outs: dict[str, Path], folder: Path) -> dict[str, str]:
-    """Whether the two packed the same documents of the same tokens, but for the last sequence."""
-    end = Tokenizer.from_file(str(folder / "tokenizer.json")).token_to_id(END_OF_TEXT)
-    packs = outs["snow"] / "general_packs" / "all" / "g"
-    names = [one.name for one in shards.records(str(packs)) if one.name.startswith("sequences-")]
-    columns = [shards.read_shard(str(packs), name)["tokens"] for name in names]
-    ours = np.concatenate([column.combine_chunks().flatten().to_numpy() for column in columns])
-    theirs = np.load(outs["hf"] / "packed.npy").reshape(-1)
-    sides = []
-    for tokens in (ours, theirs):
-        ends = np.flatnonzero(tokens == end)
-        whole = np.split(tokens[: ends[-1] + 1].astype(np.int32), ends[:-1] + 1)
-        sides.append(Counter(part.tobytes() for part in whole))
-    only = sum(((sides[0] - sides[1]) + (sides[1] - sides[0])).values())
-    return {"snow": f"{only} of {sum(sides[1].values()):,} documents differ in their ids"}
+    """Whether each document that ends within the packs is of the ids that tokenizers finds."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.encode_special_tokens = True
+    end = tokenizer.token_to_id(END_OF_TEXT)
+    texts = [
+        text
+        for path in sorted((folder / "some_texts").glob("*.parquet"))
+        for text in pq.read_table(path)["text"].to_pylist()
+    ]
+    plain = Counter(
+        np.array([*one.ids, end], dtype=np.int32).tobytes()
+        for one in tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+    )
+    packs = str(outs["snow"] / "general_packs" / "all" / "g")
+    names = [one.name for one in shards.records(packs) if one.name.startswith("sequences-")]
+    columns = [shards.read_shard(packs, name)["tokens"].combine_chunks() for name in names]
+    tokens = np.concatenate([column.flatten().to_numpy() for column in columns]).astype(np.int32)
+    ends = np.flatnonzero(tokens == end)
+    packed = Counter(part.tobytes() for part in np.split(tokens[: ends[-1] + 1], ends[:-1] + 1))
+    other = sum((packed - plain).values())
+    return {"snow": f"{other} of {sum(packed.values()):,} documents have other ids"}
 
 
 def _cosine(found: np.ndarray, plain: np.ndarray) -> str:

@@ -297,9 +297,12 @@ class _Tar:
     """Members in file order; a compressed tar is read forward only."""
 
     def __init__(self, file: "_Bytes") -> None:
-        self._tar = tarfile.open(  # noqa: SIM115 - closed by `_opened`
-            fileobj=cast(IO[bytes], file), mode="r|*", tarinfo=_Header, errors="surrogateescape"
-        )
+        try:
+            self._tar = tarfile.open(  # noqa: SIM115 - closed by `_opened`
+                fileobj=cast(IO[bytes], file), mode="r|*", tarinfo=_Header, errors="surrogateescape"
+            )
+        except TypeError as error:  # what tarfile says of a gzip header that ends within its fields
+            raise tarfile.ReadError("the compressed stream's header is cut off") from error
         self._current: tarfile.TarInfo | None = None
 
     def members(self) -> Iterator[_Member]:

@@ -6,6 +6,7 @@ time, where it can: for byte-level BPE whose tokens are numbered in the order of
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from functools import lru_cache
@@ -66,19 +67,18 @@ def token_ids(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     if fast is None:
         encoded = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [one.ids for one in encoded]
-    short = [text for text in texts if len(text) <= _LONGEST_CHARS]
+    is_blank = [len(text) >= _BLANKS and _BLANK.search(text) is not None for text in texts]
+    short = [text for text, blank in zip(texts, is_blank, strict=True) if not blank]
     found = iter(fast.encode_ordinary_batch(short, num_threads=os.cpu_count() or 1))
     return [
-        next(found)
-        if len(text) <= _LONGEST_CHARS
-        else tokenizer.encode(text, add_special_tokens=False).ids
-        for text in texts
+        tokenizer.encode(text, add_special_tokens=False).ids if blank else next(found)
+        for text, blank in zip(texts, is_blank, strict=True)
     ]
 
 
-# tiktoken panics where a run of blanks has more characters than its expressions have stack: between
-# 450,000 and a million.
-_LONGEST_CHARS = 100_000
+# In a run of so many blanks, or of ten times as many, tiktoken's expressions run out of stack.
+_BLANKS = 100_000
+_BLANK = re.compile(rf"\s{{{_BLANKS}}}")
 
 # What ByteLevel splits at (GPT-2's expression), and the same after each digit has been split off.
 _SPLITS = {

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from snow_assets.corpus import archives
@@ -235,6 +235,7 @@ def test_an_npm_package_states_its_licence_in_its_manifest(tmp_path: Path) -> No
 
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(DAMAGE, ENDS, st.sampled_from(["tar", "tar.gz"]))
+@example([], 0.015625, "tar.gz")  # within the gzip header
 def test_of_a_damaged_tar_every_member_is_accounted_for(
     damage: list[tuple[float, int]], end: float, suffix: str
 ) -> None:

@@ -78,7 +78,7 @@ def test_tiktoken_finds_the_ids_that_tokenizers_finds(has_digits: bool) -> None:
         *sources, "", " ", "\n\n  x", "a  1", "a 1  ", "x\t\t12 \u3000 3", "it's 1's 'll",
         "²½Ⅷ٣ 四",
         "é\u0301ß", "\r\n \r\n", "\x00\x01", "😀 漢字", f"a{END_OF_TEXT}b", " " * 1_000 + "7",
-        " " * 1_000_000,
+        " " * 99_999 + "1", " " * 99_999 + "a", "\n" * 1_000_000, "a" * 100_000 + " " * 1_000_000,
     ]  # fmt: skip
     plain = [one.ids for one in tokenizer.encode_batch(texts, add_special_tokens=False)]
     assert tokens._tiktoken(tokenizer) is not None
