@@ -405,6 +405,28 @@ def _near_exactness(outs: dict[str, Path]) -> dict[str, str]:
     return told
 
 
+def growth(folder: Path) -> str:
+    """Near duplicates of every tenth text, and of all."""
+    given, tenth = folder / "documents" / "bench" / "g", folder / "tenth"
+    made = tenth / "documents" / "bench" / "g"
+    if not tenth.exists():
+        for number, entry in enumerate(shards.manifest(str(given)).tables("documents")):
+            table = shards.read_shard(str(given), entry.name)
+            few = table.take(pa.array(range(0, len(table), 10), pa.int64()))
+            shards.put_table(str(made), "documents", number, few, DOCUMENT, facts=entry.facts)
+        finish(made)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        small, large = (
+            measured("near", "snow", where, Path(scratch) / name, 0.0)
+            for name, where in (("small", tenth), ("large", folder))
+        )
+    return (
+        f"near duplicates of ten times the texts: {small.cpu_seconds:.1f} -> "
+        f"{large.cpu_seconds:.1f} CPU s, {large.cpu_seconds / small.cpu_seconds:.1f} times; peak "
+        f"{small.peak_bytes / 1e6:,.0f} -> {large.peak_bytes / 1e6:,.0f} MB"
+    )
+
+
 def main(chosen: list[str]) -> None:
     folder = corpus.FOLDER / "bench"
     prepare(folder)
@@ -445,6 +467,8 @@ def main(chosen: list[str]) -> None:
                 f"| {told.get(figure.side, '')} |",
                 flush=True,
             )
+    if not chosen or "growth" in chosen:
+        print(f"\n{growth(folder)}")
 
 
 if __name__ == "__main__":
