@@ -54,7 +54,6 @@ class Encoder:
         the number of threads.
         """
         batches = self._packed([len(window) + self._num_specials for window in read])
-
         waiting: deque[tuple[list[int], Future[Callable[[], Vectors]]]] = deque()
         with ThreadPoolExecutor(self.threads) as pool:
             for places in batches:
@@ -114,8 +113,8 @@ def load(
     products wait for each other, and read a third fewer tokens per second than two batches at once.
     """
     torch.set_num_threads(1)
-    # A batch asks for Python's lock at each of some 200 operations, and would get it from the
-    # thread that tokenizes only when that one has had it this long.
+    # A batch asks for Python's lock at each of some 200 operations, and gets it from the thread
+    # that reads the next texts only when that one has had it this long (seconds).
     sys.setswitchinterval(1e-4)
     folder = locate(name)
     model = load_bert(
