@@ -39,6 +39,7 @@ sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "benchmarks")]
 import corpus  # noqa: E402
 import exact_join  # noqa: E402
 import plain_quotations  # noqa: E402
+from agreement import agreement  # noqa: E402
 from ours import finish  # noqa: E402
 
 from snow_assets import shards  # noqa: E402
@@ -263,7 +264,12 @@ def exactness(stage: str, outs: dict[str, Path], folder: Path) -> dict[str, str]
         return {side: _recall(out, folder) for side, out in outs.items()}
     if stage == "scoring":
         plain = np.load(outs["transformers"] / "vectors.npy")
-        return {side: _cosine(np.load(out / "vectors.npy"), plain) for side, out in outs.items()}
+        sizes = np.load(outs["transformers"] / "sizes.npy")
+        return {
+            side: agreement(np.load(out / "vectors.npy"), plain, sizes)
+            for side, out in outs.items()
+            if side != "transformers"
+        }
     if stage == "exact":
         sizes = {side: len(kept(out)) for side, out in outs.items()}
         return {side: f"{size} kept" for side, size in sizes.items()}
@@ -347,11 +353,6 @@ def _token_exactness(outs: dict[str, Path], folder: Path) -> dict[str, str]:
     packed = Counter(part.tobytes() for part in np.split(tokens[: ends[-1] + 1], ends[:-1] + 1))
     other = sum((packed - plain).values())
     return {"snow": f"{other} of {sum(packed.values()):,} documents have other ids"}
-
-
-def _cosine(found: np.ndarray, plain: np.ndarray) -> str:
-    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(plain, axis=1)
-    return f"cosine at least {((found * plain).sum(1) / lengths).min():.6f}"
 
 
 def _near_exactness(outs: dict[str, Path]) -> dict[str, str]:

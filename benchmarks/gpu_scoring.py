@@ -28,7 +28,9 @@ from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModel, BertConfig, BertModel
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(CHECKOUT))
+sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "benchmarks")]
+
+from agreement import agreement  # noqa: E402
 
 from snow_assets import pod, shards  # noqa: E402
 from snow_assets.documents import DECISION, DOCUMENT, text_id  # noqa: E402
@@ -199,8 +201,6 @@ _KINDS = {
 def exactness(folder: str, windows: list[Tokens], pooling: str) -> Iterator[str]:
     """Vectors and scores in 16 bits against transformers' fp32 forward of each window alone."""
     truth = plainly(folder, windows, pooling)
-    # The head: the direction in which these windows differ most.
-    weight = np.linalg.svd(truth - truth.mean(0), full_matrices=False)[2][0]
     sizes = np.array([len(window) for window in windows])
     for precision in ("fp16", "bf16"):
         ours = encoders.load(
@@ -210,16 +210,7 @@ def exactness(folder: str, windows: list[Tokens], pooling: str) -> Iterator[str]
         found = embedded(ours, windows)
         few = embedded(ours, windows[: len(windows) // 7])
         assert np.array_equal(few, found[: len(few)]), "a vector depends on its neighbours"
-        lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(truth, axis=1)
-        scores = [(vectors - truth.mean(0)) @ weight for vectors in (found, truth)]
-        ranks = [np.argsort(np.argsort(one)) for one in scores]
-        chosen = [one >= np.quantile(one, 0.9) for one in scores]
-        yield (
-            f"{precision}, {len(windows)} windows: cosine at least "
-            f"{((found * truth).sum(1) / lengths).min():.6f}, Spearman "
-            f"{np.corrcoef(ranks[0], ranks[1])[0, 1]:.6f}, "
-            f"{sizes[chosen[0] != chosen[1]].sum() / sizes.sum():.3%} of tokens cross a cut at 10 %"
-        )
+        yield f"{precision}, {agreement(found, truth, sizes)}"
 
 
 def plainly(folder: str, windows: list[Tokens], pooling: str) -> head.Vectors:

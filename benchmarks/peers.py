@@ -233,15 +233,16 @@ def scoring_transformers(folder: Path, out: Path) -> dict[str, int]:
 
     name = (folder / "encoder").read_text()
     model, tokenizer = AutoModel.from_pretrained(name).eval(), AutoTokenizer.from_pretrained(name)
-    vectors, tokens = [], 0
+    vectors, sizes = [], []
     with torch.inference_mode():
         for text in read(folder, "windows")["text"].to_pylist():
             given = tokenizer(text, truncation=True, max_length=512, return_tensors="pt")
-            tokens += given.input_ids.shape[1]
+            sizes.append(given.input_ids.shape[1])
             vectors.append(model(**given).last_hidden_state[0].mean(0).numpy())
     out.mkdir(parents=True)
     np.save(out / "vectors.npy", np.stack(vectors))
-    return {"tokens": tokens}
+    np.save(out / "sizes.npy", sizes)
+    return {"tokens": sum(sizes)}
 
 
 STAGES: dict[str, Callable[[Path, Path], dict[str, Any] | None]] = {
