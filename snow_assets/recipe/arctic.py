@@ -221,7 +221,7 @@ ARCTIC = Recipe(
         bytes_per_token=3.6,
         curation_bytes_per_second=20e6,
         training_flops_per_second=4e14,
-        scoring_tokens_per_second=1e6,
+        scoring_tokens_per_second=1.5e6,
         generation_tokens_per_second=2_000.0,
     ),
 )
