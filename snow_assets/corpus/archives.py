@@ -6,6 +6,8 @@ a link, a device, or a name that occurs twice is refused by itself. No member's 
 the file system.
 """
 
+import bz2
+import gzip
 import hashlib
 import lzma
 import re
@@ -14,9 +16,10 @@ import unicodedata
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import PurePosixPath
 from typing import IO, Self, cast
 
@@ -162,6 +165,8 @@ def _inspect(
                 name = PurePosixPath(member.name).name
                 if member.is_file and (is_license_file(name) or name in MANIFESTS):
                     texts[member.name] = archive.text(member)
+            for total in accumulate(archive.rest()):
+                _bounded(total, size, len(members), limits)
     except _BROKEN as error:
         raise _RefusedError("archive_broken", f"{type(error).__name__}: {error}") from error
     top = _common_folder(members)
@@ -293,16 +298,26 @@ class _Header(tarfile.TarInfo):
         return super()._proc_member(archive)  # type: ignore[misc,no-any-return]
 
 
+# By the bytes that a compressed file begins with. These check, at its end, what they have read;
+# damaged bytes that tarfile decompresses itself can pass for an archive of fewer members.
+_DECOMPRESSED: Mapping[bytes, Callable[[IO[bytes]], IO[bytes]]] = {
+    b"\x1f\x8b": lambda file: cast(IO[bytes], gzip.GzipFile(fileobj=file, mode="rb")),
+    b"BZh": lambda file: cast(IO[bytes], bz2.BZ2File(file)),
+    b"\xfd7zXZ\x00": lambda file: cast(IO[bytes], lzma.LZMAFile(file)),  # noqa: SIM115
+}
+
+
 class _Tar:
     """Members in file order; a compressed tar is read forward only."""
 
     def __init__(self, file: "_Bytes") -> None:
-        try:
-            self._tar = tarfile.open(  # noqa: SIM115 - closed by `_opened`
-                fileobj=cast(IO[bytes], file), mode="r|*", tarinfo=_Header, errors="surrogateescape"
-            )
-        except TypeError as error:  # what tarfile says of a gzip header that ends within its fields
-            raise tarfile.ReadError("the compressed stream's header is cut off") from error
+        start = file.read(6)
+        file.seek(0)
+        kinds = [kind for magic, kind in _DECOMPRESSED.items() if start.startswith(magic)]
+        self._content = kinds[0](cast(IO[bytes], file)) if kinds else cast(IO[bytes], file)
+        self._tar = tarfile.open(  # noqa: SIM115 - closed by `_opened`
+            fileobj=self._content, mode="r|", tarinfo=_Header, errors="surrogateescape"
+        )
         self._current: tarfile.TarInfo | None = None
 
     def members(self) -> Iterator[_Member]:
@@ -311,6 +326,11 @@ class _Tar:
             yield _Member(
                 info.name, info.size, info.isreg() and not info.issparse(), info.isdir(), key
             )
+
+    def rest(self) -> Iterator[int]:
+        """Read what follows the last member, whose checks are at its end; sizes of its blocks."""
+        while block := self._content.read(1 << 20):
+            yield len(block)
 
     def text(self, member: _Member) -> str:
         return self.content(member, LICENSE_BYTES).decode("utf-8", "replace")
@@ -338,6 +358,10 @@ class _Zip:
             plain = kind in (0, 0o100000) and not info.is_dir()
             # `filename` is cut at a NUL; the name as it stands in the archive must be judged.
             yield _Member(info.orig_filename, info.file_size, plain, info.is_dir(), key)
+
+    def rest(self) -> Iterator[int]:
+        """Nothing: each member has a check of its own."""
+        return iter(())
 
     def text(self, member: _Member) -> str:
         return self.content(member, LICENSE_BYTES).decode("utf-8", "replace")

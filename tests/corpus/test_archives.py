@@ -236,6 +236,7 @@ def test_an_npm_package_states_its_licence_in_its_manifest(tmp_path: Path) -> No
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(DAMAGE, ENDS, st.sampled_from(["tar", "tar.gz"]))
 @example([], 0.015625, "tar.gz")  # within the gzip header
+@example([(0.875, 0), (0.83984375, 102)], 1.0, "tar.gz")  # decodes, as an archive of fewer members
 def test_of_a_damaged_tar_every_member_is_accounted_for(
     damage: list[tuple[float, int]], end: float, suffix: str
 ) -> None:
