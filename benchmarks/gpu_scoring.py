@@ -31,6 +31,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "benchmarks")]
 
 from agreement import agreement  # noqa: E402
+from ours import finish  # noqa: E402
 
 from snow_assets import pod, shards  # noqa: E402
 from snow_assets.documents import DECISION, DOCUMENT, text_id  # noqa: E402
@@ -143,19 +144,8 @@ def a_lake(lake: Path, texts: Path) -> str:
         shards.put_table(
             str(clean), "decisions", number, decided, DECISION, facts={"documents": key}
         )
-    for folder, inputs in ((documents, []), (clean, [_input(documents)])):
-        asset, partition, generation = str(folder).rsplit("/", 3)[1:]
-        shards.finish(
-            str(folder), asset=asset, partition=partition, generation=generation, code_version="1",
-            recipe="ARCTIC", settings={}, inputs=inputs, facts={},
-        )  # fmt: skip
-    return str(clean)
-
-
-def _input(folder: Path) -> shards.Input:
-    asset, partition, generation = str(folder).rsplit("/", 3)[1:]
-    digest = shards.content_digest(sorted(shards.records(str(folder)), key=lambda one: one.name))
-    return shards.Input(asset=asset, partition=partition, generation=generation, digest=digest)
+    finish(documents)
+    return finish(clean, documents)
 
 
 def read(clean: str, encoder: Encoder) -> list[Tokens]:

@@ -35,13 +35,23 @@ def put(out: Path, number: int, table: pa.Table) -> None:
     pq.write_table(table, out / f"{number:05d}.parquet", compression="zstd", compression_level=1)
 
 
-def finish(folder: Path) -> str:
+def finish(folder: Path, *given: Path) -> str:
+    """Write a generation's manifest; `given` are the finished ones it was made from."""
     from snow_assets import shards
 
+    inputs = []
+    for one in given:
+        made = shards.manifest(str(one))
+        inputs.append(
+            shards.Input(
+                asset=made.asset, partition=made.partition, generation=made.generation,
+                digest=made.digest,
+            )
+        )  # fmt: skip
     asset, partition, generation = str(folder).rsplit("/", 3)[1:]
     shards.finish(
         str(folder), asset=asset, partition=partition, generation=generation, code_version="1",
-        recipe="ARCTIC", settings={}, inputs=[], facts={},
+        recipe="ARCTIC", settings={}, inputs=inputs, facts={},
     )  # fmt: skip
     return str(folder)
 

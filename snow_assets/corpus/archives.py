@@ -6,65 +6,30 @@ a link, a device, or a name that occurs twice is refused by itself. No member's 
 the file system.
 """
 
-import bz2
-import gzip
 import hashlib
-import lzma
 import re
-import tarfile
 import unicodedata
-import zipfile
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import PurePosixPath
-from typing import IO, Self, cast
 
-import fsspec
-
+from snow_assets.corpus.archive_members import BROKEN, Member, opened, stored
 from snow_assets.corpus.extensions import candidates
-from snow_assets.corpus.licenses import LICENSE_BYTES, Statement, is_license_file, stated_in_text
+from snow_assets.corpus.licenses import Statement, is_license_file, stated_in_text
 from snow_assets.corpus.locations import expanded
 from snow_assets.corpus.manifests import MANIFESTS, stated_in_manifests
 from snow_assets.corpus.received import Refusal, SourceFile, Unit, Wanted
 from snow_assets.recipe import ArchiveLimits
 
 SUFFIXES = (".zip", ".whl", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tbz2", ".txz")
-_ZIPS = (".zip", ".whl")
-# What the standard library raises for bytes that are no archive, or a damaged one.
-_BROKEN = (
-    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError,
-    OSError,  # bz2 and gzip; the storage's own faults are a StorageError
-    RuntimeError,  # zipfile: a member that is encrypted, or in a compression that it does not know
-    ValueError,  # tarfile: numbers in a header that are none
-)  # fmt: skip
-_EXTENDED = {
-    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
-}  # fmt: skip
-_EXTENDED_BYTES = 1 << 20  # honest ones hold a name and a few times
-
-
-class StorageError(Exception):
-    """An archive's bytes could not be had, which says nothing about the archive."""
 
 
 class _RefusedError(Exception):
     def __init__(self, reason: str, evidence: str) -> None:
         super().__init__(f"{reason}: {evidence}")
         self.reason, self.evidence = reason, evidence
-
-
-@dataclass(frozen=True)
-class _Member:
-    name: str
-    num_bytes: int
-    is_file: bool
-    is_folder: bool
-    key: int  # its place in the archive
 
 
 @dataclass
@@ -153,11 +118,11 @@ def _inspect(
 ) -> _Inspected:
     """Look at every member once; _RefusedError if the archive as a whole is not to be trusted."""
     made = _Inspected()
-    members: list[_Member] = []
+    members: list[Member] = []
     texts: dict[str, str] = {}
     total = 0
     try:
-        with _opened(url) as archive:
+        with opened(url) as archive:
             for member in archive.members():
                 total += member.num_bytes
                 members.append(member)
@@ -167,7 +132,7 @@ def _inspect(
                     texts[member.name] = archive.text(member)
             for total in accumulate(archive.rest()):
                 _bounded(total, size, len(members), limits)
-    except _BROKEN as error:
+    except BROKEN as error:
         raise _RefusedError("archive_broken", f"{type(error).__name__}: {error}") from error
     top = _common_folder(members)
     counts = Counter(_folded(member.name) for member in members if not member.is_folder)
@@ -199,7 +164,7 @@ def _bounded(total: int, packed: int, count: int, limits: ArchiveLimits) -> None
         raise _RefusedError("archive_too_many", f"has over {limits.max_members} members")
 
 
-def _hostile(member: _Member, counts: Counter[str], limits: ArchiveLimits) -> _RefusedError | None:
+def _hostile(member: Member, counts: Counter[str], limits: ArchiveLimits) -> _RefusedError | None:
     name = member.name
     parts = name.replace("\\", "/").split("/")
     if not name.isprintable() or len(name.encode("utf-8", "replace")) > limits.max_name_bytes:
@@ -225,7 +190,7 @@ def _shown(name: str) -> str:
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in escaped)[:512]
 
 
-def _common_folder(members: Sequence[_Member]) -> str:
+def _common_folder(members: Sequence[Member]) -> str:
     """`name-1.0/` if every file lies below one such folder, as in source archives."""
     tops = {member.name.partition("/")[0] for member in members if not member.is_folder}
     nested = all("/" in member.name for member in members if not member.is_folder)
@@ -259,8 +224,8 @@ def _nearest(inspected: _Inspected, path: str) -> Statement:
 
 def _read(
     url: str, kept: set[int], max_file_bytes: int
-) -> Iterator[tuple[_Member, bytes | _RefusedError]]:
-    with _opened(url) as archive:
+) -> Iterator[tuple[Member, bytes | _RefusedError]]:
+    with opened(url) as archive:
         for member in archive.members():
             if member.key not in kept:
                 continue
@@ -270,154 +235,13 @@ def _read(
                 continue
             try:
                 yield member, archive.content(member, max_file_bytes)
-            except _BROKEN as error:
+            except BROKEN as error:
                 yield member, _RefusedError("broken_member", f"{type(error).__name__}: {error}")
-
-
-class _Header(tarfile.TarInfo):
-    """A header whose extended name or attributes are bounded: tarfile reads them whole.
-
-    A damaged one is an error wherever it stands: tarfile takes it for the archive's end, and the
-    members behind it would be lost without a word.
-    """
-
-    @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
-        try:
-            return super().fromtarfile(archive)
-        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
-            raise  # the end as it should be
-        except tarfile.HeaderError as error:
-            raise tarfile.ReadError(f"a header is damaged or missing: {error}") from error
-
-    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
-        is_extended = self.type in _EXTENDED
-        if self.size < 0 or (is_extended and self.size > _EXTENDED_BYTES):
-            raise tarfile.ReadError(f"a header claims {self.size} bytes")
-        # tarfile offers no public hook between a header's fields and its extended data.
-        return super()._proc_member(archive)  # type: ignore[misc,no-any-return]
-
-
-# By the bytes that a compressed file begins with. These check, at its end, what they have read;
-# damaged bytes that tarfile decompresses itself can pass for an archive of fewer members.
-_DECOMPRESSED: Mapping[bytes, Callable[[IO[bytes]], IO[bytes]]] = {
-    b"\x1f\x8b": lambda file: cast(IO[bytes], gzip.GzipFile(fileobj=file, mode="rb")),
-    b"BZh": lambda file: cast(IO[bytes], bz2.BZ2File(file)),
-    b"\xfd7zXZ\x00": lambda file: cast(IO[bytes], lzma.LZMAFile(file)),  # noqa: SIM115
-}
-
-
-class _Tar:
-    """Members in file order; a compressed tar is read forward only."""
-
-    def __init__(self, file: "_Bytes") -> None:
-        start = file.read(6)
-        file.seek(0)
-        kinds = [kind for magic, kind in _DECOMPRESSED.items() if start.startswith(magic)]
-        self._content = kinds[0](cast(IO[bytes], file)) if kinds else cast(IO[bytes], file)
-        self._tar = tarfile.open(  # noqa: SIM115 - closed by `_opened`
-            fileobj=self._content, mode="r|", tarinfo=_Header, errors="surrogateescape"
-        )
-        self._current: tarfile.TarInfo | None = None
-
-    def members(self) -> Iterator[_Member]:
-        for key, info in enumerate(self._tar):
-            self._current = info
-            yield _Member(
-                info.name, info.size, info.isreg() and not info.issparse(), info.isdir(), key
-            )
-
-    def rest(self) -> Iterator[int]:
-        """Read what follows the last member, whose checks are at its end; sizes of its blocks."""
-        while block := self._content.read(1 << 20):
-            yield len(block)
-
-    def text(self, member: _Member) -> str:
-        return self.content(member, LICENSE_BYTES).decode("utf-8", "replace")
-
-    def content(self, member: _Member, most: int) -> bytes:
-        assert self._current is not None and self._current.name == member.name
-        file = self._tar.extractfile(self._current)  # a stream over the member; nothing is written
-        assert file is not None
-        return file.read(most)
-
-    def close(self) -> None:
-        self._tar.close()
-
-
-class _Zip:
-    """Members in the central directory's order."""
-
-    def __init__(self, file: "_Bytes") -> None:
-        self._zip = zipfile.ZipFile(cast(IO[bytes], file))
-        self._infos = self._zip.infolist()
-
-    def members(self) -> Iterator[_Member]:
-        for key, info in enumerate(self._infos):
-            kind = (info.external_attr >> 16) & 0o170000  # Unix mode; 0 where none was kept
-            plain = kind in (0, 0o100000) and not info.is_dir()
-            # `filename` is cut at a NUL; the name as it stands in the archive must be judged.
-            yield _Member(info.orig_filename, info.file_size, plain, info.is_dir(), key)
-
-    def rest(self) -> Iterator[int]:
-        """Nothing: each member has a check of its own."""
-        return iter(())
-
-    def text(self, member: _Member) -> str:
-        return self.content(member, LICENSE_BYTES).decode("utf-8", "replace")
-
-    def content(self, member: _Member, most: int) -> bytes:
-        with self._zip.open(self._infos[member.key]) as file:
-            return file.read(most)
-
-    def close(self) -> None:
-        self._zip.close()
-
-
-class _Bytes:
-    """A file to read from, whose reading fails with StorageError."""
-
-    def __init__(self, url: str, file: IO[bytes]) -> None:
-        self._url, self._file = url, file
-        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
-
-    def read(self, size: int = -1) -> bytes:
-        with _storage(self._url):
-            return self._file.read(size)
-
-
-@contextmanager
-def _storage(url: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"{url} cannot be read ({type(error).__name__}: {error}); nothing of it is refused for "
-            "that: materialize again when it can"
-        ) from error
-
-
-@contextmanager
-def _stored(url: str) -> Iterator[_Bytes]:
-    with _storage(url):
-        file = fsspec.open(url, "rb").open()
-    with file:
-        yield _Bytes(url, file)
-
-
-@contextmanager
-def _opened(url: str) -> Iterator[_Tar | _Zip]:
-    with _stored(url) as file:
-        archive = _Zip(file) if url.lower().endswith(_ZIPS) else _Tar(file)
-        try:
-            yield archive
-        finally:
-            archive.close()
 
 
 def _sha256(url: str) -> str:
     digest = hashlib.sha256()
-    with _stored(url) as file:
+    with stored(url) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

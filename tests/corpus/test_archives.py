@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from snow_assets.corpus import archives
+from snow_assets.corpus.archive_members import StorageError
 from snow_assets.corpus.received import Refusal, SourceFile
 from tests.corpus.builders import LIMITS, MIT, a_tar, a_zip
 
@@ -187,14 +188,14 @@ def test_an_archive_that_is_gone_is_an_error_and_no_refusal(suffix: str, tmp_pat
         [str(path)], languages=("python",), max_file_bytes=20_000, limits=LIMITS
     )
     path.unlink()
-    with pytest.raises(archives.StorageError, match=r"FileNotFoundError.*materialize again"):
+    with pytest.raises(StorageError, match=r"FileNotFoundError.*materialize again"):
         list(unit.files(lambda _repository, _path: True))
 
 
 def test_an_archive_whose_reading_fails_is_an_error_and_no_refusal(tmp_path: Path) -> None:
     path = tmp_path / "foo.tar"
     path.symlink_to("/proc/self/mem")  # reading its first page fails with EIO
-    with pytest.raises(archives.StorageError, match="cannot be read"):
+    with pytest.raises(StorageError, match="cannot be read"):
         read(path)
 
 

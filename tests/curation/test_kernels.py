@@ -20,7 +20,7 @@ from snow_assets.documents import BENCHMARK_PROBLEM, RAW_FILE
 from tests.curation.builders import RECIPE, a_file, a_problem
 from tests.curation.reference import redaction
 from tests.curation.reference import signals as plain
-from tests.curation.reference.quotations import quotations
+from tests.curation.reference.quotations import Wanted, quotations
 
 # SNOW_FUZZ_EXAMPLES=12500 compares 100,000 texts per test.
 EXAMPLES = int(os.environ.get("SNOW_FUZZ_EXAMPLES", "150"))
@@ -114,6 +114,7 @@ INDEX = index_problems(
     pa.Table.from_pylist([PROBLEM], schema=BENCHMARK_PROBLEM), recipe=RECIPE.contamination
 )
 IS_SUSPECT = suspects(INDEX)
+WANTED = Wanted.of([PROBLEM], RECIPE.contamination)
 WORDS = re.split(r"(\W)", PROBLEM["prompt"] + PROBLEM["solution"])
 
 
@@ -135,7 +136,7 @@ def test_quotations_are_those_that_brute_force_finds(texts: list[str]) -> None:
     is_suspect = IS_SUSPECT(pa.chunked_array([pa.array(texts)])).to_pylist()
     for text, may in zip(texts, is_suspect, strict=True):
         found = {hit.method for hit in hits(text, INDEX)}
-        assert found == quotations(text, PROBLEM, RECIPE.contamination)
+        assert found == quotations(text, WANTED)
         assert may or not found
 
 
