@@ -1,24 +1,38 @@
 -- Several generations hold the same score; a current one's row stands for all.
 -- A language whose newest generation is an older annotator's still has that one as current.
 {% set keys = 'text_id, annotator, language' -%}
-with scores as (
+with scores as not materialized (
 
     select * exclude ("partition"), "partition" as language
     from {{ source('quality_scores', 'scores') }}
 
 ),
 
-current_scores as (
+-- Only of these may a score be there twice: all others go by without a look at their names.
+several as materialized (
 
-    select * from scores where is_current
+    select language, annotator, bool_or(is_current) as is_current
+    from scores
+    group by language, annotator
+    having min(generation) < max(generation)
 
 ),
 
-former as (
+suspects as materialized (
 
-    select * from scores
-    anti join current_scores using ({{ keys }})
+    select scores.* replace (several.is_current as is_current)
+    from scores
+    inner join several using (language, annotator)
     where not scores.is_current
+
+),
+
+former as materialized (
+
+    select * from suspects
+    anti join (
+        select * from scores semi join several using (language, annotator) where is_current
+    ) as current_scores using ({{ keys }})
 
 ),
 
@@ -26,28 +40,15 @@ repeated as ({{ repeated('former', keys) }}),
 
 listed as (
 
-    select * from current_scores
+    select * from scores where is_current
     union all
+    select * from scores anti join several using (language, annotator) where not is_current
+    union all by name
     ({{ one_per('former', keys, 'generation') }})
-
-),
-
-annotators as (
-
-    select distinct language, annotator from current_scores
 
 )
 
 select
-    listed.text_id,
-    listed.annotator,
-    listed.language,
-    annotators.annotator is not null as is_current,
-    listed.logit,
-    listed.top_logit,
-    listed.middle_logit,
-    listed.bottom_logit,
-    listed.num_windows
+    text_id, annotator, language, is_current, logit, top_logit, middle_logit, bottom_logit,
+    num_windows
 from listed
-left join annotators
-    on annotators.language = listed.language and annotators.annotator = listed.annotator
