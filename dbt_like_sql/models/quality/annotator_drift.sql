@@ -1,41 +1,28 @@
 -- Each former annotator beside the current one, on the trainable documents that both have scored.
 {% set keys = 'language, former_annotator, annotator' -%}
-with pairs as (
+-- A pair has a number: sorting its three names along with every document takes four times as long.
+with pairs as not materialized (
 
-    select
-        newer.language,
-        former.annotator as former_annotator,
-        newer.annotator,
-        former.logit as former_logit,
-        newer.logit,
-        newer.num_tokens
-    from {{ ref('stg_scored_documents') }} as former
-    inner join {{ ref('stg_scored_documents') }} as newer using (document_number)
-    where not former.is_current and newer.is_current and newer.split = 'train'
+    select hash({{ keys }}) as pair, {{ keys }}, former_logit, logit, num_tokens
+    from {{ ref('stg_former_scores') }}
+    where split = 'train' and annotator is not null
 
 ),
 
--- A pair has a number: sorting its three names along with every document takes four times as long.
 totals as (
 
     select
-        row_number() over () as pair,
-        {{ keys }},
+        pair,
+        {% for key in keys.split(', ') -%}
+        any_value({{ key }}) as {{ key }},
+        {% endfor -%}
         quantile_cont(former_logit, [{% for n in range(1, 10) %}0.{{ n }}{{ ', ' if not loop.last }}{% endfor %}]) as edges,
         count(*) as num_documents,
         sum(num_tokens)::bigint as num_tokens,
         avg(former_logit::double) as former_mean_logit,
         avg(logit::double) as mean_logit
     from pairs
-    group by {{ keys }}
-
-),
-
-numbered as (
-
-    select totals.pair, totals.edges, pairs.former_logit, pairs.logit, pairs.num_tokens
-    from pairs
-    inner join totals using ({{ keys }})
+    group by pair
 
 ),
 
@@ -46,7 +33,8 @@ moves as (
         {{ tenth('former_logit', 'edges') }} as former_tenth,
         {{ tenth('logit', 'edges') }} as tenth,
         count(*) as num_documents
-    from numbered
+    from pairs
+    inner join (select pair, edges from totals) using (pair)
     group by all
 
 ),
@@ -86,7 +74,7 @@ ranked as (
         (rank() over by_{{ score }} + count(*) over by_{{ score }}) / 2 as {{ score }}_rank,
         sum(num_tokens) over by_{{ score }} as {{ score }}_tokens{{ ',' if not loop.last }}
         {% endfor %}
-    from numbered
+    from pairs
     window
         by_former_logit as (partition by pair order by former_logit),
         by_logit as (partition by pair order by logit)
