@@ -19,7 +19,10 @@ _TIMEOUT_SECONDS = 300.0
 
 TABLES = """
 select table_name as "table", estimated_size as "rows", comment as "what it holds"
-from duckdb_tables() where schema_name = 'main' order by table_name
+from duckdb_tables() where schema_name = 'main'
+union all
+select view_name, null, comment from duckdb_views() where schema_name = 'main' and not internal
+order by 1
 """
 
 

@@ -1,10 +1,12 @@
 """The published tables answer what people ask of them, by simple SQL."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from snow_resources.warehouse import query
+from snow_resources.warehouse import TABLES, query
 from tests.tables.builders import sha
 from tests.tables.conftest import Publication
 
@@ -176,8 +178,15 @@ def test_nobody_has_graded_so_nothing_agrees(ask: Any) -> None:
     assert ask("select count(*) from label_agreement") == [(0,)]
 
 
-def test_the_file_holds_tables_only_and_says_what_each_column_is(ask: Any) -> None:
-    assert ask("select view_name from duckdb_views() where not internal") == []
+def test_the_file_needs_nothing_else_and_says_what_each_column_is(
+    whole: Publication, tmp_path: Path, ask: Any
+) -> None:
+    assert ask("select view_name from duckdb_views() where not internal") == [("selection",)]
+    elsewhere = tmp_path / "renamed.duckdb"
+    shutil.copy(whole.warehouse.path, elsewhere)
+    assert query(elsewhere, "select * from selection order by all").rows == ask(
+        "select * from selection order by all"
+    )
     assert (
         ask(
             "select table_name, column_name from duckdb_columns() "
@@ -185,3 +194,4 @@ def test_the_file_holds_tables_only_and_says_what_each_column_is(ask: Any) -> No
         )
         == []
     )
+    assert "selection" in {name for name, _, what_it_holds in ask(TABLES) if what_it_holds}
