@@ -15,6 +15,20 @@ files as (
 
 ),
 
+-- A decision names its cluster. What else is to be known of a document without a neighbour?
+clusters as (
+
+    select document_id, cluster_id, is_survivor, kind, jaccard
+    from {{ source('near_duplicates', 'clusters') }}
+    where jaccard is not null
+    union all
+    select document_id, cluster_id, is_survivor, kind, jaccard
+    from {{ source('near_duplicates', 'clusters') }}
+    semi join (from received where cluster_id is null) as received using (document_id)
+    where jaccard is null
+
+),
+
 hits as (
 
     select
@@ -27,8 +41,9 @@ hits as (
 
 ),
 
--- Narrow, and joined last: the side of a join that looks smaller is held in memory. The files look
--- fewer than they are, because they come through a filter, and are several times as wide.
+-- The side of a join that looks smaller is held in memory. Files look a fifth as many as they are,
+-- because they come through a filter, and are several times as wide: so the signals, joined last,
+-- are made narrow and come through one, too.
 signals as (
 
     select
@@ -38,6 +53,7 @@ signals as (
             num_redacted_passwords::integer as num_redacted_passwords
         )
     from {{ source('documents', 'documents') }}
+    where strlen(document_id) > 0
 
 ),
 
@@ -69,7 +85,7 @@ select
     selection.percentile,
     selection.repeats,
     coalesce(files.cluster_id, clusters.cluster_id) as cluster_id,
-    clusters.is_survivor,
+    coalesce(clusters.is_survivor, files.cluster_id = files.document_id) as is_survivor,
     clusters.kind as duplicate_kind,
     clusters.jaccard as duplicate_jaccard,
     hits.contaminated_by,
@@ -91,7 +107,7 @@ select
     files.raw_id,
     files.text_id
 from files
-left join {{ source('near_duplicates', 'clusters') }} as clusters using (document_id)
+left join clusters using (document_id)
 left join hits using (document_id)
 left join scores on scores.text_id = files.text_id and scores.language = files.language
 left join {{ source('high_quality_subset', 'documents') }} as selection using (document_id)
