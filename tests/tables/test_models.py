@@ -178,6 +178,13 @@ def test_nobody_has_graded_so_nothing_agrees(ask: Any) -> None:
     assert ask("select count(*) from label_agreement") == [(0,)]
 
 
+def test_what_a_row_must_have_is_a_constraint_of_its_table(ask: Any) -> None:
+    assert ask(
+        "select unnest(constraint_column_names) from duckdb_constraints() "
+        "where table_name = 'document_quality' and constraint_type = 'NOT NULL' order by all"
+    ) == [("document_id",), ("path",), ("repository",), ("source",), ("stage",)]
+
+
 def test_the_file_needs_nothing_else_and_says_what_each_column_is(
     whole: Publication, tmp_path: Path, ask: Any
 ) -> None:
