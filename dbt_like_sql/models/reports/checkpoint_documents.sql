@@ -1,27 +1,19 @@
--- A document's path is looked up once, not for every checkpoint that inherits it.
-with located as (
-
-    select seen.*, origin.source, origin.path
-    from {{ ref('stg_seen_documents') }} as seen
-    left join {{ ref('document_quality') }} as origin
-        on origin.document_id = seen.source_document_id
-
-)
-
+-- A view: every phase's documents are held once, however many checkpoints inherit them.
+{{ config(materialized='view') }}
 select
-    ancestry.checkpoint,
-    located.phase,
-    located.document_id,
-    located.is_synthetic,
-    located.source_document_id,
-    located.source,
-    located.repository,
-    located.path,
-    located.license,
-    located.language,
-    located.num_tokens,
-    located.num_passes,
-    located.text_id
-from {{ ref('stg_checkpoint_ancestry') }} as ancestry
-inner join located
-    on located.phase = ancestry.phase and located.generation = ancestry.generation
+    phases.checkpoint,
+    seen.phase,
+    seen.document_id,
+    seen.is_synthetic,
+    seen.source_document_id,
+    seen.source,
+    seen.repository,
+    seen.path,
+    seen.license,
+    seen.language,
+    seen.num_tokens,
+    seen.num_passes,
+    seen.text_id
+from {{ ref('checkpoint_phases').include(database=false) }} as phases
+inner join {{ ref('phase_documents').include(database=false) }} as seen
+    on seen.phase = phases.phase and seen.generation = phases.generation

@@ -4,7 +4,7 @@ with seen as (
         checkpoint,
         sum(num_tokens) filter (where phase || '_checkpoint' = checkpoint)::bigint as phase_tokens,
         sum(num_tokens)::bigint as total_tokens
-    from {{ ref('stg_checkpoint_documents') }}
+    from {{ ref('checkpoint_documents') }}
     group by checkpoint
 
 ),

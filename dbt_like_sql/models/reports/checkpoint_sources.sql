@@ -7,5 +7,5 @@ select
     bool_or(is_synthetic) as is_synthetic,
     count(*) as num_documents,
     sum(num_tokens)::bigint as num_tokens
-from {{ ref('stg_checkpoint_documents') }}
+from {{ ref('checkpoint_documents') }}
 group by checkpoint, phase, repository, license

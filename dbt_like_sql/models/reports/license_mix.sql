@@ -33,7 +33,7 @@ stages as (
     select
         case phase when 'general' then 6 when 'continued' then 7 else 8 end,
         phase || '_checkpoint', license, count(*), sum(num_tokens)
-    from {{ ref('stg_checkpoint_documents') }}
+    from {{ ref('checkpoint_documents') }}
     where checkpoint = phase || '_checkpoint'
     group by phase, license
 
