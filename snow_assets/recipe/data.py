@@ -140,7 +140,8 @@ class AnnotatorRecipe:
     folder with config, tokenizer and safetensors."""
     pooling: Literal["cls", "mean"]
     window_tokens: int
-    precision: Literal["fp32", "fp16", "bf16"]  # of the encoder; head and scores are fp32
+    precision: Literal["fp32", "fp16", "bf16", "int16"]
+    """Of the encoder: a GPU's floats, or a CPU's integers. Head and scores are fp32."""
     batch_tokens: int
     max_positives: int
     negatives_per_positive: float  # in training

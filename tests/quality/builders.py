@@ -49,7 +49,7 @@ def an_encoder(folder: Path, *, seed: int = 0) -> str:
     tokenizer.save(str(folder / "tokenizer.json"))
     torch.manual_seed(seed)
     config = BertConfig(
-        vocab_size=len(tokens), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        vocab_size=len(tokens), hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
         intermediate_size=32, max_position_embeddings=64,
     )  # fmt: skip
     BertModel(config).save_pretrained(folder)

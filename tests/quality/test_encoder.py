@@ -24,14 +24,14 @@ def loaded(folder: str, **numbers: Any) -> Encoder:
 
 def embedded(encoder: Encoder, texts: list[str]) -> np.ndarray[Any, Any]:
     read = [window for windows in encoder.windows(texts) for window in windows]
-    found = np.zeros((len(read), 16), dtype=np.float32)
+    found = np.zeros((len(read), 32), dtype=np.float32)
     for places, vectors in encoder.embed(read):
         found[places] = vectors
     return found
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "int16"])
 def test_a_vector_does_not_depend_on_what_is_read_beside_it(
     tmp_path: Path, pooling: str, precision: str
 ) -> None:
@@ -45,10 +45,13 @@ def test_a_vector_does_not_depend_on_what_is_read_beside_it(
     assert len(np.unique(together, axis=0)) == len(texts)
 
 
-def test_a_vector_does_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "int16"])
+def test_a_vector_does_not_depend_on_the_number_of_threads(tmp_path: Path, precision: str) -> None:
     texts = ["xyz" * count for count in range(1, 40)]
     folder = an_encoder(tmp_path / "e")
-    alone, shared = (embedded(loaded(folder, threads=number), texts) for number in (1, 3))
+    alone, shared = (
+        embedded(loaded(folder, threads=number, precision=precision), texts) for number in (1, 3)
+    )
     assert np.array_equal(alone, shared)
 
 

