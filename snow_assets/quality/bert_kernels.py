@@ -27,10 +27,8 @@ from snow_assets.curation.jit import float_kernel
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int16]
 
-ROWS, COLUMNS = (
-    6,
-    16,
-)  # of a tile: its twelve sums of eight fill AVX2's registers with what they read
+# Of a tile: its twelve sums of eight, and what they are made of, fill AVX2's sixteen registers.
+ROWS, COLUMNS = 6, 16
 _BLOCK_ROWS = 96  # of a product, so that what they are made of stays in a core's cache
 _NORM, _WEIGHT_NORM, _LARGEST = np.float32(32_760), 65_000, 32_767
 
@@ -299,16 +297,16 @@ def norm_rows(rows: Any, norm: Any, eps: Any) -> None:
 
 
 @float_kernel
-def multiply(rows: Any, units: Any, num_rows: Any, by: Any, out: Any, to: Any) -> None:
-    """Rounded `rows`, a multiple of ROWS, which are worth `units`, times a matrix: into `out`, flat
-    too, from `to` on; a panel's tiles one after another."""
+def multiply(rows: Any, units: Any, num_rows: Any, by: Any, out: Any) -> None:
+    """Rounded `rows`, a multiple of ROWS, which are worth `units`, times a matrix, into `out`: all
+    lie flat. A panel's tiles come one after another."""
     columns = len(by.units)
     width = len(by.panels) // columns
     for column in range(0, columns, COLUMNS):
         for row in range(0, num_rows, ROWS):
             _tile(
                 rows, row * width, width, units, row, by.panels, column * width, width // 2,
-                by.units, by.bias, column, out, to + row * columns + column, columns,
+                by.units, by.bias, column, out, row * columns + column, columns,
             )  # fmt: skip
 
 
@@ -404,10 +402,11 @@ def _attend(shared: Any, start: Any, length: Any, num_heads: Any, width: Any, mi
 
 
 @float_kernel
-def run_layer(hidden: Any, lengths: Any, layer: Any, num_heads: Any, eps: Any) -> None:
+def run_layer(hidden: Any, bounds: Any, layer: Any, num_heads: Any, eps: Any) -> None:
     """What a layer makes of `hidden`, where it is: (rows, width), a multiple of ROWS rows.
 
-    Windows of `lengths` rows lie one behind the other; rows behind the last belong to none.
+    Windows lie one behind the other, each from one of `bounds` to the next; rows behind the last
+    belong to none.
     """
     num_rows, width = hidden.shape
     wide = len(layer.wide.units)
@@ -418,12 +417,11 @@ def run_layer(hidden: Any, lengths: Any, layer: Any, num_heads: Any, eps: Any) -
         count = min(_BLOCK_ROWS, num_rows - start)
         for row in range(count):
             units[row] = _round(flat, (start + row) * width, width, rounded, row * width)
-        multiply(rounded, units, count, layer.attention, shared, start * 3 * width)
+        multiply(rounded, units, count, layer.attention, shared[start * 3 * width :])
     mixed = np.zeros((num_rows + ROWS) * width, np.float32)
-    start = 0
-    for length in lengths:
-        _attend(shared, start, length, num_heads, width, mixed)
-        start += length
+    for window in range(len(bounds) - 1):
+        start = bounds[window]
+        _attend(shared, start, bounds[window + 1] - start, num_heads, width, mixed)
     attended = np.empty((_BLOCK_ROWS, width), np.float32)
     grown = np.empty((_BLOCK_ROWS, wide), np.float32)
     rounded_grown = np.empty(_BLOCK_ROWS * wide, np.int16)
@@ -431,18 +429,18 @@ def run_layer(hidden: Any, lengths: Any, layer: Any, num_heads: Any, eps: Any) -
         count = min(_BLOCK_ROWS, num_rows - start)
         for row in range(count):
             units[row] = _round(mixed, (start + row) * width, width, rounded, row * width)
-        multiply(rounded, units, count, layer.attention_out, attended.reshape(-1), 0)
+        multiply(rounded, units, count, layer.attention_out, attended.reshape(-1))
         for row in range(count):
             for place in range(width):
                 attended[row, place] += hidden[start + row, place]
             _norm_row(attended[row], layer.attention_norm, eps)
             units[row] = _round(attended.reshape(-1), row * width, width, rounded, row * width)
-        multiply(rounded, units, count, layer.wide, grown.reshape(-1), 0)
+        multiply(rounded, units, count, layer.wide, grown.reshape(-1))
         for row in range(count):
             for place in range(wide):
                 grown[row, place] = _gelu(grown[row, place])
             units[row] = _round(grown.reshape(-1), row * wide, wide, rounded_grown, row * wide)
-        multiply(rounded_grown, units, count, layer.narrow, flat, start * width)
+        multiply(rounded_grown, units, count, layer.narrow, flat[start * width :])
         for row in range(count):
             for place in range(width):
                 hidden[start + row, place] += attended[row, place]

@@ -56,8 +56,9 @@ class IntegerBert:
         hidden[: len(ids)] += np.concatenate([self.positions[:length] for length in lengths])
         eps = np.float32(self.config.layer_norm_eps)
         norm_rows(hidden, self.norm, eps)
+        bounds = np.cumsum([0, *lengths])
         for layer in self.layers:
-            run_layer(hidden, np.array(lengths), layer, self.config.num_heads, eps)
+            run_layer(hidden, bounds, layer, self.config.num_heads, eps)
         return hidden[: len(ids)]
 
     def vectors(

@@ -43,7 +43,7 @@ def test_no_sum_leaves_32_bits_however_alike_rows_and_weights_are(width: int) ->
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     rounded = np.rint(rows / norms * 32_760).astype(np.int16)
     out = np.empty(6 * 16, dtype=np.float32)
-    multiply(rounded.reshape(-1), (norms[:, 0] / 32_760).astype(np.float32), 6, by, out, 0)
+    multiply(rounded.reshape(-1), (norms[:, 0] / 32_760).astype(np.float32), 6, by, out)
     exact = rows.astype(np.float64) @ weight.T
     bounds = norms * np.linalg.norm(weight, axis=1)
     assert (np.abs(out.reshape(6, 16) - exact) < 1e-3 * bounds).all()
@@ -54,7 +54,7 @@ def test_a_row_of_nothing_is_multiplied_to_the_bias() -> None:
     by = product_of(weight, np.arange(16, dtype=np.float32))
     out = np.empty(6 * 16, dtype=np.float32)
     rows, units = np.ones(6 * 16, dtype=np.int16), np.ones(6, dtype=np.float32)
-    multiply(rows, units, 6, by, out, 0)
+    multiply(rows, units, 6, by, out)
     assert np.array_equal(out.reshape(6, 16), np.tile(np.arange(16), (6, 1)))
 
 
