@@ -1,20 +1,11 @@
 -- Counted per generation, not per document: a file that an archive holds twice came in twice.
 with outcomes as (
 
-    select 'raw_code_corpus' as stage, 1 as stage_order,
-        coalesce(documents.language, document_drops.language) as language,
-        'kept' as outcome, null as reason,
-        coalesce(documents.num_bytes, document_drops.num_bytes) as num_bytes,
-        null::bigint as num_tokens
+    -- What became of a file tells its language: to receive it nobody had to look.
+    select 'raw_code_corpus' as stage, 1 as stage_order, quality.language,
+        'kept' as outcome, null as reason, quality.num_bytes, null::bigint as num_tokens
     from {{ source('raw_code_corpus', 'files') }} as files
-    left join (
-        select document_id, min(language) as language, min(num_bytes) as num_bytes
-        from {{ source('documents', 'documents') }} group by document_id
-    ) as documents using (document_id)
-    left join (
-        select document_id, min(language) as language, min(num_bytes) as num_bytes
-        from {{ source('documents', 'drops') }} group by document_id
-    ) as document_drops using (document_id)
+    left join {{ ref('document_quality') }} as quality using (document_id)
     union all
     select 'raw_code_corpus', 1, language, 'dropped', reason, num_bytes, null
     from {{ source('raw_code_corpus', 'drops') }}
