@@ -73,6 +73,7 @@ $(UV): requirements.lock
 	$(UV) pip install -q -p $(RUN) --no-deps -r requirements.lock
 	$(UV) pip install -q -p $(RUN) --no-deps --no-build-isolation -e .
 	$(RUN) -m snow_assets.curation.compilation
+	$(RUN) -m snow_assets.quality.compilation
 	$(RUN) -c "import dagster, dagster_dbt, dbt.cli.main, mlflow, torch, transformers.modeling_utils"
 	@touch $@
 

@@ -10,7 +10,8 @@ import safetensors.torch
 import torch
 from transformers import BertModel
 
-from snow_assets.quality.bert_kernels import multiply, product_of
+from snow_assets.quality.bert_kernels import multiply, norm_rows, product_of, run_layer
+from snow_assets.quality.compilation import compile_kernels
 from snow_assets.quality.encoder import locate
 from snow_assets.quality.integer_bert import load_integer_bert
 from tests.quality.builders import an_encoder
@@ -73,6 +74,11 @@ def test_integers_are_read_where_torch_is_missing(tmp_path: Path) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout == "(1, 32)\n"
+
+
+def test_an_installation_compiles_the_kernels() -> None:
+    compile_kernels()
+    assert norm_rows.signatures and run_layer.signatures  # all others are compiled within them
 
 
 def changed(folder: Path, **config: Any) -> Path:
