@@ -50,10 +50,14 @@ def namespace(cluster: None) -> Iterator[str]:
         assert until(lambda: not live_pods(api), seconds=150), [
             (pod["metadata"]["name"], pod["status"]) for pod in live_pods(api)
         ]
-        left = [job["metadata"]["name"] for job in api.list("jobs") if not has_ended(job)]
-        assert not left
+        # The controller tells that a Job has ended when it has seen that its pod did.
+        assert until(lambda: not live_jobs(api), seconds=30), live_jobs(api)
     finally:
         core.delete_namespace(name)
+
+
+def live_jobs(api: KubernetesApi) -> list[str]:
+    return [job["metadata"]["name"] for job in api.list("jobs") if not has_ended(job)]
 
 
 def live_pods(api: KubernetesApi) -> list[dict[str, Any]]:
