@@ -28,9 +28,20 @@ def kernel(function: _Function) -> _Function:
     return compiled
 
 
+_FLOATS = {"nogil": True, "fastmath": True, "error_model": "numpy"}
+
+
 def float_kernel(function: _Function) -> _Function:
     """Likewise, of floats: sums are taken in any order, and none may be infinite or no number."""
-    compiled: _Function = numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")(
-        function
-    )
+    compiled: _Function = numba.njit(cache=True, **_FLOATS)(function)
+    return compiled
+
+
+def float_part(function: _Function) -> _Function:
+    """What becomes a part of each float kernel that calls it.
+
+    One called by name would be another's code where it was compiled than where it is read from
+    disk, with sums in another order; and of one that lies on disk no code is left to become a part.
+    """
+    compiled: _Function = numba.njit(forceinline=True, **_FLOATS)(function)
     return compiled

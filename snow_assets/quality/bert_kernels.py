@@ -22,7 +22,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from snow_assets.curation.jit import float_kernel
+from snow_assets.curation.jit import float_kernel, float_part
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int16]
@@ -256,7 +256,7 @@ def _float_of_bits(vectors: _Vectors, bits: Any) -> Any:
     return vectors.builder.bitcast(bits, _FLOAT)
 
 
-@float_kernel
+@float_part
 def _exp(value: Any) -> Any:
     """Of a number that is not above 0; of less than -87, about 1e-38."""
     power = value * _LOG2_E
@@ -267,7 +267,7 @@ def _exp(value: Any) -> Any:
     return (_ONE + rest * series) * _float_of_bits(np.int32((whole + 127) << 23))
 
 
-@float_kernel
+@float_part
 def _gelu(value: Any) -> Any:
     size = abs(value)
     turn = _ONE / (_ONE + _E0 * size)
@@ -275,7 +275,7 @@ def _gelu(value: Any) -> Any:
     return _HALF * (value + size - size * series * _exp(-_HALF * size * size))
 
 
-@float_kernel
+@float_part
 def _norm_row(row: Any, norm: Any, eps: Any) -> None:
     total = _ZERO
     for place in range(len(row)):
@@ -296,7 +296,7 @@ def norm_rows(rows: Any, norm: Any, eps: Any) -> None:
         _norm_row(rows[row], norm, eps)
 
 
-@float_kernel
+@float_part
 def multiply(rows: Any, units: Any, num_rows: Any, by: Any, out: Any) -> None:
     """Rounded `rows`, a multiple of ROWS, which are worth `units`, times a matrix, into `out`: all
     lie flat. A panel's tiles come one after another."""
@@ -310,7 +310,7 @@ def multiply(rows: Any, units: Any, num_rows: Any, by: Any, out: Any) -> None:
             )  # fmt: skip
 
 
-@float_kernel
+@float_part
 def _column_scales(shared: Any, start: Any, length: Any, width: Any) -> Any:
     """What each column of a window's values is multiplied by before it is rounded."""
     squares = np.zeros(width, np.float32)
@@ -324,7 +324,7 @@ def _column_scales(shared: Any, start: Any, length: Any, width: Any) -> Any:
     return squares
 
 
-@float_kernel
+@float_part
 def _attend(shared: Any, start: Any, length: Any, num_heads: Any, width: Any, mixed: Any) -> None:
     """`mixed` for a window of `length` rows from `start` on: each head's shares of its values."""
     head_width = width // num_heads

