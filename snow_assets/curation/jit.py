@@ -1,10 +1,12 @@
 """Compiled kernels: loops over the bytes of a whole column of texts.
 
-Compiled once per machine and kept on disk, so that a second process pays nothing. Where: what
-NUMBA_CACHE_DIR names, else beside the source, else the user's cache; in a pod where none of these
-can be written, a folder under the system's temporary one.
+Compiled once per machine and kept on disk, so that a second process pays nothing. Where: in what
+NUMBA_CACHE_DIR names, else beside the source, else in the user's cache; in a pod where none of
+these can be written, under the system's temporary folder. There a folder is of one state of all
+files with kernels: numba looks at a kernel's own file only, not at those of kernels that it calls.
 """
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable
@@ -15,11 +17,28 @@ import numba
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
+_ROOMS = Path(__file__).parents[1]
 
-_PLACES = (Path(__file__).parent, Path.home())
 
-if not numba.config.CACHE_DIR and not any(os.access(place, os.W_OK) for place in _PLACES):
-    numba.config.CACHE_DIR = str(Path(tempfile.gettempdir()) / f"snow-kernels-{os.getuid()}")
+def _folder() -> Path:
+    state = hashlib.sha256()
+    for path in sorted(_ROOMS.glob("*/*.py")):
+        content = path.read_bytes()
+        if b"curation.jit import" in content:
+            state.update(content)
+    beside, home = _ROOMS / "curation" / "__pycache__", Path.home()
+    if numba.config.CACHE_DIR:
+        place = Path(numba.config.CACHE_DIR)
+    elif os.access(beside.parent, os.W_OK):
+        place = beside
+    elif os.access(home, os.W_OK):
+        place = home / ".cache" / "snow"
+    else:
+        place = Path(tempfile.gettempdir()) / f"snow-{os.getuid()}"
+    return place / f"kernels-{state.hexdigest()[:16]}"
+
+
+numba.config.CACHE_DIR = str(_folder())
 
 
 def kernel(function: _Function) -> _Function:

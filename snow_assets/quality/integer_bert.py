@@ -1,4 +1,4 @@
-"""BERT on a CPU, in products of 16-bit integers: what `bert_kernels` rounds, and fp32 between them.
+"""BERT on a CPU: products of 16-bit integers, and fp32 between them.
 
 Half again to twice as fast as PyTorch in fp32 where a CPU has no 16-bit floats (benchmarks/), and
 about as exact as fp16. It needs no PyTorch, whose import costs a job 2 CPU seconds.
@@ -13,17 +13,8 @@ import numpy.typing as npt
 from safetensors import safe_open
 
 from snow_assets.quality.bert_folder import Affine, Config, arranged, read_config
-from snow_assets.quality.bert_kernels import (
-    COLUMNS,
-    ROWS,
-    Floats,
-    Layer,
-    Norm,
-    Product,
-    norm_rows,
-    product_of,
-    run_layer,
-)
+from snow_assets.quality.bert_kernels import Layer, Norm, norm_rows, run_layer
+from snow_assets.quality.integer_products import COLUMNS, ROWS, Floats, Product, product_of
 
 
 @dataclass(frozen=True, kw_only=True)

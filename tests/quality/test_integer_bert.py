@@ -11,10 +11,11 @@ import safetensors.torch
 import torch
 from transformers import BertModel
 
-from snow_assets.quality.bert_kernels import multiply, norm_rows, product_of, run_layer
+from snow_assets.quality.bert_kernels import norm_rows, run_layer
 from snow_assets.quality.compilation import compile_kernels
 from snow_assets.quality.encoder import locate
 from snow_assets.quality.integer_bert import load_integer_bert
+from snow_assets.quality.integer_products import multiply, product_of
 from tests.quality.builders import an_encoder
 
 
