@@ -8,6 +8,9 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
 
 from snow_assets.curation.jit import float_kernel, float_part
 from snow_assets.quality.integer_products import (
@@ -16,26 +19,29 @@ from snow_assets.quality.integer_products import (
     ROWS,
     Floats,
     Product,
-    float_of_bits,
+    floats,
     interleave,
-    larger,
     multiply,
+    place_in_tiles,
     round_numbers,
+    round_rows,
+    shorts,
     tile,
+    turn_pairs,
 )
+from snow_assets.quality.vectors import FLOAT, INDEX, LANES, Array, Numbers, Vectors, inline
 
 _BLOCK_ROWS = 48  # of a product, so that what they are made of stays in a core's cache
 
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
-_LOG2_E, _LOWEST = np.float32(1 / math.log(2)), np.float32(-126)
-# 2 ** x by its Taylor series, to 2.4e-6 of itself where |x| <= 0.5.
-_P1, _P2, _P3, _P4, _P5 = (np.float32(math.log(2) ** n / math.factorial(n)) for n in range(1, 6))
+_UNSEEN = np.float32(-1e9)  # a key's score that is none
+LOG2_E = 1 / math.log(2)
+_LOWEST = -100.0  # two to its power is nothing beside one, and no denormal number, which is slow
+# 2 ** x to 2.9e-6 of itself where |x| <= 0.5: the best of its degree, by Lawson's iteration.
+_P1, _P2, _P3, _P4 = 0.69312419, 0.24024099, 0.055906425, 0.0095828532
 # The error function to 1.5e-7: Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26.
-_E0 = np.float32(0.3275911 / math.sqrt(2))
-_E1, _E2, _E3, _E4, _E5 = (
-    np.float32(number)
-    for number in (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
-)
+_E0 = 0.3275911 / math.sqrt(2)
+_E1, _E2, _E3, _E4, _E5 = 0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429
 
 
 class Norm(NamedTuple):
@@ -52,23 +58,74 @@ class Layer(NamedTuple):
     norm: Norm
 
 
-@float_part
-def _exp(value: Any) -> Any:
-    """Of a number that is not above 0; of less than -87, about 1e-38."""
-    power = value * _LOG2_E
-    power = power if power > _LOWEST else _LOWEST
-    whole = np.int32(power - _HALF)
-    rest = power - np.float32(whole)
-    series = _P1 + rest * (_P2 + rest * (_P3 + rest * (_P4 + rest * _P5)))
-    return (_ONE + rest * series) * float_of_bits(np.int32((whole + 127) << 23))
+def _power_of_two(power: Numbers) -> Numbers:
+    """Of numbers that are not above 0; of less than -100, about 1e-30."""
+    power = power.larger(_LOWEST)
+    whole, scale = power.nearest_power_of_two()
+    rest = power - whole
+    series = _P1 + rest * (_P2 + rest * (_P3 + rest * _P4))
+    return (1.0 + rest * series) * scale
 
 
-@float_part
-def _gelu(value: Any) -> Any:
-    size = abs(value)
-    turn = _ONE / (_ONE + _E0 * size)
-    series = turn * (_E1 + turn * (_E2 + turn * (_E3 + turn * (_E4 + turn * _E5))))
-    return _HALF * (value + size - size * series * _exp(-_HALF * size * size))
+@inline(types.void)
+def _gelu_numbers(vectors: Vectors, numbers: Array, start: Any, count: Any) -> None:
+    """GELU of `count` numbers (a multiple of LANES), where they are."""
+    source = vectors.place(numbers, start)
+    times = vectors.builder.sdiv(count, ir.Constant(INDEX, LANES))
+    with cgutils.for_range(vectors.builder, times) as loop:
+        place = vectors.further(source, loop.index, LANES)
+        value = vectors.floats(place)
+        size = abs(value)
+        turn = 1.0 / (1.0 + _E0 * size)
+        series = turn * (_E1 + turn * (_E2 + turn * (_E3 + turn * (_E4 + turn * _E5))))
+        found = 0.5 * (value + size - size * series * _power_of_two(-0.5 * LOG2_E * size * size))
+        vectors.store(found.value, place)
+
+
+@inline(types.float32)
+def _round_shares(
+    vectors: Vectors, scores: Array, start: Any, count: Any, out: Array, to: Any
+) -> Any:
+    """A query's shares of `count` keys (a multiple of COLUMNS) from their scores, binary logarithms
+    that are used up, rounded into a tile's row from `to` on; what a one is worth."""
+    builder = vectors.builder
+    source, there = vectors.place(scores, start), vectors.place(out, to)
+    times = builder.sdiv(count, ir.Constant(INDEX, COLUMNS))
+    halves = (0, LANES)
+    first = vectors.load(source, FLOAT)
+    highest = [cgutils.alloca_once_value(builder, vectors.spread(first)) for _ in halves]
+    totals = [cgutils.alloca_once_value(builder, vectors.spread(0.0)) for _ in halves]
+
+    def both(kept: Any) -> Any:
+        return (Numbers(vectors, builder.load(one)) for one in kept)
+
+    with cgutils.for_range(builder, times) as loop:
+        block = vectors.further(source, loop.index, COLUMNS)
+        for half, own in zip(halves, highest, strict=True):
+            some = vectors.floats(vectors.further(block, half))
+            builder.store(some.larger(Numbers(vectors, builder.load(own))).value, own)
+    one, other = both(highest)
+    top = Numbers(vectors, vectors.spread(one.larger(other).highest()))
+    with cgutils.for_range(builder, times) as loop:
+        block = vectors.further(source, loop.index, COLUMNS)
+        for half, own in zip(halves, totals, strict=True):
+            place = vectors.further(block, half)
+            share = _power_of_two(vectors.floats(place) - top)
+            vectors.store(share.value, place)
+            builder.store((Numbers(vectors, builder.load(own)) + share).value, own)
+    one, other = both(totals)
+    total = (one + other).total()
+    # No share is above 1, and so no square above it.
+    root = vectors.called("llvm.sqrt.f32", FLOAT, total)
+    scale = builder.fdiv(ir.Constant(FLOAT, float(NORM)), root)
+    spread = Numbers(vectors, vectors.spread(scale))
+    with cgutils.for_range(builder, times) as loop:
+        block = vectors.further(source, loop.index, COLUMNS)
+        into = vectors.further(there, loop.index, ROWS * COLUMNS)
+        for half in halves:
+            rounded = (vectors.floats(vectors.further(block, half)) * spread).shorts()
+            vectors.store(rounded, vectors.further(into, half))
+    return builder.fdiv(ir.Constant(FLOAT, 1.0), builder.fmul(scale, total))
 
 
 @float_part
@@ -112,20 +169,24 @@ def _attend(shared: Any, start: Any, length: Any, num_heads: Any, width: Any, mi
     head_width = width // num_heads
     columns = -(-length // COLUMNS) * COLUMNS  # of whole panels
     rows = -(-length // ROWS) * ROWS  # of whole tiles
-    queries, keys = np.zeros(rows * width, np.int16), np.zeros(columns * width, np.int16)
+    queries, keys, values = shorts(rows * width), shorts(columns * width), shorts(columns * width)
+    queries[length // ROWS * ROWS * width :] = 0
+    keys[length * width :] = 0
+    values[length * width :] = 0
     query_units = np.zeros(num_heads * rows, np.float32)
     key_units = np.zeros(num_heads * columns, np.float32)
-    temperature = _ONE / np.sqrt(np.float32(head_width))
     for row in range(length):
         own = (start + row) * 3 * width
         for head in range(num_heads):
             place = head * head_width
-            unit = round_numbers(shared, own + place, head_width, queries, row * width + place)
-            query_units[head * rows + row] = unit * temperature
-            unit = round_numbers(shared, own + width + place, head_width, keys, row * width + place)
-            key_units[head * columns + row] = unit
+            query_units[head * rows + row] = round_numbers(
+                shared, own + place, head_width, queries,
+                rows * place + place_in_tiles(row, head_width), ROWS * COLUMNS,
+            )  # fmt: skip
+            key_units[head * columns + row] = round_numbers(
+                shared, own + width + place, head_width, keys, row * width + place, COLUMNS
+            )
     scales = _column_scales(shared, start, length, width)
-    values = np.zeros(columns * width, np.int16)
     for row in range(length):
         own = shared[((start + row) * 3 + 2) * width : (start + row + 1) * 3 * width]
         into = values[row * width : (row + 1) * width]
@@ -136,50 +197,43 @@ def _attend(shared: Any, start: Any, length: Any, num_heads: Any, width: Any, mi
         scales[place] = _ONE / scales[place]
 
     # A head's panels are beside each other. Pairs of a key's numbers, and of two keys' values.
-    key_panels, value_panels = np.empty_like(keys), np.empty_like(values)
-    pairs, panel_pairs = keys.view(np.int32), key_panels.view(np.int32)
-    half = head_width // 2
-    for head in range(num_heads):
-        for row in range(columns):
-            to = (head * columns + row // COLUMNS * COLUMNS) * half + row % COLUMNS
-            for pair in range(half):
-                panel_pairs[to + pair * COLUMNS] = pairs[(row * num_heads + head) * half + pair]
+    key_panels, value_panels = shorts(columns * width), shorts(columns * width)
+    for row in range(0, columns, LANES):
+        to = row // COLUMNS * COLUMNS * head_width + row % COLUMNS * 2
+        for place in range(0, width, COLUMNS):
+            head, block = place // head_width, place % head_width
+            turn_pairs(
+                keys, row * width + place, width, key_panels,
+                head * columns * head_width + to + block * COLUMNS,
+            )  # fmt: skip
     for row in range(0, columns, 2):
         for place in range(0, width, COLUMNS):
             one = row * width + place
             interleave(values, one, one + width, value_panels, place * columns + row * COLUMNS)
 
-    scores, shares = np.empty(ROWS * columns, np.float32), np.zeros(ROWS * columns, np.int16)
+    scores, shares = floats(ROWS * columns), shorts(ROWS * columns)
+    shares[:] = 0
     units = np.zeros(ROWS, np.float32)
     for head in range(num_heads):
         place = head * head_width
         for first in range(0, length, ROWS):
             for column in range(0, columns, COLUMNS):
                 tile(
-                    queries, first * width + place, width, query_units, head * rows + first,
-                    key_panels, (head * columns + column) * head_width, half,
+                    queries, rows * place + first * head_width, head_width, query_units,
+                    head * rows + first, key_panels, (head * columns + column) * head_width,
                     key_units, None, head * columns + column, scores, column, columns,
                 )  # fmt: skip
             for row in range(min(ROWS, length - first)):
-                seen = scores[row * columns : row * columns + length]
-                highest = seen[0]
-                for key in range(length):
-                    highest = larger(highest, seen[key])
-                total = _ZERO
-                for key in range(length):
-                    share = _exp(seen[key] - highest)
-                    seen[key] = share
-                    total += share
-                scale = NORM / np.sqrt(total)  # no share is above 1, and so no square above it
-                into = shares[row * columns : row * columns + length]
-                for key in range(length):
-                    into[key] = np.int16(np.int32(seen[key] * scale + _HALF))
-                units[row] = _ONE / (scale * total)
+                for key in range(length, columns):
+                    scores[row * columns + key] = _UNSEEN
+                units[row] = _round_shares(
+                    scores, row * columns, columns, shares, place_in_tiles(row, columns)
+                )
             # A tile's rows behind the window's last are the next one's, which are still to come.
             for column in range(place, place + head_width, COLUMNS):
                 tile(
-                    shares, 0, columns, units, 0, value_panels, column * columns, columns // 2,
-                    scales, None, column, mixed, (start + first) * width + column, width,
+                    shares, 0, columns, units, 0, value_panels, column * columns, scales, None,
+                    column, mixed, (start + first) * width + column, width,
                 )  # fmt: skip
 
 
@@ -191,42 +245,35 @@ def run_layer(hidden: Any, bounds: Any, layer: Any, num_heads: Any, eps: Any) ->
     belong to none.
     """
     num_rows, width = hidden.shape
-    wide = len(layer.wide.units)
+    heads_width, wide = len(layer.attention.units) // 3, len(layer.wide.units)
     flat = hidden.reshape(-1)
-    rounded, units = np.empty(_BLOCK_ROWS * width, np.int16), np.empty(_BLOCK_ROWS, np.float32)
-    shared = np.empty(num_rows * 3 * width, np.float32)
+    rounded = shorts(_BLOCK_ROWS * max(width, heads_width, wide))
+    units = floats(_BLOCK_ROWS)
+    shared = floats(num_rows * 3 * heads_width)
     for start in range(0, num_rows, _BLOCK_ROWS):
         count = min(_BLOCK_ROWS, num_rows - start)
-        for row in range(count):
-            units[row] = round_numbers(flat, (start + row) * width, width, rounded, row * width)
-        multiply(rounded, units, count, layer.attention, shared[start * 3 * width :])
-    mixed = np.zeros((num_rows + ROWS) * width, np.float32)
+        round_rows(flat, start * width, count, width, rounded, units)
+        multiply(rounded, units, count, layer.attention, shared[start * 3 * heads_width :])
+    mixed = floats((num_rows + ROWS) * heads_width)
+    mixed[bounds[-1] * heads_width :] = 0
     for window in range(len(bounds) - 1):
         start = bounds[window]
-        _attend(shared, start, bounds[window + 1] - start, num_heads, width, mixed)
-    attended = np.empty((_BLOCK_ROWS, width), np.float32)
-    grown = np.empty((_BLOCK_ROWS, wide), np.float32)
-    rounded_grown = np.empty(_BLOCK_ROWS * wide, np.int16)
+        _attend(shared, start, bounds[window + 1] - start, num_heads, heads_width, mixed)
+    attended = floats(_BLOCK_ROWS * width).reshape(_BLOCK_ROWS, width)
+    grown = floats(_BLOCK_ROWS * wide)
     for start in range(0, num_rows, _BLOCK_ROWS):
         count = min(_BLOCK_ROWS, num_rows - start)
-        for row in range(count):
-            units[row] = round_numbers(mixed, (start + row) * width, width, rounded, row * width)
+        round_rows(mixed, start * heads_width, count, heads_width, rounded, units)
         multiply(rounded, units, count, layer.attention_out, attended.reshape(-1))
         for row in range(count):
             for place in range(width):
                 attended[row, place] += hidden[start + row, place]
             _norm_row(attended[row], layer.attention_norm, eps)
-            units[row] = round_numbers(
-                attended.reshape(-1), row * width, width, rounded, row * width
-            )
-        multiply(rounded, units, count, layer.wide, grown.reshape(-1))
-        for row in range(count):
-            for place in range(wide):
-                grown[row, place] = _gelu(grown[row, place])
-            units[row] = round_numbers(
-                grown.reshape(-1), row * wide, wide, rounded_grown, row * wide
-            )
-        multiply(rounded_grown, units, count, layer.narrow, flat[start * width :])
+        round_rows(attended.reshape(-1), 0, count, width, rounded, units)
+        multiply(rounded, units, count, layer.wide, grown)
+        _gelu_numbers(grown, 0, count * wide)
+        round_rows(grown, 0, count, wide, rounded, units)
+        multiply(rounded, units, count, layer.narrow, flat[start * width :])
         for row in range(count):
             for place in range(width):
                 hidden[start + row, place] += attended[row, place]

@@ -4,6 +4,7 @@ Half again to twice as fast as PyTorch in fp32 where a CPU has no 16-bit floats 
 about as exact as fp16. It needs no PyTorch, whose import costs a job 2 CPU seconds.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import safe_open
 
-from snow_assets.quality.bert_folder import Affine, Config, arranged, read_config
-from snow_assets.quality.bert_kernels import Layer, Norm, norm_rows, run_layer
-from snow_assets.quality.integer_products import COLUMNS, ROWS, Floats, Product, product_of
+from snow_assets.quality import bert_folder
+from snow_assets.quality.bert_folder import Config, arranged, read_config
+from snow_assets.quality.bert_kernels import LOG2_E, Layer, Norm, norm_rows, run_layer
+from snow_assets.quality.integer_products import COLUMNS, ROWS, Floats, product_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,37 +85,43 @@ def load_integer_bert(folder: Path) -> IntegerBert:
                     )
     if not all(np.isfinite(found).all() for found in tensors.values()):
         raise ValueError(f"the encoder in {folder} has infinite weights: put a sound one there")
+    if config.width % COLUMNS:
+        raise ValueError(
+            f"the encoder in {folder} has {config.width} numbers for a token, no multiple of "
+            f"{COLUMNS}, which int16 reads on this CPU: name fp32 in the recipe's "
+            "annotator.precision"
+        )
     weights = arranged(tensors, config, joined=np.concatenate)
-    for name, size in {
-        "a head": config.width // config.num_heads,
-        "a layer's wide part": len(weights.layers[0].wide.bias),
-    }.items():
-        if size % COLUMNS:
-            raise ValueError(
-                f"the encoder in {folder} has {size} numbers in {name}, no multiple of {COLUMNS}, "
-                "which int16 reads: name fp32 in the recipe's annotator.precision"
-            )
-
-    def product(given: Affine[Floats]) -> Product:
-        return product_of(given.weight, given.bias)
-
-    def norm(given: Affine[Floats]) -> Norm:
-        return Norm(given.weight, given.bias)
-
     return IntegerBert(
         config=config,
         words=weights.words,
         positions=weights.positions + weights.first_type,
-        norm=norm(weights.norm),
-        layers=tuple(
-            Layer(
-                attention=product(layer.attention),
-                attention_out=product(layer.attention_out),
-                attention_norm=norm(layer.attention_norm),
-                wide=product(layer.wide),
-                narrow=product(layer.narrow),
-                norm=norm(layer.norm),
-            )
-            for layer in weights.layers
+        norm=Norm(weights.norm.weight, weights.norm.bias),
+        layers=tuple(_rounded(layer, config.num_heads) for layer in weights.layers),
+    )
+
+
+def _rounded(layer: bert_folder.Layer[Floats], num_heads: int) -> Layer:
+    """Heads and the wide part are filled up with zeros to whole panels; queries are divided by the
+    root of a head's width, and scores become binary logarithms of shares."""
+    width = len(layer.norm.bias)
+    head_width = width // num_heads
+    more = (0, -head_width % COLUMNS)
+    of_heads = layer.attention.weight.reshape(3, num_heads, head_width, width)
+    biases = layer.attention.bias.reshape(3, num_heads, head_width)
+    scale = np.array([LOG2_E / math.sqrt(head_width), 1, 1], dtype=np.float32)[:, None, None]
+    weight = np.pad(of_heads * scale[..., None], [(0, 0), (0, 0), more, (0, 0)])
+    bias = np.pad(biases * scale, [(0, 0), (0, 0), more])
+    to_heads = layer.attention_out.weight.reshape(width, num_heads, head_width)
+    out = np.pad(to_heads, [(0, 0), (0, 0), more])
+    filling = (0, -len(layer.wide.bias) % COLUMNS)
+    return Layer(
+        attention=product_of(weight.reshape(-1, width), bias.reshape(-1)),
+        attention_out=product_of(out.reshape(width, -1), layer.attention_out.bias),
+        attention_norm=Norm(layer.attention_norm.weight, layer.attention_norm.bias),
+        wide=product_of(
+            np.pad(layer.wide.weight, [filling, (0, 0)]), np.pad(layer.wide.bias, [filling])
         ),
+        narrow=product_of(np.pad(layer.narrow.weight, [(0, 0), filling]), layer.narrow.bias),
+        norm=Norm(layer.norm.weight, layer.norm.bias),
     )

@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import safetensors.torch
 import torch
-from transformers import BertModel
+from transformers import BertConfig, BertModel
 
 from snow_assets.quality.bert_kernels import norm_rows, run_layer
 from snow_assets.quality.compilation import compile_kernels
 from snow_assets.quality.encoder import locate
 from snow_assets.quality.integer_bert import load_integer_bert
-from snow_assets.quality.integer_products import multiply, product_of
+from snow_assets.quality.integer_products import COLUMNS, ROWS, multiply, product_of
 from tests.quality.builders import an_encoder
 
 
@@ -33,32 +34,53 @@ def test_hidden_states_are_those_of_transformers_in_fp32() -> None:
     assert np.allclose(found, expected, atol=0.02)
 
 
-@pytest.mark.parametrize("width", [16, 384, 3_072])
+def test_heads_and_wide_parts_that_fill_no_panel_are_read(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=100, hidden_size=96, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=40, max_position_embeddings=64, initializer_range=0.2,
+    )  # fmt: skip
+    theirs = BertModel(config).eval()
+    theirs.save_pretrained(tmp_path)
+    ids = torch.randint(0, 100, (1, 50))
+    with torch.inference_mode():
+        expected = theirs(input_ids=ids).last_hidden_state[0]
+    found = load_integer_bert(tmp_path)(ids[0].numpy().astype(np.int32), [50])
+    assert torch.cosine_similarity(torch.from_numpy(found), expected).min() > 0.9999
+
+
+def in_tiles(rows: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
+    blocks = rows.reshape(len(rows) // ROWS, ROWS, -1, COLUMNS)
+    return np.ascontiguousarray(blocks.transpose(0, 2, 1, 3)).reshape(-1)
+
+
+@pytest.mark.parametrize("width", [32, 384, 3_072])
 def test_no_sum_leaves_32_bits_however_alike_rows_and_weights_are(width: int) -> None:
     generator = np.random.default_rng(0)
     alike = generator.choice(np.array([-1.0, 1.0], dtype=np.float32), size=width)
     spread = generator.standard_normal(width).astype(np.float32)
     single = np.zeros(width, dtype=np.float32)
     single[1] = -3
-    weight = np.stack([alike, -alike, spread, single] * 4)
-    by = product_of(weight, np.zeros(16, dtype=np.float32))
-    rows = np.stack([alike, -alike, spread, single, -single, 1e-6 * spread])
+    weight = np.stack([alike, -alike, spread, single] * (COLUMNS // 4))
+    by = product_of(weight, np.zeros(COLUMNS, dtype=np.float32))
+    rows = np.stack([alike, -alike, spread, single, -single, 1e-6 * spread] * (ROWS // 6))
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     rounded = np.rint(rows / norms * 32_760).astype(np.int16)
-    out = np.empty(6 * 16, dtype=np.float32)
-    multiply(rounded.reshape(-1), (norms[:, 0] / 32_760).astype(np.float32), 6, by, out)
+    out = np.empty(ROWS * COLUMNS, dtype=np.float32)
+    multiply(in_tiles(rounded), (norms[:, 0] / 32_760).astype(np.float32), ROWS, by, out)
     exact = rows.astype(np.float64) @ weight.T
     bounds = norms * np.linalg.norm(weight, axis=1)
-    assert (np.abs(out.reshape(6, 16) - exact) < 1e-3 * bounds).all()
+    assert (np.abs(out.reshape(ROWS, COLUMNS) - exact) < 1e-3 * bounds).all()
 
 
 def test_a_row_of_nothing_is_multiplied_to_the_bias() -> None:
-    weight = np.zeros((16, 16), dtype=np.float32)
-    by = product_of(weight, np.arange(16, dtype=np.float32))
-    out = np.empty(6 * 16, dtype=np.float32)
-    rows, units = np.ones(6 * 16, dtype=np.int16), np.ones(6, dtype=np.float32)
-    multiply(rows, units, 6, by, out)
-    assert np.array_equal(out.reshape(6, 16), np.tile(np.arange(16), (6, 1)))
+    weight = np.zeros((COLUMNS, COLUMNS), dtype=np.float32)
+    by = product_of(weight, np.arange(COLUMNS, dtype=np.float32))
+    out = np.empty(ROWS * COLUMNS, dtype=np.float32)
+    rows, units = np.ones(ROWS * COLUMNS, dtype=np.int16), np.ones(ROWS, dtype=np.float32)
+    multiply(rows, units, ROWS, by, out)
+    expected = np.tile(np.arange(COLUMNS), (ROWS, 1))
+    assert np.array_equal(out.reshape(ROWS, COLUMNS), expected)
 
 
 def test_integers_are_read_where_torch_is_missing(tmp_path: Path) -> None:
@@ -109,9 +131,9 @@ def changed(folder: Path, **config: Any) -> Path:
     return folder
 
 
-def test_heads_that_fill_no_panel_are_refused(tmp_path: Path) -> None:
-    folder = changed(Path(an_encoder(tmp_path / "e")), num_attention_heads=4)
-    with pytest.raises(ValueError, match="has 8 numbers in a head, no multiple of 16"):
+def test_tokens_whose_numbers_fill_no_panel_are_refused(tmp_path: Path) -> None:
+    folder = changed(Path(an_encoder(tmp_path / "e")), hidden_size=24)
+    with pytest.raises(ValueError, match=f"has 24 numbers for a token, no multiple of {COLUMNS}"):
         load_integer_bert(folder)
 
 
