@@ -4,7 +4,7 @@ Importing transformers' class costs each job 7 CPU seconds, more than most of a 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.varlen import varlen_attn
 
-from snow_assets.quality.bert_folder import Affine, Config, Weights, arranged, read_config
+from snow_assets.quality.bert_folder import Affine, Config, Layer, Weights, arranged, read_config
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -28,7 +28,7 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Bert:
-    """Weights on one device."""
+    """Weights on one device, as `_biases_in_norms` leaves them."""
 
     config: Config
     weights: Weights[Tensor]
@@ -50,16 +50,15 @@ class Bert:
         """Hidden states (tokens, width) of windows that lie one behind the other in `ids`."""
         given, config = self.weights, self.config
         own = torch.cat([given.positions[:length] for length in lengths])
-        # In BertModel's order, which decides the last bits.
         hidden = F.embedding(ids, given.words) + given.first_type + own
         hidden = self._normed(hidden, given.norm)
         attention = self._attention(lengths)
         for layer in given.layers:
             shared = _product(hidden, layer.attention).view(len(ids), 3, config.num_heads, -1)
-            mixed = _product(attention(*shared.unbind(1)).flatten(1), layer.attention_out)
-            hidden = self._normed(mixed + hidden, layer.attention_norm)
+            mixed = attention(*shared.unbind(1)).flatten(1)
+            hidden = self._normed(_added(hidden, mixed, layer.attention_out), layer.attention_norm)
             grown = _ACTIVATIONS[config.activation](_product(hidden, layer.wide))
-            hidden = self._normed(_product(grown, layer.narrow) + hidden, layer.norm)
+            hidden = self._normed(_added(hidden, grown, layer.narrow), layer.norm)
         return hidden
 
     @torch.inference_mode()
@@ -126,19 +125,65 @@ def _product(hidden: Tensor, by: Affine[Tensor]) -> Tensor:
     return F.linear(hidden, by.weight, by.bias)
 
 
+def _added(hidden: Tensor, more: Tensor, by: Affine[Tensor]) -> Tensor:
+    """A product onto `hidden`, where it is: a sum of its own would read and write it all again."""
+    return hidden.addmm_(more, by.weight.t())
+
+
+def _biases_in_norms(weights: Weights[Tensor]) -> Weights[Tensor]:
+    """The same function with no biases in what is added to the hidden states.
+
+    The norm before adds them: to the hidden states, which is right for the sum, and so to what the
+    next product reads, whose bias makes up for it.
+    """
+
+    def less(by: Affine[Tensor], bias: Tensor) -> Affine[Tensor]:
+        return Affine(by.weight, by.bias - by.weight @ bias)
+
+    def with_bias(norm: Affine[Tensor], bias: Tensor) -> Affine[Tensor]:
+        return Affine(norm.weight, norm.bias + bias)
+
+    first, *others = (layer.attention_out.bias for layer in weights.layers)
+    following = [*others, torch.zeros_like(first)]
+    layers = [
+        replace(
+            layer,
+            attention=less(layer.attention, layer.attention_out.bias),
+            attention_norm=with_bias(layer.attention_norm, layer.narrow.bias),
+            wide=less(layer.wide, layer.narrow.bias),
+            norm=with_bias(layer.norm, bias),
+        )
+        for layer, bias in zip(weights.layers, following, strict=True)
+    ]
+    return replace(weights, norm=with_bias(weights.norm, first), layers=tuple(layers))
+
+
 def load_bert(folder: Path, *, dtype: torch.dtype, device: str) -> Bert:
     """Read config.json and the safetensors weights; ValueError where it is not a BERT."""
     config = read_config(folder, activations=_ACTIVATIONS)
     tensors: dict[str, Tensor] = {}
     for path in sorted(folder.glob("*.safetensors")):
         tensors |= safetensors.torch.load_file(path)
-    there = {
-        name: found.to(device=device, dtype=dtype)
+    whole = {
+        name: found.to(device=device, dtype=torch.float32)
         for name, found in tensors.items()
         if found.is_floating_point()
     }
-    return Bert(
-        config=config,
-        weights=arranged(there, config, joined=torch.cat),
-        device=torch.device(device),
+    weights = _biases_in_norms(arranged(whole, config, joined=torch.cat))
+    return Bert(config=config, weights=_rounded(weights, dtype), device=torch.device(device))
+
+
+def _rounded(weights: Weights[Tensor], dtype: torch.dtype) -> Weights[Tensor]:
+    def to(one: Affine[Tensor]) -> Affine[Tensor]:
+        return Affine(one.weight.to(dtype), one.bias.to(dtype))
+
+    return Weights(
+        words=weights.words.to(dtype),
+        positions=weights.positions.to(dtype),
+        first_type=weights.first_type.to(dtype),
+        norm=to(weights.norm),
+        layers=tuple(
+            Layer(**{name: to(part) for name, part in vars(layer).items()})
+            for layer in weights.layers
+        ),
     )
