@@ -5,7 +5,6 @@ files, the `documents` made of them, and their texts as plain Parquet for all si
 stage prints as JSON on its last line, the table tells beside its figure.
 """
 
-import hashlib
 import itertools
 import json
 import sys
@@ -15,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from peak import peak_bytes
 
@@ -78,7 +76,12 @@ def rules(folder: Path, out: Path) -> None:
 
 
 def exact(folder: Path, out: Path) -> None:
-    """One of each text."""
+    """One of each text, by a hash that serves for nothing else.
+
+    The product does not hash for this: each text has its SHA-256 already, as its name.
+    """
+    import xxhash
+
     from snow_assets.curation.columns import buffers
 
     seen: set[bytes] = set()
@@ -86,7 +89,7 @@ def exact(folder: Path, out: Path) -> None:
         data, offsets = buffers(table["text"].chunk(0))
         view, kept = data.data, np.zeros(len(table), dtype=np.bool_)
         for row, (begin, end) in enumerate(itertools.pairwise(offsets.tolist())):
-            name = hashlib.sha256(view[begin:end]).digest()
+            name = xxhash.xxh3_128_digest(view[begin:end])
             kept[row] = name not in seen
             seen.add(name)
         # Not by pa.array, which looks for pandas first and so imports it, for 0.5 CPU seconds.
@@ -98,6 +101,8 @@ def exact(folder: Path, out: Path) -> None:
 
 def near(folder: Path, out: Path) -> None:
     """Signatures, candidates, verified pairs, clusters; and the texts that survive."""
+    import pyarrow.compute as pc
+
     from snow_assets import shards
     from snow_assets.curation.near_duplicates import find_near_duplicates
     from snow_assets.curation.signatures import put_signatures
@@ -175,6 +180,7 @@ def tokenize(folder: Path, out: Path) -> None:
     """Texts to tokens by the project's tokenizer, packed into sequences of 8,192."""
     from dataclasses import replace
 
+    import pyarrow.compute as pc
     from tokenizers import Tokenizer
 
     from snow_assets.pretraining.packs import pack
