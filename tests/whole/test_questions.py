@@ -59,7 +59,7 @@ def test_a_duplicates_survivor_is_kept_or_dropped_for_another_reason(smoke: Inst
     assert rows(
         smoke,
         "select files.path from document_quality as files"
-        " left join document_quality as survivors on survivors.document_id = files.cluster_id"
+        " left join document_quality as survivors on survivors.document_id = files.duplicate_of"
         " where files.reason like '%_duplicate'"
         " and (survivors.document_id is null or survivors.reason like '%_duplicate')",
     ) == []  # fmt: skip

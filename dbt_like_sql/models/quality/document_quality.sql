@@ -15,18 +15,12 @@ files as (
 
 ),
 
--- A decision names its document's cluster, which tells all of a document that has no neighbour: nine
--- in ten are not joined.
-clusters as (
+-- Of copies, and of what has a near copy: nine documents in ten have none.
+copies as (
 
-    select document_id, cluster_id, is_survivor, kind, jaccard
+    select document_id, if(is_survivor, null, cluster_id) as duplicate_of, kind, jaccard
     from {{ source('near_duplicates', 'clusters') }}
     where jaccard is not null
-    union all
-    select document_id, cluster_id, is_survivor, kind, jaccard
-    from {{ source('near_duplicates', 'clusters') }}
-    semi join (from received where cluster_id is null) as received using (document_id)
-    where jaccard is null
 
 ),
 
@@ -85,10 +79,9 @@ select
     scores.logit,
     selection.percentile,
     selection.repeats,
-    coalesce(files.cluster_id, clusters.cluster_id) as cluster_id,
-    coalesce(clusters.is_survivor, files.cluster_id = files.document_id) as is_survivor,
-    clusters.kind as duplicate_kind,
-    clusters.jaccard as duplicate_jaccard,
+    copies.duplicate_of,
+    copies.kind as duplicate_kind,
+    copies.jaccard as duplicate_jaccard,
     hits.contaminated_by,
     hits.contamination_method,
     hits.contamination_evidence,
@@ -105,10 +98,9 @@ select
     signals.num_redacted_emails::bigint as num_redacted_emails,
     signals.num_redacted_keys::bigint as num_redacted_keys,
     signals.num_redacted_passwords::bigint as num_redacted_passwords,
-    files.raw_id,
     files.text_id
 from files
-left join clusters using (document_id)
+left join copies using (document_id)
 left join hits using (document_id)
 left join scores on scores.text_id = files.text_id and scores.language = files.language
 left join {{ source('high_quality_subset', 'documents') }} as selection using (document_id)

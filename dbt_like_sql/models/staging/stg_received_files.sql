@@ -1,7 +1,7 @@
 -- A row per received file at the last stage that decided about it.
 with raw_files as not materialized (
 
-    select document_id, raw_id, source, repository, revision, path, license
+    select document_id, source, repository, revision, path, license
     from {{ source('raw_code_corpus', 'files') }}
 
 ),
@@ -9,9 +9,9 @@ with raw_files as not materialized (
 never_admitted as (
 
     select
-        'raw_code_corpus' as stage, document_id, null as raw_id, null as text_id, source,
-        repository, null as revision, path, null as license, language, num_bytes, false as kept,
-        reason, evidence, null as split, null as cluster_id, null::bigint as num_tokens
+        'raw_code_corpus' as stage, document_id, null as text_id, source, repository,
+        null as revision, path, null as license, language, num_bytes, false as kept, reason,
+        evidence, null as split, null::bigint as num_tokens
     from {{ source('raw_code_corpus', 'drops') }}
 
 ),
@@ -19,10 +19,10 @@ never_admitted as (
 no_document as (
 
     select
-        'documents' as stage, drops.document_id, raw_files.raw_id, null as text_id, drops.source,
+        'documents' as stage, drops.document_id, null as text_id, drops.source,
         drops.repository, raw_files.revision, drops.path, raw_files.license, drops.language,
         drops.num_bytes, false as kept, drops.reason, drops.evidence, null as split,
-        null as cluster_id, null::bigint as num_tokens
+        null::bigint as num_tokens
     from {{ source('documents', 'drops') }} as drops
     left join raw_files using (document_id)
 
@@ -31,8 +31,8 @@ no_document as (
 decided as (
 
     select
-        'clean_corpus' as stage, document_id, raw_id, text_id, source, repository, revision, path,
-        license, language, num_bytes, kept, reason, evidence, split, cluster_id, num_tokens
+        'clean_corpus' as stage, document_id, text_id, source, repository, revision, path,
+        license, language, num_bytes, kept, reason, evidence, split, num_tokens
     from {{ source('clean_corpus', 'decisions') }}
 
 ),
@@ -46,9 +46,9 @@ open_documents as (
 undecided as (
 
     select
-        'documents' as stage, document_id, raw_id, text_id, source, repository, revision, path,
+        'documents' as stage, document_id, text_id, source, repository, revision, path,
         license, language, num_bytes, null::boolean as kept, null as reason, null as evidence,
-        null as split, null as cluster_id, null::bigint as num_tokens
+        null as split, null::bigint as num_tokens
     from {{ source('documents', 'documents') }}
     semi join open_documents using (document_id)
 
@@ -63,10 +63,9 @@ unread_files as (
 unread as (
 
     select
-        'raw_code_corpus' as stage, document_id, raw_id, null as text_id, source, repository,
+        'raw_code_corpus' as stage, document_id, null as text_id, source, repository,
         revision, path, license, null as language, null::bigint as num_bytes, null::boolean as kept,
-        null as reason, null as evidence, null as split, null as cluster_id,
-        null::bigint as num_tokens
+        null as reason, null as evidence, null as split, null::bigint as num_tokens
     from raw_files
     semi join unread_files using (document_id)
 
