@@ -13,7 +13,7 @@ traced as (
 
     select
         seen.*,
-        seeds.document_id is not null as is_synthetic,
+        seeds.seed_document_id,
         coalesce(seeds.seed_document_id, seen.document_id) as source_document_id
     from seen
     left join {{ source('synthetic_set', 'documents') }} as seeds using (document_id)
@@ -24,8 +24,7 @@ select
     traced.phase,
     traced.generation,
     traced.document_id,
-    traced.is_synthetic,
-    traced.source_document_id,
+    traced.seed_document_id,
     origin.source,
     traced.repository,
     origin.path,
