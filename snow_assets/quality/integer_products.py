@@ -77,11 +77,13 @@ from_a_line = float_part(_from_a_line)
 
 @float_part
 def shorts(count: Any) -> Any:
+    """Room for 16-bit numbers, from a cache line on."""
     return from_a_line(np.empty(count + LINE_BYTES // 2, np.int16))[:count]
 
 
 @float_part
 def floats(count: Any) -> Any:
+    """Room for floats, from a cache line on."""
     return from_a_line(np.empty(count + LINE_BYTES // 4, np.float32))[:count]
 
 

