@@ -169,8 +169,8 @@ def _attend(shared: Any, start: Any, length: Any, num_heads: Any, width: Any, mi
     head_width = width // num_heads
     columns = -(-length // COLUMNS) * COLUMNS  # of whole panels
     rows = -(-length // ROWS) * ROWS  # of whole tiles
+    # Of queries behind the last nobody looks at the scores.
     queries, keys, values = shorts(rows * width), shorts(columns * width), shorts(columns * width)
-    queries[length // ROWS * ROWS * width :] = 0
     keys[length * width :] = 0
     values[length * width :] = 0
     query_units = np.zeros(num_heads * rows, np.float32)
