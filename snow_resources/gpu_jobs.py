@@ -32,6 +32,9 @@ _MEANINGS = {
     PREEMPTED: "preempted after a checkpoint: materialize again, and it goes on from there",
 }
 
+VLLM = "vllm"
+"""The environment whose one process spreads a model over all its GPUs."""
+
 SANDBOX = "sandbox"
 """The environment that reaches neither network nor lake."""
 
@@ -58,6 +61,14 @@ class JobSize:
     parts: int = 1
     nodes: int = 1
     processes: int = 1  # on each node, that work on the same model
+
+    def __post_init__(self) -> None:
+        """Refuse GPUs that nothing would use: a process of the trainer computes on one."""
+        if self.environment != VLLM and self.gpus > self.processes:
+            raise ValueError(
+                f"{self.gpus} GPUs for {self.processes} process(es) of the {self.environment} "
+                "environment: a process uses one GPU; ask for as many processes, or fewer GPUs"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

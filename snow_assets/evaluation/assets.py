@@ -8,7 +8,7 @@ from snow_assets import sandbox, shards
 from snow_assets.evaluation import answers, figures, results
 from snow_assets.evaluation.contract import Evaluation, Executed, Measured
 from snow_assets.materialize import Made, check_result, materialize, upstream, upstreams
-from snow_assets.recipe import Recipe
+from snow_assets.recipe import Recipe, WorkerMemory
 from snow_resources.gpu_jobs import GpuJobs, JobSize
 from snow_resources.lake import Lake
 from snow_resources.tracking import Tracking
@@ -63,7 +63,7 @@ def benchmark_results(
             precision=recipe.pretraining.precision,
             recipe=recipe.evaluation,
         )
-        return _evaluated(context, jobs, request)
+        return _evaluated(context, jobs, request, recipe.operation.worker_memory)
 
     # The isolation is part of the address, so that "not run" is no last word: where a sandbox can
     # be had later, the programs run.
@@ -79,15 +79,25 @@ def benchmark_results(
     )  # fmt: skip
 
 
-def _evaluated(context: dg.AssetExecutionContext, jobs: GpuJobs, request: Evaluation) -> Made:
+def _evaluated(
+    context: dg.AssetExecutionContext,
+    jobs: GpuJobs,
+    request: Evaluation,
+    worker_memory: WorkerMemory,
+) -> Made:
     """Measure, run what was written, and sum up."""
     measured = jobs.run(
         context, "snow_assets.evaluation.measuring", request, report=Measured,
-        code_version=CODE_VERSION, size=JobSize(gpus=request.recipe.gpus),
+        code_version=CODE_VERSION, size=JobSize(
+            gpus=request.recipe.gpus,
+            cpus=request.recipe.threads,
+            memory_gib=worker_memory.evaluation_gib,
+        ),
     )  # fmt: skip
     executed = jobs.run(
         context, "snow_assets.evaluation.execution", answers.asked(request), report=Executed,
-        code_version=CODE_VERSION, size=JobSize(environment="sandbox"),
+        code_version=CODE_VERSION,
+        size=JobSize(environment="sandbox", memory_gib=worker_memory.sandbox_gib),
     )  # fmt: skip
     answers.put_answers(request, executed.report)
     rows = results.put_results(request)

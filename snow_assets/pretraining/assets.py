@@ -224,7 +224,11 @@ def _trained(
         job = jobs.run(
             context, "snow_assets.pretraining.training", request, report=PretrainingReport,
             code_version="2",
-            size=JobSize(gpus=recipe.pretraining.gpus, cpus=recipe.pretraining.threads),
+            size=JobSize(
+                gpus=recipe.pretraining.gpus,
+                cpus=recipe.pretraining.threads,
+                memory_gib=recipe.operation.worker_memory.pretraining_gib,
+            ),
         )  # fmt: skip
         metrics = pod.read_attempts(job.folder)
         return Made(

@@ -223,7 +223,11 @@ def _tokens(lake: Lake, recipe: Recipe) -> dict[str, int]:
 
 
 def _size(recipe: Recipe) -> JobSize:
-    return JobSize(gpus=recipe.annotator.gpus, cpus=recipe.annotator.threads)
+    return JobSize(
+        gpus=recipe.annotator.gpus,
+        cpus=recipe.annotator.threads,
+        memory_gib=recipe.operation.worker_memory.annotator_gib,
+    )
 
 
 def _scored(

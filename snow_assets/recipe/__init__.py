@@ -23,7 +23,7 @@ from snow_assets.recipe.data import (
     SynthesisRecipe,
     TokenizerRecipe,
 )
-from snow_assets.recipe.operation import OperationRecipe
+from snow_assets.recipe.operation import OperationRecipe, WorkerMemory
 from snow_assets.recipe.shared import PERMISSIVE_LICENSES, STARCODER2_RULES
 from snow_assets.recipe.smoke import SMOKE
 from snow_assets.recipe.training import (
@@ -60,6 +60,7 @@ __all__ = [
     "Source",
     "SynthesisRecipe",
     "TokenizerRecipe",
+    "WorkerMemory",
     "chosen_recipe",
 ]
 

@@ -12,7 +12,7 @@ from snow_assets.recipe.data import (
     SynthesisRecipe,
     TokenizerRecipe,
 )
-from snow_assets.recipe.operation import OperationRecipe
+from snow_assets.recipe.operation import OperationRecipe, WorkerMemory
 from snow_assets.recipe.shared import (
     CONTAMINATION,
     EXEMPLAR_DISTRIBUTIONS,
@@ -214,6 +214,14 @@ ARCTIC = Recipe(
     ),
     operation=OperationRecipe(
         scoring_round=None,
+        worker_memory=WorkerMemory(
+            annotator_gib=64,
+            conversion_gib=256,
+            synthesis_gib=512,
+            pretraining_gib=128,
+            evaluation_gib=64,
+            sandbox_gib=8,
+        ),
         retention_days=30.0,
         currency="USD",
         machine_hour_price=0.8,

@@ -1,61 +1,104 @@
 """What decides over documents: sources, curation, annotator, selection, synthesis."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from annotated_types import Ge, Gt, Le, MinLen
 
-def require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)
+from snow_assets.recipe.validation import (
+    MAX_COUNT,
+    Count,
+    Distinct,
+    Fraction,
+    LearningRate,
+    LicenseId,
+    OptionalSize,
+    PositiveFraction,
+    ProperFraction,
+    RecipeSection,
+    Repeats,
+    Seed,
+    SingleProcessGpus,
+    SourceName,
+    Text,
+    Threads,
+    WeightDecay,
+    require,
+)
+
+Language = Literal[
+    "assembly",
+    "c",
+    "cpp",
+    "csharp",
+    "dart",
+    "fortran",
+    "go",
+    "haskell",
+    "java",
+    "javascript",
+    "julia",
+    "jupyter",
+    "kotlin",
+    "lua",
+    "matlab",
+    "perl",
+    "php",
+    "powershell",
+    "python",
+    "r",
+    "ruby",
+    "rust",
+    "scala",
+    "shell",
+    "sql",
+    "swift",
+    "typescript",
+]
+"""The programming languages that `curation/language.py` recognizes."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class Source(RecipeSection):
     """One snapshot of code; its name is a partition, so a new snapshot needs a new name."""
 
-    name: str
+    name: SourceName
     kind: Literal["distributions", "folder", "archives", "stack_v3", "rows"]
     """distributions: installed Python distributions (`stdlib` = the standard library).
     folder: a folder of repositories. archives: tar, zip, wheel, npm tgz, a repository each.
     stack_v3: Parquet or JSONL, a row per repository with its files inline. rows: Parquet or
     JSONL, a row per file with `content`."""
-    locations: tuple[str, ...]
-    files_per_repository: int | None  # of each language, a sample by hash of the name; None: all
-
-    def __post_init__(self) -> None:
-        require(
-            self.name.replace("-", "").replace("_", "").replace(".", "").isalnum(),
-            f"source name {self.name!r} is a folder's name: use letters, digits, '-', '_', '.'",
-        )
-        require(bool(self.locations), f"source {self.name!r} names no locations")
-        require(
-            self.files_per_repository is None or self.files_per_repository > 0,
-            f"source {self.name!r}: files_per_repository {self.files_per_repository} takes none",
-        )
+    locations: Annotated[tuple[Text, ...], MinLen(1), Distinct]
+    files_per_repository: Count | None  # of each language, a sample by hash of the name; None: all
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArchiveLimits:
+class ArchiveLimits(RecipeSection):
     """What an archive may unpack to; one that exceeds a limit is refused as a whole."""
 
-    max_bytes: int
-    max_ratio: float  # unpacked to packed; deflate cannot exceed 1032, real source stays below 20
-    max_members: int
-    max_depth: int  # folders in a member's name
-    max_name_bytes: int
+    max_bytes: Count
+    max_ratio: Annotated[
+        float, Ge(1), Le(1_032)
+    ]  # unpacked to packed; deflate cannot exceed 1032, real source stays below 20
+    max_members: Count
+    max_depth: Annotated[int, Ge(1), Le(4_096)]  # folders in a member's name
+    max_name_bytes: Annotated[int, Ge(1), Le(65_536)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CorpusRecipe:
-    sources: tuple[Source, ...]
-    permissive_licenses: tuple[str, ...]  # SPDX; everything else is dropped
-    opt_out_list: str  # a file with a repository per line, relative to the checkout
-    max_file_bytes: int
+class CorpusRecipe(RecipeSection):
+    sources: Annotated[tuple[Source, ...], MinLen(1)]
+    permissive_licenses: Annotated[
+        tuple[LicenseId, ...], MinLen(1), Distinct
+    ]  # SPDX; everything else is dropped
+    opt_out_list: Text  # a file with a repository per line, relative to the checkout
+    max_file_bytes: Count
     archives: ArchiveLimits
-    min_repositories: int  # fewer in all sources together is a fault of the set-up
-    shard_bytes: int
+    min_repositories: Count  # fewer in all sources together is a fault of the set-up
+    shard_bytes: Count
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         names = [source.name for source in self.sources]
         require(len(set(names)) == len(names), f"two sources share a name: {names}")
         require(
@@ -65,113 +108,104 @@ class CorpusRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExemplarRecipe:
-    repositories: tuple[str, ...]  # distributions; they never enter the corpus
-    files_per_repository: int
-    min_docstring_chars: int  # docstring-to-function pairs below it say too little
+class ExemplarRecipe(RecipeSection):
+    repositories: Annotated[
+        tuple[Text, ...], MinLen(1), Distinct
+    ]  # distributions; they never enter the corpus
+    files_per_repository: Count
+    min_docstring_chars: OptionalSize  # docstring-to-function pairs below it say too little
 
 
 @dataclass(frozen=True, kw_only=True)
-class RulesRecipe:
+class RulesRecipe(RecipeSection):
     """StarCoder2's thresholds (arXiv 2402.19173): compared with stored signals, late."""
 
-    max_lines: int
-    max_mean_line_chars: float
-    max_line_chars: int
-    max_line_chars_of_text: int  # of the languages that only the longest line can drop
-    min_alphabetic_share: float
-    max_encoded_chars: int
-    max_encoded_share: float
-    max_data_lines: int  # JSON, YAML, text
+    max_lines: Count
+    max_mean_line_chars: Annotated[float, Gt(0), Le(MAX_COUNT)]
+    max_line_chars: Count
+    max_line_chars_of_text: Count  # of the languages that only the longest line can drop
+    min_alphabetic_share: Fraction
+    max_encoded_chars: Count
+    max_encoded_share: Fraction
+    max_data_lines: OptionalSize  # JSON, YAML, text
     drop_unparsable: bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class NearDuplicatesRecipe:
-    shingle_words: int
-    bands: int
-    rows_per_band: int
-    min_jaccard: float
+class NearDuplicatesRecipe(RecipeSection):
+    shingle_words: Annotated[int, Ge(1), Le(256)]
+    bands: Annotated[int, Ge(1), Le(256)]
+    rows_per_band: Annotated[int, Ge(1), Le(256)]
+    min_jaccard: PositiveFraction
 
     def __post_init__(self) -> None:
-        require(0 < self.min_jaccard <= 1, f"min_jaccard {self.min_jaccard} is not in (0, 1]")
+        super().__post_init__()
         require(self.bands * self.rows_per_band <= 256, "more than 256 hashes are not computed")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContaminationRecipe:
-    ngram_words: int
-    min_ngram_chars: int  # of its words together; less says too little (`for i in range`)
-    min_substring_chars: int  # white space removed; shorter problem texts match by accident
-    gate_window_tokens: int  # the gate's own matcher: normalised tokens that must agree in a row
+class ContaminationRecipe(RecipeSection):
+    ngram_words: Annotated[int, Ge(1), Le(4_096)]
+    min_ngram_chars: OptionalSize  # of its words together; less says too little (`for i in range`)
+    min_substring_chars: Count  # white space removed; shorter problem texts match by accident
+    gate_window_tokens: Annotated[
+        int, Ge(1), Le(4_096)
+    ]  # the gate's own matcher: normalised tokens that must agree in a row
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenizerRecipe:
-    given: str | None  # a folder with a tokenizer.json; None: train a byte-level BPE
-    vocabulary: int
-    sample_bytes: int
+class TokenizerRecipe(RecipeSection):
+    given: Text | None  # a folder with a tokenizer.json; None: train a byte-level BPE
+    vocabulary: Annotated[int, Ge(300), Le(2**24)]  # 256 bytes and the special tokens at least
+    sample_bytes: Count
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurationRecipe:
-    languages: tuple[str, ...]
+class CurationRecipe(RecipeSection):
+    languages: Annotated[tuple[Language, ...], MinLen(1), Distinct]
     rules: RulesRecipe
     near_duplicates: NearDuplicatesRecipe
     contamination: ContaminationRecipe
     tokenizer: TokenizerRecipe
-    held_out_share: float  # of repositories, by hash
-    seed: int
-
-    def __post_init__(self) -> None:
-        require(
-            len(set(self.languages)) == len(self.languages) > 0,
-            f"languages must be different and at least one, not {self.languages}",
-        )
-        require(
-            0 < self.held_out_share < 1, f"held_out_share {self.held_out_share} is not in (0, 1)"
-        )
+    held_out_share: ProperFraction  # of repositories, by hash
+    seed: Seed
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnnotatorRecipe:
-    encoder: str
+class AnnotatorRecipe(RecipeSection):
+    encoder: Text
     """A BERT-style encoder: `package:NAME` (the folder that an installed package carries), or a
     folder with config, tokenizer and safetensors."""
     pooling: Literal["cls", "mean"]
-    window_tokens: int
+    window_tokens: Annotated[int, Ge(32), Le(512)]  # what BERT-style encoders read
     precision: Literal["fp32", "fp16", "bf16", "int16"]
     """Of the encoder: a GPU's floats, or a CPU's integers. Head and scores are fp32."""
-    batch_tokens: int
-    max_positives: int
-    negatives_per_positive: float  # in training
-    validation_share: float  # of repositories, by hash
-    validation_negatives: int  # unseen random files; more of them narrow the gate's intervals
-    length_match_ratio: float  # a length-matched negative is at most so much longer or shorter
-    batch_examples: int
-    epochs: int
-    learning_rate: float
-    weight_decay: float
-    min_auc: float  # lower 95 % bound on held-out examples
-    min_length_matched_auc: float
-    min_benchmark_auc: float
-    part_texts: int  # scored between two atomic writes, so a kill costs at most so many
-    threads: int  # of a job's CPU, each with a batch of its own: vectors do not depend on it
-    gpus: int
-    seed: int
+    batch_tokens: Count
+    max_positives: Count
+    negatives_per_positive: Annotated[float, Gt(0), Le(1_000)]  # in training
+    validation_share: ProperFraction  # of repositories, by hash
+    validation_negatives: Count  # unseen random files; more of them narrow the gate's intervals
+    length_match_ratio: Annotated[
+        float, Gt(1), Le(1_000)
+    ]  # a length-matched negative is at most so much longer or shorter
+    batch_examples: Count
+    epochs: Annotated[int, Ge(1), Le(100_000)]
+    learning_rate: LearningRate
+    weight_decay: WeightDecay
+    min_auc: Fraction  # lower 95 % bound on held-out examples
+    min_length_matched_auc: Fraction
+    min_benchmark_auc: Fraction
+    part_texts: Count  # scored between two atomic writes, so a kill costs at most so many
+    threads: Threads  # of a job's CPU, each with a batch of its own: vectors do not depend on it
+    gpus: SingleProcessGpus
+    seed: Seed
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(
-            self.length_match_ratio > 1,
-            f"length_match_ratio {self.length_match_ratio} must be above 1",
-        )
-        require(
-            0 < self.validation_share < 1,
-            f"validation_share {self.validation_share} is not in (0, 1)",
-        )
-        require(
-            32 <= self.window_tokens <= 512,
-            f"window_tokens {self.window_tokens}: BERT-style encoders read 32 to 512",
+            self.precision != "int16" or self.gpus == 0,
+            f"AnnotatorRecipe.gpus is {self.gpus}: the integers of precision int16 are a CPU's; "
+            "choose fp32, fp16 or bf16 for a GPU, or 0 GPUs",
         )
         require(
             self.batch_tokens >= self.window_tokens,
@@ -180,21 +214,24 @@ class AnnotatorRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelectionRecipe:
+class SelectionRecipe(RecipeSection):
     """Percentile -> repeats within each language: rank above `percentiles[i]` -> `repeats[i]`.
 
     "Top 3.1 % x 4" is `percentiles=(0.969,), repeats=(4,)` with a budget; a curve has more steps.
     """
 
-    budget_tokens: int  # repeats included; shared among languages by their raw tokens
-    percentiles: tuple[float, ...]  # rising; a document below the first is not selected
-    repeats: tuple[int, ...]
-    max_repeats: int
+    budget_tokens: Count  # repeats included; shared among languages by their raw tokens
+    percentiles: Annotated[
+        tuple[Fraction, ...], MinLen(1)
+    ]  # rising; a document below the first is not selected
+    repeats: Annotated[tuple[Repeats, ...], MinLen(1)]
+    max_repeats: Repeats
     fill: Literal["budget", "percentile"]
     """budget: take from the top until the budget is full (the paper); the percentiles then say
     only how often. percentile: take every document above the first percentile."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(
             len(self.percentiles) == len(self.repeats) > 0,
             f"{len(self.percentiles)} percentiles need as many repeats, not {len(self.repeats)}",
@@ -210,36 +247,40 @@ class SelectionRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SynthesisRecipe:
+class SynthesisRecipe(RecipeSection):
     engine: Literal["vllm", "endpoint"]
-    model: str  # `gguf-package:NAME`, a Hugging Face folder, or the endpoint's model name
-    requests: int
-    python_share: float
-    seed_lines: int  # at most; OSS-Instruct takes 1 to 15 consecutive lines
-    max_new_tokens: int
-    temperature: float
-    top_p: float
-    max_model_tokens: int
-    chunk_requests: int  # an atomic part each, so a kill costs at most one
-    gpus: int  # that vLLM asks for; 0: a CPU
-    seed: int
+    model: Text  # `gguf-package:NAME`, a Hugging Face folder, or the endpoint's model name
+    requests: Count
+    python_share: Fraction
+    seed_lines: Annotated[
+        int, Ge(1), Le(10_000)
+    ]  # at most; OSS-Instruct takes 1 to 15 consecutive lines
+    max_new_tokens: Count
+    temperature: Annotated[float, Ge(0), Le(100)]
+    top_p: PositiveFraction
+    max_model_tokens: Count
+    chunk_requests: Count  # an atomic part each, so a kill costs at most one
+    gpus: Annotated[int, Ge(0), Le(64)]  # tensor-parallel ranks of one vLLM; 0: a CPU
+    seed: Seed
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(
             self.max_new_tokens < self.max_model_tokens,
             f"max_new_tokens {self.max_new_tokens} leaves no room for a prompt "
             f"in max_model_tokens {self.max_model_tokens}",
         )
+        require(
+            self.engine == "vllm" or self.gpus == 0,
+            f"SynthesisRecipe.gpus is {self.gpus}: engine {self.engine!r} asks a server and uses "
+            "none; set gpus to 0",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
-class AcceptanceRecipe:
+class AcceptanceRecipe(RecipeSection):
     """Which of the teacher's answers are taken; another number here asks nothing again."""
 
-    min_tokens: int
-    max_jaccard: (
-        float  # with its seed, and among the accepted; shingles as near_duplicates has them
-    )
-
-    def __post_init__(self) -> None:
-        require(0 < self.max_jaccard <= 1, f"max_jaccard {self.max_jaccard} is not in (0, 1]")
+    min_tokens: OptionalSize
+    # with its seed, and among the accepted; shingles as near_duplicates has them
+    max_jaccard: PositiveFraction

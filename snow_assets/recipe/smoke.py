@@ -12,7 +12,7 @@ from snow_assets.recipe.data import (
     SynthesisRecipe,
     TokenizerRecipe,
 )
-from snow_assets.recipe.operation import OperationRecipe
+from snow_assets.recipe.operation import OperationRecipe, WorkerMemory
 from snow_assets.recipe.shared import (
     CONTAMINATION,
     EXEMPLAR_DISTRIBUTIONS,
@@ -226,6 +226,14 @@ SMOKE = Recipe(
     ),
     operation=OperationRecipe(
         scoring_round=None,
+        worker_memory=WorkerMemory(
+            annotator_gib=4,
+            conversion_gib=4,
+            synthesis_gib=8,
+            pretraining_gib=4,
+            evaluation_gib=4,
+            sandbox_gib=4,
+        ),
         retention_days=7.0,
         currency="USD",
         machine_hour_price=0.1,

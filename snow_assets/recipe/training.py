@@ -1,24 +1,42 @@
 """What decides over the model: its size, the packs, the three phases, evaluation."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from snow_assets.recipe.data import require
+from annotated_types import Ge, Gt, Le, Lt
+
+from snow_assets.recipe.validation import (
+    Count,
+    FinalLearningRate,
+    Fraction,
+    LearningRate,
+    OptionalSize,
+    RecipeSection,
+    Seed,
+    SingleProcessGpus,
+    Threads,
+    WeightDecay,
+    require,
+)
+
+Width = Annotated[int, Ge(1), Le(2**20)]
+Momentum = Annotated[float, Ge(0), Lt(1)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelRecipe:
+class ModelRecipe(RecipeSection):
     """A Llama-style decoder with tied embeddings."""
 
-    hidden_size: int
-    intermediate_size: int
-    layers: int
-    heads: int
-    key_value_heads: int
-    context_tokens: int
-    rope_theta: float
+    hidden_size: Width
+    intermediate_size: Width
+    layers: Annotated[int, Ge(1), Le(1_024)]
+    heads: Annotated[int, Ge(1), Le(1_024)]
+    key_value_heads: Annotated[int, Ge(1), Le(1_024)]
+    context_tokens: Annotated[int, Ge(2), Le(2**24)]
+    rope_theta: Annotated[float, Ge(1), Le(1e12)]
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(
             self.hidden_size % self.heads == 0,
             f"hidden_size {self.hidden_size} is no multiple of {self.heads} heads",
@@ -34,54 +52,34 @@ class ModelRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackingRecipe:
-    fill_in_the_middle_rate: float
+class PackingRecipe(RecipeSection):
+    fill_in_the_middle_rate: Fraction
     repository_tokens: bool
     file_order: Literal["random", "path"]
-    shard_sequences: int  # a file's worth; twice that is held in memory
-    bucket_tokens: int  # ordered in memory at a time; a language with more spills to disk
-    seed: int
-
-    def __post_init__(self) -> None:
-        require(
-            self.shard_sequences > 0 and self.bucket_tokens > 0,
-            f"shard_sequences {self.shard_sequences} and bucket_tokens {self.bucket_tokens} "
-            "must be positive",
-        )
-        require(
-            0 <= self.fill_in_the_middle_rate <= 1,
-            f"fill_in_the_middle_rate {self.fill_in_the_middle_rate} is not in [0, 1]",
-        )
+    shard_sequences: Count  # a file's worth; twice that is held in memory
+    bucket_tokens: Count  # ordered in memory at a time; a language with more spills to disk
+    seed: Seed
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhaseRecipe:
+class PhaseRecipe(RecipeSection):
     """One pretraining phase: rise from 0 to `peak_learning_rate`, then fall as `schedule` says."""
 
-    tokens: int  # exact
-    batch_sequences: int
-    peak_learning_rate: float
-    final_learning_rate: float
+    tokens: Count  # exact
+    batch_sequences: Count
+    peak_learning_rate: LearningRate
+    final_learning_rate: FinalLearningRate
     schedule: Literal["cosine", "linear"]
-    warmup_share: float  # of the steps
-    python_share: float | None  # None: the languages' own proportions
+    warmup_share: Annotated[float, Ge(0), Lt(1)]  # of the steps
+    python_share: Fraction | None  # None: the languages' own proportions
     python_shortfall: Literal["refuse", "fill"]
     """When Python, or all others together, has too little for its share even in `max_passes`:
     refuse, or fill the gap with the other side and record it."""
-    max_passes: int
-    checkpoint_steps: int
+    max_passes: Annotated[int, Ge(1), Le(1_000)]
+    checkpoint_steps: Count
 
     def __post_init__(self) -> None:
-        require(0 <= self.warmup_share < 1, f"warmup_share {self.warmup_share} is not in [0, 1)")
-        require(
-            self.python_share is None or 0 <= self.python_share <= 1,
-            f"python_share {self.python_share} is not in [0, 1]",
-        )
-        require(
-            self.max_passes > 0 and self.checkpoint_steps > 0,
-            f"max_passes {self.max_passes} and checkpoint_steps {self.checkpoint_steps} "
-            "must be positive",
-        )
+        super().__post_init__()
         require(
             self.final_learning_rate <= self.peak_learning_rate,
             f"final_learning_rate {self.final_learning_rate} is above the peak",
@@ -89,23 +87,24 @@ class PhaseRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainingRecipe:
+class PretrainingRecipe(RecipeSection):
     model: ModelRecipe
     packing: PackingRecipe
     general: PhaseRecipe
     continued: PhaseRecipe
     enhanced: PhaseRecipe
     precision: Literal["fp32", "bf16"]  # bf16: autocast; weights and optimizer stay fp32
-    micro_batch_sequences: int  # through the model at once; a batch accumulates its gradients
-    threads: int  # of a CPU: sums depend on it, so equal bits need an equal number
-    gpus: int  # 0: a CPU
-    beta1: float
-    beta2: float
-    weight_decay: float
-    gradient_clip: float
-    seed: int
+    micro_batch_sequences: Count  # through the model at once; a batch accumulates its gradients
+    threads: Threads  # of a CPU: sums depend on it, so equal bits need an equal number
+    gpus: SingleProcessGpus  # 0: a CPU
+    beta1: Momentum
+    beta2: Momentum
+    weight_decay: WeightDecay
+    gradient_clip: Annotated[float, Gt(0), Le(1e6)]
+    seed: Seed
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         context = self.model.context_tokens
         for name in ("general", "continued", "enhanced"):
             phase: PhaseRecipe = getattr(self, name)
@@ -117,7 +116,7 @@ class PretrainingRecipe:
             )
             step = phase.batch_sequences * context
             require(
-                phase.tokens % step == 0 and phase.tokens > 0,
+                phase.tokens % step == 0,
                 f"{name}: {phase.tokens} tokens are no whole number of steps of "
                 f"{phase.batch_sequences} x {context}; the nearest is "
                 f"{max(1, round(phase.tokens / step)) * step}",
@@ -125,30 +124,19 @@ class PretrainingRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationRecipe:
-    held_out_documents_per_language: int
-    max_document_bytes: int  # read from a document's beginning, so that no giant is the measure
-    stride_tokens: int  # each window of the context scores this many new tokens
-    batch_windows: int
-    bootstrap_resamples: int
-    min_bootstrap_repositories: int  # with fewer, documents are resampled instead
-    problems: int | None  # None: all; else chosen by hash
-    max_new_tokens: int
-    batch_problems: int
-    timeout_seconds: float  # at least; canonical solutions scale it
-    timeout_factor: float  # times the slowest canonical solution
-    max_timeout_share: float  # of the answers; more says that the limit, not the model, decides
-    threads: int  # of a CPU: sums depend on it; a tiny model is fastest with one
-    gpus: int  # 0: a CPU
-    seed: int
-
-    def __post_init__(self) -> None:
-        require(self.stride_tokens > 0, f"stride_tokens {self.stride_tokens} is not positive")
-        require(
-            self.timeout_factor >= 1,
-            f"timeout_factor {self.timeout_factor} is below 1: a canonical solution would time out",
-        )
-        require(
-            0 <= self.max_timeout_share <= 1,
-            f"max_timeout_share {self.max_timeout_share} is not in [0, 1]",
-        )
+class EvaluationRecipe(RecipeSection):
+    held_out_documents_per_language: Count
+    max_document_bytes: Count  # read from a document's beginning, so that no giant is the measure
+    stride_tokens: Count  # each window of the context scores this many new tokens
+    batch_windows: Count
+    bootstrap_resamples: Annotated[int, Ge(1), Le(10_000_000)]
+    min_bootstrap_repositories: OptionalSize  # with fewer, documents are resampled instead
+    problems: Count | None  # None: all; else chosen by hash
+    max_new_tokens: Count
+    batch_problems: Count
+    timeout_seconds: Annotated[float, Gt(0), Le(86_400)]  # at least; canonical solutions scale it
+    timeout_factor: Annotated[float, Ge(1), Le(1e6)]  # times the slowest canonical solution
+    max_timeout_share: Fraction  # of the answers; more says that the limit, not the model, decides
+    threads: Threads  # of a CPU: sums depend on it; a tiny model is fastest with one
+    gpus: SingleProcessGpus  # 0: a CPU
+    seed: Seed

@@ -10,15 +10,15 @@ from snow_assets.recipe.data import (
     ExemplarRecipe,
     SelectionRecipe,
     SynthesisRecipe,
-    require,
 )
 from snow_assets.recipe.operation import OperationRecipe
 from snow_assets.recipe.training import EvaluationRecipe, PretrainingRecipe
+from snow_assets.recipe.validation import Name, RecipeSection, require
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    name: str
+class Recipe(RecipeSection):
+    name: Name
     corpus: CorpusRecipe
     exemplars: ExemplarRecipe
     curation: CurationRecipe
@@ -31,16 +31,12 @@ class Recipe:
     operation: OperationRecipe
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         context = self.pretraining.model.context_tokens
         require(
             self.selection.budget_tokens >= self.pretraining.continued.tokens,
             f"the selection's budget of {self.selection.budget_tokens} tokens is below the "
             f"{self.pretraining.continued.tokens} that the continued phase trains on",
-        )
-        require(
-            self.curation.tokenizer.vocabulary >= 300,
-            f"a vocabulary of {self.curation.tokenizer.vocabulary} does not hold all bytes and "
-            f"the special tokens (context {context})",
         )
         require(
             self.evaluation.stride_tokens <= context,

@@ -35,7 +35,9 @@ def teacher_model(
 
     def work(folder: str) -> Made:
         facts = teachers.put_teacher(folder, described)
-        return Made(facts={**facts, **_converted(context, jobs, described, folder)})
+        memory_gib = recipe.operation.worker_memory.conversion_gib
+        report = _converted(context, jobs, described, folder, memory_gib=memory_gib)
+        return Made(facts={**facts, **report})
 
     return materialize(
         context, lake, tracking, recipe, code_version=CODE_VERSION, settings=described, inputs=[],
@@ -44,7 +46,12 @@ def teacher_model(
 
 
 def _converted(
-    context: dg.AssetExecutionContext, jobs: GpuJobs, described: dict[str, str], folder: str
+    context: dg.AssetExecutionContext,
+    jobs: GpuJobs,
+    described: dict[str, str],
+    folder: str,
+    *,
+    memory_gib: int,
 ) -> dict[str, int]:
     """A packaged model is turned into a Hugging Face folder; others are used where they are."""
     if described["kind"] != "package":
@@ -52,7 +59,7 @@ def _converted(
     request = Conversion(package=described["model"], sha256=described["sha256"], output=folder)
     done = jobs.run(
         context, "snow_assets.synthesis.conversion", request, report=Converted,
-        code_version=CODE_VERSION, size=JobSize(),
+        code_version=CODE_VERSION, size=JobSize(memory_gib=memory_gib),
     )  # fmt: skip
     return {"num_parameters": done.report.num_parameters}
 
@@ -127,10 +134,13 @@ def _generated(
 
 def size_of(recipe: Recipe) -> JobSize:
     """vLLM has an environment of its own; asking an endpoint takes no GPU and no vLLM."""
+    memory_gib = recipe.operation.worker_memory.synthesis_gib
     if recipe.synthesis.engine == "endpoint":
-        return JobSize()
+        return JobSize(memory_gib=memory_gib)
     num_chunks = -(-recipe.synthesis.requests // recipe.synthesis.chunk_requests)
-    return JobSize(gpus=recipe.synthesis.gpus, environment="vllm", parts=num_chunks)
+    return JobSize(
+        gpus=recipe.synthesis.gpus, memory_gib=memory_gib, environment="vllm", parts=num_chunks
+    )
 
 
 @dg.asset(

@@ -102,7 +102,9 @@ def test_work_without_a_node_waits_and_says_why(
 ) -> None:
     told = failure(
         site.launch(
-            Work(output=site.output), size=JobSize(gpus=99, cpus=0, memory_gib=1), queue_seconds=3
+            Work(output=site.output),
+            size=JobSize(gpus=99, processes=99, cpus=0, memory_gib=1),
+            queue_seconds=3,
         )
     )
     assert "queued for more than its limit of 3 s: unschedulable" in told

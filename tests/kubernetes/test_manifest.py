@@ -1,12 +1,15 @@
 """Rendered Jobs: valid, restricted, as the site's patches have them, and kept by the server."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import pytest
 
+from snow_assets.recipe import ARCTIC
+from snow_assets.synthesis.assets import size_of
 from snow_resources.gpu_jobs import Job, JobSize
 from snow_resources.job_claims import wait_until_gone
 from snow_resources.job_manifest import job_name, merged, read_yaml, render
@@ -45,6 +48,21 @@ def test_a_rendered_job_is_valid_for_a_current_server_and_keeps_to_the_policy(
     kubernetes_validate.validate(made, "1.37", strict=True)
     assert faults(made) == []
     assert work_faults(made) == []
+
+
+def test_a_jobs_memory_is_the_recipes() -> None:
+    memory = replace(ARCTIC.operation.worker_memory, synthesis_gib=384)
+    recipe = replace(ARCTIC, operation=replace(ARCTIC.operation, worker_memory=memory))
+    (container,) = rendered(size_of(recipe))["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["requests"]["memory"] == "384Gi"
+    assert container["resources"]["limits"]["memory"] == "384Gi"
+
+
+@pytest.mark.parametrize("environment", ["trainer", "sandbox"])
+def test_gpus_that_no_process_would_use_are_refused(environment: str) -> None:
+    with pytest.raises(ValueError, match="a process uses one GPU"):
+        JobSize(gpus=2, processes=1, environment=environment)
+    assert JobSize(gpus=2, processes=2, environment=environment).gpus == 2
 
 
 def test_the_policy_finds_what_a_patch_spoils() -> None:
