@@ -16,7 +16,7 @@ from snow_assets.curation.shingles import Shingles, band_hashes, jaccard, shingl
 from snow_assets.curation.tokens import count_tokens
 from snow_assets.documents import SYNTHETIC_DOCUMENT, SYNTHETIC_REFUSAL, text_id
 from snow_assets.recipe import AcceptanceRecipe, ContaminationRecipe, NearDuplicatesRecipe
-from snow_assets.synthesis.parsing import fault, fenced
+from snow_assets.synthesis.parsing import extract_file, fault
 from snow_assets.synthesis.prompts import EXAMPLES
 
 DOCUMENTS, REFUSALS = "documents", "refusals"
@@ -168,13 +168,16 @@ def _candidate(
         )
     if answer["stop_reason"] not in _WRITTEN:
         return answer["stop_reason"], answer["evidence"]
-    text, missing = fenced(answer["answer"], is_whole=answer["stop_reason"] == "stop")
-    if text is None:
-        return str(missing), answer["answer"][-_EVIDENCE_CHARS:]
-    wrong = fault(text, seed["language"])
-    if wrong is not None:
-        return "unparsable", wrong
-    clean = redact(text)
+    extraction = extract_file(
+        answer["answer"], language=seed["language"], is_whole=answer["stop_reason"] == "stop"
+    )
+    if extraction.text is None:
+        evidence = extraction.evidence or answer["answer"][-_EVIDENCE_CHARS:]
+        return str(extraction.reason), evidence
+    parse_error = fault(extraction.text, seed["language"])
+    if parse_error is not None:
+        return "unparsable", parse_error
+    clean = redact(extraction.text)
     return _Candidate(
         seed=seed,
         engine=answer["engine"],

@@ -19,7 +19,7 @@ from snow_resources.lake import Lake
 from snow_resources.teacher import Teacher
 from snow_resources.tracking import Tracking
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 @dg.asset(group_name="synthesis", kinds={"huggingface"})

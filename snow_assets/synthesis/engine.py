@@ -10,7 +10,8 @@ from snow_assets.recipe import SynthesisRecipe
 from snow_assets.synthesis.prompts import Messages
 
 STOP, LENGTH, TOO_LONG, REFUSED = "stop", "length", "prompt_too_long", "endpoint_refused"
-# The answer is over when its block is closed, whatever the teacher would like to add.
+# The answer is over when its block is closed, whatever the teacher would like to add. Engines take
+# the stop sequence off; it is put back, so that an answer that was never closed can be told.
 _CLOSED = ["\n```\n"]
 _CONNECTIONS = 16  # to an endpoint at once; it batches them itself
 
@@ -110,9 +111,15 @@ def _sampling(vllm: Any, recipe: SynthesisRecipe, seed: int) -> Any:
     )
 
 
+def with_fence(text: str, ended_by: Any) -> str:
+    """An answer with the closing fence that the engine took off as its stop sequence."""
+    is_taken = ended_by in _CLOSED and not text.rstrip().endswith("```")
+    return f"{text}{ended_by}" if is_taken else text
+
+
 def _answer(output: Any, num_prompt_tokens: int) -> Answer:
     return Answer(
-        text=output.text,
+        text=with_fence(output.text, output.stop_reason),
         stop_reason=LENGTH if output.finish_reason == LENGTH else STOP,
         num_prompt_tokens=num_prompt_tokens,
         num_answer_tokens=len(output.token_ids),
@@ -159,9 +166,13 @@ def endpoint_engine(url: str, model: str, recipe: SynthesisRecipe) -> Engine:
                 evidence=str(error)[:500],
             )
         usage = made.usage
+        choice = made.choices[0]
+        # vLLM's server names the stop sequence that ended an answer; other servers do not.
+        ended_by = (choice.model_extra or {}).get("stop_reason", _CLOSED[0])
+        text = choice.message.content or ""
         return Answer(
-            text=made.choices[0].message.content or "",
-            stop_reason=LENGTH if made.choices[0].finish_reason == "length" else STOP,
+            text=with_fence(text, ended_by) if choice.finish_reason == STOP else text,
+            stop_reason=LENGTH if choice.finish_reason == "length" else STOP,
             num_prompt_tokens=usage.prompt_tokens if usage else 0,
             num_answer_tokens=usage.completion_tokens if usage else 0,
         )
@@ -170,4 +181,5 @@ def endpoint_engine(url: str, model: str, recipe: SynthesisRecipe) -> Engine:
         with ThreadPoolExecutor(_CONNECTIONS) as pool:
             return list(pool.map(one, prompts))
 
-    return Engine(name=f"endpoint {url}", complete=complete)
+    # Not its address: that is no part of what was written, and may hold a password.
+    return Engine(name="endpoint", complete=complete)

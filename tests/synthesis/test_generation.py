@@ -16,7 +16,7 @@ from snow_assets import pod, shards
 from snow_assets.documents import SYNTHETIC_SEED
 from snow_assets.synthesis import generation
 from snow_assets.synthesis.contract import Generation
-from snow_assets.synthesis.engine import TOO_LONG, Answer, Prompt
+from snow_assets.synthesis.engine import TOO_LONG, Answer, Prompt, with_fence
 from snow_assets.synthesis.prompts import PROMPT_VERSION
 from tests.synthesis.builders import Progress, a_recipe, a_seed, an_answer, an_engine
 from tests.synthesis.stub_server import serving
@@ -136,6 +136,21 @@ def test_an_endpoint_answers_and_refuses(tmp_path: Path) -> None:
     assert "maximum context length" in made[0]["evidence"]
     assert stub.asked[0]["temperature"] == 0.3
     assert len({body["seed"] for body in stub.asked}) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "ended_by", "whole"),
+    [
+        ("```python\na = 1", "\n```\n", "```python\na = 1\n```\n"),
+        ("```python\na = 1\n```", None, "```python\na = 1\n```"),
+        ("```python\na = 1", None, "```python\na = 1"),  # it ended without its fence
+        ("```python\na = 1\n```", "\n```\n", "```python\na = 1\n```"),
+    ],
+)
+def test_a_fence_that_the_engine_took_off_is_put_back(
+    text: str, ended_by: str | None, whole: str
+) -> None:
+    assert with_fence(text, ended_by) == whole
 
 
 def test_a_job_killed_between_chunks_resumes_to_the_same_answers(tmp_path: Path) -> None:

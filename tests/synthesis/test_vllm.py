@@ -16,7 +16,7 @@ from snow_assets.documents import SYNTHETIC_SEED
 from snow_assets.home import CHECKOUT
 from snow_assets.synthesis import generation
 from snow_assets.synthesis.contract import MODEL, Conversion, Generation
-from snow_assets.synthesis.parsing import fenced
+from snow_assets.synthesis.parsing import extract_file
 from snow_assets.synthesis.prompts import PROMPT_VERSION
 from snow_assets.synthesis.teacher import file_digest, packaged_gguf
 from tests.synthesis.builders import a_module, a_recipe, a_seed
@@ -118,7 +118,13 @@ def test_a_killed_run_resumes_to_the_same_answers(
     assert [row["stop_reason"] for row in rows].count("prompt_too_long") == 1
     assert rows[-1]["stop_reason"] == "prompt_too_long"
     written = [str(row["answer"]) for row in rows[:-1]]
-    assert sum(fenced(text, is_whole=True)[0] is not None for text in written) >= 3
+    assert (
+        sum(
+            extract_file(text, language="python", is_whole=True).text is not None
+            for text in written
+        )
+        >= 3
+    )
     assert len(set(written)) == 5
     assert str(rows[0]["engine"]).startswith("vllm 0.")
 
