@@ -13,7 +13,7 @@ from snow_resources.gpu_jobs import GpuJobs, JobSize
 from snow_resources.lake import Lake
 from snow_resources.tracking import Tracking
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 checkpoints = dg.StaticPartitionsDefinition(["general", "continued", "enhanced"])
 
@@ -106,6 +106,7 @@ def _evaluated(
         metadata={
             "results": dg.MetadataValue.md(figures.results_table(rows)),
             "bits_per_byte": dg.MetadataValue.md(figures.bits_picture(rows)),
+            **answers.timings(executed.report),
         },
     )
 

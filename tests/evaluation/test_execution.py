@@ -11,8 +11,14 @@ from snow_assets import pod, sandbox, shards
 from snow_assets.corpus.problems import human_eval
 from snow_assets.documents import COMPLETION
 from snow_assets.evaluation import execution
-from snow_assets.evaluation.answers import asked, program, put_answers
-from snow_assets.evaluation.contract import Evaluation, Executed, Program
+from snow_assets.evaluation.answers import (
+    asked,
+    program,
+    put_answers,
+    stable_message,
+    timings,
+)
+from snow_assets.evaluation.contract import Evaluation, Executed, Program, Ran
 from snow_assets.evaluation.samples import Problem, problem
 from tests.evaluation.builders import a_problem, a_request, an_evaluation_recipe, put_problems
 
@@ -156,3 +162,47 @@ def test_every_canonical_solution_of_human_eval_passes() -> None:
     found = [a_program(each) for each in problems]
     assert len(found) == 164
     execution.slowest_canonical(found, execution.in_sandbox, timeout_seconds=30.0)
+
+
+def a_report(*, seconds: float, address: str) -> Executed:
+    message = f"AssertionError: <object object at 0x{address}> in /tmp/run-{address}/main.py"
+    return Executed(
+        isolation="landlock",
+        not_run=None,
+        num_canonical=1,
+        slowest_canonical_seconds=seconds / 2,
+        timeout_seconds=10 * seconds,
+        num_answers=1,
+        num_passed=0,
+        num_timeouts=0,
+        ran=(Ran(verdict="failed", isolation="landlock", seconds=seconds, message=message),),
+    )
+
+
+def test_what_a_clock_and_a_memory_say_is_no_part_of_the_answers(tmp_path: Path) -> None:
+    row = {
+        "checkpoint": "general",
+        "problem_id": "HumanEval/0",
+        "completion": "    pass",
+        "stop_reason": "length",
+        "num_tokens": 1,
+        "num_stripped_newlines": 1,
+        "num_cut_prompt_tokens": 0,
+    }
+    digests = set()
+    for name, seconds, address in (("one", 0.1, "7f00aa112233"), ("two", 2.5, "7fffbb445566")):
+        request = replace(a_request(str(tmp_path / name)), output=str(tmp_path / name / "out"))
+        shards.put_table(request.output, "completions", 0, [row], COMPLETION)
+        report = a_report(seconds=seconds, address=address)
+        put_answers(request, report)
+        digests.add(shards.content_digest(shards.records(request.output)))
+        assert timings(report)["answer_seconds"] == seconds
+    assert len(digests) == 1
+    assert answers(request)[0]["message"] == (
+        "AssertionError: <object object at 0x...> in /tmp/.../main.py"
+    )
+
+
+def test_a_message_keeps_small_numbers_in_hexadecimal() -> None:
+    assert stable_message("expected 0xff, not 0x10") == "expected 0xff, not 0x10"
+    assert stable_message(None) is None

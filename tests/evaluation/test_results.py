@@ -25,7 +25,7 @@ def a_solution(half: str, sample: str) -> dict[str, Any]:
 def an_answer(problem: str, verdict: str, **changes: Any) -> dict[str, Any]:
     return {
         "checkpoint": "general", "problem_id": problem, "completion": "", "verdict": verdict,
-        "isolation": "seccomp", "seconds": 0.1, "message": None, **changes,
+        "isolation": "seccomp", "message": None, **changes,
     }  # fmt: skip
 
 

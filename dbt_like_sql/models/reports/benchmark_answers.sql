@@ -1,4 +1,4 @@
 select
     replace(checkpoint, '_checkpoint', '') || '_checkpoint' as checkpoint,
-    problem_id, verdict, isolation, seconds, message, completion
+    problem_id, verdict, isolation, message, completion
 from {{ source('benchmark_results', 'answers') }}
