@@ -32,9 +32,11 @@ def _show(find: Find, sql: str) -> None:
         for index in range(len(answer.columns))
     ]
     for name, number in zip(answer.columns, is_number, strict=True):
-        table.add_column(name, justify="right" if number else "left", overflow="fold")
+        # Text: neither names nor content of the corpus may be read as rich's markup.
+        table.add_column(
+            Text(printable(name)), justify="right" if number else "left", overflow="fold"
+        )
     for row in answer.rows:
-        # Text: corpus content must not be read as rich's markup.
         table.add_row(*(Text(_cell(value)) for value in row))
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -53,9 +55,12 @@ def _cell(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, int):
         return f"{value:,}"
-    return "".join(
-        letter if letter.isprintable() or letter == "\n" else "·" for letter in str(value)
-    )
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """A text with a dot for each character that a terminal would obey instead of show."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "·" for letter in text)
 
 
 def _prompt(find: Find) -> None:
@@ -79,7 +84,7 @@ def _prompt(find: Find) -> None:
         try:
             _show(find, sql)
         except WarehouseError as error:
-            sys.stdout.write(f"{error}\n")
+            sys.stdout.write(f"{printable(str(error))}\n")
 
 
 def _published(lake: str, recipe: str | None, cache: Path) -> Path:
@@ -109,7 +114,7 @@ def main() -> None:
         else:
             _prompt(find)
     except WarehouseError as error:
-        sys.exit(str(error))
+        sys.exit(printable(str(error)))
 
 
 if __name__ == "__main__":

@@ -40,8 +40,12 @@ class Answer:
 
 
 def query(path: str | Path, sql: str, *, rows: int | None = None) -> Answer:
-    """Answer one query from the tables that are published now; `rows`: at most so many."""
+    """Answer one query from the tables that are published now; `rows`: at most so many.
+
+    WarehouseError where the text holds no statement: only white space, comments and semicolons.
+    """
     with _reading(Path(path)) as connection:
+        _require_statement(sql)
         try:
             result = connection.execute(sql)
             columns = [str(column[0]) for column in result.description or []]
@@ -57,6 +61,24 @@ def query(path: str | Path, sql: str, *, rows: int | None = None) -> Answer:
             raise WarehouseError(str(error)) from error
     is_truncated = rows is not None and len(found) > rows
     return Answer(columns=columns, rows=found[:rows], is_truncated=is_truncated)
+
+
+def _require_statement(sql: str) -> None:
+    # DuckDB returns no result at all for a text without a statement.
+    try:
+        sql.encode()
+        statements = duckdb.extract_statements(sql)
+    except UnicodeEncodeError as error:
+        raise WarehouseError(
+            f"the query holds {sql[error.start]!r}, which is no character: type it again"
+        ) from error
+    except duckdb.Error as error:
+        raise WarehouseError(str(error)) from error
+    if not statements:
+        raise WarehouseError(
+            "no question: the text holds only comments or semicolons; write a query, "
+            "`select * from document_quality limit 5` or `describe document_quality`"
+        )
 
 
 @contextmanager

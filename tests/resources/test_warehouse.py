@@ -118,6 +118,21 @@ def test_a_query_that_may_not_be_is_refused_plainly(tmp_path: Path, sql: str, sa
         query(in_place(tmp_path), sql)
 
 
+@pytest.mark.parametrize("sql", ["", "  \n", ";", ";;", "-- how many files?", "/* none */;"])
+def test_a_text_without_a_statement_is_no_question(tmp_path: Path, sql: str) -> None:
+    with pytest.raises(WarehouseError, match="no question"):
+        query(in_place(tmp_path), sql)
+
+
+def test_a_query_with_a_lone_surrogate_is_refused_plainly(tmp_path: Path) -> None:
+    with pytest.raises(WarehouseError, match="no character"):
+        query(in_place(tmp_path), "select '\ud800'")
+
+
+def test_comments_and_semicolons_inside_a_query_do_not_matter(tmp_path: Path) -> None:
+    assert query(in_place(tmp_path), "-- first\nselect ';' as a; -- last").rows == [(";",)]
+
+
 def test_a_query_returns_at_most_the_rows_that_were_asked_for(tmp_path: Path) -> None:
     path = in_place(tmp_path)
     short = query(path, "select * from t", rows=10)
@@ -170,6 +185,23 @@ def test_the_command_keeps_control_characters_from_the_terminal(tmp_path: Path) 
     assert "gone" in done.stdout
 
 
+def test_column_names_are_neither_markup_nor_control_characters(tmp_path: Path) -> None:
+    in_place(tmp_path)
+    done = ask(tmp_path, 'select 1 as "[red]x[/red]", 2 as "\x1b[2Jgone"')
+    assert "[red]x[/red]" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert "·[2Jgone" in done.stdout
+
+
+@pytest.mark.parametrize("typed", ["", "select cast(chr(27) || '[2J' as integer);\n"])
+def test_an_error_that_quotes_data_keeps_control_characters_too(tmp_path: Path, typed: str) -> None:
+    in_place(tmp_path)
+    arguments = [] if typed else ["select cast(chr(27) || '[2J' as integer)"]
+    done = ask(tmp_path, *arguments, typed=typed)
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "·[2J" in done.stdout + done.stderr
+
+
 def test_the_command_fails_plainly(tmp_path: Path) -> None:
     done = ask(tmp_path, "select 1")
     assert done.returncode == 1
@@ -184,3 +216,13 @@ def test_the_prompt_lists_the_tables_and_survives_a_wrong_query(tmp_path: Path) 
     assert "what it holds" in done.stdout
     assert "nonsense" in done.stdout
     assert "1,000" in done.stdout
+
+
+def test_the_prompt_survives_a_comment_and_a_semicolon(tmp_path: Path) -> None:
+    in_place(tmp_path)
+    typed = (CHECKOUT / "tests/cases/70-comment-as-question/questions.txt").read_text()
+    done = ask(tmp_path, typed=typed + ";\n\n;\nselect 41 + 1 as sum;\n")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout.count("no question") == 2
+    assert "42" in done.stdout
