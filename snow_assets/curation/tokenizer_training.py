@@ -16,6 +16,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from snow_assets import shards
 from snow_assets.curation.sampling import stable_share
 from snow_assets.curation.split import TRAIN
+from snow_assets.curation.tokenizer_checks import tokenizer_violations
 from snow_assets.curation.tokens import END_OF_TEXT, FOLDER, PAD, SPECIAL_TOKENS
 from snow_assets.curation.verdicts import Curated, Judge
 from snow_assets.recipe import CurationRecipe
@@ -24,7 +25,7 @@ from snow_assets.recipe import CurationRecipe
 def tokenizer_settings(recipe: CurationRecipe) -> dict[str, Any]:
     """All of the recipe that decides what the tokenizer is; a given one's content too."""
     if recipe.tokenizer.given:
-        content = _given(recipe.tokenizer.given)
+        content = _checked(recipe.tokenizer.given, recipe.tokenizer.vocabulary)
         return {"tokenizer": recipe.tokenizer, "given": hashlib.sha256(content).hexdigest()}
     return {
         "tokenizer": recipe.tokenizer,
@@ -73,16 +74,24 @@ def put_trained_tokenizer(
 
 
 def put_given_tokenizer(given: str, folder: str, *, vocabulary: int) -> dict[str, Any]:
-    """Copy a folder's tokenizer.json, with our special tokens added where it lacks them."""
-    tokenizer = Tokenizer.from_str(_given(given).decode())
+    """Copy a folder's tokenizer.json, with our special tokens added where it lacks them.
+
+    ValueError if it would count or pack wrongly (`tokenizer_checks`).
+    """
+    tokenizer = Tokenizer.from_str(_checked(given, vocabulary).decode())
     tokenizer.add_special_tokens([_special(token) for token in SPECIAL_TOKENS])
-    if tokenizer.get_vocab_size() > vocabulary:
-        raise ValueError(
-            f"{given} has {tokenizer.get_vocab_size()} tokens with the special ones, more than the "
-            f"recipe's vocabulary of {vocabulary}: raise it, the model's embedding has that size"
-        )
     _put(folder, json.loads(tokenizer.to_str()))
     return {"vocabulary": tokenizer.get_vocab_size(), "is_trained": False}
+
+
+def _checked(folder: str, vocabulary: int) -> bytes:
+    """A folder's tokenizer.json; ValueError names all that is wrong with it, before any count."""
+    content = _given(folder)
+    if violations := tokenizer_violations(content, vocabulary=vocabulary):
+        raise ValueError(
+            f"the recipe's tokenizer.given {folder!r} cannot be used: {'; '.join(violations)}"
+        )
+    return content
 
 
 def _given(folder: str) -> bytes:

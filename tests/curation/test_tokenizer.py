@@ -3,14 +3,24 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    trainers,
+)
 
 from snow_assets import shards
 from snow_assets.curation import tokens
+from snow_assets.curation.tokenizer_checks import tokenizer_violations
 from snow_assets.curation.tokenizer_training import put_given_tokenizer, tokenizer_settings, train
 from snow_assets.curation.tokens import (
     END_OF_TEXT,
@@ -23,6 +33,7 @@ from snow_assets.curation.tokens import (
 from tests.curation.builders import RECIPE, a_file, a_program, clean_corpora
 
 TEXTS = [a_program(f"text{n}") for n in range(20)] + ["naïve = '漢字 🦆'\r\n\tx = 1234"]
+CASES = Path(__file__).resolve().parents[1] / "cases"
 EXAMPLES = int(os.environ.get("SNOW_FUZZ_EXAMPLES", "300"))
 TRAINED = train(iter(TEXTS), vocabulary=500)
 TRAINED.encode_special_tokens = True
@@ -114,16 +125,132 @@ def test_a_tokenizer_that_tiktoken_would_read_otherwise_is_left_alone() -> None:
         assert token_ids(tokenizer, ["ABAB abab 12"]) == [plain]
 
 
+def a_byte_level_tokenizer() -> Tokenizer:
+    """All bytes and a few merges, without special tokens: 260 tokens."""
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=260, show_progress=False, initial_alphabet=alphabet)
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(TEXTS, trainer)
+    return tokenizer
+
+
+def violations(change: Callable[[Tokenizer], object], *, vocabulary: int = 300) -> str:
+    tokenizer = a_byte_level_tokenizer()
+    change(tokenizer)
+    return "; ".join(tokenizer_violations(tokenizer.to_str().encode(), vocabulary=vocabulary))
+
+
 def test_a_given_tokenizer_is_taken_with_the_special_tokens_added(tmp_path: Path) -> None:
     folder = str(tmp_path / "tokenizer" / "all" / "0")
     place = tmp_path / "given"
     place.mkdir()
-    Tokenizer(models.BPE({"a": 0, "b": 1}, [])).save(str(place / "tokenizer.json"))
-    facts = put_given_tokenizer(str(place), folder, vocabulary=9)
-    assert facts == {"vocabulary": 9, "is_trained": False}
-    assert load_tokenizer(folder).token_to_id(END_OF_TEXT) == 2
-    with pytest.raises(ValueError, match=r"9 tokens with the special ones, more than .* 8"):
-        put_given_tokenizer(str(place), folder, vocabulary=8)
+    a_byte_level_tokenizer().save(str(place / "tokenizer.json"))
+    stats = put_given_tokenizer(str(place), folder, vocabulary=267)
+    assert stats == {"vocabulary": 267, "is_trained": False}
+    assert load_tokenizer(folder).token_to_id(END_OF_TEXT) == 260
+    with pytest.raises(ValueError, match=r"267 tokens with the special ones, more than .* 266"):
+        put_given_tokenizer(str(place), folder, vocabulary=266)
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ("50-tokenizer-truncates/truncated", r"truncates every text .*128.*no_truncation\(\)"),
+        ("51-tokenizer-with-hole", r"256 tokens have ids up to 5000, .* from 0 to 255"),
+    ],
+)
+def test_a_given_tokenizer_is_refused_before_anything_is_counted(
+    tmp_path: Path, folder: str, message: str
+) -> None:
+    given = str(CASES / folder)
+    with pytest.raises(ValueError, match=message):
+        put_given_tokenizer(given, str(tmp_path), vocabulary=600)
+    recipe = dataclasses.replace(
+        RECIPE, tokenizer=dataclasses.replace(RECIPE.tokenizer, given=given)
+    )
+    with pytest.raises(ValueError, match=message):  # `make plan` says it
+        tokenizer_settings(recipe)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_given_tokenizer_that_pads_is_refused() -> None:
+    assert "no_padding()" in violations(lambda it: it.enable_padding(length=8))
+
+
+def test_a_given_tokenizer_that_drops_merges_at_random_is_refused() -> None:
+    def set_dropout(tokenizer: Tokenizer) -> None:
+        tokenizer.model.dropout = 0.1
+
+    assert "dropout 0.1" in violations(set_dropout)
+
+
+@pytest.mark.parametrize(
+    "normalizer",
+    [
+        normalizers.Lowercase(),
+        normalizers.NFC(),
+        normalizers.NFKC(),
+        normalizers.NFD(),
+        normalizers.Strip(),
+        normalizers.StripAccents(),
+        normalizers.Replace("\r\n", "\n"),
+        normalizers.Replace("\t", "    "),
+        normalizers.BertNormalizer(lowercase=False),
+    ],
+)
+def test_a_given_tokenizer_whose_normalizer_loses_text_is_refused(normalizer: Any) -> None:
+    def normalize(tokenizer: Tokenizer) -> None:
+        tokenizer.normalizer = normalizer
+
+    assert "comes back as" in violations(normalize)
+
+
+@pytest.mark.parametrize(
+    "pre_tokenizer",
+    [
+        pre_tokenizers.ByteLevel(add_prefix_space=True),
+        pre_tokenizers.Whitespace(),
+        pre_tokenizers.Split(" ", "removed"),
+    ],
+)
+def test_a_given_tokenizer_whose_splitting_loses_text_is_refused(pre_tokenizer: Any) -> None:
+    def split(tokenizer: Tokenizer) -> None:
+        tokenizer.pre_tokenizer = pre_tokenizer
+
+    assert "comes back as" in violations(split)
+
+
+def test_a_given_tokenizer_with_an_incomplete_alphabet_is_refused() -> None:
+    tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1}, []))
+    (*_, last) = tokenizer_violations(tokenizer.to_str().encode(), vocabulary=300)
+    assert "samples do not come back" in last
+
+
+@pytest.mark.parametrize("side", ["lstrip", "rstrip"])
+def test_an_added_token_that_changes_the_text_around_it_is_refused(side: str) -> None:
+    token = AddedToken("@@", **{side: True})
+    assert "'@@' changes the text around it" in violations(lambda it: it.add_tokens([token]))
+
+
+def test_added_tokens_that_leave_the_text_alone_are_taken() -> None:
+    assert violations(lambda it: it.add_tokens(["@@"])) == ""
+    assert violations(lambda it: it.add_special_tokens(["<s>", END_OF_TEXT])) == ""
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"{}", b"[]", b'{"model": {}}'])
+def test_a_given_file_that_is_no_tokenizer_is_refused(content: bytes) -> None:
+    (message,) = tokenizer_violations(content, vocabulary=300)
+    assert "cannot be read as a tokenizer" in message
+
+
+def test_code_that_spells_special_tokens_stays_text() -> None:
+    text = (CASES / "53-endoftext-in-code/src/lib/eot.py").read_text()
+    ids = TRAINED.encode(text, add_special_tokens=False).ids
+    assert not {TRAINED.token_to_id(token) for token in SPECIAL_TOKENS} & set(ids)
+    assert TRAINED.decode(ids, skip_special_tokens=True) == text
+    assert token_ids(TRAINED, [text]) == [ids]
 
 
 def test_a_missing_given_folder_names_itself_and_the_remedy(tmp_path: Path) -> None:
