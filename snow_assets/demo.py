@@ -11,12 +11,15 @@ from rich.markup import escape
 from rich.status import Status
 
 from snow_assets import definitions, summary
-from snow_assets.home import home, prepare
+from snow_assets.home import home, prepare, warn
 from snow_assets.materialize import UNPARTITIONED
-from snow_assets.order import register_sources, steps
+from snow_assets.order import steps
 from snow_assets.past import Past
 from snow_assets.plan import plan
 from snow_assets.recipe import Recipe, chosen_recipe
+from snow_assets.step_runs import StepRunner
+from snow_resources.file_lock import exclusive
+from snow_resources.local_runs import end_dead_runs
 
 _NOTHING_NEW = "nothing new"
 
@@ -36,11 +39,9 @@ class _Progress(logging.Handler):
 def materialize_all(console: Console, instance: dg.DagsterInstance, recipe: Recipe) -> None:
     """Run every step that is to do; the first failure ends it with its reason and exit code 1."""
     logger = logging.Logger("progress", logging.INFO)
-    told = dg.Definitions(loggers={"progress": dg.LoggerDefinition(lambda _: logger)})
-    defs = dg.Definitions.merge(definitions.defs, told)
-    graph = defs.resolve_implicit_global_asset_job_def()
+    runner = StepRunner(instance, logger)
     up_to_date = _up_to_date(instance, recipe)
-    for keys, partition in steps(defs, instance):
+    for keys, partition in steps(runner.defs):
         name = _name(keys, partition)
         if (keys[0], partition) in up_to_date:
             console.print(f"{0:6.1f} s  {name}  [dim]{_NOTHING_NEW}[/dim]")
@@ -48,13 +49,7 @@ def materialize_all(console: Console, instance: dg.DagsterInstance, recipe: Reci
         started = time.monotonic()
         with console.status(name) as status:
             logger.handlers = [_Progress(status, name)]
-            result = graph.execute_in_process(
-                run_config={"loggers": {"progress": {}}},
-                instance=instance,
-                partition_key=partition,
-                asset_selection=keys,
-                raise_on_error=False,
-            )
+            result = runner.run(keys, partition, recipe)
         seconds = time.monotonic() - started
         if not result.success:
             console.print(f"[red]failed[/red] {name} after {seconds:.1f} s")
@@ -102,7 +97,7 @@ def _name(keys: Sequence[dg.AssetKey], partition: str | None) -> str:
     return f"{name} \\[{partition}]" if partition else name
 
 
-def _outcome(result: dg.ExecuteInProcessResult) -> str:
+def _outcome(result: dg.JobExecutionResult) -> str:
     materializations = result.get_asset_materialization_events()
     metadata = materializations[0].materialization.metadata if materializations else {}
     if "reused" in metadata and metadata["reused"].value:
@@ -117,12 +112,17 @@ def main() -> None:
     prepare()
     recipe = chosen_recipe()
     started = time.monotonic()
-    with dg.DagsterInstance.get() as instance:
-        register_sources(recipe, instance)
+    waiting = "Another `make demo` works in this home; waiting for its end"
+    with (
+        exclusive(home() / "demo.lock", waiting=waiting, warn=warn),
+        dg.DagsterInstance.get() as instance,
+    ):
+        for run_id in end_dead_runs(instance):
+            warn(f"Ended run {run_id}: its process is gone")
         console.print(f"Recipe {recipe.name}, in {home()}")
         materialize_all(console, instance, recipe)
-    made = definitions.resources(recipe)
-    summary.show(console, made["lake"], recipe, made["warehouse"].path)
+        resources = definitions.resources(recipe)
+        summary.show(console, resources["lake"], recipe, resources["warehouse"].path)
     console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
 
 

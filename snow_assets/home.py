@@ -1,11 +1,33 @@
 """The folder of one installation: lake, databases, Dagster's state; `.snow` of the checkout."""
 
 import os
+import sys
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 _DAGSTER_YAML = """\
+# Written once by snow_assets/home.py; yours to change.
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+run_launcher:
+  module: snow_resources.local_runs
+  class: LocalRunLauncher
+run_monitoring:
+  enabled: true  # ends runs whose process was killed, so that the queue does not wait for them
+  poll_interval_seconds: 30
+  max_resume_run_attempts: 0
+run_coordinator:
+  module: dagster.core.run_coordinator
+  class: QueuedRunCoordinator
+concurrency:
+  runs:
+    max_concurrent_runs: 1  # two cores: the work itself runs in parallel
+"""
+
+_FORMER_DAGSTER_YAML = """\
 # Written once by snow_assets/home.py; yours to change.
 telemetry:
   enabled: false
@@ -20,6 +42,7 @@ concurrency:
   pools:
     default_limit: 1
 """
+_INITIALIZED = ".initialized"
 
 
 def home() -> Path:
@@ -28,13 +51,52 @@ def home() -> Path:
 
 
 def prepare() -> None:
-    """Make the folder and Dagster's settings, and say where they are; done twice does no harm."""
+    """Make the folder, Dagster's settings and its databases, and say where they are.
+
+    Processes that start at once wait for each other: Dagster makes the tables of a new SQLite file
+    without a lock of its own. Done twice does no harm.
+    """
     dagster_home = Path(os.environ.setdefault("DAGSTER_HOME", str(home() / "dagster")))
     dagster_home.mkdir(parents=True, exist_ok=True)
-    settings = dagster_home / "dagster.yaml"
-    if not settings.exists():
-        settings.write_text(_DAGSTER_YAML)
+    from snow_resources.file_lock import exclusive  # here: stage code imports this module
+
+    waiting = "Another process prepares this home; waiting for it"
+    with exclusive(dagster_home / ".lock", waiting=waiting, warn=warn):
+        settings = dagster_home / "dagster.yaml"
+        if not settings.exists() or settings.read_text() == _FORMER_DAGSTER_YAML:
+            settings.write_text(_DAGSTER_YAML)
+        if not (dagster_home / _INITIALIZED).exists():
+            _make_databases()
+            (dagster_home / _INITIALIZED).touch()
+
+
+def _make_databases() -> None:
+    """Open each of Dagster's storages once, which makes its tables."""
+    import dagster as dg
+
+    with dg.DagsterInstance.get() as instance:
+        instance.get_runs_count()
+        instance.all_asset_keys()
+        instance.all_instigator_state()
+
+
+def warn(line: str) -> None:
+    """Say a line to the person at the terminal."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def main() -> None:
+    """What `make dev` does first: prepare, and end the runs whose process was killed."""
+    prepare()
+    import dagster as dg
+
+    from snow_resources.local_runs import end_dead_runs
+
+    with dg.DagsterInstance.get() as instance:
+        for run_id in end_dead_runs(instance):
+            warn(f"Ended run {run_id}: its process is gone")
 
 
 if __name__ == "__main__":
-    prepare()
+    main()

@@ -5,12 +5,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from snow_assets.recipe import Recipe
 
-
-def steps(
-    defs: dg.Definitions, instance: dg.DagsterInstance
-) -> Iterator[tuple[list[dg.AssetKey], str | None]]:
+def steps(defs: dg.Definitions) -> Iterator[tuple[list[dg.AssetKey], str | None]]:
     """What to run, in order: assets that run together, and the partition, if any."""
     graph = defs.resolve_asset_graph()
     together = {
@@ -27,10 +23,5 @@ def steps(
         if partitions is None:
             yield list(keys), None
         else:
-            for name in partitions.get_partition_keys(dynamic_partitions_store=instance):
+            for name in partitions.get_partition_keys():
                 yield list(keys), name
-
-
-def register_sources(recipe: Recipe, instance: dg.DagsterInstance) -> None:
-    """Make every source of the recipe a partition; those that are there stay."""
-    instance.add_dynamic_partitions("source", [source.name for source in recipe.corpus.sources])

@@ -29,7 +29,7 @@ from snow_assets.materialize import (
     Wanted,
     half_done,
 )
-from snow_assets.order import register_sources, steps
+from snow_assets.order import steps
 from snow_assets.past import Past
 from snow_assets.planned import HalfDone, Plan, Step
 from snow_assets.recipe import Recipe, chosen_recipe
@@ -218,8 +218,7 @@ def plan(defs: dg.Definitions, lake: Lake, recipe: Recipe, resources: Mapping[st
     graph = defs.resolve_asset_graph()
     found: list[Step] = []
     with dg.DagsterInstance.ephemeral() as instance:
-        register_sources(recipe, instance)
-        todo = list(steps(defs, instance))
+        todo = list(steps(defs))
         counts = Counter(keys[0] for keys, _ in todo)
         for keys, partition in todo:
             if len(keys) > 1:

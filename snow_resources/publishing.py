@@ -1,8 +1,8 @@
 """The one writer of the published tables: dbt builds a new file, a rename publishes it."""
 
-import fcntl
 import hashlib
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -17,12 +17,14 @@ import duckdb
 import fsspec
 import pyarrow as pa
 
+from snow_resources.file_lock import exclusive
 from snow_resources.table_versions import Version, folder_of, put_version
 from snow_resources.warehouse import WarehouseError, query
 
 Relation = tuple[str, str, pa.Schema, Sequence[str], Iterable[str]]
 """A table of the lake: asset, table, columns, Parquet files (URLs), current generations."""
 _RESULTS = "published.json"
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,7 +264,6 @@ def literal(text: str) -> str:
 
 @contextmanager
 def _alone(scratch: Path) -> Iterator[None]:
-    scratch.mkdir(parents=True, exist_ok=True)
-    with (scratch / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    waiting = "Another process builds or shares the published tables; waiting for it"
+    with exclusive(scratch / ".lock", waiting=waiting, warn=_LOGGER.warning):
         yield

@@ -22,6 +22,9 @@ WITH_DAGSTER = {
     "plan",
     "purge",
     "reading",
+    "step_runs",
+    "automation",
+    "whole_recipe",
 }
 ORCHESTRATION = ["dagster", "dagster_dbt", "duckdb", "mlflow", "snow_resources"]
 MODEL_LIBRARIES = ["torch", "transformers", "vllm", "mlflow", "kubernetes"]

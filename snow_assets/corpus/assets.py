@@ -13,11 +13,12 @@ from snow_assets.corpus.ingest import Gate, ingest
 from snow_assets.corpus.received import normalised
 from snow_assets.corpus.sources import snapshot, source_named
 from snow_assets.materialize import Made, check_result, materialize, upstream, upstreams
-from snow_assets.recipe import Recipe
+from snow_assets.recipe import Recipe, chosen_recipe
 from snow_resources.lake import Lake
 from snow_resources.tracking import Tracking
 
-sources = dg.DynamicPartitionsDefinition(name="source")
+# Partitions belong to the graph, so the recipe has to be known when the graph is.
+sources = dg.StaticPartitionsDefinition([source.name for source in chosen_recipe().corpus.sources])
 
 
 @dg.asset(group_name="corpus", kinds={"text"})

@@ -7,7 +7,7 @@ import dagster as dg
 
 from snow_assets import shards
 from snow_assets.corpus import opt_outs as opted_out
-from snow_assets.corpus.assets import opt_outs, sources
+from snow_assets.corpus.assets import opt_outs
 from snow_assets.materialize import Upstream, upstreams
 from snow_assets.recipe import Recipe
 from snow_resources.lake import Lake
@@ -50,7 +50,6 @@ def reading_sensor(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.SensorRes
             )
             for name in stale
         ],
-        dynamic_partitions_requests=[sources.build_add_request(stale)],
     )
 
 

@@ -14,8 +14,8 @@ def source_named(recipe: CorpusRecipe, name: str) -> Source:
             return source
     known = [source.name for source in recipe.sources]
     raise ValueError(
-        f"the recipe has no source {name!r}, only {known}: delete the partition, or add the "
-        f"source to the recipe's corpus.sources"
+        f"the recipe has no source {name!r}, only {known}: the code location was "
+        f"loaded under another recipe; reload it"
     )
 
 

@@ -29,7 +29,6 @@ _manifest = prepared_manifest(PROJECT, home() / "dbt")
     name="tables",
     specs=graph.asset_specs(_manifest),
     check_specs=graph.check_specs(_manifest),
-    pool="warehouse",  # one publisher at a time
 )
 def tables(
     context: dg.AssetExecutionContext,

@@ -33,7 +33,7 @@ def a_tiny_recipe(tmp_path: Path, *, opted_out: str = "") -> Recipe:
     opt_outs.write_text(opted_out)
     made = dataclasses.replace(
         SMOKE.corpus,
-        sources=(a_source(tmp_path / "code", kind="folder"),),
+        sources=(dataclasses.replace(a_source(tmp_path / "code", kind="folder"), name="stdlib"),),
         opt_out_list=str(opt_outs),
         min_repositories=2,
     )
@@ -41,10 +41,9 @@ def a_tiny_recipe(tmp_path: Path, *, opted_out: str = "") -> Recipe:
 
 
 def materialized(
-    recipe: Recipe, lake: Lake, partition: str = "here"
+    recipe: Recipe, lake: Lake, partition: str = "stdlib"
 ) -> tuple[dg.ExecuteInProcessResult, Upstream]:
     instance = dg.DagsterInstance.ephemeral()
-    instance.add_dynamic_partitions("source", [partition])
     resources = {"lake": lake, "tracking": Tracking(uri=""), "recipe": recipe}
     dg.materialize(INPUTS, instance=instance, resources=resources)
     everything = [*INPUTS, corpus.raw_code_corpus, *CHECKS]
@@ -87,8 +86,8 @@ def test_a_new_opt_out_makes_the_corpus_anew_without_the_repository(
 def test_a_partition_that_the_recipe_does_not_know_is_refused(
     tmp_path: Path, lake_url: str
 ) -> None:
-    with pytest.raises(ValueError, match=r"no source 'elsewhere', only \['here'\]"):
-        materialized(a_tiny_recipe(tmp_path), Lake(url=lake_url), "elsewhere")
+    with pytest.raises(ValueError, match=r"no source 'native', only \['stdlib'\]"):
+        materialized(a_tiny_recipe(tmp_path), Lake(url=lake_url), "native")
 
 
 def test_a_licence_that_left_the_list_and_a_missing_source_fail_their_checks(
@@ -100,7 +99,7 @@ def test_a_licence_that_left_the_list_and_a_missing_source_fail_their_checks(
         "2 files are under MIT, which is not on the allow-list"
     ]
     assert shown.missing_sources({}, recipe.corpus) == [
-        "the source here was never materialized",
+        "the source stdlib was never materialized",
         "0 repositories, and the recipe asks for 2",
     ]
 
@@ -130,21 +129,6 @@ def test_the_sensor_asks_for_a_changed_list_first_and_then_for_each_source(
     resources = {"lake": lake, "tracking": Tracking(uri=""), "recipe": changed}
     done = dg.materialize([corpus.opt_outs], instance=instance, resources=resources)
     (event,) = done.get_asset_materialization_events()
-    assert "raw_code_corpus [here]" in str(event.materialization.metadata["traces"].value)
+    assert "raw_code_corpus [stdlib]" in str(event.materialization.metadata["traces"].value)
     (source,) = tick(changed, lake, instance).run_requests or []
-    assert (source.job_name, source.partition_key) == ("reading", "here")
-
-
-def test_a_new_source_becomes_a_partition_and_is_asked_for(tmp_path: Path, lake_url: str) -> None:
-    lake, instance = Lake(url=lake_url), dg.DagsterInstance.ephemeral()
-    recipe = a_tiny_recipe(tmp_path)
-    materialized(recipe, lake)
-    (known,) = recipe.corpus.sources
-    more = dataclasses.replace(known, name="there")
-    grown = dataclasses.replace(
-        recipe, corpus=dataclasses.replace(recipe.corpus, sources=(known, more))
-    )
-    answer = tick(grown, lake, instance)
-    assert [request.partition_key for request in answer.run_requests or []] == ["there"]
-    (added,) = answer.dynamic_partitions_requests or []
-    assert list(added.partition_keys) == ["there"]
+    assert (source.job_name, source.partition_key) == ("reading", "stdlib")

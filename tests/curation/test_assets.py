@@ -4,13 +4,14 @@ import dagster as dg
 import pytest
 
 from snow_assets import shards
-from snow_assets.corpus.assets import sources
 from snow_assets.curation import assets, checks
 from snow_assets.materialize import source_upstreams
 from snow_assets.recipe import SMOKE, Recipe
 from snow_resources.lake import Lake
 from snow_resources.tracking import Tracking
 from tests.curation.builders import a_file, a_problem, a_program, point, problems, raw_corpus
+
+STDLIB = SMOKE.corpus.sources[0].name  # a partition of the graph
 
 
 def of_sources(*names: str) -> Recipe:
@@ -36,18 +37,17 @@ def test_a_source_that_the_recipe_dropped_is_no_input_and_a_missing_one_is_named
 @pytest.mark.slow
 def test_the_assets_make_a_clean_corpus_whose_checks_pass_and_reuse_it(lake_url: str) -> None:
     files = [
-        *(a_file(f"{n}.py", a_program(f"{name}{n}"), repository=name)
+        *(a_file(f"{n}.py", a_program(f"{name}{n}"), repository=name, source=STDLIB)
           for name in ("amber", "birch") for n in range(3)),
-        a_file("quoting.py", a_problem()["prompt"] + a_problem()["solution"]),
+        a_file("quoting.py", a_problem()["prompt"] + a_problem()["solution"], source=STDLIB),
     ]  # fmt: skip
-    point(lake_url, raw_corpus(lake_url, files))
+    point(lake_url, raw_corpus(lake_url, files, source=STDLIB))
     point(lake_url, problems(lake_url, [a_problem()]))
     instance = dg.DagsterInstance.ephemeral()
-    instance.add_dynamic_partitions(str(sources.name), ["src"])
     resources = {
         "lake": Lake(url=lake_url),
         "tracking": Tracking(uri=""),
-        "recipe": of_sources("src"),
+        "recipe": of_sources(STDLIB),
     }
 
     def run(asset: dg.AssetsDefinition, partition: str | None, *also: object) -> bool:
@@ -60,10 +60,10 @@ def test_the_assets_make_a_clean_corpus_whose_checks_pass_and_reuse_it(lake_url:
         return bool(event.materialization.metadata["reused"].value)
 
     stages = (
-        (assets.documents, "src", [checks.documents_add_up]),
-        (assets.signatures, "src", []),
+        (assets.documents, STDLIB, [checks.documents_add_up]),
+        (assets.signatures, STDLIB, []),
         (assets.near_duplicates, None, [checks.clusters_have_one_survivor]),
-        (assets.contamination, "src", []),
+        (assets.contamination, STDLIB, []),
         (assets.tokenizer, None, []),
         (
             assets.clean_corpus,

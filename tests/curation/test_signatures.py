@@ -10,7 +10,6 @@ import dagster as dg
 import pytest
 
 from snow_assets import shards
-from snow_assets.corpus.assets import sources
 from snow_assets.curation import assets
 from snow_assets.curation.document_shards import DocumentShard
 from snow_assets.documents import DOCUMENT
@@ -28,7 +27,7 @@ from tests.curation.builders import (
     raw_corpus,
     signatures,
 )
-from tests.curation.test_assets import of_sources
+from tests.curation.test_assets import STDLIB, of_sources
 
 BASE = a_program("base", functions=40)
 SOURCES = {
@@ -178,20 +177,20 @@ def test_bands_of_269_megabytes_are_sorted_under_a_limit_of_150(tmp_path: Path) 
 
 
 def test_only_what_is_hashed_moves_the_signatures(lake_url: str) -> None:
-    point(lake_url, documents(lake_url, raw_corpus(lake_url, SOURCES["amber"], source="amber")))
+    files = [a_file("a.py", BASE, source=STDLIB)]
+    point(lake_url, documents(lake_url, raw_corpus(lake_url, files, source=STDLIB)))
     instance = dg.DagsterInstance.ephemeral()
-    instance.add_dynamic_partitions(str(sources.name), ["amber"])
 
     def is_reused(recipe: Recipe) -> bool:
         resources = {"lake": Lake(url=lake_url), "tracking": Tracking(uri=""), "recipe": recipe}
         done = dg.materialize(
-            [assets.signatures], instance=instance, resources=resources, partition_key="amber"
+            [assets.signatures], instance=instance, resources=resources, partition_key=STDLIB
         )
         (event,) = done.get_asset_materialization_events()
         return bool(event.materialization.metadata["reused"].value)
 
     def changed(**curation: Any) -> Recipe:
-        recipe = of_sources("amber")
+        recipe = of_sources(STDLIB)
         return replace(recipe, curation=replace(recipe.curation, **curation))
 
     near = RECIPE.near_duplicates

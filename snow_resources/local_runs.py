@@ -1,0 +1,98 @@
+"""Runs whose process is on this machine: whether it still works, and the end of those that do not.
+
+Dagster counts a run as started until its own process says otherwise. A process that was killed says
+nothing, and the queue then waits for it for ever.
+"""
+
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import psutil  # type: ignore[import-untyped]
+from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
+
+HOST_TAG, PROCESS_TAG = "snow/host", "snow/process"
+"""On a run that no launcher started: the machine, and `PID:START TIME` of its process."""
+
+_CLOCK_SECONDS = 2.0  # by how much a process's start time and an event's time may disagree
+_UNFINISHED = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+class LocalRunLauncher(DefaultRunLauncher):
+    """Dagster's own launcher that also tells its run monitoring whether a run's process lives."""
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        return True
+
+    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
+        if reason := why_dead(self._instance, run):
+            return CheckRunHealthResult(WorkerStatus.FAILED, reason)
+        return CheckRunHealthResult(WorkerStatus.RUNNING)
+
+
+def process_tags() -> Mapping[str, str]:
+    """Tags of a run that works in this very process."""
+    process = psutil.Process()
+    return {HOST_TAG: socket.gethostname(), PROCESS_TAG: f"{process.pid}:{process.create_time()}"}
+
+
+def why_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | None:
+    """Why nobody works on an unfinished run any more; None: somebody does, or nobody can say."""
+    if run.tags.get(HOST_TAG, socket.gethostname()) != socket.gethostname():
+        return None
+    if PROCESS_TAG in run.tags:
+        pid, _, started = run.tags[PROCESS_TAG].partition(":")
+        is_alive = _started_by(int(pid), float(started))
+    elif (worker := _worker(instance, run.run_id)) is not None:
+        pid, is_alive = str(worker[0]), _started_by(*worker)
+    else:
+        return None
+    if is_alive:
+        return None
+    return (
+        f"The run's process (pid {pid}) is gone: it was killed, or the machine was restarted. "
+        "Files that it finished are kept; run it again to go on from there."
+    )
+
+
+def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """End every unfinished run whose process is gone; returns their ids."""
+    ended = []
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED)):
+        reason = why_dead(instance, run)
+        if reason is None:
+            continue
+        if run.status == dg.DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(run, reason)
+        else:
+            instance.report_run_failed(run, reason)
+        ended.append(run.run_id)
+    return ended
+
+
+def _worker(instance: dg.DagsterInstance, run_id: str) -> tuple[int, float] | None:
+    """Process id of a run's worker, and a time at which it lived; None before it has started."""
+    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
+        event = entry.dagster_event
+        metadata: Mapping[str, Any] = event.engine_event_data.metadata if event else {}
+        if (pid := metadata.get("pid")) is not None and str(pid.value).isdigit():
+            return int(pid.value), entry.timestamp
+    return None
+
+
+def _started_by(pid: int, seconds: float) -> bool:
+    """Whether the process lives and is no later one that was given the same id."""
+    try:
+        process = psutil.Process(pid)
+        is_zombie = process.status() == psutil.STATUS_ZOMBIE
+        created: float = process.create_time()
+    except psutil.NoSuchProcess:
+        return False
+    return not is_zombie and created <= seconds + _CLOCK_SECONDS
