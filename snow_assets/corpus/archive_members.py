@@ -1,6 +1,7 @@
 """Tars and zips as members, whatever their bytes are: none is extracted, damaged ones say so.
 
-Every fault of the bytes is one of `BROKEN`; a fault of what stores them is a StorageError.
+Hostile bytes may raise anything here: callers use `foreign.parse_foreign`. A fault of what stores
+the bytes is a StorageError.
 """
 
 import bz2
@@ -8,33 +9,20 @@ import gzip
 import lzma
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Self, cast
 
-import fsspec
-
 from snow_assets.corpus.licenses import LICENSE_BYTES
+from snow_assets.corpus.locations import StoredBytes, stored
 
 _ZIPS = (".zip", ".whl")
-# What the standard library raises for bytes that are no archive, or a damaged one.
-BROKEN = (
-    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError,
-    OSError,  # bz2 and gzip; the storage's own faults are a StorageError
-    RuntimeError,  # zipfile: a member that is encrypted, or in a compression that it does not know
-    ValueError,  # tarfile: numbers in a header that are none
-)  # fmt: skip
 _EXTENDED = {
     tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
 }  # fmt: skip
 _EXTENDED_BYTES = 1 << 20  # honest ones hold a name and a few times
-
-
-class StorageError(Exception):
-    """An archive's bytes could not be had, which says nothing about the archive."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +70,7 @@ _DECOMPRESSED: Mapping[bytes, Callable[[IO[bytes]], IO[bytes]]] = {
 class _Tar:
     """Members in file order; a compressed tar is read forward only."""
 
-    def __init__(self, file: "_Bytes") -> None:
+    def __init__(self, file: StoredBytes) -> None:
         start = file.read(6)
         file.seek(0)
         kinds = [kind for magic, kind in _DECOMPRESSED.items() if start.startswith(magic)]
@@ -120,7 +108,7 @@ class _Tar:
 class _Zip:
     """Members in the central directory's order."""
 
-    def __init__(self, file: "_Bytes") -> None:
+    def __init__(self, file: StoredBytes) -> None:
         self._zip = zipfile.ZipFile(cast(IO[bytes], file))
         self._infos = self._zip.infolist()
 
@@ -144,37 +132,6 @@ class _Zip:
 
     def close(self) -> None:
         self._zip.close()
-
-
-class _Bytes:
-    """A file to read from, whose reading fails with StorageError."""
-
-    def __init__(self, url: str, file: IO[bytes]) -> None:
-        self._url, self._file = url, file
-        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
-
-    def read(self, size: int = -1) -> bytes:
-        with _storage(self._url):
-            return self._file.read(size)
-
-
-@contextmanager
-def _storage(url: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"{url} cannot be read ({type(error).__name__}: {error}); nothing of it is refused for "
-            "that: materialize again when it can"
-        ) from error
-
-
-@contextmanager
-def stored(url: str) -> Iterator[_Bytes]:
-    with _storage(url):
-        file = fsspec.open(url, "rb").open()
-    with file:
-        yield _Bytes(url, file)
 
 
 @contextmanager

@@ -12,18 +12,22 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate
 from pathlib import PurePosixPath
 
-from snow_assets.corpus.archive_members import BROKEN, Member, opened, stored
+from snow_assets.corpus.archive_members import Member, opened
 from snow_assets.corpus.extensions import candidates
+from snow_assets.corpus.foreign import CPU_SECONDS, ParserFailure, parse_foreign
 from snow_assets.corpus.licenses import Statement, is_license_file, stated_in_text
-from snow_assets.corpus.locations import expanded
+from snow_assets.corpus.locations import StoredFile, expanded, stored
+from snow_assets.corpus.locations import snapshot as snapshot_of_files
 from snow_assets.corpus.manifests import MANIFESTS, stated_in_manifests
 from snow_assets.corpus.received import Refusal, SourceFile, Unit, Wanted
 from snow_assets.recipe import ArchiveLimits
 
 SUFFIXES = (".zip", ".whl", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tbz2", ".txz")
+_MIN_BYTES_PER_SECOND = 10_000_000  # of CPU time, at which xz is unpacked even on an old machine
 
 
 class _RefusedError(Exception):
@@ -43,7 +47,7 @@ class _Inspected:
 
 
 def snapshot(locations: Sequence[str]) -> dict[str, str]:
-    return {url: str(size) for url, size in expanded(locations, SUFFIXES)}
+    return snapshot_of_files(locations, SUFFIXES)
 
 
 def units(
@@ -54,18 +58,19 @@ def units(
     limits: ArchiveLimits,
 ) -> Iterator[Unit]:
     """A unit per archive, in name order."""
-    for url, size in expanded(locations, SUFFIXES):
-        yield _unit(url, size, languages, max_file_bytes, limits)
+    for file in expanded(locations, SUFFIXES):
+        yield _unit(file, languages, max_file_bytes, limits)
 
 
 def _unit(
-    url: str, size: int, languages: Sequence[str], max_file_bytes: int, limits: ArchiveLimits
+    file: StoredFile, languages: Sequence[str], max_file_bytes: int, limits: ArchiveLimits
 ) -> Unit:
+    url, size = file.url, file.num_bytes
     repository, revision = named(url)
 
     def listing() -> Iterator[tuple[str, str]]:
         try:
-            inspected = _inspect(url, size, repository, languages, limits)
+            inspected = _inspect(file, repository, languages, limits)
         except _RefusedError:
             return
         yield from ((repository, path) for path in inspected.chosen.values())
@@ -74,7 +79,7 @@ def _unit(
         if not is_wanted(repository, ""):
             return
         try:
-            inspected = _inspect(url, size, repository, languages, limits)
+            inspected = _inspect(file, repository, languages, limits)
         except _RefusedError as refused:
             yield Refusal(
                 repository=repository, path="", reason=refused.reason,
@@ -114,26 +119,42 @@ def named(url: str) -> tuple[str, str]:
 
 
 def _inspect(
-    url: str, size: int, repository: str, languages: Sequence[str], limits: ArchiveLimits
+    file: StoredFile, repository: str, languages: Sequence[str], limits: ArchiveLimits
 ) -> _Inspected:
     """Look at every member once; _RefusedError if the archive as a whole is not to be trusted."""
+    if file.refusal:
+        raise _RefusedError(*file.refusal)
+    inspected = parse_foreign(
+        partial(_inspected, file, repository, languages, limits),
+        cpu_seconds=CPU_SECONDS + limits.max_bytes / _MIN_BYTES_PER_SECOND,
+    )
+    if isinstance(inspected, ParserFailure):
+        raise _RefusedError("archive_broken", inspected.evidence)
+    if isinstance(inspected, _RefusedError):
+        raise inspected
+    return inspected
+
+
+def _inspected(
+    file: StoredFile, repository: str, languages: Sequence[str], limits: ArchiveLimits
+) -> _Inspected | _RefusedError:
     made = _Inspected()
     members: list[Member] = []
     texts: dict[str, str] = {}
     total = 0
     try:
-        with opened(url) as archive:
+        with opened(file.url) as archive:
             for member in archive.members():
                 total += member.num_bytes
                 members.append(member)
-                _bounded(total, size, len(members), limits)
+                _bounded(total, file.num_bytes, len(members), limits)
                 name = PurePosixPath(member.name).name
                 if member.is_file and (is_license_file(name) or name in MANIFESTS):
                     texts[member.name] = archive.text(member)
             for total in accumulate(archive.rest()):
-                _bounded(total, size, len(members), limits)
-    except BROKEN as error:
-        raise _RefusedError("archive_broken", f"{type(error).__name__}: {error}") from error
+                _bounded(total, file.num_bytes, len(members), limits)
+    except _RefusedError as error:
+        return error
     top = _common_folder(members)
     counts = Counter(_folded(member.name) for member in members if not member.is_folder)
     for member in members:
@@ -233,10 +254,11 @@ def _read(
                 evidence = f"{member.num_bytes} bytes, at most {max_file_bytes}"
                 yield member, _RefusedError("too_large", evidence)
                 continue
-            try:
-                yield member, archive.content(member, max_file_bytes)
-            except BROKEN as error:
-                yield member, _RefusedError("broken_member", f"{type(error).__name__}: {error}")
+            content = parse_foreign(partial(archive.content, member, max_file_bytes))
+            if isinstance(content, ParserFailure):
+                yield member, _RefusedError("broken_member", content.evidence)
+            else:
+                yield member, content
 
 
 def _sha256(url: str) -> str:

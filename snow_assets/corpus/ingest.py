@@ -12,10 +12,18 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from snow_assets import shards
 from snow_assets.corpus.extensions import candidates
+from snow_assets.corpus.foreign import (
+    ParserFailure,
+    is_printable,
+    iterate_foreign,
+    parse_foreign,
+    printable,
+)
 from snow_assets.corpus.licenses import decide
 from snow_assets.corpus.opt_outs import is_listed
 from snow_assets.corpus.received import Refusal, SourceFile, Unit, Wanted, order_by_hash
@@ -25,6 +33,10 @@ from snow_assets.recipe import CorpusRecipe, Source
 
 FILES, DROPS = "files", "drops"
 _ROW_BYTES = 512  # about what a row's other columns take, so that many drops close a shard too
+
+_MAX_NAME_BYTES = 4_096  # of a path: the most that Linux opens
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_LFS_POINTER_BYTES = 1_024  # github.com/git-lfs/git-lfs, docs/spec.md: pointers are smaller
 
 Place = tuple[int, int]  # the unit's number, and the number of rows that it has yielded
 
@@ -170,9 +182,15 @@ def _unit_rows(
             outside[repository] = reason
         return reason is None and (not path or is_sampled(repository, path))
 
-    for received in unit.files(is_wanted):
+    # Readers refuse single files themselves; what fails nevertheless costs the rest of its unit.
+    for received in iterate_foreign(unit.files(is_wanted), cpu_seconds=None):
         yield from _told(source.name, outside, told)
-        if isinstance(received, Refusal):
+        if isinstance(received, ParserFailure):
+            refusal = Refusal(
+                repository=unit.name, path="", reason="unreadable", evidence=received.evidence
+            )
+            yield _refusal(source.name, refusal, languages)
+        elif isinstance(received, Refusal):
             yield _refusal(source.name, received, languages)
         else:
             yield _row(source.name, received, recipe, languages)
@@ -194,15 +212,18 @@ def _sample(unit: Unit, source: Source, languages: Sequence[str]) -> Wanted:
     if limit is None:
         return lambda _repository, _path: True
     last: dict[tuple[str, str], list[int]] = {}  # the `limit` smallest hashes, negated: a heap
-    for repository, path in unit.listing():
+    for item in iterate_foreign(unit.listing(), cpu_seconds=None):
+        if isinstance(item, ParserFailure):
+            break  # the files before it may be read, as `files` will
+        repository, path = item
         heap = last.setdefault((repository, candidates(path, languages)[0]), [])
         heapq.heappush(heap, -_rank(source.name, repository, path))
         if len(heap) > limit:
             heapq.heappop(heap)
 
     def is_sampled(repository: str, path: str) -> bool:
-        heap = last[(repository, candidates(path, languages)[0])]
-        return _rank(source.name, repository, path) <= -heap[0]
+        heap = last.get((repository, candidates(path, languages)[0]))
+        return heap is not None and _rank(source.name, repository, path) <= -heap[0]
 
     return is_sampled
 
@@ -214,10 +235,20 @@ def _rank(source: str, repository: str, path: str) -> int:
 def _row(source: str, received: SourceFile, recipe: CorpusRecipe, languages: Sequence[str]) -> _Row:
     content = received.content
     raw_id = hashlib.sha256(content).hexdigest()
+    for kind, text in (("repository", received.repository), ("path", received.path)):
+        if not is_printable(text) or len(text.encode()) > _MAX_NAME_BYTES:
+            evidence = f"the {kind} is no printable text of at most {_MAX_NAME_BYTES} bytes"
+            return _drop(source, received, None, languages, "unsafe_name", evidence)
     name = document_id(source, received.repository, received.path, raw_id)
     if not content.strip():
         return _drop(source, received, name, languages, "empty", None)
-    verdict = decide(content, received.statement, permissive=recipe.permissive_licenses)
+    if content.startswith(_LFS_POINTER) and len(content) < _LFS_POINTER_BYTES:
+        return _drop(source, received, name, languages, "lfs_pointer", None)
+    verdict = parse_foreign(
+        partial(decide, content, received.statement, permissive=recipe.permissive_licenses)
+    )
+    if isinstance(verdict, ParserFailure):
+        return _drop(source, received, name, languages, "license_unknown", verdict.evidence)
     if verdict.license is None:
         return _drop(source, received, name, languages, str(verdict.reason), verdict.evidence)
     columns = {
@@ -225,10 +256,10 @@ def _row(source: str, received: SourceFile, recipe: CorpusRecipe, languages: Seq
         "raw_id": raw_id,
         "source": source,
         "repository": received.repository,
-        "revision": received.revision,
+        "revision": printable(received.revision),
         "path": received.path,
         "license": verdict.license,
-        "license_evidence": verdict.evidence,
+        "license_evidence": printable(verdict.evidence),
         "content": content,
     }
     likeliest = candidates(received.path, languages)[0]
@@ -238,7 +269,7 @@ def _row(source: str, received: SourceFile, recipe: CorpusRecipe, languages: Seq
 def _drop(
     source: str,
     received: SourceFile,
-    name: str,
+    name: str | None,
     languages: Sequence[str],
     reason: str,
     evidence: str | None,
@@ -257,14 +288,15 @@ def _refusal(
     source: str, refusal: Refusal, languages: Sequence[str], name: str | None = None
 ) -> _Row:
     likeliest = next(iter(candidates(refusal.path, languages)), "")
+    repository, path = printable(refusal.repository), printable(refusal.path)
     columns = {
-        "document_id": name or document_id(source, refusal.repository, refusal.path, ""),
+        "document_id": name or document_id(source, repository, path, ""),
         "source": source,
-        "repository": refusal.repository,
-        "path": refusal.path,
+        "repository": repository,
+        "path": path,
         "language": likeliest or None,
         "num_bytes": refusal.num_bytes,
         "reason": refusal.reason,
-        "evidence": refusal.evidence,
+        "evidence": None if refusal.evidence is None else printable(refusal.evidence),
     }
-    return _Row(DROPS, refusal.repository, likeliest, _ROW_BYTES, columns)
+    return _Row(DROPS, repository, likeliest, _ROW_BYTES, columns)

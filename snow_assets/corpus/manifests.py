@@ -2,12 +2,18 @@
 
 import email.parser
 import json
+import re
 import tomllib
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+from snow_assets.corpus.foreign import ParserFailure, parse_foreign
 from snow_assets.corpus.licenses import Statement, spelled, stated_by_author
 
+_MAX_KEY_PARTS = 64
+_KEY_PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+"""
+_LONG_KEY = re.compile(rf"(?<![\w-])(?:{_KEY_PART}\.[ \t]*+){{{_MAX_KEY_PARTS}}}", re.ASCII)
 MANIFESTS = ("PKG-INFO", "METADATA", "package.json", "pyproject.toml", "Cargo.toml")
 
 
@@ -15,10 +21,20 @@ def stated_in_manifests(texts: Mapping[str, str]) -> Statement:
     """What the first manifest that states a licence says; `texts` are by file name."""
     for name in MANIFESTS:
         if name in texts:
-            stated = _stated(name, texts[name])
-            if stated.expression:
+            stated = parse_foreign(partial(_stated, name, texts[name]))
+            if not isinstance(stated, ParserFailure) and stated.expression:
                 return stated
     return Statement(None, "no LICENSE above the file, and no licence in the repository's metadata")
+
+
+def _parsed(name: str, text: str) -> Any:
+    """A manifest's content; raises whatever hostile text makes its parser raise."""
+    if name == "package.json":
+        return json.loads(text)
+    # tomllib keeps every prefix of a dotted key: memory and time grow with the square of its parts.
+    if _LONG_KEY.search(text):
+        raise ValueError(f"{name} has a key of over {_MAX_KEY_PARTS} parts")
+    return tomllib.loads(text)
 
 
 def _stated(name: str, text: str) -> Statement:
@@ -31,10 +47,7 @@ def _stated(name: str, text: str) -> Statement:
             texts={},
             where=name,
         )
-    try:
-        content = json.loads(text) if name == "package.json" else tomllib.loads(text)
-    except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
-        return Statement(None, f"{name} is broken: {error}")
+    content = _parsed(name, text)
     part = "project" if name == "pyproject.toml" else "package"
     found: Any = content if name == "package.json" else content.get(part)
     license_ = found.get("license") if isinstance(found, dict) else None

@@ -1,7 +1,22 @@
 """A Jupyter notebook as the script that its code cells make, prose as comments."""
 
+import ast
 import json
+import warnings
 from typing import Any
+
+_PYTHON_KERNELS = ("python", "ipython", "pypy", "xpython", "xeus-python")
+# Cell magics whose cell is Python nevertheless: only their own line becomes a comment.
+_PYTHON_CELL_MAGICS = {
+    "%%capture",
+    "%%memit",
+    "%%prun",
+    "%%python",
+    "%%python3",
+    "%%time",
+    "%%timeit",
+}
+_MAX_CELLS = 100_000
 
 
 class NotebookError(ValueError):
@@ -13,10 +28,12 @@ def is_notebook(path: str) -> bool:
 
 
 def as_script(content: bytes) -> str:
-    """Code cells in order, markdown as comments, outputs left out, magics commented out.
+    """Code cells in order, markdown as comments, outputs left out, IPython's syntax commented out.
 
-    Reads formats 3 and 4 (nbformat.readthedocs.io). NotebookError if it is neither, if its kernel
-    is not Python's, or if it has no code.
+    Reads formats 3 and 4 (nbformat.readthedocs.io). IPython's own syntax is what jupytext takes
+    for it. NotebookError if the bytes are no notebook, if the kernel is not stated to be Python's,
+    if there is no code, or if the script is not Python. Other exceptions of hostile JSON pass
+    through: call it by `foreign.parse_foreign`.
     """
     try:
         notebook = json.loads(content)
@@ -24,33 +41,59 @@ def as_script(content: bytes) -> str:
         raise NotebookError(f"no JSON: {error}") from error
     if not isinstance(notebook, dict):
         raise NotebookError("JSON, but no object")
-    language = _language(notebook)
-    if language != "python":
-        raise NotebookError(f"its language is {language}, not python")
-    parts = [part for cell in _cells(notebook) if (part := _part(cell))]
+    cells = _cells(notebook)
+    _require_python(_kernel_labels(notebook, cells))
+    parts = [part for cell in cells if (part := _part(cell))]
     if not any(is_code for is_code, _ in parts):
         raise NotebookError("it has no code")
-    return "\n\n".join(text for _, text in parts) + "\n"
+    script = "\n\n".join(text for _, text in parts) + "\n"
+    if not _is_python(script):
+        raise NotebookError("its script is not Python 3 that parses")
+    return script
 
 
-def _language(notebook: dict[str, Any]) -> str:
+def _kernel_labels(notebook: dict[str, Any], cells: list[Any]) -> list[str]:
+    """Everything that says which language the kernel runs, in lower case."""
     metadata = notebook.get("metadata")
-    stated = metadata if isinstance(metadata, dict) else {}
-    for part, key in (("language_info", "name"), ("kernelspec", "language")):
-        inner = stated.get(part)
-        if isinstance(inner, dict) and isinstance(inner.get(key), str):
-            return str(inner[key]).lower()
-    return "python"  # format 3 had no other kernel
+    parts = metadata if isinstance(metadata, dict) else {}
+    language, spec = (_object(parts, name) for name in ("language_info", "kernelspec"))
+    labels = [language.get("name"), spec.get("language")]
+    if not any(isinstance(label, str) for label in labels):
+        # A kernel's name may be its environment's; then its display name says `Python 3 (...)`.
+        name, shown = spec.get("name"), spec.get("display_name")
+        is_python = any(
+            isinstance(label, str) and label.lower().startswith(_PYTHON_KERNELS)
+            for label in (name, shown)
+        )
+        labels = ["python" if is_python else name or shown]
+    if notebook.get("nbformat") != 4:  # format 3 states it in each code cell
+        labels += [cell.get("language") for cell in cells if isinstance(cell, dict)]
+    return [label.lower() for label in labels if isinstance(label, str)]
+
+
+def _require_python(labels: list[str]) -> None:
+    if not labels:
+        raise NotebookError("it does not say which language its kernel runs")
+    foreign = [label for label in labels if not label.startswith(_PYTHON_KERNELS)]
+    if foreign:
+        raise NotebookError(f"its language is {foreign[0]}, not python")
+
+
+def _object(parts: dict[str, Any], name: str) -> dict[str, Any]:
+    inner = parts.get(name)
+    return inner if isinstance(inner, dict) else {}
 
 
 def _cells(notebook: dict[str, Any]) -> list[Any]:
     sheets = notebook.get("worksheets")
     if isinstance(sheets, list):
-        return [
-            cell for sheet in sheets if isinstance(sheet, dict) for cell in sheet.get("cells") or []
-        ]
-    cells = notebook.get("cells")
-    return cells if isinstance(cells, list) else []
+        lists = [sheet.get("cells") for sheet in sheets if isinstance(sheet, dict)]
+    else:
+        lists = [notebook.get("cells")]
+    cells = [cell for inner in lists if isinstance(inner, list) for cell in inner]
+    if len(cells) > _MAX_CELLS:
+        raise NotebookError(f"it has {len(cells)} cells, at most {_MAX_CELLS}")
+    return cells
 
 
 def _part(cell: Any) -> tuple[bool, str] | None:
@@ -62,16 +105,49 @@ def _part(cell: Any) -> tuple[bool, str] | None:
         source = "".join(line for line in source if isinstance(line, str))
     if not isinstance(source, str) or not source.strip():
         return None
-    lines = source.strip("\n").splitlines()
+    # Only \n ends a line of a cell: a form feed or U+2028 is part of a string or a comment.
+    source = source.replace("\r\n", "\n").strip("\n")
+    source.encode()  # a lone surrogate is no text: UnicodeEncodeError
     if cell.get("cell_type") == "code":
-        # Cell magics may start another language: the whole cell is then no Python.
-        whole = lines[0].lstrip().startswith("%%")
-        return True, "\n".join(_line(line, whole) for line in lines)
+        return True, _code(source)
     if cell.get("cell_type") in {"markdown", "heading"}:
-        return False, "\n".join(f"# {line}".rstrip() for line in lines)
+        return False, "\n".join(f"# {line}".rstrip() for line in _comment_lines(source))
     return None
 
 
-def _line(line: str, is_foreign: bool) -> str:
-    magic = line.lstrip().startswith(("%", "!"))
-    return f"# {line}" if is_foreign or magic else line
+def _comment_lines(source: str) -> list[str]:
+    return source.replace("\r", "\n").split("\n")
+
+
+def _code(source: str) -> str:
+    """A code cell as Python: as it is if it parses, else with IPython's syntax as comments."""
+    if _is_python(source):
+        return source
+    # Imports nbformat: 0.4 s of CPU that only notebooks with magics need.
+    from jupytext.magics import comment_magic  # type: ignore[import-untyped]
+
+    lines = source.split("\n")
+    first = lines[0].lstrip()
+    if first.startswith("%%") and first.split()[0] not in _PYTHON_CELL_MAGICS:
+        return "\n".join(f"# {line}".rstrip() for line in _comment_lines(source))
+    commented = comment_magic(list(lines), language="python")
+    pairs = zip(lines, commented, strict=True)
+    return "\n".join(_statement(before, after) for before, after in pairs)
+
+
+def _statement(before: str, after: str) -> str:
+    """A commented line of a block as `pass` and the comment, since a block needs a statement."""
+    if before == after or not after.startswith((" ", "\t")):
+        return after
+    text = after.lstrip()
+    return f"{after[: len(after) - len(text)]}pass  {text}"
+
+
+def _is_python(text: str) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the notebook's own: invalid escapes, `is` with a literal
+        try:
+            ast.parse(text)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return False
+    return True

@@ -53,4 +53,5 @@ def units(source: Source, *, languages: Sequence[str], recipe: CorpusRecipe) -> 
                 inline=source.kind == "stack_v3",
                 languages=languages,
                 max_file_bytes=most,
+                limits=recipe.archives,
             )

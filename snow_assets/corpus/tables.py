@@ -2,81 +2,118 @@
 
 The Stack v3's columns (huggingface.co/datasets/HuggingFaceCode/stack-v3-train): `repo_path`,
 `commit_id`, and `files`, a list of `content`, `file_path`, `detected_licenses` and others. Flat
-rows may use the names of The Stack v1 and v2 as well.
+rows may use the names of The Stack v1 and v2 as well. A row or file that cannot be read is a
+refusal that names it (`table_rows` reads the tables themselves).
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import fsspec
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from snow_assets.corpus.extensions import candidates
+from snow_assets.corpus.foreign import ParserFailure, parse_foreign
 from snow_assets.corpus.licenses import Statement, spelled
-from snow_assets.corpus.locations import expanded
+from snow_assets.corpus.locations import StoredFile, expanded
+from snow_assets.corpus.locations import snapshot as snapshot_of_files
 from snow_assets.corpus.received import Refusal, SourceFile, Unit, Wanted
+from snow_assets.corpus.table_rows import Row, RowLimits, rows
+from snow_assets.recipe import ArchiveLimits
 
 SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz")
 _REPOSITORY = ("repo_path", "repo_name", "repository", "max_stars_repo_name")
 _REVISION = ("commit_id", "revision_id", "revision", "max_stars_repo_head_hexsha")
 _PATH = ("file_path", "path", "max_stars_repo_path")
 _LICENSES = ("detected_licenses", "licenses", "license", "max_stars_repo_licenses")
-_ROWS = 64  # decoded at a time; a row of The Stack v3 is a whole repository
+_MAX_INLINE_ROW_BYTES = 1 << 29  # a repository with its files, as JSON
+_JSON_ESCAPE = 6  # `\u00e9`: the most that JSON makes of a byte
+_OTHER_COLUMNS_BYTES = 1 << 20
 
 
 def snapshot(locations: Sequence[str]) -> dict[str, str]:
-    return {url: str(size) for url, size in expanded(locations, SUFFIXES)}
+    return snapshot_of_files(locations, SUFFIXES)
 
 
 def units(
-    locations: Sequence[str], *, inline: bool, languages: Sequence[str], max_file_bytes: int
+    locations: Sequence[str],
+    *,
+    inline: bool,
+    languages: Sequence[str],
+    max_file_bytes: int,
+    limits: ArchiveLimits,
 ) -> Iterator[Unit]:
     """A unit per table file, in name order; `inline`: a row is a repository with its files.
 
-    A broken file: ValueError that names it. Memory: one Parquet row group.
+    Memory: some rows, each at most 512 MiB (inline), or about 6 times `max_file_bytes`.
     """
-    for url, _ in expanded(locations, SUFFIXES):
-        yield _unit(url, inline, languages, max_file_bytes)
+    row_bytes = (
+        min(limits.max_bytes, _MAX_INLINE_ROW_BYTES)
+        if inline
+        else _JSON_ESCAPE * max_file_bytes + _OTHER_COLUMNS_BYTES
+    )
+    row_limits = RowLimits(
+        max_row_bytes=row_bytes, max_bytes=limits.max_bytes, max_ratio=limits.max_ratio
+    )
+    for file in expanded(locations, SUFFIXES):
+        yield _unit(file, inline, languages, max_file_bytes, row_limits)
 
 
-def _unit(url: str, inline: bool, languages: Sequence[str], max_file_bytes: int) -> Unit:
+def _unit(
+    file: StoredFile, inline: bool, languages: Sequence[str], max_file_bytes: int, limits: RowLimits
+) -> Unit:
     def listing() -> Iterator[tuple[str, str]]:
-        for row in _flat(url, inline, with_content=False):
-            if candidates(_path(row), languages):
-                yield str(_first(row, _REPOSITORY)), _path(row)
+        for item in _files(file, inline, limits, with_content=False):
+            if isinstance(item, _FileRow) and candidates(item.path, languages):
+                yield item.repository, item.path
 
     def files(is_wanted: Wanted) -> Iterator[SourceFile | Refusal]:
-        for row in _flat(url, inline, with_content=True):
-            repository, path = str(_first(row, _REPOSITORY)), _path(row)
-            if candidates(path, languages) and is_wanted(repository, path):
-                yield _received(row, repository, path, max_file_bytes)
+        for item in _files(file, inline, limits, with_content=True):
+            if isinstance(item, Refusal):
+                yield item
+            elif candidates(item.path, languages) and is_wanted(item.repository, item.path):
+                received = parse_foreign(lambda item=item: item.received(max_file_bytes))  # type: ignore[misc]
+                if isinstance(received, ParserFailure):
+                    yield item.refused("unreadable_row", received.evidence)
+                else:
+                    yield received
 
-    return Unit(name=url, listing=listing, files=files)
+    return Unit(name=file.url, listing=listing, files=files)
 
 
-def _received(
-    row: Mapping[str, Any], repository: str, path: str, max_file_bytes: int
-) -> SourceFile | Refusal:
-    content = row.get("content")
-    if content is None:
-        return Refusal(repository=repository, path=path, reason="no_content", evidence="null")
-    # A lone surrogate of JSON's \\u escapes becomes bytes that are no UTF-8: judged downstream.
-    received = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
-    if len(received) > max_file_bytes:
-        evidence = f"{len(received)} bytes, at most {max_file_bytes}"
+class _FileRow:
+    """A file's columns, whichever the form of its table."""
+
+    def __init__(self, repository: str, path: str, columns: Mapping[str, Any]) -> None:
+        self.repository, self.path, self._columns = repository, path, columns
+
+    def refused(self, reason: str, evidence: str, num_bytes: int = 0) -> Refusal:
         return Refusal(
-            repository=repository, path=path, reason="too_large", evidence=evidence,
-            num_bytes=len(received),
-        )  # fmt: skip
-    return SourceFile(
-        repository=repository,
-        revision=str(_first(row, _REVISION) or "unknown"),
-        path=path,
-        content=received,
-        statement=_statement(row),
-    )
+            repository=self.repository,
+            path=self.path,
+            reason=reason,
+            evidence=evidence,
+            num_bytes=num_bytes,
+        )
+
+    def received(self, max_file_bytes: int) -> SourceFile | Refusal:
+        """The file; raises what columns of unexpected types raise."""
+        content = self._columns.get("content")
+        if content is None:
+            return self.refused("no_content", "null")
+        if not isinstance(content, (bytes, str)):
+            return self.refused("no_content", f"content is {type(content).__name__}, not text")
+        # A lone surrogate of JSON's \\u escapes becomes bytes that are no UTF-8: judged downstream.
+        received = (
+            content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
+        )
+        if len(received) > max_file_bytes:
+            evidence = f"{len(received)} bytes, at most {max_file_bytes}"
+            return self.refused("too_large", evidence, len(received))
+        return SourceFile(
+            repository=self.repository,
+            revision=str(_first(self._columns, _REVISION) or "unknown"),
+            path=self.path,
+            content=received,
+            statement=_statement(self._columns),
+        )
 
 
 def _statement(row: Mapping[str, Any]) -> Statement:
@@ -90,67 +127,61 @@ def _statement(row: Mapping[str, Any]) -> Statement:
     return Statement(joined, f"row: licenses: {named}")
 
 
-def _flat(url: str, inline: bool, *, with_content: bool) -> Iterator[dict[str, Any]]:
-    """A row per file, whichever the form."""
-    for number, row in enumerate(_rows(url, inline, with_content)):
-        _checked(row, url, number, inline)
-        if not inline:
-            yield row
-            continue
-        outer = {name: row.get(name) for name in (*_REPOSITORY, *_REVISION, *_LICENSES)}
-        for file in row["files"] or []:
-            yield {**outer, **{key: value for key, value in file.items() if value is not None}}
+def _files(
+    file: StoredFile, inline: bool, limits: RowLimits, *, with_content: bool
+) -> Iterator[_FileRow | Refusal]:
+    """A row per file of the table; a refusal for what cannot be read of it."""
+    left_out = () if with_content or inline else ("content",)
+    for item in rows(file, limits, left_out=left_out):
+        if isinstance(item, Refusal):
+            yield item
+        elif inline:
+            yield from _inline_files(item)
+        else:
+            yield _file_row(item, item.columns, {})
 
 
-def _checked(row: Mapping[str, Any], url: str, number: int, inline: bool) -> None:
-    needed = _first(row, _REPOSITORY) is not None and (
-        isinstance(row.get("files", ()), list) if inline else _first(row, _PATH) is not None
-    )
-    if not needed:
-        form = f"one of {_REPOSITORY} and `files`" if inline else f"{_REPOSITORY}, {_PATH}"
-        raise ValueError(
-            f"{url}, row {number} has the columns {sorted(row)} but needs {form}: name the "
-            f"columns so, or give the source its other kind (stack_v3 or rows)"
-        )
-
-
-def _rows(url: str, inline: bool, with_content: bool) -> Iterator[dict[str, Any]]:
-    if url.lower().endswith(".parquet"):
-        yield from _parquet_rows(url, inline, with_content)
+def _inline_files(row: Row) -> Iterator[_FileRow | Refusal]:
+    """The files of a row that is a repository."""
+    files = row.columns.get("files") if isinstance(row.columns.get("files"), list) else None
+    if files is None or _first(row.columns, _REPOSITORY) is None:
+        needed = f"one of {_REPOSITORY} and `files`, a list"
+        yield row.refused("missing_columns", _missing(row.columns, needed, "rows"))
         return
-    with fsspec.open(url, "rb", compression="infer") as file:
-        for number, line in enumerate(file):
-            try:
-                row = json.loads(line)
-            except (json.JSONDecodeError, UnicodeDecodeError) as error:
-                raise ValueError(
-                    f"{url}, line {number + 1} is no JSON ({error}): fetch the file again or "
-                    f"remove it from the source"
-                ) from error
-            if not isinstance(row, dict):
-                raise ValueError(f"{url}, line {number + 1} is no JSON object: {line[:60]!r}")
-            yield row
+    outer = {name: row.columns.get(name) for name in (*_REPOSITORY, *_REVISION, *_LICENSES)}
+    for number, file in enumerate(files):
+        if isinstance(file, dict):
+            yield _file_row(row, {**outer, **_not_null(file)}, {"file": number})
+        else:
+            evidence = f"file {number} is {type(file).__name__}, not an object"
+            yield row.refused("unreadable_row", evidence, suffix=f", file {number}")
 
 
-def _parquet_rows(url: str, inline: bool, with_content: bool) -> Iterator[dict[str, Any]]:
-    with fsspec.open(url, "rb") as opened:
-        try:
-            file = pq.ParquetFile(opened)
-            columns = None
-            if not with_content and not inline:
-                columns = [name for name in file.schema_arrow.names if name != "content"]
-            for batch in file.iter_batches(batch_size=_ROWS, columns=columns, use_threads=False):
-                yield from batch.to_pylist()
-        except (pa.ArrowInvalid, OSError) as error:
-            raise ValueError(
-                f"{url} is no readable Parquet file ({error}): fetch it again or remove it from "
-                f"the source"
-            ) from error
+def _file_row(
+    row: Row, columns: Mapping[str, Any], number: Mapping[str, int]
+) -> _FileRow | Refusal:
+    suffix = "".join(f", {name} {count}" for name, count in number.items())
+    repository, path = _first(columns, _REPOSITORY), _first(columns, _PATH)
+    if repository in (None, "") or path is None:
+        evidence = _missing(columns, f"one of {_REPOSITORY} and one of {_PATH}", "stack_v3")
+        return row.refused("missing_columns", evidence, suffix=suffix)
+    if not isinstance(repository, str) or not isinstance(path, str):
+        kinds = f"{type(repository).__name__} and {type(path).__name__}"
+        evidence = f"repository and path are {kinds}, not text"
+        return row.refused("unreadable_row", evidence, suffix=suffix)
+    return _FileRow(repository, path, columns)
+
+
+def _missing(columns: Mapping[str, Any], needed: str, other_kind: str) -> str:
+    return (
+        f"needs {needed}; has {sorted(map(str, columns))[:20]}: name the columns so, or give the "
+        f"source the kind {other_kind!r}"
+    )
+
+
+def _not_null(columns: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in columns.items() if value is not None}
 
 
 def _first(row: Mapping[str, Any], names: Sequence[str]) -> Any:
     return next((row[name] for name in names if row.get(name) is not None), None)
-
-
-def _path(row: Mapping[str, Any]) -> str:
-    return str(_first(row, _PATH) or "")

@@ -45,7 +45,7 @@ def documents(
         return Made(facts=facts, metadata=_markdown(shown.counts(facts)))
 
     return materialize(
-        context, lake, tracking, recipe, code_version="3",
+        context, lake, tracking, recipe, code_version="4",
         settings={"languages": spoken, "with_parses": with_parses}, inputs=[raw], work=work,
     )  # fmt: skip
 

@@ -9,6 +9,7 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from snow_assets import shards
-from snow_assets.corpus.notebooks import NotebookError, as_script
+from snow_assets.corpus.foreign import ParserFailure, parse_foreign
+from snow_assets.corpus.notebooks import as_script
 from snow_assets.curation.columns import buffers, with_values
 from snow_assets.curation.language import languages_of
 from snow_assets.documents import DOCUMENT, DROP, RAW_FILE
@@ -135,11 +137,13 @@ def _admit(received: pa.Table, spoken: Sequence[str]) -> _Admitted:
             made.refuse(row, "language_not_in_recipe", language=language)
             continue
         if is_notebook:
-            try:
-                scripts[len(chosen)] = as_script(contents[row].as_py())
-            except NotebookError as error:
-                made.refuse(row, "invalid_notebook", language=language, evidence=str(error)[:200])
+            notebook = contents[row].as_py()
+            script = parse_foreign(partial(as_script, notebook))
+            if isinstance(script, ParserFailure):
+                evidence = script.evidence
+                made.refuse(row, "invalid_notebook", language=language, evidence=evidence)
                 continue
+            scripts[len(chosen)] = script
         chosen.append(place)
         made.rows.append(row)
         made.languages.append(language)

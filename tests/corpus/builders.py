@@ -10,6 +10,9 @@ from typing import Any, Literal
 from snow_assets.corpus.ingest import Gate
 from snow_assets.recipe import ArchiveLimits, CorpusRecipe, Source
 
+CASES = Path(__file__).parents[1] / "cases"
+"""Small inputs that show one situation each; a folder's README names it."""
+
 MIT = (
     "MIT License\n\nPermission is hereby granted, free of charge, to any person obtaining a copy\n"
     "of this software and associated documentation files (the 'Software'), to deal in the\n"

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from snow_assets.corpus import archives
-from snow_assets.corpus.archive_members import StorageError
+from snow_assets.corpus.foreign import StorageError
 from snow_assets.corpus.received import Refusal, SourceFile
 from tests.corpus.builders import LIMITS, MIT, a_tar, a_zip
 

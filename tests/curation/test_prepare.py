@@ -56,7 +56,10 @@ def test_text_is_redacted_before_it_is_named_and_measured() -> None:
 
 
 def test_a_notebook_is_the_script_of_its_code() -> None:
-    notebook = b'{"nbformat": 4, "cells": [{"cell_type": "code", "source": ["x = 1"]}]}'
+    notebook = (
+        b'{"nbformat": 4, "metadata": {"kernelspec": {"name": "python3"}},'
+        b' "cells": [{"cell_type": "code", "source": ["x = 1"]}]}'
+    )
     made = document(notebook, "a.ipynb", ("python",))
     assert (made["language"], made["text"]) == ("python", "x = 1\n")
     kept_apart = document(notebook, "a.ipynb", ("python", "jupyter"))
