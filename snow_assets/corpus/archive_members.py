@@ -16,6 +16,7 @@ from typing import IO, Self, cast
 
 from snow_assets.corpus.licenses import LICENSE_BYTES
 from snow_assets.corpus.locations import StoredBytes, stored
+from snow_assets.corpus.zip_directory import LostMember, zip_violations
 
 _ZIPS = (".zip", ".whl")
 _EXTENDED = {
@@ -27,7 +28,8 @@ _EXTENDED_BYTES = 1 << 20  # honest ones hold a name and a few times
 
 @dataclass(frozen=True)
 class Member:
-    name: str
+    name: str  # as it stands in the archive
+    path: str  # with `/` between folders, as other tools read the name
     num_bytes: int
     is_file: bool
     is_folder: bool
@@ -67,30 +69,61 @@ _DECOMPRESSED: Mapping[bytes, Callable[[IO[bytes]], IO[bytes]]] = {
 }
 
 
-class _Tar:
+class _Window:
+    """A stream that remembers the last block that was read from it, and where that begins."""
+
+    def __init__(self, content: IO[bytes]) -> None:
+        self._content = content
+        self.block, self.start = b"", 0
+
+    def read(self, size: int = -1) -> bytes:
+        self.start += len(self.block)
+        self.block = self._content.read(size)
+        return self.block
+
+
+class Tar:
     """Members in file order; a compressed tar is read forward only."""
 
     def __init__(self, file: StoredBytes) -> None:
         start = file.read(6)
         file.seek(0)
         kinds = [kind for magic, kind in _DECOMPRESSED.items() if start.startswith(magic)]
-        self._content = kinds[0](cast(IO[bytes], file)) if kinds else cast(IO[bytes], file)
+        content = kinds[0](cast(IO[bytes], file)) if kinds else cast(IO[bytes], file)
+        self._content = _Window(content)
         self._tar = tarfile.open(  # noqa: SIM115 - closed by `opened`
-            fileobj=self._content, mode="r|", tarinfo=_Header, errors="surrogateescape"
+            fileobj=cast(IO[bytes], self._content),
+            mode="r|",
+            tarinfo=_Header,
+            errors="surrogateescape",
         )
         self._current: tarfile.TarInfo | None = None
+        self._has_data_after_end = False
 
     def members(self) -> Iterator[Member]:
         for key, info in enumerate(self._tar):
             self._current = info
-            yield Member(
-                info.name, info.size, info.isreg() and not info.issparse(), info.isdir(), key
-            )
+            is_file = info.isreg() and not info.issparse()
+            yield Member(info.name, info.name, info.size, is_file, info.isdir(), key)
 
     def rest(self) -> Iterator[int]:
         """Read what follows the last member, whose checks are at its end; sizes of its blocks."""
-        while block := self._content.read(1 << 20):
+        window = self._content
+        block = window.block[max(self._tar.offset - window.start, 0) :]
+        self._has_data_after_end = block.count(0) < len(block)
+        while block := window.read(1 << 20):
+            self._has_data_after_end |= block.count(0) < len(block)
             yield len(block)
+
+    def lost(self) -> Iterator[LostMember]:
+        """After `rest`: whether bytes follow the archive's end, as behind a damaged header."""
+        if self._has_data_after_end:
+            evidence = "bytes follow the archive's end: members there are not read"
+            yield LostMember("", "data_after_end", evidence)
+
+    def commit(self) -> str:
+        """The commit that `git archive` notes in a header of its own, or nothing."""
+        return (self._tar.pax_headers or {}).get("comment", "")
 
     def text(self, member: Member) -> str:
         return self.content(member, LICENSE_BYTES).decode("utf-8", "replace")
@@ -105,23 +138,36 @@ class _Tar:
         self._tar.close()
 
 
-class _Zip:
+class Zip:
     """Members in the central directory's order."""
 
     def __init__(self, file: StoredBytes) -> None:
+        self._file = file
         self._zip = zipfile.ZipFile(cast(IO[bytes], file))
         self._infos = self._zip.infolist()
 
     def members(self) -> Iterator[Member]:
         for key, info in enumerate(self._infos):
             kind = (info.external_attr >> 16) & 0o170000  # Unix mode; 0 where none was kept
-            plain = kind in (0, 0o100000) and not info.is_dir()
             # `filename` is cut at a NUL; the name as it stands in the archive must be judged.
-            yield Member(info.orig_filename, info.file_size, plain, info.is_dir(), key)
+            name = info.orig_filename
+            # Windows' own tools write backslashes; Info-ZIP and libarchive read them as separators.
+            path = name if "/" in name else name.replace("\\", "/")
+            is_folder = path.endswith("/")
+            plain = kind in (0, 0o100000) and not is_folder
+            yield Member(name, path, info.file_size, plain, is_folder, key)
 
     def rest(self) -> Iterator[int]:
         """Nothing: each member has a check of its own."""
         return iter(())
+
+    def lost(self) -> Iterator[LostMember]:
+        """Members that stand in the archive, but not under this name in its directory."""
+        return zip_violations(self._file, self._zip)
+
+    def commit(self) -> str:
+        """The commit that `git archive` notes as the archive's comment, or nothing."""
+        return self._zip.comment.decode("latin-1")
 
     def text(self, member: Member) -> str:
         return self.content(member, LICENSE_BYTES).decode("utf-8", "replace")
@@ -135,9 +181,9 @@ class _Zip:
 
 
 @contextmanager
-def opened(url: str) -> Iterator[_Tar | _Zip]:
+def opened(url: str) -> Iterator[Tar | Zip]:
     with stored(url) as file:
-        archive = _Zip(file) if url.lower().endswith(_ZIPS) else _Tar(file)
+        archive = Zip(file) if url.lower().endswith(_ZIPS) else Tar(file)
         try:
             yield archive
         finally:

@@ -12,21 +12,32 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from itertools import accumulate
 from pathlib import PurePosixPath
 
+from snow_assets.corpus import archive_names
 from snow_assets.corpus.archive_members import Member, opened
 from snow_assets.corpus.extensions import candidates
-from snow_assets.corpus.foreign import CPU_SECONDS, ParserFailure, parse_foreign
+from snow_assets.corpus.foreign import (
+    CPU_SECONDS,
+    ParserFailure,
+    is_printable,
+    parse_foreign,
+    printable,
+)
 from snow_assets.corpus.licenses import Statement, is_license_file, stated_in_text
 from snow_assets.corpus.locations import StoredFile, expanded, stored
 from snow_assets.corpus.locations import snapshot as snapshot_of_files
-from snow_assets.corpus.manifests import MANIFESTS, stated_in_manifests
+from snow_assets.corpus.manifests import MANIFESTS, repositories_in_manifests, stated_in_manifests
 from snow_assets.corpus.received import Refusal, SourceFile, Unit, Wanted
+from snow_assets.corpus.zip_directory import LostMember
 from snow_assets.recipe import ArchiveLimits
 
 SUFFIXES = (".zip", ".whl", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tbz2", ".txz")
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_FOLDER_VIEWS = {".DS_Store", "Thumbs.db", "desktop.ini"}
+_OF_CANDIDATES = {"link", "system_metadata"}  # reasons that are told of source files only
 _MIN_BYTES_PER_SECOND = 10_000_000  # of CPU time, at which xz is unpacked even on an old machine
 
 
@@ -35,11 +46,23 @@ class _RefusedError(Exception):
         super().__init__(f"{reason}: {evidence}")
         self.reason, self.evidence = reason, evidence
 
+    def refusal(self, repository: str, path: str, num_bytes: int) -> Refusal:
+        return Refusal(
+            repository=repository,
+            path=path,
+            reason=self.reason,
+            evidence=self.evidence,
+            num_bytes=num_bytes,
+        )
+
 
 @dataclass
 class _Inspected:
     """An archive that may be read: its candidates, refusals and licence statements by folder."""
 
+    commit: str = ""  # that git noted in it
+    top: str = ""  # the folder that holds everything, if there is one
+    stated_names: list[str] = field(default_factory=list)  # in its manifests
     refusals: list[Refusal] = field(default_factory=list)
     chosen: dict[int, str] = field(default_factory=dict)  # a member's place -> its path
     statements: dict[str, Statement] = field(default_factory=dict)  # folder -> what it states
@@ -56,82 +79,86 @@ def units(
     languages: Sequence[str],
     max_file_bytes: int,
     limits: ArchiveLimits,
+    repositories: Sequence[str] = (),
 ) -> Iterator[Unit]:
-    """A unit per archive, in name order."""
-    for file in expanded(locations, SUFFIXES):
-        yield _unit(file, languages, max_file_bytes, limits)
+    """A unit per archive, in name order; `repositories` states one for each location, or none."""
+    stated = dict(zip(locations, repositories, strict=bool(repositories)))
+    for location in locations:
+        for file in expanded([location], SUFFIXES):
+            yield _unit(file, stated.get(location), languages, max_file_bytes, limits)
 
 
 def _unit(
-    file: StoredFile, languages: Sequence[str], max_file_bytes: int, limits: ArchiveLimits
+    file: StoredFile,
+    stated_repository: str | None,
+    languages: Sequence[str],
+    max_file_bytes: int,
+    limits: ArchiveLimits,
 ) -> Unit:
-    url, size = file.url, file.num_bytes
-    repository, revision = named(url)
+    url, name = file.url, archive_names.stem(file.url, SUFFIXES)
+    parsed = archive_names.parsed(name, is_wheel=url.lower().endswith(".whl"))
+    repository = stated_repository or parsed.repository
+
+    @cache
+    def inspected() -> _Inspected | _RefusedError:
+        return _inspect(file, repository, languages, limits)
+
+    def names() -> Iterator[str]:
+        """What the recipe states; or every reading of the name, then of what is inside."""
+        if stated_repository:
+            yield stated_repository
+            return
+        yield from archive_names.readings(name)
+        archive = inspected()
+        if isinstance(archive, _Inspected):
+            for inner in filter(None, (name, archive.top)):
+                is_any_ref = archive.commit != ""
+                yield from archive_names.readings(inner, is_any_ref=is_any_ref)
+            yield from archive.stated_names
 
     def listing() -> Iterator[tuple[str, str]]:
-        try:
-            inspected = _inspect(file, repository, languages, limits)
-        except _RefusedError:
-            return
-        yield from ((repository, path) for path in inspected.chosen.values())
+        archive = inspected()
+        if isinstance(archive, _Inspected):
+            yield from ((repository, path) for path in archive.chosen.values())
 
     def files(is_wanted: Wanted) -> Iterator[SourceFile | Refusal]:
         if not is_wanted(repository, ""):
             return
-        try:
-            inspected = _inspect(file, repository, languages, limits)
-        except _RefusedError as refused:
-            yield Refusal(
-                repository=repository, path="", reason=refused.reason,
-                evidence=refused.evidence, num_bytes=size,
-            )  # fmt: skip
+        archive = inspected()
+        if isinstance(archive, _RefusedError):
+            yield archive.refusal(repository, "", file.num_bytes)
             return
-        yield from inspected.refusals
-        kept = {key for key, path in inspected.chosen.items() if is_wanted(repository, path)}
+        yield from archive.refusals
+        kept = {key for key, path in archive.chosen.items() if is_wanted(repository, path)}
+        revision = parsed.revision or archive.commit or f"sha256-{_sha256(url)[:32]}"
         for member, content in _read(url, kept, max_file_bytes):
-            path = inspected.chosen[member.key]
+            path = archive.chosen[member.key]
             if isinstance(content, _RefusedError):
-                yield Refusal(
-                    repository=repository, path=path, reason=content.reason,
-                    evidence=content.evidence, num_bytes=member.num_bytes,
-                )  # fmt: skip
+                yield content.refusal(repository, path, member.num_bytes)
                 continue
             yield SourceFile(
                 repository=repository,
-                revision=revision or f"sha256-{_sha256(url)[:32]}",
+                revision=revision,
                 path=path,
                 content=content,
-                statement=_nearest(inspected, path),
+                statement=_nearest(archive, path),
             )
 
-    return Unit(name=url, listing=listing, files=files)
-
-
-def named(url: str) -> tuple[str, str]:
-    """Repository and revision from an archive's file name: `foo-1.2.tar.gz` is foo at 1.2."""
-    stem = PurePosixPath(url).name
-    for suffix in sorted(SUFFIXES, key=len, reverse=True):
-        if stem.lower().endswith(suffix):
-            stem = stem[: -len(suffix)]
-            break
-    found = re.match(r"(.+?)-v?(\d[^-]*)", stem)
-    return (found[1], found[2]) if found else (stem, "")
+    return Unit(name=url, repository=repository, names=names, listing=listing, files=files)
 
 
 def _inspect(
     file: StoredFile, repository: str, languages: Sequence[str], limits: ArchiveLimits
-) -> _Inspected:
+) -> _Inspected | _RefusedError:
     """Look at every member once; _RefusedError if the archive as a whole is not to be trusted."""
     if file.refusal:
-        raise _RefusedError(*file.refusal)
+        return _RefusedError(*file.refusal)
     inspected = parse_foreign(
         partial(_inspected, file, repository, languages, limits),
         cpu_seconds=CPU_SECONDS + limits.max_bytes / _MIN_BYTES_PER_SECOND,
     )
     if isinstance(inspected, ParserFailure):
-        raise _RefusedError("archive_broken", inspected.evidence)
-    if isinstance(inspected, _RefusedError):
-        raise inspected
+        return _RefusedError("archive_broken", inspected.evidence)
     return inspected
 
 
@@ -148,32 +175,39 @@ def _inspected(
                 total += member.num_bytes
                 members.append(member)
                 _bounded(total, file.num_bytes, len(members), limits)
-                name = PurePosixPath(member.name).name
-                if member.is_file and (is_license_file(name) or name in MANIFESTS):
-                    texts[member.name] = archive.text(member)
+                if member.is_file and _is_statement(member.path):
+                    texts[member.path] = archive.text(member)
             for total in accumulate(archive.rest()):
                 _bounded(total, file.num_bytes, len(members), limits)
+            made.refusals += [_lost(repository, member) for member in archive.lost()]
+            made.commit = archive.commit() if _COMMIT.fullmatch(archive.commit()) else ""
     except _RefusedError as error:
         return error
     top = _common_folder(members)
-    counts = Counter(_folded(member.name) for member in members if not member.is_folder)
+    counts = Counter(_folded(member.path) for member in members if not member.is_folder)
     for member in members:
         refused = _hostile(member, counts, limits)
-        path = member.name.removeprefix(top)
-        if refused and (refused.reason != "link" or candidates(path, languages)):
-            made.refusals.append(
-                Refusal(
-                    repository=repository,
-                    path=_shown(member.name),
-                    reason=refused.reason,
-                    evidence=refused.evidence,
-                    num_bytes=member.num_bytes,
-                )
-            )
+        path = member.path.removeprefix(top)
+        if refused and (refused.reason not in _OF_CANDIDATES or candidates(path, languages)):
+            refusal = refused.refusal(repository, printable(member.name), member.num_bytes)
+            made.refusals.append(refusal)
         elif not refused and member.is_file and candidates(path, languages):
             made.chosen[member.key] = path
-    _read_statements(made, {name.removeprefix(top): text for name, text in texts.items()})
+    inner = {name.removeprefix(top): text for name, text in texts.items()}
+    _read_statements(made, inner)
+    manifests = {name: text for name, text in inner.items() if name in MANIFESTS}
+    made.top, made.stated_names = top.rstrip("/"), repositories_in_manifests(manifests)
     return made
+
+
+def _is_statement(path: str) -> bool:
+    name = PurePosixPath(path).name
+    return (is_license_file(name) or name in MANIFESTS) and not _is_metadata(path)
+
+
+def _lost(repository: str, member: LostMember) -> Refusal:
+    refused = _RefusedError(member.reason, member.evidence)
+    return refused.refusal(repository, printable(member.name), 0)
 
 
 def _bounded(total: int, packed: int, count: int, limits: ArchiveLimits) -> None:
@@ -186,14 +220,16 @@ def _bounded(total: int, packed: int, count: int, limits: ArchiveLimits) -> None
 
 
 def _hostile(member: Member, counts: Counter[str], limits: ArchiveLimits) -> _RefusedError | None:
-    name = member.name
+    name = member.path
     parts = name.replace("\\", "/").split("/")
-    if not name.isprintable() or len(name.encode("utf-8", "replace")) > limits.max_name_bytes:
+    if not is_printable(name) or len(name.encode("utf-8", "replace")) > limits.max_name_bytes:
         return _RefusedError("unsafe_name", "not printable UTF-8, or too long")
     if ".." in parts or name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name):
         return _RefusedError("unsafe_path", "leaves the archive's folder")
     if len(parts) > limits.max_depth:
         return _RefusedError("unsafe_path", f"lies over {limits.max_depth} folders deep")
+    if _is_metadata(name) and not member.is_folder:
+        return _RefusedError("system_metadata", "macOS's or Windows' own, beside the files")
     if not member.is_file and not member.is_folder:
         return _RefusedError("link", "a link or a device, never followed")
     if not member.is_folder and counts[_folded(name)] > 1:
@@ -205,16 +241,19 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).removeprefix("./")
 
 
-def _shown(name: str) -> str:
-    """A hostile name as plain data: no control or lone surrogate survives."""
-    escaped = name.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in escaped)[:512]
+def _is_metadata(path: str) -> bool:
+    """Whether macOS or Windows put a member beside the files: resource forks, folder views."""
+    name = path.rpartition("/")[2]
+    return path.startswith("__MACOSX/") or name.startswith("._") or name in _FOLDER_VIEWS
 
 
 def _common_folder(members: Sequence[Member]) -> str:
     """`name-1.0/` if every file lies below one such folder, as in source archives."""
-    tops = {member.name.partition("/")[0] for member in members if not member.is_folder}
-    nested = all("/" in member.name for member in members if not member.is_folder)
+    paths = [
+        member.path for member in members if not member.is_folder and not _is_metadata(member.path)
+    ]
+    tops = {path.partition("/")[0] for path in paths}
+    nested = all("/" in path for path in paths)
     return f"{tops.pop()}/" if len(tops) == 1 and nested else ""
 
 

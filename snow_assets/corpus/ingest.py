@@ -12,7 +12,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from snow_assets import shards
@@ -26,7 +26,15 @@ from snow_assets.corpus.foreign import (
 )
 from snow_assets.corpus.licenses import decide
 from snow_assets.corpus.opt_outs import is_listed
-from snow_assets.corpus.received import Refusal, SourceFile, Unit, Wanted, order_by_hash
+from snow_assets.corpus.received import (
+    Refusal,
+    SourceFile,
+    Unit,
+    Wanted,
+    normalised,
+    order_by_hash,
+    without_owner,
+)
 from snow_assets.corpus.sources import units
 from snow_assets.documents import DROP, RAW_FILE, document_id
 from snow_assets.recipe import CorpusRecipe, Source
@@ -71,6 +79,16 @@ class Gate:
         if is_listed(repository, self.opted_out):
             return "opted_out"
         return "exemplar" if is_listed(repository, self.exemplars) else None
+
+    def refuses_reading(self, name: str) -> str | None:
+        """`refuses`, for a name that may lack its owner: any listed owner's repository counts."""
+        if normalised(name).replace("@", "") in self._names_without_owner:
+            return "opted_out"
+        return self.refuses(name)
+
+    @cached_property
+    def _names_without_owner(self) -> frozenset[str]:
+        return frozenset(name for entry in self.opted_out for name in without_owner(entry))
 
 
 def ingest(
@@ -172,6 +190,9 @@ def _unit_rows(
     unit: Unit, source: Source, recipe: CorpusRecipe, languages: Sequence[str], gate: Gate
 ) -> Iterator[_Row]:
     """A row for each wanted file, and one for each repository that stays outside."""
+    if refusal := _refused_by_name(unit, gate):
+        yield _refusal(source.name, refusal, languages)
+        return
     is_sampled = _sample(unit, source, languages)
     outside: dict[str, str] = {}  # repository -> reason, not yet told
     told: set[str] = set()
@@ -195,6 +216,20 @@ def _unit_rows(
         else:
             yield _row(source.name, received, recipe, languages)
     yield from _told(source.name, outside, told)
+
+
+def _refused_by_name(unit: Unit, gate: Gate) -> Refusal | None:
+    """The refusal of a unit of which one of its possible names stays outside."""
+    for name in iterate_foreign(unit.names(), cpu_seconds=None):
+        if isinstance(name, ParserFailure):
+            return None  # `files` tells what cannot be read
+        if reason := gate.refuses_reading(name):
+            evidence = (
+                f"{unit.name} may be of this repository; if it is not, state its repository in "
+                "the recipe's source"
+            )
+            return Refusal(repository=name, path="", reason=reason, evidence=evidence)
+    return None
 
 
 def _told(source: str, outside: dict[str, str], told: set[str]) -> Iterator[_Row]:

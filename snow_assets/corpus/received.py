@@ -38,10 +38,13 @@ class Unit:
     """A part of a source that is opened on its own: a distribution, an archive, a table's file.
 
     `listing` names every candidate (repository, path) without reading contents; `files` reads
-    the wanted ones. Both go in the same order every time.
+    the wanted ones. Both go in the same order every time. `names` are repositories that the unit
+    may be of, if only its name and contents say so: an opted-out one among them refuses it whole.
     """
 
     name: str
+    repository: str = ""  # of all files of the unit; empty: each file states its own
+    names: Callable[[], Iterator[str]] = lambda: iter(())
     listing: Callable[[], Iterator[tuple[str, str]]]
     files: Callable[[Wanted], Iterator[SourceFile | Refusal]]
 
@@ -55,6 +58,12 @@ def normalised(repository: str) -> str:
     name = re.sub(r"^(https?://|git@|ssh://git@)[^/:]+[/:]", "", repository.strip().lower())
     name = name.rstrip("/").removesuffix(".git")
     return re.sub(r"[-_.]+", "-", name)
+
+
+def without_owner(repository: str) -> set[str]:
+    """How a listed repository may be called where its owner is not stated: `name`, `owner-name`."""
+    parts = normalised(repository).replace("@", "").split("/")
+    return {parts[-1], "-".join(parts[-2:])} - {"*", ""}
 
 
 def order_by_hash(*parts: str) -> str:

@@ -45,7 +45,11 @@ def units(source: Source, *, languages: Sequence[str], recipe: CorpusRecipe) -> 
             return folders.units(source.locations, languages=languages, max_file_bytes=most)
         case "archives":
             return archives.units(
-                source.locations, languages=languages, max_file_bytes=most, limits=recipe.archives
+                source.locations,
+                languages=languages,
+                max_file_bytes=most,
+                limits=recipe.archives,
+                repositories=source.repositories,
             )
         case "stack_v3" | "rows":
             return tables.units(

@@ -70,6 +70,25 @@ class Source(RecipeSection):
     JSONL, a row per file with `content`."""
     locations: Annotated[tuple[Text, ...], MinLen(1), Distinct]
     files_per_repository: Count | None  # of each language, a sample by hash of the name; None: all
+    repositories: tuple[Text, ...] = ()
+    """Of archives: the repository of each location, in order. Without them it is read from the
+    archive's name, and every reading of the name is compared with the opt-out list."""
+    uncommitted_changes: Literal["ignore", "refuse"] = "ignore"
+    """Of a folder's git repositories, whose committed tree is read: whether one with changes that
+    are not committed is refused."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            len(self.repositories) in (0, len(self.locations)),
+            f"source {self.name!r} states {len(self.repositories)} repositories for "
+            f"{len(self.locations)} locations: state one for each, or none",
+        )
+        require(
+            self.kind == "archives" or not self.repositories,
+            f"source {self.name!r} of kind {self.kind!r} states repositories: only archives need "
+            "them",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ import pytest
 
 from snow_assets import shards
 from snow_assets.corpus.ingest import Gate, ingest
+from snow_assets.corpus.received import normalised
 from snow_assets.curation.prepare import prepared
 from snow_assets.recipe import Source
 from tests.corpus.builders import CASES, OPEN_GATE, a_recipe, a_source
@@ -70,6 +71,22 @@ def test_06_a_huge_integer_costs_its_notebook_only(tmp_path: Path) -> None:
     documents, reasons = curated(tmp_path, CASES / "06-notebook-huge-integer" / "src", "folder")
     assert list(documents) == ["lib/ok.py"]
     assert reasons == {"lib/big.ipynb": "invalid_notebook"}
+
+
+def test_08_a_zip_of_windows_finds_its_licence(tmp_path: Path) -> None:
+    location = CASES / "08-zip-backslashes" / "archives"
+    documents, reasons = curated(tmp_path, location, "archives")
+    assert {name: row["license"] for name, row in documents.items()} == {"tool/src/main.py": "MIT"}
+    assert reasons == {}
+
+
+def test_09_an_opt_out_is_found_in_a_name_with_digits(tmp_path: Path) -> None:
+    location = CASES / "09-archive-name-with-digit"
+    entry = normalised((location / "opt_outs.txt").read_text())
+    gate = Gate(opted_out=frozenset({entry}), exemplars=frozenset())
+    documents, reasons = curated(tmp_path, location / "archives", "archives", gate)
+    assert list(documents) == ["angular-4-tables/store.js"]
+    assert reasons == {"angular-2-storage/": "opted_out"}
 
 
 def test_13_pointers_of_git_lfs_are_no_code(tmp_path: Path) -> None:
