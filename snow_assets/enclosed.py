@@ -1,14 +1,17 @@
 """Run a job's module in a pod without network and lake: `python -m snow_assets.enclosed MODULE`.
 
 The request is a mounted file, the report a block of the pod's log with its digest, since the log
-is all that leaves. Before anything runs, the canary that the launcher names (SNOW_CANARY,
-host:port, of something that is up) must be out of reach: a network policy that nobody enforces
-is none.
+is all that leaves. Before anything runs, the canary that the launcher names (SNOW_CANARY, the
+addresses and port of something that is up) must be out of reach: a network policy that nobody
+enforces is none. The launcher resolves the canary's name, since a pod without network cannot; a
+name that arrives here is refused, because a connection that fails for want of an address says
+nothing about the network.
 """
 
 import base64
 import gzip
 import hashlib
+import ipaddress
 import os
 import signal
 import socket
@@ -27,14 +30,39 @@ _CANARY_SECONDS = 3.0
 _LINE_CHARS = 1_000
 
 
-def is_reachable(canary: str) -> bool:
-    """Whether a connection to host:port can be made."""
-    host, port = canary.rsplit(":", 1)
+def canary_addresses(canary: str) -> list[tuple[str, int]]:
+    """The IP addresses and port of ADDRESS:PORT,...; ValueError for a name, and for none."""
+    addresses = []
+    for text in canary.split(","):
+        host, _, port = text.rpartition(":")
+        addresses.append((str(ipaddress.ip_address(host.strip("[]"))), int(port)))
+    return addresses
+
+
+def is_reachable(address: tuple[str, int]) -> bool:
+    """Whether a connection to an IP address and port can be made."""
     try:
-        with socket.create_connection((host, int(port)), timeout=_CANARY_SECONDS):
+        with socket.create_connection(address, timeout=_CANARY_SECONDS):
             return True
     except OSError:
         return False
+
+
+def network_fault(canary: str) -> str | None:
+    """Why nothing may run in this pod; None: the canary is out of reach."""
+    try:
+        addresses = canary_addresses(canary)
+    except ValueError as error:
+        return (
+            f"the canary {canary!r} is no list of IP addresses with ports ({error}), so this pod "
+            "cannot show that it has no network: name in sandbox_canary what the launcher resolves"
+        )
+    if any(map(is_reachable, addresses)):
+        return (
+            f"the canary {canary} answers, so this pod has a network: have the cluster enforce "
+            "the sandbox's NetworkPolicy"
+        )
+    return None
 
 
 def report_lines(report: bytes) -> list[str]:
@@ -46,12 +74,8 @@ def report_lines(report: bytes) -> list[str]:
 
 def main(module: str, canary: str) -> int:
     """The exit code of the contract in `pod.py`."""
-    if is_reachable(canary):
-        print(  # noqa: T201  the pod's log
-            f"the canary {canary} answers, so this pod has a network: have the cluster enforce "
-            "the sandbox's NetworkPolicy; nothing was run",
-            file=sys.stderr,
-        )
+    if fault := network_fault(canary):
+        print(f"{fault}; nothing was run", file=sys.stderr)  # noqa: T201  the pod's log
         return pod.BAD_INPUT
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(pod.PREEMPTED))
     with tempfile.TemporaryDirectory() as folder:

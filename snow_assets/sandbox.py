@@ -1,37 +1,47 @@
-"""Run an untrusted Python program, and learn from outside whether it ran to its end.
+"""Run an untrusted Python program, and judge from outside whether its function is right.
 
-Each program gets a supervisor of its own (`sandbox_child.py`) that starts, watches and buries it.
-The floor needs no privilege, and without it nothing is run:
+Three processes: a supervisor (`sandbox_child/supervisor.py`) starts two children, watches them and
+ends them. The *program* runs in the first. The *judge* runs the test in the second, and calls the
+program's function through a channel that carries plain values (`sandbox_child/values.py`). What the
+program returns is compared outside its interpreter, as built-in types. The program's process never
+holds the test, the reference solution, the verdict or a descriptor of the judge's. Whatever breaks
+the channel is "failed".
 
-- seccomp, a list of what is allowed: no sockets (but a stream pair within the program, which
-  asyncio needs), no new namespaces, no other program started, no signal to anybody, no tracing,
-  no look at or change of other processes, no leaving of the session, no System V or POSIX IPC, no
-  change of modes, owners, times or attributes;
-- Landlock: it reads the interpreter's and the system's libraries, writes in its own empty folder,
-  opens nothing else (no /proc, /etc, /tmp, home or project);
-- limits on CPU, memory, file size, open files and processes, no core file, all within the hard
-  limits found; wall-clock limit; output and folder capped;
+The floor of both children needs no privilege, and without it nothing is run:
+
+- seccomp (`sandbox_filter.py`), a list of what is allowed: no sockets (but a stream pair within the
+  program, which asyncio needs), no new processes or namespaces, no other program started, no signal
+  to anybody and no way to have the kernel send one, no tracing, no look at or change of other
+  processes, no leaving of the session, no System V or POSIX IPC, no change of modes, owners, times
+  or attributes;
+- Landlock: it reads the standard library (not what is installed beside it) and the system's
+  libraries, writes in its own empty folder, opens nothing else (no /proc, /etc, /tmp, home);
+- limits on CPU, memory, file size, open files and threads, no core file, all within the hard limits
+  of the host; wall-clock limit; folder capped; of what it prints the end is kept;
 - no environment but HOME and TMPDIR, no standard input, no inherited descriptor, no capability;
 - started by root, it becomes a user that nothing else runs as, before the limits (root ignores
   the one on processes);
-- at its end all of its processes are killed at one stroke, orphans too.
+- it ends with its supervisor, which ends with whoever asked: also after `kill -9` of either.
 
 On top where they can be had: namespaces of users, processes, network, mounts, IPC and host name,
 and a disk of its own in memory. The level that was reached stands with each verdict.
 
-What it does not contain: a kernel bug; side channels; whether a path exists and its size (`stat`
-is no open); load up to the limits, where memory counts per process (worst case `processes` times
-`memory_bytes`; the pod's limit is the last word) and, without namespaces, disk is looked at 20
-times a second and deleted open files escape it. A user's limit on processes counts all that the
-user runs, so without namespaces parallel runs of an ordinary user share it.
+All programs run with the same hash seed, and a test that draws random numbers with the same seed,
+so that a verdict can be repeated.
 
-Whether a program passed is told by a nonce that its own process holds: printing, exiting early,
-raising, or a fork that goes on do not pass; a program written against this very file can search
-the interpreter's frames for the nonce, and a solution can tamper with the tests it runs beside.
-`sys.exit()` after the last test is not an end either. `atexit` and other threads are not awaited.
+What remains possible: a kernel bug; side channels; to ask whether a path exists and how large it is
+(`stat` opens nothing); load up to the limits, where memory counts per process; without namespaces,
+disk is looked at 20 times a second and deleted open files escape it, and an ordinary user's limit
+on processes counts all that the user runs. A program can notice that it is called through a
+channel, see the arguments of each call, answer by a table of the benchmark that it has learnt, keep
+state between calls, or end itself in any way that is not "passed". Without a test, "passed" says
+only that the program claims to have run to its end. `atexit` and other threads are not awaited.
+
+What a test cannot do here: look at how its arguments were changed (the program works on copies),
+pass functions or objects, or use what a program returns but that is no plain value: the verdict is
+then "failed", with the type's name.
 """
 
-import errno
 import json
 import os
 import subprocess
@@ -40,16 +50,44 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from snow_assets import sandbox_child
-from snow_assets.sandbox_child import EXITED, FAILED, MEMORY, PASSED, Report, Request
+from snow_assets.sandbox_child.messages import (
+    ENDED,
+    HEADER_BYTES,
+    MEMORY,
+    PASSED,
+    STARTED,
+    FunctionTest,
+    Report,
+    Request,
+)
+from snow_assets.sandbox_filter import FilterUnavailableError, seccomp_filter
 
-_OVERHEAD_SECONDS = 30.0  # for the supervisor itself, which keeps the program's own limit
+_OVERHEAD_SECONDS = 60.0  # for the supervisor itself, which keeps the program's own limit
+_FLOOR = ("seccomp", "landlock", "rlimits")
+_HASH_SEED = "0"
+_START = (
+    "import sys\n"
+    f"sys.path.insert(0, {str(Path(__file__).parent.parent)!r})\n"
+    "from snow_assets.sandbox_child import supervisor\n"
+    "del sys.path[0]\n"
+    "supervisor.main()\n"
+)
+__all__ = [
+    "FunctionTest",
+    "Isolation",
+    "Limits",
+    "Outcome",
+    "SandboxUnavailableError",
+    "Verdict",
+    "probe",
+    "run",
+]
+_NO_TEST = FunctionTest(entry_point="", reference="", source="")
 
-Outcome = Literal["passed", "failed", "timeout", "memory", "output", "killed"]
+Outcome = Literal["passed", "failed", "timeout", "memory", "folder", "killed"]
 
 
 class SandboxUnavailableError(RuntimeError):
@@ -62,15 +100,14 @@ class Limits:
 
     seconds: float
     memory_bytes: int = 1 << 30
-    output_bytes: int = 1 << 16
     folder_bytes: int = 1 << 24
-    processes: int = 16
+    threads: int = 16
     open_files: int = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """How a program ended. `passed`: it ran to its last line; `message`: its last words."""
+    """What the judge says of a program. `message`: the end of what it printed, and the reason."""
 
     outcome: Outcome
     seconds: float
@@ -87,49 +124,73 @@ class Isolation:
     reason: str
 
 
-def run(program: str, *, limits: Limits) -> Verdict:
-    """Run Python source in isolation; SandboxUnavailableError where the floor is missing."""
+def run(program: str, *, limits: Limits, test: FunctionTest = _NO_TEST) -> Verdict:
+    """Run Python source in isolation and judge it by a test that calls `candidate`.
+
+    Raises SandboxUnavailableError where the floor is missing, before anything has run, and
+    RuntimeError where the supervisor cannot start. Memory: two processes of `limits.memory_bytes`.
+    """
     with _lifeline() as lifeline, _empty_folder() as folder:
-        request = Request(program, folder, _filter().hex(), lifeline, **asdict(limits))
-        report = _supervised(request)
+        try:
+            request = Request(program, folder, seccomp_filter().hex(), lifeline, **asdict(limits))
+        except FilterUnavailableError as error:
+            raise SandboxUnavailableError(str(error)) from error
+        report = _supervised(request, test)
     if report.refused:
         raise SandboxUnavailableError(report.refused)
     return Verdict(
-        outcome=_judge(report),
+        outcome=_outcome(report),
         seconds=report.seconds,
-        isolation="+".join(("seccomp", "landlock", "rlimits", *report.layers)),
+        isolation="+".join((*_FLOOR, *report.layers)),
         message=report.message,
     )
 
 
-def _supervised(request: Request) -> Report:
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-X", "utf8", sandbox_child.__file__],
-        input=json.dumps(request._asdict()).encode(),
-        capture_output=True,
-        timeout=request.seconds + _OVERHEAD_SECONDS,
-        env={},
+def _supervised(request: Request, test: FunctionTest) -> Report:
+    frames = [json.dumps(part._asdict()).encode() for part in (request, test)]
+    process = subprocess.Popen(
+        # Like -I, but for the environment: it holds the hash seed and nothing else.
+        [sys.executable, "-P", "-s", "-S", "-X", "utf8", "-c", _START],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={"PYTHONHASHSEED": _HASH_SEED},
         cwd="/",
         pass_fds=(request.lifeline,),
-        check=False,
     )
-    if done.returncode != 0:
-        last_words = done.stderr.decode(errors="replace")[-2000:]
-        raise RuntimeError(f"the sandbox's supervisor ended with {done.returncode}: {last_words}")
-    return Report(**json.loads(done.stdout))
+    with process:
+        content = b"".join(len(frame).to_bytes(HEADER_BYTES, "big") + frame for frame in frames)
+        try:
+            answer, errors = process.communicate(content, request.seconds + _OVERHEAD_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()  # its children end with it
+            answer, errors = process.communicate()
+    return _report(answer, errors, process.returncode)
 
 
-def _judge(report: Report) -> Outcome:
+def _report(answer: bytes, errors: bytes, code: int) -> Report:
+    """The supervisor's report. Once a program runs, a supervisor that breaks is its failure."""
+    has_started, content = answer.startswith(STARTED), answer.removeprefix(STARTED)
+    try:
+        report = Report(**json.loads(content))
+    except (ValueError, TypeError):
+        reason = f"the sandbox's supervisor ended with {code}: {errors.decode(errors='replace')}"
+        if not has_started:
+            raise RuntimeError(reason[-2000:]) from None
+        return Report(message=reason[-2000:])
+    return report
+
+
+def _outcome(report: Report) -> Outcome:
     if report.stopped:
-        return "timeout" if report.stopped == "timeout" else "output"
-    if report.told == PASSED and report.status == 0:
+        return "folder" if report.stopped == "folder" else "timeout"
+    if report.verdict == PASSED:
         return "passed"
-    if report.told == MEMORY:
+    if report.verdict == MEMORY:
         return "memory"
-    if report.told in (FAILED, EXITED) or os.WIFEXITED(report.status):
-        return "failed"
-    # By a signal, which only the kernel may send it: a crash, or the machine is short of memory.
-    return "killed"
+    if report.verdict == ENDED and os.WIFSIGNALED(report.status):
+        return "killed"  # only the kernel may signal it: a crash, or the machine is short of memory
+    return "failed"
 
 
 @contextmanager
@@ -170,85 +231,33 @@ def _empty(folder: Path) -> None:
             entry.rmdir()
 
 
-# Everything else fails with EPERM. What takes a path is bounded by Landlock.
-_ALLOWED = """
-    read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek close close_range
-    dup dup2 dup3 fcntl flock fsync fdatasync ftruncate fallocate fadvise64 sendfile copy_file_range
-    splice tee pipe pipe2 poll ppoll select pselect6 epoll_create epoll_create1 epoll_ctl epoll_wait
-    epoll_pwait epoll_pwait2 eventfd eventfd2 timerfd_create timerfd_settime timerfd_gettime
-    creat stat fstat lstat newfstatat statx statfs fstatfs access faccessat faccessat2 getcwd chdir
-    fchdir getdents getdents64 readlink readlinkat mkdir mkdirat rmdir unlink unlinkat rename
-    renameat renameat2 link linkat symlink symlinkat umask
-    brk mmap munmap mremap mprotect madvise mincore msync membarrier
-    futex futex_waitv set_robust_list set_tid_address rseq arch_prctl
-    rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigsuspend rt_sigtimedwait sigaltstack
-    restart_syscall pause alarm getitimer setitimer timer_create timer_settime timer_gettime
-    timer_getoverrun timer_delete nanosleep clock_nanosleep clock_gettime clock_getres gettimeofday
-    time times getrusage sysinfo uname getcpu getrandom sched_yield sched_getaffinity
-    sched_getscheduler sched_getparam sched_get_priority_max sched_get_priority_min getpriority
-    getpid getppid gettid getuid geteuid getgid getegid getresuid getresgid getgroups getpgrp
-    getpgid getsid getrlimit setrlimit capget
-    fork vfork wait4 waitid exit exit_group
-    recvfrom sendto recvmsg shutdown getsockname getpeername getsockopt setsockopt
-"""
-_UNKNOWN_TO_LIBC = ("clone3", "openat2")  # their flags lie in memory; libc falls back
-_NAMESPACE_FLAGS = 0x7E020080
-_TERMINAL_QUESTIONS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # is it one; and FIO*
-_PR_SET_NAME, _PR_GET_NAME = 15, 16
-
-
-@cache
-def _filter() -> bytes:
-    """The seccomp filter as BPF, made here so that the program's process needs no libseccomp."""
-    try:
-        import pyseccomp as s
-    except (ImportError, RuntimeError) as error:
-        raise SandboxUnavailableError(f"pyseccomp or libseccomp is missing: {error}") from error
-    rules = s.SyscallFilter(s.ERRNO(errno.EPERM))
-    rules.set_attr(s.Attr.ACT_BADARCH, s.KILL_PROCESS)
-    for name in _ALLOWED.split():
-        _allow(s, rules, name)
-    for name in _UNKNOWN_TO_LIBC:
-        rules.add_rule(s.ERRNO(errno.ENOSYS), name)
-    _allow(s, rules, "clone", s.Arg(0, s.MASKED_EQ, _NAMESPACE_FLAGS, 0))
-    _allow(s, rules, "prlimit64", s.Arg(0, s.EQ, 0))  # its own
-    for option in (_PR_SET_NAME, _PR_GET_NAME):
-        _allow(s, rules, "prctl", s.Arg(0, s.EQ, option))
-    for question in _TERMINAL_QUESTIONS:
-        _allow(s, rules, "ioctl", s.Arg(1, s.EQ, question))
-    stream = s.Arg(1, s.MASKED_EQ, 0xF, 1)
-    _allow(s, rules, "socketpair", s.Arg(0, s.EQ, 1), stream)
-    for name, flags in (("open", 1), ("openat", 2)):
-        # Not "to read, and truncate": Landlock before version 3 would let it.
-        for mask, value in ((os.O_ACCMODE | os.O_TRUNC, 0), (3, os.O_WRONLY), (3, os.O_RDWR)):
-            _allow(s, rules, name, s.Arg(flags, s.MASKED_EQ, mask, value))
-    with tempfile.TemporaryFile() as file:
-        rules.export_bpf(file)
-        file.seek(0)
-        return file.read()
-
-
-def _allow(s: Any, rules: Any, name: str, *arguments: Any) -> None:
-    unknown_to_this_libseccomp = -1
-    if s.resolve_syscall(s.Arch.NATIVE, name) != unknown_to_this_libseccomp:
-        rules.add_rule(s.ALLOW, name, *arguments)
-
-
 # Every act is one that the floor must refuse; the program passes if all are refused.
 _FORBIDDEN_ACTS = """
-import ctypes, os, socket
-def unshare():
-    if ctypes.CDLL(None).unshare(0x10000000):
-        raise OSError('refused')
+import ctypes, fcntl, os, socket
+libc = ctypes.CDLL(None)
+def refused_call(name, *arguments):
+    if getattr(libc, name)(*arguments) != -1:
+        raise SystemError(f'not refused: {name}{arguments}')
+    raise OSError('refused')
+pair = socket.socketpair()
+parent = os.getppid()
 for act in (
-    unshare,
+    lambda: refused_call('unshare', 0x10000000),
+    lambda: refused_call('prctl', 1, 0, 0, 0, 0),
     lambda: socket.socket(),
     lambda: os.setsid(),
     lambda: open('/proc/self/status'),
     lambda: os.listdir('/'),
-    lambda: os.kill(os.getppid(), 0),
+    lambda: os.kill(parent, 0),
     lambda: os.chmod('.', 0o777),
     lambda: os.execv('/bin/true', ['true']),
+    lambda: os.fork() or os._exit(0),
+    lambda: fcntl.fcntl(pair[0], fcntl.F_SETOWN, parent),
+    lambda: fcntl.fcntl(pair[0], fcntl.F_SETSIG, 9),
+    lambda: fcntl.fcntl(pair[0], 15, bytes(8)),  # F_SETOWN_EX
+    lambda: fcntl.fcntl(pair[0], fcntl.F_SETFL, os.O_ASYNC),
+    lambda: fcntl.ioctl(pair[0], 0x5452, bytes(4)),  # FIOASYNC
+    lambda: fcntl.ioctl(pair[0], 0x8901, bytes(4)),  # FIOSETOWN
 ):
     try:
         act()

@@ -6,6 +6,7 @@ The other end is `snow_assets/enclosed.py`.
 import base64
 import gzip
 import hashlib
+import socket
 from typing import Any
 
 import dagster as dg
@@ -19,16 +20,36 @@ _CONFIGMAP_BYTES = 1_000_000  # the API server's limit is 1 MiB for the whole ob
 
 
 def enclosed(manifest: Json, job: Job, *, python: str, canary: str) -> Json:
-    """The same Job without the lake: its request is mounted, and a canary must be out of reach."""
+    """The same Job without the lake: its request is mounted, and a canary must be out of reach.
+
+    dg.Failure where the canary's name does not resolve here: in the pod it could not.
+    """
     pod = manifest["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     name = manifest["metadata"]["name"]
     container["command"] = [python, "-m", "snow_assets.enclosed", job.module]
-    container["env"].append({"name": "SNOW_CANARY", "value": canary})
+    container["env"].append({"name": "SNOW_CANARY", "value": resolved(canary)})
     container["volumeMounts"].append({"name": "request", "mountPath": "/request", "readOnly": True})
     pod["volumes"].append({"name": "request", "configMap": {"name": name}})
     manifest["spec"]["template"]["metadata"]["labels"]["snow/network"] = "none"
     return manifest
+
+
+def resolved(canary: str) -> str:
+    """HOST:PORT as ADDRESS:PORT,... with all addresses of the host. dg.Failure for none."""
+    host, _, port = canary.rpartition(":")
+    try:
+        if not host or not port.isdecimal():
+            raise ValueError("not of the form host:port")
+        answers = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+    except (OSError, ValueError) as error:
+        raise dg.Failure(
+            f"sandbox_canary {canary!r} cannot be resolved ({error}), so no pod can show that it "
+            "has no network: name a host:port that is up and that resolves where runs are "
+            "launched, or an IP address and port"
+        ) from error
+    hosts = dict.fromkeys(str(answer[4][0]) for answer in answers)
+    return ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host in hosts)
 
 
 def request_config_map(job: Job, owner: Json) -> Json:

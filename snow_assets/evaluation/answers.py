@@ -9,9 +9,15 @@ from snow_assets.evaluation.results import unfinished_table
 from snow_assets.evaluation.samples import Problem, problems
 
 
-def program(problem: Problem, completion: str) -> str:
-    """What decides about a completion: it passes if this runs to its end."""
-    return f"{problem.prompt}{completion}\n\n{problem.test}\n\ncheck({problem.entry_point})\n"
+def program(problem: Problem, completion: str) -> Program:
+    """What decides about a completion: the problem's test, with the function that it defines."""
+    return Program(
+        problem_id=problem.problem_id,
+        entry_point=problem.entry_point,
+        test=f"{problem.test}\n\ncheck(candidate)\n",
+        solution=f"{problem.prompt}{problem.solution}",
+        answer=f"{problem.prompt}{completion}",
+    )
 
 
 def asked(evaluation: Evaluation) -> Execution:
@@ -21,14 +27,7 @@ def asked(evaluation: Evaluation) -> Execution:
     by_id = {problem.problem_id: problem for problem in found}
     return Execution(
         checkpoint=evaluation.checkpoint,
-        programs=tuple(
-            Program(
-                problem_id=row["problem_id"],
-                solution=program(by_id[row["problem_id"]], by_id[row["problem_id"]].solution),
-                answer=program(by_id[row["problem_id"]], row["completion"]),
-            )
-            for row in rows
-        ),
+        programs=tuple(program(by_id[row["problem_id"]], row["completion"]) for row in rows),
         recipe=evaluation.recipe,
     )
 

@@ -13,7 +13,7 @@ from snow_resources.gpu_jobs import GpuJobs, JobSize
 from snow_resources.lake import Lake
 from snow_resources.tracking import Tracking
 
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 
 checkpoints = dg.StaticPartitionsDefinition(["general", "continued", "enhanced"])
 

@@ -35,9 +35,11 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """Two programs that end well if their function is right: the benchmark's own, the model's."""
+    """Two programs with the same function, the benchmark's own and the model's, and its test."""
 
     problem_id: str
+    entry_point: str
+    test: str  # calls `candidate`, and may use the names that the solution defines
     solution: str
     answer: str
 

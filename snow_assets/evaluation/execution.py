@@ -1,4 +1,4 @@
-"""The sandbox's job: programs in; how they ran, out. It needs no GPU, no torch and no lake.
+"""The sandbox's job: programs and tests in, verdicts out. It needs no GPU, no torch and no lake.
 
 A benchmark's own solutions run first. If one fails, so would a model's equal answer, and nothing
 is reported; the slowest of them scales the time limit, since a limit that is tight on a slow
@@ -13,19 +13,23 @@ from snow_assets.recipe import EvaluationRecipe
 
 PASSED, TIMEOUT = "passed", "timeout"
 
-Run = Callable[[str, float], sandbox.Verdict]
-"""A program and its time limit in seconds -> what became of it."""
+Run = Callable[[str, Program, float], sandbox.Verdict]
+"""A source text, the program whose test judges it, and its time limit in seconds -> verdict."""
 
 
-def in_sandbox(program: str, seconds: float) -> sandbox.Verdict:
-    return sandbox.run(program, limits=sandbox.Limits(seconds=seconds))
+def in_sandbox(source: str, program: Program, seconds: float) -> sandbox.Verdict:
+    """The verdict on `source`, which defines the program's function, by the program's test."""
+    test = sandbox.FunctionTest(
+        entry_point=program.entry_point, reference=program.solution, source=program.test
+    )
+    return sandbox.run(source, limits=sandbox.Limits(seconds=seconds), test=test)
 
 
 def slowest_canonical(programs: Sequence[Program], run: Run, *, timeout_seconds: float) -> float:
     """Seconds of the slowest canonical solution; ValueError unless all of them pass."""
     slowest = 0.0
     for program in programs:
-        verdict = run(program.solution, timeout_seconds)
+        verdict = run(program.solution, program, timeout_seconds)
         if verdict.outcome != PASSED:
             raise ValueError(
                 f"the canonical solution of {program.problem_id} ended as {verdict.outcome} within "
@@ -48,7 +52,7 @@ def refuse_timeouts(num_timeouts: int, num_answers: int, *, max_share: float) ->
 
 def run_all(programs: Sequence[Program], run: Run, *, seconds: float) -> list[Ran]:
     """What becomes of each answer within the time."""
-    verdicts = [run(program.answer, seconds) for program in programs]
+    verdicts = [run(program.answer, program, seconds) for program in programs]
     return [
         Ran(
             verdict=verdict.outcome,

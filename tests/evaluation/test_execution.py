@@ -56,9 +56,7 @@ def executed(request: Evaluation, tmp_path: Path, completions: list[str]) -> Exe
 
 
 def a_program(problem: Problem) -> Program:
-    return Program(
-        problem_id=problem.problem_id, solution=program(problem, problem.solution), answer=""
-    )
+    return program(problem, "")
 
 
 def answers(request: Evaluation) -> list[dict[str, Any]]:
@@ -92,8 +90,8 @@ def _sandboxed() -> None:
 )
 @pytest.mark.usefixtures("_sandboxed")
 def test_a_program_passes_only_by_running_to_its_end(completion: str, outcome: str) -> None:
-    found = execution.in_sandbox(program(a_problem(), completion), 1.0)
-    assert found.outcome == outcome
+    judged = program(a_problem(), completion)
+    assert execution.in_sandbox(judged.answer, judged, 1.0).outcome == outcome
 
 
 @pytest.mark.usefixtures("_sandboxed")
@@ -124,7 +122,7 @@ def test_too_many_timeouts_fail_the_job_and_leave_no_answers(
 
 
 def test_a_canonical_solution_that_fails_stops_everything() -> None:
-    def broken(program: str, seconds: float) -> sandbox.Verdict:
+    def broken(source: str, program: Program, seconds: float) -> sandbox.Verdict:
         return sandbox.Verdict(outcome="memory", seconds=0.1, isolation="x", message="no room")
 
     with pytest.raises(ValueError, match=r"Own/0 ended as memory within 5 s \(no room\)"):
@@ -134,7 +132,7 @@ def test_a_canonical_solution_that_fails_stops_everything() -> None:
 def test_the_slowest_of_the_canonical_solutions_is_found() -> None:
     seconds = iter([0.1, 0.7, 0.3])
 
-    def timed(program: str, limit: float) -> sandbox.Verdict:
+    def timed(source: str, program: Program, limit: float) -> sandbox.Verdict:
         return sandbox.Verdict(outcome="passed", seconds=next(seconds), isolation="x", message="")
 
     found = execution.slowest_canonical([a_program(a_problem())] * 3, timed, timeout_seconds=5.0)

@@ -84,7 +84,10 @@ def test_the_server_keeps_every_field_and_the_runs_account_needs_no_more(tmp_pat
         shown = metadata(site.launch(Work(output=site.output), kubeconfig=mine))
         assert shown["starts"] == 1
         done = execute(
-            site, a_request("y = 2\n"), kubeconfig=mine, sandbox_namespace="snow-sandbox"
+            site,
+            a_request("def f(): return 1\n"),
+            kubeconfig=mine,
+            sandbox_namespace="snow-sandbox",
         )
         assert [ran.verdict for ran in done.report.ran] == ["passed"]
     for namespace in ("snow", "snow-jobs", "snow-sandbox"):

@@ -2,6 +2,7 @@
 
 import http.server
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,9 +11,10 @@ import dagster as dg
 import kubernetes_validate
 import pytest
 
-from snow_assets.enclosed import report_lines
+from snow_assets import pod
+from snow_assets.enclosed import main, network_fault, report_lines
 from snow_assets.evaluation.contract import Executed, Execution, Program
-from snow_resources.enclosed_jobs import enclosed, report_in, request_config_map
+from snow_resources.enclosed_jobs import enclosed, report_in, request_config_map, resolved
 from snow_resources.gpu_jobs import FinishedJob, JobSize
 from tests.evaluation.builders import an_evaluation_recipe
 from tests.kubernetes.conftest import Site
@@ -24,7 +26,13 @@ SIZE = JobSize(cpus=0, memory_gib=1, environment="sandbox")
 
 def a_request(*answers: str) -> Execution:
     programs = [
-        Program(problem_id=f"T/{index}", solution="x = 1\n", answer=answer)
+        Program(
+            problem_id=f"T/{index}",
+            entry_point="f",
+            test="assert candidate() == 1\n",
+            solution="def f(): return 1\n",
+            answer=answer,
+        )
         for index, answer in enumerate(answers)
     ]
     return Execution(checkpoint="general", programs=tuple(programs), recipe=an_evaluation_recipe())
@@ -39,9 +47,10 @@ def execute(site: Site, request: Execution, **settings: str) -> FinishedJob[Exec
 
 @pytest.mark.cluster
 def test_programs_are_judged_in_a_pod_that_mounts_no_lake(site: Site) -> None:
-    steal = "import pathlib\npathlib.Path('/request/request.json.gz').read_bytes()\n"
-    call = "import socket\nsocket.socket()\n"
-    done = execute(site, a_request("y = 2\n", "assert False\n", steal, call))
+    right, wrong = "def f(): return 1\n", "def f(): return 2\n"
+    steal = f"import pathlib\npathlib.Path('/request/request.json.gz').read_bytes()\n{right}"
+    call = f"import socket\nsocket.socket()\n{right}"
+    done = execute(site, a_request(right, wrong, steal, call))
     report = done.report
     assert [ran.verdict for ran in report.ran] == ["passed", "failed", "failed", "failed"]
     assert report.isolation.startswith("seccomp+landlock+rlimits")
@@ -66,14 +75,53 @@ def canary() -> Iterator[str]:
 @pytest.mark.cluster
 def test_a_pod_that_reaches_the_canary_runs_nothing(site: Site, canary: str) -> None:
     with pytest.raises(AssertionError, match=r"the canary .* answers, so this pod has a network"):
-        execute(site, a_request("y = 2\n"), sandbox_canary=canary)
+        execute(site, a_request("def f(): return 1\n"), sandbox_canary=canary)
 
 
 @pytest.mark.cluster
 def test_without_a_canary_no_sandbox_starts(site: Site) -> None:
     with pytest.raises(AssertionError, match="sandbox_canary is not set: name a host:port"):
-        execute(site, a_request("y = 2\n"), sandbox_canary="")
+        execute(site, a_request("def f(): return 1\n"), sandbox_canary="")
     assert site.api.list("jobs") == []
+
+
+@pytest.mark.parametrize(
+    "canary",
+    [
+        "mlflow.snow.svc:5000",
+        "no.such.host.invalid:80",
+        "localhost:1",
+        "",
+        ":80",
+        "127.0.0.1",
+        "::1",
+    ],
+)
+def test_a_pod_whose_canary_is_no_address_runs_nothing(
+    canary: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main("no.such.module", canary) == pod.BAD_INPUT
+    assert "nothing was run" in capsys.readouterr().err
+
+
+def test_a_canary_that_listens_is_a_fault_and_one_that_does_not_is_none() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        assert "answers" in str(network_fault(address))
+        assert "answers" in str(network_fault(f"127.0.0.1:1,{address}"))
+    assert network_fault(address) is None
+
+
+def test_the_launcher_resolves_a_canary_s_name() -> None:
+    assert "127.0.0.1:80" in resolved("localhost:80").split(",")
+    assert resolved("10.0.0.1:443") == "10.0.0.1:443"
+    assert resolved("[::1]:443") == "[::1]:443"
+
+
+@pytest.mark.parametrize("canary", ["no.such.host.invalid:80", "10.0.0.1", "", "host:http"])
+def test_a_canary_that_does_not_resolve_starts_no_job(canary: str) -> None:
+    with pytest.raises(dg.Failure, match=r"sandbox_canary .* cannot be resolved"):
+        enclosed(rendered(SIZE), a_job(), python="python", canary=canary)
 
 
 def test_a_report_crosses_a_log_among_other_lines() -> None:

@@ -86,6 +86,12 @@ def under(
     return dict(json.loads(done.stdout))
 
 
+def parent_of(process: str) -> int:
+    """The process id of a process's parent."""
+    status = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith("PPid:"))
+
+
 def needs_root() -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root: it is about what root starts, or about another user")

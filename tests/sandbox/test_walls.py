@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from snow_assets import sandbox
+from snow_assets import sandbox, sandbox_filter
 from snow_assets.sandbox import Limits
 from tests.sandbox.programs import (
     AN_ORDINARY_USER,
@@ -135,7 +135,8 @@ def test_no_descriptor_is_inherited() -> None:
             for descriptor in range(3, 64):
                 try: kinds.append(stat.S_IFMT(os.fstat(descriptor).st_mode))
                 except OSError: pass
-            assert sorted(kinds) == [stat.S_IFIFO, stat.S_IFDIR], kinds  # proof, and library
+            pipes = [stat.S_IFIFO] * 2  # calls and answers; and the library's folder
+            assert sorted(kinds) == [*pipes, stat.S_IFDIR], kinds
         """
         assert run(program).outcome == "passed"
 
@@ -158,20 +159,36 @@ def test_without_the_floor_nothing_runs_and_the_reason_is_told(missing: Denial, 
 
 
 def test_without_libseccomp_nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    sandbox._filter.cache_clear()
+    sandbox_filter.seccomp_filter.cache_clear()
     monkeypatch.setitem(sys.modules, "pyseccomp", None)
     assert "pyseccomp" in sandbox.probe().reason
     with pytest.raises(sandbox.SandboxUnavailableError):
         run("pass")
 
 
-def test_a_hole_in_the_floor_is_found_by_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    sandbox._filter.cache_clear()
-    monkeypatch.setattr(sandbox, "_ALLOWED", sandbox._ALLOWED + " socket")
-    found = sandbox.probe()
-    sandbox._filter.cache_clear()
-    assert not found.available
-    assert "not refused" in found.reason
+@pytest.mark.parametrize(
+    ("constant", "more"),
+    [
+        ("_ALLOWED", " socket"),
+        ("_ALLOWED", " prctl"),
+        ("_FCNTL_COMMANDS", (8,)),
+        ("_FCNTL_COMMANDS", (10,)),
+        ("_FCNTL_COMMANDS", (15,)),
+        ("_FCNTL_COMMANDS", (4,)),
+        ("_TERMINAL_QUESTIONS", (0x5452,)),
+        ("_TERMINAL_QUESTIONS", (0x8901,)),
+    ],
+    ids=["socket", "prctl", "F_SETOWN", "F_SETSIG", "F_SETOWN_EX", "O_ASYNC", "FIOASYNC", "SETOWN"],
+)
+def test_a_hole_in_the_floor_makes_the_probe_say_unavailable(
+    constant: str, more: str | tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox_filter, constant, getattr(sandbox_filter, constant) + more)
+    sandbox_filter.seccomp_filter.cache_clear()
+    isolation = sandbox.probe()
+    sandbox_filter.seccomp_filter.cache_clear()
+    assert not isolation.available
+    assert "not refused" in isolation.reason
 
 
 def test_it_imports_where_dagster_torch_and_pyseccomp_are_missing() -> None:

@@ -1,0 +1,213 @@
+# ruff: noqa: PTH112, PTH116, PTH119, PTH120, PTH123, PTH208
+# Every program would pay for an import of pathlib.
+"""Take from a process what the sandbox does not allow: users, namespaces, files, calls, resources.
+
+`share_nothing` and `leave_root` are the supervisor's own steps; `confine` is what each of its two
+children does to itself before it runs anything. Standard library only.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+import stat
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+FIRST_SPARE_ID = 2_000_000_000  # + process id: each program of a root has a user id of its own
+ENTRY_BYTES = 4096  # what any entry of the folder is charged, so that names alone cannot fill it
+
+# What the standard library's extension modules load, and time zones.
+LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
+READABLE = (*LIBRARIES, "/usr/share/zoneinfo", "/etc/ld.so.cache", "/dev/urandom")
+# Beside the standard library: installed packages, and benchmarks with their tests among them.
+INSTALLED_PACKAGES = ("site-packages", "dist-packages")
+
+# linux/prctl.h, linux/sched.h, sys/mount.h
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP = 1, 4, 22
+PR_SET_NO_NEW_PRIVS, SECCOMP_MODE_FILTER = 38, 2
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x4000000, 0x8000000
+CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 0x4000, 0x40000
+
+# linux/landlock.h; the three system calls have the same numbers on every architecture.
+CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
+EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
+MAKE_CHAR, MAKE_SOCK, MAKE_BLOCK, TRUNCATE, IOCTL_DEV = 1 << 6, 1 << 9, 1 << 11, 1 << 14, 1 << 15
+NOT_EVEN_IN_ITS_FOLDER = EXECUTE | MAKE_CHAR | MAKE_SOCK | MAKE_BLOCK | IOCTL_DEV
+HIGHEST_LANDLOCK_VERSION = 6  # whose rights are listed here
+
+RLIMIT_SIGPENDING = 11  # asm-generic/resource.h; the module `resource` does not name it
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not an error
+    """A layer of the sandbox cannot be had here."""
+
+
+class Bounds(NamedTuple):
+    """What one process may use; each field as in `messages.Request`."""
+
+    seconds: float
+    memory_bytes: int
+    folder_bytes: int
+    num_tasks: int  # threads and processes of this user, all together
+    open_files: int
+
+
+def call(name: str, *arguments: object) -> int:
+    """A libc function; its failure is an OSError that names it."""
+    result = int(getattr(libc, name)(*arguments))
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), name)
+    return result
+
+
+def prctl(option: int, argument: int) -> None:
+    call("prctl", *(ctypes.c_ulong(word) for word in (option, argument, 0, 0, 0)))
+
+
+def write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def leave_root(folder: str) -> None:
+    """Become a user without name or files; from here on RLIMIT_NPROC holds, which root ignores."""
+    spare = FIRST_SPARE_ID + os.getpid()
+    try:
+        os.chown(folder, spare, spare)
+        os.setgroups([])
+        os.setresgid(spare, spare, spare)
+        os.setresuid(spare, spare, spare)
+    except OSError as error:
+        raise Refused(f"root cannot become the unprivileged user {spare}: {error}") from error
+
+
+def share_nothing(folder: str, folder_bytes: int) -> bool:
+    """Own users, processes, network, mounts, IPC and host name, and a small disk; if they let us.
+
+    This process goes on as the first of the new ones: when it ends the kernel kills the others.
+    """
+    user, group = os.getuid(), os.getgid()
+    kinds = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS
+    if libc.unshare(kinds) != 0:
+        return False
+    entries = folder_bytes // ENTRY_BYTES + 2
+    size = f"size={folder_bytes},nr_inodes={entries},mode=700"
+    try:
+        write("/proc/self/setgroups", "deny")
+        write("/proc/self/uid_map", f"{user} {user} 1")
+        write("/proc/self/gid_map", f"{group} {group} 1")
+        mount("none", "/", "none", MS_REC | MS_PRIVATE, "")
+        mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, size)
+    except OSError as error:
+        raise Refused(f"new namespaces are given, but not their use: {error}") from error
+    first = os.fork()
+    if first:
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(first, 0)[1]) & 0xFF)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    return True
+
+
+def mount(source: str, target: str, kind: str, flags: int, data: str) -> None:
+    words = (source.encode(), target.encode(), kind.encode())
+    call("mount", *words, ctypes.c_ulong(flags), data.encode())
+
+
+def num_tasks_of(user: int) -> int:
+    """How many threads this user runs; RLIMIT_NPROC counts them too."""
+    total = 0
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit() and os.stat(f"/proc/{name}").st_uid == user:
+                total += len(os.listdir(f"/proc/{name}/task"))
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended
+    return total
+
+
+def confine(ruleset: int, seccomp: bytes, bounds: Bounds) -> None:
+    """Shut in the calling process. The order matters: each step removes what an earlier one needs.
+
+    OSError with the libc function's name where a step cannot be done.
+    """
+    write("/proc/self/oom_score_adj", "1000")  # short of memory, the kernel ends this one first
+    prctl(PR_SET_DUMPABLE, 0)
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    landlock(RESTRICT_SELF, ruleset, 0)
+    os.close(ruleset)
+    call("capset", struct.pack("=Ii", 0x20080522, 0), bytes(24))  # a user namespace gives them all
+    limit_resources(bounds)
+    instructions = ctypes.create_string_buffer(seccomp, len(seccomp))
+    filters = struct.pack("@HP", len(seccomp) // 8, ctypes.addressof(instructions))
+    call("prctl", PR_SET_SECCOMP, ctypes.c_ulong(SECCOMP_MODE_FILTER), filters)
+
+
+def file_rules(library: int) -> int:
+    """A Landlock ruleset: write in the working folder, read the standard library, open no more."""
+    version = min(landlock(CREATE_RULESET, None, 0, 1), HIGHEST_LANDLOCK_VERSION)
+    handled = (1 << (13 + (version >= 2) + (version >= 3) + (version >= 5))) - 1
+    network, scopes = 3, 3  # bind and connect; signals and abstract sockets
+    size = 24 if version >= 6 else 16 if version >= 4 else 8
+    attributes = struct.pack("=QQQ", handled, network, scopes)[:size]
+    ruleset = landlock(CREATE_RULESET, attributes, size, 0)
+    for descriptor, rights in opened_paths(library):
+        beneath = struct.pack("=Qi", rights & handled, descriptor)
+        landlock(ADD_RULE, ruleset, 1, beneath, 0)
+        os.close(descriptor)
+    return ruleset
+
+
+def opened_paths(library: int) -> Iterator[tuple[int, int]]:
+    """Each path that may be opened, as an O_PATH descriptor, and what may be done there."""
+    yield os.open(".", os.O_PATH), ~NOT_EVEN_IN_ITS_FOLDER
+    yield os.open("/dev/null", os.O_PATH), READ_FILE | WRITE_FILE | TRUNCATE
+    for path in READABLE:
+        if os.access(path, os.R_OK):
+            rights = READ_FILE | READ_DIR if os.path.isdir(path) else READ_FILE
+            yield os.open(path, os.O_PATH), rights
+    yield from opened_library(library)
+
+
+def opened_library(library: int) -> Iterator[tuple[int, int]]:
+    """The standard library without what is installed beside it, and the shared objects above."""
+    folder = os.path.basename(os.path.dirname(os.__file__))
+    yield os.open(folder, os.O_PATH, dir_fd=library), READ_DIR  # names only
+    for name in (folder, "."):
+        parent = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=library)
+        for entry in os.listdir(parent):
+            if entry in INSTALLED_PACKAGES or (name == "." and ".so" not in entry):
+                continue
+            opened = os.open(entry, os.O_PATH, dir_fd=parent)
+            is_folder = stat.S_ISDIR(os.fstat(opened).st_mode)
+            yield opened, READ_FILE | READ_DIR if is_folder else READ_FILE
+        os.close(parent)
+
+
+def library_folder() -> str:
+    """The folder above the standard library's; conda keeps shared libraries there."""
+    return os.path.dirname(os.path.dirname(os.__file__))
+
+
+def landlock(number: int, *arguments: int | bytes | None) -> int:
+    words = (ctypes.c_long(word) if isinstance(word, int) else word for word in arguments)
+    return call("syscall", ctypes.c_long(number), *words)
+
+
+def limit_resources(bounds: Bounds) -> None:
+    for kind, limit in (
+        (resource.RLIMIT_CPU, int(bounds.seconds) + 2),
+        (resource.RLIMIT_AS, bounds.memory_bytes),
+        (resource.RLIMIT_FSIZE, bounds.folder_bytes),
+        (resource.RLIMIT_NOFILE, bounds.open_files),
+        (resource.RLIMIT_NPROC, bounds.num_tasks),
+        (resource.RLIMIT_CORE, 0),
+        (RLIMIT_SIGPENDING, 64),  # counts all of the user's, so one program cannot use them up
+    ):
+        ceiling = resource.getrlimit(kind)[1]
+        value = limit if ceiling == resource.RLIM_INFINITY else min(limit, ceiling)
+        resource.setrlimit(kind, (value, value))
