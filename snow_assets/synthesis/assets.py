@@ -181,7 +181,7 @@ def synthetic_set(
         return _shown(acceptance.accept(asked, folder, rules), folder)
 
     return materialize(
-        context, lake, tracking, recipe, code_version=CODE_VERSION, settings=settings,
+        context, lake, tracking, recipe, code_version="2", settings=settings,
         inputs=[answers, known, tokenizer, listed], work=work,
     )  # fmt: skip
 

@@ -40,7 +40,13 @@ PIECES = [
     "://", "://bob:Hunter2x@db.acme.io", "PRIVATE KEY", "-----BEGIN RSA PRIVATE KEY-----",
     "-----END RSA PRIVATE KEY-----", "M" * 40, "AK" + "IA" + "IOSFODNN7QWERTYU",
     "gh" + "p_" + "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF3hI6", "xo" + "xb-" + "1234567890123456789012",
-    "sk" + "_live_" + "4eC39HqLyjWDarjtT1zdp7dc", "gl" + "pat-" + "a" * 24,
+    "sk" + "_live_" + "4eC39HqLyjWDarjtT1zdp7dc", "gl" + "pat-" + "aB3dE6gH9jK2mN5pQ8sT1vW4",
+    "export ", "ENV ", "API_TOKEN=", "token: ", "k3v9xq27mz4p", "9f8a7b6c5d4e3f2a1b0c9d8e7f6a5b4c",
+    "define('DB_PASSWORD', ", "--token ", "<password>", "</password>", '\\"', "`", "Bearer ",
+    "curl -u a:", "twitter_key", "DISCORD_SECRET = ", "telegram", "12345678:AA" + "x9_" * 11,
+    "s.a1b2c3d4e5f6g7h8i9j0k1l2", "用户@例子.中国", "jürgen@müller.de", "this@Account.name", "\\@",
+    "eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiIxMjM0NTY3ODkwIn0." + "dozjgNryP4J3jVmNHl0w5N",
+    "Private-Lines: 2\n", "MIIEpAIBAAKCAQEAx5bRQ7fW" * 3,
 ]  # fmt: skip
 TEXT = st.lists(
     st.one_of(st.sampled_from(PIECES), st.text(st.characters(codec="utf-8"), max_size=8)),

@@ -1,0 +1,96 @@
+"""E-mail addresses, told from matrix products, labels, file names and units that look like them.
+
+Domains end in a top-level domain of IANA's root zone, written as such or in a script of its own.
+Kept: reserved domains (RFC 2606, RFC 6762) and addresses of no person (`noreply@`, `git@`).
+"""
+
+import re
+from functools import cache
+from importlib import resources
+
+Span = tuple[int, int]
+
+# Letters beside ASCII: of Latin, Greek and Cyrillic; and of all scripts.
+_LETTERS = "\u00c0-\u024f\u0370-\u052f"
+_ALL_LETTERS = "\u00b7-\u1fff\u2c00-\u2dff\u3005-\ud7ff\uf900-\ufdff\U00010000-\U0003ffff"
+_USER = rf"(?:[A-Za-z0-9_.%+'{_LETTERS}-]{{1,64}}|(?<![\u3005-\ud7ff])[\u3005-\ud7ff]{{1,32}})"
+_LABEL = rf"[A-Za-z0-9{_ALL_LETTERS}-]{{1,63}}"
+EMAIL = re.compile(
+    rf"(?<![A-Za-z0-9_.%+/{_LETTERS}-])({_USER})\\?@((?:{_LABEL}\.){{1,8}}"
+    rf"((?:xn--[A-Za-z0-9-]{{1,59}}|[A-Za-z]{{2,24}})(?![\w-])|[{_ALL_LETTERS}]{{1,24}}))",
+    re.ASCII,
+)
+
+_RESERVED_DOMAIN = re.compile(
+    r"(?:^|\.)(?:example\.(?:com|org|net|edu)|example|test|invalid|localhost|local|internal|lan"
+    r"|domain\.(?:com|tld)|email\.com|mail\.com|host\.com|foo\.(?:com|org)|bar\.(?:com|org))$",
+    re.IGNORECASE,
+)
+_NOBODY = re.compile(
+    r"(?:git|hg|svn|no-?reply|do-?not-?reply|user|username|you|me)$", re.IGNORECASE
+)
+_URL_USER = re.compile(r"://[^\s/@]*:\Z")  # what follows is a password
+# Qualified names of Kotlin and labels of Swift and Kotlin.
+_KEYWORDS = frozenset({"this", "super", "return", "break", "continue", "self"})
+# Endings of files and units, and attributes, that are top-level domains too.
+_NO_ENDINGS = frozenset(
+    {"target", "zip", "mov", "java", "py", "rs", "sh", "ps", "so", "data", "dot"}
+)
+_ATTRIBUTES = frozenset(
+    """
+    at call case cat data date do dot fit id in info int is it link map name next no now
+    open page read run save search select size so store stream style to top watch
+    """.split()  # noqa: SIM905
+)
+
+_USER_BEFORE_AT = re.compile(rf"(?<![A-Za-z0-9_.%+/{_LETTERS}-]){_USER}\\?\Z", re.ASCII)
+_MAX_USER_CHARS = 64
+
+
+def email_match(text: str, at: int) -> re.Match[str] | None:
+    """The match of `EMAIL` around the `@` at a place of a text."""
+    begin = max(0, at - _MAX_USER_CHARS - 2)
+    user = _USER_BEFORE_AT.search(text[begin:at])
+    return EMAIL.match(text, begin + user.start()) if user else None
+
+
+@cache
+def top_level_domains() -> frozenset[str]:
+    """Top-level domains in lower case, those of other scripts in both spellings."""
+    folder = resources.files("snow_assets.curation") / "secret_data"
+    lines = (folder / "top_level_domains.txt").read_text("utf-8").lower().split("\n")
+    domains = {line for line in lines if line and not line.startswith("#")}
+    in_script = {name[4:].encode().decode("punycode") for name in domains if name[:4] == "xn--"}
+    return frozenset(domains | in_script)
+
+
+def email_span(match: re.Match[str]) -> Span | None:
+    """Where the address of a match of `EMAIL` stands, or None if it is none."""
+    user, domain = match[1], match[2]
+    top = match[3]
+    end = match.end()
+    if top.lower() not in top_level_domains():
+        return None
+    if _RESERVED_DOMAIN.search(domain) or _NOBODY.match(user) or not _is_address(match):
+        return None
+    start = match.start() + len(user) - len(user.lstrip("'."))
+    return (start, end)
+
+
+def _is_address(match: re.Match[str]) -> bool:
+    """Whether case and surroundings are those of an address and not of code."""
+    user, domain, top = match[1], match[2], match[3]
+    labels = domain.split(".")
+    text, start, end = match.string, match.start(), match.end()
+    follows = text[end : end + 1]
+    if user in _KEYWORDS or user.endswith((".this", ".super")):
+        return False
+    if not (top.islower() or top.isupper()) and top.isascii() and not top.istitle():
+        return False
+    if follows and follows in "([=" and text[start - 1 : start] not in ("<", '"', "'"):
+        return False
+    if re.fullmatch(r"\d+x", labels[-2]) or top.lower() in _NO_ENDINGS:
+        return False
+    if top.lower() in _ATTRIBUTES and len(labels) == 2:
+        return text[start - 1 : start] == "<" or text[max(0, start - 7) : start] == "mailto:"
+    return _URL_USER.search(text[max(0, start - 80) : start]) is None

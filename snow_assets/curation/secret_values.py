@@ -1,0 +1,142 @@
+"""Whether a value looks drawn at random, as keys and passwords do, or like words and code."""
+
+import base64
+import binascii
+import math
+import re
+from collections import Counter
+
+# Hexadecimal has at most 4 bits a character, identifiers and words in English about 3.
+_MIN_KEY_BITS = 3.2
+_MIN_PASSWORD_BITS = 2.75
+_MIN_PUNCTUATED_KEY_CHARS = 32
+
+_PLACEHOLDER = re.compile(
+    r"example|sample|dummy|fake|change_?me|replace|your|placeholder|xxx|\*\*\*|\.\.\.|todo|none"
+    r"|null|test|\$|%|password|secret|passwd|123456|abcdef|qwerty|deadbeef|foobar|00000",
+    re.IGNORECASE,
+)
+_VARIABLE = re.compile(r"\$\{|\$\(|\$\w{3,}|%[sdr(]|%\w+%|\{\{|^\w+\(")
+_KEY_CHARS = re.compile(r"(?:base64:)?[0-9A-Za-z_+/=.~-]+")
+# A word, a number or a version as parts of names: `gemma`, `9b`, `v1`, `64k`, `2024`.
+_WORD_PART = r"(?:[A-Za-z]{1,24}\d{0,4}|\d{1,8}[A-Za-z]{0,3}|[vV]\d[\da-z]{0,3})"
+_WORDS = re.compile(rf"[._/:~-]*{_WORD_PART}(?:[._/:~-]+{_WORD_PART})*[._/:~=-]*")
+# Words in camel case with numbers between: `Uint8Array`, `getPasswordFor2`, `HTTPServer`.
+_CAMEL = re.compile(r"_*(?:(?:[A-Z]{2,8}|[A-Z]?[a-z]{2,16})\d{0,4}_*){1,8}[A-Z]?")
+_CODE = re.compile(r"[()\[\]]|::|/\w+/|^[\w.]+\.\w+$|->")
+_DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
+_RUNS = re.compile(r"[A-Za-z]+|\d+")
+
+
+def bits_per_char(value: str) -> float:
+    """Shannon entropy of the value's characters, in bits."""
+    counts = Counter(value).values()
+    return -sum(count / len(value) * math.log2(count / len(value)) for count in counts)
+
+
+def character_kinds(value: str) -> int:
+    """How many of lower case, upper case, digits and others occur."""
+    kinds = (str.islower, str.isupper, str.isdigit)
+    is_other = any(not any(kind(char) for kind in kinds) for char in value)
+    return sum(any(map(kind, value)) for kind in kinds) + is_other
+
+
+def alternations(value: str) -> int:
+    """How often letters and digits follow each other; words with a number have one or two."""
+    return len(_RUNS.findall(value)) - len(re.findall(r"[^A-Za-z0-9]+", value.strip("=._-"))) - 1
+
+
+def is_placeholder(value: str) -> bool:
+    """Whether a value is plainly an example, or stands for a variable."""
+    return _PLACEHOLDER.search(value) is not None
+
+
+def is_random_key(value: str) -> bool:
+    """Whether a value looks like a key: digits among letters, no words, enough entropy."""
+    if re.search(r"[0-9]", value) is None or re.search(r"[A-Za-z]", value) is None:
+        return False
+    if _KEY_CHARS.fullmatch(value) is None:
+        return _is_punctuated_key(value)
+    return (
+        _WORDS.fullmatch(value) is None
+        and _CAMEL.fullmatch(value) is None
+        and not is_placeholder(value)
+        and bits_per_char(value) >= _MIN_KEY_BITS
+    )
+
+
+def _is_punctuated_key(value: str) -> bool:
+    """Whether a value looks like a framework's key, which has any punctuation (Django)."""
+    return (
+        len(value) >= _MIN_PUNCTUATED_KEY_CHARS
+        and character_kinds(value) >= 3
+        and _VARIABLE.search(value) is None
+        and "://" not in value
+        and bits_per_char(value) >= 4.0
+        and max(map(len, re.findall(r"[A-Za-z]+", value))) <= 12
+    )
+
+
+def is_random_password(value: str) -> bool:
+    """Whether a value in quotes looks like a password: three kinds of characters, or no words."""
+    return bool(
+        ((character_kinds(value) >= 3 and re.search(r"[0-9]", value)) or _is_drawn(value))
+        and _CODE.search(value) is None
+        and not is_placeholder(value)
+        and bits_per_char(value) >= _MIN_PASSWORD_BITS
+    )
+
+
+def is_unquoted_password(value: str, *, is_environment_variable: bool) -> bool:
+    """Likewise without quotes, where a value may be a name: letters and digits must alternate."""
+    least = 2 if is_environment_variable else 3
+    return (
+        is_random_password(value)
+        and _CAMEL.fullmatch(value) is None
+        and _WORDS.fullmatch(value) is None
+        and _DOTTED_NAME.fullmatch(value) is None
+        and alternations(value) >= least
+    )
+
+
+def is_unquoted_key(value: str) -> bool:
+    """Whether a value without quotes is a key and neither a number nor a name of code."""
+    return (
+        is_random_key(value)
+        and _DOTTED_NAME.fullmatch(value) is None
+        and re.match(r"0[xXbBoO]", value) is None
+        and alternations(value) >= 3
+    )
+
+
+def _is_drawn(value: str) -> bool:
+    """Whether letters and digits stand as dice put them, and not as words and a number do."""
+    is_words = re.fullmatch(r"(?:[A-Z]+|[A-Z]?[a-z]+)(?:[A-Z][a-z]{2,})*\d{0,4}", value)
+    return (
+        len(value) >= 10
+        and value.isascii()
+        and value.isalnum()
+        and character_kinds(value) >= 2
+        and is_words is None
+    )
+
+
+def is_url_password(value: str) -> bool:
+    """Whether what stands between `user:` and `@` is a password and no example or variable."""
+    return (
+        not is_placeholder(value)
+        and (len(value) >= 10 or character_kinds(value) >= 2)  # `user:pass@host` is an example
+        and re.search(r"[{}()<>\[\]]", value) is None
+        and not value.isdigit()
+    )
+
+
+def is_basic_credentials(value: str) -> bool:
+    """Whether Base64 of `Authorization: Basic` holds a user and a password (RFC 7617)."""
+    try:
+        user, colon, password = (
+            base64.b64decode(value, validate=True).decode("ascii").partition(":")
+        )
+    except (binascii.Error, UnicodeDecodeError):
+        return False
+    return bool(user and colon and password) and (user + password).isprintable()
