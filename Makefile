@@ -16,7 +16,7 @@ MAKEFLAGS += --jobs=2
 RUN := .venv/bin/python
 UV := .venv/bin/uv
 
-.PHONY: help demo plan purge dev mlflow sql test suite lint bench clean
+.PHONY: help demo plan purge dev mlflow sql test suite lint bench locks clean
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
 
@@ -65,7 +65,8 @@ bench: .venv/ready .cache/benchmarks/peers/ready  ## curation and scoring beside
 # uv installs a lock in seconds; plain pip does the same in minutes (see README).
 $(UV): requirements.lock
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install -q --disable-pip-version-check $$(grep '^uv==' requirements.lock)
+	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.txt
+	.venv/bin/pip install -q --disable-pip-version-check --require-hashes -r .venv/uv.txt
 	@touch $@
 
 # What every run imports is imported once, so that no two of them compile its bytecode, or the kernels, at once.
@@ -84,6 +85,9 @@ $(UV): requirements.lock
 	$(UV) pip install -q -p .venv-vllm/bin/python --no-deps --no-build-isolation -e .
 	.venv-vllm/bin/python -c "import vllm.entrypoints.llm"
 	@touch $@
+
+locks: .venv/ready  ## write the locks' hashes anew, after a version in them has changed
+	$(RUN) k8s/lock_hashes.py
 
 clean:  ## forget the lake, the databases and the environments
 	rm -rf .snow .venv .venv-vllm

@@ -8,6 +8,7 @@ import importlib
 import os
 
 from snow_assets.recipe.arctic import ARCTIC
+from snow_assets.recipe.cluster import SMOKE_CLUSTER
 from snow_assets.recipe.data import (
     AcceptanceRecipe,
     AnnotatorRecipe,
@@ -39,6 +40,7 @@ __all__ = [
     "ARCTIC",
     "PERMISSIVE_LICENSES",
     "SMOKE",
+    "SMOKE_CLUSTER",
     "STARCODER2_RULES",
     "AcceptanceRecipe",
     "AnnotatorRecipe",

@@ -18,6 +18,9 @@ from tests.kubernetes.test_base import MANIFESTS, called
 
 K8S = CHECKOUT / "k8s"
 PODS = [one for one in MANIFESTS if "template" in one.get("spec", {})]
+POSTGRES_IMAGE = (
+    "postgres:17@sha256:d74eeac9a635390a49bc21bd49fccd973de707e2a53a76ac49b552b8712ec46f"
+)
 _TOKENS = {"daemon", "webserver", "viewer"}
 
 
@@ -101,7 +104,7 @@ def test_the_example_names_one_image_and_settings_that_load() -> None:
     settings = dict(line.split("=", 1) for line in lines)
     assert settings["DAGSTER_CURRENT_IMAGE"] == f"{image['newName']}@{image['digest']}"
     assert {one["spec"]["template"]["spec"]["containers"][0]["image"] for one in PODS} == {
-        image["name"], "postgres:17",
+        image["name"], POSTGRES_IMAGE,
     }  # fmt: skip
     jobs = kubernetes_jobs(example / Path(settings["SNOW_JOBS"]).name, url=settings["SNOW_LAKE"])
     assert (jobs.namespace, jobs.sandbox_namespace) == ("snow-jobs", "snow-sandbox")
