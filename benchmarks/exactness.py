@@ -17,8 +17,12 @@ from agreement import agreement
 from tokenizers import Tokenizer
 
 from snow_assets import shards
+from snow_assets.corpus.problems import human_eval
+from snow_assets.curation.leak_rule import LEAK_METHODS
+from snow_assets.curation.leaks import leaks
 from snow_assets.curation.text_keys import text_keys
 from snow_assets.curation.tokens import END_OF_TEXT
+from snow_assets.documents import BENCHMARK_PROBLEM
 from snow_assets.recipe import ARCTIC
 from tests.curation.reference.quotations import Wanted, quotations
 
@@ -95,17 +99,26 @@ def _contamination_exactness(outs: dict[str, Path], folder: Path) -> dict[str, s
     made = str(outs["snow"] / "contamination" / "bench" / "g")
     documents = folder / "quoting_documents" / "bench" / "g"
     hits: dict[str, set[str]] = {}
+    leaking: set[str] = set()
     for name in [one.name for one in shards.records(made) if one.name.startswith("hits-")]:
         for row in shards.read_shard(made, name, columns=["document_id", "method"]).to_pylist():
-            hits.setdefault(row["document_id"], set()).add(row["method"])
+            if row["method"] in LEAK_METHODS:
+                leaking.add(row["document_id"])
+            else:
+                hits.setdefault(row["document_id"], set()).add(row["method"])
     given = set(_ids(folder / "quoting"))
     removed = {side: given - kept(out) for side, out in outs.items() if side != "snow"}
     problems = json.loads((folder / "problems.json").read_text())
     wanted = Wanted.of(problems, CURATION.contamination)
-    differing = looked = 0
+    window = CURATION.contamination.gate_window_tokens
+    table_of_problems = pa.Table.from_pylist(human_eval(), schema=BENCHMARK_PROBLEM)
+    differing = looked = leaks_differing = 0
     for entry in shards.manifest(str(documents)).tables("documents"):
         table = shards.read_shard(str(documents), entry.name, columns=["document_id", "text"])
         for number, (name, text) in enumerate(zip(*table.to_pydict().values(), strict=True)):
+            if number % 10 == 0 or name in leaking:
+                refused = leaks([(name, text)], table_of_problems, window_tokens=window)
+                leaks_differing += bool(refused) != (name in leaking)
             if number % 10 == 0 or name in hits or any(name in gone for gone in removed.values()):
                 found = quotations(text, wanted)
                 differing += found != hits.get(name, set())
@@ -113,7 +126,8 @@ def _contamination_exactness(outs: dict[str, Path], folder: Path) -> dict[str, s
     ngrams = {name for name, methods in hits.items() if "ngram" in methods}
     told = {
         "snow": f"{differing} of {looked:,} documents differ from brute force; {len(hits)} quote"
-        f" a problem, {len(ngrams)} of them by a 12-gram"
+        f" a problem, {len(ngrams)} of them by a 12-gram; {len(leaking)} hold one as the gate does,"
+        f" which differs in {leaks_differing}"
     }
     for side, gone in removed.items():
         told[side] = f"removes {len(gone)}, of our 12-grams' {len(gone & ngrams)}"

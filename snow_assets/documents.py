@@ -107,7 +107,7 @@ CONTAMINATION = pa.schema(
         _required("document_id", pa.string()),
         _required("text_id", pa.string()),
         _required("problem_id", pa.string()),
-        _required("method", pa.string()),  # substring or ngram
+        _required("method", pa.string()),  # substring, ngram, renamed or description
         _required("evidence", pa.string()),
     ]
 )
@@ -121,7 +121,7 @@ DECISION = pa.schema(
         _required("num_bytes", pa.int64()),
         _required("kept", pa.bool_()),
         pa.field("reason", pa.string()),  # null when kept
-        pa.field("evidence", pa.string()),
+        pa.field("evidence", pa.string()),  # of a kept document: why it is exempt
         pa.field("cluster_id", pa.string()),
         pa.field("split", pa.string()),  # train or held_out; null when dropped
         pa.field("num_tokens", pa.int64()),  # null when dropped

@@ -129,6 +129,7 @@ def contamination(
         "ngram_words": thresholds.ngram_words,
         "min_ngram_chars": thresholds.min_ngram_chars,
         "min_substring_chars": thresholds.min_substring_chars,
+        "gate_window_tokens": thresholds.gate_window_tokens,
     }
 
     def work(folder: str) -> Made:
@@ -137,7 +138,7 @@ def contamination(
         return Made(facts=facts, metadata=_markdown(shown.hits(folder, facts)))
 
     return materialize(
-        context, lake, tracking, recipe, code_version="1", settings=settings,
+        context, lake, tracking, recipe, code_version="2", settings=settings,
         inputs=[made, known], work=work,
     )  # fmt: skip
 
@@ -191,6 +192,7 @@ def clean_corpus(
         "rules": recipe.curation.rules,
         "held_out_share": recipe.curation.held_out_share,
         "seed": recipe.curation.seed,
+        "contamination_exemptions": recipe.curation.contamination_exemptions,
     }
 
     def work(folder: str) -> Made:
@@ -203,7 +205,7 @@ def clean_corpus(
         return Made(facts=facts, metadata=_markdown(shown.funnel(folder, facts)))
 
     return materialize(
-        context, lake, tracking, recipe, code_version="1", settings=settings,
+        context, lake, tracking, recipe, code_version="2", settings=settings,
         inputs=[*inputs, counter], work=work,
     )  # fmt: skip
 

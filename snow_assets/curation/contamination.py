@@ -1,14 +1,16 @@
 """Documents that quote a benchmark problem, with the evidence.
 
-Two matchers: StarCoder2's (arXiv 2402.19173, section 3.5: a problem's docstring or solution as a
-substring once all white space is removed, here in lower case too, as StarCoder had it), and runs
-of words that a description or solution shares. Renamed identifiers defeat both; `leaks` finds them.
+Three matchers: StarCoder2's (arXiv 2402.19173, section 3.5: a problem's docstring or solution as a
+substring once all white space is removed, here in lower case too, as StarCoder had it); runs of
+words that a description or solution shares; and what the gate before packing would refuse
+(`renamed`: programs under other names, descriptions word by word), so that a document is dropped
+here instead of a run stopping there.
 """
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +31,9 @@ from snow_assets.curation.problem_texts import docstrings
 from snow_assets.documents import CONTAMINATION
 from snow_assets.recipe import ContaminationRecipe
 
+if TYPE_CHECKING:
+    from snow_assets.curation.renamed import RenamedIndex
+
 _SPACE = re.compile(r"\s+")
 _EVIDENCE_CHARS = 200
 
@@ -36,7 +41,7 @@ _EVIDENCE_CHARS = 200
 @dataclass(frozen=True, kw_only=True)
 class Hit:
     problem_id: str
-    method: str  # substring or ngram
+    method: str  # substring, ngram, renamed or description
     evidence: str  # what of the document agrees
 
 
@@ -50,11 +55,15 @@ class ProblemIndex:
     ngrams: HashSet
     ngram_problems: Sequence[str]  # of each n-gram, in the set's order
     texts: Sequence[str]  # descriptions and solutions
+    renamed: "RenamedIndex"
     recipe: ContaminationRecipe
 
 
 def index_problems(problems: pa.Table, *, recipe: ContaminationRecipe) -> ProblemIndex:
     """Index the descriptions and solutions of a `problems` table."""
+    # Compiled code is heavy: not with the definitions.
+    from snow_assets.curation.renamed import RenamedIndex
+
     needles: list[tuple[str, str]] = []
     ngrams: dict[int, str] = {}
     texts: list[str] = []
@@ -79,6 +88,7 @@ def index_problems(problems: pa.Table, *, recipe: ContaminationRecipe) -> Proble
         ngrams=HashSet.of(ngrams),
         ngram_problems=[ngrams[hashed] for hashed in sorted(ngrams)],
         texts=texts,
+        renamed=RenamedIndex.of(problems, window=recipe.gate_window_tokens),
         recipe=recipe,
     )
 
@@ -88,6 +98,9 @@ def hits(text: str, index: ProblemIndex) -> list[Hit]:
     found = {(hit.problem_id, hit.method): hit for hit in _substring_hits(text, index)}
     for hit in _ngram_hits(text, index):
         found.setdefault((hit.problem_id, hit.method), hit)
+    for problem_id, method, evidence in index.renamed.hits(text):
+        hit = Hit(problem_id=problem_id, method=method, evidence=evidence)
+        found.setdefault((problem_id, method), hit)
     return [found[key] for key in sorted(found)]
 
 
@@ -170,7 +183,9 @@ def suspects(index: ProblemIndex) -> Callable[[pa.ChunkedArray], pa.Array]:
         others = np.flatnonzero(~pc.string_is_ascii(whole).to_numpy(zero_copy_only=False))
         lowered = with_values(lowered, {row: whole[row].as_py().lower() for row in others.tolist()})
         return pa.array(
-            may_quote(*buffers(lowered), quotes) | is_odd.to_numpy(zero_copy_only=False)
+            may_quote(*buffers(lowered), quotes)
+            | index.renamed.flags(whole, lowered)
+            | is_odd.to_numpy(zero_copy_only=False)
         )
 
     return are_suspect

@@ -8,7 +8,9 @@ import pyarrow.compute as pc
 
 from snow_assets import shards
 from snow_assets.curation.document_shards import document_shards
+from snow_assets.curation.exemptions import exempt_document_ids
 from snow_assets.curation.split import HELD_OUT, TRAIN
+from snow_assets.recipe import ContaminationExemption
 
 
 def wrong_document_counts(folders: Sequence[str]) -> list[str]:
@@ -69,9 +71,15 @@ def wrong_decision_counts(clean_folders: Sequence[str]) -> list[str]:
 
 
 def kept_contamination(clean_folders: Sequence[str]) -> list[str]:
-    """Kept documents whose text is known to quote a benchmark problem."""
+    """Kept documents whose text is known to quote a benchmark problem, and that nobody exempted."""
     wrong = []
     for folder in clean_folders:
+        settings = shards.manifest(folder).settings or {}
+        exemptions = [
+            ContaminationExemption(**entry)
+            for entry in settings.get("contamination_exemptions", ())
+        ]
+        exempt = exempt_document_ids([folder], exemptions)
         quoting = {
             hit["text_id"]: hit["problem_id"]
             for hits in shards.input_folders(folder, "contamination")
@@ -82,7 +90,7 @@ def kept_contamination(clean_folders: Sequence[str]) -> list[str]:
         wrong += [
             f"document {row['document_id']} is kept and quotes {quoting[row['text_id']]}"
             for row in table.filter(table["kept"]).to_pylist()
-            if row["text_id"] in quoting
+            if row["text_id"] in quoting and row["document_id"] not in exempt
         ]
     return wrong
 

@@ -1,21 +1,22 @@
 """The gate: does a text hold a benchmark's solution or description, identifiers renamed or not?
 
 Later stages ask it about seeds, generated files and packs, and refuse. It shares no matcher with
-`contamination`: programs are compared as tokens without names (see `program_tokens`),
-descriptions as words.
+`contamination` (docs/decisions/0006-filter-and-gate.md): programs are compared as tokens without
+names (see `program_tokens`), descriptions as words.
 
 Not found: a program of the same idea in other statements or another order; a solution translated
 to another language; one of fewer tokens than half a window, unless its description stands beside
 it; a text cut into pieces shorter than a window.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from snow_assets.curation.hashing import HashSet
+from snow_assets.curation.leak_rule import MIN_WORD_SHARE
 from snow_assets.curation.problem_texts import docstrings, signature
 from snow_assets.curation.program_tokens import (
     Tokens,
@@ -26,11 +27,6 @@ from snow_assets.curation.program_tokens import (
 )
 
 _EVIDENCE_CHARS = 200
-
-# Windows of numbers, strings and commas are tables, and all tables of a kind agree. In 5,538 files
-# (67 MB) of installed packages they are all that agrees by accident over 32 tokens; over 24, an
-# idiom of two nested loops does too.
-_MIN_WORD_SHARE = 0.25
 
 
 class ContaminatedError(ValueError):
@@ -92,10 +88,21 @@ def leaks(
 
 
 def refuse_leaks(
-    texts: Iterable[tuple[str, str]], problems: pa.Table, *, window_tokens: int
+    texts: Iterable[tuple[str, str]],
+    problems: pa.Table,
+    *,
+    window_tokens: int,
+    exempt: Collection[str] = (),
 ) -> None:
-    """ContaminatedError if any text holds a problem; it names document, problem and evidence."""
-    found = leaks(texts, problems, window_tokens=window_tokens)
+    """ContaminatedError if any text holds a problem; it names document, problem and evidence.
+
+    `exempt`: ids of documents that a person exempted.
+    """
+    found = [
+        leak
+        for leak in leaks(texts, problems, window_tokens=window_tokens)
+        if leak.document_id not in exempt
+    ]
     if found:
         shown = "; ".join(
             f"document {leak.document_id} holds the {leak.part} of {leak.problem_id}: "
@@ -103,8 +110,9 @@ def refuse_leaks(
             for leak in found[:3]
         )
         raise ContaminatedError(
-            f"{len(found)} benchmark leaks: {shown}. Remove these documents, and find out how "
-            "they passed contamination"
+            f"{len(found)} benchmark leaks: {shown}. Materialize contamination and clean_corpus "
+            "again, which drop such documents; or exempt them with a reason in the recipe's "
+            "curation.contamination_exemptions"
         )
 
 
@@ -128,10 +136,10 @@ def _patterns(problem_id: str, part: str, tokens: Tokens, window: int) -> Iterat
     """Every window of a problem's tokens; if there are fewer, all of them, keyed by a half."""
     count = len(tokens.codes)
     if count >= window:
-        says = words_per_window(tokens, window) >= _MIN_WORD_SHARE * window
+        says = words_per_window(tokens, window) >= MIN_WORD_SHARE * window
         for hashed in set(window_hashes(tokens, window)[says].tolist()):
             yield _Pattern(problem_id, part, hashed, window, hashed)
-    elif count >= window // 2 and words_per_window(tokens, count)[0] >= _MIN_WORD_SHARE * count:
+    elif count >= window // 2 and words_per_window(tokens, count)[0] >= MIN_WORD_SHARE * count:
         key = int(window_hashes(tokens, window // 2, stop=1)[0])
         hashed = int(window_hashes(tokens, count)[0])
         yield _Pattern(problem_id, part, key, count, hashed)

@@ -6,8 +6,6 @@ of strings. In a window of tokens an identifier counts as the distance to its la
 name or a number counts as itself. A description's tokens are its words, each as itself.
 """
 
-import builtins
-import keyword
 import re
 from functools import cache
 from typing import NamedTuple
@@ -23,19 +21,13 @@ from snow_assets.curation.hashing import (
     span_hashes,
     word_spans,
 )
+from snow_assets.curation.leak_rule import fixed_names
 
 _FACTOR = np.uint64(0xD6E8FEB86659FD93)
 
 # Marks of long strings go, so that a text that begins inside of one is read like any other.
-_NOISE = re.compile(
-    r"\"\"\"|'''|\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|#[^\n]*|//[^\n]*|/\*.*?\*/", re.DOTALL
-)
-_OTHER_KEYWORDS = (
-    "catch const default do extends fn func function implements interface let mut namespace new "
-    "null private protected public static struct switch template this throw true false typedef "
-    "undefined var void self"
-)
-_BUILTIN_TYPES = (bool, bytes, dict, float, int, list, set, str, tuple)
+_NOISE_START = re.compile(r"\"\"\"|'''|[\"'#]|//|/\*")
+_STRING_BODIES = {quote: re.compile(rf"(?:[^{quote}\\\n]|\\.)*+", re.DOTALL) for quote in "\"'"}
 
 
 class Tokens(NamedTuple):
@@ -56,7 +48,7 @@ class Tokens(NamedTuple):
 
 def program_tokens(text: str) -> Tokens:
     """The tokens of a program, in any language that writes comments and strings like most do."""
-    content = _NOISE.sub(_without, text).encode()
+    content = _without_noise(text).encode()
     words = word_spans(content)
     characters = np.frombuffer(content, dtype=np.uint8)
     symbols = np.flatnonzero(_is_symbol()[characters])
@@ -113,10 +105,40 @@ def words_per_window(tokens: Tokens, length: int) -> npt.NDArray[np.int64]:
     return np.asarray(sums[length:] - sums[:-length], dtype=np.int64)
 
 
-def _without(match: re.Match[str]) -> str:
-    noise = match.group()
-    is_string = noise[0] in "\"'" and noise not in {'"""', "'''"}
-    return ' " ' if is_string else " "
+def _without_noise(text: str) -> str:
+    """A text without comments, marks of long strings and what strings hold.
+
+    What is never closed is looked for once, so that no text takes more than a few passes.
+    """
+    parts: list[str] = []
+    place = kept = 0
+    last_comment_end = text.rfind("*/")
+    broken_until = dict.fromkeys("\"'", 0)  # quotes before it open nothing
+    while noise := _NOISE_START.search(text, place):
+        start, mark, is_string = noise.start(), noise.group(), False
+        if len(mark) == 3:
+            end = start + 3
+        elif mark in _STRING_BODIES:
+            if start < broken_until[mark]:
+                place = start + 1
+                continue
+            body = _STRING_BODIES[mark].match(text, start + 1)
+            end = body.end() + 1 if body else start + 1
+            is_string = text[end - 1 : end] == mark and end > start + 1
+            if not is_string:
+                broken_until[mark], place = end - 1, start + 1
+                continue
+        elif mark == "/*":
+            if start + 2 > last_comment_end:
+                place = start + 1
+                continue
+            end = text.index("*/", start + 2) + 2
+        else:
+            line_end = text.find("\n", start)
+            end = len(text) if line_end < 0 else line_end
+        parts += (text[kept:start], ' " ' if is_string else " ")
+        place = kept = end
+    return "".join(parts) + text[kept:]
 
 
 def _distances(codes: Hashes, is_name: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
@@ -146,8 +168,5 @@ def _is_letter() -> npt.NDArray[np.bool_]:
 
 @cache
 def _fixed_names() -> HashSet:
-    names = {*keyword.kwlist, *dir(builtins), *_OTHER_KEYWORDS.split()}
-    for kind in _BUILTIN_TYPES:
-        names.update(dir(kind))
-    joined = " ".join(sorted(names)).encode()
+    joined = " ".join(sorted(fixed_names())).encode()
     return HashSet.of(span_hashes(joined, *word_spans(joined)).tolist())

@@ -32,6 +32,7 @@ def tokenizer_settings(recipe: CurationRecipe) -> dict[str, Any]:
         "rules": recipe.rules,
         "held_out_share": recipe.held_out_share,
         "seed": recipe.seed,
+        "contamination_exemptions": recipe.contamination_exemptions,
     }
 
 

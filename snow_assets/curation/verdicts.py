@@ -1,7 +1,8 @@
 """Rules, deduplication, decontamination and the split, joined into a verdict per document.
 
 The order of reasons is that of the stages: a rule's, then `exact_duplicate` or `near_duplicate`,
-then `contaminated`.
+then `contaminated` (it quotes a benchmark problem) or `benchmark_leak` (it holds one's program
+under other names, or its description word by word: what the gate before packing refuses).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,8 @@ from typing import Any
 
 from snow_assets import shards
 from snow_assets.curation.document_shards import DocumentShard, beside, document_shards
+from snow_assets.curation.exemptions import exemption_of
+from snow_assets.curation.leak_rule import LEAK_METHODS
 from snow_assets.curation.rules import COLUMNS, rule_reason
 from snow_assets.curation.split import HELD_OUT, TRAIN, held_out_repositories
 from snow_assets.documents import DOCUMENT
@@ -61,10 +64,13 @@ class Judge:
     def verdicts(self, shard: DocumentShard) -> Iterator[tuple[dict[str, Any], Verdict]]:
         """Every document of a shard, in order, without its text, and what becomes of it."""
         clusters = {row["document_id"]: row for row in _rows(self._clusters, shard, "clusters")}
-        evidence: dict[str, str] = {}
+        evidence: dict[str, tuple[str, str]] = {}
         for hit in _rows(self._hits, shard, "hits"):
-            told = f"{hit['problem_id']} by {hit['method']}: {hit['evidence']}"
-            evidence.setdefault(hit["document_id"], told)
+            shown = f"{hit['problem_id']} by {hit['method']}: {hit['evidence']}"
+            reason = "benchmark_leak" if hit["method"] in LEAK_METHODS else "contaminated"
+            previous = evidence.get(hit["document_id"])
+            if previous is None or (previous[0], reason) == ("benchmark_leak", "contaminated"):
+                evidence[hit["document_id"]] = (reason, shown)
         for row in shard.read(_WITHOUT_TEXT).to_pylist():
             yield row, self._verdict(row, clusters.get(row["document_id"]), evidence)
 
@@ -72,7 +78,7 @@ class Judge:
         self,
         row: Mapping[str, Any],
         cluster: Mapping[str, Any] | None,
-        contamination: Mapping[str, str],
+        contamination: Mapping[str, tuple[str, str]],
     ) -> Verdict:
         signals = {name: row[name] for name in COLUMNS}
         reason = rule_reason(signals, language=row["language"], rules=self.recipe.rules)
@@ -87,7 +93,10 @@ class Judge:
                 reason = f"{cluster['kind']}_duplicate"
                 evidence = f"of {cluster['cluster_id']}, Jaccard {cluster['jaccard']:.3f}"
             elif row["document_id"] in contamination:
-                reason, evidence = "contaminated", contamination[row["document_id"]]
+                reason, evidence = contamination[row["document_id"]]
+                exemption = exemption_of(row, self.recipe.contamination_exemptions)
+                if exemption is not None:
+                    reason, evidence = None, f"exempt ({exemption.reason}): {evidence}"
         split = None
         if reason is None:
             split = HELD_OUT if row["repository"] in self.held_out else TRAIN

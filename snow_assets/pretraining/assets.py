@@ -161,6 +161,7 @@ def _packed(
         "context_tokens": context_tokens,
         "packing": recipe.pretraining.packing,
         "gate_window_tokens": recipe.curation.contamination.gate_window_tokens,
+        "contamination_exemptions": recipe.curation.contamination_exemptions,
     }
 
     def work(folder: str) -> Made:
@@ -200,6 +201,7 @@ def _trained(
         "phase": numbers,
         "optimization": optimization(recipe.pretraining),
         "gate_window_tokens": recipe.curation.contamination.gate_window_tokens,
+        "contamination_exemptions": recipe.curation.contamination_exemptions,
     }
 
     def work(folder: str) -> Made:
@@ -263,4 +265,5 @@ def _benchmarks(lake: Lake, recipe: Recipe) -> gates.Benchmarks:
     return gates.Benchmarks(
         problems=shards.read(upstream(lake, recipe, "benchmark_problems").folder, "problems"),
         window_tokens=recipe.curation.contamination.gate_window_tokens,
+        exemptions=recipe.curation.contamination_exemptions,
     )

@@ -8,10 +8,12 @@ import pyarrow.compute as pc
 from tokenizers import Tokenizer
 
 from snow_assets import shards
+from snow_assets.curation.exemptions import exempt_document_ids
 from snow_assets.curation.leaks import refuse_leaks
 from snow_assets.curation.split import assert_no_held_out
 from snow_assets.pretraining.packs import decoded_documents, flaws
 from snow_assets.pretraining.sources import Supply
+from snow_assets.recipe import ContaminationExemption
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +22,7 @@ class Benchmarks:
 
     problems: pa.Table
     window_tokens: int
+    exemptions: Sequence[ContaminationExemption] = ()
 
 
 def refuse_documents(
@@ -27,7 +30,7 @@ def refuse_documents(
 ) -> None:
     """Raise where a document that is to be packed is held out, or leaks a benchmark problem."""
     assert_no_held_out(_ids(supplies), clean_folders)
-    _refuse_leaks(_texts(supplies), benchmarks)
+    _refuse_leaks(_texts(supplies), benchmarks, clean_folders)
 
 
 def refuse_synthetic_documents(
@@ -39,7 +42,7 @@ def refuse_synthetic_documents(
     """Raise where a synthetic file's seed is held out, or the file leaks a benchmark problem."""
     seeds = shards.read(synthetic_folder, "documents", columns=["seed_document_id"])
     assert_no_held_out(pc.unique(seeds["seed_document_id"]).to_pylist(), clean_folders)
-    _refuse_leaks(_texts(supplies), benchmarks)
+    _refuse_leaks(_texts(supplies), benchmarks, clean_folders)
 
 
 def refuse_packs(
@@ -60,7 +63,7 @@ def refuse_packs(
     if found:
         raise ValueError(f"{packs} cannot be trained on: {'; '.join(found)}; pack it again")
     refuse_held_out(packs, clean_folders)
-    _refuse_leaks(decoded_documents(packs, tokenizer), benchmarks)
+    _refuse_leaks(decoded_documents(packs, tokenizer), benchmarks, clean_folders)
 
 
 def refuse_held_out(packs: str, clean_folders: Sequence[str]) -> None:
@@ -90,5 +93,12 @@ def _texts(supplies: Sequence[Supply]) -> Iterator[tuple[str, str]]:
             yield from zip(batch["document_id"].to_pylist(), batch["text"].to_pylist(), strict=True)
 
 
-def _refuse_leaks(texts: Iterator[tuple[str, str]], benchmarks: Benchmarks) -> None:
-    refuse_leaks(texts, benchmarks.problems, window_tokens=benchmarks.window_tokens)
+def _refuse_leaks(
+    texts: Iterator[tuple[str, str]], benchmarks: Benchmarks, clean_folders: Sequence[str]
+) -> None:
+    refuse_leaks(
+        texts,
+        benchmarks.problems,
+        window_tokens=benchmarks.window_tokens,
+        exempt=exempt_document_ids(clean_folders, benchmarks.exemptions),
+    )

@@ -173,6 +173,14 @@ class ContaminationRecipe(RecipeSection):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ContaminationExemption(RecipeSection):
+    """A document that a person looked at and keeps although it resembles a benchmark problem."""
+
+    document: Text  # its document_id, or REPOSITORY/PATH
+    reason: Text  # recorded in the tables beside what it resembles
+
+
+@dataclass(frozen=True, kw_only=True)
 class TokenizerRecipe(RecipeSection):
     given: Text | None  # a folder with a tokenizer.json; None: train a byte-level BPE
     vocabulary: Annotated[int, Ge(300), Le(2**24)]  # 256 bytes and the special tokens at least
@@ -188,6 +196,7 @@ class CurationRecipe(RecipeSection):
     tokenizer: TokenizerRecipe
     held_out_share: ProperFraction  # of repositories, by hash
     seed: Seed
+    contamination_exemptions: Annotated[tuple[ContaminationExemption, ...], Distinct] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

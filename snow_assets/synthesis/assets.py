@@ -6,6 +6,7 @@ import dagster as dg
 
 from snow_assets import pod, shards
 from snow_assets.corpus import opt_outs
+from snow_assets.curation.exemptions import exempt_document_ids
 from snow_assets.curation.leaks import refuse_leaks
 from snow_assets.curation.tokens import load_tokenizer
 from snow_assets.materialize import Made, check_result, materialize, upstream, upstreams
@@ -83,6 +84,7 @@ def synthetic_answers(
     known = upstream(lake, recipe, "benchmark_problems")
     model = upstream(lake, recipe, "teacher_model")
     window = recipe.curation.contamination.gate_window_tokens
+    exemptions = recipe.curation.contamination_exemptions
 
     def work(folder: str) -> Made:
         selected = seeds.selections(
@@ -91,7 +93,12 @@ def synthetic_answers(
         texts = seeds.put_seeds(
             folder, selected, recipe=recipe.synthesis, prompt_version=PROMPT_VERSION
         )
-        refuse_leaks(texts, shards.read(known.folder, "problems"), window_tokens=window)
+        refuse_leaks(
+            texts,
+            shards.read(known.folder, "problems"),
+            window_tokens=window,
+            exempt=exempt_document_ids([given.folder for given in clean], exemptions),
+        )
         return _generated(context, jobs, recipe, teacher, folder, model.folder)
 
     return materialize(
@@ -100,6 +107,7 @@ def synthetic_answers(
             "synthesis": recipe.synthesis,
             "prompt_version": PROMPT_VERSION,
             "gate_window_tokens": window,
+            "contamination_exemptions": exemptions,
         },
         inputs=[*subsets, *clean, known, model], work=work,
     )  # fmt: skip

@@ -1,6 +1,7 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -8,9 +9,13 @@ import pytest
 from snow_assets import shards
 from snow_assets.curation import faults
 from snow_assets.curation.clean import counted_before, decide
+from snow_assets.curation.exemptions import exempt_document_ids
 from snow_assets.curation.kept import decisions, kept_documents
+from snow_assets.curation.leaks import ContaminatedError, refuse_leaks
 from snow_assets.curation.tokens import load_tokenizer
 from snow_assets.curation.verdicts import Curated
+from snow_assets.documents import BENCHMARK_PROBLEM
+from snow_assets.recipe import ContaminationExemption
 from tests.curation.builders import (
     RECIPE,
     a_file,
@@ -109,6 +114,61 @@ def test_a_language_with_one_repository_is_trained_on_or_held_out_as_a_whole(
 def test_a_language_without_documents_has_an_empty_table(corpora: dict[str, str]) -> None:
     assert decisions(corpora["javascript"]).num_rows == 0
     assert list(kept_documents(corpora["javascript"], split=None)) == []
+
+
+IDIOM = (
+    "def verify(spans):\n"
+    "    count = 0\n"
+    "    for place, span in enumerate(spans):\n"
+    "        for rival in spans[place + 1:]:\n"
+    "            if span[0] <= rival[1] and rival[0] <= span[1]:\n"
+    "                count += 1\n"
+    "    return count\n"
+)
+
+
+def decided(lake_url: str, *exemptions: ContaminationExemption) -> tuple[dict[str, Any], str]:
+    """The decision on a file that holds a problem's program under other names, and its folder."""
+    recipe = dataclasses.replace(RECIPE, contamination_exemptions=exemptions)
+    files = [*FILES[:12], a_file("spans.py", IDIOM, repository="birch")]
+    folder = clean_corpora(lake_url, files, recipe=recipe)["python"]
+    (row,) = (row for row in decisions(folder).to_pylist() if row["path"] == "spans.py")
+    return row, folder
+
+
+def test_what_the_gate_would_refuse_is_dropped_with_its_evidence(lake_url: str) -> None:
+    row, folder = decided(lake_url)
+    assert (row["kept"], row["reason"]) == (False, "benchmark_leak")
+    assert row["evidence"].startswith("Task/1 by renamed: ")
+    assert "rival" in row["evidence"]
+    assert shards.manifest(folder).facts["dropped_benchmark_leak"] == 1
+    texts = [
+        (document_id, text)
+        for batch in kept_documents(folder, split=None, columns=("document_id", "text"))
+        for document_id, text in zip(*(column.to_pylist() for column in batch), strict=True)
+    ]
+    table = pa.Table.from_pylist([a_problem()], schema=BENCHMARK_PROBLEM)
+    refuse_leaks(texts, table, window_tokens=RECIPE.contamination.gate_window_tokens)
+
+
+@pytest.mark.parametrize("names", ["path", "id"])
+def test_an_exempt_document_is_kept_with_the_reason_and_passes_the_gate(
+    lake_url: str, names: str
+) -> None:
+    document = "birch/spans.py" if names == "path" else FILE_ID
+    exemption = ContaminationExemption(document=document, reason="a usual sweep, reviewed")
+    row, folder = decided(lake_url, exemption)
+    assert row["kept"]
+    assert row["evidence"].startswith("exempt (a usual sweep, reviewed): Task/1 by renamed")
+    table = pa.Table.from_pylist([a_problem()], schema=BENCHMARK_PROBLEM)
+    exempt = exempt_document_ids([folder], [exemption])
+    assert exempt == {row["document_id"]}
+    refuse_leaks([(row["document_id"], IDIOM)], table, window_tokens=32, exempt=exempt)
+    with pytest.raises(ContaminatedError, match="contamination_exemptions"):
+        refuse_leaks([("another", IDIOM)], table, window_tokens=32, exempt=exempt)
+
+
+FILE_ID = str(a_file("spans.py", IDIOM, repository="birch")["document_id"])
 
 
 def test_a_source_that_came_after_deduplication_is_refused(lake_url: str) -> None:

@@ -33,8 +33,8 @@ def test_a_solution_with_other_white_space_and_case_is_a_substring() -> None:
 
 def test_a_quoted_description_in_comments_is_an_ngram() -> None:
     comment = "# " + PROBLEM["prompt"].split('"""')[1].replace("\n", "\n# ").replace(",", ";")
-    assert methods(comment) == [("Task/1", "ngram")]
-    assert "closed intervals" in hits(comment, INDEX)[0].evidence
+    assert methods(comment) == [("Task/1", "description"), ("Task/1", "ngram")]
+    assert all("closed intervals" in hit.evidence for hit in hits(comment, INDEX))
 
 
 def test_code_that_quotes_nothing_is_clean() -> None:
@@ -60,9 +60,9 @@ def test_hits_stand_beside_their_documents_with_evidence(lake_url: str) -> None:
     found = contamination(lake_url, made, problems(lake_url, [PROBLEM]))
     rows = shards.read(found, "hits").to_pylist()
     assert {row["document_id"] for row in rows} == {files[1]["document_id"]}
-    assert {row["method"] for row in rows} == {"substring", "ngram"}
+    assert {row["method"] for row in rows} == {"substring", "ngram", "renamed", "description"}
     assert all(row["evidence"] for row in rows)
-    assert shards.manifest(found).facts == {"problems": 1, "hits": 2}
+    assert shards.manifest(found).facts == {"problems": 1, "hits": 4}
 
 
 @pytest.mark.parametrize("part", ["whole", "prompt"])

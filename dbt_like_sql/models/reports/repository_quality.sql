@@ -4,7 +4,7 @@ select
     count(*) as num_received,
     count(*) filter (where kept) as num_kept,
     count(*) filter (where reason in ('exact_duplicate', 'near_duplicate')) as num_duplicates,
-    count(*) filter (where reason = 'contaminated') as num_contaminated,
+    count(*) filter (where reason in ('contaminated', 'benchmark_leak')) as num_contaminated,
     sum(num_tokens) filter (where kept)::bigint as num_tokens,
     avg(logit::double) filter (where kept) as mean_logit,
     max(logit) filter (where kept) as highest_logit,

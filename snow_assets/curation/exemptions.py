@@ -1,0 +1,35 @@
+"""Documents that a person exempts from contamination, and the record of it.
+
+The recipe names each with a reason. `clean_corpus` keeps such a document and writes the reason
+beside what it holds; the gates before packing and training look it up there.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from snow_assets import shards
+from snow_assets.recipe import ContaminationExemption
+
+
+def exemption_of(
+    row: Mapping[str, Any], exemptions: Iterable[ContaminationExemption]
+) -> ContaminationExemption | None:
+    """The exemption that names a row (document_id, repository, path), by id or repository/path."""
+    names = (row["document_id"], f"{row['repository']}/{row['path']}")
+    return next((exemption for exemption in exemptions if exemption.document in names), None)
+
+
+def exempt_document_ids(
+    clean_folders: Sequence[str], exemptions: Sequence[ContaminationExemption]
+) -> frozenset[str]:
+    """The documents of clean corpora that are exempt; memory: one shard of decisions."""
+    if not exemptions:
+        return frozenset()
+    columns = ["document_id", "repository", "path"]
+    return frozenset(
+        row["document_id"]
+        for folder in clean_folders
+        for batch in shards.batches(folder, "decisions", columns=columns, rows=4096)
+        for row in batch.to_pylist()
+        if exemption_of(row, exemptions)
+    )

@@ -1,0 +1,210 @@
+"""The tokens of a program or a description in compiled code, for `renamed`.
+
+One pass over a text's bytes, whatever it holds: what is never closed (a string, a comment) is
+looked for once and not again from each of its quotes.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from snow_assets.curation.columns import Bytes, Offsets
+from snow_assets.curation.hashing import Hashes
+from snow_assets.curation.jit import kernel
+
+Spans = npt.NDArray[np.int64]
+
+NAME, FIXED, OTHER = 1, 2, 0  # an identifier; a keyword or builtin name; a number or a symbol
+
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+_WINDOW_FACTOR = np.uint64(0xD1342543DE82EF95)
+_NAME_CODE = np.uint64(0x2545F4914F6CDD1D)
+_BITS = 18  # 32 KB: a processor's first cache holds it
+
+_WORD, _DIGIT, _SYMBOL, _LETTER = 1, 2, 4, 8
+
+
+def _byte_classes() -> Bytes:
+    classes = np.zeros(256, dtype=np.uint8)
+    for byte in range(256):
+        char = chr(byte)
+        is_word = byte >= 0x80 or char.isalnum() or char == "_"
+        # A line may be continued and ended by `\\` and `;` or not.
+        is_symbol = 0x21 <= byte < 0x7F and not is_word and char not in "\\;"
+        is_letter = byte < 0x80 and char.isalpha()
+        is_digit = byte < 0x80 and char.isdigit()
+        classes[byte] = is_word + _DIGIT * is_digit + _SYMBOL * is_symbol + _LETTER * is_letter
+    return classes
+
+
+_BYTE_CLASSES = _byte_classes()
+
+
+@kernel
+def _mixed(value: Any) -> Any:
+    hashed = np.uint64(value)
+    hashed = (hashed ^ (hashed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    hashed = (hashed ^ (hashed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return hashed ^ (hashed >> np.uint64(31))
+
+
+@kernel
+def _is_in(hashed: Any, bits: Bytes, values: Hashes) -> bool:
+    place = hashed >> np.uint64(64 - _BITS)
+    if not bits[place >> np.uint64(3)] >> (place & np.uint64(7)) & 1:
+        return False
+    at = np.searchsorted(values, hashed)
+    return bool(at < len(values) and values[at] == hashed)
+
+
+def bits_of(hashes: Hashes) -> Bytes:
+    """A bit per beginning of a hash."""
+    bits = np.zeros(1 << _BITS, dtype=np.uint8)
+    bits[hashes >> np.uint64(64 - _BITS)] = 1
+    return np.packbits(bits, bitorder="little")
+
+
+@kernel
+def _string_end(text: Bytes, start: int) -> int:
+    """Behind the quote that closes the string that starts here; -(where it breaks off) if none."""
+    quote, place = text[start], start + 1
+    while place < len(text):
+        byte = text[place]
+        if byte == quote:
+            return place + 1
+        if byte == 0x0A:
+            return -place
+        place += 2 if byte == 0x5C else 1
+    return -len(text)
+
+
+@kernel
+def _last_comment_end(text: Bytes) -> int:
+    """Where the last `*/` begins, or -1."""
+    for place in range(len(text) - 2, -1, -1):
+        if text[place] == 0x2A and text[place + 1] == 0x2F:
+            return place
+    return -1
+
+
+@kernel
+def program_tokens(
+    text: Bytes, fixed: Hashes, fixed_bits: Bytes, codes: Hashes, kinds: Bytes, spans: Spans
+) -> int:
+    """Fill in a code, kind and (start, end) per token, as many as the text has bytes at most."""
+    count = place = broken_single = broken_double = 0
+    last_end = _last_comment_end(text)
+    while place < len(text):
+        byte = text[place]
+        start, end = place, place + 1
+        following = text[place + 1] if place + 1 < len(text) else np.uint8(0)
+        if byte in (0x22, 0x27):
+            if following == byte and place + 2 < len(text) and text[place + 2] == byte:
+                place += 3
+                continue
+            broken = broken_double if byte == 0x22 else broken_single
+            if place >= broken:
+                end = _string_end(text, place)
+                if end < 0:
+                    broken, end = -end, place + 1
+                    if byte == 0x22:
+                        broken_double = broken
+                    else:
+                        broken_single = broken
+                else:
+                    byte = np.uint8(0x22)
+        elif byte == 0x23 or (byte == 0x2F and following == 0x2F):
+            while place < len(text) and text[place] != 0x0A:
+                place += 1
+            continue
+        elif byte == 0x2F and following == 0x2A and place + 2 <= last_end:
+            place += 2
+            while not (text[place] == 0x2A and text[place + 1] == 0x2F):
+                place += 1
+            place += 2
+            continue
+        kind = _BYTE_CLASSES[byte]
+        if kind & _WORD:
+            word = np.uint64(0)
+            while end < len(text) and _BYTE_CLASSES[text[end]] & _WORD:
+                end += 1
+            for at in range(start, end):
+                word = word * _FACTOR + np.uint64(text[at]) + np.uint64(1)
+            codes[count] = _mixed(word)
+            if kind & _DIGIT:
+                kinds[count] = OTHER
+            else:
+                kinds[count] = FIXED if _is_in(codes[count], fixed_bits, fixed) else NAME
+        elif kind & _SYMBOL:
+            codes[count], kinds[count] = _mixed(np.uint64(byte) + np.uint64(1)), OTHER
+        else:
+            place = end
+            continue
+        spans[count, 0], spans[count, 1] = start, end
+        count += 1
+        place = end
+    return count
+
+
+@kernel
+def description_tokens(text: Bytes, codes: Hashes, kinds: Bytes, spans: Spans) -> int:
+    """Likewise of a text in lower case: its words of two letters or more, each as itself."""
+    count = place = 0
+    while place < len(text):
+        start, word = place, np.uint64(0)
+        while place < len(text) and _BYTE_CLASSES[text[place]] & _LETTER:
+            word = word * _FACTOR + np.uint64(text[place]) + np.uint64(1)
+            place += 1
+        if place - start > 1:
+            codes[count], kinds[count] = _mixed(word), FIXED
+            spans[count, 0], spans[count, 1] = start, place
+            count += 1
+        place += place == start
+    return count
+
+
+@kernel
+def shape_hashes(codes: Hashes, kinds: Bytes, length: int, hashes: Hashes) -> int:
+    """A hash per window of `length` tokens, in which all names are alike; returns how many."""
+    last_power, rolling = np.uint64(1), np.uint64(0)
+    for _ in range(length):
+        last_power *= _WINDOW_FACTOR
+    for place in range(len(codes)):
+        rolling = rolling * _WINDOW_FACTOR + (_NAME_CODE if kinds[place] == NAME else codes[place])
+        if place >= length:
+            gone = place - length
+            rolling -= last_power * (_NAME_CODE if kinds[gone] == NAME else codes[gone])
+        if place >= length - 1:
+            hashes[place - length + 1] = _mixed(rolling)
+    return max(0, len(codes) - length + 1)
+
+
+@kernel
+def flag_candidates(
+    data: Bytes, offsets: Offsets, is_program: bool, fixed: Hashes, fixed_bits: Bytes,
+    lengths: Spans, bits: npt.NDArray[np.uint8], keys: Hashes, flags: npt.NDArray[np.bool_],
+) -> None:  # fmt: skip
+    """Set the flag of each text with a window, of any of `lengths`, whose shape is one of `keys`.
+
+    Memory: 34 bytes per byte of the longest text.
+    """
+    longest = 0
+    for row in range(len(flags)):
+        longest = max(longest, offsets[row + 1] - offsets[row])
+    codes, hashes = np.zeros(longest + 1, np.uint64), np.zeros(longest + 1, np.uint64)
+    kinds, spans = np.zeros(longest + 1, np.uint8), np.zeros((longest + 1, 2), np.int64)
+    for row in range(len(flags)):
+        text = data[offsets[row] : offsets[row + 1]]
+        if is_program:
+            count = program_tokens(text, fixed, fixed_bits, codes, kinds, spans)
+        else:
+            count = description_tokens(text, codes, kinds, spans)
+        for length in lengths:
+            num_windows = shape_hashes(codes[:count], kinds[:count], length, hashes)
+            for place in range(num_windows):
+                if _is_in(hashes[place], bits, keys):
+                    flags[row] = True
+                    break
+            if flags[row]:
+                break
