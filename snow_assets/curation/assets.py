@@ -103,7 +103,7 @@ def near_duplicates(
         return Made(facts=facts, metadata=_markdown(shown.clusters(folder, facts)))
 
     return materialize(
-        context, lake, tracking, recipe, code_version="2",
+        context, lake, tracking, recipe, code_version="3",
         settings={"rules": rules, "near_duplicates": thresholds}, inputs=[*made, *signed],
         work=work,
     )  # fmt: skip
@@ -163,8 +163,9 @@ def tokenizer(
         return Made(facts=facts, metadata=_markdown(shown.counts(facts)))
 
     return materialize(
-        context, lake, tracking, recipe, code_version="1",
-        settings=tokenizer_settings(recipe.curation), inputs=inputs, work=work,
+        context, lake, tracking, recipe, code_version="2",
+        settings=tokenizer_settings(recipe.curation, curated.source_order), inputs=inputs,
+        work=work,
     )  # fmt: skip
 
 
@@ -191,6 +192,8 @@ def clean_corpus(
     settings = {
         "rules": recipe.curation.rules,
         "held_out_share": recipe.curation.held_out_share,
+        "held_out_tolerance": recipe.curation.held_out_tolerance,
+        "source_order": curated.source_order,
         "seed": recipe.curation.seed,
         "contamination_exemptions": recipe.curation.contamination_exemptions,
     }
@@ -205,7 +208,7 @@ def clean_corpus(
         return Made(facts=facts, metadata=_markdown(shown.funnel(folder, facts)))
 
     return materialize(
-        context, lake, tracking, recipe, code_version="2", settings=settings,
+        context, lake, tracking, recipe, code_version="3", settings=settings,
         inputs=[*inputs, counter], work=work,
     )  # fmt: skip
 
@@ -237,6 +240,7 @@ def _curated(lake: Lake, recipe: Recipe) -> tuple[Curated, list[Upstream]]:
         documents=[given.folder for given in made],
         near_duplicates=copies.folder,
         contamination=[given.folder for given in quoting],
+        source_order=[source.name for source in recipe.corpus.sources],
     )
     return curated, [*made, copies, *quoting]
 

@@ -4,6 +4,7 @@ import dagster as dg
 
 from snow_assets.curation import faults
 from snow_assets.curation.assets import clean_corpus, documents, near_duplicates
+from snow_assets.curation.split import split_shortfalls
 from snow_assets.materialize import check_result, upstream, upstreams
 from snow_assets.recipe import Recipe
 from snow_resources.lake import Lake
@@ -39,6 +40,21 @@ def no_kept_document_is_contaminated(
 def split_is_disjoint(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """Train and held-out documents share no repository, no text and no near-duplicate cluster."""
     return check_result(faults.split_faults(_folders(lake, recipe, "clean_corpus")))
+
+
+@dg.asset_check(asset=clean_corpus)
+def held_out_share_is_within_tolerance(
+    lake: Lake, recipe: dg.ResourceParam[Recipe]
+) -> dg.AssetCheckResult:
+    """Of each language the recipe's share is held out; a warning where its repositories are too
+    few or too large for that."""
+    curation = recipe.curation
+    shortfalls = split_shortfalls(
+        _folders(lake, recipe, "clean_corpus"),
+        share=curation.held_out_share,
+        tolerance=curation.held_out_tolerance,
+    )
+    return check_result(shortfalls, dg.AssetCheckSeverity.WARN)
 
 
 def _folders(lake: Lake, recipe: Recipe, asset: str) -> list[str]:

@@ -1,11 +1,27 @@
 """Which repositories are held out from training, and the proof that nothing of them is trained on.
 
-A repository is held out as a whole, in all languages, by a hash of its name; a language that this
-leaves without one gives up another. Of a near-duplicate cluster only the survivor is kept at all,
-so no kept document of one side has a near copy on the other.
+A repository is held out as a whole, in all languages. Of each language the bytes of the held-out
+repositories come to the recipe's share, within its tolerance, where the repositories allow it:
+
+1. Repositories whose hash lies below the share are held out, in the order of their hashes, unless
+   that would exceed the share of one of their languages by more than the tolerance.
+2. Languages that fall short take further repositories, in the order of their hashes, within the
+   same limit.
+3. A language that still has none holds out its smallest repository if that is at most
+   `MAX_FALLBACK_SHARE` of it; else it is trained on whole, and `split_shortfalls` says so.
+
+Sources decide in the recipe's order, each over the repositories that no earlier one has, with the
+bytes of all up to it. So a source that is added at the recipe's end leaves every earlier
+repository where it was, as long as deduplication leaves the earlier sources' sizes: a repository
+that was held out stays held out.
+
+Of a near-duplicate cluster only the survivor is kept at all, so no kept document of one side has a
+near copy on the other.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,25 +31,116 @@ from snow_assets.curation.sampling import stable_share
 
 TRAIN, HELD_OUT = "train", "held_out"
 
+MAX_FALLBACK_SHARE = 0.25
+"""Of a language's bytes: no repository that is more is held out, whatever the recipe's share."""
 
-def held_out_repositories(repositories: pa.Table, *, share: float, seed: int) -> frozenset[str]:
-    """The held-out ones of a `repositories` table (repository, language, num_survivors).
 
-    A repository whose hash lies below `share` is held out. Then each language in name order, if
-    it has two repositories or more and none is held out, gives up its repository with the lowest
-    hash; a language with a single repository is trained on and has no held-out documents.
+@dataclass
+class _Split:
+    """The choice so far. Memory: a name, a hash and a count per language of each repository."""
+
+    share: float
+    tolerance: float
+    seed: int
+    held_out: set[str] = field(default_factory=set)
+    _decided: set[str] = field(default_factory=set)
+    _total_bytes: Counter[str] = field(default_factory=Counter)
+    _held_out_bytes: Counter[str] = field(default_factory=Counter)
+
+    def add_source(self, sizes: Mapping[str, Mapping[str, int]]) -> None:
+        """Decide over a source's repositories (name -> language -> bytes)."""
+        for name, languages in sizes.items():
+            self._total_bytes.update(languages)
+            if name in self.held_out:
+                self._held_out_bytes.update(languages)
+        hashes = {name: stable_share(name, seed=self.seed) for name in sizes}
+        ordered = sorted(sizes.keys() - self._decided, key=lambda name: (hashes[name], name))
+        self._decided.update(ordered)
+        for name in ordered:
+            is_short = any(map(self._falls_short, sizes[name]))
+            if (hashes[name] < self.share or is_short) and self._fits(sizes[name]):
+                self._hold_out(name, sizes[name])
+        self._fall_back([name for name in ordered if name not in self.held_out], sizes)
+
+    def _falls_short(self, language: str) -> bool:
+        target = self.share * self._total_bytes[language]
+        return self._held_out_bytes[language] < (1 - self.tolerance) * target
+
+    def _fits(self, languages: Mapping[str, int]) -> bool:
+        limit = (1 + self.tolerance) * self.share
+        return all(
+            self._held_out_bytes[name] + size <= limit * self._total_bytes[name]
+            for name, size in languages.items()
+        )
+
+    def _hold_out(self, name: str, languages: Mapping[str, int]) -> None:
+        self.held_out.add(name)
+        self._held_out_bytes.update(languages)
+
+    def _fall_back(self, names: Sequence[str], sizes: Mapping[str, Mapping[str, int]]) -> None:
+        """Give each language without a held-out repository its smallest, if that is small."""
+        smallest: dict[str, str] = {}
+        for name in names:
+            for language, size in sizes[name].items():
+                best = smallest.get(language)
+                if size and (best is None or size < sizes[best][language]):
+                    smallest[language] = name
+        for language, name in sorted(smallest.items()):
+            is_small = all(
+                self._held_out_bytes[other] + size <= MAX_FALLBACK_SHARE * self._total_bytes[other]
+                for other, size in sizes[name].items()
+            )
+            if not self._held_out_bytes[language] and is_small and name not in self.held_out:
+                self._hold_out(name, sizes[name])
+
+
+def held_out_repositories(
+    repositories: pa.Table,
+    *,
+    share: float,
+    tolerance: float,
+    seed: int,
+    source_order: Sequence[str] = (),
+) -> frozenset[str]:
+    """The held-out ones of a `repositories` table (source, repository, language, num_bytes).
+
+    `tolerance` is relative to `share`. Sources that `source_order` does not name come last, in
+    name order. Time: that of sorting the repositories by hash.
     """
-    by_language: dict[str, set[str]] = {}
-    for row in repositories.select(["language", "repository"]).to_pylist():
-        by_language.setdefault(row["language"], set()).add(row["repository"])
-    hashes = {
-        name: stable_share(name, seed=seed) for names in by_language.values() for name in names
-    }
-    held_out = {name for name, hashed in hashes.items() if hashed < share}
-    for _, names in sorted(by_language.items()):
-        if len(names) > 1 and not names & held_out:
-            held_out.add(min(names, key=lambda name: (hashes[name], name)))
-    return frozenset(held_out)
+    sizes: dict[str, dict[str, Counter[str]]] = {}
+    for row in repositories.select(["source", "repository", "language", "num_bytes"]).to_pylist():
+        of_source = sizes.setdefault(row["source"], {})
+        of_source.setdefault(row["repository"], Counter())[row["language"]] += row["num_bytes"]
+    split = _Split(share=share, tolerance=tolerance, seed=seed)
+    known = [name for name in source_order if name in sizes]
+    for source in [*known, *sorted(sizes.keys() - set(known))]:
+        split.add_source(sizes[source])
+    return frozenset(split.held_out)
+
+
+def split_shortfalls(clean_folders: Sequence[str], *, share: float, tolerance: float) -> list[str]:
+    """Languages whose kept held-out bytes are not the share within its tolerance, and why."""
+    shortfalls = []
+    for folder in clean_folders:
+        columns = ["repository", "split", "num_bytes"]
+        kept_bytes: Counter[str] = Counter()
+        repositories: Counter[str] = Counter()
+        for batch in shards.batches(folder, "decisions", columns=columns, rows=4096):
+            for row in batch.filter(pc.is_valid(batch["split"])).to_pylist():
+                kept_bytes[row["split"]] += row["num_bytes"]
+                repositories[row["repository"]] += row["num_bytes"]
+        total = kept_bytes.total()
+        held_out = kept_bytes[HELD_OUT] / total if total else share
+        if abs(held_out - share) > tolerance * share + 1e-9:
+            name, largest = max(repositories.items(), key=lambda entry: entry[1])
+            shortfalls.append(
+                f"{shards.manifest(folder).partition}: {held_out:.2%} of the bytes are held out, "
+                f"and the recipe asks for {share:.2%} within {tolerance:.0%} of it: "
+                f"{len(repositories)} repositories do not divide so, the largest, {name}, is "
+                f"{largest / total:.0%}; add repositories of the language, or raise "
+                "curation.held_out_tolerance"
+            )
+    return shortfalls
 
 
 def assert_no_held_out(

@@ -25,9 +25,11 @@ from snow_assets.documents import DUPLICATE_CLUSTER
 
 REPOSITORY = pa.schema(
     [
+        pa.field("source", pa.string(), nullable=False),
         pa.field("repository", pa.string(), nullable=False),
         pa.field("language", pa.string(), nullable=False),
         pa.field("num_survivors", pa.int64(), nullable=False),
+        pa.field("num_bytes", pa.int64(), nullable=False),  # of the survivors' texts
     ]
 )
 """Table `repositories` of `near_duplicates`: what the split chooses from."""
@@ -86,7 +88,8 @@ class _Clusters:
 @dataclass
 class _Counts:
     kinds: Counter[str] = field(default_factory=Counter)
-    alive: Counter[tuple[str, str]] = field(default_factory=Counter)
+    survivors: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    survivor_bytes: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
 
 def put_clusters(folder: str, reached: Sequence[Reached], pairs: Verified) -> dict[str, Any]:
@@ -110,8 +113,14 @@ def put_clusters(folder: str, reached: Sequence[Reached], pairs: Verified) -> di
                 _put_shard(folder, index, reached[index], here, clusters, counts)
                 index += 1
     repositories = [
-        {"repository": repository, "language": language, "num_survivors": count}
-        for (repository, language), count in sorted(counts.alive.items())
+        {
+            "source": source,
+            "repository": repository,
+            "language": language,
+            "num_survivors": count,
+            "num_bytes": counts.survivor_bytes[source, repository, language],
+        }
+        for (source, repository, language), count in sorted(counts.survivors.items())
     ]
     shards.put_table(folder, "repositories", 0, repositories, REPOSITORY)
     return {
@@ -160,7 +169,7 @@ def _put_shard(
     counts: _Counts,
 ) -> None:
     """Documents without an outcome are alone, and so survive."""
-    table = shard.read(["document_id", "text_id", "repository"])
+    table = shard.read(["document_id", "text_id", "source", "repository", "num_bytes"])
     rows = outcomes["row"].to_numpy()
     kinds = np.full(table.num_rows, _SURVIVOR, dtype=np.int8)
     kinds[rows] = outcomes["kind"].to_numpy()
@@ -188,5 +197,8 @@ def _put_shard(
     shards.put_table(folder, "clusters", index, made, DUPLICATE_CLUSTER, facts=shard.source.beside)
     for kind, name in ((_SURVIVOR, "survivors"), (_NEAR, "near"), (_EXACT, "exact")):
         counts.kinds[name] += int((kinds == kind).sum())
-    for entry in table["repository"].filter(pa.array(is_survivor)).value_counts().to_pylist():
-        counts.alive[entry["values"], shard.source.language] += entry["counts"]
+    survivors = table.filter(pa.array(is_survivor)).group_by(["source", "repository"])
+    for row in survivors.aggregate([("num_bytes", "sum"), ("num_bytes", "count")]).to_pylist():
+        place = row["source"], row["repository"], shard.source.language
+        counts.survivors[place] += row["num_bytes_count"]
+        counts.survivor_bytes[place] += row["num_bytes_sum"]

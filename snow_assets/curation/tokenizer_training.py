@@ -6,7 +6,7 @@ sample by hash of kept train documents of every language, so the same corpus giv
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from snow_assets.curation.verdicts import Curated, Judge
 from snow_assets.recipe import CurationRecipe
 
 
-def tokenizer_settings(recipe: CurationRecipe) -> dict[str, Any]:
+def tokenizer_settings(recipe: CurationRecipe, source_order: Sequence[str] = ()) -> dict[str, Any]:
     """All of the recipe that decides what the tokenizer is; a given one's content too."""
     if recipe.tokenizer.given:
         content = _checked(recipe.tokenizer.given, recipe.tokenizer.vocabulary)
@@ -31,6 +31,8 @@ def tokenizer_settings(recipe: CurationRecipe) -> dict[str, Any]:
         "tokenizer": recipe.tokenizer,
         "rules": recipe.rules,
         "held_out_share": recipe.held_out_share,
+        "held_out_tolerance": recipe.held_out_tolerance,
+        "source_order": list(source_order),
         "seed": recipe.seed,
         "contamination_exemptions": recipe.contamination_exemptions,
     }

@@ -39,6 +39,7 @@ class Curated:
     documents: Sequence[str]
     near_duplicates: str
     contamination: Sequence[str]
+    source_order: Sequence[str] = ()  # the recipe's, in which sources decide over the split
 
     def shards(self, language: str | None = None) -> list[DocumentShard]:
         return document_shards(self.documents, language=language)
@@ -56,7 +57,9 @@ class Judge:
         self.held_out = held_out_repositories(
             shards.read(self.curated.near_duplicates, "repositories"),
             share=self.recipe.held_out_share,
+            tolerance=self.recipe.held_out_tolerance,
             seed=self.recipe.seed,
+            source_order=self.curated.source_order,
         )
         self._clusters = beside([self.curated.near_duplicates], "clusters")
         self._hits = beside(self.curated.contamination, "hits")

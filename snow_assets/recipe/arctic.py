@@ -84,6 +84,7 @@ ARCTIC = Recipe(
         contamination=CONTAMINATION,
         tokenizer=TokenizerRecipe(given=None, vocabulary=64_000, sample_bytes=10_000_000_000),
         held_out_share=0.001,
+        held_out_tolerance=0.2,
         seed=0,
     ),
     annotator=AnnotatorRecipe(

@@ -194,7 +194,8 @@ class CurationRecipe(RecipeSection):
     near_duplicates: NearDuplicatesRecipe
     contamination: ContaminationRecipe
     tokenizer: TokenizerRecipe
-    held_out_share: ProperFraction  # of repositories, by hash
+    held_out_share: ProperFraction  # of each language's bytes, in whole repositories
+    held_out_tolerance: PositiveFraction  # relative: a share of 0.1 within 0.2 is 0.08 to 0.12
     seed: Seed
     contamination_exemptions: Annotated[tuple[ContaminationExemption, ...], Distinct] = ()
 

@@ -96,6 +96,7 @@ SMOKE = Recipe(
         contamination=CONTAMINATION,
         tokenizer=TokenizerRecipe(given=None, vocabulary=4_096, sample_bytes=4_000_000),
         held_out_share=0.1,
+        held_out_tolerance=0.5,
         seed=34,  # holds out a tenth of Python, not one of the few large repositories
     ),
     annotator=AnnotatorRecipe(
