@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Self, cast
 
-from snow_assets.corpus.licenses import LICENSE_BYTES
+from snow_assets.corpus.license_texts import MAX_TEXT_BYTES
 from snow_assets.corpus.locations import StoredBytes, stored
 from snow_assets.corpus.zip_directory import LostMember, zip_violations
 
@@ -126,7 +126,7 @@ class Tar:
         return (self._tar.pax_headers or {}).get("comment", "")
 
     def text(self, member: Member) -> str:
-        return self.content(member, LICENSE_BYTES).decode("utf-8", "replace")
+        return self.content(member, MAX_TEXT_BYTES).decode("utf-8", "replace")
 
     def content(self, member: Member, most: int) -> bytes:
         assert self._current is not None and self._current.name == member.name
@@ -170,7 +170,7 @@ class Zip:
         return self._zip.comment.decode("latin-1")
 
     def text(self, member: Member) -> str:
-        return self.content(member, LICENSE_BYTES).decode("utf-8", "replace")
+        return self.content(member, MAX_TEXT_BYTES).decode("utf-8", "replace")
 
     def content(self, member: Member, most: int) -> bytes:
         with self._zip.open(self._infos[member.key]) as file:

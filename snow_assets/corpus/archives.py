@@ -26,10 +26,16 @@ from snow_assets.corpus.foreign import (
     parse_foreign,
     printable,
 )
-from snow_assets.corpus.licenses import Statement, is_license_file, stated_in_text
+from snow_assets.corpus.license_files import (
+    LICENSES_FOLDER,
+    NearestStatement,
+    by_folder,
+    is_license_file,
+    is_statement_file,
+)
 from snow_assets.corpus.locations import StoredFile, expanded, stored
 from snow_assets.corpus.locations import snapshot as snapshot_of_files
-from snow_assets.corpus.manifests import MANIFESTS, repositories_in_manifests, stated_in_manifests
+from snow_assets.corpus.manifests import MANIFESTS, PYTHON_METADATA, repositories_in_manifests
 from snow_assets.corpus.received import Refusal, SourceFile, Unit, Wanted
 from snow_assets.corpus.zip_directory import LostMember
 from snow_assets.recipe import ArchiveLimits
@@ -58,15 +64,14 @@ class _RefusedError(Exception):
 
 @dataclass
 class _Inspected:
-    """An archive that may be read: its candidates, refusals and licence statements by folder."""
+    """An archive that may be read: its candidates, refusals and licence statements."""
 
     commit: str = ""  # that git noted in it
     top: str = ""  # the folder that holds everything, if there is one
     stated_names: list[str] = field(default_factory=list)  # in its manifests
     refusals: list[Refusal] = field(default_factory=list)
     chosen: dict[int, str] = field(default_factory=dict)  # a member's place -> its path
-    statements: dict[str, Statement] = field(default_factory=dict)  # folder -> what it states
-    whole: Statement | None = None
+    nearest: NearestStatement = field(default_factory=lambda: NearestStatement(lambda _: {}))
 
 
 def snapshot(locations: Sequence[str]) -> dict[str, str]:
@@ -141,7 +146,7 @@ def _unit(
                 revision=revision,
                 path=path,
                 content=content,
-                statement=_nearest(archive, path),
+                statement=archive.nearest.of(path),
             )
 
     return Unit(name=url, repository=repository, names=names, listing=listing, files=files)
@@ -167,7 +172,7 @@ def _inspected(
 ) -> _Inspected | _RefusedError:
     made = _Inspected()
     members: list[Member] = []
-    texts: dict[str, str] = {}
+    texts: dict[str, str | None] = {}
     total = 0
     try:
         with opened(file.url) as archive:
@@ -175,8 +180,8 @@ def _inspected(
                 total += member.num_bytes
                 members.append(member)
                 _bounded(total, file.num_bytes, len(members), limits)
-                if member.is_file and _is_statement(member.path):
-                    texts[member.path] = archive.text(member)
+                if _is_statement(member.path) and not member.is_folder:
+                    texts[member.path] = archive.text(member) if member.is_file else None
             for total in accumulate(archive.rest()):
                 _bounded(total, file.num_bytes, len(members), limits)
             made.refusals += [_lost(repository, member) for member in archive.lost()]
@@ -194,15 +199,16 @@ def _inspected(
         elif not refused and member.is_file and candidates(path, languages):
             made.chosen[member.key] = path
     inner = {name.removeprefix(top): text for name, text in texts.items()}
-    _read_statements(made, inner)
-    manifests = {name: text for name, text in inner.items() if name in MANIFESTS}
+    made.nearest = _nearest(inner)
+    manifests = {name: text for name, text in inner.items() if name in MANIFESTS and text}
     made.top, made.stated_names = top.rstrip("/"), repositories_in_manifests(manifests)
     return made
 
 
 def _is_statement(path: str) -> bool:
-    name = PurePosixPath(path).name
-    return (is_license_file(name) or name in MANIFESTS) and not _is_metadata(path)
+    parts = PurePosixPath(path).parts
+    states = is_statement_file(parts[-1]) or LICENSES_FOLDER in parts[:-1] if parts else False
+    return states and not _is_metadata(path)
 
 
 def _lost(repository: str, member: LostMember) -> Refusal:
@@ -257,29 +263,17 @@ def _common_folder(members: Sequence[Member]) -> str:
     return f"{tops.pop()}/" if len(tops) == 1 and nested else ""
 
 
-def _read_statements(made: _Inspected, texts: dict[str, str]) -> None:
-    """LICENSE files by their folder; manifests of the top folder or of a wheel's dist-info."""
-    manifests = {}
-    for path in sorted(texts):
-        folder, _, name = path.rpartition("/")
-        # Wheels keep licences in NAME.dist-info/licenses, and they speak for the whole.
-        inner = re.fullmatch(r"[^/]+\.dist-info(/licenses)?", folder)
-        if name in MANIFESTS and (not folder or inner):
-            manifests[name] = texts[path]
-        elif is_license_file(name):
-            stated = stated_in_text(texts[path], path)
-            if stated.expression:
-                made.statements.setdefault("" if inner else folder, stated)
-    made.whole = stated_in_manifests(manifests)
-
-
-def _nearest(inspected: _Inspected, path: str) -> Statement:
-    for folder in PurePosixPath(path).parents:
-        name = "" if folder.as_posix() == "." else folder.as_posix()
-        if name in inspected.statements:
-            return inspected.statements[name]
-    assert inspected.whole is not None
-    return inspected.whole
+def _nearest(texts: dict[str, str | None]) -> NearestStatement:
+    """Statements by folder; what a wheel's dist-info holds speaks for the whole."""
+    folders = by_folder(texts)
+    top = folders.setdefault("", {})
+    for folder in sorted(folders):
+        if not re.fullmatch(r"[^/]+\.dist-info(/licenses)?", folder):
+            continue
+        for name, text in folders[folder].items():
+            if name in PYTHON_METADATA or is_license_file(name):
+                top.setdefault(name, text)
+    return NearestStatement(lambda folder: folders.get(folder, {}))
 
 
 def _read(

@@ -3,17 +3,20 @@
 import importlib.metadata
 import platform
 import sysconfig
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from snow_assets.corpus.extensions import candidates
-from snow_assets.corpus.licenses import (
-    LICENSE_BYTES,
-    Statement,
+from snow_assets.corpus.license_files import (
+    LICENSES_FOLDER,
+    FolderTexts,
+    NearestStatement,
     is_license_file,
-    stated_by_author,
-    stated_in_text,
+    is_statement_file,
 )
+from snow_assets.corpus.license_statements import Statement
+from snow_assets.corpus.license_texts import MAX_TEXT_BYTES
+from snow_assets.corpus.licenses import stated_by_author
 from snow_assets.corpus.received import Refusal, SourceFile, Unit, Wanted, normalised
 
 STDLIB = "stdlib"
@@ -74,10 +77,13 @@ def _unit(name: str, folders: list[str], languages: Sequence[str], max_file_byte
     }
 
     def files(is_wanted: Wanted) -> Iterator[SourceFile | Refusal]:
-        whole = _statement(name)
+        folders = {_folder(path): local.parent for path, local in paths.items()}
+        nearest = NearestStatement(
+            lambda folder: _statement_texts(folder, folders), whole=_statement(name)
+        )
         for path, local in paths.items():
             if is_wanted(repository, path):
-                yield _read(repository, version, path, local, whole, max_file_bytes)
+                yield _read(repository, version, path, local, nearest, max_file_bytes)
 
     return Unit(
         name=repository, listing=lambda: ((repository, path) for path in paths), files=files
@@ -85,7 +91,12 @@ def _unit(name: str, folders: list[str], languages: Sequence[str], max_file_byte
 
 
 def _read(
-    repository: str, version: str, path: str, local: Path, whole: Statement, max_file_bytes: int
+    repository: str,
+    version: str,
+    path: str,
+    local: Path,
+    nearest: NearestStatement,
+    max_file_bytes: int,
 ) -> SourceFile | Refusal:
     if local.is_symlink() or not local.is_file():
         return Refusal(repository=repository, path=path, reason="link", evidence="not a plain file")
@@ -100,7 +111,7 @@ def _read(
         revision=version,
         path=path,
         content=local.read_bytes(),
-        statement=_nearest(path, local) or whole,
+        statement=nearest.of(path),
     )
 
 
@@ -128,7 +139,7 @@ def _statement(name: str) -> Statement:
     distribution = _distribution(name)
     metadata = distribution.metadata
     texts = {
-        entry.as_posix(): _text(Path(str(entry.locate())))
+        entry.as_posix(): _text(Path(str(entry.locate()))) or ""
         for entry in distribution.files or []
         if is_license_file(entry.name)
         and ".dist-info" in entry.parts[0]
@@ -147,20 +158,46 @@ def _field(metadata: importlib.metadata.PackageMetadata, name: str) -> str | Non
     return metadata[name] if name in metadata else None  # noqa: SIM401 - its type has no `get`
 
 
-def _nearest(path: str, local: Path) -> Statement | None:
-    """The LICENSE in the nearest folder above the file, within its distribution."""
-    for depth, _ in enumerate(PurePosixPath(path).parents[:-1]):
-        folder = local.parents[depth]
-        found = sorted(entry.name for entry in folder.iterdir() if is_license_file(entry.name))
-        for name in found:
-            if (folder / name).is_file():
-                where = (PurePosixPath(path).parents[depth] / name).as_posix()
-                stated = stated_in_text(_text(folder / name), where)
-                if stated.expression:
-                    return stated
-    return None
+def _folder(path: str) -> str:
+    folder = str(PurePosixPath(path).parent)
+    return "" if folder == "." else folder
 
 
-def _text(path: Path) -> str:
+def _statement_texts(folder: str, folders: Mapping[str, Path]) -> FolderTexts:
+    """The statement files of one of a distribution's own folders.
+
+    Not of site-packages itself, nor of the standard library's top: `_statement` speaks for those.
+    """
+    local = _local_folder(folder, folders)
+    if local is None:
+        return {}
+    texts = {
+        path.name: _text(path)
+        for path in sorted(local.iterdir())
+        if is_statement_file(path.name) and not path.is_dir()
+    }
+    licenses = local / LICENSES_FOLDER
+    if licenses.is_dir() and not licenses.is_symlink():
+        for path in sorted(licenses.rglob("*")):
+            if not path.is_dir():
+                texts[f"{LICENSES_FOLDER}/{path.relative_to(licenses).as_posix()}"] = _text(path)
+    return texts
+
+
+def _local_folder(folder: str, folders: Mapping[str, Path]) -> Path | None:
+    if folder in {"", "Lib", "Include"} or ".dist-info" in folder:
+        return None
+    if folder in folders:
+        return folders[folder]
+    below = next((name for name in folders if name.startswith(f"{folder}/")), None)
+    if below is None:
+        return None
+    return folders[below].parents[below.count("/") - folder.count("/") - 1]
+
+
+def _text(path: Path) -> str | None:
+    """The text of a statement file; None where it is a link."""
+    if path.is_symlink() or not path.is_file():
+        return None
     with path.open("rb") as file:
-        return file.read(LICENSE_BYTES).decode("utf-8", "replace")
+        return file.read(MAX_TEXT_BYTES).decode("utf-8", "replace")

@@ -7,8 +7,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from snow_assets.corpus.extensions import candidates
-from snow_assets.corpus.licenses import LICENSE_BYTES, Statement, is_license_file, stated_in_text
-from snow_assets.corpus.manifests import MANIFESTS, stated_in_manifests
+from snow_assets.corpus.license_files import (
+    LICENSES_FOLDER,
+    FolderTexts,
+    NearestStatement,
+    is_statement_file,
+)
+from snow_assets.corpus.license_texts import MAX_TEXT_BYTES
 from snow_assets.corpus.received import Refusal, SourceFile, Unit, Wanted
 
 _NOT_SOURCE = {".git", ".hg", ".svn", "__pycache__", "node_modules", ".venv", "venv"}
@@ -50,18 +55,16 @@ def _unit(repository: Path, languages: Sequence[str], max_file_bytes: int) -> Un
 
     def files(is_wanted: Wanted) -> Iterator[SourceFile | Refusal]:
         revision = _revision(repository)
-        whole = stated_in_manifests(
-            {name: _text(repository / name) for name in MANIFESTS if (repository / name).is_file()}
-        )
+        nearest = NearestStatement(lambda folder: _statement_texts(repository, folder))
         for name, path in listing():
             if is_wanted(name, path):
-                yield _read(repository, revision, path, whole, max_file_bytes)
+                yield _read(repository, revision, path, nearest, max_file_bytes)
 
     return Unit(name=repository.name, listing=listing, files=files)
 
 
 def _read(
-    repository: Path, revision: str, path: str, whole: Statement, max_file_bytes: int
+    repository: Path, revision: str, path: str, nearest: NearestStatement, max_file_bytes: int
 ) -> SourceFile | Refusal:
     local = repository / path
     size = local.lstat().st_size
@@ -82,21 +85,23 @@ def _read(
         revision=revision,
         path=path,
         content=local.read_bytes(),
-        statement=_nearest(repository, local) or whole,
+        statement=nearest.of(path),
     )
 
 
-def _nearest(repository: Path, local: Path) -> Statement | None:
-    for folder in local.parents:
-        for name in sorted(entry.name for entry in folder.iterdir()):
-            if is_license_file(name) and _is_plain(folder / name):
-                where = (folder / name).relative_to(repository).as_posix()
-                stated = stated_in_text(_text(folder / name), where)
-                if stated.expression:
-                    return stated
-        if folder == repository:
-            return None
-    return None
+def _statement_texts(repository: Path, folder: str) -> FolderTexts:
+    """The statement files of a folder; a link is followed within the repository only."""
+    local = repository / folder
+    texts = {
+        path.name: _text(repository, path)
+        for path in sorted(local.iterdir())
+        if is_statement_file(path.name) and not path.is_dir()
+    }
+    licenses = local / LICENSES_FOLDER
+    if licenses.is_dir() and not licenses.is_symlink():
+        for path in _paths(licenses):
+            texts[f"{LICENSES_FOLDER}/{path}"] = _text(repository, licenses / path)
+    return texts
 
 
 def _paths(repository: Path) -> Iterator[str]:
@@ -125,6 +130,10 @@ def _is_plain(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
 
 
-def _text(path: Path) -> str:
-    with path.open("rb") as file:
-        return file.read(LICENSE_BYTES).decode("utf-8", "replace")
+def _text(repository: Path, path: Path) -> str | None:
+    """The text of a statement file; None for a link that leads outside, or to no plain file."""
+    target = Path(os.path.realpath(path))
+    if not target.is_relative_to(os.path.realpath(repository)) or not target.is_file():
+        return None
+    with target.open("rb") as file:
+        return file.read(MAX_TEXT_BYTES).decode("utf-8", "replace")

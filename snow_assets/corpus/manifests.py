@@ -1,4 +1,4 @@
-"""Licences stated in a package's own manifest: PKG-INFO, METADATA, package.json, pyproject.toml."""
+"""Licences stated in a package's own manifest: Python metadata, package.json, Cargo.toml, ..."""
 
 import email.parser
 import json
@@ -6,30 +6,92 @@ import re
 import tomllib
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from snow_assets.corpus.foreign import ParserFailure, parse_foreign
-from snow_assets.corpus.licenses import Statement, spelled, stated_by_author
+from snow_assets.corpus.license_statements import Statement, both_apply
+from snow_assets.corpus.licenses import spelled, stated_by_author
+from snow_assets.corpus.spdx import conjunction
 
 _FORGE = re.compile(
     r"(?:github\.com|gitlab\.com|bitbucket\.org|codeberg\.org)[/:]([\w.-]{1,100}/[\w.-]{1,100})",
     re.ASCII,
 )
 _ADDRESS_KEYS = ("repository", "homepage", "Homepage", "Repository", "Source", "Source Code")
+PYTHON_METADATA = frozenset({"PKG-INFO", "METADATA"})
+MANIFESTS = (
+    "METADATA", "PKG-INFO", "pyproject.toml", "package.json", "Cargo.toml", "composer.json",
+)  # fmt: skip
 _MAX_KEY_PARTS = 64
 _KEY_PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+"""
 _LONG_KEY = re.compile(rf"(?<![\w-])(?:{_KEY_PART}\.[ \t]*+){{{_MAX_KEY_PARTS}}}", re.ASCII)
-MANIFESTS = ("PKG-INFO", "METADATA", "package.json", "pyproject.toml", "Cargo.toml")
+_INHERITED = {"workspace": True}
+_MAX_FIELD_CHARS = 200
 
 
-def stated_in_manifests(texts: Mapping[str, str]) -> Statement:
-    """What the first manifest that states a licence says; `texts` are by file name."""
-    for name in MANIFESTS:
-        if name in texts:
-            stated = parse_foreign(partial(_stated, name, texts[name]))
-            if not isinstance(stated, ParserFailure) and stated.expression:
-                return stated
-    return Statement(None, "no LICENSE above the file, and no licence in the repository's metadata")
+def stated_in_manifests(
+    texts: Mapping[str, str],
+    *,
+    license_texts: Mapping[str, str] | None = None,
+    workspace: str | None = None,
+    where: str = "",
+) -> Statement | None:
+    """What the manifests of one folder state together; None if they state no licence.
+
+    `license_texts` are the LICENSE files that Python metadata is read with; `workspace` is the
+    Cargo.toml that `license.workspace = true` refers to. A broken manifest, or a licence that is
+    not readable, is a Statement without an expression.
+    """
+    stated = [
+        statement
+        for name in MANIFESTS
+        if name in texts
+        and (statement := _foreign(name, texts[name], license_texts or {}, workspace, where))
+    ]
+    readable = [statement for statement in stated if statement.expression is not None]
+    return both_apply(readable) if readable else next(iter(stated), None)
+
+
+def is_cargo_workspace(text: str) -> bool:
+    """Whether a Cargo.toml is the root of a workspace."""
+    content = _loaded("Cargo.toml", text)
+    return isinstance(content, dict) and "workspace" in content
+
+
+def _foreign(
+    name: str, text: str, license_texts: Mapping[str, str], workspace: str | None, where: str
+) -> Statement | None:
+    stated = parse_foreign(partial(_stated, name, text, license_texts, workspace, where))
+    if isinstance(stated, ParserFailure):
+        return Statement(None, f"{where}{name} is broken: {stated.evidence}")
+    return stated
+
+
+def _stated(
+    name: str, text: str, license_texts: Mapping[str, str], workspace: str | None, where: str
+) -> Statement | None:
+    if name in PYTHON_METADATA:
+        return _python_metadata(text, license_texts, where + name)
+    content = _loaded(name, text)
+    if isinstance(content, ParserFailure):
+        return Statement(None, f"{where}{name} is broken: {content.evidence}")
+    if name == "Cargo.toml":
+        license_, is_declared = _cargo_license(content, workspace)
+    elif name == "pyproject.toml":
+        license_, is_declared = _pyproject_license(content)
+    else:
+        license_, is_declared = _json_license(content)
+    if not is_declared:
+        return None
+    # Cargo's manual: "Previously multiple licenses could be separated with a /", meaning OR.
+    slash: Literal["AND", "OR"] = "OR" if name == "Cargo.toml" else "AND"
+    expression = spelled(license_, slash=slash) if isinstance(license_, str) else None
+    return Statement(expression, f"{where}{name}: license: {str(license_)[:_MAX_FIELD_CHARS]}")
+
+
+def _loaded(name: str, text: str) -> Any:
+    """A manifest's content, or the ParserFailure of what hostile text makes its parser raise."""
+    return parse_foreign(partial(_parsed, name, text))
 
 
 def repositories_in_manifests(texts: Mapping[str, str]) -> list[str]:
@@ -42,14 +104,14 @@ def repositories_in_manifests(texts: Mapping[str, str]) -> list[str]:
 
 
 def _stated_names(name: str, text: str) -> list[str]:
-    if name in {"PKG-INFO", "METADATA"}:
+    if name in PYTHON_METADATA:
         headers = email.parser.HeaderParser().parsestr(text)
         values: list[Any] = [headers.get("Name")]
         addresses: list[Any] = [headers.get("Home-page"), headers.get("Download-URL")]
         addresses += headers.get_all("Project-URL") or []
     else:
         content = _parsed(name, text)
-        sections = [_object(content)] if name == "package.json" else _sections(content)
+        sections = [_object(content)] if name.endswith(".json") else _sections(content)
         values = [section.get("name") for section in sections]
         addresses = [section.get(key) for section in sections for key in _ADDRESS_KEYS] + [
             value for section in sections for value in _object(section.get("urls")).values()
@@ -72,31 +134,83 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def _parsed(name: str, text: str) -> Any:
-    """A manifest's content; raises whatever hostile text makes its parser raise."""
-    if name == "package.json":
+    if name.endswith(".json"):
         return json.loads(text)
-    # tomllib keeps every prefix of a dotted key: memory and time grow with the square of its parts.
+    return load_toml(text)
+
+
+def load_toml(text: str) -> dict[str, Any]:
+    """Foreign TOML; raises whatever its parser raises.
+
+    tomllib keeps every prefix of a dotted key: memory and time grow with the square of its parts,
+    so that a long one is a ValueError.
+    """
     if _LONG_KEY.search(text):
-        raise ValueError(f"{name} has a key of over {_MAX_KEY_PARTS} parts")
+        raise ValueError(f"a key of over {_MAX_KEY_PARTS} parts")
     return tomllib.loads(text)
 
 
-def _stated(name: str, text: str) -> Statement:
-    if name in {"PKG-INFO", "METADATA"}:
-        headers = email.parser.HeaderParser().parsestr(text)
-        return stated_by_author(
-            expression=headers.get("License-Expression"),
-            field=headers.get("License"),
-            classifiers=headers.get_all("Classifier") or [],
-            texts={},
-            where=name,
-        )
-    content = _parsed(name, text)
-    part = "project" if name == "pyproject.toml" else "package"
-    found: Any = content if name == "package.json" else content.get(part)
-    license_ = found.get("license") if isinstance(found, dict) else None
-    if isinstance(license_, dict):  # npm's and PEP 621's old forms
-        license_ = license_.get("type") or license_.get("text")
-    if not isinstance(license_, str) or len(license_) > 200:
-        return Statement(None, f"{name}: no licence")
-    return Statement(spelled(license_), f"{name}: license: {license_}")
+def _python_metadata(text: str, license_texts: Mapping[str, str], where: str) -> Statement | None:
+    headers = email.parser.HeaderParser().parsestr(text)
+    statement = stated_by_author(
+        expression=headers.get("License-Expression"),
+        field=headers.get("License"),
+        classifiers=headers.get_all("Classifier") or [],
+        texts=license_texts,
+        where=where,
+    )
+    says_nothing = not (headers.get("License-Expression") or headers.get("License"))
+    if says_nothing and not license_texts and statement.expression is None:
+        return None
+    return statement
+
+
+def _cargo_license(content: Any, workspace: str | None) -> tuple[object, bool]:
+    package = _table(content, "package")
+    license_ = package.get("license", package.get("license-file"))
+    if license_ == _INHERITED:
+        shared = _table(_table(_loaded("Cargo.toml", workspace or ""), "workspace"), "package")
+        return shared.get("license"), True
+    return ("see file" if "license" not in package else license_), license_ is not None
+
+
+def _pyproject_license(content: Any) -> tuple[object, bool]:
+    """PEP 639's and PEP 621's forms, and Poetry's."""
+    tables = _table(content, "project"), _table(_table(content, "tool"), "poetry")
+    license_ = next((table["license"] for table in tables if "license" in table), None)
+    if isinstance(license_, dict):
+        license_ = license_.get("text", license_.get("file"))
+    if license_ is None:
+        names = [
+            str(name).split("::")[-1]
+            for table in tables
+            for name in _list(table.get("classifiers"))
+            if "License ::" in str(name) and not str(name).endswith("OSI Approved")
+        ]
+        spellings = [spelled(name) for name in names]
+        known = [name for name in spellings if name]
+        license_ = conjunction(known) if known and len(known) == len(names) else names or None
+    return license_, license_ is not None
+
+
+def _json_license(content: Any) -> tuple[object, bool]:
+    """npm's and Composer's: a name or expression, npm's old object, or a list of alternatives."""
+    if not isinstance(content, dict):
+        return None, False
+    license_ = content.get("license", content.get("licenses"))
+    if license_ in (None, [], ""):
+        return None, False
+    names = [part.get("type") if isinstance(part, dict) else part for part in _list(license_)]
+    spellings = [spelled(name) if isinstance(name, str) else None for name in names]
+    if len(names) > 1 and all(spellings):
+        return " OR ".join(f"({name})" for name in spellings), True
+    return names[0] if len(names) == 1 else names, True
+
+
+def _table(content: Any, name: str) -> dict[str, Any]:
+    table = content.get(name) if isinstance(content, dict) else None
+    return table if isinstance(table, dict) else {}
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else [] if value is None else [value]

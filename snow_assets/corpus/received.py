@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from snow_assets.corpus.licenses import Statement
+from snow_assets.corpus.license_statements import Statement
 
 Wanted = Callable[[str, str], bool]
 """Says whether a file of (repository, path) is to be read at all."""

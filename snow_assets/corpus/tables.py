@@ -11,7 +11,8 @@ from typing import Any
 
 from snow_assets.corpus.extensions import candidates
 from snow_assets.corpus.foreign import ParserFailure, parse_foreign
-from snow_assets.corpus.licenses import Statement, spelled
+from snow_assets.corpus.license_statements import Statement
+from snow_assets.corpus.licenses import spelled
 from snow_assets.corpus.locations import StoredFile, expanded
 from snow_assets.corpus.locations import snapshot as snapshot_of_files
 from snow_assets.corpus.received import Refusal, SourceFile, Unit, Wanted
@@ -151,7 +152,10 @@ def _inline_files(row: Row) -> Iterator[_FileRow | Refusal]:
     outer = {name: row.columns.get(name) for name in (*_REPOSITORY, *_REVISION, *_LICENSES)}
     for number, file in enumerate(files):
         if isinstance(file, dict):
-            yield _file_row(row, {**outer, **_not_null(file)}, {"file": number})
+            own = _not_null(file)
+            # The file's own licences are nearer than its repository's.
+            nearest = dict.fromkeys(_LICENSES) if any(name in own for name in _LICENSES) else {}
+            yield _file_row(row, {**outer, **nearest, **own}, {"file": number})
         else:
             evidence = f"file {number} is {type(file).__name__}, not an object"
             yield row.refused("unreadable_row", evidence, suffix=f", file {number}")

@@ -13,12 +13,28 @@ from snow_assets.recipe import ArchiveLimits, CorpusRecipe, Source
 CASES = Path(__file__).parents[1] / "cases"
 """Small inputs that show one situation each; a folder's README names it."""
 
-MIT = (
-    "MIT License\n\nPermission is hereby granted, free of charge, to any person obtaining a copy\n"
-    "of this software and associated documentation files (the 'Software'), to deal in the\n"
-    "Software without restriction ... The above copyright notice and this permission notice\n"
-    "shall be included in all copies or substantial portions of the Software.\n"
-)
+MIT = """MIT License
+
+Copyright (c) 2024 A. Author
+
+Permission is hereby granted, free of charge, to any person obtaining a copy
+of this software and associated documentation files (the "Software"), to deal
+in the Software without restriction, including without limitation the rights
+to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
+copies of the Software, and to permit persons to whom the Software is
+furnished to do so, subject to the following conditions:
+
+The above copyright notice and this permission notice shall be included in all
+copies or substantial portions of the Software.
+
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
+SOFTWARE.
+"""
 GPL = "GNU GENERAL PUBLIC LICENSE\n   Version 3, 29 June 2007\n"
 OPEN_GATE = Gate(opted_out=frozenset(), exemplars=frozenset())
 LIMITS = ArchiveLimits(
