@@ -27,7 +27,7 @@ from snow_resources.lake import Lake
 from snow_resources.local_jobs import LocalJobs
 from snow_resources.publishing import Warehouse
 from snow_resources.teacher import Teacher
-from snow_resources.tracking import Tracking
+from snow_resources.tracking import Tracking, default_ui_url
 
 ROOMS = [
     corpus,
@@ -51,6 +51,11 @@ def warehouse_path() -> Path:
     return home() / "warehouse.duckdb"
 
 
+def mlflow_uri() -> str:
+    """The MLflow store: a server, or a SQLite file of this installation."""
+    return os.environ.get("SNOW_MLFLOW", f"sqlite:///{home() / 'mlflow.db'}")
+
+
 def _jobs(lake: str) -> GpuJobs:
     """Kubernetes Jobs as the file that SNOW_JOBS names has them; else this machine's processes."""
     url = f"{lake}/jobs"
@@ -69,9 +74,9 @@ def resources(recipe: Recipe) -> dict[str, Any]:
         "jobs": _jobs(lake),
         "teacher": Teacher(url=os.environ.get("SNOW_TEACHER_URL", "")),
         "tracking": Tracking(
-            uri=os.environ.get("SNOW_MLFLOW", f"sqlite:///{home() / 'mlflow.db'}"),
+            uri=mlflow_uri(),
             spool=str(home() / "mlflow-spool"),
-            ui_url=os.environ.get("SNOW_MLFLOW_UI", "http://localhost:5000"),
+            ui_url=default_ui_url(mlflow_uri(), os.environ),
         ),
         "warehouse": Warehouse(project=tables.PROJECT, path=str(warehouse_path())),
     }

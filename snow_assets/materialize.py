@@ -1,8 +1,12 @@
-"""What every asset's wiring shares: address, reuse, manifest, pointer, MLflow run, metadata.
+"""What every asset's wiring shares: address, reuse, manifest, metadata, MLflow run, pointer.
 
 An output's generation is the digest of its inputs' digests, the settings that it reads and an
 explicit code version. Where that generation is finished, nothing is done again; the recipe's
 pointer moves to it either way, and downstream assets read what the pointer names.
+
+What Dagster and MLflow show is part of the artifact (`artifact_metadata.py`): a reused one shows
+the same page, and is recorded in MLflow if a kill or an outage left it unrecorded. An artifact
+with missing, truncated or damaged files is made again, and must come out with the same digest.
 """
 
 import dataclasses
@@ -10,7 +14,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -18,11 +22,26 @@ from typing import Any
 import dagster as dg
 from pydantic import TypeAdapter
 
-from snow_assets import shards
+from snow_assets import integrity, shards
+from snow_assets.artifact_metadata import (
+    ArtifactMetadata,
+    MaterializationRun,
+    put_metadata,
+    read_metadata,
+)
 from snow_assets.differences import changed_settings
+from snow_assets.pointers import pointer_content, read_pointer
 from snow_assets.recipe import Recipe
+from snow_assets.shards import DamagedFileError
 from snow_resources.lake import Lake
-from snow_resources.tracking import TrackedDataset, TrackedModel, Tracking
+from snow_resources.tracking import (
+    Record,
+    TrackedDataset,
+    TrackedModel,
+    Tracking,
+    git_commit,
+    materialization_record,
+)
 
 UNPARTITIONED = "all"
 
@@ -53,7 +72,7 @@ class Made:
     facts: Mapping[str, Any]
     """Small and JSON, kept in the manifest; its numbers become MLflow metrics."""
     metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """For the Dagster page only: pictures, tables, links."""
+    """For the Dagster page: plots (`plots.Plot`), Markdown, JSON, numbers. Kept in the artifact."""
     metrics: Sequence[Mapping[str, Any]] = ()
     """By step, for MLflow: `{"step": 10, "time": ..., "loss": 2.3}`."""
     model: TrackedModel | None = None
@@ -127,12 +146,12 @@ def upstream(lake: Lake, recipe: Recipe, asset: str, partition: str = UNPARTITIO
     if planning := _PLANNING.get():
         return planning.ask(asset, partition)
     url = lake.pointer(recipe.name, asset, partition)
-    if not shards.exists(url):
+    pointer = read_pointer(url)
+    if pointer is None:
         raise FileNotFoundError(
             f"{asset} [{partition}] was never materialized with recipe {recipe.name}: "
             f"materialize it first ({url} is missing)"
         )
-    pointer = json.loads(shards.get(url))
     return Upstream(
         asset=asset,
         partition=partition,
@@ -202,63 +221,161 @@ def materialize(
     if planning := _PLANNING.get():
         planning.want(wanted)
         return dg.MaterializeResult()
-    generation = wanted.generation
-    folder = lake.generation(asset, partition, generation)
-    started = time.time()
-    reused = shards.is_finished(folder)
-    if reused:
-        made, manifest = Made(facts={}), shards.manifest(folder)
-    else:
-        _refuse_mixed_settings(lake, recipe, wanted)
-        is_resumed = _begun(folder, recipe, wanted)
-        made = work(folder)
-        finished = time.time()
-        manifest = shards.finish(
-            folder,
-            asset=asset,
-            partition=partition,
-            generation=generation,
-            code_version=code_version,
-            recipe=recipe.name,
-            settings=plain,
-            inputs=[given.as_input() for given in inputs],
-            facts=dict(made.facts),
-            finished=finished,
-            seconds=None if is_resumed else finished - started,
-        )
-    link = tracking.record(
-        context,
-        asset=asset,
-        partition=partition,
-        recipe=recipe.name,
-        code_version=code_version,
-        settings=plain,
-        inputs=[
-            TrackedDataset(
-                name=f"{given.asset}/{given.partition}", url=given.folder, digest=given.digest
-            )
-            for given in inputs
-        ],
-        output=TrackedDataset(name=f"{asset}/{partition}", url=folder, digest=manifest.digest),
-        facts=manifest.facts,
-        metrics=made.metrics,
-        model=made.model,
-        started=started,
-        reused=reused,
-    )
-    pointer = {"generation": generation, "digest": manifest.digest, **link.ids}
-    shards.put(lake.pointer(recipe.name, asset, partition), json.dumps(pointer).encode())
+    folder = lake.generation(asset, partition, wanted.generation)
+    artifact = _reusable(context, folder)
+    reused = artifact is not None
+    if artifact is None:
+        artifact = _worked(context, lake, recipe, wanted, folder, work)
+    manifest, metadata = artifact
+    record = artifact_record(folder, manifest, metadata, recipe=recipe.name)
+    link = tracking.record(context.log, record)
+    content = pointer_content(wanted.generation, manifest.digest, link.ids)
+    shards.put(lake.pointer(recipe.name, asset, partition), content)
+    _tag_run(context, recipe)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(manifest.digest),
         metadata={
-            **_shown(manifest),
-            **made.metadata,
+            **_stats_entries(manifest),
+            **metadata.entries,
             **link.metadata,
             "reused": reused,
             "folder": dg.MetadataValue.path(folder),
-            "generation": generation,
+            "generation": wanted.generation,
+            "recipe": recipe.name,
+            "recipe_values": dg.MetadataValue.json(as_json(recipe)),
+            "settings": dg.MetadataValue.json(plain),
         },
+        tags={"snow/recipe": recipe.name},
     )
+
+
+Artifact = tuple[shards.Manifest, ArtifactMetadata]
+
+
+def _reusable(context: dg.AssetExecutionContext, folder: str) -> Artifact | None:
+    """The finished artifact; None if there is none, or if it was damaged and is cleared away."""
+    if not shards.is_finished(folder):
+        if wrong := integrity.unfinished_violations(folder):
+            _clear(context, folder, wrong)
+        return None
+    try:
+        manifest = shards.manifest(folder)
+    except DamagedFileError as error:
+        context.log.warning(f"{error}; this run does so")
+        _clear(context, folder, integrity.record_violations(folder))
+        return None
+    wrong = integrity.violations(folder, manifest)
+    if not wrong:
+        try:
+            return manifest, read_metadata(folder, manifest)
+        except DamagedFileError as error:
+            wrong = {error.url.removeprefix(f"{folder}/"): error.reason}
+    _clear(context, folder, wrong)
+    return None
+
+
+def _clear(context: dg.AssetExecutionContext, folder: str, wrong: Mapping[str, str]) -> None:
+    for name, reason in wrong.items():
+        context.log.warning(f"{shards.join(folder, name)}: {reason}; it is made again")
+    integrity.clear(folder, wrong)
+
+
+def _worked(
+    context: dg.AssetExecutionContext,
+    lake: Lake,
+    recipe: Recipe,
+    wanted: Wanted,
+    folder: str,
+    work: Callable[[str], Made],
+) -> Artifact:
+    """Do the work, and write metadata and manifest."""
+    started = time.time()
+    _refuse_mixed_settings(lake, recipe, wanted)
+    is_resumed = _begun(folder, recipe, wanted)
+    made = work(folder)
+    earlier = integrity.earlier_digest(folder)
+    if earlier not in (None, shards.content_digest(shards.records(folder))):
+        context.log.warning(f"{folder} differs from the damaged artifact: all of it is made anew")
+        integrity.clear_all(folder)
+        made = work(folder)
+    finished = time.time()
+    metadata_files = put_metadata(
+        folder,
+        entries=made.metadata,
+        metrics=made.metrics,
+        run=MaterializationRun(
+            dagster_run_id=context.op_execution_context.run_id,
+            git_commit=git_commit(),
+            started=started,
+            finished=finished,
+            model=made.model,
+        ),
+    )
+    manifest = shards.finish(
+        folder,
+        asset=wanted.asset,
+        partition=wanted.partition,
+        generation=wanted.generation,
+        code_version=wanted.code_version,
+        recipe=recipe.name,
+        settings=wanted.settings,
+        inputs=[given.as_input() for given in wanted.inputs],
+        facts=dict(made.facts),
+        finished=finished,
+        seconds=None if is_resumed else finished - started,
+        metadata_files=metadata_files,
+    )
+    if earlier not in (None, manifest.digest):
+        context.log.warning(
+            f"{folder} was damaged and came out with another digest ({manifest.digest[:12]}, not "
+            f"{str(earlier)[:12]}): its work is not deterministic here, so what reads it is redone"
+        )
+    # Read back, so that a first materialization shows what every later one will.
+    return manifest, read_metadata(folder, manifest)
+
+
+def artifact_record(
+    folder: str, manifest: shards.Manifest, metadata: ArtifactMetadata, *, recipe: str
+) -> Record:
+    """What MLflow keeps of an artifact, from the artifact's own files alone."""
+    lake = folder.rsplit("/", 3)[0]
+    run = metadata.run
+    ended = manifest.finished or (run.finished if run else time.time())
+    return materialization_record(
+        asset=manifest.asset,
+        partition=manifest.partition,
+        recipe=recipe,
+        code_version=manifest.code_version,
+        settings=manifest.settings,
+        inputs=[
+            TrackedDataset(
+                name=f"{made.asset}/{made.partition}",
+                url=shards.join(lake, made.asset, made.partition, made.generation),
+                digest=made.digest,
+            )
+            for made in manifest.inputs
+        ],
+        output=TrackedDataset(
+            name=f"{manifest.asset}/{manifest.partition}", url=folder, digest=manifest.digest
+        ),
+        facts=manifest.facts,
+        metrics=metadata.metrics,
+        model=run.model if run else None,
+        started=run.started if run else ended - (manifest.seconds or 0),
+        ended=ended,
+        dagster_run_id=run.dagster_run_id if run else "",
+        git_commit=run.git_commit if run else "",
+    )
+
+
+def _tag_run(context: dg.AssetExecutionContext, recipe: Recipe) -> None:
+    """Name the recipe and its values on the run; a run that is no part of an instance has none."""
+    values = json.dumps(as_json(recipe), sort_keys=True)
+    digest = hashlib.sha256(values.encode()).hexdigest()[:16]
+    run_id = context.op_execution_context.run_id
+    if context.instance.has_run(run_id):
+        tags = {"snow/recipe": recipe.name, "snow/recipe_digest": digest}
+        context.instance.add_run_tags(run_id, tags)
 
 
 class MixedSettingsError(ValueError):
@@ -271,10 +388,12 @@ def half_done(lake: Lake, asset: str, partition: str) -> dict[str, shards.Begun]
     found = {}
     for generation in shards.names(root):
         folder = shards.join(root, generation)
-        if shards.is_finished(folder) or not shards.records(folder):
+        if shards.is_finished(folder) or not shards.names(shards.join(folder, shards.RECORDS)):
             continue
-        if (note := shards.begun(folder)) is not None:
-            found[generation] = note
+        # A damaged marker names no recipe: whoever materializes the asset writes it again.
+        with suppress(DamagedFileError):
+            if (note := shards.begun(folder)) is not None:
+                found[generation] = note
     return found
 
 
@@ -284,7 +403,8 @@ def _refuse_mixed_settings(lake: Lake, recipe: Recipe, wanted: Wanted) -> None:
         if note.recipe != recipe.name or note.numbers == as_json(recipe):
             continue
         if changes := changed_settings(note.settings, wanted.settings):
-            files = shards.records(lake.generation(wanted.asset, wanted.partition, generation))
+            folder = lake.generation(wanted.asset, wanted.partition, generation)
+            files = integrity.readable_records(folder)
             size = sum(entry.num_bytes for entry in files) / 1e6
             raise MixedSettingsError(
                 f"{wanted.asset} [{wanted.partition}] is half done with other numbers: "
@@ -296,8 +416,11 @@ def _refuse_mixed_settings(lake: Lake, recipe: Recipe, wanted: Wanted) -> None:
 
 def _begun(folder: str, recipe: Recipe, wanted: Wanted) -> bool:
     """Note what is begun; whether somebody had begun it already."""
-    if shards.begun(folder) is not None:
-        return True
+    try:
+        if shards.begun(folder) is not None:
+            return True
+    except DamagedFileError:
+        pass  # written again
     note = shards.Begun(
         recipe=recipe.name,
         numbers=as_json(recipe),
@@ -319,13 +442,17 @@ def check_result(
     )
 
 
-def _shown(manifest: shards.Manifest) -> dict[str, Any]:
+def _stats_entries(manifest: shards.Manifest) -> dict[str, Any]:
+    """Sizes and the manifest's numbers, each an entry of its own, so that Dagster plots them."""
     tables = [entry for entry in manifest.files if entry.num_rows is not None]
-    shown: dict[str, Any] = {
-        "num_bytes": sum(entry.num_bytes for entry in manifest.files),
-        "facts": dg.MetadataValue.json(manifest.facts),
+    entries: dict[str, Any] = {
+        name: value
+        for name, value in manifest.facts.items()
+        if isinstance(value, bool | int | float)
     }
+    entries["num_bytes"] = sum(entry.num_bytes for entry in manifest.files)
+    entries["stats"] = dg.MetadataValue.json(manifest.facts)
     if tables:
-        shown["dagster/row_count"] = sum(entry.num_rows or 0 for entry in tables)
-        shown["num_tokens"] = sum(entry.num_tokens or 0 for entry in tables)
-    return shown
+        entries["dagster/row_count"] = sum(entry.num_rows or 0 for entry in tables)
+        entries["num_tokens"] = sum(entry.num_tokens or 0 for entry in tables)
+    return entries

@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from snow_assets import estimates, shards
+from snow_assets.checked_json import DamagedFileError
 from snow_assets.differences import changed_code, changed_settings
 from snow_assets.estimates import Cost, Size
+from snow_assets.integrity import violations
 from snow_assets.materialize import Wanted
+from snow_assets.pointers import read_pointer
 from snow_assets.recipe import Recipe
 from snow_resources.lake import Lake
 
@@ -19,13 +22,31 @@ class Past:
 
     lake: Lake
     recipe: Recipe
+    damaged: dict[str, str] = field(default_factory=dict)
+    """File -> what is wrong with it and the remedy, of pointers and manifests read so far."""
     _manifests: dict[str, shards.Manifest | None] = field(default_factory=dict)
 
     def manifest(self, folder: str) -> shards.Manifest | None:
+        """The manifest; None if the artifact is not finished, or is damaged (see `damaged`)."""
         if folder not in self._manifests:
-            is_there = shards.is_finished(folder)
-            self._manifests[folder] = shards.manifest(folder) if is_there else None
+            self._manifests[folder] = self._read(folder)
         return self._manifests[folder]
+
+    def _read(self, folder: str) -> shards.Manifest | None:
+        if not shards.is_finished(folder):
+            return None
+        try:
+            return shards.manifest(folder)
+        except DamagedFileError as error:
+            self.damaged[shards.join(folder, shards.MANIFEST)] = str(error)
+            return None
+
+    def violations(self, folder: str) -> list[str]:
+        """What is wrong with the files of an artifact, by their existence and size."""
+        manifest = self.manifest(folder)
+        if manifest is None:
+            return []
+        return [f"{name}: {reason}" for name, reason in violations(folder, manifest).items()]
 
     def files(self, asset: str, partition: str, generation: str) -> list[shards.FileRecord]:
         found = self.manifest(self.lake.generation(asset, partition, generation))
@@ -38,10 +59,14 @@ class Past:
 
     def current(self, asset: str, partition: str) -> shards.Manifest | None:
         url = self.lake.pointer(self.recipe.name, asset, partition)
-        if not shards.exists(url):
+        try:
+            pointer = read_pointer(url)
+        except DamagedFileError as error:
+            self.damaged[url] = str(error)
             return None
-        generation = json.loads(shards.get(url))["generation"]
-        return self.manifest(self.lake.generation(asset, partition, generation))
+        if pointer is None:
+            return None
+        return self.manifest(self.lake.generation(asset, partition, pointer["generation"]))
 
     def latest(self, asset: str, partition: str, wanted: Wanted | None) -> shards.Manifest | None:
         """The recipe's current generation; else the one most like what is wanted."""
@@ -112,8 +137,13 @@ class Past:
 
     def _estimates(self) -> dict[str, Any]:
         url = self.lake.estimates(self.recipe.name)
-        found: dict[str, Any] = json.loads(shards.get(url)) if shards.exists(url) else {}
-        return found
+        if not shards.exists(url):
+            return {}
+        try:
+            estimated: dict[str, Any] = json.loads(shards.get(url))
+        except ValueError:
+            return {}  # only the last plan's; the next one writes it again
+        return estimated
 
     def keep_estimates(self, seconds: Mapping[str, float], *, now: float) -> None:
         """Remember what was estimated (`asset/partition` -> seconds), for the next plan."""

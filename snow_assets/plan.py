@@ -21,6 +21,7 @@ from rich.console import Console
 from snow_assets import estimates, planned, shards
 from snow_assets.differences import by_asset, changed_code, changed_settings
 from snow_assets.estimates import Size
+from snow_assets.integrity import readable_records
 from snow_assets.materialize import (
     PENDING,
     UNPARTITIONED,
@@ -73,7 +74,7 @@ class _Planner:
             return self._pending(found, latest, num_partitions, asked)
         if wanted is not None and not pending:
             folder = self.lake.generation(asset, place, wanted.generation)
-            if shards.is_finished(folder):
+            if self.past.manifest(folder) is not None and not self.past.violations(folder):
                 return self._reused(asset, place, wanted.generation, latest)
         found = self._redone(asset, place, wanted, asked, latest, node.tags.get(INCREMENTAL))
         self.half_done += self._half_done(asset, place, wanted if not pending else None)
@@ -87,9 +88,11 @@ class _Planner:
         self._plan(asset, partition, generation, manifest.digest)
         self.sizes[asset, partition] = estimates.size_of(manifest)
         is_other = latest is None or latest.generation != generation
+        pointer = self.lake.pointer(self.recipe.name, asset, partition)
+        reasons = ["made earlier, not the current one"] if is_other else []
+        reasons += [self.past.damaged[pointer]] if pointer in self.past.damaged else []
         return Step(
-            asset=asset, partition=partition, verdict="reuse",
-            reasons=("made earlier, not the current one",) if is_other else (),
+            asset=asset, partition=partition, verdict="reuse", reasons=tuple(reasons),
             size=self.sizes[asset, partition],
         )  # fmt: skip
 
@@ -113,10 +116,23 @@ class _Planner:
                 )
         if wanted is not None and not is_pending:
             folder = self.lake.generation(asset, partition, wanted.generation)
-            if done := shards.records(folder):
+            if damaged := self._damaged(wanted.asset, wanted.partition, folder):
+                return replace(found, verdict="redo", reasons=damaged)
+            if done := shards.names(shards.join(folder, shards.RECORDS)):
                 there = f"{len(done)} files are there already"
                 found = replace(found, verdict="go on", reasons=(there, *found.reasons))
         return found
+
+    def _damaged(self, asset: str, partition: str, folder: str) -> tuple[str, ...]:
+        """What is wrong with a finished artifact or the pointer to it, each with its file."""
+        if not shards.is_finished(folder):
+            return ()
+        urls = (
+            shards.join(folder, shards.MANIFEST),
+            self.lake.pointer(self.recipe.name, asset, partition),
+        )
+        named = [self.past.damaged[url] for url in urls if url in self.past.damaged]
+        return (*named, *(f"{folder}/{text}" for text in self.past.violations(folder)))
 
     def _new_shards(
         self, latest: shards.Manifest, inputs: Sequence[Upstream], incremental: str | None
@@ -177,7 +193,7 @@ class _Planner:
         for generation, note in half_done(self.lake, asset, partition).items():
             if wanted is not None and generation == wanted.generation:
                 continue
-            files = shards.records(self.lake.generation(asset, partition, generation))
+            files = readable_records(self.lake.generation(asset, partition, generation))
             differs = ["an input is pending"] if wanted is None else [
                 *changed_settings(note.settings, wanted.settings), *changed_code(note, wanted),
                 *changed_inputs(note, wanted.inputs, is_whole=True),

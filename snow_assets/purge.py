@@ -18,7 +18,9 @@ from rich.console import Console
 from snow_assets import shards
 from snow_assets.corpus import opt_outs
 from snow_assets.corpus.traces import Trace, finished, traces
+from snow_assets.integrity import readable_records
 from snow_assets.materialize import as_json
+from snow_assets.pointers import read_pointer
 from snow_assets.recipe import Recipe, chosen_recipe
 
 TOMBSTONES = "tombstones"
@@ -112,7 +114,7 @@ def find(
             and note.numbers != as_json(abandoned_by)
         )
         if touched < limit or is_abandoned:
-            size = sum(entry.num_bytes for entry in shards.records(folder))
+            size = sum(entry.num_bytes for entry in readable_records(folder))
             began = "" if note is None else f" by {note.recipe}"
             told = f"half done{began}, untouched for {(now - touched) / _DAY_SECONDS:.0f} days"
             doomed.append(Found(folder=folder, reason=told, num_bytes=size))
@@ -131,7 +133,7 @@ def act(lake: str, purge: Purge, *, now: float) -> None:
         if shards.exists(url):
             told["manifest"] = asdict(shards.manifest(one.folder))
         else:
-            told["files"] = [asdict(entry) for entry in shards.records(one.folder)]
+            told["files"] = [asdict(entry) for entry in readable_records(one.folder)]
         asset, partition, generation = one.folder.rsplit("/", 3)[1:]
         tombstone = shards.join(lake, TOMBSTONES, asset, partition, f"{generation}.json")
         if not shards.exists(tombstone):
@@ -172,7 +174,10 @@ def _current(lake: str) -> set[str]:
     for recipe in shards.names(root):
         for asset in shards.names(shards.join(root, recipe)):
             for name in shards.names(shards.join(root, recipe, asset)):
-                pointer = json.loads(shards.get(shards.join(root, recipe, asset, name)))
+                # A damaged one ends the purge: nobody knows what it keeps.
+                pointer = read_pointer(shards.join(root, recipe, asset, name))
+                if pointer is None:
+                    continue
                 partition = name.removesuffix(".json")
                 found.add(shards.join(lake, asset, partition, pointer["generation"]))
     return found
@@ -187,8 +192,16 @@ def _half_done(lake: str, *, known: set[str]) -> dict[str, shards.Begun | None]:
             for generation in shards.names(shards.join(lake, asset, partition)):
                 folder = shards.join(lake, asset, partition, generation)
                 if folder not in known and _noted(folder):
-                    found[folder] = shards.begun(folder)
+                    found[folder] = _marker(folder)
     return found
+
+
+def _marker(folder: str) -> shards.Begun | None:
+    """The in-progress marker; one that is damaged names no recipe, like one that is missing."""
+    try:
+        return shards.begun(folder)
+    except shards.DamagedFileError:
+        return None
 
 
 def _noted(folder: str) -> list[str]:
@@ -249,11 +262,14 @@ def main(arguments: Sequence[str]) -> None:
     recipe = chosen_recipe()
     lake = definitions.resources(recipe)["lake"].url
     now = time.time()
-    purge = find(
-        lake, opted_out=opt_outs.read_list(recipe.corpus.opt_out_list),
-        abandoned_by=recipe if "half-done" in arguments else None,
-        retention_days=recipe.operation.retention_days, now=now,
-    )  # fmt: skip
+    try:
+        purge = find(
+            lake, opted_out=opt_outs.read_list(recipe.corpus.opt_out_list),
+            abandoned_by=recipe if "half-done" in arguments else None,
+            retention_days=recipe.operation.retention_days, now=now,
+        )  # fmt: skip
+    except shards.DamagedFileError as error:
+        sys.exit(f"Nothing is deleted while it is unknown what is needed: {error}")
     is_done = "go" in arguments
     if is_done:
         act(lake, purge, now=now)

@@ -1,33 +1,91 @@
-"""The one storage seam: a URL is a local path or an object store's, in pods too.
+"""Artifacts in the lake: files, a record beside each finished file, and a manifest written last.
 
-A *generation* is a folder that holds what one materialization made: files, a record beside each
-finished file, and a manifest written last. No manifest = not done. A file with a record is never
-made again, so a kill costs at most the file in progress. Nothing half-written is ever visible:
-locally a sibling is renamed into place; on an object store a put is atomic, and the manifest's
-refuses to replace another (If-None-Match).
+An *artifact* is a folder that holds what one materialization made. No manifest = not done. A file
+with a record is never made again, so a kill costs at most the file in progress.
+
+Every read through this module compares the file's SHA-256 with its record, columns and single
+shards too, since a shard is read whole in any case; DamagedFileError names the file and what to
+materialize again. What DuckDB and other programs read by themselves, `make verify` compares.
 """
 
 import hashlib
 import io
-import json
-import os
 import posixpath
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
+
+from snow_assets import checked_json
+from snow_assets.checked_json import DamagedFileError
+from snow_assets.storage import (
+    exists,
+    file_system,
+    get,
+    join,
+    modified,
+    names,
+    put,
+    remove,
+    store_errors,
+)
+
+__all__ = [
+    "DAMAGED",
+    "MANIFEST",
+    "RECORDS",
+    "Begun",
+    "DamagedFileError",
+    "FileRecord",
+    "Input",
+    "Manifest",
+    "batches",
+    "begin",
+    "begun",
+    "columns",
+    "content_digest",
+    "exists",
+    "fetch_folder",
+    "file_sha256",
+    "file_system",
+    "finish",
+    "get",
+    "get_file",
+    "input_folders",
+    "is_finished",
+    "join",
+    "manifest",
+    "mark_damaged",
+    "modified",
+    "names",
+    "put",
+    "put_file",
+    "put_folder",
+    "put_table",
+    "read",
+    "read_shard",
+    "record",
+    "record_name",
+    "records",
+    "remedy",
+    "remove",
+    "sound_manifest",
+    "store_errors",
+    "table_name",
+]
 
 MANIFEST = "manifest.json"
 _BEGUN = "begun.json"
-_RECORDS = "records"
+RECORDS = "records"
+DAMAGED = "damaged"
+"""A folder in an artifact: a file for each one that a reader found to be damaged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +138,9 @@ class Manifest:
     digest: str
     finished: float | None = None  # seconds since the epoch
     seconds: float | None = None  # of the work; None: it was resumed, so nobody knows
+    metadata_files: list[FileRecord] = field(default_factory=list)
+    """What Dagster and MLflow show: plots, tables, metrics by step. They hold times and speeds, so
+    they are not part of the digest."""
 
     def num_rows(self, table: str) -> int:
         return sum(record.num_rows or 0 for record in self.tables(table))
@@ -91,105 +152,44 @@ class Manifest:
         return [record for record in self.files if record.name.startswith(f"{table}-")]
 
 
-_RECORD = TypeAdapter(FileRecord)
-_MANIFEST = TypeAdapter(Manifest)
-_BEGUN_NOTE = TypeAdapter(Begun)
+_MAX_CACHED_ARTIFACTS = 256
+_ADAPTERS = {kind: TypeAdapter(kind) for kind in (FileRecord, Manifest, Begun)}
 
 
-def join(url: str, *names: str) -> str:
-    return posixpath.join(url, *names)
+def remedy(folder: str) -> str:
+    """What makes an artifact's files again: `materialize documents [stdlib] again`."""
+    parts = folder.rstrip("/").rsplit("/", 3)
+    if len(parts) < 4:
+        return "materialize it again"
+    return f"materialize {parts[1]}{'' if parts[2] == 'all' else f' [{parts[2]}]'} again"
 
 
-def file_system(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    """The file system of a URL and the path on it; listings are never cached."""
-    options = {} if "://" not in url else {"use_listings_cache": False}
-    system, path = fsspec.core.url_to_fs(url, **options)
-    return system, path
-
-
-@contextmanager
-def store_errors(url: str) -> Iterator[None]:
-    """What a store's client raises of its own, without credentials or an answer, as an OSError."""
-    if "://" not in url:
-        yield
-        return
-    from botocore.exceptions import BotoCoreError  # with its store only
-
+def _load(folder: str, name: str, kind: type[Any]) -> Any:
+    """A JSON file of an artifact as a dataclass; DamagedFileError if it is not what was written."""
+    url = join(folder, name)
+    known_keys = [entry.name for entry in fields(kind)]
+    value = checked_json.load(url, get(url), known_keys=known_keys, remedy=remedy(folder))
     try:
-        yield
-    except (OSError, BotoCoreError) as error:
-        raise OSError(
-            f"{url!r} cannot be read ({type(error).__name__}: {error}): correct the URL, or give "
-            "the store's address and credentials"
-        ) from error
+        return _ADAPTERS[kind].validate_python(value)
+    except ValidationError as error:
+        [first, *_] = error.errors()
+        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise DamagedFileError(url, reason, remedy(folder)) from None
 
 
-def exists(url: str) -> bool:
-    system, path = file_system(url)
-    return bool(system.exists(path))
+def _dump(value: FileRecord | Manifest | Begun) -> bytes:
+    plain = _ADAPTERS[type(value)].dump_python(value, mode="json", fallback=str)
+    return checked_json.dump(plain)
 
 
-def get(url: str) -> bytes:
-    system, path = file_system(url)
-    return bytes(system.cat_file(path))
-
-
-def put(url: str, content: bytes, *, exclusive: bool = False) -> None:
-    """Write a file so that a reader sees all of it or none.
-
-    With `exclusive`, an existing file is not replaced: FileExistsError.
-    """
-    system, path = file_system(url)
-    if not isinstance(system, LocalFileSystem):
-        system.pipe_file(path, content, mode="create" if exclusive else "overwrite")
-        return
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, sibling = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(sibling).chmod(0o644)
-        if exclusive:
-            os.link(sibling, target)
-        else:
-            Path(sibling).replace(target)
-    finally:
-        Path(sibling).unlink(missing_ok=True)
-
-
-def names(url: str) -> list[str]:
-    """The sorted names of the files and folders directly in a folder; none if it is missing."""
-    system, path = file_system(url)
-    if not system.isdir(path):
-        return []
-    found = (posixpath.basename(entry.rstrip("/")) for entry in system.ls(path, detail=False))
-    return sorted(name for name in found if name and not name.startswith("."))
-
-
-def modified(url: str) -> float:
-    """When a file was last written, in seconds since the epoch."""
-    system, path = file_system(url)
-    return float(system.modified(path).timestamp())
-
-
-def remove(url: str) -> None:
-    """Delete a file or a folder, if it is there."""
-    system, path = file_system(url)
-    if system.exists(path):
-        system.rm(path, recursive=True)
-
-
-def _record_url(folder: str, name: str) -> str:
-    return join(folder, _RECORDS, f"{name.replace('/', '%')}.json")
+def record_name(name: str) -> str:
+    return join(RECORDS, f"{name.replace('/', '%')}.json")
 
 
 def record(folder: str, name: str) -> FileRecord | None:
     """The record of a finished file, or None: then the file must be made."""
-    url = _record_url(folder, name)
-    return _RECORD.validate_json(get(url)) if exists(url) else None
+    url = join(folder, record_name(name))
+    return _load(folder, record_name(name), FileRecord) if exists(url) else None
 
 
 def put_file(folder: str, name: str, content: bytes, **known: Any) -> FileRecord:
@@ -198,8 +198,66 @@ def put_file(folder: str, name: str, content: bytes, **known: Any) -> FileRecord
         name=name, num_bytes=len(content), sha256=hashlib.sha256(content).hexdigest(), **known
     )
     put(join(folder, name), content)
-    put(_record_url(folder, name), _RECORD.dump_json(entry))
+    put(join(folder, record_name(name)), _dump(entry))
     return entry
+
+
+def get_file(folder: str, name: str) -> bytes:
+    """A file of an artifact, finished or not, compared with its record. Memory: the file.
+
+    FileNotFoundError or DamagedFileError name the file and what to materialize again.
+    """
+    url = join(folder, name)
+    try:
+        content = get(url)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{url} is missing: {remedy(folder)}") from None
+    _compare(folder, name, hashlib.sha256(content).hexdigest())
+    return content
+
+
+def _compare(folder: str, name: str, sha256: str) -> None:
+    """DamagedFileError, and a mark for whoever materializes it again, if the digest is another."""
+    if sha256 == _recorded_sha256(folder, name):
+        return
+    _manifest_sha256.cache_clear()  # the artifact may have been made again
+    if sha256 != (recorded := _recorded_sha256(folder, name)):
+        mark_damaged(folder, name)
+        reason = f"its SHA-256 is {sha256[:12]}, and {recorded[:12]} was written"
+        raise DamagedFileError(join(folder, name), reason, remedy(folder))
+
+
+def _recorded_sha256(folder: str, name: str) -> str:
+    sha256 = _sha256_by_manifest(folder, name)
+    if sha256 is None:
+        _manifest_sha256.cache_clear()  # the artifact may have been made again
+        sha256 = _sha256_by_manifest(folder, name)
+    if sha256 is None:
+        entry = record(folder, name)
+        if entry is None:
+            raise DamagedFileError(join(folder, name), "it has no record", remedy(folder))
+        sha256 = entry.sha256
+    return sha256
+
+
+def _sha256_by_manifest(folder: str, name: str) -> str | None:
+    try:
+        return _manifest_sha256(folder).get(name)
+    except FileNotFoundError:
+        return None  # not finished
+
+
+@lru_cache(maxsize=_MAX_CACHED_ARTIFACTS)
+def _manifest_sha256(folder: str) -> dict[str, str]:
+    """File name -> SHA-256. A manifest never changes, so it is read once."""
+    made = manifest(folder)
+    return {entry.name: entry.sha256 for entry in [*made.files, *made.metadata_files]}
+
+
+def mark_damaged(folder: str, name: str) -> None:
+    """Note that a file is damaged, so that materializing the asset again makes it again."""
+    with suppress(OSError):  # a reader that may not write still tells what it found
+        put(join(folder, DAMAGED, name.replace("/", "%")), b"")
 
 
 def table_name(table: str, index: int) -> str:
@@ -251,22 +309,40 @@ def put_folder(folder: str, local: Path, *, prefix: str = "") -> list[FileRecord
 
 
 def fetch_folder(folder: str, local: Path, *, prefix: str = "") -> Path:
-    """A finished generation's files as a local folder: itself if local, else copied to `local`."""
+    """An artifact's files as a local folder: itself if local, else copied to `local`.
+
+    Every file is compared with its record first. Memory: a file of an object store; 1 MiB if local.
+    """
     system, path = file_system(join(folder, prefix) if prefix else folder)
-    if isinstance(system, LocalFileSystem):
-        return Path(path)
-    for entry in manifest(folder).files:
-        if entry.name.startswith(prefix):
-            target = local / posixpath.relpath(entry.name, prefix or ".")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(get(join(folder, entry.name)))
-    return local
+    entries = manifest(folder).files if is_finished(folder) else records(folder)
+    for entry in entries:
+        if not entry.name.startswith(prefix):
+            continue
+        if isinstance(system, LocalFileSystem):
+            _compare(folder, entry.name, file_sha256(join(folder, entry.name), remedy(folder)))
+            continue
+        target = local / posixpath.relpath(entry.name, prefix or ".")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(get_file(folder, entry.name))
+    return Path(path) if isinstance(system, LocalFileSystem) else local
+
+
+def file_sha256(url: str, what_to_do: str) -> str:
+    """Of a file's bytes, in pieces of 1 MiB; FileNotFoundError tells what to do."""
+    system, path = file_system(url)
+    digest = hashlib.sha256()
+    try:
+        with system.open(path, "rb") as file:
+            while content := file.read(2**20):
+                digest.update(content)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{url} is missing: {what_to_do}") from None
+    return digest.hexdigest()
 
 
 def records(folder: str) -> list[FileRecord]:
     """The records of all files finished so far."""
-    found = names(join(folder, _RECORDS))
-    return [_RECORD.validate_json(get(join(folder, _RECORDS, name))) for name in found]
+    return [_load(folder, join(RECORDS, name), FileRecord) for name in names(join(folder, RECORDS))]
 
 
 def content_digest(files: Iterable[FileRecord]) -> str:
@@ -287,8 +363,9 @@ def finish(
     facts: dict[str, Any],
     finished: float | None = None,
     seconds: float | None = None,
+    metadata_files: Sequence[FileRecord] = (),
 ) -> Manifest:
-    """Write the manifest: from now on the generation is there, and never changes.
+    """Write the manifest: from now on the artifact is there, and never changes.
 
     If another writer finished it first with the same content, that manifest stands;
     with another content, ValueError.
@@ -298,10 +375,10 @@ def finish(
         asset=asset, partition=partition, generation=generation, code_version=code_version,
         recipe=recipe, settings=settings, inputs=inputs, files=files, facts=facts,
         digest=content_digest(files), finished=finished, seconds=seconds,
+        metadata_files=list(metadata_files),
     )  # fmt: skip
-    content = json.dumps(asdict(made), indent=1, sort_keys=True, default=str).encode()
     try:
-        put(join(folder, MANIFEST), content, exclusive=True)
+        put(join(folder, MANIFEST), _dump(made), exclusive=True)
     except FileExistsError:
         other = manifest(folder)
         if other.digest != made.digest:
@@ -315,13 +392,12 @@ def finish(
 
 def begin(folder: str, note: Begun) -> None:
     """Note what the folder will be made from, before its first file."""
-    put(join(folder, _BEGUN), _BEGUN_NOTE.dump_json(note))
+    put(join(folder, _BEGUN), _dump(note))
 
 
 def begun(folder: str) -> Begun | None:
     """What a folder's first writer noted; None if nobody did."""
-    url = join(folder, _BEGUN)
-    return _BEGUN_NOTE.validate_json(get(url)) if exists(url) else None
+    return _load(folder, _BEGUN, Begun) if exists(join(folder, _BEGUN)) else None
 
 
 def is_finished(folder: str) -> bool:
@@ -329,11 +405,25 @@ def is_finished(folder: str) -> bool:
 
 
 def manifest(folder: str) -> Manifest:
+    """What a finished artifact is; FileNotFoundError if it is not finished, DamagedFileError if
+    the manifest is not what was written."""
     if not is_finished(folder):
         raise FileNotFoundError(
             f"{folder} has no manifest: its writer did not finish; materialize it again"
         )
-    return _MANIFEST.validate_json(get(join(folder, MANIFEST)))
+    made: Manifest = _load(folder, MANIFEST, Manifest)
+    return made
+
+
+def sound_manifest(folder: str) -> Manifest | None:
+    """The manifest of an older artifact that work may profit from; None if it is not finished, or
+    if it or one of its files is known to be damaged."""
+    if not is_finished(folder) or names(join(folder, DAMAGED)):
+        return None
+    try:
+        return manifest(folder)
+    except DamagedFileError:
+        return None
 
 
 def input_folders(folder: str, asset: str) -> list[str]:
@@ -349,10 +439,10 @@ def input_folders(folder: str, asset: str) -> list[str]:
     ]
 
 
-def _open(url: str) -> pq.ParquetFile:
-    # A whole shard in memory: Arrow's reader threads over a Python file can outlive the
-    # interpreter and abort it.
-    return pq.ParquetFile(pa.BufferReader(get(url)))
+def _open(folder: str, name: str) -> pq.ParquetFile:
+    # A whole shard in memory: its digest is compared, and Arrow's reader threads over a Python
+    # file can outlive the interpreter and abort it.
+    return pq.ParquetFile(pa.BufferReader(get_file(folder, name)))
 
 
 def batches(
@@ -360,7 +450,7 @@ def batches(
 ) -> Iterator[pa.RecordBatch]:
     """Stream a table of a finished generation in shard order. Memory: one shard's file."""
     for entry in manifest(folder).tables(table):
-        yield from _open(join(folder, entry.name)).iter_batches(batch_size=rows, columns=columns)
+        yield from _open(folder, entry.name).iter_batches(batch_size=rows, columns=columns)
 
 
 def read(folder: str, table: str, *, columns: Sequence[str] | None = None) -> pa.Table:
@@ -373,10 +463,10 @@ def read(folder: str, table: str, *, columns: Sequence[str] | None = None) -> pa
 
 def columns(folder: str, name: str) -> list[str]:
     """The columns of a finished shard."""
-    return list(_open(join(folder, name)).schema_arrow.names)
+    return list(_open(folder, name).schema_arrow.names)
 
 
 def read_shard(folder: str, name: str, *, columns: Sequence[str] | None = None) -> pa.Table:
     """One finished shard by its name, also of a generation that is still being made."""
     # Threads of its own cost Arrow as much again, most of it in fresh memory for each.
-    return _open(join(folder, name)).read(columns=columns, use_threads=False)
+    return _open(folder, name).read(columns=columns, use_threads=False)

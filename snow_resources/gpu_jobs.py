@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 import dagster as dg
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 Report = TypeVar("Report")
 
@@ -186,15 +186,16 @@ class GpuJobs(dg.ConfigurableResource, ABC):  # type: ignore[type-arg]
             url=f"{self.url}/{asset}/{partition}/{digest}",
         )  # fmt: skip
         started = time.monotonic()
-        attempt = next((number for number in job.attempts() if job.has(number, REPORT)), None)
+        attempt, reports = _finished(context, job, report)
         seconds = 0.0
-        if attempt is None:
+        if reports is None or attempt is None:
             attempt = self.work(context, job, size)
             seconds = time.monotonic() - started
+            reports = _reports(report, job.get(attempt, REPORT))
         else:
             context.log.info(f"{module}: {job.folder(attempt)} is finished; its report is reused")
         return FinishedJob(
-            reports=_reports(report, job.get(attempt, REPORT)),
+            reports=reports,
             folder=job.folder(attempt),
             seconds=seconds,
             attempt=attempt,
@@ -211,6 +212,23 @@ class GpuJobs(dg.ConfigurableResource, ABC):  # type: ignore[type-arg]
     @abstractmethod
     def work(self, context: dg.AssetExecutionContext, job: Job, size: JobSize) -> int:
         """Do the work; return the attempt whose report is there now. Raises dg.Failure."""
+
+
+def _finished(
+    context: dg.AssetExecutionContext, job: Job, report: type[Report]
+) -> tuple[int | None, tuple[Report, ...] | None]:
+    """The attempt that has a report, and what it reports; a damaged report counts as none."""
+    for attempt in job.attempts():
+        if not job.has(attempt, REPORT):
+            continue
+        try:
+            return attempt, _reports(report, job.get(attempt, REPORT))
+        except ValidationError as error:
+            context.log.warning(
+                f"{job.folder(attempt)}/{REPORT} is damaged ({error.errors()[0]['msg']}): the job "
+                "runs again, and goes on from what it has written"
+            )
+    return None, None
 
 
 def _reports(report: type[Report], content: bytes) -> tuple[Report, ...]:

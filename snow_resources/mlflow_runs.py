@@ -1,7 +1,12 @@
-"""A record in; the run, datasets and registered model that MLflow keeps of it, out."""
+"""A record in; the run, datasets and registered model that MLflow keeps of it, out.
+
+Recording is idempotent: a run is found by the artifact's fingerprint and digest, and what it lacks
+is added. The runs of one recipe are nested under a run of its name, so that they stand together.
+"""
 
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -22,9 +27,13 @@ from mlflow.entities import (
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from snow_resources.mlflow_store import prepare_store
 from snow_resources.tracking import Record, TrackedDataset
 
 EXPERIMENT = "snow"
+_KIND_TAG, _KIND = "mlflow.experimentKind", "custom_model_development"
+"""Without it MLflow's UI asks what the experiment is for, and may show it as one of GenAI."""
+_PARENT_TAG = "mlflow.parentRunId"
 UNREACHABLE = (MlflowException, SQLAlchemyError, OSError)
 """What a store raises that is down, locked, full or refuses."""
 
@@ -43,6 +52,7 @@ DIGEST_CHARS = 32
 
 def client_of(uri: str) -> MlflowClient:
     """A client of this store; of MLflow's global state only the address is set."""
+    prepare_store(uri)
     # Without a server, the registry resolves models:/ by the process's own address.
     mlflow.set_tracking_uri(uri)
     return _client(uri)
@@ -56,84 +66,122 @@ def _client(uri: str) -> MlflowClient:
 
 
 def _experiment(client: MlflowClient) -> str:
-    found = client.get_experiment_by_name(EXPERIMENT)
-    if found:
-        return str(found.experiment_id)
-    try:
-        return str(client.create_experiment(EXPERIMENT))
-    except MlflowException:
-        # Another process was faster; if it was not that, the look-up says what is wrong.
-        found = client.get_experiment_by_name(EXPERIMENT)
-        if found is None:
-            raise
-        return str(found.experiment_id)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        try:
+            experiment_id = str(client.create_experiment(EXPERIMENT, tags={_KIND_TAG: _KIND}))
+        except MlflowException:
+            # Another process was faster; if it was not that, the look-up says what is wrong.
+            experiment = client.get_experiment_by_name(EXPERIMENT)
+            if experiment is None:
+                raise
+        else:
+            return experiment_id
+    if experiment.tags.get(_KIND_TAG) != _KIND:
+        client.set_experiment_tag(experiment.experiment_id, _KIND_TAG, _KIND)
+    return str(experiment.experiment_id)
 
 
-def write(uri: str, record: Record, *, is_repeated: bool) -> dict[str, str]:
-    """Write one finished run and return its ids; a reused generation's run is only found.
+def write(uri: str, record: Record) -> dict[str, str]:
+    """Record a materialization unless it is recorded, and return its ids.
 
-    `is_repeated`: an earlier attempt may have written a part, which is completed.
+    What an earlier attempt wrote in part is completed. The recipe's alias moves to a promoted
+    model in any case: a recipe that comes back to an earlier model gets its alias back.
     """
     client = client_of(uri)
     experiment = _experiment(client)
-    if record.reused and (known := _known(client, experiment, record)):
-        _promoted_again(client, record, known.get("mlflow_model_version"))
-        return known
-    begun = _begun(client, experiment, record) if is_repeated else None
-    run_id = begun or _created(client, experiment, record)
-    parent = _parent(client, record)
+    runs = _runs(client, experiment, record)
+    for run in runs:
+        if run.data.tags.get("snow.complete") == "true" and (ids := _ids(client, run, record)):
+            _promote(client, record, ids.get("mlflow_model_version"))
+            return ids
+    run_id = str(runs[0].info.run_id) if runs else _create_run(client, experiment, record)
+    parent_model = _parent_model(client, record)
+    _log_inputs(client, run_id, record, parent_model)
+    ids = {"mlflow_run_id": run_id, "mlflow_experiment_id": experiment}
+    model_id = None
+    if record.model:
+        model_id, version = _registered(client, experiment, run_id, record, parent_model)
+        outputs = client.get_run(run_id).outputs
+        if model_id not in {entry.model_id for entry in (outputs.model_outputs if outputs else [])}:
+            output = LoggedModelOutput(model_id=model_id, step=_last_step(record))
+            client.log_outputs(run_id, [output])
+        ids |= {"mlflow_model_id": model_id, "mlflow_model_version": version}
+        _promote(client, record, version)
+    id_tags = [RunTag(f"snow.{name}", value) for name, value in ids.items()]
+    _log(client, run_id, record, id_tags, model_id=model_id)
+    client.set_terminated(run_id, "FINISHED", end_time=int(record.ended * 1000))
+    client.set_tag(run_id, "snow.complete", "true")  # last: until then the run is completed again
+    return ids
+
+
+def _log_inputs(
+    client: MlflowClient, run_id: str, record: Record, parent_model: str | None
+) -> None:
+    """Data sets in and out, and the parent model; MLflow takes each of them once only."""
+    inputs = client.get_run(run_id).inputs
+    logged = {entry.model_id for entry in (inputs.model_inputs or [])} if inputs else set()
+    is_new = parent_model is not None and parent_model not in logged
     client.log_inputs(
         run_id,
         datasets=[_dataset(made, "input") for made in record.inputs]
         + [_dataset(record.output, "output")],
-        models=[LoggedModelInput(model_id=parent)] if parent else None,
+        models=[LoggedModelInput(model_id=str(parent_model))] if is_new else None,
     )
-    ids = {"mlflow_run_id": run_id, "mlflow_experiment_id": experiment}
-    if record.model:
-        model_id, version = _registered(client, experiment, run_id, record, parent)
-        client.log_outputs(run_id, [LoggedModelOutput(model_id=model_id, step=_last_step(record))])
-        ids |= {"mlflow_model_id": model_id, "mlflow_model_version": version}
-    told = [RunTag(f"snow.{name}", value) for name, value in ids.items()]
-    # The ids stand on the run, so that a later materialization of the same generation finds them.
-    _log(client, run_id, record, [*told, RunTag("snow.complete", "true")])
-    client.set_terminated(run_id, "FINISHED", end_time=int(record.ended * 1000))
-    return ids
 
 
-def _known(client: MlflowClient, experiment: str, record: Record) -> dict[str, str] | None:
-    """The ids of the run that recorded this generation."""
+def _runs(client: MlflowClient, experiment: str, record: Record) -> list[Any]:
+    """The runs of this artifact, complete or not, the oldest first."""
     tags = record.tags
     runs = client.search_runs(
         [experiment],
         f"tags.`snow.generation` = '{tags['snow.generation']}'"
-        f" and tags.data_version = '{tags['data_version']}' and tags.`snow.complete` = 'true'",
+        f" and tags.data_version = '{tags['data_version']}'",
         max_results=10,
         order_by=["attributes.start_time ASC"],
     )
-    for run in runs:
-        if run.data.tags["dagster.asset_key"] == record.asset:
-            prefix = "snow.mlflow_"
-            return {
-                name.removeprefix("snow."): value
-                for name, value in run.data.tags.items()
-                if name.startswith(prefix)
-            }
-    return None
+    return [run for run in runs if run.data.tags["dagster.asset_key"] == record.asset]
 
 
-def _begun(client: MlflowClient, experiment: str, record: Record) -> str | None:
-    found = client.search_runs([experiment], f"tags.`snow.record` = '{record.id}'", max_results=1)
-    return str(found[0].info.run_id) if found else None
+def _ids(client: MlflowClient, run: Any, record: Record) -> dict[str, str] | None:
+    """The ids that a complete run names; None if somebody has deleted its model since."""
+    ids = {
+        name.removeprefix("snow."): str(value)
+        for name, value in run.data.tags.items()
+        if name.startswith("snow.mlflow_")
+    }
+    if record.model is None:
+        return ids
+    try:
+        client.get_model_version(record.model.name, ids["mlflow_model_version"])
+        client.get_logged_model(ids["mlflow_model_id"])
+    except (KeyError, MlflowException) as error:
+        if isinstance(error, KeyError) or error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+    return ids
 
 
-def _created(client: MlflowClient, experiment: str, record: Record) -> str:
+def _create_run(client: MlflowClient, experiment: str, record: Record) -> str:
     name = record.asset if record.partition == "all" else f"{record.asset} [{record.partition}]"
     run = client.create_run(
         experiment,
         start_time=int(record.started * 1000),
-        tags={**record.tags, "snow.record": record.id, "snow.reused": str(record.reused).lower()},
+        tags={**record.tags, _PARENT_TAG: _recipe_run(client, experiment, record.recipe)},
         run_name=name,
     )
+    return str(run.info.run_id)
+
+
+def _recipe_run(client: MlflowClient, experiment: str, recipe: str) -> str:
+    """The run under which those of a recipe are nested."""
+    runs = client.search_runs([experiment], f"tags.`snow.recipe_run` = '{recipe}'", max_results=1)
+    if runs:
+        return str(runs[0].info.run_id)
+    now = int(time.time() * 1000)
+    tags = {"snow.recipe_run": recipe, "recipe": recipe}
+    run = client.create_run(experiment, start_time=now, tags=tags, run_name=f"recipe {recipe}")
+    client.set_terminated(run.info.run_id, "FINISHED", end_time=now)
     return str(run.info.run_id)
 
 
@@ -149,14 +197,11 @@ def _dataset(made: TrackedDataset, context: str) -> Any:
     )
 
 
-def _parent(client: MlflowClient, record: Record) -> str | None:
+def _parent_model(client: MlflowClient, record: Record) -> str | None:
     """The logged model of the very checkpoint among the inputs, not of a newer one's."""
     if not (record.model and record.model.parent):
         return None
-    name = record.model.parent
-    digest = next((made.digest for made in record.inputs if made.name.split("/")[0] == name), None)
-    if digest is None:
-        raise ValueError(f"{record.asset} names the parent {name}, which is none of its inputs")
+    name, digest = record.model.parent, record.parent_digest
     versions = client.search_model_versions(f"name = '{name}' and tags.data_version = '{digest}'")
     return str(versions[0].tags["model_id"]) if versions else None
 
@@ -182,49 +227,73 @@ def _registered(
     if found:
         model_id, version = found[0].tags["model_id"], str(found[0].version)
     else:
-        logged = client.create_logged_model(
-            experiment, name=name, source_run_id=run_id, tags=tags, model_type=record.model.kind
+        begun = client.search_logged_models(
+            [experiment], filter_string=f"source_run_id = '{run_id}'", max_results=1
         )
-        client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+        logged = begun[0] if begun else client.create_logged_model(
+            experiment, name=name, source_run_id=run_id, tags=tags, model_type=record.model.kind,
+            params=_params(record),
+        )  # fmt: skip
         model_id = str(logged.model_id)
-        made = client.create_model_version(
+        created = client.create_model_version(
             name, f"models:/{model_id}", run_id=run_id, tags={**tags, "model_id": model_id}
         )
-        version = str(made.version)
-    if record.model.is_promoted:
-        client.set_registered_model_alias(name, record.recipe, version)
+        version = str(created.version)
+    # MLflow's page of a logged model names its registered version by this tag.
+    versions = json.dumps([{"name": name, "version": version}])
+    client.set_logged_model_tags(model_id, {"mlflow.modelVersions": versions})
+    client.finalize_logged_model(model_id, LoggedModelStatus.READY)
     return model_id, version
 
 
-def _promoted_again(client: MlflowClient, record: Record, version: str | None) -> None:
-    """A recipe that comes back to an earlier model gets its alias back, too."""
-    if version is None:
-        return
-    tags = client.get_model_version(record.asset, version).tags
-    if tags.get("is_promoted", "true") == "true":
-        client.set_registered_model_alias(record.asset, record.recipe, version)
+def _promote(client: MlflowClient, record: Record, version: str | None) -> None:
+    """Point the recipe's alias to the model, if it is promoted."""
+    if record.model is not None and record.model.is_promoted and version is not None:
+        client.set_registered_model_alias(record.model.name, record.recipe, version)
 
 
 def _last_step(record: Record) -> int:
     return max((int(entry["step"]) for entry in record.metrics), default=0)
 
 
-def _log(client: MlflowClient, run_id: str, record: Record, tags: Sequence[Any]) -> None:
-    """All parameters, metrics and tags, in as few requests as the server's limits allow."""
+def _params(record: Record) -> dict[str, str]:
+    flat = list(flattened(record.settings).items())[:_MAX_PARAMS]
+    return {_key(name): value[:_MAX_VALUE_CHARS] for name, value in flat}
+
+
+def _metrics(record: Record, model_id: str | None) -> list[Metric]:
+    """Metrics by step, and the manifest's numbers as metrics of the last step.
+
+    A number whose name is also a metric by step is called `final_...`: under one name it would be
+    a spike in the curve. A model's metrics name it and the data set that it was made from.
+    """
     ended = int(record.ended * 1000)
-    metrics = [Metric(_key(name), value, ended, 0) for name, value in numbers(record.facts).items()]
+    by_step = {name for entry in record.metrics for name in entry}
+    whose: dict[str, Any] = {"model_id": model_id} if model_id else {}
+    if model_id and record.inputs:
+        first = record.inputs[0]
+        whose |= {"dataset_name": first.name, "dataset_digest": first.digest[:DIGEST_CHARS]}
+    last = _last_step(record)
+    metrics = [
+        Metric(_key(f"final_{name}" if name in by_step else name), value, ended, last, **whose)
+        for name, value in numbers(record.facts).items()
+    ]
     for entry in record.metrics:
         moment = int(float(entry.get("time", record.ended)) * 1000)
         metrics += [
-            Metric(_key(name), float(value), moment, int(entry["step"]))
+            Metric(_key(name), float(value), moment, int(entry["step"]), **whose)
             for name, value in entry.items()
             if name not in ("step", "time")
         ]
-    flat = flattened(record.settings)
-    params = [
-        Param(_key(name), value[:_MAX_VALUE_CHARS])
-        for name, value in list(flat.items())[:_MAX_PARAMS]
-    ]
+    return metrics
+
+
+def _log(
+    client: MlflowClient, run_id: str, record: Record, tags: Sequence[Any], *, model_id: str | None
+) -> None:
+    """All parameters, metrics and tags, in as few requests as the server's limits allow."""
+    metrics = _metrics(record, model_id)
+    params = [Param(name, value) for name, value in _params(record).items()]
     room = _MAX_METRICS - len(params) - len(tags)
     client.log_batch(run_id, metrics=metrics[:room], params=params, tags=tags)
     for start in range(room, len(metrics), _MAX_METRICS):

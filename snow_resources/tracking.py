@@ -1,6 +1,7 @@
 """MLflow, through an explicit client: one run per materialization, links both ways."""
 
 import fcntl
+import logging
 import os
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,6 @@ class RunLink:
 class Record:
     """All that MLflow is told of a materialization; plain, so that it can wait in a file."""
 
-    id: str
     asset: str
     partition: str
     recipe: str
@@ -61,111 +61,181 @@ class Record:
     model: TrackedModel | None
     started: float
     ended: float
-    reused: bool
+
+    @property
+    def parent_digest(self) -> str | None:
+        """The digest of the checkpoint that the model was trained from."""
+        if not (self.model and self.model.parent):
+            return None
+        name = self.model.parent
+        digests = [made.digest for made in self.inputs if made.name.split("/")[0] == name]
+        if not digests:
+            raise ValueError(f"{self.asset} names the parent {name}, which is none of its inputs")
+        return digests[0]
+
+
+def materialization_record(
+    *,
+    asset: str,
+    partition: str,
+    recipe: str,
+    code_version: str,
+    settings: Any,
+    inputs: Sequence[TrackedDataset],
+    output: TrackedDataset,
+    facts: Mapping[str, Any],
+    started: float,
+    ended: float,
+    dagster_run_id: str,
+    git_commit: str,
+    metrics: Sequence[Mapping[str, Any]] = (),
+    model: TrackedModel | None = None,
+) -> Record:
+    """The record of an artifact, the same whenever it is built from the artifact's own files."""
+    tags = {
+        "dagster.run_id": dagster_run_id,
+        "dagster.asset_key": asset,
+        "dagster.partition": partition,
+        "recipe": recipe,
+        "code_version": code_version,
+        "data_version": output.digest,
+        "snow.generation": output.url.rstrip("/").rsplit("/", 1)[-1],
+        "snow.folder": output.url,
+        **({"git.sha": git_commit} if git_commit else {}),
+    }
+    return Record(
+        asset=asset, partition=partition, recipe=recipe, tags=tags, settings=settings,
+        inputs=list(inputs), output=output, facts=dict(facts),
+        metrics=[dict(entry) for entry in metrics], model=model, started=started, ended=ended,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaitingRecords:
+    """Records that MLflow has not taken yet, and the reason of the last failure."""
+
+    num_records: int
+    folder: str
+    reason: str
+
+    def message(self) -> str:
+        """One sentence with the remedy; empty if nothing waits."""
+        if not self.num_records:
+            return ""
+        return (
+            f"{self.num_records} records wait for MLflow in {self.folder}: {self.reason or 'new'}. "
+            "The next materialization and the next `make mlflow` try again; `make mlflow-rebuild` "
+            "builds a damaged store again from the lake."
+        )
 
 
 _RECORD = TypeAdapter(Record)
+_REASON = "reason.txt"
+_NO_LOG = logging.getLogger("snow.tracking")
 
 
 class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Records materializations in the MLflow store at `uri`; an empty `uri` records nothing.
 
-    When the store cannot be reached, nothing is lost: the record waits in the folder `spool`
-    and is written before the next one. Without a `spool`, the store's error is raised.
+    A record is first written to the folder `spool` and deleted when the store has all of it: when
+    the store cannot be reached or the process is killed, the next one writes it. Without a
+    `spool`, the store's error is raised.
     """
 
     uri: str
     ui_url: str = ""  # base of links to the MLflow UI; empty: no links
     spool: str = ""
 
-    def record(
-        self,
-        context: dg.AssetExecutionContext,
-        *,
-        asset: str,
-        partition: str,
-        recipe: str,
-        code_version: str,
-        settings: Any,
-        inputs: Sequence[TrackedDataset],
-        output: TrackedDataset,
-        facts: Mapping[str, Any],
-        metrics: Sequence[Mapping[str, Any]],
-        model: TrackedModel | None,
-        started: float,
-        reused: bool,
-    ) -> RunLink:
-        """Write one finished run; or, for a reused generation that has one, find it."""
+    def record(self, log: Any, record: Record) -> RunLink:
+        """Write a record, and those that wait before it; recording twice changes nothing."""
+        _ = record.parent_digest  # a parent that is no input is the caller's mistake
         if not self.uri:
             return RunLink()
-        tags = {
-            "dagster.run_id": context.op_execution_context.run_id,
-            "dagster.asset_key": asset,
-            "dagster.partition": partition,
-            "recipe": recipe,
-            "code_version": code_version,
-            "data_version": output.digest,
-            "snow.generation": output.url.rstrip("/").rsplit("/", 1)[-1],
-            "snow.folder": output.url,
-            **({"git.sha": sha} if (sha := _git_sha()) else {}),
-        }
-        record = Record(
-            id=uuid.uuid4().hex, asset=asset, partition=partition, recipe=recipe, tags=tags,
-            settings=settings, inputs=list(inputs), output=output, facts=dict(facts),
-            metrics=[dict(entry) for entry in metrics], model=model, started=started,
-            ended=time.time(), reused=reused,
-        )  # fmt: skip
-        return self._write_or_keep(context, record)
+        if not self.spool:
+            return self._link(self._runs().write(self.uri, record))
+        path = self._keep(record)
+        ids = self._write_waiting(log).get(path.name)
+        if ids is None and not path.exists() and not path.with_suffix(".refused").exists():
+            ids = self._runs().write(self.uri, record)  # another process wrote it: find it
+        if ids is not None:
+            return self._link(ids)
+        waiting = self.waiting()
+        log.warning(
+            f"MLflow at {self.uri} took no record of {record.asset} [{record.partition}]: "
+            f"{waiting.reason}. It waits in {path} and is written before the next one."
+        )
+        return RunLink(metadata={"mlflow": f"not reached; the record waits in {path}"})
 
-    def _write_or_keep(self, context: dg.AssetExecutionContext, record: Record) -> RunLink:
+    def write_waiting(self, log: Any = _NO_LOG) -> WaitingRecords:
+        """Try to write what waits; what still waits afterwards, and why."""
+        if self.uri and self.waiting().num_records:
+            self._write_waiting(log)
+        return self.waiting()
+
+    def waiting(self) -> WaitingRecords:
+        """What waits, without a try."""
+        folder = Path(self.spool)
+        if not (self.spool and folder.is_dir()):
+            return WaitingRecords(num_records=0, folder=self.spool, reason="")
+        reason = folder / _REASON
+        return WaitingRecords(
+            num_records=len(list(folder.glob("*.json"))),
+            folder=self.spool,
+            reason=reason.read_text("utf-8", "replace") if reason.exists() else "",
+        )
+
+    def _runs(self) -> Any:
         # A server that is down is known in seconds; MLflow's default is minutes.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from snow_resources import mlflow_runs  # here: its import takes seconds
 
+        return mlflow_runs
+
+    def _write_waiting(self, log: Any) -> dict[str, dict[str, str]]:
+        """File name -> MLflow's ids of the records that were written, the oldest first."""
+        runs, written = self._runs(), {}
+        with self._locked() as folder:
+            for path in sorted(folder.glob("*.json")):
+                record = self._read(log, path)
+                if record is None:
+                    continue
+                try:
+                    written[path.name] = runs.write(self.uri, record)
+                except runs.UNREACHABLE as error:
+                    if not runs.is_refusal(error):
+                        (folder / _REASON).write_text(_first_line(error), "utf-8")
+                        return written
+                    # Set aside, or it would hold up every later record.
+                    aside = path.rename(path.with_suffix(".refused"))
+                    log.warning(f"MLflow refuses the record in {aside} for good: {error}")
+                else:
+                    path.unlink()
+            (folder / _REASON).unlink(missing_ok=True)
+        return written
+
+    def _read(self, log: Any, path: Path) -> Record | None:
+        """A waiting record; a damaged one is set aside, since the lake has all that was in it."""
         try:
-            with self._waiting() as paths:
-                for path in paths:
-                    self._write_waiting(context, path)
-            return self._link(mlflow_runs.write(self.uri, record, is_repeated=False))
-        except mlflow_runs.UNREACHABLE as error:
-            if not self.spool:
-                raise
-            path = self._keep(record)
-            context.log.warning(
-                f"MLflow at {self.uri} took no record of {record.asset} [{record.partition}]: "
-                f"{error}. It waits in {path} and is written before the next one."
+            return _RECORD.validate_json(path.read_bytes())
+        except ValidationError:
+            aside = path.rename(path.with_suffix(".damaged"))
+            log.warning(
+                f"the record in {aside} is damaged: `make mlflow-rebuild` records it again from "
+                "the lake; delete the file then"
             )
-            return RunLink(metadata={"mlflow": f"not reached; the record waits in {path}"})
-
-    def _write_waiting(self, context: dg.AssetExecutionContext, path: Path) -> None:
-        from snow_resources import mlflow_runs
-
-        waited = _RECORD.validate_json(path.read_bytes())
-        try:
-            mlflow_runs.write(self.uri, waited, is_repeated=True)
-        except mlflow_runs.UNREACHABLE as error:
-            if not mlflow_runs.is_refusal(error):
-                raise
-            # Set aside, or it would hold up every later record.
-            aside = path.rename(path.with_suffix(".refused"))
-            context.log.warning(f"MLflow refuses the record in {aside} for good: {error}")
-        else:
-            path.unlink()
+            return None
 
     @contextmanager
-    def _waiting(self) -> Iterator[list[Path]]:
-        """The records that wait, oldest first; another process waits until they are written."""
+    def _locked(self) -> Iterator[Path]:
+        """The spool's folder; another process waits until this one has written its records."""
         folder = Path(self.spool)
-        if not (self.spool and folder.is_dir()):
-            yield []
-            return
         with (folder / ".lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            yield sorted(folder.glob("*.json"))
+            yield folder
 
     def _keep(self, record: Record) -> Path:
-        whole = Path(self.spool) / f"{time.time_ns():020d}-{record.id}.json"
+        whole = Path(self.spool) / f"{time.time_ns():020d}-{uuid.uuid4().hex}.json"
         whole.parent.mkdir(parents=True, exist_ok=True)
         # Hidden until it is whole: another process may be writing what waits.
         part = whole.with_name(f".{whole.name}")
@@ -187,12 +257,28 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
         return RunLink(ids=ids, metadata=metadata)
 
 
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+
+
+def default_ui_url(uri: str, environment: Mapping[str, str]) -> str:
+    """Where links to MLflow lead: SNOW_MLFLOW_UI, the server itself, or the port of `make mlflow`.
+
+    MLFLOW_PORT is the Makefile's; 5000 if it is not set.
+    """
+    if chosen := environment.get("SNOW_MLFLOW_UI"):
+        return chosen
+    if uri.startswith(("http://", "https://")):
+        return uri
+    return f"http://localhost:{environment.get('MLFLOW_PORT', '5000')}"
+
+
 @lru_cache(maxsize=1)
-def _git_sha() -> str:
-    """Of the checkout; an image has none, and is told by whoever builds it."""
-    told = os.environ.get("SNOW_COMMIT", "")
-    if told or not shutil.which("git"):
-        return told
+def git_commit() -> str:
+    """Of the checkout; an image has none: whoever builds it sets SNOW_COMMIT."""
+    commit = os.environ.get("SNOW_COMMIT", "")
+    if commit or not shutil.which("git"):
+        return commit
     checkout = Path(__file__).resolve().parent.parent
     done = subprocess.run(
         ["git", "-C", str(checkout), "rev-parse", "HEAD"],  # noqa: S607  # git of the PATH

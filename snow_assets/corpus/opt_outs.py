@@ -29,7 +29,7 @@ def write(folder: str, opted_out: Sequence[str]) -> int:
 
 
 def read(folder: str) -> frozenset[str]:
-    return frozenset(shards.get(shards.join(folder, FILE)).decode().split())
+    return frozenset(shards.get_file(folder, FILE).decode().split())
 
 
 def is_listed(repository: str, names: Iterable[str]) -> bool:

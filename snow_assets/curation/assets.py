@@ -1,5 +1,6 @@
 """Curation as assets: documents, their duplicates and contamination, a tokenizer, clean corpora."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -14,6 +15,7 @@ from snow_assets.curation.prepare import prepare
 from snow_assets.curation.tokenizer_training import put_tokenizer, tokenizer_settings
 from snow_assets.curation.verdicts import Curated
 from snow_assets.materialize import Made, Upstream, materialize, source_upstreams, upstream
+from snow_assets.plots import Plot
 from snow_assets.recipe import Recipe, chosen_recipe
 from snow_resources.lake import Lake
 from snow_resources.tracking import Tracking
@@ -245,5 +247,8 @@ def _curated(lake: Lake, recipe: Recipe) -> tuple[Curated, list[Upstream]]:
     return curated, [*made, copies, *quoting]
 
 
-def _markdown(shown_texts: dict[str, str]) -> dict[str, Any]:
-    return {name: dg.MetadataValue.md(text) for name, text in shown_texts.items()}
+def _markdown(entries: Mapping[str, str | Plot]) -> dict[str, Any]:
+    return {
+        name: entry if isinstance(entry, Plot) else dg.MetadataValue.md(entry)
+        for name, entry in entries.items()
+    }

@@ -64,10 +64,10 @@ def counted_before(partition: str, tokenizer_digest: str) -> list[str]:
     return [
         folder
         for folder in folders
-        if shards.is_finished(folder)
+        if (manifest := shards.sound_manifest(folder)) is not None
         and any(
-            (given.asset, given.digest) == ("tokenizer", tokenizer_digest)
-            for given in shards.manifest(folder).inputs
+            (source.asset, source.digest) == ("tokenizer", tokenizer_digest)
+            for source in manifest.inputs
         )
     ]
 

@@ -1,13 +1,12 @@
 """What a data user looks at on an asset's page, as Markdown: small tables, a picture of lengths."""
 
-import base64
-import io
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from snow_assets import shards
+from snow_assets.plots import Plot, as_plot, new_figure
 
 _MOST_ROWS = 20
 
@@ -36,7 +35,7 @@ def hits(folder: str, facts: Mapping[str, Any]) -> dict[str, str]:
     return {**counts(facts), "first_hits": _table(columns, sorted(found)[:_MOST_ROWS])}
 
 
-def funnel(folder: str, facts: Mapping[str, Any]) -> dict[str, str]:
+def funnel(folder: str, facts: Mapping[str, Any]) -> dict[str, str | Plot]:
     """Documents in, dropped by reason, kept; and how long the kept ones are."""
     total = max(1, facts["documents"])
     steps = ["documents", *(name for name in facts if name.startswith("dropped_")), "kept"]
@@ -46,7 +45,10 @@ def funnel(folder: str, facts: Mapping[str, Any]) -> dict[str, str]:
         for row in _rows(folder, "decisions", ["num_tokens"])
         if row["num_tokens"] is not None
     ]
-    shown = {**counts(facts), "funnel": _table(["step", "documents", "share"], rows)}
+    shown: dict[str, str | Plot] = {
+        **counts(facts),
+        "funnel": _table(["step", "documents", "share"], rows),
+    }
     if lengths:
         shown["tokens_per_kept_document"] = _histogram(lengths)
     return shown
@@ -74,18 +76,12 @@ def _cell(value: Any) -> str:
     return "".join(c if c.isprintable() and c not in "`|<>[]\\" else " " for c in text)[:120]
 
 
-def _histogram(lengths: Sequence[int]) -> str:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5, 2.5), dpi=80)
+def _histogram(lengths: Sequence[int]) -> Plot:
+    figure = new_figure(8, 3)
     axes = figure.add_subplot()
     top = max(1, math.ceil(math.log2(max(lengths) + 1)))
     axes.hist(lengths, bins=[2**power for power in range(top + 1)])
     axes.set_xscale("log", base=2)
-    axes.set_xlabel("tokens per kept document")
+    axes.set_xlabel("tokens")
     axes.set_ylabel("documents")
-    figure.tight_layout()
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", metadata={"Software": None})
-    encoded = base64.b64encode(picture.getvalue()).decode()
-    return f"![tokens per kept document](data:image/png;base64,{encoded})"
+    return as_plot(figure, "Tokens per kept document")

@@ -40,9 +40,16 @@ def load_tokenizer(folder: str) -> Tokenizer:
 
     A text that spells a special token is plain text to it: only `token_to_id` makes special ones.
     """
-    for parts in ((FOLDER, "tokenizer.json"), ("tokenizer.json",)):
-        if shards.exists(shards.join(folder, *parts)):
-            tokenizer = Tokenizer.from_str(shards.get(shards.join(folder, *parts)).decode())
+    for name in (f"{FOLDER}/tokenizer.json", "tokenizer.json"):
+        if shards.exists(shards.join(folder, name)):
+            # Compared with its record; a folder from outside has none.
+            is_recorded = shards.exists(shards.join(folder, shards.record_name(name)))
+            content = (
+                shards.get_file(folder, name)
+                if is_recorded
+                else shards.get(shards.join(folder, name))
+            )
+            tokenizer = Tokenizer.from_str(content.decode())
             tokenizer.encode_special_tokens = True
             return tokenizer
     raise FileNotFoundError(

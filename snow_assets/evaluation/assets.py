@@ -105,7 +105,7 @@ def _evaluated(
         facts=results.facts(rows, measured.report, executed.report),
         metadata={
             "results": dg.MetadataValue.md(figures.results_table(rows)),
-            "bits_per_byte": dg.MetadataValue.md(figures.bits_picture(rows)),
+            "bits_per_byte": figures.bits_picture(rows),
             **answers.timings(executed.report),
         },
     )

@@ -1,11 +1,10 @@
-"""What an asset's page shows of a checkpoint's results: a table and a picture."""
+"""What an asset's page shows of a checkpoint's results: a table and a plot."""
 
-import base64
-import io
 from collections.abc import Sequence
 from typing import Any
 
 from snow_assets.evaluation.results import PASS_AT_1
+from snow_assets.plots import Plot, as_plot, new_figure
 
 
 def results_table(rows: Sequence[dict[str, Any]]) -> str:
@@ -22,12 +21,10 @@ def results_table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def bits_picture(rows: Sequence[dict[str, Any]]) -> str:
-    """Bits per byte with their intervals, as a PNG inside Markdown: small enough for a page."""
-    from matplotlib.figure import Figure
-
+def bits_picture(rows: Sequence[dict[str, Any]]) -> Plot:
+    """Bits per byte with their 95 % intervals."""
     shown = [row for row in rows if row["value"] is not None and row["metric"] != PASS_AT_1][::-1]
-    figure = Figure(figsize=(6, 0.8 + 0.32 * len(shown)), layout="constrained")
+    figure = new_figure(8, 1.2 + 0.32 * len(shown))
     axes = figure.add_subplot()
     for position, row in enumerate(shown):
         low = row["value"] if row["low"] is None else row["low"]
@@ -35,8 +32,6 @@ def bits_picture(rows: Sequence[dict[str, Any]]) -> str:
         axes.plot([low, high], [position, position], color="tab:blue", linewidth=2)
         axes.plot([row["value"]], [position], "o", color="tab:blue")
     axes.set_yticks(range(len(shown)), [f"{row['benchmark']}: {row['subset']}" for row in shown])
-    axes.set_xlabel("bits per byte, with 95 % interval")
+    axes.set_xlabel("bits per byte, with 95 % interval (less is better)")
     axes.grid(axis="x", alpha=0.3)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=80, metadata={"Software": None})
-    return f"![bits per byte](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})"
+    return as_plot(figure, "Bits per byte of held-out code and canonical solutions")

@@ -236,7 +236,7 @@ def _trained(
         return Made(
             facts=settled(folder, job.report),
             metadata={
-                "loss": dg.MetadataValue.md(loss_curve(metrics)),
+                "loss": loss_curve(metrics),
                 "repositories": dg.MetadataValue.md(repositories_table(folder, rows=50)),
                 "device": job.report.device,
                 "tokens_per_second": tokens_per_second(job.report),

@@ -12,7 +12,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from snow_assets import shards
 
@@ -75,7 +75,12 @@ def load(
     url = shards.join(folder, _LATEST)
     if not shards.exists(url):
         return None
-    latest = TypeAdapter(_Latest).validate_json(shards.get(url))
+    try:
+        latest = TypeAdapter(_Latest).validate_json(shards.get(url))
+    except ValidationError as error:
+        raise ValueError(
+            f"{url} is damaged ({error.errors()[0]['msg']}): delete {folder} to start afresh"
+        ) from None
     if latest.request != request:
         raise ValueError(
             f"{folder} holds a checkpoint of another request (digest {latest.request}, this one "

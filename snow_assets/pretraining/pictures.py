@@ -1,9 +1,9 @@
 """What the Dagster page shows of a phase."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from snow_assets.plots import Plot, as_plot, new_figure
 
 
 def language_table(languages: Mapping[str, Mapping[str, Any]]) -> str:
@@ -20,20 +20,14 @@ def language_table(languages: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def loss_curve(metrics: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown with a picture: bits per token and learning rate by tokens. At most ~40 KB."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 3.2), layout="constrained")
-    left = figure.add_subplot()
-    right = left.twinx()
+def loss_curve(metrics: Sequence[Mapping[str, Any]]) -> Plot:
+    """Training loss in bits per token, and below it the learning rate, by tokens."""
+    figure = new_figure(8, 4.2)
+    loss, rate = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     tokens = [entry["tokens"] for entry in metrics]
-    left.plot(tokens, [entry["loss_bits"] for entry in metrics], linewidth=1)
-    right.plot(tokens, [entry["learning_rate"] for entry in metrics], color="silver", linewidth=1)
-    left.set_xlabel("tokens")
-    left.set_ylabel("training loss, bits per token")
-    right.set_ylabel("learning rate (grey)")
-    content = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(content)
-    return f"![loss](data:image/png;base64,{base64.b64encode(content.getvalue()).decode()})"
+    loss.plot(tokens, [entry["loss_bits"] for entry in metrics], linewidth=1)
+    rate.plot(tokens, [entry["learning_rate"] for entry in metrics], color="tab:gray", linewidth=1)
+    loss.set_ylabel("bits per token")
+    rate.set_ylabel("learning rate")
+    rate.set_xlabel("tokens")
+    return as_plot(figure, "Training loss and learning rate")

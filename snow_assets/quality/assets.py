@@ -78,7 +78,7 @@ def quality_annotator(
         )  # fmt: skip
         metadata = {
             "gate": dg.MetadataValue.md(pictures.gates(job.report.annotator.gates)),
-            "separation": dg.MetadataValue.md(pictures.separation(folder)),
+            "separation": pictures.separation(folder),
             "job": dg.MetadataValue.path(job.folder),
         }
         facts = annotator_facts(job.report)
@@ -141,7 +141,7 @@ def quality_scores(
         facts = scoring_facts(report)
         metadata = {
             "counts": dg.MetadataValue.md(pictures.counts(facts)),
-            "scores": dg.MetadataValue.md(pictures.score_histogram(folder)),
+            "scores": pictures.score_histogram(folder),
         }
         return Made(facts=facts, metadata=metadata)
 
@@ -177,7 +177,7 @@ def high_quality_subset(
         )  # fmt: skip
         metadata = {
             "counts": dg.MetadataValue.md(pictures.counts(facts)),
-            "curve": dg.MetadataValue.md(pictures.selection_curve(folder)),
+            "curve": pictures.selection_curve(folder),
             "best": dg.MetadataValue.md(pictures.best_documents(folder, rows=20)),
         }
         return Made(facts=facts, metadata=metadata)

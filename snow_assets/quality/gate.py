@@ -51,7 +51,7 @@ def failures(measured: Sequence[Gate]) -> list[str]:
 
 def read_annotator(folder: str) -> Annotator:
     """What a finished `quality_annotator` generation says of itself."""
-    content = shards.get(shards.join(folder, ANNOTATOR))
+    content = shards.get_file(folder, ANNOTATOR)
     return TypeAdapter(Annotator).validate_json(content)
 
 

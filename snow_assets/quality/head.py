@@ -34,7 +34,7 @@ class Head:
 
 
 def read_head(annotator_folder: str) -> Head:
-    tensors = safetensors.numpy.load(shards.get(shards.join(annotator_folder, FILE)))
+    tensors = safetensors.numpy.load(shards.get_file(annotator_folder, FILE))
     return Head(weight=tensors["weight"].reshape(-1), bias=tensors["bias"])
 
 

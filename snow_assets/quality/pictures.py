@@ -1,21 +1,23 @@
-"""What the quality assets show on their pages: tables and small pictures, as Markdown."""
+"""What the quality assets show on their pages: tables as Markdown, and plots."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from snow_assets import shards
+from snow_assets.plots import Plot, as_plot, legend_outside, new_figure
 from snow_assets.quality import gate, scores, selection
 from snow_assets.quality.auc import curve
 from snow_assets.quality.contract import Gate
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+_COLORS = {  # of a kind, the same in both plots
+    gate.RANDOM: "tab:gray",
+    gate.POSITIVE: "tab:blue",
+    gate.STEERED: "tab:orange",
+    gate.UNSTEERED: "tab:green",
+}
 _POINTS = 400  # of a curve: a picture shows no more
 
 
@@ -38,33 +40,34 @@ def gates(measured: Sequence[Gate]) -> str:
     return _table([*header, "positives / negatives"], rows)
 
 
-def separation(annotator_folder: str) -> str:
+def separation(annotator_folder: str) -> Plot:
     """ROC curves against unseen random files, and how the logits of each kind lie."""
     table = shards.read_shard(annotator_folder, shards.table_name(gate.VALIDATION, 0))
     logits = {
         role: table.filter(pc.equal(table["role"], role))["logit"].to_numpy()
         for role in (gate.RANDOM, gate.POSITIVE, gate.STEERED, gate.UNSTEERED)
     }
-    figure = _figure(8, 3)
+    figure = new_figure(10, 3.6)
     roc, spread = figure.subplots(1, 2)
     for role, found in logits.items():
         if len(found):
-            spread.hist(found, bins=30, density=True, histtype="step", label=role)
+            color = _COLORS[role]
+            spread.hist(found, bins=30, density=True, histtype="step", label=role, color=color)
         if role != gate.RANDOM and len(found):
-            roc.plot(*curve(found, logits[gate.RANDOM]), label=role)
+            roc.plot(*curve(found, logits[gate.RANDOM]), label=role, color=_COLORS[role])
     roc.plot([0, 1], [0, 1], color="grey", linewidth=0.5)
     roc.set_xlabel("random files above the threshold")
-    roc.set_ylabel("good ones above it")
-    roc.legend(fontsize=7, loc="lower right")
+    roc.set_ylabel("files of the kind above it")
     spread.set_xlabel("logit")
-    spread.legend(fontsize=7, loc="upper right")
-    return _picture(figure, "separation")
+    spread.set_ylabel("density")
+    legend_outside(spread)
+    return as_plot(figure, "Held-out files of each kind against random files: ROC and logits")
 
 
-def score_histogram(scores_folder: str) -> str:
+def score_histogram(scores_folder: str) -> Plot:
     """How a language's logits lie, by the number of windows read."""
     table = scores.summary(scores_folder)
-    figure = _figure(6, 2.5)
+    figure = new_figure(8, 3)
     axes = figure.add_subplot()
     windows = table["num_windows"].to_numpy()
     parts = {count: table["logit"].to_numpy()[windows == count] for count in (1, 2, 3)}
@@ -73,16 +76,16 @@ def score_histogram(scores_folder: str) -> str:
     )
     axes.set_xlabel("logit")
     axes.set_ylabel("texts")
-    axes.legend(fontsize=7, loc="upper right")
-    return _picture(figure, "scores")
+    legend_outside(axes)
+    return as_plot(figure, "Scores of the language's texts, by windows read")
 
 
-def selection_curve(subset_folder: str) -> str:
+def selection_curve(subset_folder: str) -> Plot:
     """Logit and repeats over the percentile: where the cut fell."""
     table = _selection(subset_folder, ["percentile", "logit", "repeats"])
     step = max(1, table.num_rows // _POINTS)
     shown = table.take(pa.array(range(0, table.num_rows, step), pa.int64()))
-    figure = _figure(6, 2.5)
+    figure = new_figure(8, 3)
     axes = figure.add_subplot()
     axes.plot(shown["percentile"], shown["logit"])
     axes.set_xlabel("percentile of the language's tokens")
@@ -90,7 +93,7 @@ def selection_curve(subset_folder: str) -> str:
     repeats = axes.twinx()
     repeats.step(table["percentile"], table["repeats"], color="tab:orange", where="post")
     repeats.set_ylabel("repeats", color="tab:orange")
-    return _picture(figure, "selection")
+    return as_plot(figure, "Logit and repeats, from the best document to the worst")
 
 
 def best_documents(subset_folder: str, *, rows: int) -> str:
@@ -115,18 +118,6 @@ def _selection(subset_folder: str, columns: list[str]) -> pa.Table:
         for name in made
         if name.startswith(f"{selection.TABLE}-")
     )
-
-
-def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), dpi=72, layout="constrained")
-
-
-def _picture(figure: "Figure", name: str) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return f"![{name}](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})"
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

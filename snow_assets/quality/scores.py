@@ -63,8 +63,8 @@ def generations(partition: str, *, scoring_round: str | None = None) -> tuple[st
     return tuple(
         folder
         for folder in folders
-        if shards.is_finished(folder)
-        and shards.manifest(folder).settings.get(ROUND) == scoring_round
+        if (manifest := shards.sound_manifest(folder)) is not None
+        and manifest.settings.get(ROUND) == scoring_round
     )
 
 

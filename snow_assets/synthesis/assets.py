@@ -199,7 +199,7 @@ def _shown(facts: dict[str, Any], folder: str) -> Made:
         facts=facts,
         metadata={
             "yield": dg.MetadataValue.md(shown.yield_table(folder)),
-            "yield_picture": dg.MetadataValue.md(shown.yield_picture(folder)),
+            "yield_picture": shown.yield_picture(folder),
             "examples": dg.MetadataValue.md(shown.examples(folder)),
         },
     )

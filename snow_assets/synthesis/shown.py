@@ -1,8 +1,6 @@
 """What a data user looks at and what the checks read: yield, examples, faults."""
 
-import base64
 import html
-import io
 from collections import Counter
 from collections.abc import Sequence
 
@@ -10,6 +8,7 @@ import pyarrow as pa
 
 from snow_assets import shards
 from snow_assets.curation.leaks import leaks
+from snow_assets.plots import Plot, as_plot, legend_outside, new_figure
 from snow_assets.synthesis.acceptance import DOCUMENTS, REFUSALS
 from snow_assets.synthesis.contract import Generated
 from snow_assets.synthesis.seeds import TABLE as SEEDS
@@ -54,16 +53,14 @@ def yield_table(folder: str) -> str:
     return "\n".join(lines)
 
 
-def yield_picture(folder: str) -> str:
-    """Answers by outcome, stacked by language, as a PNG inside Markdown."""
-    from matplotlib.figure import Figure
-
+def yield_picture(folder: str) -> Plot:
+    """Answers by outcome, stacked by language."""
     counted = yields(folder)
     totals: Counter[str] = Counter()
     for _, outcome, count in counted:
         totals[outcome] += count
     outcomes = [name for name, _ in totals.most_common()][::-1]
-    figure = Figure(figsize=(6, 0.9 + 0.35 * len(outcomes)), layout="constrained")
+    figure = new_figure(8, 1.3 + 0.35 * len(outcomes))
     axes = figure.add_subplot()
     left = dict.fromkeys(outcomes, 0)
     for language in sorted({language for language, _, _ in counted}):
@@ -72,12 +69,8 @@ def yield_picture(folder: str) -> str:
         axes.barh(outcomes, widths, left=[left[name] for name in outcomes], label=language)
         left = {name: left[name] + of.get(name, 0) for name in outcomes}
     axes.set_xlabel("answers")
-    axes.legend(fontsize="small", loc="upper right")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=80, metadata={"Software": None})
-    return (
-        f"![synthetic yield](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})"
-    )
+    legend_outside(axes)
+    return as_plot(figure, "What became of the teacher's answers")
 
 
 def examples(folder: str) -> str:

@@ -37,7 +37,7 @@ def put_teacher(folder: str, teacher: dict[str, str]) -> dict[str, Any]:
 
 def teacher_address(folder: str) -> str:
     """What a job asks, from a `teacher_model` generation: a model folder, or an endpoint's name."""
-    teacher = json.loads(shards.get(shards.join(folder, TEACHER)))
+    teacher = json.loads(shards.get_file(folder, TEACHER))
     return shards.join(folder, MODEL) if teacher["kind"] == "package" else str(teacher["model"])
 
 
@@ -80,7 +80,13 @@ def _is_folder(url: str) -> bool:
 
 
 def local_model(url: str, scratch: Path) -> Path:
-    """A model folder on this machine: itself, or copied from an object store to `scratch`."""
+    """A model folder on this machine: itself, or copied from an object store to `scratch`.
+
+    A model of the lake is compared with its artifact's records.
+    """
+    artifact, _, prefix = url.rstrip("/").rpartition("/")
+    if shards.is_finished(artifact):
+        return shards.fetch_folder(artifact, scratch, prefix=prefix)
     system, path = shards.file_system(url)
     if system.protocol in ("file", ("file", "local")):
         if not Path(path, "config.json").is_file():

@@ -54,7 +54,7 @@ def tables(
         context.log.info(f"{version.name} is the current version of the tables in {lake.url}")
     link = graph.recorded(
         context, tracking, made, nodes, warehouse=warehouse.path, recipe=recipe.name,
-        project=project, started=started, reused=reused,
+        project=project, started=started,
     )  # fmt: skip
     yield from graph.materializations(
         _manifest, warehouse.path, digest=made.digest, reused=reused, metadata=link.metadata

@@ -4,6 +4,7 @@ Not dagster-dbt's decorator: it offers each model to be materialized alone, and 
 and published together; and its import would double the load time of the definitions.
 """
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import Any
@@ -12,7 +13,13 @@ import dagster as dg
 
 from snow_assets.tables.sources import LakeTables
 from snow_resources.publishing import Node, quoted
-from snow_resources.tracking import RunLink, TrackedDataset, Tracking
+from snow_resources.tracking import (
+    RunLink,
+    TrackedDataset,
+    Tracking,
+    git_commit,
+    materialization_record,
+)
 from snow_resources.warehouse import query
 
 GROUP = "tables"
@@ -148,11 +155,9 @@ def recorded(
     recipe: str,
     project: str,
     started: float,
-    reused: bool,
 ) -> RunLink:
     """One run for a publication: every current generation in, the warehouse out."""
-    return tracking.record(
-        context,
+    record = materialization_record(
         asset=GROUP,
         partition="all",
         recipe=recipe,
@@ -174,11 +179,12 @@ def recorded(
             "warnings": sum(node.status == "warn" for node in nodes),
             "seconds": sum(node.seconds for node in nodes),
         },
-        metrics=(),
-        model=None,
         started=started,
-        reused=reused,
+        ended=time.time(),
+        dagster_run_id=context.op_execution_context.run_id,
+        git_commit=git_commit(),
     )
+    return tracking.record(context.log, record)
 
 
 def _rows(warehouse: str, name: str) -> dg.TableMetadataValue:

@@ -108,8 +108,8 @@ def lake_tables(lake: str, current: Iterable[str], *, recipe: str, project: str)
     found = {folder: shards.manifest(folder) for folder in sorted(current)}
     known = set(found)
     for folder in _ancestors(lake, found) + _history(lake):
-        if folder not in found and shards.is_finished(folder):
-            found[folder] = shards.manifest(folder)
+        if folder not in found and (manifest := shards.sound_manifest(folder)) is not None:
+            found[folder] = manifest
     generations = [
         Generation(folder=folder, manifest=found[folder], is_current=folder in known)
         for folder in sorted(found)
@@ -157,9 +157,11 @@ def _ancestors(lake: str, found: dict[str, shards.Manifest]) -> list[str]:
         for parent in waiting.pop().inputs:
             folder = shards.join(lake, parent.asset, parent.partition, parent.generation)
             is_checkpoint = parent.asset in CHECKPOINTS
-            if is_checkpoint and folder not in folders and shards.is_finished(folder):
+            if not is_checkpoint or folder in folders:
+                continue
+            if (manifest := shards.sound_manifest(folder)) is not None:
                 folders.append(folder)
-                waiting.append(shards.manifest(folder))
+                waiting.append(manifest)
     return folders
 
 

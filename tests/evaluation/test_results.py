@@ -135,5 +135,6 @@ def test_a_page_shows_a_table_and_a_small_picture(request_: Evaluation) -> None:
     rows = results.put_results(request_)
     assert figures.results_table(rows).count("\n") == len(rows) + 1
     picture = figures.bits_picture(rows)
-    assert picture.startswith("![bits per byte](data:image/png;base64,")
-    assert len(picture) < 64 * 1024
+    assert picture.png.startswith(b"\x89PNG")
+    assert "Bits per byte" in picture.title
+    assert len(picture.png) < 64 * 1024

@@ -165,4 +165,13 @@ def job_folder(folder: Path, request: Any) -> Path:
 def change_annotator(folder: str, **fields: Any) -> None:
     """Rewrite what an annotator says of itself."""
     url = shards.join(folder, "annotator.json")
-    shards.put(url, json.dumps({**json.loads(shards.get(url)), **fields}).encode())
+    content = json.dumps({**json.loads(shards.get(url)), **fields}).encode()
+    shards.put_file(folder, "annotator.json", content)
+    if shards.is_finished(folder):
+        made = shards.manifest(folder)
+        shards.remove(shards.join(folder, shards.MANIFEST))
+        shards.finish(
+            folder, asset=made.asset, partition=made.partition, generation=made.generation,
+            code_version=made.code_version, recipe=made.recipe, settings=made.settings,
+            inputs=made.inputs, facts=made.facts,
+        )  # fmt: skip

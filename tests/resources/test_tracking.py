@@ -1,18 +1,29 @@
 """Materializations in a real MLflow store, and what happens while it is down."""
 
 import hashlib
+import json
+import logging
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import pytest
-from pydantic import TypeAdapter
 
 from snow_resources.lineage import ancestors, descendants
-from snow_resources.tracking import Record, RunLink, TrackedDataset, TrackedModel, Tracking
+from snow_resources.tracking import (
+    Record,
+    RunLink,
+    TrackedDataset,
+    TrackedModel,
+    Tracking,
+    default_ui_url,
+    materialization_record,
+)
 
 RECIPE = "TINY"
 UNREACHABLE = "http://127.0.0.1:9"  # the discard port: nobody listens
@@ -28,14 +39,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
 
 
-def dataset(name: str) -> TrackedDataset:
-    return TrackedDataset(
-        name=f"{name}/all", url=f"/lake/{name}/all/{sha(name)[:8]}", digest=sha(name)
-    )
+def dataset(name: str, version: str = "") -> TrackedDataset:
+    digest = sha(name + version)
+    return TrackedDataset(name=f"{name}/all", url=f"/lake/{name}/all/{digest[:8]}", digest=digest)
 
 
-def record(
-    tracking: Tracking,
+def a_record(
     asset: str,
     *,
     inputs: Sequence[str] = (),
@@ -43,13 +52,19 @@ def record(
     settings: Any = None,
     facts: dict[str, Any] | None = None,
     metrics: Sequence[dict[str, Any]] = (),
-    reused: bool = False,
-) -> RunLink:
-    return tracking.record(
-        dg.build_asset_context(), asset=asset, partition="all", recipe=RECIPE, code_version="1",
-        settings=settings or {}, inputs=[dataset(name) for name in inputs], output=dataset(asset),
-        facts=facts or {}, metrics=metrics, model=model, started=time.time() - 5, reused=reused,
+    version: str = "",
+    recipe: str = RECIPE,
+) -> Record:
+    return materialization_record(
+        asset=asset, partition="all", recipe=recipe, code_version="1", settings=settings or {},
+        inputs=[dataset(name) for name in inputs], output=dataset(asset, version),
+        facts=facts or {}, metrics=metrics, model=model, started=time.time() - 5,
+        ended=time.time(), dagster_run_id="r", git_commit="c",
     )  # fmt: skip
+
+
+def record(tracking: Tracking, asset: str, **fields: Any) -> RunLink:
+    return tracking.record(logging.getLogger("test"), a_record(asset, **fields))
 
 
 def run_of(store: str, link: RunLink) -> Any:
@@ -110,16 +125,90 @@ def test_a_run_is_finished_and_took_as_long_as_the_work(store: str) -> None:
     assert run.data.tags["dagster.asset_key"] == "slow"
 
 
-def test_a_reused_generation_is_linked_to_the_run_that_made_it(store: str) -> None:
+def test_recording_twice_changes_nothing(store: str) -> None:
+    from snow_resources.mlflow_runs import client_of
+
     tracking = Tracking(uri=store)
-    model = TrackedModel(name="reused_checkpoint", parent=None)
-    made = record(tracking, "reused_checkpoint", model=model)
-    assert record(tracking, "reused_checkpoint", reused=True).ids == made.ids
+    model = TrackedModel(name="recorded_twice", parent=None)
+    fields: dict[str, Any] = {"model": model, "metrics": [{"step": 1, "loss": 2.0}]}
+    first = record(tracking, "recorded_twice", **fields)
+    assert record(tracking, "recorded_twice", **fields).ids == first.ids
+    client = client_of(store)
+    assert len(client.search_model_versions("name = 'recorded_twice'")) == 1
+    assert len(client.get_metric_history(first.ids["mlflow_run_id"], "loss")) == 1
 
 
-def test_a_reused_generation_that_was_never_recorded_is_recorded(store: str) -> None:
-    link = record(Tracking(uri=store), "made_without_a_store", reused=True)
-    assert run_of(store, link).data.tags["snow.reused"] == "true"
+def test_a_model_that_somebody_deleted_is_registered_again(store: str) -> None:
+    from snow_resources.mlflow_runs import client_of
+
+    tracking = Tracking(uri=store)
+    model = TrackedModel(name="deleted_checkpoint", parent=None)
+    record(tracking, "deleted_checkpoint", model=model)
+    client_of(store).delete_registered_model("deleted_checkpoint")
+    again = record(tracking, "deleted_checkpoint", model=model)
+    version = client_of(store).get_model_version_by_alias("deleted_checkpoint", RECIPE)
+    assert str(version.version) == again.ids["mlflow_model_version"]
+
+
+def test_another_recipe_that_reuses_a_model_gets_an_alias_of_its_own(store: str) -> None:
+    from snow_resources.mlflow_runs import client_of
+
+    tracking = Tracking(uri=store)
+    model = TrackedModel(name="shared_checkpoint", parent=None)
+    first = record(tracking, "shared_checkpoint", model=model)
+    again = record(tracking, "shared_checkpoint", model=model, recipe="OTHER")
+    assert again.ids == first.ids
+    version = client_of(store).get_model_version_by_alias("shared_checkpoint", "OTHER")
+    assert str(version.version) == first.ids["mlflow_model_version"]
+
+
+def test_the_logged_model_has_metrics_parameters_a_data_set_and_its_version(store: str) -> None:
+    from snow_resources.mlflow_runs import client_of
+
+    link = record(
+        Tracking(uri=store), "whole_checkpoint", inputs=["whole_packs"],
+        model=TrackedModel(name="whole_checkpoint", parent=None), settings={"rate": 0.1},
+        metrics=[{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}], facts={"tokens": 7},
+    )  # fmt: skip
+    logged = client_of(store).get_logged_model(link.ids["mlflow_model_id"])
+    assert str(logged.status) == "READY"
+    assert logged.params == {"rate": "0.1"}
+    assert json.loads(logged.tags["mlflow.modelVersions"]) == [
+        {"name": "whole_checkpoint", "version": link.ids["mlflow_model_version"]}
+    ]
+    values = {(metric.key, metric.step): metric for metric in logged.metrics}
+    assert values["loss", 2].value == 1.0
+    assert values["tokens", 2].value == 7
+    assert {metric.dataset_name for metric in logged.metrics} == {"whole_packs/all"}
+
+
+def test_a_final_number_makes_no_spike_in_the_curve_of_its_name(store: str) -> None:
+    from snow_resources.mlflow_runs import client_of
+
+    link = record(
+        Tracking(uri=store), "curved",
+        metrics=[{"step": 3, "tokens": 10}, {"step": 4, "tokens": 20}],
+        facts={"tokens": 20, "rows": 2},
+    )  # fmt: skip
+    client, run = client_of(store), link.ids["mlflow_run_id"]
+    points = [(entry.step, entry.value) for entry in client.get_metric_history(run, "tokens")]
+    assert sorted(points) == [(3, 10), (4, 20)]
+    assert client.get_run(run).data.metrics["final_tokens"] == 20
+    assert client.get_run(run).data.metrics["rows"] == 2
+
+
+def test_runs_of_a_recipe_are_nested_in_an_experiment_of_model_development(store: str) -> None:
+    from snow_resources.mlflow_runs import client_of
+
+    parents = [
+        run_of(store, record(Tracking(uri=store), name)).data.tags["mlflow.parentRunId"]
+        for name in ("nested_one", "nested_two")
+    ]
+    assert parents[0] == parents[1]
+    client = client_of(store)
+    assert client.get_run(parents[0]).info.run_name == f"recipe {RECIPE}"
+    experiment = client.get_experiment_by_name("snow")
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
 
 
 def test_a_checkpoint_is_registered_and_its_run_takes_its_parent_in(store: str) -> None:
@@ -157,11 +246,11 @@ def test_the_recipes_alias_moves_only_to_a_promoted_model_and_back_again(store: 
     good = TrackedModel(name="judge", parent=None, kind="annotator")
     record(tracking, "judge", model=good)
     first = alias()
-    record(tracking, "judge", model=replace(good, is_promoted=False))
+    record(tracking, "judge", model=replace(good, is_promoted=False), version="2")
     assert alias() == first
-    record(tracking, "judge", model=good)
+    record(tracking, "judge", model=good, version="3")
     assert alias() != first
-    record(tracking, "judge", reused=True)  # the run of the first is the one that is found
+    record(tracking, "judge", model=good)  # the recipe comes back to the first
     assert alias() == first
 
 
@@ -195,29 +284,58 @@ def test_a_store_that_is_down_loses_nothing(store: str, tmp_path: Path) -> None:
     record(Tracking(uri=store, spool=str(spool)), "after_the_outage")
     assert list(spool.glob("*.json")) == []
 
-    found = record(Tracking(uri=store), "spooled_checkpoint", reused=True)
+    found = record(Tracking(uri=store), "spooled_checkpoint", model=model)
     assert run_of(store, found).data.metrics["rows"] == 7
     assert found.ids["mlflow_model_version"] == "1"
 
 
-def test_a_record_that_was_written_in_part_is_completed_in_its_own_run(
-    store: str, tmp_path: Path
+class _KilledError(Exception):
+    """What stands for a kill between two requests."""
+
+
+def test_a_record_that_was_killed_after_any_request_is_completed_in_its_own_run(
+    store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from mlflow import MlflowClient
+
     from snow_resources import mlflow_runs
 
-    spool = tmp_path / "spool"
-    record(Tracking(uri=UNREACHABLE, spool=str(spool)), "interrupted")
-    [waiting] = spool.glob("*.json")
-    told = TypeAdapter(Record).validate_json(waiting.read_bytes())
-    # What an outage after the first request leaves: a run that has only its tags.
-    client = mlflow_runs.client_of(store)
-    experiment = mlflow_runs._experiment(client)
-    begun = mlflow_runs._created(client, experiment, told)
+    record(Tracking(uri=store), "torn_parent", model=TrackedModel(name="torn_parent", parent=None))
+    torn = a_record(
+        "torn_child", inputs=["torn_packs", "torn_parent"], facts={"rows": 7},
+        model=TrackedModel(name="torn_child", parent="torn_parent"),
+        metrics=[{"step": 1, "loss": 2.0}],
+    )  # fmt: skip
+    writes = [
+        "create_run", "log_inputs", "create_registered_model", "create_logged_model",
+        "create_model_version", "set_logged_model_tags", "finalize_logged_model", "log_outputs",
+        "set_registered_model_alias", "log_batch", "set_terminated", "set_tag",
+    ]  # fmt: skip
+    for name in writes:
+        with monkeypatch.context() as patch:
+            original = getattr(MlflowClient, name)
 
-    record(Tracking(uri=store, spool=str(spool)), "after_the_interruption")
-    assert client.get_run(begun).info.status == "FINISHED"
-    runs = client.search_runs([experiment], "tags.`dagster.asset_key` = 'interrupted'")
-    assert len(runs) == 1
+            def stop(*arguments: Any, _original: Any = original, **options: Any) -> None:
+                _original(*arguments, **options)
+                raise _KilledError
+
+            patch.setattr(MlflowClient, name, stop)
+            with pytest.raises(_KilledError):
+                mlflow_runs.write(store, torn)
+    ids = mlflow_runs.write(store, torn)
+    client = mlflow_runs.client_of(store)
+    runs = client.search_runs(
+        [ids["mlflow_experiment_id"]], "tags.`dagster.asset_key` = 'torn_child'"
+    )
+    assert [run.info.status for run in runs] == ["FINISHED"]
+    assert len(client.search_model_versions("name = 'torn_child'")) == 1
+    models = client.search_logged_models(
+        [ids["mlflow_experiment_id"]], filter_string="name = 'torn_child'"
+    )
+    assert [model.model_id for model in models] == [ids["mlflow_model_id"]]
+    run = client.get_run(runs[0].info.run_id)
+    assert len(run.inputs.model_inputs) == len(run.outputs.model_outputs) == 1
+    assert len(client.get_metric_history(runs[0].info.run_id, "loss")) == 1
 
 
 def test_without_a_spool_the_stores_error_is_raised() -> None:
@@ -265,3 +383,62 @@ def test_a_record_that_mlflow_refuses_for_good_holds_up_no_other(
     link = record(Tracking(uri=store, spool=str(spool)), "after_the_refusal")
     assert link.ids["mlflow_run_id"]
     assert [path.suffix for path in sorted(spool.iterdir()) if path.name != ".lock"] == [".refused"]
+
+
+def test_a_damaged_record_is_set_aside_and_named_with_the_remedy(
+    store: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spool = tmp_path / "spool"
+    record(Tracking(uri=UNREACHABLE, spool=str(spool)), "damaged")
+    [waiting] = spool.glob("*.json")
+    waiting.write_bytes(waiting.read_bytes()[:-9])
+    link = record(Tracking(uri=store, spool=str(spool)), "after_the_damage")
+    assert link.ids["mlflow_run_id"]
+    assert [path.suffix for path in spool.iterdir() if path.name != ".lock"] == [".damaged"]
+    assert "make mlflow-rebuild" in caplog.text
+
+
+def test_what_waits_is_told_with_its_reason_and_written_at_the_next_start(
+    store: str, tmp_path: Path
+) -> None:
+    spool = str(tmp_path / "spool")
+    down = Tracking(uri=UNREACHABLE, spool=spool)
+    record(down, "waits_one")
+    record(down, "waits_two")
+    message = down.waiting().message()
+    assert message.startswith(f"2 records wait for MLflow in {spool}: ")
+    assert "127.0.0.1" in message
+    assert "make mlflow-rebuild" in message
+    assert Tracking(uri=store, spool=spool).write_waiting().message() == ""
+
+
+@pytest.mark.parametrize("deadly", [signal.SIGKILL, signal.SIGINT])
+def test_an_interrupted_first_write_leaves_no_store_and_the_next_one_makes_it(
+    tmp_path: Path, deadly: signal.Signals
+) -> None:
+    program = (
+        "import sys; from snow_resources.mlflow_store import prepare_store;"
+        "import mlflow.store.tracking.sqlalchemy_store; print('ready', flush=True);"
+        "prepare_store(sys.argv[1])"
+    )
+    store = tmp_path / "mlflow.db"
+    command = [sys.executable, "-c", program, f"sqlite:///{store}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        while not (begun := [*tmp_path.glob(".mlflow.db.new-*")]) or begun[0].stat().st_size == 0:
+            assert writer.poll() is None
+            time.sleep(0.001)
+        writer.send_signal(deadly)
+    assert not store.exists(), "it was whole before the signal came"
+    link = record(Tracking(uri=f"sqlite:///{store}", spool=str(tmp_path / "spool")), "after")
+    assert link.ids["mlflow_run_id"]
+    assert [path.name for path in tmp_path.glob(".mlflow.db.new-*")] == []
+
+
+def test_links_follow_the_configured_port() -> None:
+    assert default_ui_url("sqlite:///a.db", {}) == "http://localhost:5000"
+    assert default_ui_url("sqlite:///a.db", {"MLFLOW_PORT": "7001"}) == "http://localhost:7001"
+    assert default_ui_url("https://mlflow.example", {}) == "https://mlflow.example"
+    chosen = {"SNOW_MLFLOW_UI": "https://ui.example"}
+    assert default_ui_url("https://mlflow.example", chosen) == "https://ui.example"
