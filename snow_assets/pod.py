@@ -6,6 +6,7 @@ A job is a folder: `request.json` is there before it starts, `report.json` is wr
 report is the truth; Dagster Pipes only carries progress and logs.
 """
 
+import ctypes
 import json
 import os
 import signal
@@ -33,6 +34,9 @@ from snow_assets.gpu_use import sampled
 REQUEST, REPORT = "request.json", "report.json"
 BAD_INPUT, RETRYABLE, PREEMPTED = 42, 75, 143
 """Exit codes beside 0: do not retry; retry; stopped after a checkpoint."""
+
+_PARENT_VARIABLE = "SNOW_JOB_PARENT"
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 _METRICS_FLUSH_SECONDS = 10.0
 _MESSAGES_SECONDS = 5.0
@@ -124,6 +128,21 @@ def read_attempts(folder: str) -> list[dict[str, Any]]:
     return [by_step[step] for step in sorted(by_step)]
 
 
+def end_with_parent() -> None:
+    """Have the kernel send SIGTERM when the process that started this local job ends, however.
+
+    What this process starts in turn does the same when this one ends. Without SNOW_JOB_PARENT
+    (a pod, a person at a prompt) nothing happens.
+    """
+    if _PARENT_VARIABLE not in os.environ:
+        return
+    parent = int(os.environ[_PARENT_VARIABLE])
+    os.environ[_PARENT_VARIABLE] = str(os.getpid())
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:  # it ended before the kernel was asked
+        sys.exit(PREEMPTED)
+
+
 def main(request_type: type[Request], work: Callable[[Request, Progress], Report]) -> None:
     """Run `work` on the job folder that the command line names, and exit by the contract."""
     if len(sys.argv) != 2:
@@ -131,6 +150,7 @@ def main(request_type: type[Request], work: Callable[[Request, Progress], Report
     folder = sys.argv[1]
     # What is finished is in the lake already; work with more to save sets a handler of its own.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(PREEMPTED))
+    end_with_parent()
     # Of the processes that torchrun starts only the first one speaks; the others' pipes are mute.
     is_first = os.environ.get("RANK", "0") == "0"
     loader = PipesMappingParamsLoader(os.environ if is_first else {})

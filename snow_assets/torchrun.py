@@ -67,4 +67,5 @@ def _endpoint(folder: str) -> str:
 if __name__ == "__main__":
     if len(sys.argv) != 5:
         sys.exit(f"usage: NODES PROCESSES MODULE JOB_FOLDER, not {sys.argv[1:]}")
+    pod.end_with_parent()
     sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]))

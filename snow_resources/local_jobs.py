@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from typing import IO
 
 import dagster as dg
@@ -12,6 +13,7 @@ from snow_resources.gpu_jobs import (
     BAD_INPUT,
     LOG,
     LOG_LINES,
+    REPORT,
     REQUEST,
     GpuJobs,
     Job,
@@ -19,15 +21,15 @@ from snow_resources.gpu_jobs import (
     command,
     meaning,
 )
-
-_GRACE_SECONDS = 120  # after SIGTERM: long enough to write a checkpoint
+from snow_resources.job_lease import GRACE_SECONDS, Lease, held
 
 
 class LocalJobs(GpuJobs):
     """Runs jobs as subprocesses.
 
     An unfinished one runs again in the next attempt's folder, and resumes by what it finds at its
-    own output.
+    own output. One process at a time works on a job (`job_lease.py`): the job's process stops when
+    the run that started it is killed, and the next run waits for it.
     """
 
     vllm_python: str  # the interpreter of vLLM's own environment
@@ -38,15 +40,20 @@ class LocalJobs(GpuJobs):
     def work(self, context: dg.AssetExecutionContext, job: Job, size: JobSize) -> int:
         if size.nodes > 1:
             raise dg.Failure(f"{job.module} asks for {size.nodes} nodes, and this is one machine")
-        attempt = max(job.attempts(), default=0) + 1
-        job.put(attempt, REQUEST, job.request)
-        with tempfile.TemporaryFile() as log:
-            try:
-                self._subprocess(context, job, attempt, size, log)
-            finally:
-                log.seek(0)
-                job.put(attempt, LOG, log.read())
-        return attempt
+        with held(job.url, run=context.run.run_id, say=context.log.info) as lease:
+            attempts = job.attempts()
+            finished = next((number for number in attempts if job.has(number, REPORT)), None)
+            if finished is not None:
+                return finished  # by the run that this one has waited for
+            attempt = max(attempts, default=0) + 1
+            job.put(attempt, REQUEST, job.request)
+            with tempfile.TemporaryFile() as log:
+                try:
+                    self._subprocess(context, job, attempt, size, log, lease)
+                finally:
+                    log.seek(0)
+                    job.put(attempt, LOG, log.read())
+            return attempt
 
     def _subprocess(
         self,
@@ -55,6 +62,7 @@ class LocalJobs(GpuJobs):
         attempt: int,
         size: JobSize,
         log: IO[bytes],
+        lease: Lease,
     ) -> None:
         interpreter = self.vllm_python if size.environment == "vllm" else sys.executable
         if not os.path.exists(interpreter):  # noqa: PTH110  a plain look, no path to build
@@ -62,7 +70,9 @@ class LocalJobs(GpuJobs):
                 f"the {size.environment} environment is missing: no {interpreter}; `make` builds it"
             )
         with dg.open_pipes_session(
-            context, dg.PipesTempFileContextInjector(), dg.PipesTempFileMessageReader()
+            context,
+            dg.PipesFileContextInjector(str(lease.temporary_dir / "pipes-context")),
+            dg.PipesFileMessageReader(str(lease.temporary_dir / "pipes-messages")),
         ) as session:
             process = subprocess.Popen(
                 command(job, attempt, size, interpreter),
@@ -74,13 +84,17 @@ class LocalJobs(GpuJobs):
                     # system and faulting it in again is a tenth of an update of SMOKE's model.
                     "MALLOC_MMAP_THRESHOLD_": "33554432",  # glibc takes no more
                     "MALLOC_TRIM_THRESHOLD_": "4294967296",
+                    # Its default is below TMPDIR, and what it keeps is to outlive the job.
+                    "TORCHINDUCTOR_CACHE_DIR": str(_compiled_dir()),
                     **os.environ,
                     **session.get_bootstrap_env_vars(),
+                    **lease.environment(),
                     "HF_HUB_OFFLINE": "1",
                     "TQDM_DISABLE": "1",  # the log is read, not watched
                 },
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                pass_fds=(lease.descriptor,),
             )
             try:
                 ended = process.wait()
@@ -90,7 +104,7 @@ class LocalJobs(GpuJobs):
                 if process.poll() is None:
                     process.terminate()
                     try:
-                        process.wait(_GRACE_SECONDS)
+                        process.wait(GRACE_SECONDS)
                     except subprocess.TimeoutExpired:
                         process.kill()
                         process.wait()
@@ -103,3 +117,7 @@ class LocalJobs(GpuJobs):
                 metadata={"exit_code": code, "job": job.folder(attempt)},
                 allow_retries=code != BAD_INPUT,
             )
+
+
+def _compiled_dir() -> Path:
+    return Path(tempfile.gettempdir()) / f"torchinductor-{os.getuid()}"
