@@ -12,6 +12,9 @@ telemetry:
   enabled: false
 nux:
   enabled: false
+python_logs:
+  managed_python_loggers: [snow]  # what stages say while they work: how much is left
+  python_log_level: INFO
 run_launcher:
   module: snow_resources.local_runs
   class: LocalRunLauncher

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 from rich.console import Console
 
 from snow_assets import estimates, planned, shards
+from snow_assets.corpus.source_sizes import source_size
 from snow_assets.differences import by_asset, changed_code, changed_settings
 from snow_assets.estimates import Size
 from snow_assets.integrity import readable_records
@@ -170,7 +171,10 @@ class _Planner:
             self.sizes.get((given.asset, given.partition), Size()) for given in asked
         )
         if latest is None:
-            size = estimates.first_size(step.asset, self.recipe, num_partitions=num_partitions)
+            text = self._text(step.asset, step.partition, num_partitions)
+            size = estimates.first_size(
+                step.asset, self.recipe, num_partitions=num_partitions, text=text
+            )
         else:
             size = estimates.size_of(latest).times(self.past.growth(latest, reads))
         self.sizes[step.asset, step.partition] = size
@@ -179,6 +183,33 @@ class _Planner:
         share = step.new_shards / step.all_shards if step.all_shards else 1.0
         cost = self.past.cost(step.asset, reads=reads, makes=size, share=share)
         return replace(step, size=size.times(share), cost=cost)
+
+    def _text(self, asset: str, partition: str, num_partitions: int) -> Size | None:
+        """The text that a partition is made from, by the files of its source or of all sources."""
+        if asset == "raw_code_corpus":
+            return self._listed_text(partition)
+        corpus = {
+            name: estimates.text_of_stored("raw_code_corpus", size)
+            for (made, name), size in self.sizes.items()
+            if made == "raw_code_corpus"
+        }
+        if partition in corpus:
+            return corpus[partition]
+        total = estimates.together(corpus.values())
+        return total.times(1 / num_partitions) if total.num_bytes else None
+
+    def _listed_text(self, partition: str) -> Size | None:
+        corpus = self.recipe.corpus
+        source = next((one for one in corpus.sources if one.name == partition), None)
+        if source is None:
+            return None
+        try:
+            listed = source_size(source, languages=self.recipe.curation.languages, recipe=corpus)
+        except (OSError, ValueError, ImportError):  # the step itself says what is wrong with it
+            return None
+        return estimates.size_of_text(
+            documents=listed.num_files, num_bytes=listed.num_bytes, recipe=self.recipe
+        )
 
     def _plan(self, asset: str, partition: str, generation: str, digest: str) -> None:
         folder = self.lake.generation(asset, partition, generation)

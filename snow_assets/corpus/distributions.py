@@ -71,7 +71,7 @@ def _unit(name: str, folders: list[str], languages: Sequence[str], max_file_byte
     version = _version(name)
     paths = {
         path: local
-        for path, local in sorted(_stdlib() if name == STDLIB else _recorded(name))
+        for path, local in sorted(stdlib_files() if name == STDLIB else _recorded(name))
         if candidates(path, languages)
         and any(not folder or path.startswith(folder + "/") for folder in folders)
     }
@@ -121,7 +121,8 @@ def _recorded(name: str) -> Iterator[tuple[str, Path]]:
             yield entry.as_posix(), Path(str(entry.locate()))
 
 
-def _stdlib() -> Iterator[tuple[str, Path]]:
+def stdlib_files() -> Iterator[tuple[str, Path]]:
+    """Path in CPython's repository, and local file, of each module and header."""
     library = Path(sysconfig.get_path("stdlib"))
     for local in library.rglob("*.py"):
         path = local.relative_to(library)

@@ -16,7 +16,7 @@ from snow_assets.corpus.license_files import (
 from snow_assets.corpus.license_texts import MAX_TEXT_BYTES
 from snow_assets.corpus.received import Refusal, SourceFile, Unit, Wanted
 
-_NOT_SOURCE = {".git", ".hg", ".svn", "__pycache__", "node_modules", ".venv", "venv"}
+NOT_SOURCE = {".git", ".hg", ".svn", "__pycache__", "node_modules", ".venv", "venv"}
 
 
 def snapshot(locations: Sequence[str]) -> dict[str, str]:
@@ -106,7 +106,7 @@ def _statement_texts(repository: Path, folder: str) -> FolderTexts:
 
 def _paths(repository: Path) -> Iterator[str]:
     for folder, inner, names in os.walk(repository, followlinks=False):
-        inner[:] = sorted(name for name in inner if name not in _NOT_SOURCE)
+        inner[:] = sorted(name for name in inner if name not in NOT_SOURCE)
         for name in sorted(names):
             yield (Path(folder) / name).relative_to(repository).as_posix()
 

@@ -12,6 +12,7 @@ from snow_assets.curation.tokens import count_tokens, load_tokenizer
 from snow_assets.curation.verdicts import Curated, Judge
 from snow_assets.documents import DECISION
 from snow_assets.recipe import CurationRecipe
+from snow_assets.remaining import Remaining
 
 _TEXTS_AT_ONCE = 64
 
@@ -36,11 +37,15 @@ def decide(
     counted = [beside([folder], "decisions") for folder in earlier]
     counts: Counter[str] = Counter()
     sources = curated.shards(language)
+    remaining = Remaining(len(sources), "shards decided")
     for index, source in enumerate(sources):
         done = shards.record(folder, shards.table_name("decisions", index))
         if done is None:
             known = [places[source.key] for places in counted if source.key in places]
             done = _put_decisions(folder, index, source, judge, tokenizer, known)
+            remaining.advance()
+        else:
+            remaining.skip()
         counts.update(done.facts["counts"])
     if not sources:  # a language without documents still has a table
         shards.put_table(

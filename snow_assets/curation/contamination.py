@@ -30,6 +30,7 @@ from snow_assets.curation.hashing import (
 from snow_assets.curation.problem_texts import docstrings
 from snow_assets.documents import CONTAMINATION
 from snow_assets.recipe import ContaminationRecipe
+from snow_assets.remaining import Remaining
 
 if TYPE_CHECKING:
     from snow_assets.curation.renamed import RenamedIndex
@@ -152,11 +153,16 @@ def find_contamination(
     """
     index = index_problems(problems, recipe=recipe)
     is_suspect = suspects(index)
-    for number, source in enumerate(document_shards([documents_folder])):
+    sources = document_shards([documents_folder])
+    remaining = Remaining(len(sources), "shards searched")
+    for number, source in enumerate(sources):
         if shards.record(folder, shards.table_name("hits", number)) is None:
             table = source.read(["document_id", "text_id", "text"])
             rows = list(_rows(table.filter(is_suspect(table["text"])).to_batches(), index))
             shards.put_table(folder, "hits", number, rows, CONTAMINATION, facts=source.beside)
+            remaining.advance()
+        else:
+            remaining.skip()
     found = [entry for entry in shards.records(folder) if entry.name.startswith("hits-")]
     return {"problems": problems.num_rows, "hits": sum(entry.num_rows or 0 for entry in found)}
 

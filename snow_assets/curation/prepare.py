@@ -22,6 +22,7 @@ from snow_assets.corpus.notebooks import as_script
 from snow_assets.curation.columns import buffers, with_values
 from snow_assets.curation.language import languages_of
 from snow_assets.documents import DOCUMENT, DROP, RAW_FILE
+from snow_assets.remaining import Remaining
 
 DROP_REASONS = (
     "nul_bytes", "invalid_utf8", "empty", "unknown_language", "language_not_in_recipe",
@@ -41,12 +42,17 @@ def prepare(
     with the first received shard whose `drops` are missing.
     """
     counts: Counter[str] = Counter()
-    for index, entry in enumerate(shards.manifest(raw_folder).tables("files")):
+    entries = shards.manifest(raw_folder).tables("files")
+    remaining = Remaining(len(entries), "shards of documents")
+    for index, entry in enumerate(entries):
         done = shards.record(folder, shards.table_name("drops", index))
         if done is None:
             received = shards.read_shard(raw_folder, entry.name)
             made = prepared(received, languages=languages, with_parses=with_parses)
             done = _put(folder, index, made, languages)
+            remaining.advance()
+        else:
+            remaining.skip()
         counts.update(done.facts["counts"])
     return {
         "files": counts.pop("files"),

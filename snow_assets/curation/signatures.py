@@ -17,6 +17,7 @@ from snow_assets.curation.hashing import Hashes
 from snow_assets.curation.shingles import bands_of, shingles_of
 from snow_assets.curation.text_keys import TextKeys, text_keys
 from snow_assets.recipe import NearDuplicatesRecipe
+from snow_assets.remaining import Remaining
 
 SHINGLES = pa.schema([pa.field("shingles", pa.binary(), nullable=False)])
 """Table `shingles`, row by row beside `signatures`: sorted distinct values, uint32 little-endian.
@@ -44,9 +45,13 @@ def put_signatures(
     Memory: a shard with its text, and 16 bytes per document.
     """
     sources = document_shards([documents_folder])
+    remaining = Remaining(len(sources), "shards signed")
     for index, (source, rows) in enumerate(zip(sources, _first_rows(sources), strict=True)):
         if shards.record(folder, shards.table_name("signatures", index)) is None:
             _put_shard(folder, index, source, rows, recipe)
+            remaining.advance()
+        else:
+            remaining.skip()
     done = [shards.record(folder, shards.table_name("signatures", i)) for i in range(len(sources))]
     return {
         "documents": sum(source.num_rows for source in sources),

@@ -7,8 +7,10 @@ repositories come to the recipe's share, within its tolerance, where the reposit
    that would exceed the share of one of their languages by more than the tolerance.
 2. Languages that fall short take further repositories, in the order of their hashes, within the
    same limit.
-3. A language that still has none holds out its smallest repository if that is at most
-   `MAX_FALLBACK_SHARE` of it; else it is trained on whole, and `split_shortfalls` says so.
+3. A language that still has none holds out its smallest repository that is at most
+   `MAX_FALLBACK_SHARE` of it and exceeds no other language's limit; else it is trained on whole.
+
+What is not met is a warning on the asset: `split_shortfalls`.
 
 Sources decide in the recipe's order, each over the repositories that no earlier one has, with the
 bytes of all up to it. So a source that is added at the recipe's end leaves every earlier
@@ -66,10 +68,14 @@ class _Split:
         target = self.share * self._total_bytes[language]
         return self._held_out_bytes[language] < (1 - self.tolerance) * target
 
-    def _fits(self, languages: Mapping[str, int]) -> bool:
+    def _fits(self, languages: Mapping[str, int], *, without_any: bool = False) -> bool:
+        """Whether no language's limit is exceeded; `without_any`: one that has no held-out
+        repository may give up `MAX_FALLBACK_SHARE`."""
         limit = (1 + self.tolerance) * self.share
+        fallback = max(limit, MAX_FALLBACK_SHARE) if without_any else limit
         return all(
-            self._held_out_bytes[name] + size <= limit * self._total_bytes[name]
+            self._held_out_bytes[name] + size
+            <= (limit if self._held_out_bytes[name] else fallback) * self._total_bytes[name]
             for name, size in languages.items()
         )
 
@@ -78,20 +84,18 @@ class _Split:
         self._held_out_bytes.update(languages)
 
     def _fall_back(self, names: Sequence[str], sizes: Mapping[str, Mapping[str, int]]) -> None:
-        """Give each language without a held-out repository its smallest, if that is small."""
-        smallest: dict[str, str] = {}
+        """Give each language without a held-out repository its smallest that harms no other."""
+        by_language: dict[str, list[tuple[int, str]]] = {}
         for name in names:
             for language, size in sizes[name].items():
-                best = smallest.get(language)
-                if size and (best is None or size < sizes[best][language]):
-                    smallest[language] = name
-        for language, name in sorted(smallest.items()):
-            is_small = all(
-                self._held_out_bytes[other] + size <= MAX_FALLBACK_SHARE * self._total_bytes[other]
-                for other, size in sizes[name].items()
-            )
-            if not self._held_out_bytes[language] and is_small and name not in self.held_out:
-                self._hold_out(name, sizes[name])
+                if size and not self._held_out_bytes[language]:
+                    by_language.setdefault(language, []).append((size, name))
+        for language, repositories in sorted(by_language.items()):
+            for _, name in sorted(repositories):
+                if self._held_out_bytes[language]:
+                    break
+                if name not in self.held_out and self._fits(sizes[name], without_any=True):
+                    self._hold_out(name, sizes[name])
 
 
 def held_out_repositories(

@@ -38,6 +38,7 @@ from snow_assets.pretraining.packs import memory_mapped, passes_by_language
 from snow_assets.pretraining.ranks import Ranks, joined
 from snow_assets.pretraining.schedule import learning_rate
 from snow_assets.pretraining.seen import put_seen
+from snow_assets.remaining import Remaining
 
 _FRESH = Position(step=0, sequences=0, first_loss_bits=math.nan, last_loss_bits=math.nan)
 
@@ -134,6 +135,7 @@ def train(
     digest = request_digest(request)
     position = checkpoints.load(resume, request=digest, model=model, optimizer=optimizer) or _FRESH
     resumed_from, started = position.step, time.monotonic()
+    remaining = Remaining(steps - resumed_from, "steps")
     if resumed_from:
         progress.say(f"{request.phase}: resumed after step {resumed_from} of {steps}")
 
@@ -160,6 +162,7 @@ def train(
                 first_loss_bits=loss if step == 1 else position.first_loss_bits,
                 last_loss_bits=loss,
             )
+            remaining.advance()
             tokens = position.sequences * sequences.shape[1]
             speed = len(chosen) * sequences.shape[1] / (time.monotonic() - step_started)
             progress.metrics(
@@ -171,7 +174,10 @@ def train(
                 sys.exit(pod.PREEMPTED)
             if step % recipe.checkpoint_steps == 0 or step == steps:
                 save()
-                progress.say(f"{request.phase}: step {step} of {steps}, {loss:.3f} bits per token")
+                progress.say(
+                    f"{request.phase}: step {step} of {steps}, {loss:.3f} bits per token"
+                    f"{remaining.left()}"
+                )
     return PretrainingReport(
         steps=steps,
         sequences=position.sequences,

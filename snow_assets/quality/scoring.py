@@ -19,6 +19,7 @@ from snow_assets.quality.encoder import Encoder
 from snow_assets.quality.gate import refuse_failed_gate
 from snow_assets.quality.head import Vectors, read_head, text_logit, text_logits
 from snow_assets.quality.windows import Tokens
+from snow_assets.remaining import Remaining
 
 T = TypeVar("T")
 
@@ -59,13 +60,14 @@ def work(request: Scoring, progress: pod.Progress) -> ScoringReport:
             logits = text_logits(list(part.windows.values()), encoder, head)
             yield part, logits, time.monotonic() - started
 
+    remaining = Remaining(len(all_parts), "parts scored")
     for part, logits, seconds in _ahead(scored()):
         fresh = {
             name: _row(name, found, annotator.version)
             for name, found in zip(part.windows, logits, strict=True)
         }
         scores.put_part(request.output, part.index, part.wanted, known, fresh)
-        progress.say(f"part {part.index + 1} of {len(all_parts)}: {len(fresh)} scored")
+        progress.say(f"{remaining.advance()}; {len(fresh)} texts in the last")
         progress.metrics(part.index, num_scored=len(fresh), seconds=seconds)
     return scores.report(request.output, annotator=annotator.version)
 

