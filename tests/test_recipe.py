@@ -82,7 +82,7 @@ def test_every_absurd_value_is_refused_but_those_that_are_plain_values_of_the_fi
     for parameter in VALUES:
         section, name, annotation, value = parameter.values
         if is_accepted(section, name, value):
-            if value == () and not getattr(ARCTIC.curation, name, True):
+            if value == () == getattr(section, name):
                 continue  # a tuple that may be empty, as it is by default
             (item,) = value if isinstance(value, tuple) and value else (value,)
             if not any((kind, item) in ACCEPTED for kind in kinds(annotation)):

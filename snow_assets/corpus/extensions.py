@@ -1,9 +1,13 @@
-"""Which languages a file's name allows; `curation` looks at the text and decides."""
+"""The one table of languages by file name; where names are shared, `curation` looks at the text.
+
+As in github-linguist's languages.yml: the languages that recipes train on, and those that often
+stand beside them, so that a README is `language_not_in_recipe` rather than `unknown_language`.
+"""
 
 from collections.abc import Sequence
-from pathlib import PurePosixPath
+from functools import cache
 
-# As in github-linguist's languages.yml; an extension of several languages has the likelier first.
+# An extension of several languages stands with each of them; the likelier language comes first.
 _EXTENSIONS = {
     "c": "c h",
     "cpp": "cpp cc cxx c++ hpp hh hxx h++ ipp tpp inl cu cuh h",
@@ -23,17 +27,97 @@ _EXTENSIONS = {
     "sql": "sql ddl dml",
     "swift": "swift",
     "typescript": "ts tsx mts cts",
+    # Not in the paper's list:
+    "assembly": "s asm",
+    "batch": "bat cmd",
+    "cmake": "cmake",
+    "coq": "v",
+    "css": "css scss sass less",
+    "csv": "csv tsv",
+    "cython": "pyx pxd pxi",
+    "fortran": "f f90 f95 for",
+    "graphviz": "dot gv",
+    "hack": "hack hh php",
+    "haskell": "hs",
+    "html": "html htm xhtml",
+    "ini": "ini cfg conf toml properties",
+    "jinja": "j2 jinja jinja2",
+    "json": "json jsonl geojson webmanifest",
+    "julia": "jl",
+    "lua": "lua",
+    "markdown": "md markdown mdx",
+    "matlab": "m",
+    "objective-c": "m h",
+    "objective-cpp": "mm",
+    "mercury": "m",
+    "mathematica": "m wl",
+    "owl": "owl",
+    "perl": "pl pm",
+    "powershell": "ps1 psm1",
+    "prolog": "pl",
+    "protobuf": "proto",
+    "r": "r",
+    "raku": "raku rakumod pl pm",
+    "renderscript": "rs",
+    "roff": "roff man 1 2 3 5 8",
+    "rst": "rst",
+    "smalltalk": "cs",
+    "smt": "smt smt2",
+    "supercollider": "scd sc",
+    "tex": "tex sty cls bib",
+    "text": "txt text log",
+    "vlang": "v",
+    "verilog": "vh v",
+    "vue": "vue",
+    "xml": "xml xsd xsl xslt svg ts tsx rs",
+    "yaml": "yaml yml",
+}
+_NAMES = {
+    ".bash_profile": "shell",
+    ".bashrc": "shell",
+    ".profile": "shell",
+    "cmakelists.txt": "cmake",
+    "dockerfile": "dockerfile",
+    "gemfile": "ruby",
+    "jenkinsfile": "groovy",
+    "license": "text",
+    "makefile": "make",
+    "pkgbuild": "shell",
+    "podfile": "ruby",
+    "rakefile": "ruby",
+    "readme": "text",
+    "sconstruct": "python",
+    "vagrantfile": "ruby",
 }
 
 
+def languages_by_name(path: str) -> tuple[str, ...]:
+    """Every language that a file of this name may hold, the likeliest first; none if unknown."""
+    name = path.rstrip("/").rpartition("/")[2].lower()
+    if name in _NAMES:
+        return (_NAMES[name],)
+    return _by_extension().get(extension(path), ())
+
+
+def extension(path: str) -> str:
+    """What follows the last dot of a file's name, in lower case; nothing in `.bashrc`."""
+    stem, dot, ending = path.rstrip("/").rpartition("/")[2].lower().rpartition(".")
+    return ending if dot and stem else ""
+
+
 def candidates(path: str, languages: Sequence[str]) -> tuple[str, ...]:
-    """The languages among `languages` that a file of this name may hold, the likeliest first.
+    """The languages among `languages` that a file of this extension may hold, likeliest first.
 
     `.h` may be C or C++. A notebook is `jupyter`, although its script will be Python.
     """
-    extension = PurePosixPath(path).suffix.lower().removeprefix(".")
-    return tuple(
-        language
-        for language, extensions in _EXTENSIONS.items()
-        if language in languages and extension in extensions.split()
-    )
+    by_extension = _by_extension().get(extension(path), ())
+    return tuple(language for language in by_extension if language in languages)
+
+
+@cache
+def _by_extension() -> dict[str, tuple[str, ...]]:
+    table: dict[str, tuple[str, ...]] = {}
+    for language, extensions in _EXTENSIONS.items():
+        for name in extensions.split():
+            table[name] = (*table.get(name, ()), language)
+    return table

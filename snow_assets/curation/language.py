@@ -1,7 +1,7 @@
-"""Which language a file is in, by its name, its first line and, where names lie, its content.
+"""Which language a file is in, by its name, its first line and, where names are shared, its text.
 
-A small table of our own: the recipe's 18 languages, and those that often stand beside them, so
-that a README is `language_not_in_recipe` rather than `unknown_language`.
+The rules are those of github-linguist's heuristics.yml, in our own words, for the extensions that
+the table of `corpus.extensions` shares among languages. Comments and strings decide nothing.
 """
 
 import re
@@ -10,94 +10,125 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_EXTENSIONS = {
-    "c": "c",
-    "cpp": "cpp cc cxx c++ hpp hh hxx h++ ipp tpp inl cu cuh",
-    "csharp": "cs csx",
-    "dart": "dart",
-    "go": "go",
-    "java": "java",
-    "javascript": "js mjs cjs jsx",
-    "jupyter": "ipynb",
-    "kotlin": "kt kts",
-    "php": "php phtml php3 php4 php5",
-    "python": "py pyi pyw",
-    "ruby": "rb rake gemspec ru",
-    "rust": "rs",
-    "scala": "scala sc sbt",
-    "shell": "sh bash zsh ksh",
-    "sql": "sql ddl dml",
-    "swift": "swift",
-    "typescript": "ts tsx mts cts",
-    # Not in the paper's list:
-    "assembly": "s asm",
-    "batch": "bat cmd",
-    "cmake": "cmake",
-    "css": "css scss sass less",
-    "csv": "csv tsv",
-    "cython": "pyx pxd pxi",
-    "fortran": "f f90 f95 for",
-    "graphviz": "dot gv",
-    "haskell": "hs",
-    "html": "html htm xhtml",
-    "ini": "ini cfg conf toml properties",
-    "jinja": "j2 jinja jinja2",
-    "json": "json jsonl geojson webmanifest",
-    "julia": "jl",
-    "lua": "lua",
-    "markdown": "md markdown mdx",
-    "matlab": "m",
-    "owl": "owl",
-    "perl": "pl pm",
-    "powershell": "ps1 psm1",
-    "protobuf": "proto",
-    "r": "r",
-    "roff": "roff man 1 2 3 5 8",
-    "rst": "rst",
-    "smt": "smt smt2",
-    "tex": "tex sty cls bib",
-    "text": "txt text log",
-    "vue": "vue",
-    "xml": "xml xsd xsl xslt svg",
-    "yaml": "yaml yml",
-}
-_BY_EXTENSION = {
-    extension: language for language, names in _EXTENSIONS.items() for extension in names.split()
-}
-_BY_NAME = {
-    ".bash_profile": "shell",
-    ".bashrc": "shell",
-    ".profile": "shell",
-    "cmakelists.txt": "cmake",
-    "dockerfile": "dockerfile",
-    "gemfile": "ruby",
-    "jenkinsfile": "groovy",
-    "license": "text",
-    "makefile": "make",
-    "pkgbuild": "shell",
-    "podfile": "ruby",
-    "rakefile": "ruby",
-    "readme": "text",
-    "sconstruct": "python",
-    "vagrantfile": "ruby",
-}
+from snow_assets.corpus.extensions import extension, languages_by_name
+
 _INTERPRETERS = {
-    "bash": "shell", "dart": "dart", "dash": "shell", "deno": "typescript", "ksh": "shell",
-    "kotlin": "kotlin", "node": "javascript", "nodejs": "javascript", "php": "php",
-    "python": "python", "ruby": "ruby", "rust-script": "rust", "scala": "scala", "sh": "shell",
-    "swift": "swift", "ts-node": "typescript", "zsh": "shell",
-}  # fmt: skip
+    "bash": "shell",
+    "dart": "dart",
+    "dash": "shell",
+    "deno": "typescript",
+    "ksh": "shell",
+    "kotlin": "kotlin",
+    "node": "javascript",
+    "nodejs": "javascript",
+    "perl": "perl",
+    "php": "php",
+    "python": "python",
+    "raku": "raku",
+    "ruby": "ruby",
+    "rust-script": "rust",
+    "scala": "scala",
+    "sh": "shell",
+    "swift": "swift",
+    "swipl": "prolog",
+    "ts-node": "typescript",
+    "zsh": "shell",
+}
 _SHEBANG = re.compile(r"#![ \t]*(?:\S*/)?(?:env[ \t]+(?:-\S+[ \t]+)*)?([A-Za-z-]+)[\d.]*")
-_CPP = re.compile(
+_OBJECTIVE_C = (
+    r"^[ \t]*@(?:interface|class|protocol|property|end|synchronized|selector|implementation)\b"
+    r"|^[ \t]*#[ \t]*import\b"
+)
+_CPP = (
     r"^[ \t]*(?:template[ \t]*<|namespace\b|using[ \t]+(?:namespace\b|\w+[ \t]*=)"
     r"|class[ \t]+\w|(?:public|private|protected)[ \t]*:|extern[ \t]+\"C\+\+\")"
     r"|\bstd::|\b(?:static|const|reinterpret|dynamic)_cast[ \t]*<|\bconstexpr\b|\bnoexcept\b"
     r"|#[ \t]*include[ \t]*<(?:algorithm|atomic|cstddef|cstdint|cstdio|cstdlib|cstring|functional"
-    r"|iostream|map|memory|mutex|sstream|string|tuple|unordered_map|utility|vector)>",
+    r"|iostream|map|memory|mutex|sstream|string|tuple|unordered_map|utility|vector)>"
+)
+_ANY_OF_HEADERS = f"(?m){_OBJECTIVE_C}|{_CPP}"
+_XML = r"\A\s*+(?:(?><!--[\s\S]*?-->)\s*+)*+<(?:\?xml\b|!DOCTYPE\b|TS\b|tileset\b)"
+
+# By extension: what is tried in order, on a text whose line ends are \n. An empty expression always
+# matches. `code` is matched without comments and strings, `text` as it is.
+_RULES: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "h": (("objective-c", "code", _OBJECTIVE_C), ("cpp", "code", _CPP), ("c", "text", "")),
+    "hh": (("hack", "text", r"\A\s*<\?hh\b"), ("cpp", "text", "")),
+    "php": (("hack", "text", r"\A(?:#!.*\n)?\s*<\?hh\b"), ("php", "text", "")),
+    "ts": (("xml", "text", _XML), ("typescript", "text", "")),
+    "tsx": (("xml", "text", _XML), ("typescript", "text", "")),
+    "cs": (("smalltalk", "code", r"![\w\s]+methodsFor: "), ("csharp", "text", "")),
+    "rs": (
+        ("xml", "text", _XML),
+        ("renderscript", "code", r"^[ \t]*#[ \t]*(?:include|pragma[ \t]+(?:rs|version))\b"),
+        ("rust", "text", ""),
+    ),
+    "sc": (
+        (
+            "scala",
+            "code",
+            r"^[ \t]*(?:import[ \t]+[\w$.`]+|package[ \t]+\w|(?:case[ \t]+)?object[ \t]+\w"
+            r"|trait[ \t]+\w|def[ \t]+\w|val[ \t]+\w|case[ \t]+class\b)",
+        ),
+        (
+            "supercollider",
+            "code",
+            r"\^(?:this|super)\.|^[ \t]*~\w+[ \t]*=|\bSynthDef\b|\.(?:ar|kr)\b[ \t]*\("
+            r"|^[+ \t]*[A-Z]\w*[ \t]*(?::[ \t]*[A-Z]\w*[ \t]*)?\{|^[ \t]*\*\w+[ \t]*\{",
+        ),
+        ("scala", "text", ""),
+    ),
+    "pl": (
+        ("raku", "text", r"^[ \t]*use[ \t]+v6\b"),
+        (
+            "perl",
+            "text",
+            r"^[ \t]*(?:use[ \t]+(?:strict|warnings|vars|lib|v?5)\b|package[ \t]+\w|require[ \t]"
+            r"|(?:my|our|local)[ \t]*[$@%(]|sub[ \t]+\w+)|^[ \t]*[$@%]\w+[ \t]*=",
+        ),
+        (
+            "prolog",
+            "text",
+            r"^[ \t]*:-|^[a-z]\w*(?:\([^#\n]*\))?[ \t]*(?::-|-->)|^[a-z]\w*\([^#\n]*\)\.[ \t]*$",
+        ),
+        ("perl", "text", ""),
+    ),
+    "pm": (
+        ("raku", "text", r"^[ \t]*use[ \t]+v6\b|^[ \t]*unit[ \t]+(?:module|class)\b"),
+        ("perl", "text", ""),
+    ),
+    "m": (
+        ("objective-c", "code", _OBJECTIVE_C + r"|^[ \t]*#[ \t]*(?:include|define|pragma|if)\b"),
+        ("mercury", "text", r"^[ \t]*:-[ \t]*module\b"),
+        ("mathematica", "text", r"^\(\*|^BeginPackage\["),
+        ("matlab", "text", ""),
+    ),
+    "v": (
+        (
+            "coq",
+            "text",
+            r"(?:^|\s)(?:Proof|Qed)\.(?:$|\s)|(?:^|\s)Require[ \t]+(?:Import|Export)\s"
+            r"|^[ \t]*(?:Theorem|Lemma|Fixpoint|Inductive)[ \t]+\w",
+        ),
+        (
+            "vlang",
+            "code",
+            r"^[ \t]*(?:pub[ \t]+)?fn[ \t]+[^\n{]*\{|\$(?:if|else)[ \t]|^[ \t]*for[ \t]*\{",
+        ),
+        (
+            "verilog",
+            "code",
+            r"^[ \t]*(?:module|primitive|package)[ \t]+\w+"
+            r"(?:[ \t]*[;(#]|[ \t]*$)|^[ \t]*`\w|^[ \t]*always\b|^[ \t]*initial[ \t]+(?:begin|@)",
+        ),
+        ("verilog", "text", ""),
+    ),
+}
+_COMMENTS = re.compile(
+    r"""(?P<kept>^[ \t]*\#[ \t]*(?:include|import)\b[^\n]*|extern[ \t]+"C\+\+")"""
+    r"""|"(?:\\.|[^"\\\n])*+"?|'(?:\\.|[^'\\\n]){1,8}'|//[^\n]*|/\*[\s\S]*?(?:\*/|\Z)""",
     re.MULTILINE,
 )
-_C_OR_CPP = "c or cpp"
-_QT_TS = re.compile(r"\s*<\?xml|\s*<!DOCTYPE TS")
 
 
 def language_of(path: str, text: str) -> str | None:
@@ -107,37 +138,57 @@ def language_of(path: str, text: str) -> str | None:
 
 def languages_of(paths: Sequence[str], texts: pa.Array) -> list[str | None]:
     """`language_of` each file. A text is looked at only where its path leaves the question open."""
-    found = [_by_path(path) for path in paths]
-    headers = [row for row, language in enumerate(found) if language == _C_OR_CPP]
-    for row, is_cpp in zip(
-        headers, _are_cpp(texts.take(pa.array(headers, pa.int64()))), strict=True
-    ):
-        found[row] = "cpp" if is_cpp else "c"
-    for row, language in enumerate(found):
-        if language == "typescript" and paths[row].lower().endswith(".ts"):
-            if _QT_TS.match(texts[row].as_py()):
-                found[row] = "xml"  # Qt's translations share the extension
-        elif language is None:
-            shebang = _SHEBANG.match(texts[row].as_py())
-            found[row] = _INTERPRETERS.get(shebang.group(1).lower()) if shebang else None
-    return found
+    languages: list[str | None] = []
+    headers: list[int] = []
+    for row, path in enumerate(paths):
+        by_name = languages_by_name(path)
+        languages.append(by_name[0] if by_name else None)
+        if extension(path) == "h":
+            headers.append(row)
+        elif not by_name:
+            languages[row] = _by_interpreter(texts[row].as_py())
+        elif len(by_name) > 1:
+            languages[row] = _by_text(extension(path), by_name[0], texts[row].as_py())
+    for row in _not_plain_c(headers, texts):
+        languages[row] = _by_text("h", "c", texts[row].as_py())
+    return languages
 
 
-def _by_path(path: str) -> str | None:
-    name = path.rstrip("/").rpartition("/")[2].lower()
-    if name in _BY_NAME:
-        return _BY_NAME[name]
-    stem, dot, extension = name.rpartition(".")
-    if not (dot and stem):
-        return None
-    return _C_OR_CPP if extension == "h" else _BY_EXTENSION.get(extension)
+def _by_interpreter(text: str) -> str | None:
+    shebang = _SHEBANG.match(text)
+    return _INTERPRETERS.get(shebang.group(1).lower()) if shebang else None
 
 
-def _are_cpp(texts: pa.Array) -> list[bool]:
-    # RE2 is fast, and its words are ASCII's: other texts are asked again.
-    found: list[bool] = pc.match_substring_regex(texts, f"(?m){_CPP.pattern}").to_pylist()
-    is_ascii = pc.string_is_ascii(texts).to_pylist()
+def _by_text(ending: str, likeliest: str, text: str) -> str:
+    """The first rule of a shared extension that matches."""
+    rules = _RULES[ending]
+    by_interpreter = _by_interpreter(text)
+    if by_interpreter and any(by_interpreter == language for language, *_ in rules):
+        return by_interpreter
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    for language, kind, expression in rules:
+        # Taking comments out costs more than all rules: only where a rule matches at all.
+        if re.search(expression, text, re.MULTILINE) and (
+            kind == "text" or re.search(expression, _without_comments(text), re.MULTILINE)
+        ):
+            return language
+    return likeliest
+
+
+def _without_comments(text: str) -> str:
+    """C's comments and strings as blanks; what includes a file stays."""
+    return _COMMENTS.sub(lambda match: match["kept"] or " ", text)
+
+
+def _not_plain_c(rows: list[int], texts: pa.Array) -> list[int]:
+    """Headers in which a word of C++ or Objective-C stands at all, perhaps in a comment."""
+    headers = texts.take(pa.array(rows, pa.int64()))
+    # RE2 is fast; its words are ASCII's and its lines end with \n: other texts are looked at.
+    matches = pc.match_substring_regex(headers, _ANY_OF_HEADERS)
+    unclear = pc.or_(pc.invert(pc.string_is_ascii(headers)), pc.match_substring(headers, "\r"))
     return [
-        said if plain else _CPP.search(texts[row].as_py()) is not None
-        for row, (said, plain) in enumerate(zip(found, is_ascii, strict=True))
+        row
+        for row, is_open in zip(rows, pc.or_(matches, unclear).to_pylist(), strict=True)
+        if is_open
     ]

@@ -17,7 +17,7 @@ Counts = npt.NDArray[np.int64]
 
 # The columns of what is counted.
 CHARS, LINES, LINE_CHARS, MAX_LINE_CHARS, LETTERS, DIGITS = 0, 1, 2, 3, 4, 5
-LONGEST_ENCODED, ENCODED, NEWLINES, MAY_BE_GENERATED = 6, 7, 8, 9
+LONGEST_ENCODED, ENCODED, LINE_BREAKS, MAY_BE_GENERATED = 6, 7, 8, 9
 NUM_COUNTS = 10
 
 _MIN_BASE64_CHARS, _MIN_HEX_BYTES, _MIN_ESCAPES = 64, 8, 8
@@ -84,7 +84,7 @@ def _count(data: Bytes, offsets: Offsets, kinds: Bytes, counts: Counts) -> None:
 def _walk(text: Bytes, kinds: Bytes, counts: Counts, places: Counts) -> int:
     """Count characters, lines and letters; note where hexadecimal bytes or escapes may begin."""
     ascii_counts = other_letters = other_digits = 0
-    lines = line_chars = max_line_chars = newlines = num_places = 0
+    lines = line_chars = max_line_chars = line_breaks = num_places = 0
     later_bytes = later_before_line = line_start = 0  # later: all but a character's first byte
     one = two = three = 0  # kinds of the last bytes
     for place in range(len(text)):
@@ -109,12 +109,12 @@ def _walk(text: Bytes, kinds: Bytes, counts: Counts, places: Counts) -> int:
             places[num_places] = place
             num_places += place + 1 < len(text) and text[place + 1] == 0x75
         else:
-            newlines += byte == 0x0A
             if byte == 0x0A and place and text[place - 1] == 0x0D:
                 line_start = place + 1  # the line ended at its \r
                 continue
             chars = place - line_start - (later_bytes - later_before_line)
             lines += 1
+            line_breaks += 1
             line_chars += chars
             max_line_chars = max(max_line_chars, chars)
             line_start, later_before_line = place + 1, later_bytes
@@ -130,7 +130,7 @@ def _walk(text: Bytes, kinds: Bytes, counts: Counts, places: Counts) -> int:
     counts[LINES], counts[LINE_CHARS], counts[MAX_LINE_CHARS] = lines, line_chars, max_line_chars
     counts[LETTERS] = other_letters + ascii_counts % _DIGIT_ONE
     counts[DIGITS] = other_digits + ascii_counts // _DIGIT_ONE
-    counts[NEWLINES] = newlines
+    counts[LINE_BREAKS] = line_breaks
     return num_places
 
 

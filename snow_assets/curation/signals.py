@@ -51,7 +51,7 @@ def signals(
             paths=paths,
             languages=languages,
             may_say_so=counts[:, kernels.MAY_BE_GENERATED] != 0,
-            chars_per_line=_share(chars, counts[:, kernels.NEWLINES] + 1),
+            chars_per_line=_share(chars, counts[:, kernels.LINE_BREAKS] + 1),
         ),
         "parses": _parses(texts, languages) if with_parses else pa.nulls(len(texts), pa.bool_()),
     }

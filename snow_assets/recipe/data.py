@@ -81,13 +81,12 @@ class Source(RecipeSection):
         super().__post_init__()
         require(
             len(self.repositories) in (0, len(self.locations)),
-            f"source {self.name!r} states {len(self.repositories)} repositories for "
-            f"{len(self.locations)} locations: state one for each, or none",
+            f"Source.repositories has {len(self.repositories)} names for {len(self.locations)} "
+            "locations: state one for each, or none",
         )
         require(
             self.kind == "archives" or not self.repositories,
-            f"source {self.name!r} of kind {self.kind!r} states repositories: only archives need "
-            "them",
+            f"Source.repositories is stated for the kind {self.kind!r}: only archives need it",
         )
 
 

@@ -14,9 +14,7 @@ from snow_assets.curation.prepare import prepared
 from snow_assets.recipe import Source
 from tests.corpus.builders import CASES, OPEN_GATE, a_recipe, a_source
 
-LANGUAGES = (
-    "c", "cpp", "csharp", "javascript", "jupyter", "python", "scala", "sql", "typescript",
-)  # fmt: skip
+LANGUAGES = ("c", "cpp", "csharp", "javascript", "jupyter", "python", "sql", "typescript")
 
 
 def curated(
@@ -94,6 +92,25 @@ def test_13_pointers_of_git_lfs_are_no_code(tmp_path: Path) -> None:
     assert documents == {}
     assert set(reasons.values()) == {"lfs_pointer"}
     assert len(reasons) == 3
+
+
+def test_14_data_in_xml_is_no_typescript(tmp_path: Path) -> None:
+    documents, reasons = curated(tmp_path, CASES / "14-tiled-tileset-tsx" / "src", "folder")
+    assert documents == {}
+    assert set(reasons.values()) == {"language_not_in_recipe"}
+
+
+def test_15_prose_in_a_comment_makes_no_cpp_of_a_c_header(tmp_path: Path) -> None:
+    documents, _ = curated(tmp_path, CASES / "15-c-header-prose" / "src", "folder")
+    assert documents["lib/ring.h"]["language"] == "c"
+
+
+def test_17_old_macintosh_line_ends_do_not_make_a_file_minified(tmp_path: Path) -> None:
+    documents, _ = curated(tmp_path, CASES / "17-cr-only-lines" / "src", "folder")
+    mac, unix = documents["lib/mac.js"], documents["lf/unix.js"]
+    assert not mac["is_generated"]
+    assert not documents["lf/unix.py"]["is_generated"]
+    assert (mac["num_lines"], mac["language"]) == (unix["num_lines"], "javascript")
 
 
 def test_65_an_empty_line_or_a_byte_order_mark_ends_no_table(tmp_path: Path) -> None:

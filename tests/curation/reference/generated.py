@@ -39,11 +39,11 @@ def is_generated(text: str, *, path: str, language: str) -> bool:
     """Whether path or the text's first lines say that a program wrote the file."""
     if _PATHS.search(path):
         return True
-    lines = text.split("\n", _HEADER_LINES)[:_HEADER_LINES]
+    lines = re.split("\r\n|\r|\n", text)[:_HEADER_LINES]
     if _PHRASES.search("\n".join(lines[:_HEAD_LINES])):
         return True
     if _HEADERS.search("\n".join(line[:500] for line in lines)):
         return True
     return language == "javascript" and len(text) > (
-        _MINIFIED_MEAN_LINE_CHARS * (text.count("\n") + 1)
+        _MINIFIED_MEAN_LINE_CHARS * (len(re.findall("\r\n|\r|\n", text)) + 1)
     )
