@@ -165,6 +165,9 @@ def _supervised(request: Request, test: FunctionTest) -> Report:
         except subprocess.TimeoutExpired:
             process.kill()  # its children end with it
             answer, errors = process.communicate()
+        except BaseException:  # this process is to end: do not wait for the program's limit
+            process.kill()
+            raise
     return _report(answer, errors, process.returncode)
 
 

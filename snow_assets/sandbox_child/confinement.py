@@ -1,5 +1,3 @@
-# ruff: noqa: PTH112, PTH116, PTH119, PTH120, PTH123, PTH208
-# Every program would pay for an import of pathlib.
 """Take from a process what the sandbox does not allow: users, namespaces, files, calls, resources.
 
 `share_nothing` and `leave_root` are the supervisor's own steps; `confine` is what each of its two
@@ -136,11 +134,11 @@ def confine(ruleset: int, seccomp: bytes, bounds: Bounds) -> None:
     OSError with the libc function's name where a step cannot be done.
     """
     write("/proc/self/oom_score_adj", "1000")  # short of memory, the kernel ends this one first
-    prctl(PR_SET_DUMPABLE, 0)
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     landlock(RESTRICT_SELF, ruleset, 0)
     os.close(ruleset)
     call("capset", struct.pack("=Ii", 0x20080522, 0), bytes(24))  # a user namespace gives them all
+    prctl(PR_SET_DUMPABLE, 0)  # no core, no /proc of it for others; a change of rights resets it
     limit_resources(bounds)
     instructions = ctypes.create_string_buffer(seccomp, len(seccomp))
     filters = struct.pack("@HP", len(seccomp) // 8, ctypes.addressof(instructions))

@@ -42,7 +42,7 @@ from snow_assets.sandbox_child.messages import (
 from snow_assets.sandbox_child.program import serve
 
 POLL_SECONDS = 0.05
-READY_SECONDS = 20.0  # for both children to shut themselves in
+READY_SECONDS = 45.0  # for both children to shut themselves in
 REAP_SECONDS = 10.0
 ENDING_SECONDS = 0.2  # a crash of the program is told from a stop, after the judge's verdict
 MESSAGE_BYTES = 2000

@@ -60,10 +60,12 @@ def under(
     user: int | None = None,
     limits: Limits = LIMITS,
     temporary: Path | None = None,
+    root: Path = ROOT,
 ) -> dict[str, str]:
     """The verdict on a program where the kernel denies some calls, as another user if asked.
 
-    The program's folder is made in `temporary`, or where the system has such folders.
+    The program's folder is in `temporary`, or where the system has such folders; the sandbox's
+    code is in `root`.
     """
     import pyseccomp
 
@@ -71,7 +73,7 @@ def under(
     if interpreter is None:
         pytest.skip("needs /usr/bin/python3, which every user may start")
     request = {
-        "paths": [str(ROOT), str(Path(pyseccomp.__file__).parent)],
+        "paths": [str(root), str(Path(pyseccomp.__file__).parent)],
         "denied": denied,
         "program": textwrap.dedent(program),
         "limits": asdict(limits),

@@ -1,0 +1,39 @@
+"""Programs that public reports describe, as they ended there, and the verdict that is right."""
+
+from pathlib import Path
+
+import pytest
+
+from snow_assets import sandbox
+from snow_assets.sandbox import Limits
+from tests.sandbox.programs import needs_floor
+
+pytestmark = needs_floor
+
+CASES = Path(__file__).parents[1] / "cases"
+
+
+def outcome(path: Path) -> str:
+    return sandbox.run(path.read_text(), limits=Limits(seconds=2.0)).outcome
+
+
+def test_the_order_of_a_set_gives_one_verdict_in_eight_runs() -> None:
+    program = CASES / "55-set-order-verdict" / "program.py"
+    assert len({outcome(program) for _ in range(8)}) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("exit0", "failed"),
+        ("fork", "failed"),
+        ("loop", "timeout"),
+        ("os_exit", "failed"),
+        ("recursion", "passed"),
+        ("stdin", "failed"),
+        ("surrogate", "passed"),
+        ("thread", "passed"),
+    ],
+)
+def test_a_program_of_the_control_group_ends_as_it_should(name: str, right: str) -> None:
+    assert outcome(CASES / "57-right-execution" / f"{name}.py") == right
