@@ -13,7 +13,7 @@ Span = tuple[int, int]
 # Letters beside ASCII: of Latin, Greek and Cyrillic; and of all scripts.
 _LETTERS = "\u00c0-\u024f\u0370-\u052f"
 _ALL_LETTERS = "\u00b7-\u1fff\u2c00-\u2dff\u3005-\ud7ff\uf900-\ufdff\U00010000-\U0003ffff"
-_USER = rf"(?:[A-Za-z0-9_.%+'{_LETTERS}-]{{1,64}}|(?<![\u3005-\ud7ff])[\u3005-\ud7ff]{{1,32}})"
+_USER = rf"(?:[A-Za-z0-9_.%+{_LETTERS}-]{{1,64}}|(?<![\u3005-\ud7ff])[\u3005-\ud7ff]{{1,32}})"
 _LABEL = rf"[A-Za-z0-9{_ALL_LETTERS}-]{{1,63}}"
 EMAIL = re.compile(
     rf"(?<![A-Za-z0-9_.%+/{_LETTERS}-])({_USER})\\?@((?:{_LABEL}\.){{1,8}}"
@@ -30,6 +30,13 @@ _NOBODY = re.compile(
     r"(?:git|hg|svn|no-?reply|do-?not-?reply|user|username|you|me)$", re.IGNORECASE
 )
 _URL_USER = re.compile(r"://[^\s/@]*:\Z")  # what follows is a password
+# Escapes of string literals, roff and terminals that end in letters or digits before an address.
+_ESCAPE = re.compile(
+    r"(?:\\(f[BIRP]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|[0-7]{3}|[abfnrtv0])|[\[;](\d{1,3}m))(?=[\w.%+-])",
+    re.ASCII,
+)
+# Paths of code hosts: `go get x@github.com/acme/y`, options of serialized protocol buffers.
+_CODE_HOST = re.compile(r"(?:^|\.)(?:github\.com|gitlab\.com|bitbucket\.org|golang\.org|k8s\.io)$")
 # Qualified names of Kotlin and labels of Swift and Kotlin.
 _KEYWORDS = frozenset({"this", "super", "return", "break", "continue", "self"})
 # Endings of files and units, and attributes, that are top-level domains too.
@@ -71,10 +78,14 @@ def email_span(match: re.Match[str]) -> Span | None:
     end = match.end()
     if top.lower() not in top_level_domains():
         return None
-    if _RESERVED_DOMAIN.search(domain) or _NOBODY.match(user) or not _is_address(match):
+    start = match.start()
+    if escape := _ESCAPE.match(match.string, start - 1) if start else None:
+        start = escape.end()
+    user = match.string[start : match.end(1)].lstrip(".")
+    if not user or _RESERVED_DOMAIN.search(domain) or _NOBODY.match(user):
         return None
-    start = match.start() + len(user) - len(user.lstrip("'."))
-    return (start, end)
+    is_path = _CODE_HOST.search(domain) is not None and match.string[end : end + 1] == "/"
+    return (match.end(1) - len(user), end) if _is_address(match) and not is_path else None
 
 
 def _is_address(match: re.Match[str]) -> bool:

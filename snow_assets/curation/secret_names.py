@@ -15,9 +15,8 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 # What may follow the deciding word: an encoding, an environment, a number.
 _SUFFIXES = frozenset(
     """
-    a b b64 base base64 current default dev development encoded env hex live local main
-    new old plain primary prod production raw secondary staging str string text val
-    value
+    a b b64 base base64 current default dev development encoded env hex live local main new
+    old plain primary prod production raw secondary staging str string text val value
     """.split()  # noqa: SIM905
 )
 _PASSWORDS = ("password", "passwd", "passphrase", "passwort", "pwd")
@@ -25,10 +24,10 @@ _PASSWORD_WORDS = frozenset({"pass", "passwords", "pw", "psw"})
 _KEYS = ("secret", "token", "credential", "credentials", "apikey", "secretkey", "accesskey")
 _KEY_OWNERS = frozenset(
     """
-    access account admin api app application auth aws cipher client consumer crypt
-    crypto decryption deploy encrypt encryption hmac integration jwt licence license
-    logged loggedin master nonce private project secret secure service session shared
-    sign signing storage subscription webhook write
+    access account admin api app application auth aws cipher client consumer crypt crypto
+    decryption deploy encrypt encryption hmac integration jwt licence license logged loggedin
+    master nonce private project secret secure service session shared sign signing storage
+    subscription webhook write
     """.split()  # noqa: SIM905
 )
 # A salt is a secret in settings only: WordPress' and Rails' constants in capitals.
@@ -37,10 +36,10 @@ _SALTS = re.compile(r"(?:SECURE_AUTH|AUTH|LOGGED_IN|NONCE)_SALT|(?:[A-Z]+_)?SECR
 # Before `token`: parts of texts and grammars, markers of a page, protections of a form.
 _NO_TOKENS = frozenset(
     """
-    begin bos cls continuation csrf cursor decoder default delimiter end eos first image
-    last lex lexer line lookahead mask max min next num pad page pagination paging parse
-    parser prev previous punct resume sep skip special start stop sync syntax text type
-    unk unknown xsrf
+    action begin bos change cls continuation csrf cursor decoder default delimiter end eos
+    first idempotency idempotent image last lex lexer line lookahead mask max min next num pad
+    page pagination paging parse parser prev previous punct resume sep skip special start stop
+    sync syntax text type unk unknown xsrf
     """.split()  # noqa: SIM905
 )
 
@@ -68,8 +67,8 @@ def secret_kind(name: str) -> SecretKind | None:
     if last in _PASSWORD_WORDS or (last.endswith(_PASSWORDS) and not last.startswith("no")):
         return "password"
     if last.endswith(_KEYS):
-        is_text_token = last == "token" and before in _NO_TOKENS
-        return None if is_text_token else "key"
+        is_public = before in _NO_TOKENS or words[-3:-1] == ["client", "request"]
+        return None if last == "token" and is_public else "key"
     if last == "key" and before in _KEY_OWNERS:
         return "key"
     if last.endswith("key") and last[:-3] in _KEY_OWNERS:

@@ -38,7 +38,7 @@ _END = r"""(?:[\x60'"\s;]|\\[nr]|$)"""
 # Where a token may end in prose and code: not inside a longer word or Base64.
 _END_OF_WORD = r"(?![\w+/=-])"
 _NOT_IN_BASE64 = r"(?<![0-9A-Za-z][+/])"
-_MIN_OWN_PREFIX = 4  # bytes that tell a value's format without a name
+_MIN_OWN_PREFIX = 4  # different bytes that tell a value's format without a name
 
 _CHECKS = {"key": is_random_key, "basic": is_basic_credentials, "url_password": is_url_password}
 
@@ -49,6 +49,7 @@ class SecretRule:
 
     rule_id: str
     pattern_text: str
+    prefixes: Sequence[BytePrefix]
     kind: str = "key"
     min_bits: float = 0.0
     secret_group: int = 0
@@ -61,10 +62,6 @@ class SecretRule:
     @cached_property
     def pattern(self) -> re.Pattern[str]:
         return re.compile(self.pattern_text, re.ASCII)
-
-    @cached_property
-    def prefixes(self) -> list[BytePrefix]:
-        return byte_prefixes(self.pattern_text)
 
     @cached_property
     def is_searched_anywhere(self) -> bool:
@@ -136,29 +133,39 @@ def _rules_of(entry: Mapping[str, Any]) -> Iterator[SecretRule]:
         "check": entry.get("check"),
     }
     if assigned := next((form for form in (_ASSIGNED, _ASSIGNED_IN_FLAG) if form in text), None):
-        pattern = go_to_python(text.replace(_NAME_BEFORE, ""))
-        yield SecretRule(entry["id"], pattern, **values, names_product=True)
-        value = go_to_python("(?i)" + text.split(assigned)[1].replace(_END, _END_OF_WORD))
-        if "|" not in text.replace(assigned, "") and _has_own_prefix(value):
-            pattern = rf"(?<![0-9A-Za-z_-]){value}"
-            yield SecretRule(f"{entry['id']}-alone", pattern, **{**values, "secret_group": 0})
+        yield from _product_rules(entry["id"], text, assigned, values)
         return
     pattern = go_to_python(text.replace(_END, _END_OF_WORD))
-    own = _own_prefixes(pattern)
-    if "check" not in entry and any(prefix.isalnum() for prefix in own):
+    prefixes = byte_prefixes(pattern)
+    own = _literals(prefixes)
+    if "check" not in entry and any(literal.isalnum() for literal in own):
         pattern = _NOT_IN_BASE64 + pattern
-    yield SecretRule(entry["id"], pattern, **values, is_weak=1 <= min(map(len, own)) <= 2)
+    is_weak = 1 <= min(map(len, own)) <= 2
+    yield SecretRule(entry["id"], pattern, prefixes, **values, is_weak=is_weak)
 
 
-def _has_own_prefix(pattern: str) -> bool:
-    """Whether a literal at its start tells a value's format without a name."""
-    return min(map(len, _own_prefixes(pattern))) >= _MIN_OWN_PREFIX
+def _product_rules(
+    rule_id: str, text: str, assigned: str, values: Mapping[str, Any]
+) -> Iterator[SecretRule]:
+    """A rule that names a product, and one for its value if that has a prefix of its own."""
+    text = text.replace(_NAME_BEFORE, "")
+    name, value = text.split(assigned)
+    prefixes = byte_prefixes(go_to_python(name + (")" if assigned == _ASSIGNED_IN_FLAG else "")))
+    yield SecretRule(rule_id, go_to_python(text), prefixes, **values, names_product=True)
+    alone = go_to_python("(?i)" + value.replace(_END, _END_OF_WORD))
+    prefixes = byte_prefixes(alone)
+    if "|" not in name + value.replace(_END, "") and (
+        min(len(set(literal)) for literal in _literals(prefixes)) >= _MIN_OWN_PREFIX
+    ):
+        pattern = rf"(?<![0-9A-Za-z_-]){alone}"
+        alone_values = {**values, "secret_group": 0, "check": "key"}
+        yield SecretRule(f"{rule_id}-alone", pattern, prefixes, **alone_values)
 
 
-def _own_prefixes(pattern: str) -> list[bytes]:
+def _literals(prefixes: Sequence[BytePrefix]) -> list[bytes]:
     """The literals that a pattern's alternatives begin with, in lower case."""
     literals = []
-    for prefix in byte_prefixes(pattern):
+    for prefix in prefixes:
         letters = itertools.takewhile(
             lambda members: len(members) == 1, ({*bytes(sets).lower()} for sets in prefix.sets)
         )

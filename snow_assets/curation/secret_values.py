@@ -12,7 +12,7 @@ _MIN_PASSWORD_BITS = 2.75
 _MIN_PUNCTUATED_KEY_CHARS = 32
 
 _PLACEHOLDER = re.compile(
-    r"example|sample|dummy|fake|change_?me|replace|your|placeholder|xxx|\*\*\*|\.\.\.|todo|none"
+    r"example|sample|dummy|fake|change_?me|replace|your|placeholder|(?-i:xxx|XXX)|\*\*\*|\.\.\.|todo|none"
     r"|null|test|\$|%|password|secret|passwd|123456|abcdef|qwerty|deadbeef|foobar|00000",
     re.IGNORECASE,
 )
@@ -22,7 +22,7 @@ _KEY_CHARS = re.compile(r"(?:base64:)?[0-9A-Za-z_+/=.~-]+")
 _WORD_PART = r"(?:[A-Za-z]{1,24}\d{0,4}|\d{1,8}[A-Za-z]{0,3}|[vV]\d[\da-z]{0,3})"
 _WORDS = re.compile(rf"[._/:~-]*{_WORD_PART}(?:[._/:~-]+{_WORD_PART})*[._/:~=-]*")
 # Words in camel case with numbers between: `Uint8Array`, `getPasswordFor2`, `HTTPServer`.
-_CAMEL = re.compile(r"_*(?:(?:[A-Z]{2,8}|[A-Z]?[a-z]{2,16})\d{0,4}_*){1,8}[A-Z]?")
+_CAMEL = re.compile(r"_*(?:(?:[A-Z]\d{1,2}|[A-Z]{2,8}|[A-Z]?[a-z]{2,16})\d{0,4}_*){1,8}[A-Z]?")
 _CODE = re.compile(r"[()\[\]]|::|/\w+/|^[\w.]+\.\w+$|->")
 _DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 _RUNS = re.compile(r"[A-Za-z]+|\d+")
@@ -127,6 +127,7 @@ def is_url_password(value: str) -> bool:
         not is_placeholder(value)
         and (len(value) >= 10 or character_kinds(value) >= 2)  # `user:pass@host` is an example
         and re.search(r"[{}()<>\[\]]", value) is None
+        and re.search(r"anon(?:cvs|ymous)|^guest", value, re.IGNORECASE) is None
         and not value.isdigit()
     )
 
@@ -139,4 +140,4 @@ def is_basic_credentials(value: str) -> bool:
         )
     except (binascii.Error, UnicodeDecodeError):
         return False
-    return bool(user and colon and password) and (user + password).isprintable()
+    return bool(user and colon) and password.isprintable() and is_url_password(password)

@@ -260,6 +260,10 @@ def test_webhooks_are_replaced() -> None:
         "password = ${DB_PASSWORD_2024}",
         "API_KEY = %(api_key_v2_2024)s",
         "Basic authentication",
+        "Authorization: Basic bWU6cGFzcw==",  # me:pass
+        "'service_account_token': 'V1ServiceAccountTokenProjection'",
+        '"clientRequestToken": "1d2129a1-3d38-460a-9756-e5b91fddb951"',
+        "cvs://:pserver:anoncvs@cvs.acme.org:/cvs/x",
         "a digest: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         'travis = "9f86d081884c7d659a2fea"',
         "base64 = 'AAAA/EAAAAB1c2VyAQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyAh'",
@@ -297,13 +301,30 @@ def test_code_that_looks_like_an_address_stays(kept: str) -> None:
         "jane@xn--mller-kva.xn--p1ai",
         "JANE.ROE@ACME.COM",
         "jane+snow@mail.acme.co.uk",
-        "o'neil@acme.ie",
         "jane\\@acme.org",
         "jane@acme.photography",
     ],
 )
 def test_an_address_is_replaced_in_any_script_and_domain(address: str) -> None:
     assert redact(f"by {address}, 2024").text == "by <EMAIL>, 2024"
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ('"To:\\tjane@acme.com\\n"', '"To:\\t<EMAIL>\\n"'),
+        ('"\\x3cjane@acme.com\\x3e"', '"\\x3c<EMAIL>\\x3e"'),
+        ('"\\u003cjane@acme.com\\u003e"', '"\\u003c<EMAIL>\\u003e"'),
+        ("\\fBjane@acme.com\\fR", "\\fB<EMAIL>\\fR"),
+        ("'\\x1b[1;94mjane@acme.com\\x1b[0m'", "'\\x1b[1;94m<EMAIL>\\x1b[0m'"),
+        ("x = b'jane@acme.com'", "x = b'<EMAIL>'"),
+        ("by o'neil@acme.ie", "by o'<EMAIL>"),
+        ("(\\fBgit@github.com:acme/x.git\\fR)", "(\\fBgit@github.com:acme/x.git\\fR)"),
+        ("b'Z@github.com/acme/proto/v1'", "b'Z@github.com/acme/proto/v1'"),
+    ],
+)
+def test_escapes_and_quotes_beside_an_address_stay(text: str, redacted: str) -> None:
+    assert redact(text).text == redacted
 
 
 def test_an_address_beside_other_scripts_is_replaced_alone() -> None:
