@@ -110,7 +110,7 @@ def raw_code_corpus(
     )
     settings = {
         "source": source,
-        "snapshot": snapshot(source),
+        "snapshot": snapshot(source, recipe.corpus),
         "exemplars": recipe.exemplars.repositories,
         "languages": recipe.curation.languages,
         "permissive_licenses": recipe.corpus.permissive_licenses,

@@ -1,40 +1,55 @@
-"""A folder of repositories, each folder directly in it one: read in place, no link followed."""
+"""A folder of repositories, each folder directly in it one, read as its snapshot says.
 
-import hashlib
-import os
-import re
+Of a git repository the committed tree is read; of any other folder the files as they are. No link
+is followed.
+"""
+
+import errno
 from collections.abc import Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
 
 from snow_assets.corpus.extensions import candidates
-from snow_assets.corpus.license_files import (
-    LICENSES_FOLDER,
-    FolderTexts,
-    NearestStatement,
-    is_statement_file,
+from snow_assets.corpus.foreign import (
+    ParserFailure,
+    StorageError,
+    is_printable,
+    parse_foreign,
+    printable,
 )
-from snow_assets.corpus.license_texts import MAX_TEXT_BYTES
+from snow_assets.corpus.git_trees import CommittedTree, is_git_repository
+from snow_assets.corpus.license_files import NearestStatement
 from snow_assets.corpus.received import Refusal, SourceFile, Unit, Wanted
+from snow_assets.corpus.source_trees import (
+    SourceTree,
+    TreeError,
+    WorkingFolder,
+    listing_digest,
+)
+from snow_assets.recipe import Source
 
-NOT_SOURCE = {".git", ".hg", ".svn", "__pycache__", "node_modules", ".venv", "venv"}
+_STORAGE_ERRNOS = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENODEV, errno.ENOMEM}
 
 
-def snapshot(locations: Sequence[str]) -> dict[str, str]:
-    """Each repository's revision: its commit, or a digest of its files' names and sizes."""
+def snapshot(source: Source, *, max_entries: int) -> dict[str, str]:
+    """Each repository's commit; without git, a digest of names, sizes and modification times."""
     return {
-        f"{location}/{repository.name}": _revision(repository)
-        for location in locations
+        printable(f"{location}/{repository.name}"): _state(repository, source, max_entries)
+        for location in source.locations
         for repository in _repositories(location)
     }
 
 
 def units(
-    locations: Sequence[str], *, languages: Sequence[str], max_file_bytes: int
+    source: Source, *, languages: Sequence[str], max_file_bytes: int, max_entries: int
 ) -> Iterator[Unit]:
-    """A unit per repository. A location that is no local folder: ValueError."""
-    for location in locations:
+    """A unit per repository. A location that is no local folder: ValueError.
+
+    Memory: a repository's listing, of at most `max_entries` files, and one file.
+    """
+    for location in source.locations:
         for repository in _repositories(location):
-            yield _unit(repository, languages, max_file_bytes)
+            yield _unit(repository, source, languages, max_file_bytes, max_entries)
 
 
 def _repositories(location: str) -> list[Path]:
@@ -47,93 +62,111 @@ def _repositories(location: str) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
 
 
-def _unit(repository: Path, languages: Sequence[str], max_file_bytes: int) -> Unit:
+def _state(repository: Path, source: Source, max_entries: int) -> str:
+    """What is another value once a repository's files are others."""
+    try:
+        if not is_git_repository(repository):
+            return listing_digest(repository, max_entries=max_entries)
+        tree = CommittedTree(repository, max_entries=max_entries)
+        if source.uncommitted_changes == "refuse" and tree.has_uncommitted_changes():
+            return f"{tree.revision} with uncommitted changes"
+        return tree.revision
+    except TreeError as error:
+        return error.reason
+
+
+def _unit(
+    repository: Path,
+    source: Source,
+    languages: Sequence[str],
+    max_file_bytes: int,
+    max_entries: int,
+) -> Unit:
+    name = repository.name.removesuffix(".git") or repository.name
+
+    def is_read(path: str, num_bytes: int) -> bool:
+        return num_bytes <= max_file_bytes and bool(candidates(path, languages))
+
+    @cache
+    def tree() -> SourceTree | TreeError:
+        try:
+            if not is_git_repository(repository):
+                return WorkingFolder(repository, is_read=is_read, max_entries=max_entries)
+            committed = CommittedTree(repository, max_entries=max_entries)
+            if source.uncommitted_changes == "refuse" and committed.has_uncommitted_changes():
+                evidence = "commit or remove them, or let the recipe's source ignore them"
+                return TreeError("uncommitted_changes", evidence)
+            return committed
+        except TreeError as error:
+            return error
+
+    def names() -> Iterator[str]:
+        yield name
+        opened = tree()
+        if not isinstance(opened, TreeError):
+            yield from opened.remote_urls()
+
     def listing() -> Iterator[tuple[str, str]]:
-        for path in _paths(repository):
-            if candidates(path, languages):
-                yield repository.name, path
+        opened = tree()
+        if not isinstance(opened, TreeError):
+            yield from ((name, path) for path in opened.entries if candidates(path, languages))
 
     def files(is_wanted: Wanted) -> Iterator[SourceFile | Refusal]:
-        revision = _revision(repository)
-        nearest = NearestStatement(lambda folder: _statement_texts(repository, folder))
-        for name, path in listing():
-            if is_wanted(name, path):
-                yield _read(repository, revision, path, nearest, max_file_bytes)
+        opened = tree()
+        try:
+            if isinstance(opened, TreeError):
+                raise opened
+            entries = opened.entries
+        except TreeError as error:
+            yield Refusal(repository=name, path="", reason=error.reason, evidence=error.evidence)
+            return
+        nearest = NearestStatement(opened.statement_texts)
+        for path, entry in entries.items():
+            is_told = entry.refusal is not None and entry.refusal[0] != "link"
+            if is_told or (candidates(path, languages) and is_wanted(name, path)):
+                yield _received(name, opened, path, nearest, max_file_bytes)
 
-    return Unit(name=repository.name, listing=listing, files=files)
+    return Unit(name=repository.name, repository=name, names=names, listing=listing, files=files)
+
+
+def _received(
+    repository: str, tree: SourceTree, path: str, nearest: NearestStatement, max_file_bytes: int
+) -> SourceFile | Refusal:
+    received = parse_foreign(partial(_read, repository, tree, path, nearest, max_file_bytes))
+    if isinstance(received, ParserFailure):
+        return Refusal(
+            repository=repository, path=path, reason="unreadable", evidence=received.evidence
+        )
+    return received
 
 
 def _read(
-    repository: Path, revision: str, path: str, nearest: NearestStatement, max_file_bytes: int
+    repository: str, tree: SourceTree, path: str, nearest: NearestStatement, max_file_bytes: int
 ) -> SourceFile | Refusal:
-    local = repository / path
-    size = local.lstat().st_size
-    reason = evidence = None
-    if not _is_plain(local):
-        reason, evidence = "link", "a link or a device, never followed"
-    elif size > max_file_bytes:
-        reason, evidence = "too_large", f"{size} bytes, at most {max_file_bytes}"
-    elif not path.isprintable():
-        reason, evidence = "unsafe_name", "the name is no printable UTF-8"
-    if reason:
-        shown = path.encode("utf-8", "backslashreplace").decode()
+    entry = tree.entries[path]
+    refusal = entry.refusal
+    if refusal is None and entry.num_bytes > max_file_bytes:
+        refusal = ("too_large", f"{entry.num_bytes} bytes, at most {max_file_bytes}")
+    if refusal is None and not is_printable(path):
+        refusal = ("unsafe_name", "the name is no printable UTF-8")
+    if refusal:
+        reason, evidence = refusal
         return Refusal(
-            repository=repository.name, path=shown, reason=reason, evidence=evidence, num_bytes=size
+            repository=repository,
+            path=path,
+            reason=reason,
+            evidence=evidence,
+            num_bytes=entry.num_bytes,
         )
-    return SourceFile(
-        repository=repository.name,
-        revision=revision,
-        path=path,
-        content=local.read_bytes(),
-        statement=nearest.of(path),
-    )
-
-
-def _statement_texts(repository: Path, folder: str) -> FolderTexts:
-    """The statement files of a folder; a link is followed within the repository only."""
-    local = repository / folder
-    texts = {
-        path.name: _text(repository, path)
-        for path in sorted(local.iterdir())
-        if is_statement_file(path.name) and not path.is_dir()
-    }
-    licenses = local / LICENSES_FOLDER
-    if licenses.is_dir() and not licenses.is_symlink():
-        for path in _paths(licenses):
-            texts[f"{LICENSES_FOLDER}/{path}"] = _text(repository, licenses / path)
-    return texts
-
-
-def _paths(repository: Path) -> Iterator[str]:
-    for folder, inner, names in os.walk(repository, followlinks=False):
-        inner[:] = sorted(name for name in inner if name not in NOT_SOURCE)
-        for name in sorted(names):
-            yield (Path(folder) / name).relative_to(repository).as_posix()
-
-
-def _revision(repository: Path) -> str:
-    head = repository / ".git" / "HEAD"
-    if head.is_file():
-        name = head.read_text("utf-8", "replace").strip().removeprefix("ref: ")
-        branch = repository / ".git" / name
-        commit = branch.read_text("utf-8", "replace").strip() if branch.is_file() else name
-        if re.fullmatch(r"[0-9a-f]{40,64}", commit):
-            return commit
-    digest = hashlib.sha256()
-    for path in _paths(repository):
-        size = (repository / path).lstat().st_size
-        digest.update(f"{path}\0{size}\n".encode("utf-8", "surrogateescape"))
-    return f"listing-{digest.hexdigest()[:32]}"
-
-
-def _is_plain(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
-
-
-def _text(repository: Path, path: Path) -> str | None:
-    """The text of a statement file; None for a link that leads outside, or to no plain file."""
-    target = Path(os.path.realpath(path))
-    if not target.is_relative_to(os.path.realpath(repository)) or not target.is_file():
-        return None
-    with target.open("rb") as file:
-        return file.read(MAX_TEXT_BYTES).decode("utf-8", "replace")
+    try:
+        return SourceFile(
+            repository=repository,
+            revision=tree.revision,
+            path=path,
+            content=tree.read(path),
+            statement=nearest.of(path),
+        )
+    except OSError as error:
+        if error.errno in _STORAGE_ERRNOS:
+            raise StorageError(f"{path} of {repository} cannot be read: {error}") from error
+        raise

@@ -68,4 +68,4 @@ def without_owner(repository: str) -> set[str]:
 
 def order_by_hash(*parts: str) -> str:
     """A key that orders names as if at random, and always the same way."""
-    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()

@@ -9,8 +9,8 @@ from pathlib import Path
 from snow_assets.corpus import archives, tables
 from snow_assets.corpus.distributions import STDLIB, stdlib_files
 from snow_assets.corpus.extensions import candidates
-from snow_assets.corpus.folders import NOT_SOURCE
 from snow_assets.corpus.locations import expanded
+from snow_assets.corpus.source_trees import NOT_SOURCE
 from snow_assets.recipe import CorpusRecipe, Source
 
 UNPACKED_RATIOS = (

@@ -19,13 +19,13 @@ def source_named(recipe: CorpusRecipe, name: str) -> Source:
     )
 
 
-def snapshot(source: Source) -> dict[str, str]:
+def snapshot(source: Source, recipe: CorpusRecipe) -> dict[str, str]:
     """Versions or sizes of what the source consists of: another snapshot is another address."""
     match source.kind:
         case "distributions":
             return distributions.snapshot(source.locations)
         case "folder":
-            return folders.snapshot(source.locations)
+            return folders.snapshot(source, max_entries=recipe.archives.max_members)
         case "archives":
             return archives.snapshot(source.locations)
         case "stack_v3" | "rows":
@@ -42,7 +42,12 @@ def units(source: Source, *, languages: Sequence[str], recipe: CorpusRecipe) -> 
         case "distributions":
             return distributions.units(source.locations, languages=languages, max_file_bytes=most)
         case "folder":
-            return folders.units(source.locations, languages=languages, max_file_bytes=most)
+            return folders.units(
+                source,
+                languages=languages,
+                max_file_bytes=most,
+                max_entries=recipe.archives.max_members,
+            )
         case "archives":
             return archives.units(
                 source.locations,
