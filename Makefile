@@ -7,6 +7,8 @@ export UV_LINK_MODE ?= hardlink
 export SNOW_HOME ?= $(CURDIR)/.snow
 export DAGSTER_HOME ?= $(SNOW_HOME)/dagster
 export HF_HUB_OFFLINE ?= 1
+# Links to MLflow on Dagster's pages lead to this port.
+export MLFLOW_PORT ?= 5000
 
 # Where it is set, as in containers, each of the demo's jobs would compile torch again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -16,9 +18,9 @@ MAKEFLAGS += --jobs=2
 RUN := .venv/bin/python
 UV := .venv/bin/uv
 
-.PHONY: help demo plan purge dev mlflow sql test suite lint bench locks clean
+.PHONY: help demo plan purge verify dev mlflow mlflow-rebuild sql test suite lint bench locks clean
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
 
 demo: .venv/ready .venv-vllm/ready  ## materialize the whole recipe and show what came out
 	@$(RUN) -W ignore -m snow_assets.demo
@@ -29,14 +31,19 @@ plan: .venv/ready  ## what the recipe would redo, why, and its cost: make plan, 
 purge: .venv/ready  ## what nobody needs and what opted out, listed; make purge GO=1 deletes it
 	@$(RUN) -W ignore -m snow_assets.purge $(if $(GO),go) $(if $(HALF_DONE),half-done)
 
-dev: .venv/ready .venv-vllm/ready  ## Dagster's UI and daemon at http://localhost:3000
-	@$(RUN) -m snow_assets.home
-	.venv/bin/dagster dev -m snow_assets.definitions --port $(or $(PORT),3000)
+verify: .venv/ready  ## compare the digests of all live files; make verify ALL=1 those of old artifacts, too
+	@$(RUN) -W ignore -m snow_assets.verify $(if $(ALL),all)
 
-mlflow: .venv/ready  ## MLflow's UI at http://localhost:5000
+dev: .venv/ready .venv-vllm/ready  ## Dagster at http://localhost:3000 (PORT) and MLflow at 5000 (MLFLOW_PORT)
 	@$(RUN) -m snow_assets.home
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=1 \
-	.venv/bin/mlflow server --backend-store-uri sqlite:///$(SNOW_HOME)/mlflow.db --port $(or $(PORT),5000)
+	@exec $(RUN) -W ignore -m snow_assets.ui dev $(or $(PORT),3000) $(MLFLOW_PORT)
+
+mlflow: .venv/ready  ## MLflow alone, at http://localhost:5000 (MLFLOW_PORT)
+	@$(RUN) -m snow_assets.home
+	@exec $(RUN) -W ignore -m snow_assets.ui mlflow $(or $(PORT),$(MLFLOW_PORT))
+
+mlflow-rebuild: .venv/ready  ## record everything in the lake again, if MLflow's store is damaged or gone
+	@$(RUN) -W ignore -m snow_assets.mlflow_rebuild
 
 sql: .venv/ready  ## ask the quality tables: make sql Q="select ..." LAKE=s3://bucket/lake
 	@$(RUN) -m snow_resources.sql $(if $(LAKE),--lake "$(LAKE)") $(if $(RECIPE),--recipe "$(RECIPE)") $(if $(Q),-- "$$Q")

@@ -123,6 +123,8 @@ def main() -> None:
         materialize_all(console, instance, recipe)
         resources = definitions.resources(recipe)
         summary.show(console, resources["lake"], recipe, resources["warehouse"].path)
+        if waiting_records := resources["tracking"].write_waiting().message():
+            console.print(f"\n{waiting_records}", markup=False)
     console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
 
 

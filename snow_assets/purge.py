@@ -24,7 +24,7 @@ from snow_assets.pointers import read_pointer
 from snow_assets.recipe import Recipe, chosen_recipe
 
 TOMBSTONES = "tombstones"
-_NO_ASSETS = frozenset({"current", "estimates", "jobs", "labels", "tables", TOMBSTONES})
+NO_ASSETS = frozenset({"current", "estimates", "jobs", "labels", "tables", TOMBSTONES})
 _CHECKPOINT = "_checkpoint"
 HOLDS_NO_TEXT = frozenset({"quality_scores", "quality_annotator", "tokenizer", "benchmark_results"})
 """What a repository may have shaped and is no copy of; checkpoints, too."""
@@ -67,7 +67,7 @@ def find(
     every = [
         folder
         for asset in shards.names(lake)
-        if asset not in _NO_ASSETS
+        if asset not in NO_ASSETS
         for folder in finished(lake, asset)
     ]
     inputs = {folder: _input_folders(lake, shards.manifest(folder).inputs) for folder in every}
@@ -186,7 +186,7 @@ def _current(lake: str) -> set[str]:
 def _half_done(lake: str, *, known: set[str]) -> dict[str, shards.Begun | None]:
     found: dict[str, shards.Begun | None] = {}
     for asset in shards.names(lake):
-        if asset in _NO_ASSETS:
+        if asset in NO_ASSETS:
             continue
         for partition in shards.names(shards.join(lake, asset)):
             for generation in shards.names(shards.join(lake, asset, partition)):

@@ -7,6 +7,7 @@ database that no later one can open.
 import fcntl
 import logging
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,10 +30,35 @@ def prepare_store(uri: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path):
         if not _is_there(path):
-            create_aside(path).replace(path)
+            fresh = _create_aside(path)
+            for journal in _journals(path):
+                journal.unlink()  # of a store that was destroyed: it must not reach the new one
+            fresh.replace(path)
 
 
-def create_aside(path: Path) -> Path:
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """An empty store that takes the place of `path` when the block ends without an error.
+
+    The old one is kept beside it as `NAME.old-TIME`, with its journals.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path):
+        fresh = _create_aside(path)
+        yield fresh
+        suffix = time.strftime(".old-%Y%m%d-%H%M%S")
+        for old in [*_journals(path), path]:
+            if old.exists():
+                old.rename(old.with_name(old.name.replace(path.name, path.name + suffix, 1)))
+        fresh.replace(path)
+
+
+def _journals(path: Path) -> list[Path]:
+    names = [path.with_name(path.name + ending) for ending in ("-journal", "-wal", "-shm")]
+    return [journal for journal in names if journal.exists()]
+
+
+def _create_aside(path: Path) -> Path:
     """A whole, empty store beside `path`; what earlier attempts left is deleted."""
     for leftover in path.parent.glob(f".{path.name}.new-*"):
         leftover.unlink()

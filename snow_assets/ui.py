@@ -1,0 +1,101 @@
+"""The web pages of an installation: `make dev` serves Dagster and MLflow, `make mlflow` the latter.
+
+Both servers end together, whichever way they are stopped.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from snow_assets import definitions
+from snow_assets.home import home, warn
+from snow_assets.recipe import chosen_recipe
+from snow_resources.mlflow_store import prepare_store, store_path
+
+_GRACE_SECONDS = 20
+
+
+def mlflow_command(uri: str, port: int) -> list[str]:
+    """MLflow's server over a SQLite store; one worker is enough for one person."""
+    return [
+        str(Path(sys.executable).with_name("mlflow")), "server", "--backend-store-uri", uri,
+        "--artifacts-destination", str(home() / "mlflow-artifacts"),
+        "--port", str(port), "--workers", "1",
+    ]  # fmt: skip
+
+
+def dagster_command(port: int) -> list[str]:
+    python_folder = Path(sys.executable).parent
+    return [
+        str(python_folder / "dagster"), "dev", "-m", "snow_assets.definitions",
+        "--port", str(port),
+    ]  # fmt: skip
+
+
+def start_mlflow(port: int) -> "subprocess.Popen[bytes] | None":
+    """The server, over a whole store; None where a server elsewhere, or another process, serves."""
+    uri = definitions.mlflow_uri()
+    if store_path(uri) is None:
+        warn(f"MLflow is served at {uri}")
+        return None
+    if _is_taken(port):
+        warn(f"port {port} is in use: MLflow is not started; MLFLOW_PORT=5001 chooses another one")
+        return None
+    prepare_store(uri)
+    waiting = definitions.resources(chosen_recipe())["tracking"].write_waiting().message()
+    if waiting:
+        warn(waiting)
+    environment = {
+        **os.environ,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "1",
+    }
+    server = subprocess.Popen(mlflow_command(uri, port), env=environment)
+    warn(f"MLflow: http://localhost:{port}")
+    return server
+
+
+def serve(servers: Sequence["subprocess.Popen[bytes]"]) -> int:
+    """Wait for the first server's end, or a signal, and stop the others; the first one's code."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, stop)
+    try:
+        return servers[0].wait()
+    finally:
+        for server in servers:
+            if server.poll() is None:
+                server.terminate()
+        for server in servers:
+            try:
+                server.wait(_GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def main(arguments: Sequence[str]) -> None:
+    """`dev DAGSTER_PORT MLFLOW_PORT` or `mlflow MLFLOW_PORT`."""
+    mlflow = start_mlflow(int(arguments[-1]))
+    if arguments[0] == "mlflow":
+        sys.exit(serve([mlflow]) if mlflow is not None else 1)
+    dagster = subprocess.Popen(dagster_command(int(arguments[1])))
+    sys.exit(serve([dagster, *([mlflow] if mlflow is not None else [])]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
