@@ -1,5 +1,6 @@
 """The one screen that `make demo` ends with: what went in, what came out, where to look next."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,10 +56,11 @@ def show(console: Console, lake: Lake, recipe: Recipe, warehouse: str) -> None:
     if _is_made(lake, recipe, "benchmark_results"):
         title = "Checkpoints (means; intervals in the scoreboard)"
         _print(console, title, query(warehouse, _SCORES))
+    mlflow_port = os.environ.get("MLFLOW_PORT", "5000")
     console.print(
         "\nGo on with:\n"
-        "  make dev                  the graph, at http://localhost:3000\n"
-        "  make mlflow               runs and models, at http://localhost:5000\n"
+        "  make dev                  the graph, at http://localhost:3000,\n"
+        f"                            runs and models, at http://localhost:{mlflow_port}\n"
         '  make sql Q="select ..."   the quality tables; without Q, a prompt'
     )
 
