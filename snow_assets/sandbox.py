@@ -42,7 +42,6 @@ pass functions or objects, or use what a program returns but that is no plain va
 then "failed", with the type's name.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -62,6 +61,8 @@ from snow_assets.sandbox_child.messages import (
     FunctionTest,
     Report,
     Request,
+    packed,
+    unpacked,
 )
 from snow_assets.sandbox_filter import FilterUnavailableError, seccomp_filter
 
@@ -147,7 +148,7 @@ def run(program: str, *, limits: Limits, test: FunctionTest = _NO_TEST) -> Verdi
 
 
 def _supervised(request: Request, test: FunctionTest) -> Report:
-    frames = [json.dumps(part._asdict()).encode() for part in (request, test)]
+    frames = [packed(part) for part in (request, test)]
     process = subprocess.Popen(
         # Like -I, but for the environment: it holds the hash seed and nothing else.
         [sys.executable, "-P", "-s", "-S", "-X", "utf8", "-c", _START],
@@ -173,9 +174,9 @@ def _supervised(request: Request, test: FunctionTest) -> Report:
 
 def _report(answer: bytes, errors: bytes, code: int) -> Report:
     """The supervisor's report. Once a program runs, a supervisor that breaks is its failure."""
-    has_started, content = answer.startswith(STARTED), answer.removeprefix(STARTED)
+    has_started, frame = answer.startswith(STARTED), answer.removeprefix(STARTED)
     try:
-        report = Report(**json.loads(content))
+        report = unpacked(Report, frame[HEADER_BYTES:])
     except (ValueError, TypeError):
         reason = f"the sandbox's supervisor ended with {code}: {errors.decode(errors='replace')}"
         if not has_started:

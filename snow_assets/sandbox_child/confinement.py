@@ -7,7 +7,6 @@ children does to itself before it runs anything. Standard library only.
 import ctypes
 import os
 import resource
-import signal
 import stat
 import struct
 from collections.abc import Iterator
@@ -37,6 +36,8 @@ NOT_EVEN_IN_ITS_FOLDER = EXECUTE | MAKE_CHAR | MAKE_SOCK | MAKE_BLOCK | IOCTL_DE
 HIGHEST_LANDLOCK_VERSION = 6  # whose rights are listed here
 
 RLIMIT_SIGPENDING = 11  # asm-generic/resource.h; the module `resource` does not name it
+
+SIGKILL = 9  # the module `signal` costs each program the import of `enum`
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -107,7 +108,7 @@ def share_nothing(folder: str, folder_bytes: int) -> bool:
     first = os.fork()
     if first:
         os._exit(os.waitstatus_to_exitcode(os.waitpid(first, 0)[1]) & 0xFF)
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl(PR_SET_PDEATHSIG, SIGKILL)
     return True
 
 

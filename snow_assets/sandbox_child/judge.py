@@ -7,7 +7,6 @@ Arguments are copies: what the program does to its own is not visible to the tes
 """
 
 import builtins
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from snow_assets.sandbox_child.messages import (
     BrokenChannelError,
     FunctionTest,
     read_frame,
+    unpacked,
     write_frame,
 )
 from snow_assets.sandbox_child.program import LOADED, RAISED, RETURNED, UNCROSSABLE
@@ -101,7 +101,7 @@ def _error(name: str, text: str) -> BaseException:
 
 def judge(tests: int, calls: int, answers: int) -> str:
     """The verdict's letter, and the reason; `tests`: where the frame with the test is read."""
-    test = FunctionTest(**json.loads(read_frame(tests, max_bytes=1 << 30)))
+    test = unpacked(FunctionTest, read_frame(tests, max_bytes=1 << 30))
     os.close(tests)
     candidate = Candidate(test.entry_point, calls, answers)
     namespace: dict[str, object] = {"__name__": TEST_FILE}

@@ -1,7 +1,9 @@
 """What crosses between the sandbox's processes: requests and reports, and frames of bytes."""
 
 import os
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+from snow_assets.sandbox_child import values
 
 PASSED, FAILED, MEMORY, ENDED = "P", "F", "M", "E"
 """The first letter that the judge writes; what follows says why. ENDED: no answer came."""
@@ -19,7 +21,7 @@ _write, _read_some = os.write, os.read  # from before: a program may replace the
 
 
 class Request(NamedTuple):
-    """The supervisor's first frame on its standard input, as JSON. It holds no test."""
+    """The supervisor's first frame on its standard input. It holds no test."""
 
     program: str
     folder: str  # exists, is empty, and belongs to whoever asks
@@ -33,7 +35,7 @@ class Request(NamedTuple):
 
 
 class FunctionTest(NamedTuple):
-    """The second frame, as JSON, which the judge reads and the program never holds."""
+    """The second frame, which the judge reads and the program never holds."""
 
     entry_point: str  # the program's function that `candidate` calls; empty: none
     reference: str  # source of the benchmark's own that `source` may use
@@ -41,7 +43,7 @@ class FunctionTest(NamedTuple):
 
 
 class Report(NamedTuple):
-    """The supervisor's last line on its standard output, as JSON."""
+    """The supervisor's last frame on its standard output."""
 
     refused: str = ""  # why nothing was run
     layers: tuple[str, ...] = ()  # beyond the floor
@@ -50,6 +52,21 @@ class Report(NamedTuple):
     verdict: str = ""  # the judge's letter; empty: it came to none
     seconds: float = 0.0
     message: str = ""
+
+
+Message = TypeVar("Message", Request, FunctionTest, Report)
+
+
+def packed(message: Request | FunctionTest | Report) -> bytes:
+    return values.encode(tuple(message))
+
+
+def unpacked(kind: type[Message], content: bytes) -> Message:
+    """A message of this kind. ValueError or TypeError where the content is none."""
+    fields = values.decode(content)
+    if not isinstance(fields, tuple):
+        raise TypeError(f"a message is a tuple, not a {type(fields).__name__}")
+    return kind(*fields)
 
 
 class BrokenChannelError(Exception):

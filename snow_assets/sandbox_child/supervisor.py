@@ -6,10 +6,8 @@ watches, ends both, and reports what it saw. Standard library only, and little o
 pays for these imports.
 """
 
-import json
 import os
 import select
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -19,6 +17,7 @@ from snow_assets.sandbox_child.confinement import (
     ENTRY_BYTES,
     PR_SET_DUMPABLE,
     PR_SET_PDEATHSIG,
+    SIGKILL,
     Bounds,
     Refused,
     confine,
@@ -37,7 +36,10 @@ from snow_assets.sandbox_child.messages import (
     STARTED,
     Report,
     Request,
+    packed,
     read_frame,
+    unpacked,
+    write_frame,
 )
 from snow_assets.sandbox_child.program import serve
 
@@ -100,7 +102,7 @@ def reach_library(descriptor: int) -> None:
 def enter_sandbox(setting: Setting, ready: int, supervisor: int) -> None:
     """Shut the calling child in, say so, and close the descriptor it is said on."""
     try:
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        prctl(PR_SET_PDEATHSIG, SIGKILL)
         if os.getppid() != supervisor:
             os._exit(1)  # it ended before it could be watched
         os.setsid()
@@ -230,7 +232,7 @@ def is_full(folder_bytes: int, deadline: float) -> bool:
 def end_children(*children: int) -> dict[int, tuple[int, float]]:
     """Kill and reap: each child's status and CPU seconds. None can have a child of its own."""
     for child in children:
-        os.kill(child, signal.SIGKILL)  # not yet reaped, so the number is still its own
+        os.kill(child, SIGKILL)  # not yet reaped, so the number is still its own
     ends: dict[int, tuple[int, float]] = {}
     deadline = time.monotonic() + REAP_SECONDS
     while len(ends) < len(children) and time.monotonic() < deadline:
@@ -317,7 +319,7 @@ def close_children_ends(channels: Channels) -> None:
 
 def main() -> None:
     """Read a request's frame, leave the test's frame to the judge, and print a report."""
-    request = Request(**json.loads(read_frame(0, max_bytes=MAX_REQUEST_BYTES)))
+    request = unpacked(Request, read_frame(0, max_bytes=MAX_REQUEST_BYTES))
 
     def announce() -> None:
         os.write(1, STARTED)
@@ -326,5 +328,4 @@ def main() -> None:
         report = supervise(request, announce)
     except Refused as error:
         report = Report(refused=str(error))
-    sys.stdout.write(json.dumps(report._asdict()))
-    sys.stdout.flush()
+    write_frame(1, packed(report))
