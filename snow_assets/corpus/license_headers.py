@@ -7,42 +7,61 @@ statement is the OR of the two.
 """
 
 import re
+from collections.abc import Iterator
 
-from snow_assets.corpus.license_statements import Statement
+from snow_assets.corpus.license_statements import Statement, both_apply
 from snow_assets.corpus.spdx import conjunction
 
 HEADER_BYTES = 4_096  # a licence header stands in a file's beginning
 
-_TAG = re.compile(r"SPDX-License-Identifier:[ \t]*([^\r\n]*)")
+_TAG = re.compile(r"SPDX-License-Identifier:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _MAX_TAG_CHARS = 1_200
-# What ends a comment or a string behind a tag, in any language.
-_TAG_END = re.compile(
-    r"(?:\\[nrt]|-->|\*+/|--?[#%}]?>?|#+|%?\}|\*\)|\?>|\"+|'+|`+|[,;.]|//+|\|#|=+|\s|</?\w+/?>)+$"
-)
+# What ends a comment or a string behind a tag, in any language: no letters, digits or brackets.
+_TAG_END = re.compile(r"(?:\\[nrt]|</?\w+/?>|\*\)|[^A-Za-z0-9)+])+$")
 
 # Of a header that holds none of these bytes (lower case) no words are looked at.
-_COPYLEFT_HINTS = (
-    b"gpl", b"gnu", b"public lic", b"general", b"copyleft", b"commons", b"by-nc", b"by-sa",
-    b"by-nd", b"mozilla", b"cddl", b"distribution lic", b"software lic", b"as perl", b"ruby",
-    b"artistic", b"source lic", b"elastic", b"sleepycat", b"gfdl", b"free documentation",
-)  # fmt: skip
-_PROPRIETARY_HINTS = (
-    b"proprietary", b"confidential", b"secret", b"unauthori", b"prohibited", b"commercial",
-    b"unpublished", b"no part of", b"express lic", b"not be ", b"use only", b"purposes only",
-    b"written",
+_HINTS = (
+    b"licen", b"copyright", b"gpl", b"gnu", b"proprietary", b"confidential", b"perl", b"ruby",
+    b"commercial", b"creative",
 )  # fmt: skip
 _WORD_BYTES = bytes(
     byte if chr(byte).isascii() and chr(byte).isalnum() else ord(" ") for byte in range(256)
 )
 
-_COPYLEFT_NAME = re.compile(
-    r"gpl|general public|gnu (?:copyleft )?licen|public licen|copyleft|gfdl"
-    r"|free documentation licen|\bmpl\b|\bmplv?\d|\bepl\b|eclipse distribution licen|cddl"
-    r"|development and distribution licen|business source licen|elastic licen|open software licen"
-    r"|commons (?:\w+ ){0,4}?(?:non ?commerc|share ?alike|no ?deriv)|by (?:nc|sa|nd)\b"
-    r"|as perl|ruby s? ?licen|artistic|sleepycat licen"
-    r"|apple public source"
+_SAME_TERMS = r"(?:\b(?:terms?|licen[cs]es?|conditions) (?:as|of) (?:\w+ ){0,2}|\bas )$"
+_COPYLEFT_NAMES = tuple(
+    (literal, re.compile(before) if before else None, re.compile(behind) if behind else None)
+    for literal, before, behind in (
+        ("gpl", r"(?:^|[^a-z]|\b(?:l|a|w|lib))$", ""),
+        ("general public", "", ""),
+        ("public licen", r"^(?!.*(?:zope|want to) $)", ""),
+        ("gnu licen", "", ""),
+        ("gnu copyleft", "", ""),
+        ("copyleft", "", ""),
+        ("gfdl", "", ""),
+        ("free documentation licen", "", ""),
+        ("mpl", r"(?:^|\W)$", r"v?\d| v?\d| licen"),
+        ("epl", r"(?:^|\W)$", r"v?\d| v ?\d| licen"),
+        ("cddl", "", ""),
+        ("development and distribution licen", "", ""),
+        ("eclipse distribution licen", "", ""),
+        ("business source licen", "", ""),
+        ("elastic licen", "", ""),
+        ("open software licen", "", ""),
+        ("sleepycat licen", "", ""),
+        ("apple public source", "", ""),
+        ("artistic licen", "", ""),
+        ("creative commons", "", r"(?: \w+){0,4}? (?:non ?commerc|share ?alike|no ?deriv)"),
+        ("by nc", r"(?:^|\W)$", r"\b"),
+        ("by sa", r"(?:^|\W)$", r"\b"),
+        ("by nd", r"(?:^|\W)$", r"\b"),
+        ("ruby licen", "", ""),
+        ("perl", _SAME_TERMS, r"\b"),
+        ("ruby", _SAME_TERMS + r"|licen[cs]e $", r"\b|s? licen"),
+        ("not the right to distribute", "", ""),
+    )
 )
+"""Names of licences that do not permit: a literal, and expressions before and behind it."""
 _GRANT_WORDS = frozenset(
     re.findall(
         r"\S+",
@@ -57,83 +76,141 @@ _GRANT_WORDS = frozenset(
 )
 _BEHIND_GRANT = re.compile(
     r"(?: licen[cs]es?)? (?:as published|for (?:more|further|full|the|complete|details|licen"
-    r"|copying)|along with|licen[cs]ed|or (?:later|any later|at your option)|applies)\b"
+    r"|copying)|along with|licen[cs]ed|applies)\b"
 )
+_VERSION_ALONE = re.compile(
+    r" (?:v ?|version )?(?:\d ){0,3}or (?:later|any later|newer|at your option)\b"
+)
+_VERSION_ALONE_CHARS = 600  # "LGPL 2.1 or later" is a grant at a file's top, a word elsewhere
 _NO_GRANT = re.compile(
     r"(?:compatible|incompatible|compatibility) (?:with )?(?:the )?(?:gnu )?$|\b(?:non|not|no) $"
 )
-_PERMISSIVE_NAME = r"(?:mit|x11|expat|bsd|isc|apache|zlib|boost)"
+_COMPARISON = re.compile(r"\b(?:restrictive|incompatible|unlike|instead of)\b")
+_HOLDER = re.compile(r"\b(?:copyright|c) (?:\d+ |\w+ ){1,8}(?:l|a|lib)?$")
+_PERMISSIVE_NAME = r"(?:mit|x11|expat|bsd|isc|apache|zlib|boost software)"
+_COPYLEFT_SHORT = r"(?:[la]?gpl\w*|general public|commercial)"
+_OR = r"or(?! later| any| newer| at| greater| version)"
+# A permissive licence offered as an alternative to the copyleft one.
 _ALTERNATIVE = re.compile(
-    rf"\bdual(?:ly)?\b|\balternatively\b|\beither\b.{{0,80}}\bor\b"
-    rf"|\b{_PERMISSIVE_NAME}\b.{{0,60}}\bor\b.{{0,40}}(?:gpl|general public)"
-    rf"|(?:gpl|general public).{{0,60}}\bor\b.{{0,40}}\b{_PERMISSIVE_NAME}\b"
-    rf"|\b{_PERMISSIVE_NAME} gpl|gpl {_PERMISSIVE_NAME}\b"
+    rf"\b(?:dual(?:ly)? ?licen|dual {_PERMISSIVE_NAME}|(?:can|may|to) choose"
+    r"|(?:choice|either|one) of (?:the )?(?:two|these|following)"
+    rf"|{_PERMISSIVE_NAME}\b(?: \w+){{0,10}} {_OR}(?: \w+){{0,8}} {_COPYLEFT_SHORT}"
+    rf"|{_COPYLEFT_SHORT}(?: \w+){{0,12}} {_OR}(?: \w+){{0,5}} {_PERMISSIVE_NAME}\b"
+    rf"|alternatively(?: \w+){{0,30}} (?:{_COPYLEFT_SHORT}|{_PERMISSIVE_NAME})\b"
+    rf"|terms of either\b.{{0,400}}\b2 the {_PERMISSIVE_NAME}\b)"
 )
+_ALTERNATIVE_CHARS = 500  # before and behind the copyleft licence's name
 _PERMISSIVE_GRANT = re.compile(
-    rf"\b{_PERMISSIVE_NAME} (?:style )?(?:licen[cs]es?|licensed|or|and|gpl)\b"
-    rf"|gpl (?:and )?(?:the )?{_PERMISSIVE_NAME}\b|permission is hereby granted free of charge"
+    rf"\b{_PERMISSIVE_NAME}\b|permission is hereby granted free of charge"
     r"|redistribution and use in source and binary|permission to use copy modify"
 )
-_PROPRIETARY_GRANT = re.compile(
-    r"\b(?:proprietary and confidential|confidential and proprietary|confidential proprietary"
-    r"|strictly confidential|trade secrets?|unauthorized (?:copying|use|reproduction|distribution"
-    r"|disclosure)|(?:not|neither) be (?:(?:used|copied|reproduced|disclosed|distributed|modified"
-    r"|transmitted|transferred|or|and|in whole|in part) )+(?:\w+ ){0,12}?without (?:the )?"
-    r"(?:(?:prior|express|written|explicit) )+"
-    r"(?:permission|consent|approval|authorization|agreement)"
-    r"|without an express licen[cs]e agreement|is strictly prohibited"
-    r"|non ?commercial (?:use|purposes?|research)|for (?:\w+ ){0,3}?(?:personal|academic|research"
-    r"|educational|evaluation|internal)(?: \w+){0,3} (?:use|purposes?) only"
-    r"|unpublished (?:work|source code|proprietary)|(?:is|are|contains?) (?:the )?proprietary"
-    r"|no part of this (?:software|code|file|program|document|publication) may be)"
+_ACTS = (
+    r"(?:(?:used|copied|reproduced|disclosed|distributed|modified|transmitted|transferred|or|and"
 )
+_ACTS += r"|in whole|in part) )+"
+_PERSONS = r"(?:personal|academic|research|educational|evaluation)"
+_PROPRIETARY_NOTICES = tuple(
+    (literal, re.compile(notice) if notice else None)
+    for literal, notice in (
+        ("confidential", r"proprietary (?:and )?confidential|confidential (?:and )?proprietary"
+                         r"|strictly confidential"),
+        ("trade secret", ""),
+        ("unauthorized", r"unauthorized (?:copying|use|reproduction|distribution|disclosure)"),
+        ("not be ", rf"not be {_ACTS}(?:\w+ ){{0,12}}?without (?:the )?(?:(?:prior|express|written"
+                    r"|explicit) )+(?:permission|consent|approval|authorization|agreement)"),
+        ("express licen", r"without an express licen[cs]e agreement"),
+        ("strictly prohibited", ""),
+        ("commercial", r"non ?commercial (?:use|purposes?|research)"),
+        ("use only", rf"for (?:\w+ ){{0,3}}?{_PERSONS}(?: \w+){{0,3}} use only"),
+        ("purposes only", rf"for (?:\w+ ){{0,3}}?{_PERSONS}(?: \w+){{0,3}} purposes only"),
+        ("unpublished", r"unpublished (?:work|source code|proprietary)"),
+        ("proprietary", r"(?:is|are|contains?) (?:the )?proprietary"),
+        ("no part of this", r"no part of this (?:software|code|file|program|document"
+                            r"|publication) may be"),
+    )
+)  # fmt: skip
+"""Notices that reserve a file's use: a literal, and what must stand around it."""
 _CONTEXT_CHARS, _CONTEXT_WORDS = 120, 14
 
 
 def stated_in_header(content: bytes) -> Statement | None:
-    """What the file says of itself in its first HEADER_BYTES, or None if it says nothing."""
+    """What the file says of itself in its first HEADER_BYTES, or None if it says nothing.
+
+    All SPDX tags apply together, and so does a proprietary notice beside them.
+    """
     head = content[:HEADER_BYTES]
-    tags = (
-        [_expression(tag) for tag in _TAG.findall(head.decode("latin-1"))]
-        if b"SPDX-License" in head
-        else []
-    )
-    if tags:
-        expression = conjunction(tags)
-        return Statement(expression, f"header: SPDX-License-Identifier: {expression[:200]}")
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        head = head.decode("utf-16", "ignore").encode()
     lowered = head.lower()
-    may_be_copyleft = any(hint in lowered for hint in _COPYLEFT_HINTS)
-    may_be_proprietary = any(hint in lowered for hint in _PROPRIETARY_HINTS)
-    if not may_be_copyleft and not may_be_proprietary:
+    for hint in _HINTS:
+        if hint in lowered:
+            break
+    else:
         return None
     words = b" ".join(lowered.translate(_WORD_BYTES).split()).decode("ascii")
-    granted = _copyleft_grant(words) if may_be_copyleft else None
-    if granted is None and may_be_proprietary:
-        match = _PROPRIETARY_GRANT.search(words)
-        granted = match and Statement("LicenseRef-proprietary", _evidence(words, match))
-    return granted
+    statements = []
+    if b"spdx-license-identifier" in lowered:
+        expressions = [_expression(tag) for tag in _TAG.findall(head.decode("latin-1"))]
+        if expressions:
+            evidence = f"header: SPDX-License-Identifier: {', '.join(expressions)[:200]}"
+            statements.append(Statement(conjunction(expressions), evidence))
+    else:
+        statements += _copyleft_grants(words)
+    statements += _proprietary_grants(words)
+    return both_apply(statements) if statements else None
 
 
-def _copyleft_grant(words: str) -> Statement | None:
-    """The first grant in words of a licence that does not permit."""
-    for match in _COPYLEFT_NAME.finditer(words):
-        before = words[max(0, match.start() - _CONTEXT_CHARS) : match.start()]
+def _proprietary_grants(words: str) -> list[Statement]:
+    """A notice that reserves the file's use, if there is one."""
+    for literal, notice in _PROPRIETARY_NOTICES:
+        start = words.find(literal)
+        while start >= 0:
+            window = words[max(0, start - _CONTEXT_CHARS) : start + _CONTEXT_CHARS]
+            if notice is None or notice.search(window):
+                return [Statement("LicenseRef-proprietary", _evidence(words, start, start))]
+            start = words.find(literal, start + len(literal))
+    return []
+
+
+def _copyleft_names(words: str) -> Iterator[tuple[int, int]]:
+    """Where the names of licences that do not permit stand."""
+    for literal, before, behind in _COPYLEFT_NAMES:
+        start = words.find(literal)
+        while start >= 0:
+            end = start + len(literal)
+            is_name = before is None or before.search(words[max(0, start - 40) : start])
+            if is_name and (behind is None or behind.match(words, end)):
+                yield start, end
+            start = words.find(literal, end)
+
+
+def _copyleft_grants(words: str) -> list[Statement]:
+    """A grant in words of a licence that does not permit, if there is one."""
+    for start, end in _copyleft_names(words):
+        before = words[max(0, start - _CONTEXT_CHARS) : start]
         is_grant = not _GRANT_WORDS.isdisjoint(before.split()[-_CONTEXT_WORDS:])
-        if not is_grant and not _BEHIND_GRANT.match(words, match.end()):
+        is_grant = is_grant or bool(_BEHIND_GRANT.match(words, end))
+        if start < _VERSION_ALONE_CHARS:
+            is_grant = is_grant or bool(_VERSION_ALONE.match(words, end))
+        if not is_grant and not _HOLDER.search(before):
             continue
-        if _NO_GRANT.search(before):
+        context = before + words[end : end + _CONTEXT_CHARS]
+        if _NO_GRANT.search(before) or _COMPARISON.search(context):
             continue
-        if _ALTERNATIVE.search(words) and _PERMISSIVE_GRANT.search(words):
-            return None
-        return Statement("LicenseRef-copyleft", _evidence(words, match))
-    return None
+        near = words[max(0, start - _ALTERNATIVE_CHARS) : end + _ALTERNATIVE_CHARS]
+        if _ALTERNATIVE.search(near) and _PERMISSIVE_GRANT.search(words):
+            return []
+        return [Statement("LicenseRef-copyleft", _evidence(words, start, end))]
+    return []
 
 
-def _evidence(words: str, match: re.Match[str]) -> str:
-    return f"header: {words[max(0, match.start() - 60) : match.end() + 30]}"
+def _evidence(words: str, start: int, end: int) -> str:
+    return f"header: {words[max(0, start - 60) : end + 30]}"
 
 
 def _expression(tag: str) -> str:
     """An SPDX tag's expression without what ends the comment behind it."""
-    expression = tag[:_MAX_TAG_CHARS].strip()
-    return _TAG_END.sub("", expression).strip().replace("/", " AND ")
+    expression = _TAG_END.sub("", tag[:_MAX_TAG_CHARS]).strip().replace("/", " AND ")
+    if expression.endswith(")") and expression.count(")") > expression.count("("):
+        expression = expression[:-1]
+    return expression
