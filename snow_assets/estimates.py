@@ -195,6 +195,10 @@ def stated_seconds(asset: str, recipe: Recipe, makes: Size) -> float:
             / rates.generation_tokens_per_second
             / max(1, gpus(asset, recipe))
         )
+    if asset == "quality_scores" and makes.documents:
+        # The encoder reads a top, a middle and a bottom window of a document.
+        windows = 3 * recipe.annotator.window_tokens * makes.documents
+        makes = replace(makes, tokens=min(makes.tokens, windows))
     if asset in ("quality_scores", "quality_annotator"):
         return makes.tokens / rates.scoring_tokens_per_second / max(1, gpus(asset, recipe))
     return makes.num_bytes / rates.curation_bytes_per_second

@@ -232,6 +232,48 @@ def test_every_step_of_a_model_has_a_stated_cost_before_it_ever_ran(tmp_path: Pa
         assert cost.seconds > 0
 
 
+def test_a_fresh_home_s_sizes_follow_the_files_of_its_sources(home: Home, tmp_path: Path) -> None:
+    for name, count in (("large", 40), ("small", 4)):
+        (tmp_path / name / "lib").mkdir(parents=True)
+        for number in range(count):
+            (tmp_path / name / "lib" / f"m{number}.py").write_text("x" * 1_000)
+    sources = tuple(
+        replace(SMOKE.corpus.sources[0], name=name, kind="folder",
+                locations=(str(tmp_path / name),), files_per_repository=None)
+        for name in ("large", "small")
+    )  # fmt: skip
+    home.recipe = replace(SMOKE, corpus=replace(SMOKE.corpus, sources=sources))
+    partitions = dg.StaticPartitionsDefinition(["large", "small"])
+
+    def an_asset(name: str, parents: list[str]) -> dg.AssetsDefinition:
+        @dg.asset(name=name, deps=parents, partitions_def=partitions)
+        def made(
+            context: dg.AssetExecutionContext, lake: Lake, tracking: Tracking,
+            recipe: dg.ResourceParam[Recipe],
+        ) -> dg.MaterializeResult[Any]:  # fmt: skip
+            inputs = [upstream(lake, recipe, parent, context.partition_key) for parent in parents]
+            return materialize(
+                context, lake, tracking, recipe, code_version="1", settings={}, inputs=inputs,
+                work=lambda folder: put_words(folder, "one"),
+            )  # fmt: skip
+
+        return made
+
+    home.assets = [an_asset("raw_code_corpus", []), an_asset("documents", ["raw_code_corpus"])]
+    sizes = {(step.asset, step.partition): step.size for step in home.plan().steps}
+    for asset in ("raw_code_corpus", "documents"):
+        share = estimates.STORED_SHARES[asset]
+        assert sizes[asset, "large"].num_bytes == pytest.approx(40_000 * share)
+        assert sizes[asset, "small"].documents == 4
+        assert sizes[asset, "small"].tokens == pytest.approx(4_000 / 3.6)
+
+
+def test_scoring_takes_three_windows_of_a_document_however_long_it_is() -> None:
+    size = estimates.Size(documents=1_000, tokens=10_000_000)
+    seconds = estimates.stated_seconds("quality_scores", SMOKE, size)
+    assert seconds == pytest.approx(3 * 48 * 1_000 / 2_000)
+
+
 def test_a_size_that_nobody_knows_is_not_shown_as_no_cost(tmp_path: Path) -> None:
     past = Past(lake=Lake(url=str(tmp_path)), recipe=ARCTIC)
     size = estimates.first_size("exemplars", ARCTIC, num_partitions=1)

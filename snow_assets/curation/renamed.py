@@ -7,6 +7,7 @@ are alike, and then compared name by name as they are numbered from the window's
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -42,13 +43,18 @@ class _Tokens:
     kinds: Bytes
     spans: token_scan.Spans
 
+    @cached_property
+    def _entries(self) -> list[tuple[int, int]]:
+        return list(zip(self.codes.tolist(), self.kinds.tolist(), strict=True))
+
     def numbered(self, start: int, length: int) -> tuple[int, ...]:
         """A window's codes; of a name, the number of its first place among the window's names."""
         numbers: dict[int, int] = {}
-        part = slice(start, start + length)
         return tuple(
-            numbers.setdefault(code, -1 - len(numbers)) if kind == NAME else code
-            for code, kind in zip(self.codes[part].tolist(), self.kinds[part].tolist(), strict=True)
+            [
+                numbers.setdefault(code, -1 - len(numbers)) if kind == NAME else code
+                for code, kind in self._entries[start : start + length]
+            ]
         )
 
     def shapes(self, length: int) -> Hashes:
@@ -78,9 +84,18 @@ class _Patterns:
         data, offsets = buffers(texts)
         flags = np.zeros(len(offsets) - 1, dtype=np.bool_)
         fixed, fixed_bits = _fixed()
-        lengths = np.array(list(self.by_shape), np.int64)
+        long, short = max(self.by_shape), min(self.by_shape)
         token_scan.flag_candidates(
-            data, offsets, self.is_program, fixed, fixed_bits, lengths, self.bits, self.keys, flags
+            data,
+            offsets,
+            self.is_program,
+            fixed,
+            fixed_bits,
+            long,
+            short,
+            self.bits,
+            self.keys,
+            flags,
         )
         return flags
 

@@ -176,35 +176,62 @@ def shape_hashes(codes: Hashes, kinds: Bytes, length: int, hashes: Hashes) -> in
             gone = place - length
             rolling -= last_power * (_NAME_CODE if kinds[gone] == NAME else codes[gone])
         if place >= length - 1:
-            hashes[place - length + 1] = _mixed(rolling)
+            hashes[place - length + 1] = rolling * _FACTOR
     return max(0, len(codes) - length + 1)
 
 
 @kernel
-def flag_candidates(
-    data: Bytes, offsets: Offsets, is_program: bool, fixed: Hashes, fixed_bits: Bytes,
-    lengths: Spans, bits: npt.NDArray[np.uint8], keys: Hashes, flags: npt.NDArray[np.bool_],
-) -> None:  # fmt: skip
-    """Set the flag of each text with a window, of any of `lengths`, whose shape is one of `keys`.
+def _has_window(shapes: Hashes, long: int, short: int, bits: Bytes, keys: Hashes) -> bool:
+    """Whether a window of either length hashes to one of the keys, as `shape_hashes` has it."""
+    long_power, short_power = np.uint64(1), np.uint64(1)
+    for _ in range(long):
+        long_power *= _WINDOW_FACTOR
+    for _ in range(short):
+        short_power *= _WINDOW_FACTOR
+    rolling = rolling_short = np.uint64(0)
+    for place in range(len(shapes)):
+        rolling = rolling * _WINDOW_FACTOR + shapes[place]
+        rolling_short = rolling_short * _WINDOW_FACTOR + shapes[place]
+        if place >= long:
+            rolling -= long_power * shapes[place - long]
+        if place >= short:
+            rolling_short -= short_power * shapes[place - short]
+        if place >= short - 1 and _is_in(rolling_short * _FACTOR, bits, keys):
+            return True
+        if place >= long - 1 and _is_in(rolling * _FACTOR, bits, keys):
+            return True
+    return False
 
-    Memory: 34 bytes per byte of the longest text.
+
+@kernel
+def flag_candidates(
+    data: Bytes,
+    offsets: Offsets,
+    is_program: bool,
+    fixed: Hashes,
+    fixed_bits: Bytes,
+    long: int,
+    short: int,
+    bits: npt.NDArray[np.uint8],
+    keys: Hashes,
+    flags: npt.NDArray[np.bool_],
+) -> None:
+    """Set the flag of each text with a window, of `long` or `short` tokens, whose shape is a key.
+
+    Memory: 25 bytes per byte of the longest text.
     """
     longest = 0
     for row in range(len(flags)):
         longest = max(longest, offsets[row + 1] - offsets[row])
-    codes, hashes = np.zeros(longest + 1, np.uint64), np.zeros(longest + 1, np.uint64)
-    kinds, spans = np.zeros(longest + 1, np.uint8), np.zeros((longest + 1, 2), np.int64)
+    codes, kinds = np.zeros(longest + 1, np.uint64), np.zeros(longest + 1, np.uint8)
+    spans = np.zeros((longest + 1, 2), np.int64)
     for row in range(len(flags)):
         text = data[offsets[row] : offsets[row + 1]]
         if is_program:
             count = program_tokens(text, fixed, fixed_bits, codes, kinds, spans)
+            for place in range(count):
+                if kinds[place] == NAME:
+                    codes[place] = _NAME_CODE
         else:
             count = description_tokens(text, codes, kinds, spans)
-        for length in lengths:
-            num_windows = shape_hashes(codes[:count], kinds[:count], length, hashes)
-            for place in range(num_windows):
-                if _is_in(hashes[place], bits, keys):
-                    flags[row] = True
-                    break
-            if flags[row]:
-                break
+        flags[row] = _has_window(codes[:count], long, short, bits, keys)

@@ -1,4 +1,9 @@
+import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -80,3 +85,21 @@ def test_the_assets_make_a_clean_corpus_whose_checks_pass_and_reuse_it(lake_url:
     (clean,) = shards.names(f"{lake_url}/clean_corpus/python")
     facts = shards.manifest(f"{lake_url}/clean_corpus/python/{clean}").facts
     assert (facts["documents"], facts["kept"], facts["dropped_contaminated"]) == (7, 6, 1)
+
+
+@pytest.mark.slow  # two processes
+def test_other_folders_hash_seeds_and_times_change_no_digest(tmp_path: Path) -> None:
+    digests = []
+    for name, seed in (("first", "1"), ("second home", "77")):
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.curation.digests", str(tmp_path / name)],
+            env={**os.environ, "PYTHONHASHSEED": seed, "TZ": f"UTC-{len(name)}"},
+            cwd=Path(__file__).resolve().parents[2],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        digests.append(json.loads(done.stdout.splitlines()[-1]))
+    assert len(digests[0]) >= 9
+    assert digests[0] == digests[1]
