@@ -125,7 +125,7 @@ def raw_code_corpus(
         return Made(facts=facts, metadata={"counts": dg.MetadataValue.md(shown.markdown(facts))})
 
     return materialize(
-        context, lake, tracking, recipe, code_version="4", settings=settings, inputs=[listed],
+        context, lake, tracking, recipe, code_version="5", settings=settings, inputs=[listed],
         work=work,
     )  # fmt: skip
 

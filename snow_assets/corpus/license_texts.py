@@ -108,7 +108,7 @@ _OPERATIVE = frozenset(
 """Words that can grant, limit or condition; a name, an address or a heading has none of them."""
 
 _FORBIDDEN = re.compile(
-    r"commons clause|for good not evil|(?<!commercial and )(?<!commercial or )non ?commercial"
+    r"commons clause|for good not evil|(?<!commercial and )(?<!commercial or )non ?commercial(?!ly)"
     r"|not for commercial|commercial use (?:is|of)"
     r"|(?:personal|academic|research|educational|evaluation|internal|testing|individual)"
     r"(?: \w+){0,3} (?:use|purposes?|uses) only"
@@ -122,7 +122,8 @@ _FORBIDDEN = re.compile(
 """Conditions of use that no permissive licence has."""
 
 _BUNDLED = re.compile(
-    r"bundl|third part|3rd part|vendored|the following (?:software|component|file|librar|license"
+    r"bundl|(?:taken|copied|ported|borrowed) from|third part|3rd part|vendored"
+    r"|the following (?:software|component|file|librar|license"
     r"|copyright|notice|package|module)|subcomponent|portions of|parts of|incorporat|includes code"
     r"|includes software|derived from|adapted from|based on|contains code|license for |licenses? of"
 )

@@ -179,7 +179,9 @@ def _pyproject_license(content: Any) -> tuple[object, bool]:
     tables = _table(content, "project"), _table(_table(content, "tool"), "poetry")
     license_ = next((table["license"] for table in tables if "license" in table), None)
     if isinstance(license_, dict):
-        license_ = license_.get("text", license_.get("file"))
+        if "file" in license_:  # a licence file says what it says, where it lies
+            return None, False
+        license_ = license_.get("text")
     if license_ is None:
         names = [
             str(name).split("::")[-1]

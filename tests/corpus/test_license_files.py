@@ -11,7 +11,7 @@ from snow_assets.corpus.license_files import NearestStatement, is_license_file
 from snow_assets.corpus.licenses import decide
 from snow_assets.corpus.received import SourceFile, Unit
 from snow_assets.recipe import PERMISSIVE_LICENSES
-from tests.corpus.builders import GPL, LIMITS, MIT, a_repository, a_zip
+from tests.corpus.builders import GPL, LIMITS, MIT, a_repository, a_source, a_zip
 
 CASES = Path(__file__).parents[1] / "cases"
 LANGUAGES = ("c", "javascript", "python")
@@ -31,7 +31,11 @@ def decisions(units: list[Unit]) -> dict[str, str]:
 
 
 def folder_decisions(folder: Path) -> dict[str, str]:
-    return decisions(list(folders.units([str(folder)], languages=LANGUAGES, max_file_bytes=10_000)))
+    units = folders.units(
+        a_source(folder, kind="folder"),
+        languages=LANGUAGES, max_file_bytes=10_000, max_entries=100,
+    )  # fmt: skip
+    return decisions(list(units))
 
 
 def archive_decisions(path: Path) -> dict[str, str]:
