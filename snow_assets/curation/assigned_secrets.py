@@ -1,8 +1,9 @@
 """Values that a telling name is assigned: `api_key = "..."`, `export TOKEN=...`.
 
 Forms: code and JSON with quotes; YAML, .properties, .env, INI, shell and connection strings
-without; PHP's constants, calls of a name and a value (`define('KEY', '...')`), XML elements,
-Dockerfile's ENV, options of commands.
+without; PHP's constants, calls of a name and a value (`define('KEY', '...')`), XML elements, pairs
+of name and value (`name="password" value="..."`, also in YAML and JSON), Dockerfile's ENV, options
+of commands, .netrc.
 """
 
 import re
@@ -20,13 +21,14 @@ from snow_assets.curation.secret_values import (
 Span = tuple[int, int]
 
 # Each match begins with one of these, in a name.
-NAME_PARTS = ("pass", "pwd", "secret", "token", "credential", "key", "salt")
+NAME_PARTS = ("pass", "pwd", "secret", "token", "credential", "key", "salt", "_auth")
 _NAME_CHARS = r"[\w$.-]"
 _MAX_NAME_CHARS = 64
 
 ASSIGNED = re.compile(
     rf"(?i:{'|'.join(NAME_PARTS)})[\w.-]{{0,40}}"
-    r"(\\?[\"'`])?[\])]?\s{0,4}"  # 1: the name's quote
+    r"(\\?[\"'`])?[\])]?"  # 1: the name's quote
+    r"(?:,?\s{1,20}[\"']?value[\"']?(?=\s{0,2}[:=]))?\s{0,4}"  # name="TOKEN" value="..."
     r"(?::\s{0,3}[A-Za-z_][\w.\[\]| ]{0,30}\s{0,3}(?==))?"  # an annotation of a type
     r"(=>|:=|\?=|={1,3}|!={1,2}|:|,|>|(?<=[\w])[ \t])\s{0,4}"  # 2: the operator
     r"(?:[bBrRfFuU@$]{1,2}(?=\\?[\"'`]))?"  # the prefix of a literal
@@ -40,7 +42,9 @@ WORDPRESS_KEY = re.compile(
     re.ASCII,
 )
 _BEFORE_SPACE = re.compile(
-    r"(?:^|[\s\"';])(?:(?:ENV|ARG|setenv|export|set)[ \t]+|--?)[\w$.-]*\Z", re.ASCII
+    r"(?:^|[\s\"';])(?:(?:ENV|ARG|setenv|export|set)[ \t]+|--?)[\w$.-]*\Z"
+    r"|\blogin\s{1,4}\S{1,64}\s{1,4}\Z",
+    re.ASCII,
 )
 _MIN_KEY_CHARS = 16
 
@@ -78,7 +82,7 @@ def _is_operator(match: re.Match[str], name_start: int) -> bool:
         opens = match.string[max(0, name_start - 1) : name_start] == "<"
         return opens and match.string[match.end() : match.end() + 2] == "</"
     if operator.isspace():  # ENV NAME value, setenv NAME value, --token value
-        line = match.string[max(0, name_start - 16) : match.start()]
+        line = match.string[max(0, name_start - 80) : match.start()]
         return quote is None and _BEFORE_SPACE.search(line) is not None
     return True
 

@@ -96,13 +96,15 @@ class Rule:
     """How a kind of secret is recognised.
 
     `match` reads a text at a place of the finder; `judge` judges the match. `prefixes` are what
-    each match begins with, for the finder.
+    each match begins with, for the finder; of a rule that is searched anywhere they are its
+    `keywords`, one of which a text must hold.
     """
 
     name: str
     pattern: Callable[[], re.Pattern[str]]
     judge: Callable[[re.Match[str]], Judgement | None]
     prefixes: Sequence[tuple[Sequence[frozenset[int]], int]]
+    keywords: Sequence[str] = ()
 
     def match(self, text: str, place: int) -> re.Match[str] | None:
         return self.pattern().match(text, place)
@@ -189,7 +191,7 @@ class DisjointSpans:
 
 
 def _matches(rule: Rule, text: str, starts: Sequence[int]) -> Iterator[re.Match[str]]:
-    if any(context == ANYWHERE for _, context in rule.prefixes):
+    if rule.keywords:
         yield from rule.pattern().finditer(text)
         return
     for place in _chars(text, starts):
@@ -261,13 +263,14 @@ def _rule(
 
 
 def _format_rule(rule: SecretRule) -> Rule:
+    keywords = rule.keywords if rule.is_searched_anywhere else ()
     prefixes = [(prefix.sets, _context(rule, prefix)) for prefix in rule.prefixes]
-    if rule.is_searched_anywhere:
+    if keywords:
         prefixes = [
-            (byte_prefixes(f"(?i:{re.escape(keyword)})")[0].sets, ANYWHERE)
-            for keyword in rule.keywords
+            (byte_prefixes(f"(?i:{re.escape(keyword)})")[0].sets, ANYWHERE) for keyword in keywords
         ]
-    return Rule(rule.rule_id, lambda: rule.pattern, partial(_format_secret, rule), prefixes)
+    secret = partial(_format_secret, rule)
+    return Rule(rule.rule_id, lambda: rule.pattern, secret, prefixes, keywords)
 
 
 def _context(rule: SecretRule, prefix: BytePrefix) -> int:

@@ -73,7 +73,7 @@ def secret_kind(name: str) -> SecretKind | None:
         return "key"
     if last.endswith("key") and last[:-3] in _KEY_OWNERS:
         return "key"
-    return "key" if _SALTS.fullmatch(name) else None
+    return "key" if _SALTS.fullmatch(name) or name == "_auth" else None
 
 
 def is_product_secret(name: str) -> bool:

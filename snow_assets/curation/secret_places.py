@@ -32,6 +32,7 @@ _MAX_PAIRS = 64
 
 _WORD, _SPACE, _USER, _VALUE_END, _DOMAIN, _NAME, _QUOTE, _OPERATOR = (1 << bit for bit in range(8))
 _MAX_NAME_BYTES, _MAX_GLUE_BYTES, _MAX_VALUE_BYTES, _MAX_URL_BYTES = 72, 12, 128, 1024
+_MAX_INDENT_BYTES = 24
 
 
 def _byte_kinds() -> Bytes:
@@ -228,6 +229,7 @@ def _is_assigned(text: Bytes, place: int, min_bytes: int, needs_digit: bool) -> 
             return True
         place = _skip(text, place, _NAME | _SPACE, 32)
     place = _skip(text, place, _QUOTE, _MAX_GLUE_BYTES)
+    place = _skip_value_word(text, place)
     if not _is(text, place, _OPERATOR):
         return False
     if _is_value_behind(text, place, min_bytes, needs_digit):
@@ -238,6 +240,20 @@ def _is_assigned(text: Bytes, place: int, min_bytes: int, needs_digit: bool) -> 
     while place < end and text[place] != 0x3D and text[place] != 0x0A:
         place += 1
     return _is(text, place, _OPERATOR) and _is_value_behind(text, place, min_bytes, needs_digit)
+
+
+@kernel
+def _skip_value_word(text: Bytes, place: int) -> int:
+    """The place after `value`, which may stand between a name and an operator, or `place`."""
+    word = place
+    if word < len(text) and text[word] == 0x2C:
+        word += 1
+    word = _skip(text, word, _QUOTE, _MAX_INDENT_BYTES)
+    if word + 5 > len(text) or text[word] | 0x20 != 0x76 or text[word + 1] | 0x20 != 0x61:
+        return place
+    if text[word + 2] | 0x20 != 0x6C or text[word + 3] | 0x20 != 0x75:
+        return place
+    return _skip(text, word + 5, _QUOTE, _MAX_GLUE_BYTES)
 
 
 @kernel
@@ -253,8 +269,9 @@ def _is_value_behind(text: Bytes, place: int, min_bytes: int, needs_digit: bool)
         for letters in range(1, 3):
             quote = value + letters
             if quote < len(text) and text[quote] in (0x22, 0x27, 0x60, 0x5C):
-                value = _skip(text, quote, _QUOTE, 3)
-                return _is_value(text, value, min_bytes, needs_digit)
+                start = _skip(text, quote, _QUOTE, 3)
+                if _is_value(text, start, min_bytes, needs_digit):
+                    return True
     return False
 
 

@@ -46,7 +46,8 @@ PIECES = [
     "curl -u a:", "twitter_key", "DISCORD_SECRET = ", "telegram", "12345678:AA" + "x9_" * 11,
     "s.a1b2c3d4e5f6g7h8i9j0k1l2", "用户@例子.中国", "jürgen@müller.de", "this@Account.name", "\\@",
     "eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiIxMjM0NTY3ODkwIn0." + "dozjgNryP4J3jVmNHl0w5N",
-    "Private-Lines: 2\n", "MIIEpAIBAAKCAQEAx5bRQ7fW" * 3,
+    "Private-Lines: 2\n", '" value="', "\n    value: ", '", "value": "', "login a password ",
+    "MIIEpAIBAAKCAQEAx5bRQ7fW" * 3,
 ]  # fmt: skip
 TEXT = st.lists(
     st.one_of(st.sampled_from(PIECES), st.text(st.characters(codec="utf-8"), max_size=8)),

@@ -26,6 +26,8 @@ def redact(text: str) -> Redacted:
     counts: Counter[str] = Counter()
     replaced: dict[tuple[int, int], str] = {}
     for rule in redaction_rules():
+        if rule.keywords and not any(keyword in text.lower() for keyword in rule.keywords):
+            continue
         for match in _every_match(rule.pattern(), text):
             judgement = rule.judge(match)
             if judgement is None:
