@@ -11,11 +11,12 @@ from snow_assets import shards
 from snow_assets.materialize import upstream
 from snow_assets.recipe import Recipe
 from snow_resources.lake import Lake
+from snow_resources.publishing import literal
 from snow_resources.warehouse import Answer, query
 
 _FUNNEL = """
 select stage, coalesce(reason, outcome) as what, sum(num_documents)::bigint as documents
-from curation_funnel where outcome <> 'in'
+from curation_funnel where outcome <> 'in' and recipe = {recipe}
 group by all order by min(stage_order), max(outcome) desc, documents desc
 """
 _SELECTED = """
@@ -23,11 +24,11 @@ select language,
     coalesce(sum(num_tokens) filter (where repeats > 0), 0)::bigint as selected_tokens,
     sum(num_tokens)::bigint as of_tokens, max(repeats) as repeats,
     sum(num_trained_tokens)::bigint as trained_tokens
-from selection_by_language group by language order by language
+from selection_by_language where recipe = {recipe} group by language order by language
 """
 _SYNTHETIC = """
 select coalesce(reason, outcome) as what, sum(num_documents)::bigint as files
-from synthetic_yield group by all order by files desc
+from synthetic_yield where recipe = {recipe} group by all order by files desc
 """
 _SCORES = """
 select replace(checkpoint, '_checkpoint', '') as checkpoint,
@@ -35,7 +36,8 @@ select replace(checkpoint, '_checkpoint', '') as checkpoint,
     avg(value) filter (where metric = 'bits_per_byte') as bits_per_byte,
     avg(value) filter (where metric = 'solution_bits_per_byte') as solution_bits,
     avg(value) filter (where metric = 'pass_at_1') as pass_at_1
-from checkpoint_scoreboard where subset in ('all', 'steered', 'unsteered') group by all
+from checkpoint_scoreboard
+where recipe = {recipe} and subset in ('all', 'steered', 'unsteered') group by all
 order by trained_tokens desc
 """
 _PHASES = ("general", "continued", "enhanced")
@@ -43,19 +45,19 @@ _PHASES = ("general", "continued", "enhanced")
 
 def show(console: Console, lake: Lake, recipe: Recipe, warehouse: str) -> None:
     """Print the screen; every figure comes from the published tables or a manifest."""
-    _print(console, "What became of the files", query(warehouse, _FUNNEL))
+    _print(console, "What became of the files", _ask(warehouse, _FUNNEL, recipe))
     if _is_made(lake, recipe, "quality_annotator"):
         _print(console, "Annotator", _areas(lake, recipe))
     if _is_made(lake, recipe, "high_quality_subset"):
-        _print(console, "Selected, per language", query(warehouse, _SELECTED))
+        _print(console, "Selected, per language", _ask(warehouse, _SELECTED, recipe))
     if _is_made(lake, recipe, "synthetic_set"):
-        _print(console, "Synthetic files", query(warehouse, _SYNTHETIC))
+        _print(console, "Synthetic files", _ask(warehouse, _SYNTHETIC, recipe))
     trained = [phase for phase in _PHASES if _is_made(lake, recipe, f"{phase}_checkpoint")]
     if trained:
         _print(console, "Loss", _losses(lake, recipe, trained))
     if _is_made(lake, recipe, "benchmark_results"):
         title = "Checkpoints (means; intervals in the scoreboard)"
-        _print(console, title, query(warehouse, _SCORES))
+        _print(console, title, _ask(warehouse, _SCORES, recipe))
     mlflow_port = os.environ.get("MLFLOW_PORT", "5000")
     console.print(
         "\nGo on with:\n"
@@ -63,6 +65,11 @@ def show(console: Console, lake: Lake, recipe: Recipe, warehouse: str) -> None:
         f"                            runs and models, at http://localhost:{mlflow_port}\n"
         '  make sql Q="select ..."   the quality tables; without Q, a prompt'
     )
+
+
+def _ask(warehouse: str, sql: str, recipe: Recipe) -> Answer:
+    """The recipe's rows of a table that holds all recipes'."""
+    return query(warehouse, sql.format(recipe=literal(recipe.name)))
 
 
 def _is_made(lake: Lake, recipe: Recipe, asset: str) -> bool:

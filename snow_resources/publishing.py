@@ -21,8 +21,10 @@ from snow_resources.file_lock import exclusive
 from snow_resources.table_versions import Version, folder_of, put_version
 from snow_resources.warehouse import WarehouseError, query
 
-Relation = tuple[str, str, pa.Schema, Sequence[str], Iterable[str]]
-"""A table of the lake: asset, table, columns, Parquet files (URLs), current generations."""
+RecipeFiles = tuple[str, bool, Sequence[str]]
+"""Rows of a recipe: its name, whether its pointers name them now, Parquet files (URLs)."""
+Relation = tuple[str, str, pa.Schema, Sequence[RecipeFiles]]
+"""A table of the lake: asset, table, columns, and its files by recipe."""
 _RESULTS = "published.json"
 _LOGGER = logging.getLogger(__name__)
 
@@ -70,7 +72,7 @@ class Warehouse:
         if not (Path(self.path).exists() and results.exists()):
             return None
         try:
-            answer = query(self.path, "select inputs_digest from publication")
+            answer = query(self.path, "select distinct inputs_digest from publication")
         except WarehouseError:
             return None  # broken, or of an older layout: publishing replaces it
         told = json.loads(results.read_text())
@@ -214,12 +216,12 @@ def write_catalog(
         for name, rows in manifests.items():
             connection.register("rows", rows)
             connection.execute(f"create table manifests.{quoted(name)} as select * from rows")
-        for asset, table, schema, files, current in relations:
-            if not is_remote and any("://" in url for url in files):
+        for asset, table, schema, parts in relations:
+            if not is_remote and any("://" in url for *_, files in parts for url in files):
                 is_remote = True
                 connection.register_filesystem(fsspec.filesystem("s3"))
             connection.execute(f"create schema if not exists {quoted(asset)}")
-            view = _view(connection, schema, files, current)
+            view = _view(connection, schema, parts)
             connection.execute(f"create view {quoted(asset)}.{quoted(table)} as {view}")
     return is_remote
 
@@ -227,29 +229,28 @@ def write_catalog(
 def _view(
     connection: duckdb.DuckDBPyConnection,
     schema: pa.Schema,
-    files: Sequence[str],
-    current: Iterable[str],
+    parts: Sequence[RecipeFiles],
 ) -> str:
     connection.register("empty", schema.empty_table())
     kinds = connection.execute("describe select * from empty").fetchall()
     columns = ", ".join(quoted(str(row[0])) for row in kinds)
     typed = ", ".join(f"cast(null as {row[1]}) as {quoted(str(row[0]))}" for row in kinds)
-    place = "cast(null as varchar) as partition, cast(null as varchar) as generation"
+    place = (
+        "cast(null as varchar) as partition, cast(null as varchar) as generation,"
+        " cast(null as varchar) as recipe, cast(null as boolean) as is_current"
+    )
     source = f"select {typed}, {place} where false"
-    if files:
+    for recipe, is_current, files in parts:
         # By name, below the typed columns: a file of older code that lacks a column has nulls.
         # A file's URL ends in partition/generation/name.
         listed = ", ".join(literal(url) for url in files)
         source += (
             " union all by name select *, string_split(filename, '/')[-3] as partition,"
-            " string_split(filename, '/')[-2] as generation"
+            f" string_split(filename, '/')[-2] as generation, {literal(recipe)} as recipe,"
+            f" {str(is_current).lower()} as is_current"
             f" from read_parquet([{listed}], union_by_name = true, filename = true)"
         )
-    named = ", ".join(literal(name) for name in sorted(current)) or "null"
-    return (
-        f"select {columns}, partition, generation,"
-        f" coalesce(generation in ({named}), false) as is_current from ({source})"
-    )
+    return f"select recipe, {columns}, partition, generation, is_current from ({source})"
 
 
 def quoted(name: str) -> str:

@@ -1,3 +1,3 @@
-select document_id, stage
+select recipe, document_id, stage
 from {{ ref('document_quality') }}
 where kept = false and reason is null

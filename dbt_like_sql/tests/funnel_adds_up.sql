@@ -1,7 +1,7 @@
 select
-    stage, language,
+    recipe, stage, language,
     sum(num_documents) filter (where outcome = 'in') as num_in,
     sum(num_documents) filter (where outcome != 'in') as num_out
 from {{ ref('curation_funnel') }}
-group by stage, language
+group by recipe, stage, language
 having num_in is distinct from num_out

@@ -3,15 +3,17 @@
 with totals as (
 
     select
+        recipe,
         stage_order,
         sum(num_documents) filter (where outcome = 'in') as num_in,
         sum(num_documents) filter (where outcome = 'kept') as num_kept
     from {{ ref('curation_funnel') }}
-    group by stage_order
+    group by recipe, stage_order
 
 )
 
-select earlier.stage_order, earlier.num_kept, later.num_in
+select earlier.recipe, earlier.stage_order, earlier.num_kept, later.num_in
 from totals as earlier
-inner join totals as later on later.stage_order = earlier.stage_order + 1
+inner join totals as later
+    on later.recipe = earlier.recipe and later.stage_order = earlier.stage_order + 1
 where earlier.num_kept is distinct from later.num_in

@@ -170,7 +170,7 @@ def recorded(
                 digest=given.manifest.digest,
             )
             for given in made.generations
-            if given.is_current
+            if given.is_current and given.recipe == recipe
         ],
         output=TrackedDataset(name=f"{GROUP}/all", url=warehouse, digest=made.digest),
         facts={

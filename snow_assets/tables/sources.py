@@ -1,4 +1,4 @@
-"""What the dbt project may read: the lake's tables, as the files of chosen generations."""
+"""What the dbt project may read: the lake's tables, as the files of every recipe's generations."""
 
 import hashlib
 import json
@@ -57,7 +57,7 @@ _INPUT = pa.schema(
     [
         pa.field(name, pa.string(), **_REQUIRED)
         for name in (
-            "asset", "partition", "generation",
+            "recipe", "asset", "partition", "generation",
             "input_asset", "input_partition", "input_generation", "input_digest",
         )
     ]
@@ -70,20 +70,36 @@ _PUBLICATION = pa.schema(
 )
 
 
+class RecipeFiles(NamedTuple):
+    """Parquet files (URLs) whose rows are a recipe's, as its pointers name them now or did once."""
+
+    recipe: str
+    is_current: bool
+    files: tuple[str, ...]
+
+
 class Relation(NamedTuple):
-    """One table of the lake: the Parquet files (URLs) that hold its rows; none: it is empty."""
+    """One table of the lake, by recipe; without files it is empty.
+
+    A file that several recipes' pointers name is there for each of them.
+    """
 
     asset: str
     table: str
     schema: pa.Schema
-    files: tuple[str, ...]
-    current: frozenset[str]  # generations that the recipe's pointers name
+    parts: tuple[RecipeFiles, ...]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file, in the order of folders."""
+        return tuple(sorted({url for part in self.parts for url in part.files}))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Generation:
-    """A finished generation that the tables are made from."""
+    """A finished generation that a recipe's rows are made from."""
 
+    recipe: str
     folder: str
     manifest: shards.Manifest
     is_current: bool
@@ -100,27 +116,40 @@ class LakeTables:
 
 
 def lake_tables(lake: str, current: Iterable[str], *, recipe: str, project: str) -> LakeTables:
-    """The tables behind a recipe's `current` generations (URLs).
+    """The tables behind a recipe's `current` generations (URLs), and all other recipes' own.
 
-    `project` is the digest of what will be made of them, so that an edited model publishes anew.
-    Reads manifests and labels only. Memory: those, a few hundred bytes for each file.
+    A recipe is one that has pointers in the lake. `project` is the digest of what will be made of
+    the tables, so that an edited model publishes anew. Reads pointers, manifests and labels only.
+    Memory: those, a few hundred bytes for each file.
     """
-    found = {folder: shards.manifest(folder) for folder in sorted(current)}
-    known = set(found)
-    for folder in _ancestors(lake, found) + _history(lake):
-        if folder not in found and (manifest := shards.sound_manifest(folder)) is not None:
-            found[folder] = manifest
+    current_by_recipe = {recipe: set(current), **_other_recipes(lake, recipe)}
+    manifests: dict[str, shards.Manifest] = {}
+    is_current: dict[tuple[str, str], bool] = {}
+    for name, folders in current_by_recipe.items():
+        manifests |= {folder: shards.manifest(folder) for folder in folders - manifests.keys()}
+        is_current |= {(name, folder): True for folder in folders}
+        for folder in _ancestors(lake, {folder: manifests[folder] for folder in folders}):
+            if (manifest := shards.sound_manifest(folder)) is not None:
+                manifests[folder] = manifest
+                is_current.setdefault((name, folder), False)
+    for folder in _history(lake):
+        if (manifest := shards.sound_manifest(folder)) is not None:
+            manifests[folder] = manifest
+            is_current.setdefault((manifest.recipe, folder), False)
     generations = [
-        Generation(folder=folder, manifest=found[folder], is_current=folder in known)
-        for folder in sorted(found)
-    ]
+        Generation(
+            recipe=name, folder=folder, manifest=manifests[folder],
+            is_current=is_current[name, folder],
+        )
+        for folder, name in sorted((folder, name) for name, folder in is_current)
+    ]  # fmt: skip
     parts = [
-        [made.manifest.asset, made.manifest.partition, made.manifest.generation,
+        [made.recipe, made.manifest.asset, made.manifest.partition, made.manifest.generation,
          made.manifest.digest, made.is_current]
         for made in generations
     ]  # fmt: skip
     graded = labels(lake)
-    made_from = [recipe, project, parts, graded.to_pylist()]
+    made_from = [sorted(current_by_recipe), project, parts, graded.to_pylist()]
     digest = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
     return LakeTables(
         relations=[
@@ -132,12 +161,37 @@ def lake_tables(lake: str, current: Iterable[str], *, recipe: str, project: str)
             "inputs": pa.Table.from_pylist(_input_rows(generations), _INPUT),
             "labels": graded,
             "publication": pa.Table.from_pylist(
-                [{"inputs_digest": digest, "recipe": recipe}], _PUBLICATION
+                [{"inputs_digest": digest, "recipe": name} for name in sorted(current_by_recipe)],
+                _PUBLICATION,
             ),
         },
         generations=generations,
         digest=digest,
     )
+
+
+def _other_recipes(lake: str, recipe: str) -> dict[str, set[str]]:
+    """The folders that the pointers of all recipes but this one name, by recipe."""
+    root = shards.join(lake, "current")
+    return {
+        name: {
+            _pointed(lake, shards.join(root, name, asset, pointer), asset, pointer)
+            for asset in shards.names(shards.join(root, name))
+            for pointer in shards.names(shards.join(root, name, asset))
+        }
+        for name in shards.names(root)
+        if name != recipe
+    }
+
+
+def _pointed(lake: str, url: str, asset: str, pointer: str) -> str:
+    try:
+        generation = str(json.loads(shards.get(url))["generation"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"the pointer {url} is damaged ({error}): materialize {asset} again with that recipe"
+        ) from error
+    return shards.join(lake, asset, pointer.removesuffix(".json"), generation)
 
 
 def _history(lake: str) -> list[str]:
@@ -173,12 +227,22 @@ def _relation(
         asset=asset,
         table=table,
         schema=schema,
-        files=tuple(
-            shards.join(made.folder, entry.name)
-            for made in own
-            for entry in made.manifest.tables(table)
+        parts=tuple(
+            RecipeFiles(recipe=recipe, is_current=is_current, files=files)
+            for recipe, is_current in sorted({(made.recipe, made.is_current) for made in own})
+            if (files := _files(own, table, recipe, is_current=is_current))
         ),
-        current=frozenset(made.manifest.generation for made in own if made.is_current),
+    )
+
+
+def _files(
+    generations: Sequence[Generation], table: str, recipe: str, *, is_current: bool
+) -> tuple[str, ...]:
+    return tuple(
+        shards.join(made.folder, entry.name)
+        for made in generations
+        if (made.recipe, made.is_current) == (recipe, is_current)
+        for entry in made.manifest.tables(table)
     )
 
 
@@ -191,7 +255,7 @@ def _row(made: Generation) -> dict[str, Any]:
         "digest": manifest.digest,
         "is_current": made.is_current,
         "code_version": manifest.code_version,
-        "recipe": manifest.recipe,
+        "recipe": made.recipe,
         "num_files": len(manifest.files),
         "num_bytes": sum(entry.num_bytes for entry in manifest.files),
         "num_rows": sum(entry.num_rows or 0 for entry in manifest.files),
@@ -203,6 +267,7 @@ def _row(made: Generation) -> dict[str, Any]:
 def _input_rows(generations: Sequence[Generation]) -> list[dict[str, Any]]:
     return [
         {
+            "recipe": made.recipe,
             "asset": made.manifest.asset,
             "partition": made.manifest.partition,
             "generation": made.manifest.generation,

@@ -45,6 +45,7 @@ class TinyLake:
 
     url: str
     made: dict[tuple[str, str], shards.Input] = field(default_factory=dict)
+    recipe: str = RECIPE
 
     def put(
         self,
@@ -63,7 +64,7 @@ class TinyLake:
             shards.put_table(folder, table, 0, list(content), schema)
         manifest = shards.finish(
             folder, asset=asset, partition=partition, generation=generation, code_version="1",
-            recipe=RECIPE, settings={}, inputs=[self.made[name] for name in inputs],
+            recipe=self.recipe, settings={}, inputs=[self.made[name] for name in inputs],
             facts=dict(facts or {}),
         )  # fmt: skip
         self.made[asset, partition] = shards.Input(
@@ -71,13 +72,13 @@ class TinyLake:
         )
         if point:
             pointer = {"generation": generation, "digest": manifest.digest}
-            url = f"{self.url}/current/{RECIPE}/{asset}/{partition}.json"
+            url = f"{self.url}/current/{self.recipe}/{asset}/{partition}.json"
             shards.put(url, json.dumps(pointer).encode())
         return folder
 
     def current(self) -> list[str]:
         """The URLs of all generations that the recipe's pointers name."""
-        root = f"{self.url}/current/{RECIPE}"
+        root = f"{self.url}/current/{self.recipe}"
         return [
             f"{self.url}/{asset}/{name.removesuffix('.json')}/"
             + json.loads(shards.get(f"{root}/{asset}/{name}"))["generation"]

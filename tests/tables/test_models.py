@@ -140,8 +140,8 @@ def test_each_reason_says_how_many_files_it_took(ask: Any) -> None:
 
 def test_redactions_are_counted_by_kind_in_all_and_in_kept_documents(ask: Any) -> None:
     assert ask("select * from redactions where kind = 'email' order by language") == [
-        ("python", "email", 4, 4, 2, 2),
-        ("sql", "email", 1, 1, 1, 1),
+        ("TINY", "python", "email", 4, 4, 2, 2),
+        ("TINY", "sql", "email", 1, 1, 1, 1),
     ]
 
 

@@ -8,10 +8,9 @@ import pyarrow as pa
 import pytest
 
 from snow_assets import documents, shards
-from snow_assets.tables.sources import LakeTables, Relation, lake_tables
+from snow_assets.tables.sources import LakeTables, RecipeFiles, Relation, lake_tables
 from snow_resources.publishing import write_catalog
 from tests.tables.builders import (
-    RECIPE,
     TinyLake,
     a_whole_lake,
     put_checkpoints,
@@ -22,12 +21,16 @@ from tests.tables.builders import (
 
 
 def tables_of(lake: TinyLake, *, project: str = "as it is") -> LakeTables:
-    return lake_tables(lake.url, lake.current(), recipe=RECIPE, project=project)
+    return lake_tables(lake.url, lake.current(), recipe=lake.recipe, project=project)
 
 
 def relation(made: LakeTables, asset: str, table: str) -> Relation:
     [found] = [one for one in made.relations if (one.asset, one.table) == (asset, table)]
     return found
+
+
+def current_generations(relation: Relation) -> set[str]:
+    return {url.split("/")[-2] for part in relation.parts if part.is_current for url in part.files}
 
 
 def test_scores_of_every_generation_are_read_and_others_only_of_the_current(lake_url: str) -> None:
@@ -36,7 +39,7 @@ def test_scores_of_every_generation_are_read_and_others_only_of_the_current(lake
     made = tables_of(lake)
     scores = relation(made, "quality_scores", "scores")
     assert [url.split("/")[-2] for url in scores.files] == ["1", "2"]
-    assert scores.current == {"2"}
+    assert current_generations(scores) == {"2"}
 
 
 def test_a_checkpoint_keeps_its_parent_when_that_is_current_no_longer(lake_url: str) -> None:
@@ -45,7 +48,7 @@ def test_a_checkpoint_keeps_its_parent_when_that_is_current_no_longer(lake_url: 
     lake.put("general_checkpoint", {"seen": (documents.SEEN, rows)}, generation="2")
     general = relation(tables_of(lake), "general_checkpoint", "seen")
     assert [url.split("/")[-2] for url in general.files] == ["1", "2"]
-    assert general.current == {"2"}
+    assert current_generations(general) == {"2"}
 
 
 def test_equal_inputs_have_equal_digests_and_a_new_input_another(lake_url: str) -> None:
@@ -82,10 +85,12 @@ def test_a_table_that_is_not_there_yet_is_empty_and_typed(
     with catalog(tmp_path, *empty) as connection:
         for one in empty:
             found = connection.sql(f"select * from {asset}.{one.table}")
-            assert found.columns == [*one.schema.names, "partition", "generation", "is_current"]
+            described = ["partition", "generation", "is_current"]
+            assert found.columns == ["recipe", *one.schema.names, *described]
             assert found.fetchall() == []
             assert connection.sql(
-                f"select * exclude (partition, generation, is_current) from {asset}.{one.table}"
+                "select * exclude (recipe, partition, generation, is_current)"
+                f" from {asset}.{one.table}"
             ).to_arrow_table().schema.types == [column.type for column in one.schema]
 
 
@@ -106,7 +111,9 @@ def test_a_file_of_older_code_that_lacks_a_column_has_nulls(tmp_path: Path) -> N
     folder = str(tmp_path / "lake" / "quality_scores" / "c" / "1")
     shards.put_table(folder, "scores", 0, [row_of(older)], older)
     file = f"{folder}/scores-00000.parquet"
-    one = Relation("quality_scores", "scores", documents.SCORE, (file,), frozenset())
+    one = Relation(
+        "quality_scores", "scores", documents.SCORE, (RecipeFiles("TINY", True, (file,)),)
+    )
     with catalog(tmp_path, one) as connection:
         found = connection.sql("select bottom_logit, num_windows from quality_scores.scores")
         assert found.fetchall() == [(None, 1)]
@@ -119,7 +126,8 @@ def test_a_thousand_files_are_one_table(tmp_path: Path) -> None:
     files = [f"{folder}/scores-{index:05d}.parquet" for index in range(1_000)]
     for file in files:
         Path(file).write_bytes(content)
-    one = Relation("quality_scores", "scores", documents.SCORE, tuple(files), frozenset())
+    part = RecipeFiles("TINY", True, tuple(files))
+    one = Relation("quality_scores", "scores", documents.SCORE, (part,))
     with catalog(tmp_path, one) as connection:
         [(number,)] = connection.sql("select count(*) from quality_scores.scores").fetchall()
     assert number == 1_000
@@ -130,3 +138,31 @@ def test_facts_of_generations_are_json(lake_url: str) -> None:
     lake.put("tokenizer", {}, facts={"vocabulary": 4_096})
     [row] = tables_of(lake).manifests["generations"].to_pylist()
     assert json.loads(row["facts"]) == {"vocabulary": 4_096}
+
+
+def test_every_recipe_with_pointers_is_read_and_shared_files_once_for_each(lake_url: str) -> None:
+    put_corpus(TinyLake(url=lake_url))
+    second = TinyLake(url=lake_url, recipe="SECOND")
+    put_corpus(second)
+    files = relation(tables_of(second), "raw_code_corpus", "files")
+    assert [part.recipe for part in files.parts] == ["SECOND", "TINY"]
+    assert len({part.files for part in files.parts}) == 1
+    publication = tables_of(second).manifests["publication"].to_pylist()
+    assert {row["recipe"] for row in publication} == {"SECOND", "TINY"}
+
+
+def test_the_digest_does_not_depend_on_which_recipe_publishes(lake_url: str) -> None:
+    first, second = TinyLake(url=lake_url), TinyLake(url=lake_url, recipe="SECOND")
+    put_corpus(first)
+    before = tables_of(first).digest
+    put_corpus(second)
+    assert tables_of(first).digest == tables_of(second).digest != before
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b'{"generation": '])
+def test_a_damaged_pointer_of_another_recipe_is_named(lake_url: str, content: bytes) -> None:
+    first = TinyLake(url=lake_url)
+    put_corpus(first)
+    shards.put(f"{lake_url}/current/SECOND/documents/web.json", content)
+    with pytest.raises(ValueError, match=r"current/SECOND/documents/web\.json is damaged"):
+        tables_of(first)

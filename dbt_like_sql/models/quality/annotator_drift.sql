@@ -1,6 +1,6 @@
 -- Each former annotator beside the current one, on the trainable documents that both have scored.
-{% set keys = 'language, former_annotator, annotator' -%}
--- A pair has a number: sorting its three names along with every document takes four times as long.
+{% set keys = 'recipe, language, former_annotator, annotator' -%}
+-- A pair has a number: sorting its four names along with every document takes four times as long.
 with pairs as not materialized (
 
     select hash({{ keys }}) as pair, {{ keys }}, former_logit, logit, num_tokens
@@ -90,7 +90,7 @@ placed as (
         totals.num_tokens - logit_tokens < cut.selected_share * totals.num_tokens as is_in
     from ranked
     inner join totals using (pair)
-    inner join {{ ref('selection_cut') }} as cut using (language)
+    inner join {{ ref('selection_cut') }} as cut using (recipe, language)
 
 ),
 

@@ -6,19 +6,19 @@ with received as not materialized (
 
 ),
 
-repeated as ({{ repeated('received', 'document_id') }}),
+repeated as ({{ repeated('received', 'recipe, document_id') }}),
 
 files as (
 
     -- An archive may hold a file twice: the copy that came furthest speaks for both.
-    {{ one_per('received', 'document_id', 'place, kept nulls first, reason') }}
+    {{ one_per('received', 'recipe, document_id', 'place, kept nulls first, reason') }}
 
 ),
 
 -- Of copies, and of what has a near copy: nine documents in ten have none.
 copies as (
 
-    select document_id, if(is_survivor, null, cluster_id) as duplicate_of, kind, jaccard
+    select recipe, document_id, if(is_survivor, null, cluster_id) as duplicate_of, kind, jaccard
     from {{ source('near_duplicates', 'clusters') }}
     where jaccard is not null
 
@@ -27,12 +27,13 @@ copies as (
 hits as (
 
     select
+        recipe,
         document_id,
         first(problem_id order by problem_id, method) as contaminated_by,
         first(method order by problem_id, method) as contamination_method,
         first(evidence order by problem_id, method) as contamination_evidence
     from {{ source('contamination', 'hits') }}
-    group by document_id
+    group by recipe, document_id
 
 ),
 
@@ -54,13 +55,14 @@ signals as (
 
 scores as (
 
-    select text_id, language, annotator, logit
+    select recipe, text_id, language, annotator, logit
     from {{ ref('score_history') }}
     where is_current
 
 )
 
 select
+    files.recipe,
     files.document_id,
     files.source,
     files.repository,
@@ -100,8 +102,11 @@ select
     signals.num_redacted_passwords::bigint as num_redacted_passwords,
     files.text_id
 from files
-left join copies using (document_id)
-left join hits using (document_id)
-left join scores on scores.text_id = files.text_id and scores.language = files.language
-left join {{ source('high_quality_subset', 'documents') }} as selection using (document_id)
-left join signals using (document_id)
+left join copies using (recipe, document_id)
+left join hits using (recipe, document_id)
+left join scores
+    on scores.recipe = files.recipe
+    and scores.text_id = files.text_id
+    and scores.language = files.language
+left join {{ source('high_quality_subset', 'documents') }} as selection using (recipe, document_id)
+left join signals using (recipe, document_id)

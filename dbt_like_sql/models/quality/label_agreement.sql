@@ -11,6 +11,7 @@ with grades as (
 labelled as (
 
     select
+        scored.recipe,
         unnest([scored.language, 'all']) as language,
         scored.annotator,
         scored.is_current,
@@ -34,12 +35,13 @@ ranked as (
         {% endfor %}
     from labelled
     window
-        by_logit as (partition by language, annotator, is_current order by logit),
-        by_grade as (partition by language, annotator, is_current order by grade)
+        by_logit as (partition by recipe, language, annotator, is_current order by logit),
+        by_grade as (partition by recipe, language, annotator, is_current order by grade)
 
 )
 
 select
+    recipe,
     language,
     annotator,
     is_current,
@@ -56,4 +58,4 @@ select
     {% endfor -%}
     {% endfor -%}
 from ranked
-group by language, annotator, is_current
+group by recipe, language, annotator, is_current

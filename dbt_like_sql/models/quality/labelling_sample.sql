@@ -2,6 +2,7 @@
 with drawn as (
 
     select
+        recipe,
         language,
         least(floor(percentile * 10), 9)::integer as stratum,
         count(*) as stratum_documents,
@@ -14,6 +15,7 @@ with drawn as (
 documents as (
 
     select
+        recipe,
         unnest(document_ids) as document_id,
         stratum,
         stratum_documents / len(document_ids) as weight
@@ -22,6 +24,7 @@ documents as (
 )
 
 select
+    selection.recipe,
     selection.document_id,
     selection.language,
     documents.stratum,
@@ -31,4 +34,4 @@ select
     selection.logit,
     selection.repeats
 from documents
-inner join {{ ref('selection') }} as selection using (document_id)
+inner join {{ ref('selection') }} as selection using (recipe, document_id)

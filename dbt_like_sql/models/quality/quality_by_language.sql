@@ -2,6 +2,7 @@
 with counted as (
 
     select
+        recipe,
         language,
         annotator,
         is_current,
@@ -13,7 +14,7 @@ with counted as (
         quantile_cont(logit, [{% for share in shares %}{{ share / 100 }}{{ ', ' if not loop.last }}{% endfor %}]) as percentiles,
         max(logit) as highest
     from {{ ref('stg_scored_documents') }}
-    group by language, annotator, is_current
+    group by recipe, language, annotator, is_current
 
 )
 

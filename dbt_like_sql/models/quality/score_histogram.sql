@@ -1,5 +1,6 @@
 {% set width = var('histogram_bin_logits') -%}
 select
+    recipe,
     language,
     annotator,
     is_current,

@@ -1,6 +1,6 @@
 -- Several generations hold the same score; a current one's row stands for all.
 -- A language whose newest generation is an older annotator's still has that one as current.
-{% set keys = 'text_id, annotator, language' -%}
+{% set keys = 'recipe, text_id, annotator, language' -%}
 with scores as not materialized (
 
     select * exclude ("partition"), "partition" as language
@@ -11,9 +11,9 @@ with scores as not materialized (
 -- Only of these may a score be there twice: all others go by without a look at their names.
 several as materialized (
 
-    select language, annotator, bool_or(is_current) as is_current
+    select recipe, language, annotator, bool_or(is_current) as is_current
     from scores
-    group by language, annotator
+    group by recipe, language, annotator
     having min(generation) < max(generation)
 
 ),
@@ -22,7 +22,7 @@ suspects as materialized (
 
     select scores.* replace (several.is_current as is_current)
     from scores
-    inner join several using (language, annotator)
+    inner join several using (recipe, language, annotator)
     where not scores.is_current
 
 ),
@@ -31,7 +31,7 @@ former as materialized (
 
     select * from suspects
     anti join (
-        select * from scores semi join several using (language, annotator) where is_current
+        select * from scores semi join several using (recipe, language, annotator) where is_current
     ) as current_scores using ({{ keys }})
 
 ),
@@ -42,13 +42,13 @@ listed as (
 
     select * from scores where is_current
     union all
-    select * from scores anti join several using (language, annotator) where not is_current
+    select * from scores anti join several using (recipe, language, annotator) where not is_current
     union all by name
     ({{ one_per('former', keys, 'generation') }})
 
 )
 
 select
-    text_id, annotator, language, is_current, logit, top_logit, middle_logit, bottom_logit,
+    recipe, text_id, annotator, language, is_current, logit, top_logit, middle_logit, bottom_logit,
     num_windows
 from listed

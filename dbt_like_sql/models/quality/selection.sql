@@ -2,6 +2,7 @@
 -- database, because the file that holds both is renamed when it is published.
 {{ config(materialized='view') }}
 select
+    recipe,
     document_id,
     language,
     source,

@@ -1,4 +1,5 @@
 select
+    recipe,
     language,
     repeats,
     count(*) as num_documents,
@@ -8,4 +9,4 @@ select
     min(logit) as lowest_logit,
     min(percentile) as lowest_percentile
 from {{ ref('selection') }}
-group by language, repeats
+group by recipe, language, repeats

@@ -2,6 +2,7 @@
 with steps as (
 
     select
+        recipe,
         language,
         ceil((1 - percentile) * 100)::integer as percent,
         count(*) as num_documents,
@@ -15,30 +16,37 @@ with steps as (
 curve as (
 
     select
+        languages.recipe,
         languages.language,
         percents.percent,
         sum(steps.num_documents) over from_the_top as num_documents,
         sum(steps.num_tokens) over from_the_top as num_tokens,
-        sum(steps.num_tokens) over (partition by languages.language) as all_tokens,
+        sum(steps.num_tokens) over (partition by languages.recipe, languages.language) as all_tokens,
         min(steps.lowest_logit) over from_the_top as threshold
-    from (select distinct language from steps) as languages
+    from (select distinct recipe, language from steps) as languages
     cross join range(1, 101) as percents (percent)
     left join steps
-        on steps.language = languages.language and steps.percent = percents.percent
-    window from_the_top as (partition by languages.language order by percents.percent)
+        on steps.recipe = languages.recipe
+        and steps.language = languages.language
+        and steps.percent = percents.percent
+    window from_the_top as (partition by languages.recipe, languages.language order by percents.percent)
 
 ),
 
 ties as (
 
-    select language, logit, count(*) as num_documents, sum(num_tokens) as num_tokens
+    select recipe, language, logit, count(*) as num_documents, sum(num_tokens) as num_tokens
     from {{ ref('selection') }}
-    semi join curve on curve.language = selection.language and curve.threshold = selection.logit
-    group by language, logit
+    semi join curve
+        on curve.recipe = selection.recipe
+        and curve.language = selection.language
+        and curve.threshold = selection.logit
+    group by recipe, language, logit
 
 )
 
 select
+    curve.recipe,
     curve.language,
     curve.percent::integer as percent,
     curve.threshold,
@@ -48,4 +56,7 @@ select
     coalesce(ties.num_documents, 0)::bigint as num_tied_documents,
     coalesce(ties.num_tokens, 0)::bigint as num_tied_tokens
 from curve
-left join ties on ties.language = curve.language and ties.logit = curve.threshold
+left join ties
+    on ties.recipe = curve.recipe
+    and ties.language = curve.language
+    and ties.logit = curve.threshold

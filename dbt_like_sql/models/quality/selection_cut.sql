@@ -1,16 +1,18 @@
 with totals as (
 
     select
+        recipe,
         language,
         min(logit) filter (where repeats > 0) as cut,
         sum(num_tokens)::bigint as num_tokens,
         sum(num_tokens) filter (where repeats > 0)::bigint as num_selected_tokens
     from {{ ref('selection') }}
-    group by language
+    group by recipe, language
 
 )
 
 select
+    totals.recipe,
     totals.language,
     totals.cut,
     totals.num_tokens,
@@ -21,5 +23,7 @@ select
     coalesce(sum(tied.num_tokens), 0)::bigint as num_tied_tokens
 from totals
 left join {{ ref('selection') }} as tied
-    on tied.language = totals.language and tied.logit = totals.cut
+    on tied.recipe = totals.recipe
+    and tied.language = totals.language
+    and tied.logit = totals.cut
 group by all

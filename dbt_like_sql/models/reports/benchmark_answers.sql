@@ -1,4 +1,5 @@
 select
+    recipe,
     replace(checkpoint, '_checkpoint', '') || '_checkpoint' as checkpoint,
     problem_id, verdict, isolation, message, completion
 from {{ source('benchmark_results', 'answers') }}

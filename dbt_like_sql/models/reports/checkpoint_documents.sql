@@ -1,6 +1,7 @@
 -- A view: every phase's documents are held once, however many checkpoints inherit them.
 {{ config(materialized='view') }}
 select
+    phases.recipe,
     phases.checkpoint,
     seen.phase,
     seen.document_id,
@@ -16,4 +17,6 @@ select
     seen.text_id
 from {{ ref('checkpoint_phases').include(database=false) }} as phases
 inner join {{ ref('phase_documents').include(database=false) }} as seen
-    on seen.phase = phases.phase and seen.generation = phases.generation
+    on seen.recipe = phases.recipe
+    and seen.phase = phases.phase
+    and seen.generation = phases.generation

@@ -1,7 +1,7 @@
 -- Each current checkpoint with itself and every checkpoint that it was trained from.
 with recursive checkpoints as (
 
-    select asset, generation, is_current
+    select recipe, asset, generation, is_current
     from {{ source('manifests', 'generations') }}
     where asset in ('general_checkpoint', 'continued_checkpoint', 'enhanced_checkpoint')
 
@@ -9,21 +9,25 @@ with recursive checkpoints as (
 
 ancestry as (
 
-    select asset as checkpoint, asset as phase_asset, generation as phase_generation
+    select recipe, asset as checkpoint, asset as phase_asset, generation as phase_generation
     from checkpoints
     where is_current
     union
-    select ancestry.checkpoint, inputs.input_asset, inputs.input_generation
+    select ancestry.recipe, ancestry.checkpoint, inputs.input_asset, inputs.input_generation
     from ancestry
     inner join {{ source('manifests', 'inputs') }} as inputs
-        on inputs.asset = ancestry.phase_asset and inputs.generation = ancestry.phase_generation
+        on inputs.recipe = ancestry.recipe
+        and inputs.asset = ancestry.phase_asset
+        and inputs.generation = ancestry.phase_generation
     inner join checkpoints
-        on checkpoints.asset = inputs.input_asset
+        on checkpoints.recipe = inputs.recipe
+        and checkpoints.asset = inputs.input_asset
         and checkpoints.generation = inputs.input_generation
 
 )
 
 select
+    recipe,
     checkpoint,
     replace(phase_asset, '_checkpoint', '') as phase,
     phase_generation as generation

@@ -1,11 +1,12 @@
 with seen as (
 
     select
+        recipe,
         checkpoint,
         sum(num_tokens) filter (where phase || '_checkpoint' = checkpoint)::bigint as phase_tokens,
         sum(num_tokens)::bigint as total_tokens
     from {{ ref('checkpoint_documents') }}
-    group by checkpoint
+    group by recipe, checkpoint
 
 ),
 
@@ -19,6 +20,7 @@ results as (
 )
 
 select
+    results.recipe,
     results.checkpoint,
     results.benchmark,
     results.metric,
@@ -31,4 +33,4 @@ select
     seen.total_tokens,
     results.note
 from results
-left join seen using (checkpoint)
+left join seen using (recipe, checkpoint)

@@ -1,5 +1,6 @@
 -- A document is there once in a phase (a test of checkpoint_documents): counting is enough.
 select
+    recipe,
     checkpoint,
     phase,
     repository,
@@ -8,4 +9,4 @@ select
     count(*) as num_documents,
     sum(num_tokens)::bigint as num_tokens
 from {{ ref('checkpoint_documents') }}
-group by checkpoint, phase, repository, license
+group by recipe, checkpoint, phase, repository, license

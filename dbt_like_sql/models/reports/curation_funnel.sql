@@ -2,21 +2,22 @@
 with outcomes as (
 
     -- What became of a file tells its language: to receive it nobody had to look.
-    select 'raw_code_corpus' as stage, 1 as stage_order, quality.language,
+    select files.recipe, 'raw_code_corpus' as stage, 1 as stage_order, quality.language,
         'kept' as outcome, null as reason, quality.num_bytes, null::bigint as num_tokens
     from {{ source('raw_code_corpus', 'files') }} as files
-    left join {{ ref('document_quality') }} as quality using (document_id)
+    left join {{ ref('document_quality') }} as quality using (recipe, document_id)
     union all
-    select 'raw_code_corpus', 1, language, 'dropped', reason, num_bytes, null
+    select recipe, 'raw_code_corpus', 1, language, 'dropped', reason, num_bytes, null
     from {{ source('raw_code_corpus', 'drops') }}
     union all
-    select 'documents', 2, language, 'kept', null, num_bytes, null
+    select recipe, 'documents', 2, language, 'kept', null, num_bytes, null
     from {{ source('documents', 'documents') }}
     union all
-    select 'documents', 2, language, 'dropped', reason, num_bytes, null
+    select recipe, 'documents', 2, language, 'dropped', reason, num_bytes, null
     from {{ source('documents', 'drops') }}
     union all
-    select 'clean_corpus', 3, language, if(kept, 'kept', 'dropped'), reason, num_bytes, num_tokens
+    select recipe, 'clean_corpus', 3, language, if(kept, 'kept', 'dropped'), reason, num_bytes,
+        num_tokens
     from {{ source('clean_corpus', 'decisions') }}
 
 ),
@@ -24,6 +25,7 @@ with outcomes as (
 counted as (
 
     select
+        recipe,
         stage_order,
         stage,
         coalesce(language, 'unknown') as language,
@@ -40,6 +42,7 @@ counted as (
 select * from counted
 union all
 select
+    recipe,
     stage_order,
     stage,
     language,

@@ -1,3 +1,4 @@
 select
-    asset, "partition", generation, input_asset, input_partition, input_generation, input_digest
+    recipe, asset, "partition", generation, input_asset, input_partition, input_generation,
+    input_digest
 from {{ source('manifests', 'inputs') }}

@@ -1,4 +1,5 @@
 select
+    recipe,
     document_id,
     language,
     repository,

@@ -16,11 +16,12 @@ traced as (
         seeds.seed_document_id,
         coalesce(seeds.seed_document_id, seen.document_id) as source_document_id
     from seen
-    left join {{ source('synthetic_set', 'documents') }} as seeds using (document_id)
+    left join {{ source('synthetic_set', 'documents') }} as seeds using (recipe, document_id)
 
 )
 
 select
+    traced.recipe,
     traced.phase,
     traced.generation,
     traced.document_id,
@@ -35,4 +36,4 @@ select
     traced.text_id
 from traced
 left join {{ ref('document_quality') }} as origin
-    on origin.document_id = traced.source_document_id
+    on origin.recipe = traced.recipe and origin.document_id = traced.source_document_id

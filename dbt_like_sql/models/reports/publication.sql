@@ -1,1 +1,1 @@
-select inputs_digest, recipe from {{ source('manifests', 'publication') }}
+select recipe, inputs_digest from {{ source('manifests', 'publication') }}

@@ -1,6 +1,7 @@
 with counted as (
 
     select
+        recipe,
         language,
         coalesce(kept, false) as kept,
         unnest([
@@ -14,6 +15,7 @@ with counted as (
 )
 
 select
+    recipe,
     language,
     kind,
     sum(number)::bigint as num_redactions,
@@ -22,4 +24,4 @@ select
     count(*) filter (where kept) as num_kept_documents
 from counted
 where number > 0
-group by language, kind
+group by recipe, language, kind

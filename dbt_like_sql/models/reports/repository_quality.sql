@@ -1,4 +1,5 @@
 select
+    recipe,
     repository,
     coalesce(language, 'unknown') as language,
     count(*) as num_received,
@@ -13,4 +14,4 @@ select
     coalesce(sum(num_tokens) filter (where repeats > 0), 0)::bigint as num_selected_tokens,
     coalesce(sum(num_tokens * repeats), 0)::bigint as num_trained_tokens
 from {{ ref('document_quality') }}
-group by repository, coalesce(language, 'unknown')
+group by recipe, repository, coalesce(language, 'unknown')

@@ -1,4 +1,5 @@
 select
+    synthetic.recipe,
     synthetic.document_id,
     synthetic.language,
     synthetic.num_tokens,
@@ -12,4 +13,4 @@ select
     synthetic.text_id
 from {{ source('synthetic_set', 'documents') }} as synthetic
 left join {{ ref('document_quality') }} as seeds
-    on seeds.document_id = synthetic.seed_document_id
+    on seeds.recipe = synthetic.recipe and seeds.document_id = synthetic.seed_document_id

@@ -1,19 +1,20 @@
 with outcomes as (
 
-    select language, 'accepted' as outcome, null as reason, num_tokens
+    select recipe, language, 'accepted' as outcome, null as reason, num_tokens
     from {{ source('synthetic_set', 'documents') }}
     union all
-    select language, 'refused' as outcome, reason, null::bigint as num_tokens
+    select recipe, language, 'refused' as outcome, reason, null::bigint as num_tokens
     from {{ source('synthetic_set', 'refusals') }}
 
 )
 
 select
+    recipe,
     language,
     outcome,
     reason,
     count(*) as num_documents,
     sum(num_tokens)::bigint as num_tokens,
-    count(*) / sum(count(*)) over (partition by language) as share
+    count(*) / sum(count(*)) over (partition by recipe, language) as share
 from outcomes
-group by language, outcome, reason
+group by recipe, language, outcome, reason

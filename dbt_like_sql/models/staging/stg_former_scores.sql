@@ -1,6 +1,7 @@
 -- A table of the build, because several models read it and its join is the largest.
 {{ config(materialized='table') }}
 select
+    documents.recipe,
     documents.rowid as document_number,
     documents.language,
     documents.split,
@@ -11,5 +12,7 @@ select
     documents.logit
 from {{ ref('document_quality') }} as documents
 inner join {{ ref('score_history') }} as former
-    on former.text_id = documents.text_id and former.language = documents.language
+    on former.recipe = documents.recipe
+    and former.text_id = documents.text_id
+    and former.language = documents.language
 where documents.kept and not former.is_current

@@ -2,26 +2,26 @@
 {{ config(materialized='table') }}
 with undecided as (
 
-    select document_id, stage
+    select recipe, document_id, stage
     from (
-        select document_id, 'documents' as stage from {{ source('documents', 'documents') }}
+        select recipe, document_id, 'documents' as stage from {{ source('documents', 'documents') }}
         union all
-        select document_id, 'raw_code_corpus' from {{ source('raw_code_corpus', 'files') }}
+        select recipe, document_id, 'raw_code_corpus' from {{ source('raw_code_corpus', 'files') }}
     )
-    anti join {{ source('clean_corpus', 'decisions') }} using (document_id)
+    anti join {{ source('clean_corpus', 'decisions') }} using (recipe, document_id)
 
 ),
 
 with_document as (
 
-    select document_id, stage from undecided where stage = 'documents'
+    select recipe, document_id, stage from undecided where stage = 'documents'
 
 )
 
-select document_id, stage from with_document
+select recipe, document_id, stage from with_document
 union all
-select document_id, stage
+select recipe, document_id, stage
 from undecided
-anti join with_document using (document_id)
-anti join {{ source('documents', 'drops') }} using (document_id)
+anti join with_document using (recipe, document_id)
+anti join {{ source('documents', 'drops') }} using (recipe, document_id)
 where stage = 'raw_code_corpus'

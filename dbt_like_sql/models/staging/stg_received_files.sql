@@ -1,7 +1,7 @@
 -- A row per received file at the last stage that decided about it.
 with raw_files as not materialized (
 
-    select document_id, source, repository, revision, path, license
+    select recipe, document_id, source, repository, revision, path, license
     from {{ source('raw_code_corpus', 'files') }}
 
 ),
@@ -9,7 +9,7 @@ with raw_files as not materialized (
 never_admitted as (
 
     select
-        'raw_code_corpus' as stage, document_id, null as text_id, source, repository,
+        recipe, 'raw_code_corpus' as stage, document_id, null as text_id, source, repository,
         null as revision, path, null as license, language, num_bytes, false as kept, reason,
         evidence, null as split, null::bigint as num_tokens
     from {{ source('raw_code_corpus', 'drops') }}
@@ -19,19 +19,19 @@ never_admitted as (
 no_document as (
 
     select
-        'documents' as stage, drops.document_id, null as text_id, drops.source,
+        drops.recipe, 'documents' as stage, drops.document_id, null as text_id, drops.source,
         drops.repository, raw_files.revision, drops.path, raw_files.license, drops.language,
         drops.num_bytes, false as kept, drops.reason, drops.evidence, null as split,
         null::bigint as num_tokens
     from {{ source('documents', 'drops') }} as drops
-    left join raw_files using (document_id)
+    left join raw_files using (recipe, document_id)
 
 ),
 
 decided as (
 
     select
-        'clean_corpus' as stage, document_id, text_id, source, repository, revision, path,
+        recipe, 'clean_corpus' as stage, document_id, text_id, source, repository, revision, path,
         license, language, num_bytes, kept, reason, evidence, split, num_tokens
     from {{ source('clean_corpus', 'decisions') }}
 
@@ -39,35 +39,35 @@ decided as (
 
 open_documents as (
 
-    select document_id from {{ ref('stg_open_files') }} where stage = 'documents'
+    select recipe, document_id from {{ ref('stg_open_files') }} where stage = 'documents'
 
 ),
 
 undecided as (
 
     select
-        'documents' as stage, document_id, text_id, source, repository, revision, path,
+        recipe, 'documents' as stage, document_id, text_id, source, repository, revision, path,
         license, language, num_bytes, null::boolean as kept, null as reason, null as evidence,
         null as split, null::bigint as num_tokens
     from {{ source('documents', 'documents') }}
-    semi join open_documents using (document_id)
+    semi join open_documents using (recipe, document_id)
 
 ),
 
 unread_files as (
 
-    select document_id from {{ ref('stg_open_files') }} where stage = 'raw_code_corpus'
+    select recipe, document_id from {{ ref('stg_open_files') }} where stage = 'raw_code_corpus'
 
 ),
 
 unread as (
 
     select
-        'raw_code_corpus' as stage, document_id, null as text_id, source, repository,
+        recipe, 'raw_code_corpus' as stage, document_id, null as text_id, source, repository,
         revision, path, license, null as language, null::bigint as num_bytes, null::boolean as kept,
         null as reason, null as evidence, null as split, null::bigint as num_tokens
     from raw_files
-    semi join unread_files using (document_id)
+    semi join unread_files using (recipe, document_id)
 
 )
 

@@ -1,0 +1,90 @@
+"""Several recipes in one home: every table holds the rows of each, and none changes another's."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from snow_assets import documents
+from snow_resources.warehouse import query
+from tests.tables.builders import (
+    RECIPE,
+    TinyLake,
+    a_whole_lake,
+    put_checkpoints,
+    put_corpus,
+    put_curation,
+    put_quality,
+    row_of,
+)
+from tests.tables.conftest import Publication, publication
+
+Ask = Callable[[str], list[Any]]
+SECOND = "SECOND"
+
+
+def put_second(url: str) -> TinyLake:
+    """A recipe that shares the first one's artifacts, but for the results of a checkpoint."""
+    lake = TinyLake(url=url, recipe=SECOND)
+    for step in (put_corpus, put_curation, put_quality, put_checkpoints):
+        step(lake)
+    results = [
+        row_of(documents.RESULT, checkpoint="general", benchmark="held_out", value=1.25,
+               metric="bits_per_byte", subset="python", num_samples=3)
+    ]  # fmt: skip
+    tables = {"results": (documents.RESULT, results)}
+    lake.put("benchmark_results", tables, partition="general", generation="2")
+    return lake
+
+
+@pytest.fixture(scope="module")
+def both(tables_folder: Path) -> Publication:
+    """A lake in which two recipes have artifacts, published by the first."""
+    url = str(tables_folder / "lake-of-two")
+    first = a_whole_lake(url)
+    put_second(url)
+    published = publication(tables_folder, "both", first)
+    assert published.materialize().success
+    return published
+
+
+def ask_of(published: Publication) -> Ask:
+    return lambda sql: query(published.warehouse.path, sql).rows
+
+
+def test_every_table_has_a_recipe_and_shows_both(both: Publication) -> None:
+    ask = ask_of(both)
+    tables = [name for (name,) in ask("select table_name from information_schema.tables")]
+    assert len(tables) > 25
+    without = [
+        name
+        for name in tables
+        if ("recipe",) not in ask(f"select column_name from (describe {name})")
+    ]
+    assert without == []
+    empty = {"redactions", "pending_documents", "label_agreement"}
+    empty |= {"annotator_drift"}  # the former scores are the recipe's that made them
+    for name in set(tables) - empty:
+        found = {recipe for (recipe,) in ask(f"select distinct recipe from {name}")}
+        assert found == {RECIPE, SECOND}, name
+
+
+def test_the_scoreboard_shows_each_recipes_own_results(both: Publication) -> None:
+    rows = ask_of(both)(
+        "select recipe, checkpoint, value from checkpoint_scoreboard order by recipe, checkpoint"
+    )
+    assert rows == [
+        (SECOND, "enhanced_checkpoint", 2.5),
+        (SECOND, "general_checkpoint", 1.25),
+        (RECIPE, "enhanced_checkpoint", 2.5),
+        (RECIPE, "general_checkpoint", 2.5),
+    ]
+
+
+def test_a_recipes_rows_are_the_same_beside_another(both: Publication, whole: Publication) -> None:
+    ask, ask_alone = ask_of(both), ask_of(whole)
+    tables = [name for (name,) in ask("select table_name from information_schema.tables")]
+    for name in sorted(set(tables) - {"publication"}):  # its digest names all that was read
+        sql = f"select * from {name} where recipe = '{RECIPE}' order by all"
+        assert ask(sql) == ask_alone(sql), name
