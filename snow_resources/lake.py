@@ -1,6 +1,9 @@
 """Where assets lie in the lake: the only place that names their folders."""
 
 import dagster as dg
+from pydantic import ConfigDict, field_validator
+
+from snow_assets.urls import refuse_credentials
 
 
 class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -11,6 +14,13 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
     """
 
     url: str
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # a refused URL may hold a secret
+
+    @field_validator("url")
+    @classmethod
+    def _has_no_credentials(cls, url: str) -> str:
+        return refuse_credentials(url, "the lake's URL")
 
     def generation(self, asset: str, partition: str, generation: str) -> str:
         return f"{self.url}/{asset}/{partition}/{generation}"

@@ -1,6 +1,9 @@
 """Where a teacher that is not run by us can be reached."""
 
 import dagster as dg
+from pydantic import ConfigDict, field_validator
+
+from snow_assets.urls import refuse_credentials
 
 
 class Teacher(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -8,6 +11,13 @@ class Teacher(dg.ConfigurableResource):  # type: ignore[type-arg]
     OPENAI_API_KEY and never passes through here."""
 
     url: str = ""  # needed only by recipes whose synthesis.engine is `endpoint`
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # a refused URL may hold a secret
+
+    @field_validator("url")
+    @classmethod
+    def _has_no_credentials(cls, url: str) -> str:
+        return refuse_credentials(url, "the teacher's URL")
 
     def address(self, engine: str) -> str:
         """The URL for the engine `endpoint`, empty for others."""

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError, field_validator
+
+from snow_assets.urls import redact_urls, refuse_credentials
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +148,13 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
     ui_url: str = ""  # base of links to the MLflow UI; empty: no links
     spool: str = ""
 
+    model_config = ConfigDict(hide_input_in_errors=True)  # a refused URL may hold a secret
+
+    @field_validator("uri", "ui_url")
+    @classmethod
+    def _has_no_credentials(cls, url: str) -> str:
+        return refuse_credentials(url, "MLflow's URL")
+
     def record(self, log: Any, record: Record) -> RunLink:
         """Write a record, and those that wait before it; recording twice changes nothing."""
         _ = record.parent_digest  # a parent that is no input is the caller's mistake
@@ -258,7 +267,8 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 
 def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+    first_line = str(error).strip().splitlines()[0] if str(error) else ""
+    return f"{type(error).__name__}: {redact_urls(first_line)}"
 
 
 def default_ui_url(uri: str, environment: Mapping[str, str]) -> str:

@@ -18,6 +18,7 @@ from snow_assets.corpus.locations import snapshot as snapshot_of_files
 from snow_assets.corpus.received import Refusal, SourceFile, Unit, Wanted
 from snow_assets.corpus.table_rows import Row, RowLimits, rows
 from snow_assets.recipe import ArchiveLimits
+from snow_assets.urls import redact_urls
 
 SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz")
 _REPOSITORY = ("repo_path", "repo_name", "repository", "max_stars_repo_name")
@@ -173,7 +174,7 @@ def _file_row(
         kinds = f"{type(repository).__name__} and {type(path).__name__}"
         evidence = f"repository and path are {kinds}, not text"
         return row.refused("unreadable_row", evidence, suffix=suffix)
-    return _FileRow(repository, path, columns)
+    return _FileRow(redact_urls(repository), path, columns)
 
 
 def _missing(columns: Mapping[str, Any], needed: str, other_kind: str) -> str:

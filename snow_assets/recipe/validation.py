@@ -13,6 +13,8 @@ from typing import Annotated, Any, get_type_hints
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic import AfterValidator, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
+from snow_assets.urls import redact_urls
+
 MAX_COUNT = 2**53
 """The largest integer that JSON readers and 64-bit floats hold exactly."""
 
@@ -27,10 +29,12 @@ _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u20
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
 
-def _without_controls(text: str) -> str:
+def _one_line(text: str) -> str:
     for char in text:
         if unicodedata.category(char) in _CONTROL_CATEGORIES or char in _BIDI_CONTROLS:
             raise ValueError(f"must hold no control character, not U+{ord(char):04X}")
+    if redact_urls(text) != text:
+        raise ValueError("must hold no credentials in a URL: the store's own variables carry them")
     if text != text.strip():
         raise ValueError("must not begin or end with white space")
     return text
@@ -63,7 +67,7 @@ def require(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
-Text = Annotated[str, MinLen(1), MaxLen(4_096), AfterValidator(_without_controls)]
+Text = Annotated[str, MinLen(1), MaxLen(4_096), AfterValidator(_one_line)]
 """A path, URL or description on one line."""
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$", max_length=128)]
 """A name that also becomes a folder's, a partition's or a model's name."""
@@ -126,7 +130,7 @@ def validate_fields(section: RecipeSection) -> list[str]:
 
 def _violation(path: str, fault: Any) -> str:
     index = "".join(f"[{part}]" for part in fault["loc"] if isinstance(part, int))
-    value = repr(fault["input"])
+    value = redact_urls(repr(fault["input"]))
     if len(value) > _SHOWN_CHARS:
         value = f"{value[:_SHOWN_CHARS]}..."
     message = str(fault["msg"]).removeprefix("Value error, ")
