@@ -6,9 +6,8 @@ from typing import Any
 
 import dagster as dg
 
-from snow_assets import unclaimed
+from snow_assets import automation, unclaimed, whole_recipe
 from snow_assets.corpus import assets as corpus
-from snow_assets.corpus import reading
 from snow_assets.curation import assets as curation
 from snow_assets.curation import checks as curation_checks
 from snow_assets.evaluation import assets as evaluation
@@ -17,7 +16,6 @@ from snow_assets.pretraining import assets as pretraining
 from snow_assets.pretraining import checks as pretraining_checks
 from snow_assets.quality import assets as quality
 from snow_assets.quality import checks as quality_checks
-from snow_assets.quality import rescoring
 from snow_assets.recipe import Recipe, chosen_recipe
 from snow_assets.synthesis import assets as synthesis
 from snow_assets.tables import assets as tables
@@ -99,15 +97,13 @@ defs = dg.Definitions(
     assets=_assets(),
     asset_checks=dg.load_asset_checks_from_modules(ROOMS),
     jobs=[
-        reading.opting_out,
-        reading.reading,
-        rescoring.rescoring,
+        whole_recipe.whole_recipe,
+        automation.shared_steps,
+        automation.read_sources,
+        automation.curate_languages,
         *([unclaimed.unclaimed_jobs] if _IN_CLUSTER else []),
     ],
-    schedules=[
-        rescoring.nightly_rescoring,
-        *([unclaimed.quarter_hourly_clean_up] if _IN_CLUSTER else []),
-    ],
-    sensors=[reading.reading_sensor, rescoring.rescoring_sensor],
+    schedules=[unclaimed.quarter_hourly_clean_up] if _IN_CLUSTER else [],
+    sensors=[automation.automation],
     resources=resources(chosen_recipe()),
 )

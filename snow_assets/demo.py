@@ -9,8 +9,10 @@ import dagster as dg
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
+from sqlalchemy.exc import SQLAlchemyError
 
 from snow_assets import definitions, summary
+from snow_assets.disk_space import full_disk_message, is_disk_full
 from snow_assets.home import home, prepare, warn
 from snow_assets.materialize import UNPARTITIONED
 from snow_assets.order import steps
@@ -36,12 +38,16 @@ class _Progress(logging.Handler):
         self._status.update(f"{self._name_shown}  [dim]{escape(said)}[/dim]")
 
 
+class StepFailedError(Exception):
+    """A step's run failed; the message ends with the cause."""
+
+
 def materialize_all(console: Console, instance: dg.DagsterInstance, recipe: Recipe) -> None:
-    """Run every step that is to do; the first failure ends it with its reason and exit code 1."""
+    """Run every step that is to do, in order; StepFailedError at the first that fails."""
     logger = logging.Logger("progress", logging.INFO)
     runner = StepRunner(instance, logger)
     up_to_date = _up_to_date(instance, recipe)
-    for keys, partition in steps(runner.defs):
+    for keys, partition in steps(runner.graph):
         name = _name(keys, partition)
         if (keys[0], partition) in up_to_date:
             console.print(f"{0:6.1f} s  {name}  [dim]{_NOTHING_NEW}[/dim]")
@@ -53,11 +59,7 @@ def materialize_all(console: Console, instance: dg.DagsterInstance, recipe: Reci
         seconds = time.monotonic() - started
         if not result.success:
             console.print(f"[red]failed[/red] {name} after {seconds:.1f} s")
-            for event in result.all_events:
-                if event.is_step_failure:
-                    console.print(str(event.step_failure_data.error), markup=False)
-            console.print(f"The run is {result.run_id}: `make dev` shows it whole.")
-            sys.exit(1)
+            raise StepFailedError(_failure(console, result))
         console.print(f"{seconds:6.1f} s  {name}  [dim]{_outcome(result)}[/dim]")
 
 
@@ -78,6 +80,16 @@ def _up_to_date(
     return found
 
 
+def _bytes_left(recipe: Recipe) -> float | None:
+    """How much the steps that are left write, by the plan; None where it cannot be told."""
+    resources = definitions.resources(recipe)
+    try:
+        left = plan(definitions.defs, resources["lake"], recipe, resources).todo
+    except (OSError, ValueError):
+        return None
+    return sum(step.size.num_bytes for step in left)
+
+
 def _partition(name: str) -> str | None:
     return None if name == UNPARTITIONED else name
 
@@ -90,6 +102,21 @@ def _shown(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None
     records = instance.fetch_materializations(wanted, limit=1).records
     made = records[0].asset_materialization if records else None
     return (made.tags or {}).get("dagster/data_version") if made else None
+
+
+def _failure(console: Console, result: dg.JobExecutionResult) -> str:
+    """Print the whole errors; returns what a person reads last: the run, and each cause."""
+    causes = []
+    for event in result.all_events:
+        error = event.step_failure_data.error if event.is_step_failure else None
+        if error is None:
+            continue
+        console.print(str(error), markup=False, style="dim")
+        while error.cause is not None:
+            error = error.cause
+        causes.append(error.message.strip())
+    shown = f"The run is {result.run_id}: `make dev` shows it whole."
+    return "\n".join([shown, *causes])
 
 
 def _name(keys: Sequence[dg.AssetKey], partition: str | None) -> str:
@@ -120,7 +147,15 @@ def main() -> None:
         for run_id in end_dead_runs(instance):
             warn(f"Ended run {run_id}: its process is gone")
         console.print(f"Recipe {recipe.name}, in {home()}")
-        materialize_all(console, instance, recipe)
+        try:
+            materialize_all(console, instance, recipe)
+        except (StepFailedError, OSError, SQLAlchemyError) as error:
+            if not isinstance(error, StepFailedError) and not is_disk_full(error):
+                raise
+            console.print(str(error), markup=False)
+            if is_disk_full(error):
+                console.print(full_disk_message(home(), _bytes_left(recipe)), markup=False)
+            sys.exit(1)
         resources = definitions.resources(recipe)
         summary.show(console, resources["lake"], recipe, resources["warehouse"].path)
         if waiting_records := resources["tracking"].write_waiting().message():

@@ -141,6 +141,11 @@ class Planning:
 _PLANNING: ContextVar[Planning | None] = ContextVar("planning", default=None)
 
 
+def is_planning() -> bool:
+    """Whether a plan asks an asset's wiring for its address, and nothing is materialized."""
+    return _PLANNING.get() is not None
+
+
 def upstream(lake: Lake, recipe: Recipe, asset: str, partition: str = UNPARTITIONED) -> Upstream:
     """What the recipe's pointer names; FileNotFoundError tells what to materialize first."""
     if planning := _PLANNING.get():

@@ -4,11 +4,11 @@ import graphlib
 from collections.abc import Iterator
 
 import dagster as dg
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
 
-def steps(defs: dg.Definitions) -> Iterator[tuple[list[dg.AssetKey], str | None]]:
+def steps(graph: AssetGraph) -> Iterator[tuple[list[dg.AssetKey], str | None]]:
     """What to run, in order: assets that run together, and the partition, if any."""
-    graph = defs.resolve_asset_graph()
     together = {
         key: tuple(sorted(graph.get(key).execution_set_asset_keys))
         for key in graph.toposorted_asset_keys

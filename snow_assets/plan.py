@@ -44,7 +44,7 @@ INCREMENTAL = "snow/incremental"
 
 
 @dataclass
-class _Planner:
+class Planner:
     recipe: Recipe
     lake: Lake
     past: Past
@@ -52,6 +52,8 @@ class _Planner:
     planning: Planning = field(default_factory=Planning)
     sizes: dict[tuple[str, str], Size] = field(default_factory=dict)
     half_done: list[HalfDone] = field(default_factory=list)
+    fault: Exception | None = None
+    """What stopped the last step's wiring; with pending inputs, that they cannot be read yet."""
 
     def step(self, node: Any, context: Any, num_partitions: int) -> Step:
         asset = node.key.path[-1]
@@ -67,6 +69,7 @@ class _Planner:
         except (OSError, ValueError) as error:
             # Pending inputs cannot be read; whatever else is wrong, the run would meet it too.
             fault = error
+        self.fault = fault
         wanted, asked = self.planning.told()
         pending = [given for given in asked if given.digest == PENDING]
         latest = self.past.latest(asset, place, wanted)
@@ -78,8 +81,19 @@ class _Planner:
             if self.past.manifest(folder) is not None and not self.past.violations(folder):
                 return self._reused(asset, place, wanted.generation, latest)
         found = self._redone(asset, place, wanted, asked, latest, node.tags.get(INCREMENTAL))
+        if wanted is not None and not pending:
+            found = replace(found, generation=wanted.generation)
         self.half_done += self._half_done(asset, place, wanted if not pending else None)
         return self._pending(found, latest, num_partitions, asked)
+
+    def keep_current(self, asset: str, partition: str) -> bool:
+        """Plan with what the recipe's pointer names, whatever it was made from; whether it is."""
+        manifest = self.past.current(asset, partition)
+        if manifest is None:
+            return False
+        self._plan(asset, partition, manifest.generation, manifest.digest)
+        self.sizes[asset, partition] = estimates.size_of(manifest)
+        return True
 
     def _reused(
         self, asset: str, partition: str, generation: str, latest: shards.Manifest | None
@@ -93,7 +107,8 @@ class _Planner:
         reasons = ["made earlier, not the current one"] if is_other else []
         reasons += [self.past.damaged[pointer]] if pointer in self.past.damaged else []
         return Step(
-            asset=asset, partition=partition, verdict="reuse", reasons=tuple(reasons),
+            asset=asset, partition=partition, verdict="reuse", generation=generation,
+            reasons=tuple(reasons),
             size=self.sizes[asset, partition],
         )  # fmt: skip
 
@@ -261,11 +276,11 @@ def plan(defs: dg.Definitions, lake: Lake, recipe: Recipe, resources: Mapping[st
     `resources` are the definitions' own; lake and recipe are given apart.
     """
     past = Past(lake=lake, recipe=recipe)
-    planner = _Planner(recipe, lake, past, {**resources, "lake": lake, "recipe": recipe})
+    planner = Planner(recipe, lake, past, {**resources, "lake": lake, "recipe": recipe})
     graph = defs.resolve_asset_graph()
     found: list[Step] = []
     with dg.DagsterInstance.ephemeral() as instance:
-        todo = list(steps(defs))
+        todo = list(steps(graph))
         counts = Counter(keys[0] for keys, _ in todo)
         for keys, partition in todo:
             if len(keys) > 1:
@@ -280,7 +295,7 @@ def plan(defs: dg.Definitions, lake: Lake, recipe: Recipe, resources: Mapping[st
     )  # fmt: skip
 
 
-def _tables(num_tables: int, before: Sequence[Step], planner: _Planner) -> Step:
+def _tables(num_tables: int, before: Sequence[Step], planner: Planner) -> Step:
     """The published tables: built together, anew when anything that they show is."""
     name = f"{num_tables} tables"
     if any(step.verdict != "reuse" for step in before):

@@ -26,6 +26,7 @@ class Step:
     all_shards: int = 0
     size: Size = field(default_factory=Size)
     cost: Cost | None = None  # None: nothing to do
+    generation: str | None = None  # the artifact's hash; None: an input is pending
 
 
 @dataclass(frozen=True, kw_only=True)

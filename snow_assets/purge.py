@@ -262,9 +262,10 @@ def main(arguments: Sequence[str]) -> None:
     recipe = chosen_recipe()
     lake = definitions.resources(recipe)["lake"].url
     now = time.time()
+    url = opt_outs.list_url(recipe.corpus.opt_out_list, lake=lake)
     try:
         purge = find(
-            lake, opted_out=opt_outs.read_list(recipe.corpus.opt_out_list),
+            lake, opted_out=opt_outs.read_list(url),
             abandoned_by=recipe if "half-done" in arguments else None,
             retention_days=recipe.operation.retention_days, now=now,
         )  # fmt: skip

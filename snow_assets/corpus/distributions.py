@@ -30,6 +30,12 @@ def snapshot(locations: Sequence[str]) -> dict[str, str]:
     return {name: _version(name) for name in sorted(_folders(locations))}
 
 
+def repositories(locations: Sequence[str]) -> Iterator[str]:
+    """The names under which the distributions enter the corpus."""
+    for name in sorted(_folders(locations)):
+        yield _CPYTHON if name == STDLIB else name
+
+
 def units(
     locations: Sequence[str], *, languages: Sequence[str], max_file_bytes: int
 ) -> Iterator[Unit]:

@@ -1,40 +1,118 @@
 """Repositories that must not enter the corpus because their owners asked so."""
 
-from collections.abc import Iterable, Sequence
+import codecs
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from snow_assets import shards
-from snow_assets.corpus.received import normalised
+from snow_assets.corpus.received import without_owner
+from snow_assets.corpus.repository_names import canonical, parsed, patterns
 from snow_assets.home import CHECKOUT
 
 FILE = "opt_outs.txt"
+_LAKE = "{lake}"
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 
-def read_list(path: str) -> list[str]:
-    """The list as it is kept in the checkout: normalised, sorted, without comments."""
-    file = CHECKOUT / path if not Path(path).is_absolute() else Path(path)
-    if not file.is_file():
+@dataclass(frozen=True, kw_only=True)
+class OptOut:
+    """One line of the list: what it says, and the canonical name or `owner/*` that it means."""
+
+    line: int  # from 1
+    text: str
+    name: str
+
+
+def list_url(configured: str, *, lake: str) -> str:
+    """Where the recipe's list is: a URL, a path, `{lake}/...`, or relative to the checkout."""
+    url = configured.replace(_LAKE, lake.rstrip("/"))
+    if "://" in url or Path(url).is_absolute():
+        return url
+    return str(CHECKOUT / url)
+
+
+def read_opt_outs(url: str) -> list[OptOut]:
+    """The lines of a list, in its order, without comments.
+
+    ValueError if the file is missing, or names the line that cannot be read: a list that is
+    partly understood would let in what somebody asked to leave out.
+    """
+    with shards.store_errors(url):
+        if not shards.exists(url):
+            raise ValueError(
+                f"the opt-out list {url} is missing: create it (empty is fine) or name another "
+                f"one in the recipe's corpus.opt_out_list"
+            )
+        content = shards.get(url)
+    opt_outs = []
+    for number, line in enumerate(_lines(url, content), start=1):
+        text = line.partition("#")[0].strip()
+        if not text:
+            continue
+        try:
+            opt_outs.append(OptOut(line=number, text=text, name=parsed(text)))
+        except ValueError as error:
+            raise ValueError(
+                f"{url}, line {number}: {text[:200]!r} names no repository. Write one "
+                f"owner/repository, owner/* or URL in each line; until then nothing is read"
+            ) from error
+    return opt_outs
+
+
+def read_list(url: str) -> list[str]:
+    """The canonical names of a list, sorted, each once."""
+    return sorted({opt_out.name for opt_out in read_opt_outs(url)})
+
+
+def _lines(url: str, content: bytes) -> Iterator[str]:
+    """The lines of a file in UTF-8, or in UTF-16 as editors of Windows write it."""
+    encoding = next((name for mark, name in _BYTE_ORDER_MARKS if content.startswith(mark)), "utf-8")
+    try:
+        yield from content.decode(encoding).splitlines()
+    except UnicodeDecodeError as error:
+        number = content[: error.start].count(b"\n") + 1
         raise ValueError(
-            f"the opt-out list {file} is missing: create it (empty is fine) or name another one "
-            f"in the recipe's corpus.opt_out_list"
-        )
-    lines = (line.partition("#")[0].strip() for line in file.read_text("utf-8").splitlines())
-    return sorted({normalised(line) for line in lines if line})
+            f"{url}, line {number} is not {encoding}: {content[error.start : error.start + 16]!r}. "
+            f"Save the list as UTF-8"
+        ) from error
 
 
 def write(folder: str, opted_out: Sequence[str]) -> int:
-    """Keep the list as a file of a generation; returns how many repositories it names."""
+    """Keep the list as a file of an artifact; returns how many names it holds."""
     shards.put_file(folder, FILE, "".join(f"{name}\n" for name in opted_out).encode())
     return len(opted_out)
 
 
 def read(folder: str) -> frozenset[str]:
-    return frozenset(shards.get_file(folder, FILE).decode().split())
+    return frozenset(shards.get_file(folder, FILE).decode().splitlines())
 
 
 def is_listed(repository: str, names: Iterable[str]) -> bool:
     """Whether a repository stands on a list, by its own name or by its owner's `owner/*`."""
-    name = normalised(repository)
-    owner = name.rpartition("/")[0]
     listed = names if isinstance(names, frozenset) else frozenset(names)
-    return name in listed or (bool(owner) and f"{owner}/*" in listed)
+    return any(pattern in listed for pattern in patterns(canonical(repository)))
+
+
+def entries_held(
+    repositories: Iterable[str], names: Collection[str], *, may_lack_owner: bool = False
+) -> list[str]:
+    """The names of a list that mean at least one of these repositories, sorted.
+
+    With `may_lack_owner`, `name` and `owner-name` count as any listed owner's repository, as ingest
+    counts them. Memory: the list and the answer; `repositories` may be a stream.
+    """
+    entries: dict[str, set[str]] = {name: {name} for name in names}
+    if may_lack_owner:
+        for name in names:
+            for short in without_owner(name):
+                entries.setdefault(short, set()).add(name)
+    held: set[str] = set()
+    for repository in repositories:
+        for pattern in patterns(canonical(repository)):
+            held |= entries.get(pattern, set())
+    return sorted(held)

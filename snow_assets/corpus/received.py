@@ -1,11 +1,11 @@
 """What every kind of source hands to ingest: files with a licence statement, or refusals."""
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from snow_assets.corpus.license_statements import Statement
+from snow_assets.corpus.repository_names import canonical
 
 Wanted = Callable[[str, str], bool]
 """Says whether a file of (repository, path) is to be read at all."""
@@ -50,14 +50,8 @@ class Unit:
 
 
 def normalised(repository: str) -> str:
-    """The name under which repositories are compared: no host, no `.git`, PEP 503 spelling.
-
-    `Foo_Bar`, `foo.bar` and `foo-bar` are one name. Two repositories of a forge that differ only
-    so are both taken out by either's opt-out: the error that harms nobody.
-    """
-    name = re.sub(r"^(https?://|git@|ssh://git@)[^/:]+[/:]", "", repository.strip().lower())
-    name = name.rstrip("/").removesuffix(".git")
-    return re.sub(r"[-_.]+", "-", name)
+    """The name under which repositories are compared, see `repository_names`."""
+    return canonical(repository)
 
 
 def without_owner(repository: str) -> set[str]:

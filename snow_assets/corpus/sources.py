@@ -32,6 +32,30 @@ def snapshot(source: Source, recipe: CorpusRecipe) -> dict[str, str]:
             return tables.snapshot(source.locations)
 
 
+def repositories(source: Source, *, recipe: CorpusRecipe) -> Iterator[str]:
+    """Every name under which a repository of the source may enter the corpus.
+
+    Names may repeat, some may belong to no repository, and those of archives may lack their owner.
+    """
+    match source.kind:
+        case "distributions":
+            return distributions.repositories(source.locations)
+        case "folder" | "archives":
+            # An archive tells its names in its manifests too, so that all are inspected.
+            return (
+                name
+                for unit in units(source, languages=(), recipe=recipe)
+                for name in (unit.repository or unit.name, *unit.names())
+            )
+        case "stack_v3" | "rows":
+            return tables.repositories(
+                source.locations,
+                inline=source.kind == "stack_v3",
+                max_file_bytes=recipe.max_file_bytes,
+                limits=recipe.archives,
+            )
+
+
 def units(source: Source, *, languages: Sequence[str], recipe: CorpusRecipe) -> Iterator[Unit]:
     """The units of a source: files whose name may be of one of `languages`, never too large ones.
 

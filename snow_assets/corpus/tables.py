@@ -34,6 +34,31 @@ def snapshot(locations: Sequence[str]) -> dict[str, str]:
     return snapshot_of_files(locations, SUFFIXES)
 
 
+def repositories(
+    locations: Sequence[str], *, inline: bool, max_file_bytes: int, limits: ArchiveLimits
+) -> Iterator[str]:
+    """The repository of each row, in order; of Parquet, files and contents are not decoded."""
+    row_limits = _row_limits(inline, max_file_bytes, limits)
+    last = None
+    for file in expanded(locations, SUFFIXES):
+        for item in rows(file, row_limits, left_out=("content", "files")):
+            repository = None if isinstance(item, Refusal) else _first(item.columns, _REPOSITORY)
+            if isinstance(repository, str) and repository != last:
+                last = repository
+                yield repository
+
+
+def _row_limits(inline: bool, max_file_bytes: int, limits: ArchiveLimits) -> RowLimits:
+    row_bytes = (
+        min(limits.max_bytes, _MAX_INLINE_ROW_BYTES)
+        if inline
+        else _JSON_ESCAPE * max_file_bytes + _OTHER_COLUMNS_BYTES
+    )
+    return RowLimits(
+        max_row_bytes=row_bytes, max_bytes=limits.max_bytes, max_ratio=limits.max_ratio
+    )
+
+
 def units(
     locations: Sequence[str],
     *,
@@ -46,14 +71,7 @@ def units(
 
     Memory: some rows, each at most 512 MiB (inline), or about 6 times `max_file_bytes`.
     """
-    row_bytes = (
-        min(limits.max_bytes, _MAX_INLINE_ROW_BYTES)
-        if inline
-        else _JSON_ESCAPE * max_file_bytes + _OTHER_COLUMNS_BYTES
-    )
-    row_limits = RowLimits(
-        max_row_bytes=row_bytes, max_bytes=limits.max_bytes, max_ratio=limits.max_ratio
-    )
+    row_limits = _row_limits(inline, max_file_bytes, limits)
     for file in expanded(locations, SUFFIXES):
         yield _unit(file, inline, languages, max_file_bytes, row_limits)
 

@@ -17,6 +17,7 @@ from snow_assets.corpus.opt_outs import is_listed
 _BY_REPOSITORY: Mapping[tuple[str, str], str] = {
     ("raw_code_corpus", "files"): "repository",
     ("documents", "documents"): "repository",
+    ("annotator_examples", "examples"): "repository",
     ("high_quality_subset", "documents"): "repository",
     ("synthetic_answers", "seeds"): "seed_repository",
     ("synthetic_set", "documents"): "seed_repository",

@@ -43,7 +43,7 @@ ARCTIC = Recipe(
             ),
         ),
         permissive_licenses=PERMISSIVE_LICENSES,
-        opt_out_list="snow_assets/corpus/opt_outs.txt",
+        opt_out_list="{lake}/opt_outs.txt",
         max_file_bytes=8_000_000,
         archives=ArchiveLimits(
             max_bytes=8_000_000_000,

@@ -109,7 +109,7 @@ class CorpusRecipe(RecipeSection):
     permissive_licenses: Annotated[
         tuple[LicenseId, ...], MinLen(1), Distinct
     ]  # SPDX; everything else is dropped
-    opt_out_list: Text  # a file with a repository per line, relative to the checkout
+    opt_out_list: Text  # URL or path of a file, a repository in each line
     max_file_bytes: Count
     archives: ArchiveLimits
     min_repositories: Count  # fewer in all sources together is a fault of the set-up

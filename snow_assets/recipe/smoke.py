@@ -74,7 +74,7 @@ SMOKE = Recipe(
             ),
         ),
         permissive_licenses=PERMISSIVE_LICENSES,
-        opt_out_list="snow_assets/corpus/opt_outs.txt",
+        opt_out_list="opt_outs.txt",
         max_file_bytes=1_000_000,
         archives=ArchiveLimits(
             max_bytes=200_000_000,

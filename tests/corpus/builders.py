@@ -59,7 +59,7 @@ def a_recipe(source: Source, **changed: Any) -> CorpusRecipe:
     fields: dict[str, Any] = {
         "sources": (source,),
         "permissive_licenses": ("Apache-2.0", "BSD-3-Clause", "MIT"),
-        "opt_out_list": "snow_assets/corpus/opt_outs.txt",
+        "opt_out_list": "opt_outs.txt",
         "max_file_bytes": 20_000,
         "archives": LIMITS,
         "min_repositories": 1,

@@ -9,7 +9,6 @@ import pytest
 from snow_assets import shards
 from snow_assets.corpus import assets as corpus
 from snow_assets.corpus import shown
-from snow_assets.corpus.reading import reading_sensor
 from snow_assets.materialize import Upstream, upstream
 from snow_assets.recipe import SMOKE, Recipe
 from snow_resources.lake import Lake
@@ -20,6 +19,7 @@ CHECKS = [
     corpus.raw_files_add_up,
     corpus.raw_licenses_are_permissive,
     corpus.raw_corpus_has_its_sources,
+    corpus.opt_outs_match_and_left,
 ]
 INPUTS = [corpus.opt_outs, corpus.benchmark_problems, corpus.exemplars]
 
@@ -61,6 +61,7 @@ def test_a_source_is_ingested_checked_and_not_ingested_again(tmp_path: Path, lak
         "raw_files_add_up": True,
         "raw_licenses_are_permissive": True,
         "raw_corpus_has_its_sources": True,
+        "opt_outs_match_and_left": True,
     }
     facts = shards.manifest(made.folder).facts
     assert (facts["num_files_in"], facts["num_files"], facts["num_repositories"]) == (3, 2, 2)
@@ -104,31 +105,43 @@ def test_a_licence_that_left_the_list_and_a_missing_source_fail_their_checks(
     ]
 
 
-def tick(recipe: Recipe, lake: Lake, instance: dg.DagsterInstance) -> dg.SensorResult:
-    """What the sensor answers now."""
-    given = {"lake": lake, "recipe": recipe}
-    context = dg.build_sensor_context(instance=instance, resources=given)
-    answer = reading_sensor(context)
-    assert isinstance(answer, dg.SensorResult)
-    return answer
-
-
-def test_the_sensor_asks_for_a_changed_list_first_and_then_for_each_source(
+def test_an_opt_out_moves_only_the_sources_that_hold_the_repository(
     tmp_path: Path, lake_url: str
 ) -> None:
-    lake, instance = Lake(url=lake_url), dg.DagsterInstance.ephemeral()
-    recipe = a_tiny_recipe(tmp_path)
-    (first,) = tick(recipe, lake, instance).run_requests or []
-    assert first.job_name == "opting_out"
-    materialized(recipe, lake)
-    assert "every source" in str(tick(recipe, lake, instance).skip_reason)
+    lake, recipe = Lake(url=lake_url), a_tiny_recipe(tmp_path)
+    opt_outs = Path(recipe.corpus.opt_out_list)
+    _, before = materialized(recipe, lake)
+    opt_outs.write_text("other/repository\n")
+    _, elsewhere = materialized(recipe, lake)
+    assert elsewhere == before
+    opt_outs.write_text("other/repository\ntwo\n")
+    _, after = materialized(recipe, lake)
+    assert after != before
+    assert shards.manifest(after.folder).settings["opted_out"] == ["two"]
 
-    changed = a_tiny_recipe(tmp_path, opted_out="two\n")
-    (again,) = tick(changed, lake, instance).run_requests or []
-    assert (again.job_name, again.run_key != first.run_key) == ("opting_out", True)
-    resources = {"lake": lake, "tracking": Tracking(uri=""), "recipe": changed}
+
+def test_every_line_of_the_list_is_reported_with_what_it_matches(
+    tmp_path: Path, lake_url: str
+) -> None:
+    lake = Lake(url=lake_url)
+    recipe = a_tiny_recipe(tmp_path)
+    materialized(recipe, lake)
+    Path(recipe.corpus.opt_out_list).write_text("https://git.example.org/a/b\nTWO # asked\n")
+    instance = dg.DagsterInstance.ephemeral()
+    resources = {"lake": lake, "tracking": Tracking(uri=""), "recipe": recipe}
     done = dg.materialize([corpus.opt_outs], instance=instance, resources=resources)
     (event,) = done.get_asset_materialization_events()
-    assert "raw_code_corpus [stdlib]" in str(event.materialization.metadata["traces"].value)
-    (source,) = tick(changed, lake, instance).run_requests or []
-    assert (source.job_name, source.partition_key) == ("reading", "stdlib")
+    metadata = event.materialization.metadata
+    assert "raw_code_corpus [stdlib]" in str(metadata["traces"].value)
+    report = str(metadata["matches"].value)
+    assert "1 of 2 lines match nothing" in report
+    assert "| 1 | `https://git.example.org/a/b` | `a/b` | **none** | 0 |" in report
+    assert "| 2 | `TWO` | `two` | stdlib | 1 |" in report
+    again, _ = materialized(recipe, lake)
+    (check,) = [
+        one for one in again.get_asset_check_evaluations()
+        if one.check_name == "opt_outs_match_and_left"
+    ]  # fmt: skip
+    assert not check.passed
+    assert "line 1: 'https://git.example.org/a/b' (read as a/b)" in str(check.description)
+    assert "left" not in str(check.description)

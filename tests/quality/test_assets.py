@@ -11,7 +11,6 @@ import pytest
 
 from snow_assets import shards
 from snow_assets.quality import assets, checks
-from snow_assets.quality.rescoring import nightly_rescoring, rescoring, rescoring_sensor
 from snow_assets.recipe import SMOKE
 from snow_resources.lake import Lake
 from snow_resources.local_jobs import LocalJobs
@@ -56,34 +55,13 @@ def run(
 
 
 def rescored(made: Made) -> dict[str, dict[str, Any]]:
-    """What the re-scoring job does where the sensor asks for it: partition -> facts of scores."""
+    """Score and select every language again: language -> facts of its scores."""
     facts = {}
-    for request in requests(made):
-        partition = str(request.partition_key)
-        facts[partition] = run(made, assets.quality_scores, partition)["stats"]
-        run(made, assets.high_quality_subset, partition)
+    for language in LANGUAGES:
+        facts[language] = run(made, assets.quality_scores, language)["stats"]
+    for language in LANGUAGES:
+        run(made, assets.high_quality_subset, language)
     return facts
-
-
-def tick(made: Made) -> Any:
-    """What the sensor answers now."""
-    given = resources(made)
-    defs = dg.Definitions(
-        assets=dg.load_assets_from_modules([assets]), jobs=[rescoring], sensors=[rescoring_sensor],
-        resources=given,
-    )  # fmt: skip
-    context = dg.build_sensor_context(
-        resources={name: given[name] for name in ("lake", "recipe")}, definitions=defs
-    )
-    return rescoring_sensor.evaluate_tick(context)
-
-
-def requests(made: Made) -> list[dg.RunRequest]:
-    return list(tick(made).run_requests or [])
-
-
-def skipped(made: Made) -> str | None:
-    return tick(made).skip_message  # type: ignore[no-any-return]
 
 
 @pytest.mark.slow
@@ -118,49 +96,32 @@ def test_the_assets_make_a_subset_whose_checks_pass_and_reuse_it(made: Made) -> 
 
 
 @pytest.mark.slow
-def test_rescoring_fires_once_for_new_data_and_a_new_annotator(made: Made) -> None:
-    assert "no annotator" in str(skipped(made))
+def test_only_new_texts_are_scored_and_all_by_a_new_annotator_or_round(made: Made) -> None:
     run(made, assets.annotator_examples)
     run(made, assets.quality_annotator)
-    asked = requests(made)
-    assert sorted(str(request.partition_key) for request in asked) == sorted(LANGUAGES)
-    assert [r.run_key for r in asked] == [r.run_key for r in requests(made)], "idempotent"
     first = rescored(made)
     assert first["python"]["num_scored"] == first["python"]["num_texts"] > 0
-    assert requests(made) == []
-    assert "nothing is new" in str(skipped(made))
     assert run(made, assets.quality_scores, "python")["reused"] is True
 
-    # One new source: every language's share of the budget moves, and only the new is scored.
+    # One new source: only the new is scored.
     grown = a_lake(f"{made.lake}-grown", [*corpus_files(), *corpus_files(3, source="new")])
     adopt(f"{made.lake}-grown", made.lake, grown)
-    again = requests(made)
-    tags = {r.partition_key: r.tags["snow/rescoring"] for r in again}
-    assert set(tags) == set(LANGUAGES)
-    assert not {r.run_key for r in asked} & {r.run_key for r in again}
     second = rescored(made)["python"]
     assert 0 < second["num_scored"] == second["num_texts"] - first["python"]["num_texts"]
     assert second["num_reused"] == first["python"]["num_texts"]
-    assert requests(made) == []
 
     # A new annotator: everything once more.
     made = replace(made, recipe=replace(made.recipe, epochs=31))
     run(made, assets.quality_annotator)
-    assert {r.tags["snow/rescoring"] for r in requests(made)} == {"new annotator"}
     third = rescored(made)["python"]
     assert third["num_scored"] == third["num_texts"] == second["num_texts"]
     assert third["annotator"] != second["annotator"]
-    assert requests(made) == []
 
-    # A new round: everything once more by the same annotator, with the cost told before.
+    # A new round: everything once more by the same annotator.
     made = replace(made, scoring_round="2026-12")
-    asked = requests(made)
-    assert {r.tags["snow/rescoring"] for r in asked} == {"new round"}
-    assert all(" s, 0.0" in r.tags["snow/estimate"] for r in asked)
     fourth = rescored(made)["python"]
     assert fourth["num_scored"] == fourth["num_texts"] == third["num_texts"]
     assert fourth["annotator"] == third["annotator"]
-    assert requests(made) == []
 
 
 def adopt(grown: str, lake: str, clean: dict[str, str]) -> None:
@@ -201,33 +162,9 @@ def test_a_failed_gate_stops_scoring_in_a_separate_run(made: Made) -> None:
     )  # fmt: skip
     assert not later.success
     assert not shards.exists(f"{made.lake}/current/SMOKE/quality_scores/python.json")
-    assert requests(made) == []  # nor does the sensor ask for it
 
 
 def test_a_subset_without_all_languages_is_refused_by_name(made: Made) -> None:
     Path(f"{made.lake}/current/SMOKE/clean_corpus/sql.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"clean_corpus \[sql\] was never materialized"):
         run(made, assets.annotator_examples)
-    assert "never materialized for sql" in str(skipped(made))
-
-
-def test_the_schedule_is_stopped_by_default_and_says_its_timezone(made: Made) -> None:
-    assert nightly_rescoring.default_status is dg.DefaultScheduleStatus.STOPPED
-    assert nightly_rescoring.execution_timezone == "UTC"
-    assert rescoring_sensor.default_status is dg.DefaultSensorStatus.STOPPED
-    given = resources(made)
-    context = dg.build_schedule_context(resources={n: given[n] for n in ("lake", "recipe")})
-    assert nightly_rescoring.evaluate_tick(context).run_requests == []
-
-
-def test_the_rescoring_job_has_scores_and_subset_in_every_language() -> None:
-    defs = dg.Definitions(
-        assets=dg.load_assets_from_modules([assets]), jobs=[rescoring],
-        resources={"recipe": SMOKE, "lake": Lake(url="x"), "tracking": Tracking(uri=""),
-                   "jobs": LocalJobs(url="x", vllm_python="x")},
-    )  # fmt: skip
-    job = defs.resolve_job_def("rescoring")
-    names = {key.path[-1] for key in job.asset_layer.executable_asset_keys}
-    assert names == {"quality_scores", "high_quality_subset"}
-    assert job.partitions_def is not None
-    assert set(job.partitions_def.get_partition_keys()) == set(LANGUAGES)

@@ -1,0 +1,1 @@
+"""New data, opt-outs and annotators flow by themselves."""

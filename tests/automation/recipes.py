@@ -1,0 +1,49 @@
+"""Tiny recipes over the folders below `SNOW_TEST_CODE`."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from snow_assets.recipe import SMOKE, Recipe, Source
+from tests.quality.builders import a_recipe
+
+_BUDGET = 2_048  # one step of the continued phase, which the recipe asks for at least
+CODE = Path(os.environ.get("SNOW_TEST_CODE", "/nonexistent"))
+
+
+def over(*sources: str, epochs: int = 20) -> Recipe:
+    """SMOKE in one language over folders of repositories, with a random one-layer encoder."""
+    return replace(
+        SMOKE,
+        name="FLOW",
+        corpus=replace(
+            SMOKE.corpus,
+            sources=tuple(
+                Source(
+                    name=name, kind="folder", locations=(str(CODE / name),),
+                    files_per_repository=None,
+                )
+                for name in sources
+            ),
+            opt_out_list=str(CODE / "opt_outs.txt"),
+            min_repositories=1,
+        ),
+        exemplars=replace(
+            SMOKE.exemplars, repositories=("more-itertools", "attrs"), files_per_repository=8
+        ),
+        curation=replace(
+            SMOKE.curation,
+            languages=("python",),
+            tokenizer=replace(SMOKE.curation.tokenizer, vocabulary=512, sample_bytes=200_000),
+        ),
+        annotator=a_recipe(str(CODE / "encoder"), epochs=epochs),
+        selection=replace(SMOKE.selection, budget_tokens=_BUDGET),
+        pretraining=replace(
+            SMOKE.pretraining, continued=replace(SMOKE.pretraining.continued, tokens=_BUDGET)
+        ),
+    )  # fmt: skip
+
+
+ONE = over("amber")
+TWO = over("amber", "birch")
+RETRAINED = over("amber", "birch", epochs=21)
