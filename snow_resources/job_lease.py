@@ -63,7 +63,7 @@ def held(url: str, *, run: str, say: Say) -> Iterator[Lease]:
         remove_leftovers(folder)
         temporary_dir = folder / key
         shutil.rmtree(temporary_dir, ignore_errors=True)
-        temporary_dir.mkdir(mode=0o711)
+        _make_dir(temporary_dir)
         try:
             yield Lease(key=key, descriptor=descriptor, temporary_dir=temporary_dir)
         finally:
@@ -77,10 +77,19 @@ def held(url: str, *, run: str, say: Say) -> Iterator[Lease]:
 def leases_dir() -> Path:
     """This user's folder of leases. Others may walk through it: sandboxed programs do."""
     folder = Path(tempfile.gettempdir()) / f"snow-jobs-{os.getuid()}"
-    folder.mkdir(mode=0o711, exist_ok=True)
-    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-        raise PermissionError(f"{folder} belongs to another user: remove it, or set TMPDIR")
+    try:
+        _make_dir(folder)
+    except FileExistsError:
+        if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+            message = f"{folder} belongs to another user: remove it, or set TMPDIR"
+            raise PermissionError(message) from None
     return folder
+
+
+def _make_dir(path: Path) -> None:
+    """A folder that others may walk through, whatever the umask says, and nothing more."""
+    path.mkdir()
+    path.chmod(0o711)
 
 
 def _lock(path: Path, key: str, say: Say) -> int:

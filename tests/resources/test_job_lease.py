@@ -138,6 +138,17 @@ def test_a_lease_is_held_by_one_process_at_a_time_through_many_turns(tmp_path: P
     assert counter.read_text() == "40"
 
 
+def test_others_may_walk_through_a_lease_s_folder_whatever_the_umask_says() -> None:
+    """A sandboxed program works below it, as a user that owns nothing else."""
+    before = os.umask(0o077)
+    try:
+        with held("/a", run="1", say=print) as lease:
+            modes = [path.stat().st_mode & 0o777 for path in (leases_dir(), lease.temporary_dir)]
+    finally:
+        os.umask(before)
+    assert modes == [0o711, 0o711]
+
+
 def test_a_folder_of_another_user_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     leases_dir()
     if os.geteuid() != 0:
