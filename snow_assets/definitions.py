@@ -17,6 +17,7 @@ from snow_assets.pretraining import checks as pretraining_checks
 from snow_assets.quality import assets as quality
 from snow_assets.quality import checks as quality_checks
 from snow_assets.recipe import Recipe, chosen_recipe
+from snow_assets.recipe_page import recipe_spec
 from snow_assets.synthesis import assets as synthesis
 from snow_assets.tables import assets as tables
 from snow_resources.gpu_jobs import GpuJobs
@@ -94,7 +95,7 @@ def _assets() -> list[Any]:
 
 
 defs = dg.Definitions(
-    assets=_assets(),
+    assets=[*_assets(), recipe_spec(chosen_recipe())],
     asset_checks=dg.load_asset_checks_from_modules(ROOMS),
     jobs=[
         whole_recipe.whole_recipe,

@@ -8,6 +8,7 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 WITH_DAGSTER = {
+    "recipe_page",
     "assets",
     "definitions",
     "materialize",
