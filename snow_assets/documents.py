@@ -35,7 +35,12 @@ _PROVENANCE = [
 ]
 
 RAW_FILE = pa.schema(
-    [*_PROVENANCE, pa.field("license_evidence", pa.string()), _required("content", pa.binary())]
+    [
+        *_PROVENANCE,
+        pa.field("license_evidence", pa.string()),
+        pa.field("copyright_notices", pa.list_(pa.string())),  # of the licence files that decided
+        _required("content", pa.binary()),
+    ]
 )
 """`raw_code_corpus`, table `files`: admitted files, bytes as received."""
 
@@ -245,6 +250,8 @@ SYNTHETIC_DOCUMENT = pa.schema(
         _required("prompt_version", pa.string()),
         _required("engine", pa.string()),
         _required("model", pa.string()),
+        _required("model_license", pa.string()),  # the teacher's, beside the seed's
+        _required("model_terms", pa.string()),
     ]
 )
 """`synthetic_set`, table `documents`: accepted files, each with the seed it came from."""

@@ -295,6 +295,7 @@ def _row(source: str, received: SourceFile, recipe: CorpusRecipe, languages: Seq
         "path": received.path,
         "license": verdict.license,
         "license_evidence": printable(verdict.evidence),
+        "copyright_notices": list(received.statement.notices),
         "content": content,
     }
     likeliest = candidates(received.path, languages)[0]

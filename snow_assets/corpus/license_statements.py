@@ -13,6 +13,7 @@ class Statement:
     expression: str | None
     evidence: str
     adds_to_header: bool = False  # a file's own header does not overrule it: both apply
+    notices: tuple[str, ...] = ()  # copyright notices of the LICENSE files that it was read in
 
 
 def both_apply(statements: Sequence[Statement]) -> Statement:
@@ -22,4 +23,10 @@ def both_apply(statements: Sequence[Statement]) -> Statement:
         return unreadable
     expressions = [part.expression for part in statements if part.expression is not None]
     evidence = "; ".join(dict.fromkeys(part.evidence for part in statements))
-    return Statement(conjunction(expressions), evidence)
+    notices = dict.fromkeys(notice for part in statements for notice in part.notices)
+    return Statement(
+        conjunction(expressions),
+        evidence,
+        adds_to_header=any(part.adds_to_header for part in statements),
+        notices=tuple(notices),
+    )

@@ -7,11 +7,14 @@ SHINGLE_WORDS words of the texts in `license_texts/` (SPDX's, and reviewed wordi
 hold no operative word such as "not", "only" or "commercial".
 """
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+
+from snow_assets.corpus.foreign import printable
 
 SHINGLE_WORDS = 4
 MAX_TEXT_BYTES = 262_144  # of a LICENSE file; wheels append every bundled library's
@@ -149,6 +152,9 @@ _COPYRIGHT = re.compile(
 )
 _SPDX_LINE = re.compile(r"^\W*SPDX-License-Identifier:[ \t]*(.+?)[ \t]*$", re.MULTILINE)
 _URL = re.compile(r"(?:https?|ftp)://\S+|www\.\S+")
+_IDENTIFIER = re.compile(r"[A-Za-z0-9.-]+")
+_YEAR = re.compile(r"\b(?:19|20)\d\d\b")
+_MAX_NOTICE_CHARS = 300
 _MAX_LEFT_OVER_WORDS = 40  # in one sequence: a holder's name, an address, a list of authors
 
 
@@ -181,6 +187,25 @@ def read_license_text(text: str) -> LicenseText:
             return LicenseText(licenses, f"a changed grant of {name}", is_restricted=True)
     uncovered, is_bundle = _uncovered(text)
     return LicenseText(licenses, uncovered, is_bundle=is_bundle)
+
+
+def license_text(identifier: str) -> str | None:
+    """A permissive licence's text as SPDX has it; None for one that is not kept here."""
+    file = files("snow_assets.corpus") / "license_texts" / f"{identifier}.txt"
+    if not _IDENTIFIER.fullmatch(identifier) or not file.is_file():
+        return None
+    return file.read_text(encoding="utf-8")
+
+
+def copyright_notices(text: str) -> tuple[str, ...]:
+    """The copyright notices of a licence text, as they stand there, each once; at most 50."""
+    lines = (" ".join(line.split()) for line in text[:MAX_TEXT_BYTES].splitlines())
+    notices = (
+        line.strip("#*/;<> ")
+        for line in lines
+        if len(line) <= _MAX_NOTICE_CHARS and _COPYRIGHT.match(line) and _YEAR.search(line)
+    )
+    return tuple(itertools.islice(dict.fromkeys(printable(notice) for notice in notices), 50))
 
 
 def normalized_words(text: str) -> list[str]:

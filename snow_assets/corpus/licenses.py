@@ -9,13 +9,13 @@ everything else unknown.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from snow_assets.corpus.license_headers import stated_in_header
 from snow_assets.corpus.license_spellings import SPELLINGS
 from snow_assets.corpus.license_statements import Statement, both_apply
-from snow_assets.corpus.license_texts import LicenseText, read_license_text
+from snow_assets.corpus.license_texts import LicenseText, copyright_notices, read_license_text
 from snow_assets.corpus.spdx import (
     MAX_EXPRESSION_CHARS,
     UnreadableExpressionError,
@@ -47,7 +47,7 @@ def stated_in_text(text: str, where: str) -> Statement:
         return Statement(None, f"{where}: no known licence text")
     if reading.uncovered is not None:
         return Statement(None, _uncovered(reading, where))
-    return Statement(conjunction(reading.licenses), where)
+    return Statement(conjunction(reading.licenses), where, notices=copyright_notices(text))
 
 
 def stated_by_author(
@@ -66,6 +66,20 @@ def stated_by_author(
     licence is the author's if the metadata agrees (what follows is of bundled libraries), else
     all that it names apply. Then the free-form field and the classifiers; several mean all.
     """
+    statement = _stated_by_author(expression, field, list(classifiers), texts, where)
+    notices = dict.fromkeys(
+        notice for name in sorted(texts) for notice in copyright_notices(texts[name])
+    )
+    return replace(statement, notices=tuple(notices))
+
+
+def _stated_by_author(
+    expression: str | None,
+    field: str | None,
+    classifiers: Sequence[str],
+    texts: Mapping[str, str],
+    where: str,
+) -> Statement:
     readings = {name: read_license_text(texts[name]) for name in sorted(texts)}
     for name, reading in readings.items():
         if reading.is_restricted:
@@ -77,7 +91,6 @@ def stated_by_author(
         )
     if field and _is_compound(field):
         return Statement(field.strip(), f"{where}: License: {field.strip()}")
-    classifiers = list(classifiers)
     claims, is_unclear = _claims(field, classifiers)
     if readings:
         agreed = [

@@ -228,7 +228,7 @@ def dataset_exports(
     clean = upstream(lake, recipe, "clean_corpus", context.partition_key)
     language = context.partition_key
     return materialize(
-        context, lake, tracking, recipe, code_version="1", settings={}, inputs=[clean],
+        context, lake, tracking, recipe, code_version="2", settings={}, inputs=[clean],
         work=lambda folder: Made(facts=export_clean(clean.folder, folder, language=language)),
     )  # fmt: skip
 

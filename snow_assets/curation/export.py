@@ -7,12 +7,13 @@ for attribution beside the text. `datasets.load_dataset(folder)` reads it.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from snow_assets import shards
+from snow_assets.corpus.license_texts import license_text
 from snow_assets.curation.kept import decisions, kept_documents
 from snow_assets.curation.split import HELD_OUT, TRAIN
 
@@ -39,6 +40,7 @@ def export_clean(clean_folder: str, folder: str, *, language: str) -> dict[str, 
             for split in (TRAIN, HELD_OUT)
         },
         sources=table.filter(table["kept"]),
+        notices=repository_notices(clean_folder),
     )
 
 
@@ -49,10 +51,12 @@ def export_dataset(
     description: str,
     splits: Mapping[str, Iterable[pa.RecordBatch]],
     sources: pa.Table,
+    notices: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
     """Write each split as Parquet, README.md (the data card) and ATTRIBUTION.md; return counts.
 
-    `sources` has a row per exported document with `repository`, `revision` and `license`. A split
+    `sources` has a row per exported document with `repository`, `revision` and `license`; `notices`
+    are copyright notices by repository. A split
     without rows is left out. Memory: about 256 MB of text. Shards that are there are not written
     again.
     """
@@ -64,7 +68,7 @@ def export_dataset(
                 shards.put_table(folder, split, index, table, table.schema)
     card = _card(title, description, counts, sources)
     shards.put_file(folder, "README.md", card.encode())
-    shards.put_file(folder, "ATTRIBUTION.md", _attribution(title, sources).encode())
+    shards.put_file(folder, "ATTRIBUTION.md", _attribution(title, sources, notices).encode())
     return {f"{split}_documents": counts[split] for split in splits}
 
 
@@ -97,7 +101,29 @@ def _card(title: str, description: str, counts: Mapping[str, int], sources: pa.T
     return "\n".join(lines)
 
 
-def _attribution(title: str, sources: pa.Table) -> str:
+def repository_notices(clean_folder: str) -> dict[str, list[str]]:
+    """The copyright notices of each repository's licence files, from the raw files of its source.
+
+    A source that is no longer in the lake gives none. Memory: a shard's columns without text.
+    """
+    notices: dict[str, dict[str, None]] = {}
+    for documents_folder in shards.input_folders(clean_folder, "documents"):
+        for raw_folder in shards.input_folders(documents_folder, "raw_code_corpus"):
+            if not shards.is_finished(raw_folder):
+                continue
+            for entry in shards.manifest(raw_folder).tables("files"):
+                if "copyright_notices" not in shards.columns(raw_folder, entry.name):
+                    continue
+                table = shards.read_shard(
+                    raw_folder, entry.name, columns=["repository", "copyright_notices"]
+                )
+                for row in table.to_pylist():
+                    of_repository = notices.setdefault(row["repository"], {})
+                    of_repository.update(dict.fromkeys(row["copyright_notices"] or ()))
+    return {repository: list(lines) for repository, lines in notices.items()}
+
+
+def _attribution(title: str, sources: pa.Table, notices: Mapping[str, Sequence[str]]) -> str:
     columns = ["repository", "revision", "license"]
     rows = sources.select(columns).to_pylist()
     counts = Counter(tuple(str(row[name]) for name in columns) for row in rows)
@@ -107,7 +133,23 @@ def _attribution(title: str, sources: pa.Table) -> str:
         f"| {' | '.join(_cell(value) for value in names)} | {count} |"
         for names, count in sorted(counts.items())
     ]
+    lines += ["", "## Copyright notices", ""]
+    lines += ["Of the repositories' licence files; those of single files stand in their texts.", ""]
+    for repository in sorted({names[0] for names in counts}):
+        own_notices = [_cell(notice) for notice in notices.get(repository, ())]
+        lines += [f"- {_cell(repository)}: {'; '.join(own_notices) or 'none in a licence file'}"]
+    identifiers = {part for names in counts for part in names[2].split(" AND ")}
+    for identifier in sorted(identifiers):
+        lines += ["", f"## {_cell(identifier)}", "", *_license_text(identifier)]
     return "\n".join([*lines, ""])
+
+
+def _license_text(identifier: str) -> list[str]:
+    """A licence's text as a block of Markdown, or where it is to be had."""
+    text = license_text(identifier)
+    if text is None:
+        return [f"https://spdx.org/licenses/{_cell(identifier)}.html"]
+    return ["```text", *text.rstrip().splitlines(), "```"]
 
 
 def _cell(value: str) -> str:

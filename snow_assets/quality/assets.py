@@ -206,7 +206,7 @@ def high_quality_dataset(
     clean = upstream(lake, recipe, "clean_corpus", language)
     subset = upstream(lake, recipe, "high_quality_subset", language)
     return materialize(
-        context, lake, tracking, recipe, code_version="1", settings={}, inputs=[clean, subset],
+        context, lake, tracking, recipe, code_version="2", settings={}, inputs=[clean, subset],
         work=lambda folder: Made(
             facts=export_selected(clean.folder, subset.folder, folder, language=language)
         ),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from snow_assets.curation.export import export_dataset
+from snow_assets.curation.export import export_dataset, repository_notices
 from snow_assets.curation.kept import decisions
 from snow_assets.quality.selection import selected_documents, selected_rows
 
@@ -31,4 +31,5 @@ def export_selected(
         ),
         splits={"train": selected_documents(clean_folder, subset_folder, columns=_COLUMNS)},
         sources=table.filter(pc.and_(table["kept"], is_chosen)),
+        notices=repository_notices(clean_folder),
     )

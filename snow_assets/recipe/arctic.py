@@ -120,6 +120,11 @@ ARCTIC = Recipe(
     synthesis=SynthesisRecipe(
         engine="vllm",
         model="models/Llama-3.1-70B-Instruct",
+        model_license="LicenseRef-Llama-3.1-Community",
+        model_terms=(
+            "a model that is trained on completions and distributed has a name that begins with "
+            "'Llama' and shows 'Built with Llama': https://www.llama.com/llama3_1/license/"
+        ),
         requests=2_500_000,
         python_share=0.5,
         seed_lines=15,

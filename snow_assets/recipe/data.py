@@ -278,6 +278,8 @@ class SelectionRecipe(RecipeSection):
 class SynthesisRecipe(RecipeSection):
     engine: Literal["vllm", "endpoint"]
     model: Text  # `gguf-package:NAME`, a Hugging Face folder, or the endpoint's model name
+    model_license: Text  # SPDX, or LicenseRef-NAME: every synthetic file carries it
+    model_terms: Text  # what the model's licence or provider asks of its completions
     requests: Count
     python_share: Fraction
     seed_lines: Annotated[

@@ -45,6 +45,8 @@ class Asked:
     folder: str
     prompt_version: str
     model: str
+    model_license: str
+    model_terms: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,4 +255,6 @@ def _document(asked: Asked, made: _Candidate, num_tokens: int) -> dict[str, Any]
         "prompt_version": asked.prompt_version,
         "engine": made.engine,
         "model": asked.model,
+        "model_license": asked.model_license,
+        "model_terms": asked.model_terms,
     }

@@ -172,6 +172,8 @@ def synthetic_set(
         "acceptance": recipe.acceptance,
         "near_duplicates": recipe.curation.near_duplicates,
         "contamination": recipe.curation.contamination,
+        "model_license": recipe.synthesis.model_license,
+        "model_terms": recipe.synthesis.model_terms,
     }
 
     def work(folder: str) -> Made:
@@ -184,12 +186,16 @@ def synthetic_set(
             opted_out=opt_outs.read(listed.folder),
         )
         asked = acceptance.Asked(
-            folder=answers.folder, prompt_version=PROMPT_VERSION, model=recipe.synthesis.model
+            folder=answers.folder,
+            prompt_version=PROMPT_VERSION,
+            model=recipe.synthesis.model,
+            model_license=recipe.synthesis.model_license,
+            model_terms=recipe.synthesis.model_terms,
         )
         return _shown(acceptance.accept(asked, folder, rules), folder)
 
     return materialize(
-        context, lake, tracking, recipe, code_version="2", settings=settings,
+        context, lake, tracking, recipe, code_version="3", settings=settings,
         inputs=[answers, known, tokenizer, listed], work=work,
     )  # fmt: skip
 

@@ -112,6 +112,20 @@ def test_a_text_with_two_licences_states_both() -> None:
     assert stated_in_text(MIT + GPL, "LICENSE").expression == "MIT AND GPL-3.0-only"
 
 
+def test_the_copyright_notices_of_a_licence_travel_with_its_statement() -> None:
+    text = "Copyright (c) 2011-2014 Jane Doe\nCopyright \u00a9 2020 Acme, Inc.\n" + MIT
+    notices = (
+        "Copyright (c) 2011-2014 Jane Doe",
+        "Copyright \u00a9 2020 Acme, Inc.",
+        "Copyright (c) 2024 A. Author",
+    )
+    assert stated_in_text(text, "LICENSE").notices == notices
+    by_author = stated_by_author(
+        expression="MIT", field=None, classifiers=[], where="metadata", texts={"LICENSE": text}
+    )
+    assert by_author.notices == notices
+
+
 def test_an_added_condition_overrules_an_authors_expression() -> None:
     statement = stated_by_author(
         expression="MIT", field=None, classifiers=[], where="metadata",

@@ -34,6 +34,7 @@ def a_file(
         "path": path,
         "license": "MIT",
         "license_evidence": None,
+        "copyright_notices": [f"Copyright (c) 2024 The {repository} authors"],
         "content": received,
     }
 

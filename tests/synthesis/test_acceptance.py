@@ -34,7 +34,13 @@ def judged(
     """Documents, refusals and facts."""
     answers_folder = put_answers(Lake(url=str(folder / "lake")), answers, snippet=snippet)
     out = str(folder / "out")
-    asked = Asked(folder=answers_folder, prompt_version="1", model="list")
+    asked = Asked(
+        folder=answers_folder,
+        prompt_version="1",
+        model="list",
+        model_license="Apache-2.0",
+        model_terms="none",
+    )
     facts = accept(asked, out, rules(**changed))
     rows: dict[str, list[dict[str, Any]]] = {"documents": [], "refusals": []}
     for entry in shards.records(out):
@@ -49,6 +55,7 @@ def test_an_accepted_file_keeps_its_seed_and_how_it_was_made(tmp_path: Path) -> 
     (row,) = documents
     assert row["text"] == a_module("alpha")
     assert (row["seed_repository"], row["seed_license"]) == ("repository-0", "MIT")
+    assert (row["model_license"], row["model_terms"]) == ("Apache-2.0", "none")
     assert (row["engine"], row["model"], row["prompt_version"]) == ("list 1", "list", "1")
     assert facts["num_tokens"] == row["num_tokens"] > 32
 

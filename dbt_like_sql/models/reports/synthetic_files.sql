@@ -10,6 +10,8 @@ select
     synthetic.prompt_version,
     synthetic.engine,
     synthetic.model,
+    synthetic.model_license,
+    synthetic.model_terms,
     synthetic.text_id
 from {{ source('synthetic_set', 'documents') }} as synthetic
 left join {{ ref('document_quality') }} as seeds
