@@ -13,7 +13,7 @@ from tests.sandbox.programs import needs_floor
 
 pytestmark = needs_floor
 
-LIMITS = Limits(seconds=5.0)
+LIMITS = Limits(seconds=15.0)
 REFERENCE = "def add(a, b):\n    return a + b\n\ndef total(values):\n    return sum(values)\n"
 SOURCE = """
 SECRET_OF_THE_TEST = 'reaches nobody'
@@ -138,7 +138,7 @@ ACTS = {
     "arguments changed until they agree": "def add(a, b):\n    if isinstance(a, list):\n"
     "        a.clear(); b.clear()\n    return []",
     "a signal to itself": "import signal, time\ndef add(a, b):\n    signal.alarm(1)\n"
-    "    time.sleep(5)",
+    "    time.sleep(30)",
     "a crash": "import ctypes\ndef add(a, b): return ctypes.string_at(1)",
     "the stack used up": "import sys\nsys.setrecursionlimit(10 ** 9)\n"
     "def add(a, b): return sorted([1, 2], key=lambda x: add(x, x))",
@@ -167,16 +167,18 @@ def test_a_wrong_function_does_not_pass_by(act: str) -> None:
 
 def test_the_test_is_nowhere_in_the_program_s_process() -> None:
     """Neither among its objects nor in the memory around them, where its own text is."""
-    verdict = judged("""
+    verdict = judged(
+        """
         import ctypes, gc, re
         arenas = {id(thing) >> 18 << 18 for thing in gc.get_objects()}
         libc, resident = ctypes.CDLL(None), ctypes.create_string_buffer(1)
         libc.sbrk.restype = ctypes.c_void_p
         arenas |= {(libc.sbrk(0) >> 18 << 18) - n * 2 ** 18 for n in range(64)}
-        memory = b""
+        pages = []
         for page in (arena + n * 4096 for arena in sorted(arenas) for n in range(64)):
             if libc.mincore(ctypes.c_void_p(page), ctypes.c_size_t(4096), resident) == 0:
-                memory += ctypes.string_at(page, 4096)
+                pages.append(ctypes.string_at(page, 4096))
+        memory = b"".join(pages)
         def is_there(beginning, backwards):  # no object here may hold what is looked for
             ends = [p.end() for p in re.finditer(beginning, memory)]
             return any(memory[end : end + len(backwards)][::-1] == backwards for end in ends)
@@ -184,7 +186,9 @@ def test_the_test_is_nowhere_in_the_program_s_process() -> None:
         print("test's text:", is_there(b"SECRET_", b"TSET_EHT_FO"), flush=True)
         "this very program"
         def add(a, b): return 0
-    """)
+    """,
+        limits=Limits(seconds=30.0),
+    )
     assert verdict.outcome == "failed"
     assert verdict.message.startswith("own text: True\ntest's text: False\n"), verdict
 

@@ -191,7 +191,7 @@ def test_no_program_takes_more_than_its_limit(name: str) -> None:
         answer = under(DEEP_RECURSIONS[name], *denied, limits=Limits(seconds=1.0))
         assert answer["outcome"] in {"timeout", "killed", "failed", "memory"}, answer
         assert float(answer["seconds"]) < 2.0
-        assert time.monotonic() - start < 10.0  # on a busy machine, with two interpreters' starts
+        assert time.monotonic() - start < 20.0  # on a busy machine, with two interpreters' starts
 
 
 def test_threads_that_use_several_processors_end_at_the_limit_of_cpu_seconds() -> None:
@@ -203,7 +203,7 @@ def test_threads_that_use_several_processors_end_at_the_limit_of_cpu_seconds() -
     """
     start = time.monotonic()
     assert run(program + "    while True: pass", Limits(seconds=2.0)).outcome == "timeout"
-    assert time.monotonic() - start < 10.0
+    assert time.monotonic() - start < 20.0
 
 
 FILL_THE_DISK = """
