@@ -29,3 +29,14 @@ TINY = replace(
     evaluation=replace(SMOKE.evaluation, held_out_documents_per_language=4, problems=2),
 )
 """SMOKE with a fifth of its files in two languages, for the way through an object store."""
+
+KILLS = replace(
+    TINY,
+    name="KILLS",
+    corpus=replace(
+        TINY.corpus,
+        sources=tuple(source for source in TINY.corpus.sources if source.name != "stdlib"),
+    ),
+    synthesis=replace(TINY.synthesis, requests=4, chunk_requests=4, max_new_tokens=96),
+)
+"""TINY with two sources and shorter synthetic files: a run that is started again many times."""
