@@ -24,7 +24,7 @@ TINY = replace(
         SMOKE.pretraining,
         general=replace(SMOKE.pretraining.general, tokens=20 * _STEP),
         continued=replace(SMOKE.pretraining.continued, tokens=10 * _STEP),
-        enhanced=replace(SMOKE.pretraining.enhanced, tokens=_STEP // 2, max_passes=20),
+        enhanced=replace(SMOKE.pretraining.enhanced, tokens=_STEP // 2),
     ),
     evaluation=replace(SMOKE.evaluation, held_out_documents_per_language=4, problems=2),
 )
