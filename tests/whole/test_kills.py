@@ -1,4 +1,4 @@
-"""`make demo` under kills ends as if nobody had disturbed it; `benchmarks/kills.py` has all moments."""
+"""`make demo` under kills ends as an undisturbed one; `benchmarks/kills.py` has all moments."""
 
 import os
 from pathlib import Path
