@@ -173,7 +173,7 @@ SMOKE = Recipe(
             warmup_share=0.02,
             python_share=None,
             python_shortfall="refuse",
-            max_passes=12,  # of the few files that a tiny teacher writes: 500 tokens and more
+            max_passes=5,
             checkpoint_steps=25,
         ),
         continued=PhaseRecipe(
