@@ -1,7 +1,7 @@
 """Values that a telling name is assigned: `api_key = "..."`, `export TOKEN=...`.
 
 Forms: code and JSON with quotes; YAML, .properties, .env, INI, shell and connection strings
-without; PHP's constants, calls of a name and a value (`define('KEY', '...')`), XML elements, pairs
+without; PHP's constants, calls (`define('KEY', '...')`, `setPassword("...")`), XML elements, pairs
 of name and value (`name="password" value="..."`, also in YAML and JSON), Dockerfile's ENV, options
 of commands, .netrc.
 """
@@ -30,7 +30,7 @@ ASSIGNED = re.compile(
     r"(\\?[\"'`])?[\])]?"  # 1: the name's quote
     r"(?:,?\s{1,20}[\"']?value[\"']?(?=\s{0,2}[:=]))?\s{0,4}"  # name="TOKEN" value="..."
     r"(?::\s{0,3}[A-Za-z_][\w.\[\]| ]{0,30}\s{0,3}(?==))?"  # an annotation of a type
-    r"(=>|:=|\?=|={1,3}|!={1,2}|:|,|>|(?<=[\w])[ \t])\s{0,4}"  # 2: the operator
+    r"(=>|:=|\?=|={1,3}|!={1,2}|:|,|>|\(|(?<=[\w])[ \t])\s{0,4}"  # 2: the operator
     r"(?:[bBrRfFuU@$]{1,2}(?=\\?[\"'`]))?"  # the prefix of a literal
     r"(?:(\\?[\"'`])((?:(?!\3)[^\s<>\\]|\\(?!\3)[^\s]){8,512})(?=\3)"  # 3, 4: quote, value
     r"|([^\s\"'`<>{}(),;&\[\]]{8,512})(?=[\s\"'`<,;&\\]|\Z))",  # 5: a value without quotes
@@ -78,6 +78,8 @@ def _is_operator(match: re.Match[str], name_start: int) -> bool:
     operator, quote = match[2], match[1]
     if operator == ",":  # define('NAME', 'value'), setdefault("NAME", "value")
         return quote is not None and match[3] is not None
+    if operator == "(":  # setPassword("value")
+        return match[3] is not None
     if operator == ">":  # <password>value</password>
         opens = match.string[max(0, name_start - 1) : name_start] == "<"
         return opens and match.string[match.end() : match.end() + 2] == "</"

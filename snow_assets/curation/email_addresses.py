@@ -38,6 +38,8 @@ _ESCAPE = re.compile(
 # Paths of code hosts: `go get x@github.com/acme/y`, options of serialized protocol buffers.
 _CODE_HOST = re.compile(r"(?:^|\.)(?:github\.com|gitlab\.com|bitbucket\.org|golang\.org|k8s\.io)$")
 # Qualified names of Kotlin and labels of Swift and Kotlin.
+_OBJECTS = frozenset({"self", "this", "cls", "super", "np", "jnp", "torch", "tf", "math"})
+_CLASSIC_DOMAINS = frozenset({"com", "net", "org", "edu", "gov", "mil", "int", "biz"})
 _KEYWORDS = frozenset({"this", "super", "return", "break", "continue", "self"})
 # Endings of files and units, and attributes, that are top-level domains too.
 _NO_ENDINGS = frozenset(
@@ -94,14 +96,20 @@ def _is_address(match: re.Match[str]) -> bool:
     labels = domain.split(".")
     text, start, end = match.string, match.start(), match.end()
     follows = text[end : end + 1]
-    if user in _KEYWORDS or user.endswith((".this", ".super")):
+    is_enclosed = text[start - 1 : start] == "<" or text[max(0, start - 7) : start] == "mailto:"
+    if user in _KEYWORDS or user.endswith((".this", ".super")) or user.startswith("self."):
         return False
-    if not (top.islower() or top.isupper()) and top.isascii() and not top.istitle():
+    if labels[0] in _OBJECTS:
+        return False
+    if top.isascii() and not (top.islower() or domain.isupper()) and not is_enclosed:
+        return False
+    is_type = any(label[:1].isupper() and not label.isupper() for label in labels[:-1])
+    if is_type and len(top) > 2 and top not in _CLASSIC_DOMAINS and not is_enclosed:
         return False
     if follows and follows in "([=" and text[start - 1 : start] not in ("<", '"', "'"):
         return False
     if re.fullmatch(r"\d+x", labels[-2]) or top.lower() in _NO_ENDINGS:
         return False
     if top.lower() in _ATTRIBUTES and len(labels) == 2:
-        return text[start - 1 : start] == "<" or text[max(0, start - 7) : start] == "mailto:"
+        return is_enclosed
     return _URL_USER.search(text[max(0, start - 80) : start]) is None

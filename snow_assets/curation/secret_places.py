@@ -49,7 +49,7 @@ def _byte_kinds() -> Bytes:
             | (char.isalnum() or char == "-") * _DOMAIN
             | (is_word or char in ".$-") * _NAME
             | (is_space or char in "\"'`\\])") * _QUOTE
-            | (char in "=:>,|?!") * _OPERATOR
+            | (char in "=:>,|?!(") * _OPERATOR
         )
     return kinds
 

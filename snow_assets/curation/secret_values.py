@@ -89,7 +89,8 @@ def is_random_password(value: str) -> bool:
 
 def is_unquoted_password(value: str, *, is_environment_variable: bool) -> bool:
     """Likewise without quotes, where a value may be a name: letters and digits must alternate."""
-    least = 2 if is_environment_variable else 3
+    has_sign = re.search(r"[!@#%^*]", value[1:]) is not None  # which names of code have not
+    least = 2 if is_environment_variable or has_sign else 3
     return (
         is_random_password(value)
         and _CAMEL.fullmatch(value) is None

@@ -222,6 +222,8 @@ def test_a_key_is_replaced_in_every_form_of_assignment(text: str, redacted: str)
         ("password: Tr0ub4dor9xK\n", "password: <PASSWORD>\n"),
         ("db.password=Tr0ub4dor9xK", "db.password=<PASSWORD>"),
         ("Server=a;User=b;Password=Tr0ub4dor9xK;", "Server=a;User=b;Password=<PASSWORD>;"),
+        ('ds.setPassword("Tr0ub4dor9xK");', 'ds.setPassword("<PASSWORD>");'),
+        ("Password=P@ssw0rd!23;", "Password=<PASSWORD>;"),
         ("const DB_PASS = 'Tr0ub4dor9xK'", "const DB_PASS = '<PASSWORD>'"),
         (
             "machine a.io login bob password Tr0ub4dor9xK",
@@ -250,6 +252,13 @@ def test_keys_of_frameworks_with_punctuation_are_replaced() -> None:
 def test_webhooks_are_replaced() -> None:
     discord = "https://discord.com/api/webhooks/123456789012345678/" + "aB3dE6gH9j" * 6 + "K1mN5p8q"
     assert redact(discord).text == "https://discord.com/api/webhooks/<KEY>"
+    telegram = "https://api.telegram.org/bot123456789:AA" + "hT9_kQ-w3z" * 3 + "abc/getMe"
+    assert redact(telegram).text == "https://api.telegram.org/bot<KEY>/getMe"
+    guid = "1d2129a1-3d38-460a-9756-e5b91fddb951"
+    teams = (
+        f"https://outlook.office.com/webhook/{guid}@{guid}/IncomingWebhook/{'9f8a7b6c' * 4}/{guid}"
+    )
+    assert redact(teams).text == "https://outlook.office.com/webhook/<KEY>"
     slack = "https://hooks.slack.com/services/" + "T0A1B2C3D/B9Z8Y7X6W/qWeRtYuIoPaSdFgHjKlZxCvB"
     assert redact(slack).text == "<KEY>"
 
@@ -287,6 +296,11 @@ def test_code_that_looks_like_a_secret_stays(kept: str) -> None:
     [
         "this@Account.name = name",
         "y = A@A.mT",
+        "y = x@self.head.id",
+        "y = self.weight@x.me",
+        "case all@Tree.Bar => all",
+        "f s@State.Box = s",
+        "run m@Model.IO",
         "super@Outer.info",
         "w@x.to(device)",
         "npm i react@next.js @types/node@20.1.0",
