@@ -140,7 +140,7 @@ def raw_code_corpus(
         return Made(facts=facts, metadata={"counts": dg.MetadataValue.md(shown.markdown(facts))})
 
     return materialize(
-        context, lake, tracking, recipe, code_version="7", settings=settings, inputs=[],
+        context, lake, tracking, recipe, code_version="8", settings=settings, inputs=[],
         work=work,
     )  # fmt: skip
 

@@ -38,6 +38,8 @@ _SENTENCES: Sequence[tuple[str, str]] = (
     ("EUPL-1.2", "european union public licence v"),
     ("EUPL-1.2", "european union public license v"),
     ("BUSL-1.1", "business source license 1.1"),
+    ("BUSL-1.1", "bsl 1.1"),
+    ("OSL-3.0", "open software license"),
     ("Elastic-2.0", "elastic license 2.0"),
     ("SSPL-1.0", "server side public license"),
     ("OFL-1.1", "sil open font license"),
@@ -104,11 +106,14 @@ _OPERATIVE = frozenset(
     dataset scrape scraping vegan vegans employ employee employees hosted service services
     trial trials days period expire expires expiration under subject subjects comply
     compliance violate violation gpl lgpl agpl copyleft patent patents trademark trademarks
-    warranty
+    warranty gnu mozilla eclipse same
+    details intellectual property protected higher vim custom autonomy ruby
         """,
     )
 )
-"""Words that can grant, limit or condition; a name, an address or a heading has none of them."""
+"""Words that can grant, limit or condition; a name, an address or a heading has none of them.
+    gnu mozilla eclipse same details intellectual property protected higher vim
+        """
 
 _FORBIDDEN = re.compile(
     r"commons clause|for good not evil|(?<!commercial and )(?<!commercial or )non ?commercial(?!ly)"
@@ -140,7 +145,7 @@ _HEADING = frozenset(
     expat x11 ncsa unlicense psf python psfl hpnd cc0 0bsd bsl 0 1 2 3 1.0 2.0 2.1 1.0.0 two
     three clause clauses new revised simplified modified original license licenses licensed
     copyright notice legal terms conditions software project package library code source file
-    files open full text version under as follows below it its permissive standard agreement
+    files full text version under as follows below it its permissive standard agreement
     information used s all rights reserved begin end start
         """,
     )
@@ -153,6 +158,9 @@ _COPYRIGHT = re.compile(
 _SPDX_LINE = re.compile(r"^\W*SPDX-License-Identifier:[ \t]*(.+?)[ \t]*$", re.MULTILINE)
 _URL = re.compile(r"(?:https?|ftp)://\S+|www\.\S+")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9.-]+")
+_COPYLEFT_WORD = re.compile(r"(?:[al]?gpl|glp|mpl|epl|osl|cddl|eupl|sspl|busl)(?:v?\d|$)")
+_OTHER_SCRIPT = re.compile(r"[^\W\d_\x00-\u036f\u1e00-\u1eff]+")  # letters that are not Latin
+_MAX_NAME_LETTERS = 16  # of a holder in another script
 _YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 _MAX_NOTICE_CHARS = 300
 _MAX_LEFT_OVER_WORDS = 40  # in one sequence: a holder's name, an address, a list of authors
@@ -218,6 +226,9 @@ def _uncovered(text: str) -> tuple[str | None, bool]:
     words: list[str] = []
     is_free: list[bool] = []  # of a copyright notice or a heading
     for line in _URL.sub("", text).splitlines():
+        other_script = "".join(_OTHER_SCRIPT.findall(line))
+        if len(other_script) > (_MAX_NAME_LETTERS if _COPYRIGHT.match(line) else 0):
+            return line.strip()[:200], False
         line_words = normalized_words(line)
         words += line_words
         is_free += [_is_notice(line, line_words)] * len(line_words)
@@ -226,11 +237,14 @@ def _uncovered(text: str) -> tuple[str | None, bool]:
     for start in range(len(words) - SHINGLE_WORDS + 1):
         if tuple(words[start : start + SHINGLE_WORDS]) in known:
             covered[start : start + SHINGLE_WORDS] = [True] * SHINGLE_WORDS
+    for index in range(len(words)):  # "released under the GPL" stands in Python's history, too
+        if _COPYLEFT_WORD.match(words[index]) and not _stands_in_known(words, index):
+            covered[index] = False
     is_bundle = False
     for begin, end in _gaps(covered):
         gap = " ".join(words[max(0, begin - 3) : end + 3])
         is_bundle = is_bundle or bool(_BUNDLED.search(gap))
-        if end - begin > _MAX_LEFT_OVER_WORDS or not _OPERATIVE.isdisjoint(words[begin:end]):
+        if end - begin > _MAX_LEFT_OVER_WORDS or _has_operative(words[begin:end]):
             return gap[:200], is_bundle
     return None, False
 
@@ -239,12 +253,27 @@ def _is_notice(line: str, words: Sequence[str]) -> bool:
     """A copyright notice without an operative word, or a heading."""
     if len(words) <= 12 and _HEADING.issuperset(words):
         return True
-    if len(words) <= 6 and _OPERATIVE.intersection(words) <= {"license", "licenses", "licensing"}:
+    named = [word for word in words if word not in _HEADING and word != "licensing"]
+    if len(words) <= 8 and len(named) <= 2 and not _has_operative(named):  # "The Kiwi license"
         return True
     operative = _OPERATIVE.intersection(words) - {"limited", "service", "services", "research",
         "no", "nuclear", "model", "models", "education", "ai", "machine", "learning",
         "government", "will", "may", "good", "academic", "licenses"}  # fmt: skip
     return bool(_COPYRIGHT.match(line)) and not operative
+
+
+def _stands_in_known(words: Sequence[str], index: int) -> bool:
+    """Whether every shingle that holds a word is of a known text."""
+    known = _shingles()
+    return all(
+        tuple(words[start : start + SHINGLE_WORDS]) in known
+        for start in range(index - SHINGLE_WORDS + 1, index + 1)
+        if start >= 0
+    )
+
+
+def _has_operative(words: Sequence[str]) -> bool:
+    return any(word in _OPERATIVE or _COPYLEFT_WORD.match(word) for word in words)
 
 
 def _gaps(covered: Sequence[bool]) -> Iterator[tuple[int, int]]:

@@ -15,7 +15,12 @@ from typing import Literal
 from snow_assets.corpus.license_headers import stated_in_header
 from snow_assets.corpus.license_spellings import SPELLINGS
 from snow_assets.corpus.license_statements import Statement, both_apply
-from snow_assets.corpus.license_texts import LicenseText, copyright_notices, read_license_text
+from snow_assets.corpus.license_texts import (
+    LicenseText,
+    copyright_notices,
+    license_text,
+    read_license_text,
+)
 from snow_assets.corpus.spdx import (
     MAX_EXPRESSION_CHARS,
     UnreadableExpressionError,
@@ -40,12 +45,13 @@ class LicenseDecision:
 def stated_in_text(text: str, where: str) -> Statement:
     """Which licence a LICENSE file states; several distinct ones are all named, joined by AND.
 
-    A text of permissive licences that holds more than their wording is not readable.
+    A text of permissive licences that holds more than their wording is not readable. Of others the
+    wording is not held here: they are named without a look at the rest.
     """
     reading = read_license_text(text)
     if not reading.licenses:
         return Statement(None, f"{where}: no known licence text")
-    if reading.uncovered is not None:
+    if reading.uncovered is not None and (reading.is_restricted or _is_held(reading)):
         return Statement(None, _uncovered(reading, where))
     return Statement(conjunction(reading.licenses), where, notices=copyright_notices(text))
 
@@ -153,6 +159,11 @@ def is_permitted(license_: str, permissive: Sequence[str]) -> bool:
     return all(part in permissive for part in license_.split(" AND "))
 
 
+def _is_held(reading: LicenseText) -> bool:
+    """Whether the texts of all licences that were read are held here."""
+    return all(license_text(name) is not None for name in reading.licenses)
+
+
 def _uncovered(reading: LicenseText, where: str) -> str:
     named = " AND ".join(reading.licenses) or "no known licence"
     return f"{where}: {named}, and more that it does not say: {str(reading.uncovered)[:120]!r}"
@@ -186,7 +197,8 @@ def _agreed(
         return Statement(None, f"{where}: {name}: no known licence text")
     first = reading.licenses[0]
     agrees = first in claims or (_says_bsd(field, classifiers) and first.startswith("BSD-"))
-    if reading.uncovered is not None and not (agrees and reading.is_bundle):
+    goes_on = reading.is_bundle or len(reading.licenses) > 1
+    if reading.uncovered is not None and _is_held(reading) and not (agrees and goes_on):
         return Statement(None, _uncovered(reading, f"{where}: {name}"))
     if agrees and len(claims) <= 1:
         return Statement(first, f"{where}: {name} states it, metadata agrees")

@@ -30,6 +30,14 @@ CONDITIONS = {
     "fee": "Companies with more than 100 employees must purchase a subscription.",
     "names only": "Vegans only.",
     "revocable": "The author can revoke this grant at any time.",
+    "GPL in a line": "Released under the GPL version 2 or later.",
+    "GPL, short": "This project is licensed GPLv3+.",
+    "MPL in a line": "is licensed under the MPL 2.0",
+    "another licence": "License: Same license as vim",
+    "a custom licence": "Available under a custom version of the license.",
+    "Chinese": "禁止商业用途。",
+    "Cyrillic": "Только для учёбы.",
+    "behind a notice": "Copyright 2020 X. This software may only be used for teaching.",
     "split paths": "Content in the ee/ directory is under the license in ee/LICENSE.",
 }
 
@@ -76,10 +84,11 @@ def test_every_permissive_text_of_spdx_covers_itself(name: str) -> None:
         lambda text: text + "\nSee https://opensource.org/licenses/MIT\n",
         lambda text: "/*\n * " + text.replace("\n", "\n * ") + "\n */",
         lambda text: "SPDX-License-Identifier: MIT\n" + text,
+        lambda text: "Copyright (c) 2020 \u674e\u5c0f\u9f99 \u300aexample\u300b\n" + text,
         lambda text: "Copyright (c) Acme Research Services Limited. All rights reserved.\n" + text,
     ],
     ids=["holders", "markdown", "crlf", "one line", "quotes", "html", "address", "comment", "spdx",
-         "company"],
+         "Chinese holder", "company"],
 )  # fmt: skip
 def test_notices_headings_and_wrapping_change_nothing(change: object) -> None:
     assert stated_in_text(change(MIT), "LICENSE").expression == "MIT"  # type: ignore[operator]
