@@ -291,7 +291,6 @@ import dagster as dg
 
 from snow_assets import definitions
 from snow_assets.corpus import assets as corpus
-from snow_assets.order import register_sources
 from snow_assets.recipe import chosen_recipe
 from snow_assets.synthesis.assets import teacher_model
 
@@ -300,7 +299,6 @@ resources = definitions.resources(chosen_recipe())
 with dg.DagsterInstance.ephemeral() as instance:
     assert dg.materialize(assets, resources=resources, instance=instance).success
     name = chosen_recipe().corpus.sources[0].name
-    register_sources(chosen_recipe(), instance)
     source = [*assets, corpus.raw_code_corpus]
     selection = dg.AssetSelection.assets("raw_code_corpus")
     assert dg.materialize(
