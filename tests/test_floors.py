@@ -22,6 +22,8 @@ WITH_DAGSTER = {
     "plan",
     "purge",
     "artifact_metadata",
+    "mlflow_rebuild",
+    "ui",
     "step_runs",
     "automation",
     "whole_recipe",
