@@ -24,6 +24,7 @@ WITH_DAGSTER = {
     "artifact_metadata",
     "mlflow_rebuild",
     "ui",
+    "verify",
     "step_runs",
     "automation",
     "whole_recipe",
