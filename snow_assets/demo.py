@@ -12,6 +12,7 @@ from rich.status import Status
 from sqlalchemy.exc import SQLAlchemyError
 
 from snow_assets import definitions, summary
+from snow_assets.corpus.sources import source_violations
 from snow_assets.disk_space import full_disk_message, is_disk_full
 from snow_assets.home import home, prepare, warn
 from snow_assets.materialize import UNPARTITIONED
@@ -147,6 +148,9 @@ def main() -> None:
         for run_id in end_dead_runs(instance):
             warn(f"Ended run {run_id}: its process is gone")
         console.print(f"Recipe {recipe.name}, in {home()}")
+        if violations := source_violations(recipe.corpus):
+            console.print("Nothing was started:\n" + "\n".join(violations), markup=False)
+            sys.exit(1)
         try:
             materialize_all(console, instance, recipe)
         except (StepFailedError, OSError, SQLAlchemyError) as error:

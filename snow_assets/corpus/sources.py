@@ -56,6 +56,21 @@ def repositories(source: Source, *, recipe: CorpusRecipe) -> Iterator[str]:
             )
 
 
+def source_violations(recipe: CorpusRecipe) -> list[str]:
+    """What keeps sources from being read, a line each: a missing folder, file or distribution.
+
+    Looks at every source as `snapshot` does, so that a fault of the last one is told before the
+    first one is read.
+    """
+    violations = []
+    for source in recipe.sources:
+        try:
+            snapshot(source, recipe)
+        except (OSError, ValueError) as error:
+            violations.append(f"source {source.name!r}: {error}")
+    return violations
+
+
 def units(source: Source, *, languages: Sequence[str], recipe: CorpusRecipe) -> Iterator[Unit]:
     """The units of a source: files whose name may be of one of `languages`, never too large ones.
 
