@@ -57,6 +57,6 @@ def test_the_demo_starts_nothing_and_ends_with_the_cause(tmp_path: Path) -> None
     assert "Nothing was started" in process.stdout
     shown = " ".join(process.stdout.split())
     _, _, last = shown.partition("Nothing was started: ")
-    assert last.startswith("source 'gone': the distribution 'not-there' is not installed")
+    assert last.startswith("source 'gone': the recipe names the distribution 'not-there'")
     assert last.endswith("remove it from the recipe's sources or exemplars")
     assert not (home / "lake").exists()
