@@ -236,7 +236,7 @@ def materialize(
     link = tracking.record(context.log, record)
     content = pointer_content(wanted.generation, manifest.digest, link.ids)
     shards.put(lake.pointer(recipe.name, asset, partition), content)
-    _tag_run(context, recipe)
+    tag_run(context, recipe)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(manifest.digest),
         metadata={
@@ -373,7 +373,7 @@ def artifact_record(
     )
 
 
-def _tag_run(context: dg.AssetExecutionContext, recipe: Recipe) -> None:
+def tag_run(context: dg.AssetExecutionContext, recipe: Recipe) -> None:
     """Name the recipe and its values on the run; a run that is no part of an instance has none."""
     values = json.dumps(as_json(recipe), sort_keys=True)
     digest = hashlib.sha256(values.encode()).hexdigest()[:16]

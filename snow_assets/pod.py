@@ -8,6 +8,7 @@ report is the truth; Dagster Pipes only carries progress and logs.
 
 import ctypes
 import json
+import logging
 import os
 import signal
 import socket
@@ -112,10 +113,25 @@ def read_metrics(folder: str) -> list[dict[str, Any]]:
     by_step: dict[int, dict[str, Any]] = {}
     for name in shards.names(folder):
         if name.startswith("metrics-"):
-            for line in shards.get(shards.join(folder, name)).decode().splitlines():
-                entry = json.loads(line)
-                by_step[entry["step"]] = entry
+            url = shards.join(folder, name)
+            for line in shards.get(url).decode(errors="replace").splitlines():
+                entry = _metrics_entry(line)
+                if entry is None:
+                    # Curves are for people: a point less is better than training again.
+                    logging.getLogger(__name__).warning("%s holds a damaged line: left out", url)
+                else:
+                    by_step[entry["step"]] = entry
     return [by_step[step] for step in sorted(by_step)]
+
+
+def _metrics_entry(line: str) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    is_whole = isinstance(entry, dict) and isinstance(entry.get("step"), int)
+    is_whole = is_whole and all(isinstance(value, int | float) for value in entry.values())
+    return entry if is_whole else None
 
 
 def read_attempts(folder: str) -> list[dict[str, Any]]:

@@ -12,9 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from snow_assets import definitions
 from snow_assets.home import home, warn
-from snow_assets.recipe import chosen_recipe
 from snow_resources.mlflow_store import prepare_store, store_path
 
 _GRACE_SECONDS = 20
@@ -37,39 +35,48 @@ def dagster_command(port: int) -> list[str]:
     ]  # fmt: skip
 
 
-def start_mlflow(port: int) -> "subprocess.Popen[bytes] | None":
-    """The server, over a whole store; None where a server elsewhere, or another process, serves."""
+def mlflow_server(port: int) -> list[list[str]]:
+    """The command that serves a whole store; none where a server elsewhere, or another process,
+    serves."""
+    from snow_assets import definitions  # its import takes seconds
+    from snow_assets.recipe import chosen_recipe
+
     uri = definitions.mlflow_uri()
     if store_path(uri) is None:
         warn(f"MLflow is served at {uri}")
-        return None
+        return []
     if _is_taken(port):
         warn(f"port {port} is in use: MLflow is not started; MLFLOW_PORT=5001 chooses another one")
-        return None
+        return []
     prepare_store(uri)
     waiting = definitions.resources(chosen_recipe())["tracking"].write_waiting().message()
     if waiting:
         warn(waiting)
-    environment = {
-        **os.environ,
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DO_NOT_TRACK": "1",
-    }
-    server = subprocess.Popen(mlflow_command(uri, port), env=environment)
     warn(f"MLflow: http://localhost:{port}")
-    return server
+    return [mlflow_command(uri, port)]
 
 
-def serve(servers: Sequence["subprocess.Popen[bytes]"]) -> int:
-    """Wait for the first server's end, or a signal, and stop the others; the first one's code."""
+def serve(commands: Sequence[Sequence[str]]) -> int:
+    """Start servers, wait for the first one's end or a signal, and stop them all.
+
+    Returns the first one's exit code.
+    """
 
     def stop(number: int, _: FrameType | None) -> None:
         sys.exit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, stop)
+    environment = {
+        **os.environ,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "1",
+    }
+    servers: list[subprocess.Popen[bytes]] = []
     try:
+        for command in commands:
+            servers.append(subprocess.Popen(command, env=environment))  # noqa: PERF401  one by one
         return servers[0].wait()
     finally:
         for server in servers:
@@ -90,11 +97,10 @@ def _is_taken(port: int) -> bool:
 
 def main(arguments: Sequence[str]) -> None:
     """`dev DAGSTER_PORT MLFLOW_PORT` or `mlflow MLFLOW_PORT`."""
-    mlflow = start_mlflow(int(arguments[-1]))
+    mlflow = mlflow_server(int(arguments[-1]))
     if arguments[0] == "mlflow":
-        sys.exit(serve([mlflow]) if mlflow is not None else 1)
-    dagster = subprocess.Popen(dagster_command(int(arguments[1])))
-    sys.exit(serve([dagster, *([mlflow] if mlflow is not None else [])]))
+        sys.exit(serve(mlflow) if mlflow else 1)
+    sys.exit(serve([dagster_command(int(arguments[1])), *mlflow]))
 
 
 if __name__ == "__main__":

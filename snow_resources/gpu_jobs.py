@@ -143,6 +143,10 @@ class Job:
         else:
             system.pipe_file(path, content)
 
+    def set_aside(self, attempt: int, name: str) -> None:
+        """Keep a damaged file under another name, so that nobody takes it for a whole one."""
+        self._place[0].mv(self._path(attempt, name), self._path(attempt, f"{name}.damaged"))
+
     def _path(self, attempt: int, name: str = "") -> str:
         folder = f"{self._place[1]}/attempt-{attempt:03d}"
         return f"{folder}/{name}" if name else folder
@@ -225,9 +229,10 @@ def _finished(
             return attempt, _reports(report, job.get(attempt, REPORT))
         except ValidationError as error:
             context.log.warning(
-                f"{job.folder(attempt)}/{REPORT} is damaged ({error.errors()[0]['msg']}): the job "
-                "runs again, and goes on from what it has written"
+                f"{job.folder(attempt)}/{REPORT} is damaged ({error.errors()[0]['msg']}) and set "
+                "aside: the job runs again, and goes on from what it has written"
             )
+            job.set_aside(attempt, REPORT)
     return None, None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from snow_assets.home import CHECKOUT, home
-from snow_assets.materialize import every_upstream
+from snow_assets.materialize import every_upstream, tag_run
 from snow_assets.recipe import Recipe
 from snow_assets.tables import graph, sources
 from snow_resources.lake import Lake
@@ -57,6 +57,8 @@ def tables(
         project=project, started=started,
     )  # fmt: skip
     yield from graph.materializations(
-        _manifest, warehouse.path, digest=made.digest, reused=reused, metadata=link.metadata
-    )
+        _manifest, warehouse.path, digest=made.digest, reused=reused, metadata=link.metadata,
+        recipe=recipe.name,
+    )  # fmt: skip
+    tag_run(context, recipe)
     yield from graph.check_results(_manifest, nodes)

@@ -132,16 +132,22 @@ def materializations(
     digest: str,
     reused: bool,
     metadata: Mapping[str, Any],
+    recipe: str,
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Every published table with its row count and, if it is small, its rows."""
     for node in _published(manifest).values():
         name = node["name"]
         [(num_rows,)] = query(warehouse, f"select count(*) from {quoted(name)}").rows
-        shown: dict[str, Any] = {"dagster/row_count": num_rows, "reused": reused, **metadata}
+        shown: dict[str, Any] = {
+            "dagster/row_count": num_rows, "reused": reused, "recipe": recipe, **metadata,
+        }  # fmt: skip
         if 0 < num_rows <= _SHOWN_ROWS:
             shown["rows"] = _rows(warehouse, name)
         yield dg.MaterializeResult(
-            asset_key=name, data_version=dg.DataVersion(digest), metadata=shown
+            asset_key=name,
+            data_version=dg.DataVersion(digest),
+            metadata=shown,
+            tags={"snow/recipe": recipe},
         )
 
 

@@ -76,3 +76,22 @@ def test_a_missing_environment_is_named(tmp_path: Path) -> None:
     request = Echo(word="hello", marker=str(tmp_path / "starts"))
     with pytest.raises(dg.Failure, match="no /nowhere/python"):
         launch(tmp_path, request, vllm_python="/nowhere/python")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"word": 3}', b"\xff\xfe"])
+def test_a_damaged_report_is_set_aside_and_the_job_runs_again(
+    tmp_path: Path, content: bytes
+) -> None:
+    request = Echo(word="hello", marker=str(tmp_path / "starts"))
+    folder = Path(launch(tmp_path, request)["folder"].removeprefix("file://"))
+    (folder / "report.json").write_bytes(content)
+    done = launch(tmp_path, request)
+    assert (done["word"], done["starts"], done["attempt"]) == ("hello", 2, 2)
+    assert (folder / "report.json.damaged").read_bytes() == content
+
+
+def test_a_damaged_line_of_metrics_is_left_out(tmp_path: Path) -> None:
+    done = launch(tmp_path, Echo(word="hello", marker=str(tmp_path / "starts")))
+    [metrics] = Path(done["folder"].removeprefix("file://")).glob("metrics-*")
+    metrics.write_bytes(metrics.read_bytes().replace(b'"step": 1,', b'"step": ",', 1))
+    assert [entry["step"] for entry in pod.read_metrics(done["folder"])] == [0, 2]
