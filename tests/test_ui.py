@@ -13,7 +13,7 @@ pytestmark = pytest.mark.timeout(120)
 _PROGRAM = """
 import sys
 from snow_assets.ui import serve
-wait = "import os, time; os.write(1, b'%d\\n' % os.getpid()); time.sleep(60)"
+wait = "import os, time; os.write(1, b'%d%c' % (os.getpid(), 10)); time.sleep(60)"
 sys.exit(serve([[sys.executable, "-c", wait]] * 2))
 """
 
