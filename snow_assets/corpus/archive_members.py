@@ -23,6 +23,7 @@ _EXTENDED = {
     tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
 }  # fmt: skip
+_MAX_EMPTY_READS = 4
 _EXTENDED_BYTES = 1 << 20  # honest ones hold a name and a few times
 
 
@@ -75,10 +76,15 @@ class _Window:
     def __init__(self, content: IO[bytes]) -> None:
         self._content = content
         self.block, self.start = b"", 0
+        self._num_empty_reads = 0
 
     def read(self, size: int = -1) -> bytes:
+        """The next block; EOFError where tarfile would skip a claimed size for ever."""
         self.start += len(self.block)
         self.block = self._content.read(size)
+        self._num_empty_reads = 0 if self.block else self._num_empty_reads + 1
+        if self._num_empty_reads > _MAX_EMPTY_READS:
+            raise EOFError("a header claims more bytes than there are")
         return self.block
 
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
+import numpy as np
+
 from snow_assets import shards
 from snow_assets.corpus.extensions import candidates
 from snow_assets.corpus.foreign import (
@@ -42,6 +44,7 @@ from snow_assets.recipe import CorpusRecipe, Source
 FILES, DROPS = "files", "drops"
 _ROW_BYTES = 512  # about what a row's other columns take, so that many drops close a shard too
 
+_MAX_RECENT_IDS = 1 << 20
 _MAX_NAME_BYTES = 4_096  # of a path: the most that Linux opens
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _LFS_POINTER_BYTES = 1_024  # github.com/git-lfs/git-lfs, docs/spec.md: pointers are smaller
@@ -101,7 +104,9 @@ def ingest(
     index, start = _resume(folder)
     held, current = _Shard(), _Shard()  # closed repositories; the repository being read
     begun = start  # where `current` begins
-    for place, row in _rows(source, recipe, languages, gate, start):
+    document_ids = _DocumentIds(folder)
+    for place, received in _rows(source, recipe, languages, gate, start):
+        row = _once(received, document_ids, source.name, languages)
         if current.rows and current.rows[0].repository != row.repository:
             held.take(current)
             current, begun = _Shard(), place
@@ -120,6 +125,51 @@ def ingest(
     if held.rows or index == 0:
         _put(folder, index, held, None)
     return facts(folder)
+
+
+class _DocumentIds:
+    """The documents that were admitted, to drop a file that a source holds twice.
+
+    Memory: 8 bytes per document, and a set of at most a million.
+    """
+
+    def __init__(self, folder: str) -> None:
+        """`folder`: its finished shards count."""
+        self._recent: set[int] = set()
+        self._older = np.empty(0, np.uint64)
+        for entry in shards.records(folder):
+            if entry.name.startswith(f"{FILES}-"):
+                table = shards.read_shard(folder, entry.name, columns=["document_id"])
+                for name in table["document_id"].to_pylist():
+                    self.add(name)
+
+    def add(self, document: str) -> bool:
+        """Whether the document is new; by 64 bits of its digest."""
+        key = int(document[:16], 16)
+        position = int(np.searchsorted(self._older, np.uint64(key)))
+        is_older = position < len(self._older) and int(self._older[position]) == key
+        if is_older or key in self._recent:
+            return False
+        self._recent.add(key)
+        if len(self._recent) >= _MAX_RECENT_IDS:
+            recent = np.fromiter(self._recent, np.uint64, len(self._recent))
+            self._older = np.union1d(self._older, recent)
+            self._recent.clear()
+        return True
+
+
+def _once(row: _Row, documents: _DocumentIds, source: str, languages: Sequence[str]) -> _Row:
+    """A row, or its refusal if the same file of the same repository was admitted before."""
+    if row.table != FILES or documents.add(row.columns["document_id"]):
+        return row
+    refusal = Refusal(
+        repository=row.repository,
+        path=row.columns["path"],
+        reason="same_document",
+        evidence="the source holds this file of this repository twice",
+        num_bytes=len(row.columns["content"]),
+    )
+    return _refusal(source, refusal, languages, row.columns["document_id"])
 
 
 def facts(folder: str) -> dict[str, Any]:
