@@ -155,7 +155,7 @@ _COPYRIGHT = re.compile(
     r"(?:copyright|copr\b|\(c\)|\u00a9|&copy;|spdx-filecopyrighttext|<year>|\[year\]|year\b)",
     re.IGNORECASE,
 )
-_SPDX_LINE = re.compile(r"^\W*SPDX-License-Identifier:[ \t]*(.+?)[ \t]*$", re.MULTILINE)
+_SPDX_LINE = re.compile(r"^[^\w\n]*+SPDX-License-Identifier:[ \t]*+([^\s].*)$", re.MULTILINE)
 _URL = re.compile(r"(?:https?|ftp)://\S+|www\.\S+")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9.-]+")
 _COPYLEFT_WORD = re.compile(r"(?:[al]?gpl|glp|mpl|epl|osl|cddl|eupl|sspl|busl)(?:v?\d|$)")
@@ -179,7 +179,7 @@ class LicenseText:
 def read_license_text(text: str) -> LicenseText:
     """Read at most MAX_TEXT_BYTES characters. Time is linear in their number."""
     text = text[:MAX_TEXT_BYTES]
-    tags = tuple(_SPDX_LINE.findall(text))
+    tags = tuple(tag.rstrip() for tag in _SPDX_LINE.findall(text))
     text = _SPDX_LINE.sub("", text)
     words = " ".join(normalized_words(text))
     licenses = tuple(dict.fromkeys([*_named_in(words), *tags]))
