@@ -79,7 +79,8 @@ def _is_operator(match: re.Match[str], name_start: int) -> bool:
     if operator == ",":  # define('NAME', 'value'), setdefault("NAME", "value")
         return quote is not None and match[3] is not None
     if operator == "(":  # setPassword("value")
-        return match[3] is not None
+        is_call = not match.string[match.start(2) - 1].isspace() and match.start() > name_start
+        return is_call and match[3] is not None and "`" not in match[3]
     if operator == ">":  # <password>value</password>
         opens = match.string[max(0, name_start - 1) : name_start] == "<"
         return opens and match.string[match.end() : match.end() + 2] == "</"

@@ -22,7 +22,8 @@ EMAIL = re.compile(
 )
 
 _RESERVED_DOMAIN = re.compile(
-    r"(?:^|\.)(?:example\.(?:com|org|net|edu)|example|test|invalid|localhost|local|internal|lan"
+    r"^(?:openssh\.com|libssh\.org)$"  # names of SSH's algorithms: `aes256-gcm@openssh.com`
+    r"|(?:^|\.)(?:example\.(?:com|org|net|edu)|example|test|invalid|localhost|local|internal|lan"
     r"|domain\.(?:com|tld)|email\.com|mail\.com|host\.com|foo\.(?:com|org)|bar\.(?:com|org))$",
     re.IGNORECASE,
 )
@@ -38,7 +39,7 @@ _ESCAPE = re.compile(
 # Paths of code hosts: `go get x@github.com/acme/y`, options of serialized protocol buffers.
 _CODE_HOST = re.compile(r"(?:^|\.)(?:github\.com|gitlab\.com|bitbucket\.org|golang\.org|k8s\.io)$")
 # Qualified names of Kotlin and labels of Swift and Kotlin.
-_OBJECTS = frozenset({"self", "this", "cls", "super", "np", "jnp", "torch", "tf", "math"})
+_OBJECTS = frozenset({"self", "this", "cls", "np", "jnp", "torch", "tf"})
 _CLASSIC_DOMAINS = frozenset({"com", "net", "org", "edu", "gov", "mil", "int", "biz"})
 _KEYWORDS = frozenset({"this", "super", "return", "break", "continue", "self"})
 # Endings of files and units, and attributes, that are top-level domains too.
@@ -99,12 +100,13 @@ def _is_address(match: re.Match[str]) -> bool:
     is_enclosed = text[start - 1 : start] == "<" or text[max(0, start - 7) : start] == "mailto:"
     if user in _KEYWORDS or user.endswith((".this", ".super")) or user.startswith("self."):
         return False
-    if labels[0] in _OBJECTS:
+    if (labels[0] in _OBJECTS and not is_enclosed) or user.startswith("-"):
         return False
-    if top.isascii() and not (top.islower() or domain.isupper()) and not is_enclosed:
+    is_usual_case = top.islower() or domain.isupper() or top.lower() in _CLASSIC_DOMAINS
+    if top.isascii() and not is_usual_case and not is_enclosed:
         return False
     is_type = any(label[:1].isupper() and not label.isupper() for label in labels[:-1])
-    if is_type and len(top) > 2 and top not in _CLASSIC_DOMAINS and not is_enclosed:
+    if is_type and len(top) > 2 and top.lower() not in _CLASSIC_DOMAINS and not is_enclosed:
         return False
     if follows and follows in "([=" and text[start - 1 : start] not in ("<", '"', "'"):
         return False

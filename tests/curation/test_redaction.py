@@ -296,6 +296,10 @@ def test_code_that_looks_like_a_secret_stays(kept: str) -> None:
     [
         "this@Account.name = name",
         "y = A@A.mT",
+        'b"ssh-ed25519-cert-v01@openssh.com"',
+        'kex = "curve25519-sha256@libssh.org"',
+        'b"-cert-v01@openssh.com"',
+        "the transformation pass (`runOnModule`)",
         "y = x@self.head.id",
         "y = self.weight@x.me",
         "case all@Tree.Bar => all",
@@ -326,6 +330,8 @@ def test_code_that_looks_like_an_address_stays(kept: str) -> None:
         "jane+snow@mail.acme.co.uk",
         "jane\\@acme.org",
         "jane@acme.photography",
+        "jane@math.acme.edu",
+        "root@arthur.INS.ACME.Edu",
     ],
 )
 def test_an_address_is_replaced_in_any_script_and_domain(address: str) -> None:
