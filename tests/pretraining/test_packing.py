@@ -20,6 +20,7 @@ from tests.pretraining.builders import (
     a_supply,
     a_text,
     a_tokenizer,
+    finish,
     put_clean_corpus,
     put_packs,
 )
@@ -61,6 +62,8 @@ def test_a_gap_between_spans_is_a_flaw(lake_url: str) -> None:
     packs = put_packs(lake_url, a_supply(lake_url))
     spans = shards.read_shard(packs, "spans-00000.parquet")
     shards.put_table(packs, "spans", 0, spans.slice(1), spans.schema)
+    shards.remove(shards.join(packs, shards.MANIFEST))
+    finish(packs)
     assert flaws(packs, tokens=PHASE.tokens, context_tokens=CONTEXT) == [
         "spans do not cover sequences 0 to 8"
     ]

@@ -9,7 +9,7 @@ import dagster as dg
 import datasets
 import pytest
 
-from snow_assets import shards
+from snow_assets import checked_json, shards
 from snow_assets.quality import assets, checks
 from snow_assets.recipe import SMOKE
 from snow_resources.lake import Lake
@@ -124,6 +124,12 @@ def test_only_new_texts_are_scored_and_all_by_a_new_annotator_or_round(made: Mad
     assert fourth["annotator"] == third["annotator"]
 
 
+def rename_in(path: Path) -> None:
+    """Put another artifact's name into a file that carries a checksum of itself."""
+    value = json.loads(path.read_text().replace("0" * 32, "9" * 32))
+    path.write_bytes(checked_json.dump({key: value[key] for key in value.keys() - {"checksum"}}))
+
+
 def adopt(grown: str, lake: str, clean: dict[str, str]) -> None:
     """Bring another lake's clean corpora, and all that they were made from, into this one."""
     for asset in (
@@ -134,12 +140,11 @@ def adopt(grown: str, lake: str, clean: dict[str, str]) -> None:
             target = Path(f"{lake}/{asset}/{partition}/{'9' * 32}")
             target.parent.mkdir(parents=True, exist_ok=True)
             source.rename(target)
-            renamed = (target / "manifest.json").read_text().replace("0" * 32, "9" * 32)
-            (target / "manifest.json").write_text(renamed)
+            rename_in(target / "manifest.json")
     for folder in clean.values():
         target = Path(folder.replace(grown, lake).replace("0" * 32, "9" * 32))
         for path in target.glob("records/*.json"):
-            path.write_text(path.read_text().replace("0" * 32, "9" * 32))
+            rename_in(path)
         manifest = json.loads((target / "manifest.json").read_text())
         assert manifest["generation"] == "9" * 32
         point(lake, str(target))
