@@ -224,22 +224,21 @@ def _is_assigned(text: Bytes, place: int, min_bytes: int, needs_digit: bool) -> 
     """Whether a name goes on, an operator follows, and then a value that may be a secret."""
     place = _skip(text, place, _NAME, _MAX_NAME_BYTES)
     if place < len(text) and (text[place] == 0x20 or text[place] == 0x09):
-        value = _skip(text, place, _SPACE, 8)
-        if _is_value(text, value, min_bytes, needs_digit):
+        if _is_value_behind(text, place, min_bytes, needs_digit):
             return True
         place = _skip(text, place, _NAME | _SPACE, 32)
     place = _skip(text, place, _QUOTE, _MAX_GLUE_BYTES)
     place = _skip_value_word(text, place)
     if not _is(text, place, _OPERATOR):
         return False
-    if _is_value_behind(text, place, min_bytes, needs_digit):
+    if _is_value_behind_operator(text, place, min_bytes, needs_digit):
         return True
     # An annotation of a type stands between the name and what is assigned.
     end = min(len(text), place + 48)
     place += 1
     while place < end and text[place] != 0x3D and text[place] != 0x0A:
         place += 1
-    return _is(text, place, _OPERATOR) and _is_value_behind(text, place, min_bytes, needs_digit)
+    return _is_value_behind_operator(text, place, min_bytes, needs_digit)
 
 
 @kernel
@@ -257,21 +256,29 @@ def _skip_value_word(text: Bytes, place: int) -> int:
 
 
 @kernel
-def _is_value_behind(text: Bytes, place: int, min_bytes: int, needs_digit: bool) -> bool:
-    """Whether a value follows an operator: at once, or after a quote with up to two letters."""
-    for _ in range(4):  # operators of up to three bytes, the last of which may be the value's
+def _is_value_behind_operator(text: Bytes, place: int, min_bytes: int, needs_digit: bool) -> bool:
+    """Whether an operator of up to three bytes is followed by a value, which may begin so too."""
+    for _ in range(4):
         if not _is(text, place, _OPERATOR):
             break
         place += 1
-        value = _skip(text, place, _SPACE | _QUOTE, _MAX_GLUE_BYTES)
-        if _is_value(text, value, min_bytes, needs_digit):
+        if _is_value_behind(text, place, min_bytes, needs_digit):
             return True
-        for letters in range(1, 3):
-            quote = value + letters
-            if quote < len(text) and text[quote] in (0x22, 0x27, 0x60, 0x5C):
-                start = _skip(text, quote, _QUOTE, 3)
-                if _is_value(text, start, min_bytes, needs_digit):
-                    return True
+    return False
+
+
+@kernel
+def _is_value_behind(text: Bytes, place: int, min_bytes: int, needs_digit: bool) -> bool:
+    """Whether a value follows space: at once, in quotes, or in quotes with up to two letters."""
+    value = _skip(text, place, _SPACE | _QUOTE, _MAX_GLUE_BYTES)
+    if _is_value(text, value, min_bytes, needs_digit):
+        return True
+    for letters in range(1, 3):
+        quote = value + letters
+        if quote < len(text) and text[quote] in (0x22, 0x27, 0x60, 0x5C):
+            start = _skip(text, quote, _QUOTE, 3)
+            if _is_value(text, start, min_bytes, needs_digit):
+                return True
     return False
 
 

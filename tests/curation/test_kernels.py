@@ -142,9 +142,9 @@ def quoting(draw: st.DrawFn) -> str:
 def test_quotations_are_those_that_brute_force_finds(texts: list[str]) -> None:
     is_suspect = IS_SUSPECT(pa.chunked_array([pa.array(texts)])).to_pylist()
     for text, may in zip(texts, is_suspect, strict=True):
-        found = {hit.method for hit in hits(text, INDEX)}
-        assert found == quotations(text, WANTED)
-        assert may or not found
+        methods = {hit.method for hit in hits(text, INDEX)}
+        assert methods & {"substring", "ngram"} == quotations(text, WANTED)
+        assert may or not methods
 
 
 def _reason(content: bytes) -> str | None:

@@ -192,6 +192,7 @@ def test_markers_without_key_material_stay(text: str) -> None:
         ("api_token: %s\n", "api_token: <KEY>\n"),
         ("service.api-token = %s", "service.api-token = <KEY>"),
         ("deploy --token %s now", "deploy --token <KEY> now"),
+        ('deploy --token "%s" now', 'deploy --token "<KEY>" now'),
         ("deploy --token=%s", "deploy --token=<KEY>"),
         ("const apiToken: string = '%s';", "const apiToken: string = '<KEY>';"),
         ('os.environ.setdefault("API_TOKEN", "%s")', 'os.environ.setdefault("API_TOKEN", "<KEY>")'),

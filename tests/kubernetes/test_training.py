@@ -16,7 +16,7 @@ from tests.pretraining.builders import CONTEXT, PHASE, a_request, a_supply, put_
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 LONG = replace(
-    PHASE, tokens=400 * PHASE.batch_sequences * CONTEXT, max_passes=2_000, checkpoint_steps=20
+    PHASE, tokens=400 * PHASE.batch_sequences * CONTEXT, max_passes=1_000, checkpoint_steps=20
 )
 TWO_PODS = JobSize(cpus=0, memory_gib=2, nodes=2)
 ONE_POD = JobSize(cpus=0, memory_gib=2, processes=2)
@@ -49,7 +49,7 @@ def a_long_request(site: Site, output: str) -> Pretraining:
     lake = str(site.lake)
     packs = f"{lake}/general_packs/all/g"
     if not shards.is_finished(packs):
-        put_packs(lake, a_supply(lake, max_passes=2_000), phase=LONG)
+        put_packs(lake, a_supply(lake, max_passes=1_000), phase=LONG)
     return a_request(lake, packs, output=output, recipe=LONG)
 
 

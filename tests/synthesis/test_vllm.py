@@ -74,7 +74,7 @@ def a_request(output: Path, teacher: str, *, engine: str = "vllm", url: str = ""
         output=str(output),
         teacher=teacher,
         endpoint=url,
-        recipe=a_recipe(engine=engine, max_new_tokens=96),
+        recipe=a_recipe(engine=engine, max_new_tokens=256),  # enough to close a block
         prompt_version=PROMPT_VERSION,
     )
 
