@@ -1,5 +1,5 @@
 """Kill `make demo` again and again, start it again each time, and compare what stands at the end
-with an undisturbed run: `python benchmarks/kills.py --kills 30`.
+with an undisturbed run, which is started twice at once: `python benchmarks/kills.py --kills 30`.
 
 Chosen moments come first (MLflow's first write, between a manifest and its record, the parent
 alone while its job runs, the tables step), random ones fill up. Processes are killed with SIGKILL,
@@ -9,7 +9,6 @@ artifacts, temporary files.
 """
 
 import argparse
-import itertools
 import json
 import os
 import random
@@ -26,7 +25,12 @@ from typing import Any
 CHECKOUT = Path(__file__).resolve().parents[1]
 RECIPE = "tests.recipes:KILLS"
 _POLL_SECONDS = 0.01
+_FIRST_LOOK_SECONDS = 0.1  # before that no process has got further than its interpreter's start
 _SETTLE_SECONDS = 30.0  # what an ended parent's jobs may take to end themselves
+
+
+def _never(_home: Path) -> bool:
+    return False
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Kill:
     is_due: Callable[[Path, float], bool]  # (home, seconds since the start)
     number: signal.Signals = signal.SIGKILL
     parent_alone: bool = False
+    has_passed: Callable[[Path], bool] = _never  # no later start can meet the moment
 
 
 def demo_environment(home: Path, recipe: str) -> dict[str, str]:
@@ -67,39 +72,47 @@ def start(home: Path, recipe: str, log: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def pointer(home: Path, asset: str, partition: str = "all") -> Path:
-    return home / "lake" / "current" / "KILLS" / asset / f"{partition}.json"
-
-
 def _after(seconds: float) -> Callable[[Path, float], bool]:
     return lambda _home, elapsed: elapsed >= seconds
 
 
-def _manifest_without_pointer(asset: str) -> Callable[[Path, float], bool]:
+def _between_manifest_and_record(asset: str) -> Kill:
     """A manifest of `asset` is there, and the recipe's pointer is not."""
 
     def is_due(home: Path, _elapsed: float) -> bool:
         manifests = (home / "lake" / asset).glob("*/*/manifest.json")
-        pointers = (home / "lake" / "current" / "KILLS" / asset).glob("*.json")
-        return len(list(manifests)) > len(list(pointers))
+        return len(list(manifests)) > len(_pointers(home, asset))
 
-    return is_due
+    return Kill(
+        f"between manifest and record of {asset}",
+        is_due,
+        has_passed=lambda home: bool(_pointers(home, asset)),
+    )
 
 
-def _mlflow_has_begun(home: Path, _elapsed: float) -> bool:
-    return any(home.glob("*mlflow.db*"))
+def _pointers(home: Path, asset: str) -> list[Path]:
+    return list((home / "lake" / "current").glob(f"*/{asset}/*.json"))
 
 
-def _mlflow_began(seconds: float) -> Callable[[Path, float], bool]:
-    """`seconds` after this start's first look at MLflow's files."""
-    since: list[float] = []
+def _mlflow_creation(seconds: float, number: signal.Signals = signal.SIGKILL) -> Kill:
+    """`seconds` after a new file for MLflow's store; only a finished one gets its name."""
+    since: dict[str, float] = {}
+    stale: set[str] = set()
 
     def is_due(home: Path, elapsed: float) -> bool:
-        if not since and _mlflow_has_begun(home, elapsed):
-            since.append(elapsed)
-        return bool(since) and elapsed >= since[0] + seconds
+        files = {path.name for path in home.glob(".mlflow.db.new-*")}
+        if elapsed < _FIRST_LOOK_SECONDS:
+            stale.update(files)
+        for name in files - stale:
+            since.setdefault(name, elapsed)
+        return any(elapsed >= start + seconds for start in since.values())
 
-    return is_due
+    return Kill(
+        f"MLflow's first write, after {seconds} s",
+        is_due,
+        number,
+        has_passed=lambda home: (home / "mlflow.db").exists(),
+    )
 
 
 def _tables_began(seconds: float) -> Callable[[Path, float], bool]:
@@ -107,58 +120,74 @@ def _tables_began(seconds: float) -> Callable[[Path, float], bool]:
     since: list[float] = []
 
     def is_due(home: Path, elapsed: float) -> bool:
-        if not since and pointer(home, "benchmark_results", "enhanced").exists():
+        results = [path.stem for path in _pointers(home, "benchmark_results")]
+        if not since and "enhanced" in results:
             since.append(elapsed)
         return bool(since) and elapsed >= since[0] + seconds
 
     return is_due
 
 
-def _job_runs(module: str) -> Callable[[Path, float], bool]:
-    """A job's process of this home runs `module`."""
+def _job(module: str, asset: str, number: signal.Signals = signal.SIGKILL) -> Kill:
+    """While a job of this home runs `module`: SIGKILL to the parent alone, others to all."""
 
     def is_due(home: Path, _elapsed: float) -> bool:
         return any(module in command for command in processes(home).values())
 
-    return is_due
+    return Kill(
+        f"{module}, {number.name}",
+        is_due,
+        number,
+        parent_alone=number == signal.SIGKILL,
+        has_passed=lambda home: bool(_pointers(home, asset)),
+    )
 
 
 def chosen_kills() -> list[Kill]:
     """The moments at which something could be lost, in the order in which a demo meets them."""
-    between = "between manifest and record of"
     return [
-        Kill("first start of the home", lambda home, _: (home / "dagster").exists()),
-        Kill("first files of MLflow", _mlflow_has_begun),
-        *(
-            Kill(f"MLflow's first write, after {delay} s", _mlflow_began(delay))
-            for delay in (0.4, 1.0, 2.0)
+        Kill(
+            "first start of the home",
+            lambda home, _: (home / "dagster").exists(),
+            has_passed=lambda home: (home / "dagster").exists(),
         ),
-        Kill("MLflow's first write, by Ctrl-C", _mlflow_began(0.7), signal.SIGINT),
-        Kill(f"{between} benchmark_problems", _manifest_without_pointer("benchmark_problems")),
-        Kill(f"{between} clean_corpus", _manifest_without_pointer("clean_corpus")),
-        Kill("the parent of training", _job_runs("quality.training"), parent_alone=True),
-        Kill(f"{between} quality_annotator", _manifest_without_pointer("quality_annotator")),
-        Kill("the parent of pretraining", _job_runs("pretraining.training"), parent_alone=True),
-        Kill(f"{between} general_checkpoint", _manifest_without_pointer("general_checkpoint")),
-        Kill("the parent of scoring", _job_runs("quality.scoring"), parent_alone=True),
-        Kill("scoring, by SIGTERM", _job_runs("quality.scoring"), signal.SIGTERM),
-        Kill("the parent of generation", _job_runs("synthesis.generation"), parent_alone=True),
-        Kill(f"{between} benchmark_results", _manifest_without_pointer("benchmark_results")),
+        *map(_mlflow_creation, (0.05, 0.5, 1.0, 1.5, 2.0)),
+        _mlflow_creation(0.7, signal.SIGINT),
+        _between_manifest_and_record("benchmark_problems"),
+        _between_manifest_and_record("raw_code_corpus"),
+        _between_manifest_and_record("near_duplicates"),
+        _between_manifest_and_record("clean_corpus"),
+        _job("quality.training", "quality_annotator"),
+        _between_manifest_and_record("quality_annotator"),
+        _job("pretraining.training", "general_checkpoint"),
+        _job("pretraining.training", "general_checkpoint", signal.SIGTERM),
+        _between_manifest_and_record("general_checkpoint"),
+        _job("quality.scoring", "quality_scores"),
+        _job("quality.scoring", "quality_scores", signal.SIGTERM),
+        _between_manifest_and_record("quality_scores"),
+        _job("synthesis.generation", "synthetic_answers"),
+        _between_manifest_and_record("synthetic_answers"),
+        _between_manifest_and_record("enhanced_checkpoint"),
+        _between_manifest_and_record("benchmark_results"),
         *(Kill(f"tables step, after {delay} s", _tables_began(delay)) for delay in (1.0, 4.0, 8.0)),
         Kill("tables step, by Ctrl-C", _tables_began(6.0), signal.SIGINT),
     ]
 
 
-def all_kills(number: int, seed: int) -> Iterator[Kill]:
-    """Chosen moments with random ones between them, `number` in all."""
+def all_kills(seed: int) -> Iterator[Kill]:
+    """Chosen moments, and after every second one a random one; then random ones without end."""
     source = random.Random(seed)
-    chosen = iter(chosen_kills())
-    for count in range(number):
-        kill = next(chosen, None) if count % 3 or number <= len(chosen_kills()) else None
-        if kill is None:
-            delay = source.uniform(1.0, 45.0)
-            kill = Kill(f"after {delay:.1f} s", _after(delay))
+    for count, kill in enumerate(chosen_kills()):
         yield kill
+        if count % 2 and count > 7:  # not before the first artifact
+            yield _random_kill(source)
+    while True:
+        yield _random_kill(source)
+
+
+def _random_kill(source: random.Random) -> Kill:
+    delay = source.uniform(0.5, 10.0)
+    return Kill(f"after {delay:.1f} s", _after(delay))
 
 
 def processes(home: Path) -> dict[int, str]:
@@ -204,15 +233,18 @@ def run_and_kill(home: Path, recipe: str, kill: Kill, log: Path, limit: float) -
     return True
 
 
-def run_to_end(home: Path, recipe: str, log: Path, limit: float) -> None:
-    process = start(home, recipe, log)
-    try:
-        code = process.wait(limit)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        raise TimeoutError(f"the demo did not end within {limit:.0f} s: see {log}") from None
-    if code:
-        raise RuntimeError(f"the demo ended with exit code {code}: see {log}")
+def run_to_end(home: Path, recipe: str, log: Path, limit: float, *, times: int = 1) -> None:
+    """Start the demo `times` times at once; each must end well."""
+    demos = [start(home, recipe, log) for _ in range(times)]
+    for process in demos:
+        try:
+            code = process.wait(limit)
+        except subprocess.TimeoutExpired:
+            for each in demos:
+                os.killpg(each.pid, signal.SIGKILL)
+            raise TimeoutError(f"the demo did not end within {limit:.0f} s: see {log}") from None
+        if code:
+            raise RuntimeError(f"the demo ended with exit code {code}: see {log}")
 
 
 def digests(home: Path) -> dict[str, str]:
@@ -325,15 +357,21 @@ def test(folder: Path, recipe: str, number: int, seed: int, limit: float) -> lis
     """Both runs in `folder`; prints each kill, and returns the differences."""
     undisturbed, killed = folder / "undisturbed", folder / "killed"
     started = time.monotonic()
-    run_to_end(undisturbed, recipe, folder / "undisturbed.log", limit)
+    run_to_end(undisturbed, recipe, folder / "undisturbed.log", limit, times=2)
     print(f"undisturbed: {time.monotonic() - started:.0f} s, {len(digests(undisturbed))} artifacts")
     log = folder / "killed.log"
-    counter = itertools.count(1)
-    for kill in all_kills(number, seed):
+    hits = 0
+    for kill in all_kills(seed):
+        if hits == number:
+            break
+        if kill.has_passed(killed):
+            print(f"{'':12s}  passed: {kill.name}", flush=True)
+            continue
         started = time.monotonic()
         hit = run_and_kill(killed, recipe, kill, log, limit)
+        hits += hit
         state = f"{kill.number.name} {kill.name}" if hit else f"ended before {kill.name}"
-        print(f"{next(counter):3d}  {time.monotonic() - started:6.1f} s  {state}", flush=True)
+        print(f"{hits:3d}  {time.monotonic() - started:6.1f} s  {state}", flush=True)
     run_to_end(killed, recipe, log, limit)
     return differences(undisturbed, killed)
 

@@ -46,6 +46,17 @@ def test_a_vector_does_not_depend_on_what_is_read_beside_it(
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int16"])
+def test_58_a_text_alone_and_among_300_others_has_the_same_vector(
+    tmp_path: Path, precision: str
+) -> None:
+    encoder = loaded(an_encoder(tmp_path / "e"), precision=precision)
+    text = "def scale(values, factor):\n    return [value * factor for value in values]\n"
+    others = [f"row_{number} = {'x' * (number % 40)}" for number in range(300)]
+    together = embedded(encoder, [*others[:150], text, *others[150:]])
+    assert np.array_equal(together[150], embedded(encoder, [text])[0])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int16"])
 def test_a_vector_does_not_depend_on_the_number_of_threads(tmp_path: Path, precision: str) -> None:
     texts = ["xyz" * count for count in range(1, 40)]
     folder = an_encoder(tmp_path / "e")
