@@ -50,8 +50,8 @@ def test_58_a_text_alone_and_among_300_others_has_the_same_vector(
     tmp_path: Path, precision: str
 ) -> None:
     encoder = loaded(an_encoder(tmp_path / "e"), precision=precision)
-    text = "def scale(values, factor):\n    return [value * factor for value in values]\n"
-    others = [f"row_{number} = {'x' * (number % 40)}" for number in range(300)]
+    text = "def scale(v, f):\n    return v * f\n"  # one window, as are the others
+    others = [f"r{number} = {'x' * (number % 20)}" for number in range(300)]
     together = embedded(encoder, [*others[:150], text, *others[150:]])
     assert np.array_equal(together[150], embedded(encoder, [text])[0])
 
