@@ -23,6 +23,11 @@ _WORD_PART = r"(?:[A-Za-z]{1,24}\d{0,4}|\d{1,8}[A-Za-z]{0,3}|[vV]\d[\da-z]{0,3})
 _WORDS = re.compile(rf"[._/:~-]*{_WORD_PART}(?:[._/:~-]+{_WORD_PART})*[._/:~=-]*")
 # Words in camel case with numbers between: `Uint8Array`, `getPasswordFor2`, `HTTPServer`.
 _CAMEL = re.compile(r"_*(?:(?:[A-Z]\d{1,2}|[A-Z]{2,8}|[A-Z]?[a-z]{2,16})\d{0,4}_*){1,8}[A-Z]?")
+# Names of a catalogue have parts that are neither: `LicenseRef-scancode-x11-x11r5`, `w3c-03-docs`.
+_CATALOGUE_WORD = re.compile(
+    r"[A-Z]?[a-z]{2,24}(?:[A-Z][a-z]+)?|[a-z]{3,}\d[a-z]?|[A-Z]{2,5}|\d{1,8}"
+)
+_MAX_CODE_CHARS, _MAX_CODE_RUNS = 9, 6  # d3d120n7
 _CODE = re.compile(r"[()\[\]]|::|/\w+/|^[\w.]+\.\w+$|->")
 _DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 _RUNS = re.compile(r"[A-Za-z]+|\d+")
@@ -60,8 +65,25 @@ def is_random_key(value: str) -> bool:
     return (
         _WORDS.fullmatch(value) is None
         and _CAMEL.fullmatch(value) is None
+        and not _is_catalogue_name(value)
         and not is_placeholder(value)
         and bits_per_char(value) >= _MIN_KEY_BITS
+    )
+
+
+def _is_catalogue_name(value: str) -> bool:
+    """Whether words and numbers between separators are half of a value, and the rest short."""
+    parts = re.findall(r"[^._/:~-]+", value)
+    words = [part for part in parts if _CATALOGUE_WORD.fullmatch(part)]
+    codes = [part for part in parts if not _CATALOGUE_WORD.fullmatch(part)]
+    return (
+        len(parts) >= 2
+        and any(re.search(r"[a-z]{3}", part) for part in words)
+        and sum(map(len, words)) >= sum(map(len, codes))
+        and all(
+            len(part) <= _MAX_CODE_CHARS and len(_RUNS.findall(part)) <= _MAX_CODE_RUNS
+            for part in codes
+        )
     )
 
 

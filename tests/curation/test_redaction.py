@@ -193,6 +193,7 @@ def test_markers_without_key_material_stay(text: str) -> None:
         ("service.api-token = %s", "service.api-token = <KEY>"),
         ("deploy --token %s now", "deploy --token <KEY> now"),
         ('deploy --token "%s" now', 'deploy --token "<KEY>" now'),
+        ("token = 'acme-service-api-%s'", "token = '<KEY>'"),
         ("deploy --token=%s", "deploy --token=<KEY>"),
         ("const apiToken: string = '%s';", "const apiToken: string = '<KEY>';"),
         ('os.environ.setdefault("API_TOKEN", "%s")', 'os.environ.setdefault("API_TOKEN", "<KEY>")'),
@@ -269,6 +270,9 @@ def test_webhooks_are_replaced() -> None:
     [
         'token = "meta-llama/Llama-3.1-8B-Instruct"',
         'secret = "projects/42a/secrets/db-main-v2b"',
+        '"spdx_license_key": "LicenseRef-scancode-x11-x11r5"',
+        '"license_key": "ms-direct3d-d3d120n7-1.1.0"',
+        '"license_key": "w3c-docs-20021231"',
         "password: Uint8Array",
         "token = getAccessToken2FromRequest",
         "PrivateKey = rust_openssl.hpke.MLKEM768X25519PrivateKey",
