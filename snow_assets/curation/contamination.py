@@ -184,15 +184,15 @@ def suspects(index: ProblemIndex) -> Callable[[pa.ChunkedArray], pa.Array]:
 
     def are_suspect(texts: pa.ChunkedArray) -> pa.Array:
         whole = texts.combine_chunks() if texts.num_chunks != 1 else texts.chunk(0)
-        is_odd = pc.match_substring(whole, "\u03a3")  # its lower case depends on its neighbours
-        lowered = pc.ascii_lower(whole)
         others = np.flatnonzero(~pc.string_is_ascii(whole).to_numpy(zero_copy_only=False))
-        lowered = with_values(lowered, {row: whole[row].as_py().lower() for row in others.tolist()})
-        return pa.array(
-            may_quote(*buffers(lowered), quotes)
-            | index.renamed.flags(whole, lowered)
-            | is_odd.to_numpy(zero_copy_only=False)
+        texts_of = {row: whole[row].as_py() for row in others.tolist()}
+        lowered = with_values(
+            pc.ascii_lower(whole), {row: text.lower() for row, text in texts_of.items()}
         )
+        are = may_quote(*buffers(lowered), quotes) | index.renamed.flags(whole, lowered)
+        # The lower case of a capital sigma depends on its neighbours.
+        are[[row for row, text in texts_of.items() if "\u03a3" in text]] = True
+        return pa.array(are)
 
     return are_suspect
 

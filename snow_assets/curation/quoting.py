@@ -6,6 +6,7 @@ space. A hash that is found says "perhaps", and `contamination.hits` says yes or
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,7 +65,7 @@ class Quotes:
 def _hashed(text: bytes, window: int, words: int, min_chars: int) -> tuple[Hashes, Hashes]:
     room = np.zeros((2, len(text) + 1), dtype=np.uint64)
     data = np.frombuffer(text, dtype=np.uint8)
-    num_windows, num_runs = _hashes(data, kinds(), window, words, min_chars, room)
+    num_windows, num_runs = _hashes(data, kinds(), window, words, min_chars, _ANY, _ANY, room)
     return room[0, :num_windows], room[1, :num_runs]
 
 
@@ -91,6 +92,9 @@ def _bits(hashes: Hashes) -> Bytes:
     return np.packbits(made, bitorder="little")
 
 
+_ANY = np.full(1 << _BITS >> 3, 0xFF, dtype=np.uint8)
+
+
 @kernel
 def _look(
     data: Bytes,
@@ -108,70 +112,101 @@ def _look(
 ) -> None:
     for row in range(len(offsets) - 1):
         text = data[offsets[row] : offsets[row + 1]]
-        counts = _hashes(text, kinds, window, words, min_chars, room)
-        found[row] = _any_in(room[0, : counts[0]], window_bits, windows) or _any_in(
-            room[1, : counts[1]], run_bits, runs
-        )
+        counts = _hashes(text, kinds, window, words, min_chars, window_bits, run_bits, room)
+        found[row] = _any_in(room[0, : counts[0]], windows) or _any_in(room[1, : counts[1]], runs)
 
 
 @kernel
-def _any_in(hashes: Hashes, bits: Bytes, values: Hashes) -> bool:
+def _any_in(hashes: Hashes, values: Hashes) -> bool:
     for hashed in hashes:
-        place = hashed >> np.uint64(64 - _BITS)
-        if bits[place >> np.uint64(3)] >> (place & np.uint64(7)) & 1:
-            at = np.searchsorted(values, hashed)
-            if at < len(values) and values[at] == hashed:
-                return True
+        at = np.searchsorted(values, hashed)
+        if at < len(values) and values[at] == hashed:
+            return True
     return False
 
 
 @kernel
+def _has_bit(hashed: Any, bits: Bytes) -> bool:
+    place = hashed >> np.uint64(64 - _BITS)
+    return bool(bits[place >> np.uint64(3)] >> (place & np.uint64(7)) & np.uint8(1))
+
+
+@kernel
 def _hashes(
-    text: Bytes, kinds: Bytes, window: int, words: int, min_chars: int, room: Hashes
+    text: Bytes,
+    kinds: Bytes,
+    window: int,
+    words: int,
+    min_chars: int,
+    window_bits: Bytes,
+    run_bits: Bytes,
+    room: Hashes,
 ) -> tuple[int, int]:
-    """Into room[0] a hash per window, into room[1] one per run of words; how many of each."""
-    last_power, last_word_power = np.uint64(1), np.uint64(1)
+    """Into room[0] hashes of windows, into room[1] those of runs of words; how many of each.
+
+    Only those whose bits are set.
+    """
+    bare = np.empty(len(text) + 1, dtype=np.uint8)
+    num_bare = 0
+    for place in range(len(text)):
+        byte = text[place]
+        is_bare = _BYTE_KINDS[byte] & 2 == 0
+        if byte >= 0x80:
+            if byte >= 0xC2 and kind_at(text, place, kinds) & SPACE:
+                is_bare = False  # and its later bytes
+            elif byte < 0xC0 and _is_in_space(text, place, kinds):
+                is_bare = False
+        bare[num_bare] = byte
+        num_bare += is_bare
+    num_windows = _window_hashes(bare[:num_bare], window, window_bits, room[0])
+    return num_windows, _run_hashes(text, words, min_chars, run_bits, room[1])
+
+
+@kernel
+def _window_hashes(bare: Bytes, window: int, bits: Bytes, hashes: Hashes) -> int:
+    count = 0
+    last_power, rolling = np.uint64(1), np.uint64(0)
     for _ in range(window):
         last_power *= _FACTOR
+    for place in range(len(bare)):
+        change = np.uint64(bare[place]) + np.uint64(1)
+        if place >= window:
+            change -= (np.uint64(bare[place - window]) + np.uint64(1)) * last_power
+        rolling = rolling * _FACTOR + change
+        hashed = (rolling ^ (rolling >> np.uint64(29))) * _FACTOR
+        if _has_bit(hashed, bits) and place >= window - 1:
+            hashes[count] = hashed
+            count += 1
+    return count
+
+
+@kernel
+def _run_hashes(text: Bytes, words: int, min_chars: int, bits: Bytes, hashes: Hashes) -> int:
+    count = num_words = slot = run_size = place = 0
+    last_power, run = np.uint64(1), np.uint64(0)
     for _ in range(words):
-        last_word_power *= _WORD_FACTOR
+        last_power *= _WORD_FACTOR
     ring = np.zeros(_MOST_WORDS, dtype=np.uint64)
     sizes = np.zeros(_MOST_WORDS, dtype=np.int64)
-    bare = np.zeros(len(text), dtype=np.uint8)
-    num_bare = num_windows = num_runs = num_words = word_size = run_size = 0
-    rolling = word = run = np.uint64(0)
-    for place in range(len(text) + 1):
-        byte = text[place] if place < len(text) else np.uint8(0x20)
-        kind = _BYTE_KINDS[byte]
-        if kind & 1:
-            word = word * _FACTOR + np.uint64(byte) + np.uint64(1)
-            word_size += 1
-        elif word_size:
-            mixed = word ^ (word >> np.uint64(32))
-            slot = num_words % words
-            run = run * _WORD_FACTOR + mixed - ring[slot] * last_word_power
-            run_size += word_size - sizes[slot]
-            ring[slot], sizes[slot] = mixed, word_size
-            num_words += 1
-            word, word_size = np.uint64(0), 0
-            if num_words >= words and run_size >= min_chars:
-                room[1, num_runs] = run * _FACTOR
-                num_runs += 1
-        if place == len(text) or kind & 2:
+    while place < len(text):
+        start, word = place, np.uint64(0)
+        while place < len(text) and _BYTE_KINDS[text[place]] & 1:
+            word = word * _FACTOR + np.uint64(text[place]) + np.uint64(1)
+            place += 1
+        if place == start:
+            place += 1
             continue
-        if byte >= 0xC2 and kind_at(text, place, kinds) & SPACE:
-            continue  # its later bytes are left out below
-        if byte & 0xC0 == 0x80 and _is_in_space(text, place, kinds):
-            continue
-        bare[num_bare] = byte
-        rolling = rolling * _FACTOR + np.uint64(byte) + np.uint64(1)
-        if num_bare >= window:
-            rolling -= (np.uint64(bare[num_bare - window]) + np.uint64(1)) * last_power
-        num_bare += 1
-        if num_bare >= window:
-            room[0, num_windows] = (rolling ^ (rolling >> np.uint64(29))) * _FACTOR
-            num_windows += 1
-    return num_windows, num_runs
+        mixed = word ^ (word >> np.uint64(32))
+        run = run * _WORD_FACTOR + mixed - ring[slot] * last_power
+        run_size += place - start - sizes[slot]
+        ring[slot], sizes[slot] = mixed, place - start
+        slot = slot + 1 if slot + 1 < words else 0
+        num_words += 1
+        hashed = run * _FACTOR
+        if num_words >= words and run_size >= min_chars and _has_bit(hashed, bits):
+            hashes[count] = hashed
+            count += 1
+    return count
 
 
 @kernel

@@ -7,7 +7,6 @@ are alike, and then compared name by name as they are numbered from the window's
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -43,17 +42,16 @@ class _Tokens:
     kinds: Bytes
     spans: token_scan.Spans
 
-    @cached_property
-    def _entries(self) -> list[tuple[int, int]]:
-        return list(zip(self.codes.tolist(), self.kinds.tolist(), strict=True))
-
     def numbered(self, start: int, length: int) -> tuple[int, ...]:
         """A window's codes; of a name, the number of its first place among the window's names."""
         numbers: dict[int, int] = {}
+        window = slice(start, start + length)
         return tuple(
             [
                 numbers.setdefault(code, -1 - len(numbers)) if kind == NAME else code
-                for code, kind in self._entries[start : start + length]
+                for code, kind in zip(
+                    self.codes[window].tolist(), self.kinds[window].tolist(), strict=True
+                )
             ]
         )
 
@@ -104,7 +102,9 @@ class _Patterns:
         tokens = _tokens(content, is_program=self.is_program)
         for key_tokens, group in self.by_shape.items():
             shapes = tokens.shapes(key_tokens)
-            for place in np.flatnonzero(np.isin(shapes, self.keys)).tolist():
+            places = np.zeros(len(shapes), np.int64)
+            count = token_scan.places_in(shapes, self.bits, self.keys, places)
+            for place in places[:count].tolist():
                 for pattern in group.get(int(shapes[place]), ()):
                     length = len(pattern.numbered)
                     if tokens.numbered(place, length) == pattern.numbered:

@@ -20,9 +20,10 @@ NAME, FIXED, OTHER = 1, 2, 0  # an identifier; a keyword or builtin name; a numb
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _WINDOW_FACTOR = np.uint64(0xD1342543DE82EF95)
 _NAME_CODE = np.uint64(0x2545F4914F6CDD1D)
-_BITS = 18  # 32 KB: a processor's first cache holds it
+_MAX_BITS = 18  # 32 KB: a processor's first cache holds it
+_BITS_PER_HASH = 32
 
-_WORD, _DIGIT, _SYMBOL, _LETTER = 1, 2, 4, 8
+_WORD, _DIGIT, _SYMBOL, _LETTER, _BEGIN = 1, 2, 4, 8, 16
 
 
 def _byte_classes() -> Bytes:
@@ -34,7 +35,14 @@ def _byte_classes() -> Bytes:
         is_symbol = 0x21 <= byte < 0x7F and not is_word and char not in "\\;"
         is_letter = byte < 0x80 and char.isalpha()
         is_digit = byte < 0x80 and char.isdigit()
-        classes[byte] = is_word + _DIGIT * is_digit + _SYMBOL * is_symbol + _LETTER * is_letter
+        may_begin = char in "\"'#/"  # a string or a comment
+        classes[byte] = (
+            is_word * _WORD
+            | is_digit * _DIGIT
+            | is_symbol * _SYMBOL
+            | is_letter * _LETTER
+            | may_begin * _BEGIN
+        )
     return classes
 
 
@@ -51,7 +59,7 @@ def _mixed(value: Any) -> Any:
 
 @kernel
 def _is_in(hashed: Any, bits: Bytes, values: Hashes) -> bool:
-    place = hashed >> np.uint64(64 - _BITS)
+    place = (hashed >> np.uint64(64 - _MAX_BITS)) & np.uint64(8 * len(bits) - 1)
     if not bits[place >> np.uint64(3)] >> (place & np.uint64(7)) & 1:
         return False
     at = np.searchsorted(values, hashed)
@@ -59,10 +67,18 @@ def _is_in(hashed: Any, bits: Bytes, values: Hashes) -> bool:
 
 
 def bits_of(hashes: Hashes) -> Bytes:
-    """A bit per beginning of a hash."""
-    bits = np.zeros(1 << _BITS, dtype=np.uint8)
-    bits[hashes >> np.uint64(64 - _BITS)] = 1
+    """A bit per hash in a table whose size is a power of two, as small as has few bits set."""
+    size = min(1 << _MAX_BITS, max(8, 1 << (_BITS_PER_HASH * len(hashes)).bit_length()))
+    bits = np.zeros(size, dtype=np.uint8)
+    bits[(hashes >> np.uint64(64 - _MAX_BITS)) & np.uint64(size - 1)] = 1
     return np.packbits(bits, bitorder="little")
+
+
+def _symbol_codes() -> Hashes:
+    return np.array([_mixed(byte + 1) for byte in range(256)], dtype=np.uint64)
+
+
+_SYMBOL_CODES = _symbol_codes()
 
 
 @kernel
@@ -97,53 +113,51 @@ def program_tokens(
     last_end = _last_comment_end(text)
     while place < len(text):
         byte = text[place]
-        start, end = place, place + 1
-        following = text[place + 1] if place + 1 < len(text) else np.uint8(0)
-        if byte in (0x22, 0x27):
-            if following == byte and place + 2 < len(text) and text[place + 2] == byte:
-                place += 3
-                continue
-            broken = broken_double if byte == 0x22 else broken_single
-            if place >= broken:
-                end = _string_end(text, place)
-                if end < 0:
-                    broken, end = -end, place + 1
-                    if byte == 0x22:
-                        broken_double = broken
-                    else:
-                        broken_single = broken
-                else:
-                    byte = np.uint8(0x22)
-        elif byte == 0x23 or (byte == 0x2F and following == 0x2F):
-            while place < len(text) and text[place] != 0x0A:
-                place += 1
-            continue
-        elif byte == 0x2F and following == 0x2A and place + 2 <= last_end:
-            place += 2
-            while not (text[place] == 0x2A and text[place + 1] == 0x2F):
-                place += 1
-            place += 2
-            continue
         kind = _BYTE_CLASSES[byte]
+        start = place
         if kind & _WORD:
             word = np.uint64(0)
-            while end < len(text) and _BYTE_CLASSES[text[end]] & _WORD:
-                end += 1
-            for at in range(start, end):
-                word = word * _FACTOR + np.uint64(text[at]) + np.uint64(1)
+            while place < len(text) and _BYTE_CLASSES[text[place]] & _WORD:
+                word = word * _FACTOR + np.uint64(text[place]) + np.uint64(1)
+                place += 1
             codes[count] = _mixed(word)
             if kind & _DIGIT:
                 kinds[count] = OTHER
             else:
                 kinds[count] = FIXED if _is_in(codes[count], fixed_bits, fixed) else NAME
-        elif kind & _SYMBOL:
-            codes[count], kinds[count] = _mixed(np.uint64(byte) + np.uint64(1)), OTHER
-        else:
-            place = end
+            spans[count, 0], spans[count, 1] = start, place
+            count += 1
             continue
-        spans[count, 0], spans[count, 1] = start, end
-        count += 1
-        place = end
+        place += 1
+        if kind & _BEGIN:
+            following = text[place] if place < len(text) else np.uint8(0)
+            if byte in (0x22, 0x27):
+                if following == byte and place + 1 < len(text) and text[place + 1] == byte:
+                    place += 2
+                    continue
+                broken = broken_double if byte == 0x22 else broken_single
+                if start >= broken:
+                    end = _string_end(text, start)
+                    if end >= 0:
+                        byte, place = np.uint8(0x22), end
+                    elif byte == 0x22:
+                        broken_double = -end
+                    else:
+                        broken_single = -end
+            elif byte == 0x23 or following == 0x2F:
+                while place < len(text) and text[place] != 0x0A:
+                    place += 1
+                continue
+            elif following == 0x2A and start + 2 <= last_end:
+                place += 1
+                while not (text[place] == 0x2A and text[place + 1] == 0x2F):
+                    place += 1
+                place += 2
+                continue
+        if kind & _SYMBOL:
+            codes[count], kinds[count] = _SYMBOL_CODES[byte], OTHER
+            spans[count, 0], spans[count, 1] = start, place
+            count += 1
     return count
 
 
@@ -178,6 +192,17 @@ def shape_hashes(codes: Hashes, kinds: Bytes, length: int, hashes: Hashes) -> in
         if place >= length - 1:
             hashes[place - length + 1] = rolling * _FACTOR
     return max(0, len(codes) - length + 1)
+
+
+@kernel
+def places_in(hashes: Hashes, bits: Bytes, values: Hashes, places: npt.NDArray[np.int64]) -> int:
+    """Fill in the places of hashes that are among sorted `values`; returns how many."""
+    count = 0
+    for place in range(len(hashes)):
+        if _is_in(hashes[place], bits, values):
+            places[count] = place
+            count += 1
+    return count
 
 
 @kernel
