@@ -75,9 +75,16 @@ def _write(made: str, paths: list[Path]) -> None:
     shards.put_table(made, "files", index, rows, RAW_FILE)
     asset, partition, generation = made.rsplit("/", 3)[1:]
     shards.finish(
-        made, asset=asset, partition=partition, generation=generation, code_version="1",
-        recipe="ARCTIC", settings={}, inputs=[], facts={},
-    )  # fmt: skip
+        made,
+        asset=asset,
+        partition=partition,
+        generation=generation,
+        code_version="1",
+        recipe="ARCTIC",
+        settings={},
+        inputs=[],
+        facts={},
+    )
 
 
 def _rows(paths: list[Path]) -> Iterator[dict[str, Any]]:

@@ -43,8 +43,10 @@ def main() -> None:
     for name, runs in (("bare Dagster definitions", bare), ("snow_assets.definitions", ours)):
         print(f"| {name} | {statistics.median(runs):.2f} | {min(runs):.2f} | {max(runs):.2f} |")
     ratios = [own / other for other, own in pairs]
-    print(f"| ratio, pair by pair | {statistics.median(ratios):.2f} "
-          f"| {min(ratios):.2f} | {max(ratios):.2f} |")  # fmt: skip
+    print(
+        f"| ratio, pair by pair | {statistics.median(ratios):.2f} "
+        f"| {min(ratios):.2f} | {max(ratios):.2f} |"
+    )
 
 
 if __name__ == "__main__":

@@ -92,9 +92,13 @@ def operations(lengths: np.ndarray[Any, Any]) -> float:
 def random_encoder(folder: Path, tokenizer: Path) -> None:
     torch.manual_seed(SEED)
     config = BertConfig(
-        vocab_size=VOCABULARY, hidden_size=WIDTH, num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS, intermediate_size=WIDE, max_position_embeddings=512,
-    )  # fmt: skip
+        vocab_size=VOCABULARY,
+        hidden_size=WIDTH,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        intermediate_size=WIDE,
+        max_position_embeddings=512,
+    )
     BertModel(config).save_pretrained(folder)
     shutil.copy(tokenizer, folder / "tokenizer.json")
 
@@ -104,11 +108,17 @@ def an_annotator(folder: Path, encoder: Encoder, name: str, width: int) -> None:
     weight = np.random.default_rng(SEED).standard_normal(width).astype(np.float32)
     made = Head(weight=weight, bias=np.zeros(1, dtype=np.float32))
     annotator = Annotator(
-        version="random", encoder=name, encoder_digest=encoder.digest,
-        tokenizer_digest=encoder.tokenizer_digest, head_digest="", window_rule="",
-        window_tokens=RECIPE.window_tokens, pooling=RECIPE.pooling, precision=RECIPE.precision,
+        version="random",
+        encoder=name,
+        encoder_digest=encoder.digest,
+        tokenizer_digest=encoder.tokenizer_digest,
+        head_digest="",
+        window_rule="",
+        window_tokens=RECIPE.window_tokens,
+        pooling=RECIPE.pooling,
+        precision=RECIPE.precision,
         gates=[],
-    )  # fmt: skip
+    )
     shards.put_file(str(folder), head.FILE, made.content())
     shards.put_file(str(folder), gate.ANNOTATOR, json.dumps(asdict(annotator)).encode())
 
@@ -194,9 +204,13 @@ def exactness(folder: str, windows: list[Tokens], pooling: str) -> Iterator[str]
     sizes = np.array([len(window) for window in windows])
     for precision in ("fp16", "bf16"):
         ours = encoders.load(
-            folder, pooling=pooling, window_tokens=RECIPE.window_tokens, precision=precision,
-            batch_tokens=RECIPE.batch_tokens, threads=1,
-        )  # fmt: skip
+            folder,
+            pooling=pooling,
+            window_tokens=RECIPE.window_tokens,
+            precision=precision,
+            batch_tokens=RECIPE.batch_tokens,
+            threads=1,
+        )
         found = embedded(ours, windows)
         few = embedded(ours, windows[: len(windows) // 7])
         assert np.array_equal(few, found[: len(few)]), "a vector depends on its neighbours"
@@ -227,9 +241,12 @@ def main(texts: Path, tokenizer: Path, model: str | None) -> None:
         random_encoder(folder, tokenizer)
         clean = a_lake(lake, texts)
         numbers: dict[str, Any] = {
-            "pooling": RECIPE.pooling, "window_tokens": RECIPE.window_tokens,
-            "precision": RECIPE.precision, "batch_tokens": RECIPE.batch_tokens, "threads": 1,
-        }  # fmt: skip
+            "pooling": RECIPE.pooling,
+            "window_tokens": RECIPE.window_tokens,
+            "precision": RECIPE.precision,
+            "batch_tokens": RECIPE.batch_tokens,
+            "threads": 1,
+        }
         encoder = encoders.load(str(folder), **numbers)
         annotator = lake / "quality_annotator/all/g"
         an_annotator(annotator, encoder, str(folder), WIDTH)
@@ -246,9 +263,14 @@ def main(texts: Path, tokenizer: Path, model: str | None) -> None:
         for line in kernels(encoder, windows[:8_000]):
             print("   ", line)
         request = Scoring(
-            clean=clean, annotator=str(annotator), earlier=(), output=str(lake / "scores/a/g"),
-            part_texts=PART_TEXTS, batch_tokens=RECIPE.batch_tokens, num_threads=1,
-        )  # fmt: skip
+            clean=clean,
+            annotator=str(annotator),
+            earlier=(),
+            output=str(lake / "scores/a/g"),
+            part_texts=PART_TEXTS,
+            batch_tokens=RECIPE.batch_tokens,
+            num_threads=1,
+        )
         told = Told()
         whole = seconds(lambda: scoring.work(request, told))
         _tell("the whole job, its encoder loaded and all", lengths.sum(), work, whole, rate)

@@ -87,8 +87,10 @@ def _quoting(folder: Path, problems: list[dict[str, str]]) -> None:
     white space other, or written in capitals, too."""
     given, made = (folder / name / "bench" / "g" for name in ("documents", "quoting_documents"))
     shaped: tuple[Callable[[str], str], ...] = (
-        str, str.upper, lambda text: re.sub(r"\s+", "\n\t", text)
-    )  # fmt: skip
+        str,
+        str.upper,
+        lambda text: re.sub(r"\s+", "\n\t", text),
+    )
     dice = random.Random(0)
     (folder / "quoting").mkdir()
     for number, entry in enumerate(shards.manifest(str(given)).tables("documents")):
@@ -98,14 +100,13 @@ def _quoting(folder: Path, problems: list[dict[str, str]]) -> None:
             quoted = dice.choice(problems)[dice.choice(("prompt", "solution"))]
             written[row] += "\n" + dice.choice(shaped)(quoted)
         table = table.set_column(table.column_names.index("text"), "text", pa.array(written))
-        shards.put_table(
-            str(made), "documents", number, table, DOCUMENT, facts=entry.facts
-        )  # fmt: skip
+        shards.put_table(str(made), "documents", number, table, DOCUMENT, facts=entry.facts)
         texts = table.select(["document_id", "path", "language", "text"])
         pq.write_table(
             texts.rename_columns(["id", "path", "language", "text"]),
-            folder / "quoting" / f"{number:05d}.parquet", compression="zstd",
-        )  # fmt: skip
+            folder / "quoting" / f"{number:05d}.parquet",
+            compression="zstd",
+        )
     ours.finish(made)
 
 
@@ -150,9 +151,11 @@ def _tokenizer(folder: Path, lines: list[str]) -> Tokenizer:
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=32_000, special_tokens=list(SPECIAL_TOKENS), show_progress=False,
+        vocab_size=32_000,
+        special_tokens=list(SPECIAL_TOKENS),
+        show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-    )  # fmt: skip
+    )
     made.train_from_iterator(lines, trainer)
     made.save(str(folder / "tokenizer.json"))
     return made

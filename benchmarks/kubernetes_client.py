@@ -84,12 +84,13 @@ def by_kubectl(job: dict[str, Any], namespace: str, folder: Path, output: Path) 
     manifest.write_text(
         yaml.safe_dump(
             {
-                "apiVersion": "batch/v1", "kind": "Job",
+                "apiVersion": "batch/v1",
+                "kind": "Job",
                 "metadata": {"name": name, "namespace": namespace},
                 "spec": {**spec, "template": {"spec": pod}},
             }
         )
-    )  # fmt: skip
+    )
     started = time.time()
     subprocess.run(["kubectl", "create", "-f", str(manifest)], check=True, capture_output=True)
     return first_line_seconds(output, started)
@@ -104,16 +105,24 @@ def main() -> None:
         lake = Path(home) / "lake"
         lake.mkdir()
         mount = {"name": "lake", "mountPath": str(lake)}
-        patch = {"spec": {"template": {"spec": {
-            "volumes": [{"name": "lake", "hostPath": {"path": str(lake)}}],
-            "containers": [{"name": "work", "volumeMounts": [mount]}]}}}}  # fmt: skip
+        patch = {
+            "spec": {
+                "template": {
+                    "spec": {
+                        "volumes": [{"name": "lake", "hostPath": {"path": str(lake)}}],
+                        "containers": [{"name": "work", "volumeMounts": [mount]}],
+                    }
+                }
+            }
+        }
         (Path(home) / "lake.yaml").write_text(yaml.safe_dump(patch))
         settings: dict[str, Any] = {
-            "url": str(lake / "jobs"), "namespace": namespace,
+            "url": str(lake / "jobs"),
+            "namespace": namespace,
             "images": {"trainer": os.environ["SNOW_TEST_IMAGE"]},
             "pythons": {"trainer": sys.executable},
             "patches": [os.environ["SNOW_TEST_POD_PATCH"], str(Path(home) / "lake.yaml")],
-        }  # fmt: skip
+        }
         try:
             _first_lines(settings, namespace, lake)
             _idle_calls(settings, lake, Path(home))
@@ -130,9 +139,11 @@ def _first_lines(settings: dict[str, Any], namespace: str, lake: Path) -> None:
         theirs = by_kubectl(job, namespace, lake / "by-hand", lake / f"theirs-{number}")
         pairs.append((ours, theirs))
     ours, theirs = zip(*pairs[1:], strict=True)
-    print(f"first line: ours {statistics.median(ours):.2f} s, kubectl create "
-          f"{statistics.median(theirs):.2f} s, difference "
-          f"{statistics.median(a - b for a, b in pairs[1:]):.2f} s (median of {RUNS})")  # fmt: skip
+    print(
+        f"first line: ours {statistics.median(ours):.2f} s, kubectl create "
+        f"{statistics.median(theirs):.2f} s, difference "
+        f"{statistics.median(a - b for a, b in pairs[1:]):.2f} s (median of {RUNS})"
+    )
 
 
 def _idle_calls(settings: dict[str, Any], lake: Path, home: Path) -> None:

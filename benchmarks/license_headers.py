@@ -36,8 +36,10 @@ from snow_assets.recipe import PERMISSIVE_LICENSES  # noqa: E402
 LABELS = Path(__file__).with_suffix(".tsv")
 FOLDERS = (
     *(path for path in sys.path if path.endswith("site-packages")),
-    "/usr/include", "/usr/lib", "/usr/share",
-)  # fmt: skip
+    "/usr/include",
+    "/usr/lib",
+    "/usr/share",
+)
 MAX_MISSED = 5
 
 

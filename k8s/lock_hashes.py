@@ -45,11 +45,26 @@ def compile_lock(requirements: list[str], *options: str) -> str:
     # Local wheel folders would add their own builds' hashes in the place of the index's.
     environment = {name: value for name, value in os.environ.items() if name != "UV_FIND_LINKS"}
     process = subprocess.run(
-        [str(uv), "pip", "compile", "-", "--quiet", "--no-annotate", "--no-header",
-         "--generate-hashes", "--python-version", "3.11", *options],
-        input="\n".join(requirements), env=environment, cwd=CHECKOUT, stdout=subprocess.PIPE,
-        text=True, check=True,
-    )  # fmt: skip
+        [
+            str(uv),
+            "pip",
+            "compile",
+            "-",
+            "--quiet",
+            "--no-annotate",
+            "--no-header",
+            "--generate-hashes",
+            "--python-version",
+            "3.11",
+            *options,
+        ],
+        input="\n".join(requirements),
+        env=environment,
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
     return process.stdout
 
 

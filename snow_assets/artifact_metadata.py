@@ -91,8 +91,10 @@ def put_metadata(
 
 def read_metadata(folder: str, manifest: shards.Manifest) -> ArtifactMetadata:
     """What `put_metadata` wrote; every file is compared with the manifest."""
-    files = {posixpath.basename(entry.name).rsplit("-", 1)[0]: entry.name
-             for entry in manifest.metadata_files}  # fmt: skip
+    files = {
+        posixpath.basename(entry.name).rsplit("-", 1)[0]: entry.name
+        for entry in manifest.metadata_files
+    }
     if _ENTRIES not in files:
         return ArtifactMetadata()
     described = json.loads(shards.get_file(folder, files[_ENTRIES]))

@@ -239,9 +239,10 @@ def _failed_check(graph: Any, key: dg.AssetKey, instance: dg.DagsterInstance) ->
     """A blocking check of an input that failed, which stops this step in a run of its own too."""
     parents = graph.get(key).parent_keys
     checks = [
-        check for check in graph.asset_check_keys
+        check
+        for check in graph.asset_check_keys
         if check.asset_key in parents and graph.get(check).blocking
-    ]  # fmt: skip
+    ]
     latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(checks)
     for check, record in latest.items():
         if record.status is not AssetCheckExecutionRecordStatus.FAILED:
@@ -283,9 +284,10 @@ def _tables(resources: Mapping[str, Any]) -> list[Group]:
 def _keys(graph: Any, group: Group) -> list[dg.AssetKey]:
     if group.steps[0].asset == _TABLES:
         return [
-            key for key in graph.executable_asset_keys
+            key
+            for key in graph.executable_asset_keys
             if graph.get(key).group_name == tables_graph.GROUP
-        ]  # fmt: skip
+        ]
     return [dg.AssetKey(step.asset) for step in group.steps]
 
 

@@ -175,9 +175,15 @@ def _answer_tokens(recipe: Recipe) -> float:
 
 _ALL_PROBLEMS = 164  # HumanEval
 _SMALL = frozenset(
-    {"opt_outs", "benchmark_problems", "exemplars", "teacher_model", "tokenizer",
-     "annotator_examples"}
-)  # fmt: skip
+    {
+        "opt_outs",
+        "benchmark_problems",
+        "exemplars",
+        "teacher_model",
+        "tokenizer",
+        "annotator_examples",
+    }
+)
 """Whose size does not follow the corpus's."""
 
 

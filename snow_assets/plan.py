@@ -107,23 +107,36 @@ class Planner:
         reasons = ["made earlier, not the current one"] if is_other else []
         reasons += [self.past.damaged[pointer]] if pointer in self.past.damaged else []
         return Step(
-            asset=asset, partition=partition, verdict="reuse", generation=generation,
+            asset=asset,
+            partition=partition,
+            verdict="reuse",
+            generation=generation,
             reasons=tuple(reasons),
             size=self.sizes[asset, partition],
-        )  # fmt: skip
+        )
 
     def _redone(
-        self, asset: str, partition: str, wanted: Wanted | None, asked: Sequence[Upstream],
-        latest: shards.Manifest | None, incremental: str | None,
-    ) -> Step:  # fmt: skip
+        self,
+        asset: str,
+        partition: str,
+        wanted: Wanted | None,
+        asked: Sequence[Upstream],
+        latest: shards.Manifest | None,
+        incremental: str | None,
+    ) -> Step:
         inputs = list(wanted.inputs) if wanted else list(asked)
         is_pending = any(given.digest == PENDING for given in inputs)
         found = Step(asset=asset, partition=partition, verdict="redo", reasons=("never made",))
         if latest is not None:
             given = changed_inputs(latest, inputs, is_whole=wanted is not None)
-            numbers = [] if wanted is None else [
-                *changed_settings(latest.settings, wanted.settings), *changed_code(latest, wanted)
-            ]  # fmt: skip
+            numbers = (
+                []
+                if wanted is None
+                else [
+                    *changed_settings(latest.settings, wanted.settings),
+                    *changed_code(latest, wanted),
+                ]
+            )
             found = replace(found, reasons=(*numbers, *given))
             num_new = self._new_shards(latest, inputs, incremental)
             if num_new is not None and not numbers and not is_pending:
@@ -156,10 +169,11 @@ class Planner:
         """How many shards of the incremental input are new; None: more than that has changed."""
         known = {(given.asset, given.partition): given for given in latest.inputs}
         changed = [
-            given for given in inputs
+            given
+            for given in inputs
             if (old := known.get((given.asset, given.partition))) is None
             or old.digest != given.digest
-        ]  # fmt: skip
+        ]
         if incremental is None or any(given.asset != incremental for given in changed):
             return None
         before = {
@@ -177,9 +191,12 @@ class Planner:
         return sum(digest not in before for digest in now), len(now)
 
     def _pending(
-        self, step: Step, latest: shards.Manifest | None, num_partitions: int,
+        self,
+        step: Step,
+        latest: shards.Manifest | None,
+        num_partitions: int,
         asked: Sequence[Upstream],
-    ) -> Step:  # fmt: skip
+    ) -> Step:
         """The step with its size and cost; who reads it will find it pending."""
         self._plan(step.asset, step.partition, PENDING, PENDING)
         reads = estimates.together(
@@ -230,25 +247,38 @@ class Planner:
         folder = self.lake.generation(asset, partition, generation)
         self.planning.plan(
             Upstream(
-                asset=asset, partition=partition, folder=folder, generation=generation,
+                asset=asset,
+                partition=partition,
+                folder=folder,
+                generation=generation,
                 digest=digest,
             )
-        )  # fmt: skip
+        )
 
     def _half_done(self, asset: str, partition: str, wanted: Wanted | None) -> Iterator[HalfDone]:
         for generation, note in half_done(self.lake, asset, partition).items():
             if wanted is not None and generation == wanted.generation:
                 continue
             files = readable_records(self.lake.generation(asset, partition, generation))
-            differs = ["an input is pending"] if wanted is None else [
-                *changed_settings(note.settings, wanted.settings), *changed_code(note, wanted),
-                *changed_inputs(note, wanted.inputs, is_whole=True),
-            ]  # fmt: skip
+            differs = (
+                ["an input is pending"]
+                if wanted is None
+                else [
+                    *changed_settings(note.settings, wanted.settings),
+                    *changed_code(note, wanted),
+                    *changed_inputs(note, wanted.inputs, is_whole=True),
+                ]
+            )
             yield HalfDone(
-                asset=asset, partition=partition, generation=generation, recipe=note.recipe,
-                num_files=len(files), num_bytes=sum(entry.num_bytes for entry in files),
-                started=note.started, reasons=tuple(differs),
-            )  # fmt: skip
+                asset=asset,
+                partition=partition,
+                generation=generation,
+                recipe=note.recipe,
+                num_files=len(files),
+                num_bytes=sum(entry.num_bytes for entry in files),
+                started=note.started,
+                reasons=tuple(differs),
+            )
 
 
 def changed_inputs(
@@ -290,9 +320,14 @@ def plan(defs: dg.Definitions, lake: Lake, recipe: Recipe, resources: Mapping[st
             found.append(planner.step(graph.get(keys[0]), context, counts[keys[0]]))
     said, took = past.last_estimate()
     return Plan(
-        recipe=recipe.name, lake=lake.url, currency=recipe.operation.currency, steps=found,
-        half_done=planner.half_done, estimated_seconds=said, actual_seconds=took,
-    )  # fmt: skip
+        recipe=recipe.name,
+        lake=lake.url,
+        currency=recipe.operation.currency,
+        steps=found,
+        half_done=planner.half_done,
+        estimated_seconds=said,
+        actual_seconds=took,
+    )
 
 
 def _tables(num_tables: int, before: Sequence[Step], planner: Planner) -> Step:
@@ -300,21 +335,27 @@ def _tables(num_tables: int, before: Sequence[Step], planner: Planner) -> Step:
     name = f"{num_tables} tables"
     if any(step.verdict != "reuse" for step in before):
         return Step(
-            asset=name, partition=UNPARTITIONED, verdict="redo",
+            asset=name,
+            partition=UNPARTITIONED,
+            verdict="redo",
             reasons=("what they show changes",),
-        )  # fmt: skip
+        )
     warehouse = planner.resources["warehouse"]
     current = [planner.planning.ask(step.asset, step.partition).folder for step in before]
     made = table_sources.lake_tables(
-        planner.lake.url, current, recipe=planner.recipe.name,
+        planner.lake.url,
+        current,
+        recipe=planner.recipe.name,
         project=project_digest(warehouse.project),
-    )  # fmt: skip
+    )
     if warehouse.published(made.digest) is not None:
         return Step(asset=name, partition=UNPARTITIONED, verdict="reuse")
     return Step(
-        asset=name, partition=UNPARTITIONED, verdict="redo",
+        asset=name,
+        partition=UNPARTITIONED,
+        verdict="redo",
         reasons=("what is published was made from something else",),
-    )  # fmt: skip
+    )
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -359,8 +400,10 @@ def _in_a_process(choice: str) -> Plan:
     """The plan of another recipe, whose graph has other partitions."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "snow_assets.plan", choice],
-        env={**os.environ, _AS_JSON: "1"}, stdout=subprocess.PIPE, check=False,
-    )  # fmt: skip
+        env={**os.environ, _AS_JSON: "1"},
+        stdout=subprocess.PIPE,
+        check=False,
+    )
     if done.returncode:
         sys.exit(f"the plan of {choice} failed; its error is above")
     return _PLAN.validate_json(done.stdout)

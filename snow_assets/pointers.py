@@ -7,8 +7,11 @@ from snow_assets import checked_json, shards
 from snow_assets.checked_json import DamagedFileError
 
 _MLFLOW_KEYS = (
-    "mlflow_run_id", "mlflow_experiment_id", "mlflow_model_id", "mlflow_model_version",
-)  # fmt: skip
+    "mlflow_run_id",
+    "mlflow_experiment_id",
+    "mlflow_model_id",
+    "mlflow_model_version",
+)
 _KEYS = ("generation", "digest", *_MLFLOW_KEYS)
 
 

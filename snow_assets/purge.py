@@ -57,9 +57,13 @@ class Purge:
 
 
 def find(
-    lake: str, *, opted_out: Iterable[str], retention_days: float, now: float,
+    lake: str,
+    *,
+    opted_out: Iterable[str],
+    retention_days: float,
+    now: float,
     abandoned_by: Recipe | None = None,
-) -> Purge:  # fmt: skip
+) -> Purge:
     """What a purge would do. Reads pointers, manifests, and the columns that name repositories.
 
     `abandoned_by`: half-done work of this recipe under other numbers goes too, however fresh.
@@ -85,10 +89,13 @@ def find(
     outputs = {folder for folder in current if not _is_costly(folder)}
     needed_now = _ancestors(outputs, inputs)
     needed = _ancestors(
-        {*current, *(folder for folder in every if _asset(folder).endswith(_CHECKPOINT)),
-         *(given for folders in running.values() for given in folders)},
+        {
+            *current,
+            *(folder for folder in every if _asset(folder).endswith(_CHECKPOINT)),
+            *(given for folders in running.values() for given in folders),
+        },
         inputs,
-    )  # fmt: skip
+    )
     doomed, held = [], []
     limit = now - retention_days * _DAY_SECONDS
     for folder in every:
@@ -265,10 +272,12 @@ def main(arguments: Sequence[str]) -> None:
     url = opt_outs.list_url(recipe.corpus.opt_out_list, lake=lake)
     try:
         purge = find(
-            lake, opted_out=opt_outs.read_list(url),
+            lake,
+            opted_out=opt_outs.read_list(url),
             abandoned_by=recipe if "half-done" in arguments else None,
-            retention_days=recipe.operation.retention_days, now=now,
-        )  # fmt: skip
+            retention_days=recipe.operation.retention_days,
+            now=now,
+        )
     except shards.DamagedFileError as error:
         sys.exit(f"Nothing is deleted while it is unknown what is needed: {error}")
     is_done = "go" in arguments

@@ -283,9 +283,13 @@ def put_table(
     made = made.select(schema.names).cast(schema)
     buffer = io.BytesIO()
     pq.write_table(
-        made, buffer, compression=compression, compression_level=1 if compression else None,
-        row_group_size=4096, use_dictionary=compression is not None,
-    )  # fmt: skip
+        made,
+        buffer,
+        compression=compression,
+        compression_level=1 if compression else None,
+        row_group_size=4096,
+        use_dictionary=compression is not None,
+    )
     num_tokens = None
     if "num_tokens" in schema.names:
         num_tokens = sum(value or 0 for value in made["num_tokens"].to_pylist())
@@ -372,11 +376,20 @@ def finish(
     """
     files = sorted(records(folder), key=lambda entry: entry.name)
     made = Manifest(
-        asset=asset, partition=partition, generation=generation, code_version=code_version,
-        recipe=recipe, settings=settings, inputs=inputs, files=files, facts=facts,
-        digest=content_digest(files), finished=finished, seconds=seconds,
+        asset=asset,
+        partition=partition,
+        generation=generation,
+        code_version=code_version,
+        recipe=recipe,
+        settings=settings,
+        inputs=inputs,
+        files=files,
+        facts=facts,
+        digest=content_digest(files),
+        finished=finished,
+        seconds=seconds,
         metadata_files=list(metadata_files),
-    )  # fmt: skip
+    )
     try:
         put(join(folder, MANIFEST), _dump(made), exclusive=True)
     except FileExistsError:

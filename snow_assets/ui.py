@@ -21,18 +21,29 @@ _GRACE_SECONDS = 20
 def mlflow_command(uri: str, port: int) -> list[str]:
     """MLflow's server over a SQLite store; one worker is enough for one person."""
     return [
-        str(Path(sys.executable).with_name("mlflow")), "server", "--backend-store-uri", uri,
-        "--artifacts-destination", str(home() / "mlflow-artifacts"),
-        "--port", str(port), "--workers", "1",
-    ]  # fmt: skip
+        str(Path(sys.executable).with_name("mlflow")),
+        "server",
+        "--backend-store-uri",
+        uri,
+        "--artifacts-destination",
+        str(home() / "mlflow-artifacts"),
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
 
 
 def dagster_command(port: int) -> list[str]:
     python_folder = Path(sys.executable).parent
     return [
-        str(python_folder / "dagster"), "dev", "-m", "snow_assets.definitions",
-        "--port", str(port),
-    ]  # fmt: skip
+        str(python_folder / "dagster"),
+        "dev",
+        "-m",
+        "snow_assets.definitions",
+        "--port",
+        str(port),
+    ]
 
 
 def mlflow_server(port: int) -> list[list[str]]:

@@ -17,9 +17,11 @@ def unclaimed_jobs() -> None:
 
 
 @dg.schedule(
-    job_name="unclaimed_jobs", cron_schedule="*/15 * * * *", execution_timezone="UTC",
+    job_name="unclaimed_jobs",
+    cron_schedule="*/15 * * * *",
+    execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-)  # fmt: skip
+)
 def quarter_hourly_clean_up() -> dg.RunRequest:
     """Every quarter of an hour, where GPU work runs in a cluster."""
     return dg.RunRequest()

@@ -186,9 +186,13 @@ class GpuJobs(dg.ConfigurableResource, ABC):  # type: ignore[type-arg]
         asset = context.asset_key.path[-1]
         partition = context.partition_key if context.has_partition_key else "all"
         job = Job(
-            module=module, request=content, asset=asset, partition=partition, digest=digest,
+            module=module,
+            request=content,
+            asset=asset,
+            partition=partition,
+            digest=digest,
             url=f"{self.url}/{asset}/{partition}/{digest}",
-        )  # fmt: skip
+        )
         started = time.monotonic()
         attempt, reports = _finished(context, job, report)
         seconds = 0.0

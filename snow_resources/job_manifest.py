@@ -24,10 +24,16 @@ _FAILURES_PER_SHARD = 3
 
 # What lists of objects are merged by; other lists are appended to (tolerations) or replaced.
 _MERGE_KEYS = {
-    "containers": "name", "initContainers": "name", "env": "name", "volumes": "name",
-    "volumeMounts": "mountPath", "ports": "containerPort", "imagePullSecrets": "name",
-    "hostAliases": "ip", "topologySpreadConstraints": "topologyKey",
-}  # fmt: skip
+    "containers": "name",
+    "initContainers": "name",
+    "env": "name",
+    "volumes": "name",
+    "volumeMounts": "mountPath",
+    "ports": "containerPort",
+    "imagePullSecrets": "name",
+    "hostAliases": "ip",
+    "topologySpreadConstraints": "topologyKey",
+}
 _APPENDED = ("tolerations", "envFrom", "matchExpressions", "nodeSelectorTerms")
 
 
@@ -66,12 +72,16 @@ def render(
     if has_failure_policy:
         spec["podFailurePolicy"] = {
             "rules": [
-                {"action": "FailJob", "onExitCodes": {
-                    "containerName": "work", "operator": "In", "values": [42]}},
-                {"action": "Ignore", "onPodConditions": [
-                    {"type": "DisruptionTarget", "status": "True"}]},
+                {
+                    "action": "FailJob",
+                    "onExitCodes": {"containerName": "work", "operator": "In", "values": [42]},
+                },
+                {
+                    "action": "Ignore",
+                    "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+                },
             ]
-        }  # fmt: skip
+        }
     if num_shards > 1:
         spec |= _indexed(num_shards, parallelism, has_failure_policy=has_failure_policy)
         environment = {**environment, "SNOW_SHARDS": str(num_shards)}

@@ -147,10 +147,16 @@ class KubernetesApi:
             headers["Content-Type"] = "application/merge-patch+json"
         try:
             answer = self._client.call_api(
-                path, method, query_params=list(query.items()), header_params=headers, body=body,
-                auth_settings=["BearerToken"], _preload_content=False,
-                _return_http_data_only=True, _request_timeout=_TIMEOUT_SECONDS,
-            )  # fmt: skip
+                path,
+                method,
+                query_params=list(query.items()),
+                header_params=headers,
+                body=body,
+                auth_settings=["BearerToken"],
+                _preload_content=False,
+                _return_http_data_only=True,
+                _request_timeout=_TIMEOUT_SECONDS,
+            )
         except ApiException as error:
             content = error.body or b""
             return int(error.status or 0), content if isinstance(

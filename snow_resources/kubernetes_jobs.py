@@ -151,7 +151,9 @@ class KubernetesJobs(GpuJobs):
         python = self.pythons.get("trainer" if is_enclosed else size.environment, "python")
         patches = self.sandbox_patches if is_enclosed else self.patches
         made = render(
-            job, attempt, size,
+            job,
+            attempt,
+            size,
             run_id=context.run.run_id,
             image=self._image(size),
             python=python,
@@ -162,7 +164,7 @@ class KubernetesJobs(GpuJobs):
             has_failure_policy=api.version() >= _FAILURE_POLICY_VERSION,
             queue=self.queue,
             patches=[read_yaml(Path(path)) for path in patches],
-        )  # fmt: skip
+        )
         if not is_enclosed:
             return made
         if not self.sandbox_canary:
@@ -253,9 +255,13 @@ class KubernetesJobs(GpuJobs):
         return drop_claim(api, name, run_id=context.run.run_id, is_finished=is_finished)
 
     def _show(
-        self, context: dg.AssetExecutionContext, job: Job, attempt: int, size: JobSize,
+        self,
+        context: dg.AssetExecutionContext,
+        job: Job,
+        attempt: int,
+        size: JobSize,
         state: JobState,
-    ) -> None:  # fmt: skip
+    ) -> None:
         hours = state.run_seconds / 3600
         cost = hours * (size.gpus * self.gpu_hour_price + size.cpus * self.cpu_hour_price)
         use = _gpu_percent(job, attempt)

@@ -230,10 +230,18 @@ def _registered(
         begun = client.search_logged_models(
             [experiment], filter_string=f"source_run_id = '{run_id}'", max_results=1
         )
-        logged = begun[0] if begun else client.create_logged_model(
-            experiment, name=name, source_run_id=run_id, tags=tags, model_type=record.model.kind,
-            params=_params(record),
-        )  # fmt: skip
+        logged = (
+            begun[0]
+            if begun
+            else client.create_logged_model(
+                experiment,
+                name=name,
+                source_run_id=run_id,
+                tags=tags,
+                model_type=record.model.kind,
+                params=_params(record),
+            )
+        )
         model_id = str(logged.model_id)
         created = client.create_model_version(
             name, f"models:/{model_id}", run_id=run_id, tags={**tags, "model_id": model_id}

@@ -157,13 +157,31 @@ def _run_dbt(command: str, *, project: str, scratch: Path, target: str) -> str:
     # dbt parses everything anew when it changes. Errors only: a line or more per node, told twice,
     # takes a tenth of its time, and the results say it again. No garbage collection: another tenth.
     done = subprocess.run(
-        [sys.executable, "-c", "import gc; gc.disable(); from dbt.cli.main import cli; cli()",
-         "--quiet", "--log-level-file", "none", "--log-path", str(scratch / "logs"), command,
-         "--project-dir", project, "--profiles-dir", project,
-         "--target", target, "--target-path", str(scratch / "target")],
+        [
+            sys.executable,
+            "-c",
+            "import gc; gc.disable(); from dbt.cli.main import cli; cli()",
+            "--quiet",
+            "--log-level-file",
+            "none",
+            "--log-path",
+            str(scratch / "logs"),
+            command,
+            "--project-dir",
+            project,
+            "--profiles-dir",
+            project,
+            "--target",
+            target,
+            "--target-path",
+            str(scratch / "target"),
+        ],
         env={**os.environ, "DO_NOT_TRACK": "1", "SNOW_DBT_FOLDER": str(scratch / "building")},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
     return done.stdout
 
 

@@ -106,10 +106,19 @@ def materialization_record(
         **({"git.sha": git_commit} if git_commit else {}),
     }
     return Record(
-        asset=asset, partition=partition, recipe=recipe, tags=tags, settings=settings,
-        inputs=list(inputs), output=output, facts=dict(facts),
-        metrics=[dict(entry) for entry in metrics], model=model, started=started, ended=ended,
-    )  # fmt: skip
+        asset=asset,
+        partition=partition,
+        recipe=recipe,
+        tags=tags,
+        settings=settings,
+        inputs=list(inputs),
+        output=output,
+        facts=dict(facts),
+        metrics=[dict(entry) for entry in metrics],
+        model=model,
+        started=started,
+        ended=ended,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,6 +301,8 @@ def git_commit() -> str:
     checkout = Path(__file__).resolve().parent.parent
     done = subprocess.run(
         ["git", "-C", str(checkout), "rev-parse", "HEAD"],  # noqa: S607  # git of the PATH
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return done.stdout.strip()

@@ -11,9 +11,15 @@ __all__ = ["s3_lake_url", "s3_server"]
 
 # A worker takes the next room when two tests are left: what follows a room of two is short.
 _FIRST = (
-    "whole", "kubernetes", "test_cluster.py", "corpus", "test_s3.py", "synthesis", "pretraining",
+    "whole",
+    "kubernetes",
+    "test_cluster.py",
+    "corpus",
+    "test_s3.py",
+    "synthesis",
+    "pretraining",
     "quality",
-)  # fmt: skip
+)
 _ALONE = ("test_cluster.py", "test_s3.py")
 
 

@@ -38,9 +38,15 @@ def serving() -> Iterator[int]:
     password.write_text(PASSWORDS["POSTGRES_PASSWORD"])
     password.chmod(0o644)
     _as_nobody(
-        str(bin_folder / "initdb"), "-D", str(data), "-U", "postgres", "--auth=scram-sha-256",
-        f"--pwfile={password}", "--no-sync",
-    )  # fmt: skip
+        str(bin_folder / "initdb"),
+        "-D",
+        str(data),
+        "-U",
+        "postgres",
+        "--auth=scram-sha-256",
+        f"--pwfile={password}",
+        "--no-sync",
+    )
     with (data / "pg_hba.conf").open("a") as rules:
         rules.write("host all all 0.0.0.0/0 scram-sha-256\n")
     options = f"-p {port} -c listen_addresses=* -c unix_socket_directories={folder} -c fsync=off"

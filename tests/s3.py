@@ -56,14 +56,28 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     s3, master, volume, filer = _free_ports(4)
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
-            [_weed(), "server", f"-dir={folder}", "-ip=127.0.0.1", f"-ip.bind={_bound()}",
-             "-s3", f"-s3.port={s3}",
-             f"-s3.config={identities}", "-s3.port.iceberg=0", "-s3.port.lance=0",
-             f"-master.port={master}", f"-volume.port={volume}",
-             f"-filer.port={filer}", "-volume.max=200", "-master.volumeSizeLimitMB=64",
-             "-master.telemetry=false"],
-            stdout=log, stderr=subprocess.STDOUT, cwd=folder,
-        )  # fmt: skip
+            [
+                _weed(),
+                "server",
+                f"-dir={folder}",
+                "-ip=127.0.0.1",
+                f"-ip.bind={_bound()}",
+                "-s3",
+                f"-s3.port={s3}",
+                f"-s3.config={identities}",
+                "-s3.port.iceberg=0",
+                "-s3.port.lance=0",
+                f"-master.port={master}",
+                f"-volume.port={volume}",
+                f"-filer.port={filer}",
+                "-volume.max=200",
+                "-master.volumeSizeLimitMB=64",
+                "-master.telemetry=false",
+            ],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+        )
     url = f"http://127.0.0.1:{s3}"
     ours = {
         "AWS_ACCESS_KEY_ID": _KEY,

@@ -44,16 +44,23 @@ def small_checkpoint(
         )
 
     return materialize(
-        context, lake, tracking, recipe, code_version="1", settings={"rate": 0.1}, inputs=[],
+        context,
+        lake,
+        tracking,
+        recipe,
+        code_version="1",
+        settings={"rate": 0.1},
+        inputs=[],
         work=work,
-    )  # fmt: skip
+    )
 
 
 def run(lake: str, tracking: Tracking, instance: dg.DagsterInstance) -> dg.AssetMaterialization:
     result = dg.materialize(
-        [small_checkpoint], instance=instance,
+        [small_checkpoint],
+        instance=instance,
         resources={"lake": Lake(url=lake), "tracking": tracking, "recipe": SMOKE},
-    )  # fmt: skip
+    )
     [materialization] = result.asset_materializations_for_node("small_checkpoint")
     return materialization
 
@@ -80,8 +87,10 @@ def test_numbers_that_matter_are_entries_of_their_own(
     assert isinstance(metadata["final_auc"], dg.FloatMetadataValue)
     assert isinstance(metadata["tokens"], dg.IntMetadataValue)
     assert metadata["stats"].value == {
-        "final_auc": 0.75, "tokens": 20, "by reason": {"too_long": 2},
-    }  # fmt: skip
+        "final_auc": 0.75,
+        "tokens": 20,
+        "by reason": {"too_long": 2},
+    }
 
 
 def test_the_recipe_stands_on_the_materialization_and_its_run(

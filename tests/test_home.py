@@ -29,11 +29,13 @@ def environment(path: Path) -> dict[str, str]:
 def test_four_processes_may_start_on_a_home_that_does_not_exist_yet(tmp_path: Path) -> None:
     processes = [
         subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", START], env=environment(tmp_path / "new"),
-            stderr=subprocess.PIPE, text=True,
+            [sys.executable, "-W", "ignore", "-c", START],
+            env=environment(tmp_path / "new"),
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for _ in range(4)
-    ]  # fmt: skip
+    ]
     errors = [process.communicate()[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0, 0], errors
 

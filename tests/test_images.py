@@ -249,11 +249,25 @@ def test_an_images_install_line_resolves(target: str, tmp_path: Path) -> None:
 def test_the_lock_for_gpus_satisfies_the_project(tmp_path: Path) -> None:
     arguments = ("-", "-q", "--extra", "vllm", str(CHECKOUT / "pyproject.toml"))
     process = subprocess.run(
-        [UV, "pip", "compile", *arguments, "-c", str(CHECKOUT / "requirements-vllm-gpu.lock"),
-         "--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28"],
-        input="vllm", cwd=tmp_path, capture_output=True, text=True, check=False,
+        [
+            UV,
+            "pip",
+            "compile",
+            *arguments,
+            "-c",
+            str(CHECKOUT / "requirements-vllm-gpu.lock"),
+            "--python-version",
+            "3.11",
+            "--python-platform",
+            "x86_64-manylinux_2_28",
+        ],
+        input="vllm",
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, "UV_FIND_LINKS": ""},
-    )  # fmt: skip
+    )
     if any(sign in process.stderr for sign in NO_INDEX):
         pytest.skip(f"no package index to resolve with: {process.stderr.splitlines()[-1]}")
     assert process.returncode == 0, process.stderr
@@ -336,19 +350,29 @@ def test_the_orchestrators_environment_materializes_every_root_asset(
     (teacher / "model.safetensors").write_bytes(b"weights")
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("SNOW_")},
-        "SNOW_HOME": str(tmp_path / "home"), "SNOW_RECIPE": "image_recipe:RECIPE",
-        "SNOW_MLFLOW": "", "PYTHONPATH": str(tmp_path),
-    }  # fmt: skip
+        "SNOW_HOME": str(tmp_path / "home"),
+        "SNOW_RECIPE": "image_recipe:RECIPE",
+        "SNOW_MLFLOW": "",
+        "PYTHONPATH": str(tmp_path),
+    }
     process = subprocess.run(
         [orchestrator / "venv" / "bin" / "python", "-W", "ignore", "-c", ROOT_ASSETS],
-        cwd=orchestrator, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=orchestrator,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert process.returncode == 0, process.stdout[-4000:] + process.stderr[-4000:]
     lake = tmp_path / "home" / "lake"
     names = {path.name for path in (lake / "current" / "IMAGE").iterdir()}
     assert names == {
-        "opt_outs", "benchmark_problems", "exemplars", "raw_code_corpus", "teacher_model"
-    }  # fmt: skip
+        "opt_outs",
+        "benchmark_problems",
+        "exemplars",
+        "raw_code_corpus",
+        "teacher_model",
+    }
 
 
 def test_the_locks_name_every_version_with_its_hashes() -> None:

@@ -55,14 +55,24 @@ def test_300_single_bit_flips_are_all_noticed(tmp_path: Path) -> None:
     folder = str(artifact)
     weights = safetensors.numpy.save({"weight": np.arange(2_000, dtype=np.float32)})
     shards.put_table(
-        folder, "documents", 0, [{"text": f"line {row} of a text"} for row in range(500)],
+        folder,
+        "documents",
+        0,
+        [{"text": f"line {row} of a text"} for row in range(500)],
         shards.pa.schema([("text", shards.pa.string())]),
-    )  # fmt: skip
+    )
     shards.put_file(folder, "model/model.safetensors", weights)
     manifest = shards.finish(
-        folder, asset="documents", partition="stdlib", generation=artifact.name, code_version="1",
-        recipe="SMOKE", settings={"languages": ["c", "python"]}, inputs=[], facts={"files": 1},
-    )  # fmt: skip
+        folder,
+        asset="documents",
+        partition="stdlib",
+        generation=artifact.name,
+        code_version="1",
+        recipe="SMOKE",
+        settings={"languages": ["c", "python"]},
+        inputs=[],
+        facts={"files": 1},
+    )
     pointer = tmp_path / "lake" / "current" / "SMOKE" / "documents" / "stdlib.json"
     shards.put(str(pointer), pointer_content(artifact.name, manifest.digest, {}))
     readers: dict[Path, Callable[[], Any]] = {

@@ -34,37 +34,60 @@ def a_graph(words: str = "one two", code_version: str = "1") -> list[dg.AssetsDe
 
     @dg.asset
     def words_said(
-        context: dg.AssetExecutionContext, lake: Lake, tracking: Tracking,
+        context: dg.AssetExecutionContext,
+        lake: Lake,
+        tracking: Tracking,
         recipe: dg.ResourceParam[Recipe],
-    ) -> dg.MaterializeResult[Any]:  # fmt: skip
+    ) -> dg.MaterializeResult[Any]:
         return materialize(
-            context, lake, tracking, recipe, code_version="1", settings={"words": words},
-            inputs=[], work=lambda folder: put_words(folder, words),
-        )  # fmt: skip
+            context,
+            lake,
+            tracking,
+            recipe,
+            code_version="1",
+            settings={"words": words},
+            inputs=[],
+            work=lambda folder: put_words(folder, words),
+        )
 
     @dg.asset(deps=[words_said], tags={"snow/incremental": "words_said"})
     def words_heard(
-        context: dg.AssetExecutionContext, lake: Lake, tracking: Tracking,
+        context: dg.AssetExecutionContext,
+        lake: Lake,
+        tracking: Tracking,
         recipe: dg.ResourceParam[Recipe],
-    ) -> dg.MaterializeResult[Any]:  # fmt: skip
+    ) -> dg.MaterializeResult[Any]:
         given = upstream(lake, recipe, "words_said")
         return materialize(
-            context, lake, tracking, recipe, code_version=code_version,
-            settings={"selection": recipe.selection}, inputs=[given],
+            context,
+            lake,
+            tracking,
+            recipe,
+            code_version=code_version,
+            settings={"selection": recipe.selection},
+            inputs=[given],
             work=lambda folder: put_words(folder, words),
-        )  # fmt: skip
+        )
 
     @dg.asset(deps=[words_heard])
     def words_counted(
-        context: dg.AssetExecutionContext, lake: Lake, tracking: Tracking,
+        context: dg.AssetExecutionContext,
+        lake: Lake,
+        tracking: Tracking,
         recipe: dg.ResourceParam[Recipe],
-    ) -> dg.MaterializeResult[Any]:  # fmt: skip
+    ) -> dg.MaterializeResult[Any]:
         given = upstream(lake, recipe, "words_heard")
         count = shards.manifest(given.folder).facts["num_words"]
         return materialize(
-            context, lake, tracking, recipe, code_version="1", settings={"count": count},
-            inputs=[given], work=lambda folder: put_words(folder, "count"),
-        )  # fmt: skip
+            context,
+            lake,
+            tracking,
+            recipe,
+            code_version="1",
+            settings={"count": count},
+            inputs=[given],
+            work=lambda folder: put_words(folder, "count"),
+        )
 
     return [words_said, words_heard, words_counted]
 
@@ -223,9 +246,12 @@ def test_a_recipe_that_never_ran_is_estimated_by_its_stated_rates() -> None:
 def test_every_step_of_a_model_has_a_stated_cost_before_it_ever_ran(tmp_path: Path) -> None:
     past = Past(lake=Lake(url=str(tmp_path)), recipe=ARCTIC)
     for asset in (
-        "quality_annotator", "quality_scores", "synthetic_answers", "general_checkpoint",
+        "quality_annotator",
+        "quality_scores",
+        "synthetic_answers",
+        "general_checkpoint",
         "benchmark_results",
-    ):  # fmt: skip
+    ):
         size = estimates.first_size(asset, ARCTIC, num_partitions=3)
         cost = past.cost(asset, reads=estimates.Size(), makes=size)
         assert cost.is_known
@@ -238,24 +264,37 @@ def test_a_fresh_home_s_sizes_follow_the_files_of_its_sources(home: Home, tmp_pa
         for number in range(count):
             (tmp_path / name / "lib" / f"m{number}.py").write_text("x" * 1_000)
     sources = tuple(
-        replace(SMOKE.corpus.sources[0], name=name, kind="folder",
-                locations=(str(tmp_path / name),), files_per_repository=None)
+        replace(
+            SMOKE.corpus.sources[0],
+            name=name,
+            kind="folder",
+            locations=(str(tmp_path / name),),
+            files_per_repository=None,
+        )
         for name in ("large", "small")
-    )  # fmt: skip
+    )
     home.recipe = replace(SMOKE, corpus=replace(SMOKE.corpus, sources=sources))
     partitions = dg.StaticPartitionsDefinition(["large", "small"])
 
     def an_asset(name: str, parents: list[str]) -> dg.AssetsDefinition:
         @dg.asset(name=name, deps=parents, partitions_def=partitions)
         def made(
-            context: dg.AssetExecutionContext, lake: Lake, tracking: Tracking,
+            context: dg.AssetExecutionContext,
+            lake: Lake,
+            tracking: Tracking,
             recipe: dg.ResourceParam[Recipe],
-        ) -> dg.MaterializeResult[Any]:  # fmt: skip
+        ) -> dg.MaterializeResult[Any]:
             inputs = [upstream(lake, recipe, parent, context.partition_key) for parent in parents]
             return materialize(
-                context, lake, tracking, recipe, code_version="1", settings={}, inputs=inputs,
+                context,
+                lake,
+                tracking,
+                recipe,
+                code_version="1",
+                settings={},
+                inputs=inputs,
                 work=lambda folder: put_words(folder, "one"),
-            )  # fmt: skip
+            )
 
         return made
 

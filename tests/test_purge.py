@@ -20,8 +20,13 @@ DOCUMENT = pa.schema([(name, pa.string()) for name in ("document_id", "text_id",
 CHILD = pa.schema([("document_id", pa.string()), ("seed_repository", pa.string())])
 
 
-def made(lake: str, place: str, inputs: list[str], table: tuple[str, list[dict[str, object]]],
-         schema: pa.Schema) -> str:  # fmt: skip
+def made(
+    lake: str,
+    place: str,
+    inputs: list[str],
+    table: tuple[str, list[dict[str, object]]],
+    schema: pa.Schema,
+) -> str:
     """A finished generation `asset/partition/name` with one shard."""
     folder = f"{lake}/{place}"
     name, rows = table
@@ -34,9 +39,13 @@ def a_lake(lake: str, *, name: str = "0" * 32) -> dict[str, str]:
     files = [a_file("a.py", f"x = '{one}'", repository=one) for one in ("tar", "feather")]
     raw = raw_corpus(lake, files)
     rows: list[dict[str, object]] = [
-        {"document_id": row["document_id"], "text_id": row["raw_id"],
-         "repository": row["repository"]} for row in files
-    ]  # fmt: skip
+        {
+            "document_id": row["document_id"],
+            "text_id": row["raw_id"],
+            "repository": row["repository"],
+        }
+        for row in files
+    ]
     documents = made(lake, f"documents/src/{name}", [raw], ("documents", rows), DOCUMENT)
     score: dict[str, object] = {"annotator": "v", "logit": 0.0, "top_logit": 0.0, "num_windows": 1}
     scores: list[dict[str, object]] = [{**score, "text_id": row["text_id"]} for row in rows]
@@ -47,16 +56,27 @@ def a_lake(lake: str, *, name: str = "0" * 32) -> dict[str, str]:
     ]
     synthetic = made(lake, f"synthetic_set/all/{name}", [scored], ("documents", children), CHILD)
     seen: list[dict[str, object]] = [
-        {"document_id": one, "text_id": one, "repository": repository, "license": "MIT",
-         "language": "python", "num_tokens": 7, "num_passes": 1}
+        {
+            "document_id": one,
+            "text_id": one,
+            "repository": repository,
+            "license": "MIT",
+            "language": "python",
+            "num_tokens": 7,
+            "num_passes": 1,
+        }
         for one, repository in (("child", "synthetic"), ("a", "tar"), ("b", "feather"))
-    ]  # fmt: skip
+    ]
     packs = made(lake, f"general_packs/all/{name}", [synthetic], ("packs", rows), DOCUMENT)
     checkpoint = made(lake, f"general_checkpoint/all/{name}", [packs], ("seen", seen), SEEN)
     found = {
-        "raw": raw, "documents": documents, "scores": scored, "synthetic": synthetic,
-        "packs": packs, "checkpoint": checkpoint,
-    }  # fmt: skip
+        "raw": raw,
+        "documents": documents,
+        "scores": scored,
+        "synthetic": synthetic,
+        "packs": packs,
+        "checkpoint": checkpoint,
+    }
     for folder in found.values():
         point(lake, folder)
     return found
@@ -69,8 +89,12 @@ def make_anew(lake: str, *, but: tuple[str, ...] = ()) -> None:
 
     shards.put_table(folder, "files", 0, [a_file("a.py", "x", repository="feather")], RAW_FILE)
     fresh = [finish(folder)]
-    for place in ("documents/src", "quality_scores/python", "synthetic_set/all",
-                  "general_packs/all"):  # fmt: skip
+    for place in (
+        "documents/src",
+        "quality_scores/python",
+        "synthetic_set/all",
+        "general_packs/all",
+    ):
         one = f"{lake}/{place}/{'1' * 32}"
         shards.put_table(one, "none", 0, [], DOCUMENT)
         fresh.append(finish(one, inputs=fresh[-1:]))
@@ -125,9 +149,7 @@ def test_opted_out_text_that_is_current_is_held_and_its_holder_is_named(lake_url
     make_anew(lake_url, but=("general_packs",))
     done = found(lake_url, opted_out=("tar",))
     assert done.doomed == []
-    assert names(done.held) == {
-        "raw_code_corpus", "documents", "synthetic_set", "general_packs"
-    }  # fmt: skip
+    assert names(done.held) == {"raw_code_corpus", "documents", "synthetic_set", "general_packs"}
     assert {one.reason for one in done.held} == {"opted out, and current general_packs needs it"}
 
 
@@ -137,9 +159,7 @@ def test_after_the_next_run_every_copy_goes_at_once_and_the_checkpoint_is_report
     old = a_lake(lake_url)
     make_anew(lake_url)
     done = found(lake_url, opted_out=("tar",))
-    assert names(done.doomed) == {
-        "raw_code_corpus", "documents", "synthetic_set", "general_packs"
-    }  # fmt: skip
+    assert names(done.doomed) == {"raw_code_corpus", "documents", "synthetic_set", "general_packs"}
     assert done.held == []
     assert {one.asset for one in done.reported} == {"quality_scores", "general_checkpoint"}
     purge.act(lake_url, done, now=1.0)
@@ -212,9 +232,13 @@ def test_half_done_work_under_other_numbers_goes_when_it_is_given_up(lake_url: s
     for name, days in (("mine", 1.0), ("former", 2.0)):
         folder = f"{lake_url}/documents/src/{name}"
         note = shards.Begun(
-            recipe="SMOKE", numbers=as_json(of(days)), code_version="1", settings={}, inputs=[],
+            recipe="SMOKE",
+            numbers=as_json(of(days)),
+            code_version="1",
+            settings={},
+            inputs=[],
             started=0.0,
-        )  # fmt: skip
+        )
         shards.begin(folder, note)
         shards.put_table(folder, "documents", 0, [], DOCUMENT)
     done = purge.find(

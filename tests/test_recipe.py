@@ -113,7 +113,7 @@ def test_every_dataclass_of_the_recipe_is_validated() -> None:
         (SMOKE.corpus, {"sources": ({"name": "x"},)}, r"CorpusRecipe.sources\[0\] is"),
         (SMOKE, {"corpus": SMOKE.curation}, "Recipe.corpus is .* must be a CorpusRecipe"),
     ],
-)  # fmt: skip
+)
 def test_a_refusal_names_field_value_and_what_is_allowed(
     section: Any, change: dict[str, Any], message: str
 ) -> None:
@@ -132,14 +132,34 @@ def test_whole_numbers_serve_as_fractions() -> None:
 
 def test_every_language_of_the_annotation_is_recognized() -> None:
     names = {
-        "assembly": "a.s", "c": "a.c", "cpp": "a.cpp", "csharp": "a.cs", "dart": "a.dart",
-        "fortran": "a.f90", "go": "a.go", "haskell": "a.hs", "java": "a.java",
-        "javascript": "a.js", "julia": "a.jl", "jupyter": "a.ipynb", "kotlin": "a.kt",
-        "lua": "a.lua", "matlab": "a.m", "perl": "a.pl", "php": "a.php",
-        "powershell": "a.ps1", "python": "a.py", "r": "a.r", "ruby": "a.rb", "rust": "a.rs",
-        "scala": "a.scala", "shell": "a.sh", "sql": "a.sql", "swift": "a.swift",
+        "assembly": "a.s",
+        "c": "a.c",
+        "cpp": "a.cpp",
+        "csharp": "a.cs",
+        "dart": "a.dart",
+        "fortran": "a.f90",
+        "go": "a.go",
+        "haskell": "a.hs",
+        "java": "a.java",
+        "javascript": "a.js",
+        "julia": "a.jl",
+        "jupyter": "a.ipynb",
+        "kotlin": "a.kt",
+        "lua": "a.lua",
+        "matlab": "a.m",
+        "perl": "a.pl",
+        "php": "a.php",
+        "powershell": "a.ps1",
+        "python": "a.py",
+        "r": "a.r",
+        "ruby": "a.rb",
+        "rust": "a.rs",
+        "scala": "a.scala",
+        "shell": "a.sh",
+        "sql": "a.sql",
+        "swift": "a.swift",
         "typescript": "a.ts",
-    }  # fmt: skip
+    }
     assert set(get_args(Language)) == set(names)
     code = {"perl": "use strict;\n", "matlab": "function y = f(x)\nend\n"}
     assert [

@@ -18,10 +18,21 @@ def test_every_value_of_the_recipe_is_on_its_page(recipe: Recipe) -> None:
     assert f"| `budget_tokens` | {recipe.selection.budget_tokens:,} |" in page
     assert "| `worker_memory.pretraining_gib` |" in page
     assert f"| `sources[{recipe.corpus.sources[0].name}].kind` |" in page
-    num_rows = sum(len(list(leaves(getattr(recipe, name)))) for name in (
-        "corpus", "exemplars", "curation", "annotator", "selection", "synthesis", "acceptance",
-        "pretraining", "evaluation", "operation",
-    ))  # fmt: skip
+    num_rows = sum(
+        len(list(leaves(getattr(recipe, name))))
+        for name in (
+            "corpus",
+            "exemplars",
+            "curation",
+            "annotator",
+            "selection",
+            "synthesis",
+            "acceptance",
+            "pretraining",
+            "evaluation",
+            "operation",
+        )
+    )
     assert page.count("\n| `") == num_rows > 120
 
 

@@ -16,9 +16,15 @@ SCHEMA = pa.schema([("text_id", pa.string()), ("num_tokens", pa.int64())])
 
 def finish(folder: str, **changes: object) -> shards.Manifest:
     fields = {
-        "asset": "corpus", "partition": "python", "generation": "g", "code_version": "1",
-        "recipe": "SMOKE", "settings": {}, "inputs": [], "facts": {},
-    }  # fmt: skip
+        "asset": "corpus",
+        "partition": "python",
+        "generation": "g",
+        "code_version": "1",
+        "recipe": "SMOKE",
+        "settings": {},
+        "inputs": [],
+        "facts": {},
+    }
     return shards.finish(folder, **{**fields, **changes})  # type: ignore[arg-type]
 
 

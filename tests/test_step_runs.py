@@ -31,9 +31,12 @@ def test_a_step_s_run_stands_on_the_timeline_of_its_code_location(tmp_path: Path
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SNOW_")}
     home = {"SNOW_HOME": str(tmp_path), "DAGSTER_HOME": str(tmp_path / "dagster")}
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", RUN_A_STEP], env={**kept, **home, "SNOW_MLFLOW": ""},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-W", "ignore", "-c", RUN_A_STEP],
+        env={**kept, **home, "SNOW_MLFLOW": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     status, has_origin, tags = json.loads(done.stdout.splitlines()[-1])
     assert (status, has_origin, tags["snow/recipe"]) == ("SUCCESS", True, "SMOKE")

@@ -20,9 +20,12 @@ from snow_assets.corpus.zip_directory import LostMember, zip_violations
 
 _ZIPS = (".zip", ".whl")
 _EXTENDED = {
-    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
-}  # fmt: skip
+}
 _MAX_EMPTY_READS = 4
 _EXTENDED_BYTES = 1 << 20  # honest ones hold a name and a few times
 

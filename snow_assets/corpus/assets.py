@@ -53,9 +53,15 @@ def opt_outs(
         return Made(facts=facts, metadata=metadata)
 
     return materialize(
-        context, lake, tracking, recipe, code_version="2", settings={"opt_outs": names}, inputs=[],
+        context,
+        lake,
+        tracking,
+        recipe,
+        code_version="2",
+        settings={"opt_outs": names},
+        inputs=[],
         work=work,
-    )  # fmt: skip
+    )
 
 
 @dg.asset(group_name="corpus", kinds={"parquet"})
@@ -67,9 +73,15 @@ def benchmark_problems(
 ) -> dg.MaterializeResult[Any]:
     """HumanEval's problems with solutions and tests; a marked half may steer the annotator."""
     return materialize(
-        context, lake, tracking, recipe, code_version="1", settings=problems.version(), inputs=[],
+        context,
+        lake,
+        tracking,
+        recipe,
+        code_version="1",
+        settings=problems.version(),
+        inputs=[],
         work=lambda folder: Made(facts=problems.write(folder)),
-    )  # fmt: skip
+    )
 
 
 @dg.asset(group_name="corpus", kinds={"parquet"}, deps=[benchmark_problems])
@@ -96,13 +108,19 @@ def exemplars(
         "versions": installed(recipe.exemplars.repositories),
     }
     return materialize(
-        context, lake, tracking, recipe, code_version="1", settings=settings, inputs=[known],
+        context,
+        lake,
+        tracking,
+        recipe,
+        code_version="1",
+        settings=settings,
+        inputs=[known],
         work=lambda folder: Made(
             facts=good_code.write(
                 folder, problems=shards.read(known.folder, problems.TABLE), **arguments
             )
         ),
-    )  # fmt: skip
+    )
 
 
 @dg.asset(
@@ -140,9 +158,15 @@ def raw_code_corpus(
         return Made(facts=facts, metadata={"counts": dg.MetadataValue.md(shown.markdown(facts))})
 
     return materialize(
-        context, lake, tracking, recipe, code_version="8", settings=settings, inputs=[],
+        context,
+        lake,
+        tracking,
+        recipe,
+        code_version="8",
+        settings=settings,
+        inputs=[],
         work=work,
-    )  # fmt: skip
+    )
 
 
 @dg.asset_check(asset=raw_code_corpus, blocking=True)

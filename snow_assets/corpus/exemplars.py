@@ -69,9 +69,10 @@ def _all(
     )
     for unit in found:
         files = [
-            file for file in unit.files(lambda _repository, _path: True)
+            file
+            for file in unit.files(lambda _repository, _path: True)
             if isinstance(file, SourceFile)
-        ]  # fmt: skip
+        ]
         chosen = _first_by_hash(files, recipe.files_per_repository)
         pairs: list[dict[str, Any]] = []
         for file in chosen:

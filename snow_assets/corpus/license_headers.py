@@ -21,9 +21,17 @@ _TAG_END = re.compile(r"(?:\\[nrt]|</?\w+/?>|\*\)|[^A-Za-z0-9)+])+$")
 
 # Of a header that holds none of these bytes (lower case) no words are looked at.
 _HINTS = (
-    b"licen", b"copyright", b"gpl", b"gnu", b"proprietary", b"confidential", b"perl", b"ruby",
-    b"commercial", b"creative",
-)  # fmt: skip
+    b"licen",
+    b"copyright",
+    b"gpl",
+    b"gnu",
+    b"proprietary",
+    b"confidential",
+    b"perl",
+    b"ruby",
+    b"commercial",
+    b"creative",
+)
 _WORD_BYTES = bytes(
     byte if chr(byte).isascii() and chr(byte).isalnum() else ord(" ") for byte in range(256)
 )
@@ -112,12 +120,18 @@ _PERSONS = r"(?:personal|academic|research|educational|evaluation)"
 _PROPRIETARY_NOTICES = tuple(
     (literal, re.compile(notice) if notice else None)
     for literal, notice in (
-        ("confidential", r"proprietary (?:and )?confidential|confidential (?:and )?proprietary"
-                         r"|strictly confidential"),
+        (
+            "confidential",
+            r"proprietary (?:and )?confidential|confidential (?:and )?proprietary"
+            r"|strictly confidential",
+        ),
         ("trade secret", ""),
         ("unauthorized", r"unauthorized (?:copying|use|reproduction|distribution|disclosure)"),
-        ("not be ", rf"not be {_ACTS}(?:\w+ ){{0,12}}?without (?:the )?(?:(?:prior|express|written"
-                    r"|explicit) )+(?:permission|consent|approval|authorization|agreement)"),
+        (
+            "not be ",
+            rf"not be {_ACTS}(?:\w+ ){{0,12}}?without (?:the )?(?:(?:prior|express|written"
+            r"|explicit) )+(?:permission|consent|approval|authorization|agreement)",
+        ),
         ("express licen", r"without an express licen[cs]e agreement"),
         ("strictly prohibited", ""),
         ("commercial", r"non ?commercial (?:use|purposes?|research)"),
@@ -125,10 +139,13 @@ _PROPRIETARY_NOTICES = tuple(
         ("purposes only", rf"for (?:\w+ ){{0,3}}?{_PERSONS}(?: \w+){{0,3}} purposes only"),
         ("unpublished", r"unpublished (?:work|source code|proprietary)"),
         ("proprietary", r"(?:is|are|contains?) (?:the )?proprietary"),
-        ("no part of this", r"no part of this (?:software|code|file|program|document"
-                            r"|publication) may be"),
+        (
+            "no part of this",
+            r"no part of this (?:software|code|file|program|document"
+            r"|publication) may be",
+        ),
     )
-)  # fmt: skip
+)
 """Notices that reserve a file's use: a literal, and what must stand around it."""
 _CONTEXT_CHARS, _CONTEXT_WORDS = 120, 14
 

@@ -58,30 +58,51 @@ _SENTENCES: Sequence[tuple[str, str]] = (
     ("Python-2.0", "beopen com license agreement for python"),
     ("PSF-2.0", "python software foundation license version 2"),
     ("Zlib", "altered source versions must be plainly marked as such"),
-    ("MIT", "permission is hereby granted free of charge to any person obtaining a copy of this"
-            " software and associated documentation files"),
-    ("BSD-3-Clause", "redistribution and use in source and binary forms with or without"
-                     " modification are permitted"),
-    ("ISC", "permission to use copy modify and or distribute this software for any purpose with"
-            " or without fee is hereby granted"),
-    ("ISC", "permission to use copy modify and distribute this software for any purpose with"
-            " or without fee is hereby granted"),
-    ("MIT-CMU", "this software and its associated documentation for any purpose and without fee is"
-                " hereby granted"),
-    ("HPND", "permission to use copy modify and distribute this software and its documentation"
-             " for any purpose and without fee is hereby granted"),
-    ("HPND", "permission to use copy modify distribute and sell this software and its documentation"
-             " for any purpose is hereby granted without fee"),
-)  # fmt: skip
+    (
+        "MIT",
+        "permission is hereby granted free of charge to any person obtaining a copy of this"
+        " software and associated documentation files",
+    ),
+    (
+        "BSD-3-Clause",
+        "redistribution and use in source and binary forms with or without"
+        " modification are permitted",
+    ),
+    (
+        "ISC",
+        "permission to use copy modify and or distribute this software for any purpose with"
+        " or without fee is hereby granted",
+    ),
+    (
+        "ISC",
+        "permission to use copy modify and distribute this software for any purpose with"
+        " or without fee is hereby granted",
+    ),
+    (
+        "MIT-CMU",
+        "this software and its associated documentation for any purpose and without fee is"
+        " hereby granted",
+    ),
+    (
+        "HPND",
+        "permission to use copy modify and distribute this software and its documentation"
+        " for any purpose and without fee is hereby granted",
+    ),
+    (
+        "HPND",
+        "permission to use copy modify distribute and sell this software and its documentation"
+        " for any purpose is hereby granted without fee",
+    ),
+)
 
 # What a shortened grant would lack although all its words are the licence's.
 _GRANTS = {
     "MIT": "to deal in the software without restriction including without limitation the rights to"
-           " use copy modify merge publish distribute sublicense and or sell copies of the software"
-           " and to permit persons to whom the software is furnished to do so",
+    " use copy modify merge publish distribute sublicense and or sell copies of the software"
+    " and to permit persons to whom the software is furnished to do so",
     "Zlib": "permission is granted to anyone to use this software for any purpose including"
-            " commercial applications and to alter it and redistribute it freely",
-}  # fmt: skip
+    " commercial applications and to alter it and redistribute it freely",
+}
 _GRANTS["MIT-0"] = _GRANTS["MIT"]
 
 _OPERATIVE = frozenset(
@@ -256,9 +277,26 @@ def _is_notice(line: str, words: Sequence[str]) -> bool:
     named = [word for word in words if word not in _HEADING and word != "licensing"]
     if len(words) <= 8 and len(named) <= 2 and not _has_operative(named):  # "The Kiwi license"
         return True
-    operative = _OPERATIVE.intersection(words) - {"limited", "service", "services", "research",
-        "no", "nuclear", "model", "models", "education", "ai", "machine", "learning",
-        "government", "will", "may", "good", "academic", "licenses"}  # fmt: skip
+    operative = _OPERATIVE.intersection(words) - {
+        "limited",
+        "service",
+        "services",
+        "research",
+        "no",
+        "nuclear",
+        "model",
+        "models",
+        "education",
+        "ai",
+        "machine",
+        "learning",
+        "government",
+        "will",
+        "may",
+        "good",
+        "academic",
+        "licenses",
+    }
     return bool(_COPYRIGHT.match(line)) and not operative
 
 

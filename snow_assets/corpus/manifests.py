@@ -20,8 +20,13 @@ _FORGE = re.compile(
 _ADDRESS_KEYS = ("repository", "homepage", "Homepage", "Repository", "Source", "Source Code")
 PYTHON_METADATA = frozenset({"PKG-INFO", "METADATA"})
 MANIFESTS = (
-    "METADATA", "PKG-INFO", "pyproject.toml", "package.json", "Cargo.toml", "composer.json",
-)  # fmt: skip
+    "METADATA",
+    "PKG-INFO",
+    "pyproject.toml",
+    "package.json",
+    "Cargo.toml",
+    "composer.json",
+)
 _MAX_KEY_PARTS = 64
 _KEY_PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+"""
 _LONG_KEY = re.compile(rf"(?<![\w-])(?:{_KEY_PART}\.[ \t]*+){{{_MAX_KEY_PARTS}}}", re.ASCII)

@@ -18,10 +18,24 @@ _AUTHORITY = re.compile(
     r"(?:[^/@]*@)?([\w.-]+)(?::\d*(?=/|$))?(?:[:/]|$)"
 )  # "ssh://git@host:owner/repository" too
 _FORGES = (
-    "github.com", "gitlab.com", "bitbucket.org", "codeberg.org", "gitee.com", "sr.ht", "git.sr.ht",
-    "gitea.com", "notabug.org", "huggingface.co", "pypi.org", "pypi.python.org", "npmjs.com",
-    "crates.io", "githubusercontent.com", "github.io", "gitlab.io",
-)  # fmt: skip
+    "github.com",
+    "gitlab.com",
+    "bitbucket.org",
+    "codeberg.org",
+    "gitee.com",
+    "sr.ht",
+    "git.sr.ht",
+    "gitea.com",
+    "notabug.org",
+    "huggingface.co",
+    "pypi.org",
+    "pypi.python.org",
+    "npmjs.com",
+    "crates.io",
+    "githubusercontent.com",
+    "github.io",
+    "gitlab.io",
+)
 _PREFIXES = {  # host -> segments that stand before owner and repository
     "github.com": {"orgs", "users", "repos"},
     "gitlab.com": {"groups", "users"},
@@ -34,10 +48,34 @@ _PREFIXES = {  # host -> segments that stand before owner and repository
 _REGISTRIES = {"pypi.org", "pypi.python.org", "npmjs.com", "crates.io"}  # a name, no owner
 _TWO_SEGMENTS = {"github.com", "bitbucket.org", "codeberg.org", "gitee.com", "huggingface.co"}
 _VIEWS = {  # below a repository: a page of it
-    "tree", "blob", "blame", "raw", "src", "edit", "commit", "commits", "issues", "pull", "pulls",
-    "merge_requests", "wiki", "wikis", "releases", "tags", "branches", "actions", "archive",
-    "browse", "network", "graphs", "activity", "discussions", "projects", "security", "-",
-}  # fmt: skip
+    "tree",
+    "blob",
+    "blame",
+    "raw",
+    "src",
+    "edit",
+    "commit",
+    "commits",
+    "issues",
+    "pull",
+    "pulls",
+    "merge_requests",
+    "wiki",
+    "wikis",
+    "releases",
+    "tags",
+    "branches",
+    "actions",
+    "archive",
+    "browse",
+    "network",
+    "graphs",
+    "activity",
+    "discussions",
+    "projects",
+    "security",
+    "-",
+}
 _SEGMENT = re.compile(r"[\w~][\w.~+-]*|\.[\w.~+-]*\w")
 
 

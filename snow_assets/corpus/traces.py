@@ -131,10 +131,14 @@ class _Rows:
             return []
         return [
             Trace(
-                asset=asset, partition=partition, generation=generation,
-                shards=tuple(self._shards), num_rows=self._num_rows, num_tokens=self._num_tokens,
+                asset=asset,
+                partition=partition,
+                generation=generation,
+                shards=tuple(self._shards),
+                num_rows=self._num_rows,
+                num_tokens=self._num_tokens,
             )
-        ]  # fmt: skip
+        ]
 
 
 _COLUMNS = ("document_id", "text_id", "num_tokens")

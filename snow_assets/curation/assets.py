@@ -47,9 +47,15 @@ def documents(
         return Made(facts=facts, metadata=_markdown(shown.counts(facts)))
 
     return materialize(
-        context, lake, tracking, recipe, code_version="4",
-        settings={"languages": spoken, "with_parses": with_parses}, inputs=[raw], work=work,
-    )  # fmt: skip
+        context,
+        lake,
+        tracking,
+        recipe,
+        code_version="4",
+        settings={"languages": spoken, "with_parses": with_parses},
+        inputs=[raw],
+        work=work,
+    )
 
 
 @dg.asset(group_name="curation", partitions_def=sources, kinds={"parquet"}, deps=[documents])
@@ -75,9 +81,15 @@ def signatures(
         return Made(facts=facts, metadata=_markdown(shown.counts(facts)))
 
     return materialize(
-        context, lake, tracking, recipe, code_version="1", settings=settings,
-        inputs=[made], work=work,
-    )  # fmt: skip
+        context,
+        lake,
+        tracking,
+        recipe,
+        code_version="1",
+        settings=settings,
+        inputs=[made],
+        work=work,
+    )
 
 
 @dg.asset(group_name="curation", kinds={"parquet"}, deps=[documents, signatures])
@@ -105,10 +117,15 @@ def near_duplicates(
         return Made(facts=facts, metadata=_markdown(shown.clusters(folder, facts)))
 
     return materialize(
-        context, lake, tracking, recipe, code_version="3",
-        settings={"rules": rules, "near_duplicates": thresholds}, inputs=[*made, *signed],
+        context,
+        lake,
+        tracking,
+        recipe,
+        code_version="3",
+        settings={"rules": rules, "near_duplicates": thresholds},
+        inputs=[*made, *signed],
         work=work,
-    )  # fmt: skip
+    )
 
 
 @dg.asset(
@@ -140,9 +157,15 @@ def contamination(
         return Made(facts=facts, metadata=_markdown(shown.hits(folder, facts)))
 
     return materialize(
-        context, lake, tracking, recipe, code_version="2", settings=settings,
-        inputs=[made, known], work=work,
-    )  # fmt: skip
+        context,
+        lake,
+        tracking,
+        recipe,
+        code_version="2",
+        settings=settings,
+        inputs=[made, known],
+        work=work,
+    )
 
 
 @dg.asset(
@@ -165,10 +188,15 @@ def tokenizer(
         return Made(facts=facts, metadata=_markdown(shown.counts(facts)))
 
     return materialize(
-        context, lake, tracking, recipe, code_version="2",
-        settings=tokenizer_settings(recipe.curation, curated.source_order), inputs=inputs,
+        context,
+        lake,
+        tracking,
+        recipe,
+        code_version="2",
+        settings=tokenizer_settings(recipe.curation, curated.source_order),
+        inputs=inputs,
         work=work,
-    )  # fmt: skip
+    )
 
 
 @dg.asset(
@@ -202,17 +230,27 @@ def clean_corpus(
 
     def work(folder: str) -> Made:
         facts = decide(
-            context.partition_key, curated, counter.folder, folder, recipe=recipe.curation,
+            context.partition_key,
+            curated,
+            counter.folder,
+            folder,
+            recipe=recipe.curation,
             earlier=counted_before(
                 lake.partition("clean_corpus", context.partition_key), counter.digest
             ),
-        )  # fmt: skip
+        )
         return Made(facts=facts, metadata=_markdown(shown.funnel(folder, facts)))
 
     return materialize(
-        context, lake, tracking, recipe, code_version="3", settings=settings,
-        inputs=[*inputs, counter], work=work,
-    )  # fmt: skip
+        context,
+        lake,
+        tracking,
+        recipe,
+        code_version="3",
+        settings=settings,
+        inputs=[*inputs, counter],
+        work=work,
+    )
 
 
 @dg.asset(
@@ -228,9 +266,15 @@ def dataset_exports(
     clean = upstream(lake, recipe, "clean_corpus", context.partition_key)
     language = context.partition_key
     return materialize(
-        context, lake, tracking, recipe, code_version="2", settings={}, inputs=[clean],
+        context,
+        lake,
+        tracking,
+        recipe,
+        code_version="2",
+        settings={},
+        inputs=[clean],
         work=lambda folder: Made(facts=export_clean(clean.folder, folder, language=language)),
-    )  # fmt: skip
+    )
 
 
 def _curated(lake: Lake, recipe: Recipe) -> tuple[Curated, list[Upstream]]:

@@ -59,8 +59,12 @@ def decide(
 
 
 _ALWAYS = (
-    "kept", "train_documents", "held_out_documents", "train_tokens", "held_out_tokens",
-)  # fmt: skip
+    "kept",
+    "train_documents",
+    "held_out_documents",
+    "train_tokens",
+    "held_out_tokens",
+)
 
 
 def counted_before(partition: str, tokenizer_digest: str) -> list[str]:
@@ -78,9 +82,13 @@ def counted_before(partition: str, tokenizer_digest: str) -> list[str]:
 
 
 def _put_decisions(
-    folder: str, index: int, source: DocumentShard, judge: Judge, tokenizer: Any,
+    folder: str,
+    index: int,
+    source: DocumentShard,
+    judge: Judge,
+    tokenizer: Any,
     earlier: Sequence[tuple[str, str]],
-) -> shards.FileRecord:  # fmt: skip
+) -> shards.FileRecord:
     rows: list[dict[str, Any]] = []
     for document, verdict in judge.verdicts(source):
         decided = {**document, **vars(verdict), "num_tokens": None}

@@ -32,31 +32,49 @@ def compile_kernels() -> None:
         prepare(received, documents, languages=curation.languages, with_parses=False)
         _finish(documents)
         find_contamination(
-            documents, quotes,
-            problems=pa.Table.from_pylist([problem]), recipe=curation.contamination,
-        )  # fmt: skip
+            documents,
+            quotes,
+            problems=pa.Table.from_pylist([problem]),
+            recipe=curation.contamination,
+        )
         put_signatures(documents, signatures, recipe=curation.near_duplicates)
         _finish(signatures)
         find_near_duplicates(
-            [documents], [signatures], copies,
-            rules=curation.rules, recipe=curation.near_duplicates,
-        )  # fmt: skip
+            [documents],
+            [signatures],
+            copies,
+            rules=curation.rules,
+            recipe=curation.near_duplicates,
+        )
 
 
 def _received(path: str, text: str) -> dict[str, object]:
     return {
-        "document_id": path, "raw_id": path, "source": "here", "repository": "snow",
-        "revision": "1", "path": path, "license": "MIT", "license_evidence": None,
+        "document_id": path,
+        "raw_id": path,
+        "source": "here",
+        "repository": "snow",
+        "revision": "1",
+        "path": path,
+        "license": "MIT",
+        "license_evidence": None,
         "content": text.encode(),
-    }  # fmt: skip
+    }
 
 
 def _finish(folder: str) -> None:
     *_, asset, partition, generation = folder.split("/")
     shards.finish(
-        folder, asset=asset, partition=partition, generation=generation, code_version="1",
-        recipe="SMOKE", settings={}, inputs=[], facts={},
-    )  # fmt: skip
+        folder,
+        asset=asset,
+        partition=partition,
+        generation=generation,
+        code_version="1",
+        recipe="SMOKE",
+        settings={},
+        inputs=[],
+        facts={},
+    )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from snow_assets.curation.hashing import (
     span_hashes,
     window_hashes,
     word_spans,
-)  # fmt: skip
+)
 from snow_assets.curation.problem_texts import docstrings
 from snow_assets.documents import CONTAMINATION
 from snow_assets.recipe import ContaminationRecipe

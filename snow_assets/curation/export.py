@@ -18,9 +18,17 @@ from snow_assets.curation.kept import decisions, kept_documents
 from snow_assets.curation.split import HELD_OUT, TRAIN
 
 _COLUMNS = (
-    "document_id", "text_id", "source", "repository", "revision", "path", "license", "language",
-    "num_tokens", "text",
-)  # fmt: skip
+    "document_id",
+    "text_id",
+    "source",
+    "repository",
+    "revision",
+    "path",
+    "license",
+    "language",
+    "num_tokens",
+    "text",
+)
 _SHARD_BYTES = 256_000_000
 
 

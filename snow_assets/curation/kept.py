@@ -20,10 +20,16 @@ def kept_documents(
     *,
     split: str | None = "train",
     columns: Sequence[str] = (
-        "document_id", "text_id", "repository", "path", "license", "num_tokens", "text",
+        "document_id",
+        "text_id",
+        "repository",
+        "path",
+        "license",
+        "num_tokens",
+        "text",
     ),
     rows: int = 256,
-) -> Iterator[pa.RecordBatch]:  # fmt: skip
+) -> Iterator[pa.RecordBatch]:
     """Stream a `clean_corpus` generation's kept documents of a split (None: of both).
 
     `columns` are any of `documents` and `decisions`. The order is that of sources and shards, the

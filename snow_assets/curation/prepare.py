@@ -25,9 +25,13 @@ from snow_assets.documents import DOCUMENT, DROP, RAW_FILE
 from snow_assets.remaining import Remaining
 
 DROP_REASONS = (
-    "nul_bytes", "invalid_utf8", "empty", "unknown_language", "language_not_in_recipe",
+    "nul_bytes",
+    "invalid_utf8",
+    "empty",
+    "unknown_language",
+    "language_not_in_recipe",
     "invalid_notebook",
-)  # fmt: skip
+)
 
 _CARRIED = [name for name in RAW_FILE.names if name in DOCUMENT.names]
 _NAMING = ["document_id", "source", "repository", "path"]

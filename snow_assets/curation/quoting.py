@@ -79,9 +79,19 @@ def may_quote(data: Bytes, offsets: Offsets, quotes: Quotes) -> npt.NDArray[np.b
     found = np.zeros(len(offsets) - 1, dtype=np.bool_)
     room = np.zeros((2, longest + 1), dtype=np.uint64)
     _look(
-        data, offsets, kinds(), quotes.window, quotes.words, quotes.min_chars,
-        _bits(quotes.windows), _bits(quotes.runs), quotes.windows, quotes.runs, room, found,
-    )  # fmt: skip
+        data,
+        offsets,
+        kinds(),
+        quotes.window,
+        quotes.words,
+        quotes.min_chars,
+        _bits(quotes.windows),
+        _bits(quotes.runs),
+        quotes.windows,
+        quotes.runs,
+        room,
+        found,
+    )
     return found
 
 

@@ -237,13 +237,15 @@ def redaction_rules() -> Sequence[Rule]:
         _rule("putty-private-key", PUTTY_LINES, _group_secret("key")),
         *map(_format_rule, secret_rules()),
         Rule(
-            "url-password", lambda: _URL_PASSWORD, _url_password,
+            "url-password",
+            lambda: _URL_PASSWORD,
+            _url_password,
             [([frozenset(b":"), frozenset(b"/"), frozenset(b"/")], URL)],
         ),
         _rule("wordpress-key", WORDPRESS_KEY, _wordpress_key),
         Rule("assigned", lambda: ASSIGNED, _assigned, list(_assigned_prefixes())),
         _EmailRule("email", lambda: EMAIL, _email, [(_AT_PREFIX, EMAIL_AT)]),
-    ]  # fmt: skip
+    ]
 
 
 _AT_PREFIX = [frozenset(b"@"), (WORD_BYTES - frozenset(b"_")) | frozenset(range(0x80, 256))]

@@ -135,9 +135,16 @@ def secret_places(data: Bytes, offsets: Offsets, prefixes: Prefixes) -> Numbers:
     while True:
         places = np.zeros((room, 3), dtype=np.int64)
         count = _find(
-            data, offsets, prefixes.pair_bits, prefixes.pair_starts, prefixes.pair_rows,
-            prefixes.sets, prefixes.prefix_sets, prefixes.rows, places,
-        )  # fmt: skip
+            data,
+            offsets,
+            prefixes.pair_bits,
+            prefixes.pair_starts,
+            prefixes.pair_rows,
+            prefixes.sets,
+            prefixes.prefix_sets,
+            prefixes.rows,
+            places,
+        )
         if count <= room:
             return np.unique(places[:count], axis=0) if count else places[:0]
         room = count

@@ -74,9 +74,15 @@ def benchmark_results(
     }
     inputs = [checkpoint, tokenizer, problems, *corpora]
     return materialize(
-        context, lake, tracking, recipe, code_version=CODE_VERSION, settings=settings,
-        inputs=inputs, work=work,
-    )  # fmt: skip
+        context,
+        lake,
+        tracking,
+        recipe,
+        code_version=CODE_VERSION,
+        settings=settings,
+        inputs=inputs,
+        work=work,
+    )
 
 
 def _evaluated(
@@ -87,18 +93,25 @@ def _evaluated(
 ) -> Made:
     """Measure, run what was written, and sum up."""
     measured = jobs.run(
-        context, "snow_assets.evaluation.measuring", request, report=Measured,
-        code_version=CODE_VERSION, size=JobSize(
+        context,
+        "snow_assets.evaluation.measuring",
+        request,
+        report=Measured,
+        code_version=CODE_VERSION,
+        size=JobSize(
             gpus=request.recipe.gpus,
             cpus=request.recipe.threads,
             memory_gib=worker_memory.evaluation_gib,
         ),
-    )  # fmt: skip
+    )
     executed = jobs.run(
-        context, "snow_assets.evaluation.execution", answers.asked(request), report=Executed,
+        context,
+        "snow_assets.evaluation.execution",
+        answers.asked(request),
+        report=Executed,
         code_version=CODE_VERSION,
         size=JobSize(environment="sandbox", memory_gib=worker_memory.sandbox_gib),
-    )  # fmt: skip
+    )
     answers.put_answers(request, executed.report)
     rows = results.put_results(request)
     return Made(

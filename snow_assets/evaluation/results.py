@@ -118,9 +118,10 @@ def _answers(
     for benchmark in sorted({benchmark for benchmark, _ in of_problem.values()}):
         for half in HALVES:
             own = [
-                row for row in answers.to_pylist()
+                row
+                for row in answers.to_pylist()
                 if of_problem[row["problem_id"]] == (benchmark, half)
-            ]  # fmt: skip
+            ]
             yield _pass_row(benchmark, half, own, cut)
 
 

@@ -177,9 +177,15 @@ def _packed(
         return Made(facts=facts, metadata={"languages": table})
 
     return materialize(
-        context, lake, tracking, recipe, code_version="1", settings=settings,
-        inputs=[*given, tokenizer, problems], work=work,
-    )  # fmt: skip
+        context,
+        lake,
+        tracking,
+        recipe,
+        code_version="1",
+        settings=settings,
+        inputs=[*given, tokenizer, problems],
+        work=work,
+    )
 
 
 def _trained(
@@ -224,14 +230,17 @@ def _trained(
             optimization=optimization(recipe.pretraining),
         )
         job = jobs.run(
-            context, "snow_assets.pretraining.training", request, report=PretrainingReport,
+            context,
+            "snow_assets.pretraining.training",
+            request,
+            report=PretrainingReport,
             code_version="2",
             size=JobSize(
                 gpus=recipe.pretraining.gpus,
                 cpus=recipe.pretraining.threads,
                 memory_gib=recipe.operation.worker_memory.pretraining_gib,
             ),
-        )  # fmt: skip
+        )
         metrics = pod.read_attempts(job.folder)
         return Made(
             facts=settled(folder, job.report),
@@ -248,9 +257,15 @@ def _trained(
 
     inputs = [packs, tokenizer, problems, *([parent] if parent else [])]
     return materialize(
-        context, lake, tracking, recipe, code_version="2", settings=settings, inputs=inputs,
+        context,
+        lake,
+        tracking,
+        recipe,
+        code_version="2",
+        settings=settings,
+        inputs=inputs,
         work=work,
-    )  # fmt: skip
+    )
 
 
 def _by_language(lake: Lake, recipe: Recipe, asset: str) -> list[Upstream]:

@@ -80,9 +80,13 @@ class Attention(nn.Module):
         if cache is not None:
             keys, values = cache.grown(self._layer, keys, values)
         mixed = F.scaled_dot_product_attention(
-            queries, keys, values, attn_mask=seen, is_causal=seen is None,
+            queries,
+            keys,
+            values,
+            attn_mask=seen,
+            is_causal=seen is None,
             enable_gqa=self._is_grouped,
-        )  # fmt: skip
+        )
         out: Tensor = self.o_proj(mixed.transpose(1, 2).flatten(2))
         return out
 

@@ -167,9 +167,13 @@ def _fill_in_the_middle(
         return [text]
     begin, end = sorted(int(place * (len(text) + 1)) for place in places)
     return [
-        special(FIM_PREFIX), text[:begin], special(FIM_SUFFIX), text[end:],
-        special(FIM_MIDDLE), text[begin:end],
-    ]  # fmt: skip
+        special(FIM_PREFIX),
+        text[:begin],
+        special(FIM_SUFFIX),
+        text[end:],
+        special(FIM_MIDDLE),
+        text[begin:end],
+    ]
 
 
 def _special(tokenizer: Tokenizer) -> Callable[[str], int]:

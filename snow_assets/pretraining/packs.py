@@ -171,9 +171,12 @@ def decoded_documents(packs: str, tokenizer: Tokenizer) -> Iterator[tuple[str, s
         flat = tokens.reshape(-1)
         place = 0
         rows = zip(
-            spans["document_id"].to_pylist(), spans["pass_index"].to_pylist(),
-            spans["length"].to_pylist(), spans["document_offset"].to_pylist(), strict=True,
-        )  # fmt: skip
+            spans["document_id"].to_pylist(),
+            spans["pass_index"].to_pylist(),
+            spans["length"].to_pylist(),
+            spans["document_offset"].to_pylist(),
+            strict=True,
+        )
         for document_id, pass_index, length, offset in rows:
             if current and ((document_id, pass_index) != current or offset == 0):
                 yield from _new(current[0], pieces, tokenizer, seen)

@@ -11,8 +11,14 @@ from snow_assets.curation.kept import decisions, kept_documents
 from snow_assets.documents import DECISION, SELECTION
 
 COLUMNS = (
-    "document_id", "text_id", "repository", "path", "license", "num_tokens", "text",
-)  # fmt: skip
+    "document_id",
+    "text_id",
+    "repository",
+    "path",
+    "license",
+    "num_tokens",
+    "text",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

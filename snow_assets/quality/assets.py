@@ -40,16 +40,24 @@ def annotator_examples(
 
     def work(folder: str) -> Made:
         facts = examples.write(
-            folder, exemplars_folder=good.folder, clean_folders=[one.folder for one in clean],
-            recipe=recipe.annotator, near_duplicates=near,
-        )  # fmt: skip
+            folder,
+            exemplars_folder=good.folder,
+            clean_folders=[one.folder for one in clean],
+            recipe=recipe.annotator,
+            near_duplicates=near,
+        )
         return Made(facts=facts, metadata={"counts": dg.MetadataValue.md(pictures.counts(facts))})
 
     return materialize(
-        context, lake, tracking, recipe, code_version="1",
+        context,
+        lake,
+        tracking,
+        recipe,
+        code_version="1",
         settings={"drawing": examples.settings(recipe.annotator), "near_duplicates": near},
-        inputs=[good, *clean], work=work,
-    )  # fmt: skip
+        inputs=[good, *clean],
+        work=work,
+    )
 
 
 @dg.asset(
@@ -73,9 +81,13 @@ def quality_annotator(
             examples=drawn.folder, problems=known.folder, output=folder, recipe=recipe.annotator
         )
         job = jobs.run(
-            context, "snow_assets.quality.training", request, report=AnnotatorReport,
-            code_version="3", size=_size(recipe),
-        )  # fmt: skip
+            context,
+            "snow_assets.quality.training",
+            request,
+            report=AnnotatorReport,
+            code_version="3",
+            size=_size(recipe),
+        )
         metadata = {
             "gate": dg.MetadataValue.md(pictures.gates(job.report.annotator.gates)),
             "separation": pictures.separation(folder),
@@ -87,15 +99,23 @@ def quality_annotator(
             metadata=metadata,
             metrics=pod.read_attempts(job.folder),
             model=TrackedModel(
-                name="quality_annotator", parent=None, kind="annotator",
+                name="quality_annotator",
+                parent=None,
+                kind="annotator",
                 is_promoted=facts["is_gate_passed"],
             ),
-        )  # fmt: skip
+        )
 
     return materialize(
-        context, lake, tracking, recipe, code_version="3",
-        settings={"annotator": recipe.annotator}, inputs=[drawn, known], work=work,
-    )  # fmt: skip
+        context,
+        lake,
+        tracking,
+        recipe,
+        code_version="3",
+        settings={"annotator": recipe.annotator},
+        inputs=[drawn, known],
+        work=work,
+    )
 
 
 @dg.asset(
@@ -146,9 +166,15 @@ def quality_scores(
         return Made(facts=facts, metadata=metadata)
 
     return materialize(
-        context, lake, tracking, recipe, code_version="3",
-        settings=scores.settings(recipe), inputs=[clean, annotator], work=work,
-    )  # fmt: skip
+        context,
+        lake,
+        tracking,
+        recipe,
+        code_version="3",
+        settings=scores.settings(recipe),
+        inputs=[clean, annotator],
+        work=work,
+    )
 
 
 @dg.asset(
@@ -172,9 +198,13 @@ def high_quality_subset(
 
     def work(folder: str) -> Made:
         facts = selection.write(
-            folder, clean_folder=clean.folder, scores_folder=scored.folder, language=language,
-            language_tokens=tokens, recipe=recipe.selection,
-        )  # fmt: skip
+            folder,
+            clean_folder=clean.folder,
+            scores_folder=scored.folder,
+            language=language,
+            language_tokens=tokens,
+            recipe=recipe.selection,
+        )
         metadata = {
             "counts": dg.MetadataValue.md(pictures.counts(facts)),
             "curve": pictures.selection_curve(folder),
@@ -183,10 +213,15 @@ def high_quality_subset(
         return Made(facts=facts, metadata=metadata)
 
     return materialize(
-        context, lake, tracking, recipe, code_version="1",
+        context,
+        lake,
+        tracking,
+        recipe,
+        code_version="1",
         settings={"selection": recipe.selection, "language_tokens": tokens},
-        inputs=[clean, scored], work=work,
-    )  # fmt: skip
+        inputs=[clean, scored],
+        work=work,
+    )
 
 
 @dg.asset(
@@ -206,11 +241,17 @@ def high_quality_dataset(
     clean = upstream(lake, recipe, "clean_corpus", language)
     subset = upstream(lake, recipe, "high_quality_subset", language)
     return materialize(
-        context, lake, tracking, recipe, code_version="2", settings={}, inputs=[clean, subset],
+        context,
+        lake,
+        tracking,
+        recipe,
+        code_version="2",
+        settings={},
+        inputs=[clean, subset],
         work=lambda folder: Made(
             facts=export_selected(clean.folder, subset.folder, folder, language=language)
         ),
-    )  # fmt: skip
+    )
 
 
 def _clean(lake: Lake, recipe: Recipe) -> list[Upstream]:
@@ -235,8 +276,12 @@ def _scored(
 ) -> ScoringReport:
     num_parts = len(scores.parts(scores.text_ids(request.clean), request.part_texts))
     done = jobs.run(
-        context, "snow_assets.quality.scoring", request, report=ScoringReport, code_version="3",
+        context,
+        "snow_assets.quality.scoring",
+        request,
+        report=ScoringReport,
+        code_version="3",
         size=replace(_size(recipe), parts=num_parts),
-    )  # fmt: skip
+    )
     # Of the whole output: pods that shared the work report each what was there when they ended.
     return scores.report(request.output, annotator=done.reports[0].annotator)

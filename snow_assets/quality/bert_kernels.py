@@ -180,9 +180,13 @@ def _attend(shared: Any, start: Any, length: Any, num_heads: Any, width: Any, mi
         for head in range(num_heads):
             place = head * head_width
             query_units[head * rows + row] = round_numbers(
-                shared, own + place, head_width, queries,
-                rows * place + place_in_tiles(row, head_width), ROWS * COLUMNS,
-            )  # fmt: skip
+                shared,
+                own + place,
+                head_width,
+                queries,
+                rows * place + place_in_tiles(row, head_width),
+                ROWS * COLUMNS,
+            )
             key_units[head * columns + row] = round_numbers(
                 shared, own + width + place, head_width, keys, row * width + place, COLUMNS
             )
@@ -203,9 +207,12 @@ def _attend(shared: Any, start: Any, length: Any, num_heads: Any, width: Any, mi
         for place in range(0, width, COLUMNS):
             head, block = place // head_width, place % head_width
             turn_pairs(
-                keys, row * width + place, width, key_panels,
+                keys,
+                row * width + place,
+                width,
+                key_panels,
                 head * columns * head_width + to + block * COLUMNS,
-            )  # fmt: skip
+            )
     for row in range(0, columns, 2):
         for place in range(0, width, COLUMNS):
             one = row * width + place
@@ -219,10 +226,20 @@ def _attend(shared: Any, start: Any, length: Any, num_heads: Any, width: Any, mi
         for first in range(0, length, ROWS):
             for column in range(0, columns, COLUMNS):
                 tile(
-                    queries, rows * place + first * head_width, head_width, query_units,
-                    head * rows + first, key_panels, (head * columns + column) * head_width,
-                    key_units, None, head * columns + column, scores, column, columns,
-                )  # fmt: skip
+                    queries,
+                    rows * place + first * head_width,
+                    head_width,
+                    query_units,
+                    head * rows + first,
+                    key_panels,
+                    (head * columns + column) * head_width,
+                    key_units,
+                    None,
+                    head * columns + column,
+                    scores,
+                    column,
+                    columns,
+                )
             for row in range(min(ROWS, length - first)):
                 for key in range(length, columns):
                     scores[row * columns + key] = _UNSEEN
@@ -232,9 +249,20 @@ def _attend(shared: Any, start: Any, length: Any, num_heads: Any, width: Any, mi
             # A tile's rows behind the window's last are the next one's, which are still to come.
             for column in range(place, place + head_width, COLUMNS):
                 tile(
-                    shares, 0, columns, units, 0, value_panels, column * columns, scales, None,
-                    column, mixed, (start + first) * width + column, width,
-                )  # fmt: skip
+                    shares,
+                    0,
+                    columns,
+                    units,
+                    0,
+                    value_panels,
+                    column * columns,
+                    scales,
+                    None,
+                    column,
+                    mixed,
+                    (start + first) * width + column,
+                    width,
+                )
 
 
 @float_kernel

@@ -8,9 +8,13 @@ def compile_kernels() -> None:
     """Read a word as SMOKE's annotator reads a text."""
     recipe = SMOKE.annotator
     encoder = encoders.load(
-        recipe.encoder, pooling=recipe.pooling, window_tokens=recipe.window_tokens,
-        precision=recipe.precision, batch_tokens=recipe.batch_tokens, threads=1,
-    )  # fmt: skip
+        recipe.encoder,
+        pooling=recipe.pooling,
+        window_tokens=recipe.window_tokens,
+        precision=recipe.precision,
+        batch_tokens=recipe.batch_tokens,
+        threads=1,
+    )
     [windows] = encoder.windows(["word"])
     list(encoder.embed(windows))
 

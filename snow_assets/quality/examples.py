@@ -29,9 +29,13 @@ _MATCHING_POOL = 20  # candidates per positive among which a length-matched nega
 _SHARD_CHARS = 64_000_000
 
 _SETTINGS = (
-    "max_positives", "negatives_per_positive", "validation_share", "validation_negatives",
-    "length_match_ratio", "seed",
-)  # fmt: skip
+    "max_positives",
+    "negatives_per_positive",
+    "validation_share",
+    "validation_negatives",
+    "length_match_ratio",
+    "seed",
+)
 
 Row = dict[str, Any]
 

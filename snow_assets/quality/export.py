@@ -9,9 +9,17 @@ from snow_assets.curation.kept import decisions
 from snow_assets.quality.selection import selected_documents, selected_rows
 
 _COLUMNS = (
-    "document_id", "text_id", "source", "repository", "revision", "path", "license", "language",
-    "num_tokens", "text",
-)  # fmt: skip
+    "document_id",
+    "text_id",
+    "source",
+    "repository",
+    "revision",
+    "path",
+    "license",
+    "language",
+    "num_tokens",
+    "text",
+)
 
 
 def export_selected(

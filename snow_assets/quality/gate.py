@@ -36,12 +36,14 @@ def gates(validation: pa.Table, recipe: AnnotatorRecipe) -> list[Gate]:
     return [
         _gate("held_out", _logits(validation, POSITIVE), unseen, recipe.min_auc),
         _gate(
-            "length_matched", _logits(have_match, POSITIVE), _logits(matched, LENGTH_MATCHED),
+            "length_matched",
+            _logits(have_match, POSITIVE),
+            _logits(matched, LENGTH_MATCHED),
             recipe.min_length_matched_auc,
         ),
         _gate("steered_benchmark", _logits(validation, STEERED), unseen, recipe.min_benchmark_auc),
         _gate("unsteered_benchmark", _logits(validation, UNSTEERED), unseen, None),
-    ]  # fmt: skip
+    ]
 
 
 def failures(measured: Sequence[Gate]) -> list[str]:

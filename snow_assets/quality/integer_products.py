@@ -95,10 +95,21 @@ def place_in_tiles(row: Any, width: Any) -> Any:
 
 @inline(types.void)
 def tile(
-    vectors: Vectors, rows: Array, first: Any, width: Any, row_units: Array, unit: Any,
-    panels: Array, panel: Any, units: Array, bias: Any, column: Any, out: Array, to: Any,
+    vectors: Vectors,
+    rows: Array,
+    first: Any,
+    width: Any,
+    row_units: Array,
+    unit: Any,
+    panels: Array,
+    panel: Any,
+    units: Array,
+    bias: Any,
+    column: Any,
+    out: Array,
+    to: Any,
     out_stride: Any,
-) -> None:  # fmt: skip
+) -> None:
     """A tile of rows, which starts at `first`, by a panel, into `out` from `to` on; all arrays lie
     flat.
 
@@ -213,6 +224,17 @@ def multiply(rows: Any, units: Any, num_rows: Any, by: Any, out: Any) -> None:
     for column in range(0, columns, COLUMNS):
         for row in range(0, num_rows, ROWS):
             tile(
-                rows, row * width, width, units, row, by.panels, column * width, by.units, by.bias,
-                column, out, row * columns + column, columns,
-            )  # fmt: skip
+                rows,
+                row * width,
+                width,
+                units,
+                row,
+                by.panels,
+                column * width,
+                by.units,
+                by.bias,
+                column,
+                out,
+                row * columns + column,
+                columns,
+            )

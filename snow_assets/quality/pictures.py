@@ -102,11 +102,15 @@ def best_documents(subset_folder: str, *, rows: int) -> str:
     found = _selection(subset_folder, columns).slice(0, rows).to_pylist()
     shown = [
         (
-            row["repository"], row["num_tokens"], f"{row['logit']:.3f}",
-            f"{row['percentile']:.4f}", row["repeats"], row["document_id"][:12],
+            row["repository"],
+            row["num_tokens"],
+            f"{row['logit']:.3f}",
+            f"{row['percentile']:.4f}",
+            row["repeats"],
+            row["document_id"][:12],
         )
         for row in found
-    ]  # fmt: skip
+    ]
     return _table(columns, shown)
 
 

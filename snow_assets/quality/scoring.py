@@ -85,9 +85,13 @@ def _ahead(parts: Iterator[T]) -> Iterator[T]:
 def load_encoder(annotator: Annotator, *, batch_tokens: int, threads: int) -> Encoder:
     """The encoder that an annotator was trained on; ValueError if other weights lie there now."""
     encoder = encoders.load(
-        annotator.encoder, pooling=annotator.pooling, window_tokens=annotator.window_tokens,
-        precision=annotator.precision, batch_tokens=batch_tokens, threads=threads,
-    )  # fmt: skip
+        annotator.encoder,
+        pooling=annotator.pooling,
+        window_tokens=annotator.window_tokens,
+        precision=annotator.precision,
+        batch_tokens=batch_tokens,
+        threads=threads,
+    )
     if (encoder.digest, encoder.tokenizer_digest) != (
         annotator.encoder_digest,
         annotator.tokenizer_digest,

@@ -57,9 +57,12 @@ def budgets(language_tokens: Mapping[str, int], *, budget_tokens: int) -> dict[s
 
 
 def select(
-    documents: pa.Table, *, language: str, language_tokens: Mapping[str, int],
+    documents: pa.Table,
+    *,
+    language: str,
+    language_tokens: Mapping[str, int],
     recipe: SelectionRecipe,
-) -> Selected:  # fmt: skip
+) -> Selected:
     """Rank a language's scored documents (SELECTION's first six columns) and give each repeats.
 
     `fill="budget"` takes from the top until the language's share of the budget is full; the last
@@ -133,14 +136,21 @@ def scored_documents(clean_folder: str, scores_folder: str) -> pa.Table:
 
 
 def write(
-    folder: str, *, clean_folder: str, scores_folder: str, language: str,
-    language_tokens: Mapping[str, int], recipe: SelectionRecipe,
-) -> dict[str, Any]:  # fmt: skip
+    folder: str,
+    *,
+    clean_folder: str,
+    scores_folder: str,
+    language: str,
+    language_tokens: Mapping[str, int],
+    recipe: SelectionRecipe,
+) -> dict[str, Any]:
     """Write table `documents`; returns tokens, budget, and what is missing of it."""
     found = select(
-        scored_documents(clean_folder, scores_folder), language=language,
-        language_tokens=language_tokens, recipe=recipe,
-    )  # fmt: skip
+        scored_documents(clean_folder, scores_folder),
+        language=language,
+        language_tokens=language_tokens,
+        recipe=recipe,
+    )
     for index, start in enumerate(range(0, max(1, found.documents.num_rows), _SHARD_ROWS)):
         shards.put_table(folder, TABLE, index, found.documents.slice(start, _SHARD_ROWS), SELECTION)
     chosen = found.documents.filter(pc.greater(found.documents["repeats"], 0))

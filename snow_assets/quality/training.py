@@ -44,9 +44,13 @@ def work(request: AnnotatorTraining, progress: pod.Progress) -> AnnotatorReport:
     recipe = request.recipe
     torch.use_deterministic_algorithms(True)
     encoder = encoders.load(
-        recipe.encoder, pooling=recipe.pooling, window_tokens=recipe.window_tokens,
-        precision=recipe.precision, batch_tokens=recipe.batch_tokens, threads=recipe.threads,
-    )  # fmt: skip
+        recipe.encoder,
+        pooling=recipe.pooling,
+        window_tokens=recipe.window_tokens,
+        precision=recipe.precision,
+        batch_tokens=recipe.batch_tokens,
+        threads=recipe.threads,
+    )
     read = _read(request, encoder)
     progress.say(f"embedding {len(read.windows)} windows of {len(read.rows)} texts")
     vectors = _embed(encoder, read.windows, progress)
@@ -136,9 +140,11 @@ def _train(
             recipe.batch_examples
         ):
             loss = F.binary_cross_entropy_with_logits(
-                inputs[batch] @ weight + bias, labels[batch], weight=weights[batch],
+                inputs[batch] @ weight + bias,
+                labels[batch],
+                weight=weights[batch],
                 reduction="sum",
-            )  # fmt: skip
+            )
             optimizer.zero_grad()
             (loss / weights[batch].sum()).backward()  # type: ignore[no-untyped-call]
             optimizer.step()

@@ -41,9 +41,15 @@ def teacher_model(
         return Made(facts={**facts, **report})
 
     return materialize(
-        context, lake, tracking, recipe, code_version=CODE_VERSION, settings=described, inputs=[],
+        context,
+        lake,
+        tracking,
+        recipe,
+        code_version=CODE_VERSION,
+        settings=described,
+        inputs=[],
         work=work,
-    )  # fmt: skip
+    )
 
 
 def _converted(
@@ -59,9 +65,13 @@ def _converted(
         return {}
     request = Conversion(package=described["model"], sha256=described["sha256"], output=folder)
     done = jobs.run(
-        context, "snow_assets.synthesis.conversion", request, report=Converted,
-        code_version=CODE_VERSION, size=JobSize(memory_gib=memory_gib),
-    )  # fmt: skip
+        context,
+        "snow_assets.synthesis.conversion",
+        request,
+        report=Converted,
+        code_version=CODE_VERSION,
+        size=JobSize(memory_gib=memory_gib),
+    )
     return {"num_parameters": done.report.num_parameters}
 
 
@@ -102,15 +112,20 @@ def synthetic_answers(
         return _generated(context, jobs, recipe, teacher, folder, model.folder)
 
     return materialize(
-        context, lake, tracking, recipe, code_version=CODE_VERSION,
+        context,
+        lake,
+        tracking,
+        recipe,
+        code_version=CODE_VERSION,
         settings={
             "synthesis": recipe.synthesis,
             "prompt_version": PROMPT_VERSION,
             "gate_window_tokens": window,
             "contamination_exemptions": exemptions,
         },
-        inputs=[*subsets, *clean, known, model], work=work,
-    )  # fmt: skip
+        inputs=[*subsets, *clean, known, model],
+        work=work,
+    )
 
 
 def _generated(
@@ -129,10 +144,13 @@ def _generated(
         prompt_version=PROMPT_VERSION,
     )
     done = jobs.run(
-        context, "snow_assets.synthesis.generation", request, report=Generated,
+        context,
+        "snow_assets.synthesis.generation",
+        request,
+        report=Generated,
         code_version=CODE_VERSION,
         size=size_of(recipe),
-    )  # fmt: skip
+    )
     return Made(
         facts=seeds.answer_facts(folder),
         metadata={"speed": shown.speed(shown.together(done.reports), done.seconds)},
@@ -195,9 +213,15 @@ def synthetic_set(
         return _shown(acceptance.accept(asked, folder, rules), folder)
 
     return materialize(
-        context, lake, tracking, recipe, code_version="3", settings=settings,
-        inputs=[answers, known, tokenizer, listed], work=work,
-    )  # fmt: skip
+        context,
+        lake,
+        tracking,
+        recipe,
+        code_version="3",
+        settings=settings,
+        inputs=[answers, known, tokenizer, listed],
+        work=work,
+    )
 
 
 def _shown(facts: dict[str, Any], folder: str) -> Made:

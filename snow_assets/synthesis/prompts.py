@@ -58,9 +58,13 @@ first, 11. A small teacher needs them; a penalty on repetition spoiled more file
 _TOKENS_PER_LINE = 10  # of code, about: a file of the length asked for then fits the answer
 _END = "</fragment>"
 _NAMES = {
-    "cpp": "C++", "csharp": "C#", "javascript": "JavaScript", "php": "PHP", "sql": "SQL",
+    "cpp": "C++",
+    "csharp": "C#",
+    "javascript": "JavaScript",
+    "php": "PHP",
+    "sql": "SQL",
     "typescript": "TypeScript",
-}  # fmt: skip
+}
 
 
 def display_name(language: str) -> str:

@@ -53,12 +53,22 @@ def tables(
     if version is not None:
         context.log.info(f"{version.name} is the current version of the tables in {lake.url}")
     link = graph.recorded(
-        context, tracking, made, nodes, warehouse=warehouse.path, recipe=recipe.name,
-        project=project, started=started,
-    )  # fmt: skip
-    yield from graph.materializations(
-        _manifest, warehouse.path, digest=made.digest, reused=reused, metadata=link.metadata,
+        context,
+        tracking,
+        made,
+        nodes,
+        warehouse=warehouse.path,
         recipe=recipe.name,
-    )  # fmt: skip
+        project=project,
+        started=started,
+    )
+    yield from graph.materializations(
+        _manifest,
+        warehouse.path,
+        digest=made.digest,
+        reused=reused,
+        metadata=link.metadata,
+        recipe=recipe.name,
+    )
     tag_run(context, recipe)
     yield from graph.check_results(_manifest, nodes)

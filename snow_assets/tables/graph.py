@@ -139,8 +139,11 @@ def materializations(
         name = node["name"]
         [(num_rows,)] = query(warehouse, f"select count(*) from {quoted(name)}").rows
         shown: dict[str, Any] = {
-            "dagster/row_count": num_rows, "reused": reused, "recipe": recipe, **metadata,
-        }  # fmt: skip
+            "dagster/row_count": num_rows,
+            "reused": reused,
+            "recipe": recipe,
+            **metadata,
+        }
         if 0 < num_rows <= _SHOWN_ROWS:
             shown["rows"] = _rows(warehouse, name)
         yield dg.MaterializeResult(

@@ -57,11 +57,17 @@ _INPUT = pa.schema(
     [
         pa.field(name, pa.string(), **_REQUIRED)
         for name in (
-            "recipe", "asset", "partition", "generation",
-            "input_asset", "input_partition", "input_generation", "input_digest",
+            "recipe",
+            "asset",
+            "partition",
+            "generation",
+            "input_asset",
+            "input_partition",
+            "input_generation",
+            "input_digest",
         )
     ]
-)  # fmt: skip
+)
 _PUBLICATION = pa.schema(
     [
         pa.field("inputs_digest", pa.string(), **_REQUIRED),
@@ -138,16 +144,24 @@ def lake_tables(lake: str, current: Iterable[str], *, recipe: str, project: str)
             is_current.setdefault((manifest.recipe, folder), False)
     generations = [
         Generation(
-            recipe=name, folder=folder, manifest=manifests[folder],
+            recipe=name,
+            folder=folder,
+            manifest=manifests[folder],
             is_current=is_current[name, folder],
         )
         for folder, name in sorted((folder, name) for name, folder in is_current)
-    ]  # fmt: skip
+    ]
     parts = [
-        [made.recipe, made.manifest.asset, made.manifest.partition, made.manifest.generation,
-         made.manifest.digest, made.is_current]
+        [
+            made.recipe,
+            made.manifest.asset,
+            made.manifest.partition,
+            made.manifest.generation,
+            made.manifest.digest,
+            made.is_current,
+        ]
         for made in generations
-    ]  # fmt: skip
+    ]
     graded = labels(lake)
     made_from = [sorted(current_by_recipe), project, parts, graded.to_pylist()]
     digest = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()

@@ -33,18 +33,24 @@ class World:
     def environment(self, recipe: str) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SNOW_")}
         return {
-            **kept, "SNOW_HOME": str(self.home), "DAGSTER_HOME": str(self.home / "dagster"),
-            "SNOW_MLFLOW": "", "SNOW_TEST_CODE": str(self.code),
+            **kept,
+            "SNOW_HOME": str(self.home),
+            "DAGSTER_HOME": str(self.home / "dagster"),
+            "SNOW_MLFLOW": "",
+            "SNOW_TEST_CODE": str(self.code),
             "SNOW_RECIPE": f"tests.automation.recipes:{recipe}",
-        }  # fmt: skip
+        }
 
     def ticks(self, recipe: str, *materialized_by_hand: str) -> list[dict[str, Any]]:
         """Tick the sensor of a code location loaded with a recipe until nothing starts."""
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-m", "tests.automation.ticks", *materialized_by_hand],
-            cwd=CHECKOUT, env=self.environment(recipe), capture_output=True, text=True,
+            cwd=CHECKOUT,
+            env=self.environment(recipe),
+            capture_output=True,
+            text=True,
             check=False,
-        )  # fmt: skip
+        )
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
         told: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
         return told

@@ -20,7 +20,9 @@ def over(*sources: str, epochs: int = 20) -> Recipe:
             SMOKE.corpus,
             sources=tuple(
                 Source(
-                    name=name, kind="folder", locations=(str(CODE / name),),
+                    name=name,
+                    kind="folder",
+                    locations=(str(CODE / name),),
                     files_per_repository=None,
                 )
                 for name in sources
@@ -41,7 +43,7 @@ def over(*sources: str, epochs: int = 20) -> Recipe:
         pretraining=replace(
             SMOKE.pretraining, continued=replace(SMOKE.pretraining.continued, tokens=_BUDGET)
         ),
-    )  # fmt: skip
+    )
 
 
 ONE = over("amber")

@@ -31,10 +31,17 @@ PARTITIONS = {
     "high_quality_dataset": ["python"],
 }
 NEVER_UNASKED = {
-    "teacher_model", "synthetic_answers", "synthetic_set", "general_packs", "continued_packs",
-    "enhanced_packs", "general_checkpoint", "continued_checkpoint", "enhanced_checkpoint",
+    "teacher_model",
+    "synthetic_answers",
+    "synthetic_set",
+    "general_packs",
+    "continued_packs",
+    "enhanced_packs",
+    "general_checkpoint",
+    "continued_checkpoint",
+    "enhanced_checkpoint",
     "benchmark_results",
-}  # fmt: skip
+}
 
 
 def assets(ticks: list[dict[str, Any]]) -> set[str]:

@@ -37,9 +37,10 @@ run_launcher:
 
 def workspace(instance: dg.DagsterInstance) -> WorkspaceProcessContext:
     target = LoadableTargetOrigin(
-        executable_path=sys.executable, module_name="tests.automation.location",
+        executable_path=sys.executable,
+        module_name="tests.automation.location",
         working_directory=str(CHECKOUT),
-    )  # fmt: skip
+    )
     origin = InProcessCodeLocationOrigin(target, location_name="snow_assets.definitions")
     return WorkspaceProcessContext(instance, InProcessWorkspaceLoadTarget(origin))
 

@@ -296,9 +296,11 @@ def a_plain_tar(path: Path, names: Sequence[str], comment: str = "") -> Path:
 
 def test_backslashes_of_windows_are_separators_and_find_the_licence(tmp_path: Path) -> None:
     members = [
-        ("tool\\LICENSE", MIT.encode()), ("tool\\src\\", b""), ("tool\\src\\a.py", GOOD),
+        ("tool\\LICENSE", MIT.encode()),
+        ("tool\\src\\", b""),
+        ("tool\\src\\a.py", GOOD),
         ("tool\\..\\..\\evil.py", GOOD),
-    ]  # fmt: skip
+    ]
     files, refusals = read(a_zip(tmp_path / "tool-1.0.zip", members))
     assert {path: file.statement.expression for path, file in files.items()} == {"src/a.py": "MIT"}
     assert refusals == {"tool\\..\\..\\evil.py": "unsafe_path"}
@@ -316,9 +318,13 @@ def test_what_macos_puts_beside_files_is_no_source_and_hides_no_licence(
     make: Callable[..., Path], tmp_path: Path
 ) -> None:
     members = [
-        ("foo/LICENSE", MIT.encode()), ("foo/a.py", GOOD), ("foo/._a.py", b"\0\5\x16\7"),
-        ("__MACOSX/foo/._a.py", b"\0\5\x16\7"), (".DS_Store", b"\0"), ("foo/._LICENSE", b"\0"),
-    ]  # fmt: skip
+        ("foo/LICENSE", MIT.encode()),
+        ("foo/a.py", GOOD),
+        ("foo/._a.py", b"\0\5\x16\7"),
+        ("__MACOSX/foo/._a.py", b"\0\5\x16\7"),
+        (".DS_Store", b"\0"),
+        ("foo/._LICENSE", b"\0"),
+    ]
     files, refusals = read(make(tmp_path / ("f.zip" if make is a_zip else "f.tar.gz"), members))
     assert {path: file.statement.expression for path, file in files.items()} == {"a.py": "MIT"}
     assert refusals == {"foo/._a.py": "system_metadata", "__MACOSX/foo/._a.py": "system_metadata"}
@@ -362,10 +368,13 @@ def _with_an_offset_elsewhere(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     "damage",
     [
-        _without_an_entry, _with_another_name, _with_a_wrong_count, _without_its_entries,
+        _without_an_entry,
+        _with_another_name,
+        _with_a_wrong_count,
+        _without_its_entries,
         _with_an_offset_elsewhere,
     ],
-)  # fmt: skip
+)
 def test_a_member_that_a_damaged_zip_directory_loses_is_noticed(
     damage: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
@@ -373,8 +382,11 @@ def test_a_member_that_a_damaged_zip_directory_loses_is_noticed(
     path.write_bytes(damage(path.read_bytes()))
     files, refusals = read(path)
     assert set(refusals.values()) & {
-        "unlisted_member", "broken_member", "damaged_directory", "archive_broken",
-    }  # fmt: skip
+        "unlisted_member",
+        "broken_member",
+        "damaged_directory",
+        "archive_broken",
+    }
     lost = {"a.py", "b.py", "c.py"} - set(files)
     assert lost <= set(refusals) or "" in refusals
 

@@ -48,9 +48,12 @@ def materialized(
     dg.materialize(INPUTS, instance=instance, resources=resources)
     everything = [*INPUTS, corpus.raw_code_corpus, *CHECKS]
     result = dg.materialize(
-        everything, selection=[corpus.raw_code_corpus], instance=instance, resources=resources,
+        everything,
+        selection=[corpus.raw_code_corpus],
+        instance=instance,
+        resources=resources,
         partition_key=partition,
-    )  # fmt: skip
+    )
     return result, upstream(lake, recipe, "raw_code_corpus", partition)
 
 
@@ -139,9 +142,10 @@ def test_every_line_of_the_list_is_reported_with_what_it_matches(
     assert "| 2 | `TWO` | `two` | stdlib | 1 |" in report
     again, _ = materialized(recipe, lake)
     (check,) = [
-        one for one in again.get_asset_check_evaluations()
+        one
+        for one in again.get_asset_check_evaluations()
         if one.check_name == "opt_outs_match_and_left"
-    ]  # fmt: skip
+    ]
     assert not check.passed
     assert "line 1: 'https://git.example.org/a/b' (read as a/b)" in str(check.description)
     assert "left" not in str(check.description)

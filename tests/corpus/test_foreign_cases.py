@@ -28,9 +28,16 @@ def curated(
     recipe = a_recipe(source, max_file_bytes=200_000, shard_bytes=400_000)
     facts = ingest(str(folder), source, recipe=recipe, languages=LANGUAGES, gate=gate)
     shards.finish(
-        str(folder), asset="raw_code_corpus", partition="here", generation="g", code_version="1",
-        recipe="TEST", settings={}, inputs=[], facts=facts,
-    )  # fmt: skip
+        str(folder),
+        asset="raw_code_corpus",
+        partition="here",
+        generation="g",
+        code_version="1",
+        recipe="TEST",
+        settings={},
+        inputs=[],
+        facts=facts,
+    )
     made = prepared(shards.read(str(folder), "files"), languages=LANGUAGES, with_parses=True)
     drops = [*shards.read(str(folder), "drops").to_pylist(), *made.drops.to_pylist()]
     return _by_name(made.documents.to_pylist()), {
@@ -61,8 +68,9 @@ def test_05_the_kernels_name_decides_the_language(tmp_path: Path) -> None:
     documents, reasons = curated(tmp_path, CASES / "05-notebook-kernel-by-name" / "src", "folder")
     assert documents == {}
     assert reasons == {
-        "lib/means.ipynb": "invalid_notebook", "lib/square.ipynb": "invalid_notebook",
-    }  # fmt: skip
+        "lib/means.ipynb": "invalid_notebook",
+        "lib/square.ipynb": "invalid_notebook",
+    }
 
 
 def test_06_a_huge_integer_costs_its_notebook_only(tmp_path: Path) -> None:

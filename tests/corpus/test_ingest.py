@@ -21,9 +21,16 @@ def run(
     made = recipe or a_recipe(source)
     facts = ingest(str(folder), source, recipe=made, languages=("python", "c"), gate=gate)
     return shards.finish(
-        str(folder), asset="raw_code_corpus", partition="here", generation="g", code_version="1",
-        recipe="TEST", settings={}, inputs=[], facts=facts,
-    )  # fmt: skip
+        str(folder),
+        asset="raw_code_corpus",
+        partition="here",
+        generation="g",
+        code_version="1",
+        recipe="TEST",
+        settings={},
+        inputs=[],
+        facts=facts,
+    )
 
 
 def many(folder: Path, *, repositories: int, files: int, file_bytes: int) -> Source:

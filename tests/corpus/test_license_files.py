@@ -33,8 +33,10 @@ def decisions(units: list[Unit]) -> dict[str, str]:
 def folder_decisions(folder: Path) -> dict[str, str]:
     units = folders.units(
         a_source(folder, kind="folder"),
-        languages=LANGUAGES, max_file_bytes=10_000, max_entries=100,
-    )  # fmt: skip
+        languages=LANGUAGES,
+        max_file_bytes=10_000,
+        max_entries=100,
+    )
     return decisions(list(units))
 
 
@@ -72,19 +74,27 @@ def test_case_20_an_enterprise_folder_is_not_under_the_licence_above_it() -> Non
         ),
         (
             "24-two-spdx-tags",
-            {"list.c": "license_unknown", "mixed.c": "license_not_permissive",
-             "slash.c": "license_not_permissive"},
+            {
+                "list.c": "license_unknown",
+                "mixed.c": "license_not_permissive",
+                "slash.c": "license_not_permissive",
+            },
         ),
         ("27-lower-case-spdx", {"index.js": "Apache-2.0"}),
         (
             "30-licence-named-source",
-            {"src/tool.py": "license_not_permissive", "src/tool.js": "MIT",
-             "src/license_texts.js": "MIT"},
+            {
+                "src/tool.py": "license_not_permissive",
+                "src/tool.js": "MIT",
+                "src/license_texts.js": "MIT",
+            },
         ),
-        ("31-right-licences", {"dual.c": "BSD-3-Clause", "table.js": "MIT",
-                               "index.js": "license_unknown"}),
+        (
+            "31-right-licences",
+            {"dual.c": "BSD-3-Clause", "table.js": "MIT", "index.js": "license_unknown"},
+        ),
     ],
-)  # fmt: skip
+)
 def test_cases_of_licences_behave_as_described(case: str, expected: dict[str, str]) -> None:
     assert folder_decisions(CASES / case / "src") == expected
 
@@ -92,8 +102,11 @@ def test_cases_of_licences_behave_as_described(case: str, expected: dict[str, st
 def test_case_27_lower_case_keys_of_rows_are_spdx_identifiers() -> None:
     units = tables.units(
         [str(CASES / "27-lower-case-spdx" / "rows.parquet")],
-        inline=False, languages=LANGUAGES, max_file_bytes=10_000, limits=LIMITS,
-    )  # fmt: skip
+        inline=False,
+        languages=LANGUAGES,
+        max_file_bytes=10_000,
+        limits=LIMITS,
+    )
     statements = {
         received.repository: decide(
             received.content, received.statement, permissive=PERMISSIVE_LICENSES
@@ -108,22 +121,57 @@ def test_case_27_lower_case_keys_of_rows_are_spdx_identifiers() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["LICENSE", "LICENCE", "license", "License.txt", "LICENSE.md", "licence.rst", "COPYING",
-     "COPYING.LESSER", "COPYING.LIB", "COPYING3", "COPYINGv2", "UNLICENSE", "LICENSE-MIT",
-     "LICENSE_APACHE", "LICENSE.Apache-2.0.txt", "LICENSE-BUSL-1.1", "MIT-LICENSE.txt",
-     "GPL-LICENSE", "LICENSE-2.0.txt", "LICENSE.enterprise", "LICENSE.pdf", "EULA.md"],
-)  # fmt: skip
+    [
+        "LICENSE",
+        "LICENCE",
+        "license",
+        "License.txt",
+        "LICENSE.md",
+        "licence.rst",
+        "COPYING",
+        "COPYING.LESSER",
+        "COPYING.LIB",
+        "COPYING3",
+        "COPYINGv2",
+        "UNLICENSE",
+        "LICENSE-MIT",
+        "LICENSE_APACHE",
+        "LICENSE.Apache-2.0.txt",
+        "LICENSE-BUSL-1.1",
+        "MIT-LICENSE.txt",
+        "GPL-LICENSE",
+        "LICENSE-2.0.txt",
+        "LICENSE.enterprise",
+        "LICENSE.pdf",
+        "EULA.md",
+    ],
+)
 def test_names_of_licence_files_follow_conventions(name: str) -> None:
     assert is_license_file(name)
 
 
 @pytest.mark.parametrize(
     "name",
-    ["license_templates.txt", "license_texts.js", "license.py", "licenses.json", "LICENSES.txt",
-     "LICENSE.third-party", "LICENSE-3RD-PARTY.txt", "LICENSE_BUNDLED.txt", "THIRD-PARTY-LICENSES",
-     "third_party_licenses.md", "licensing.md", "license-checker.txt", "copying_files.md",
-     "my-license", "NOTICE", "LICENSE.txt.tt", "copyright.py"],
-)  # fmt: skip
+    [
+        "license_templates.txt",
+        "license_texts.js",
+        "license.py",
+        "licenses.json",
+        "LICENSES.txt",
+        "LICENSE.third-party",
+        "LICENSE-3RD-PARTY.txt",
+        "LICENSE_BUNDLED.txt",
+        "THIRD-PARTY-LICENSES",
+        "third_party_licenses.md",
+        "licensing.md",
+        "license-checker.txt",
+        "copying_files.md",
+        "my-license",
+        "NOTICE",
+        "LICENSE.txt.tt",
+        "copyright.py",
+    ],
+)
 def test_other_names_that_begin_so_and_notices_of_third_parties_are_no_licence(name: str) -> None:
     assert not is_license_file(name)
 
@@ -141,11 +189,15 @@ def test_a_licence_that_is_not_permissive_ends_the_search(tmp_path: Path) -> Non
 def test_a_nested_manifest_is_nearer_than_the_licence_at_the_top(tmp_path: Path) -> None:
     files = {
         "LICENSE": MIT,
-        "packages/a/package.json": '{"license": "UNLICENSED"}', "packages/a/i.js": "1;\n",
-        "packages/b/package.json": '{"license": "GPL-3.0"}', "packages/b/i.js": "1;\n",
-        "packages/c/package.json": '{"type": "module"}', "packages/c/i.js": "1;\n",
-        "packages/d/package.json": "{ broken", "packages/d/i.js": "1;\n",
-    }  # fmt: skip
+        "packages/a/package.json": '{"license": "UNLICENSED"}',
+        "packages/a/i.js": "1;\n",
+        "packages/b/package.json": '{"license": "GPL-3.0"}',
+        "packages/b/i.js": "1;\n",
+        "packages/c/package.json": '{"type": "module"}',
+        "packages/c/i.js": "1;\n",
+        "packages/d/package.json": "{ broken",
+        "packages/d/i.js": "1;\n",
+    }
     assert both_ways(tmp_path, files) == {
         "packages/a/i.js": "license_unknown",
         "packages/b/i.js": "license_not_permissive",
@@ -231,13 +283,16 @@ def test_reuse_states_licences_by_folder_sidecar_and_table(tmp_path: Path) -> No
         "LICENSES/MIT.txt": MIT,
         "LICENSES/LicenseRef-Own.txt": OWN_LICENSE,
         "plain.py": "x = 1\n",
-        "beside.py": "x = 1\n", "beside.py.license": "SPDX-License-Identifier: MIT\n",
-        "copyleft.py": "x = 1\n", "copyleft.py.license": "SPDX-License-Identifier: GPL-3.0-only\n",
-        "src/a.py": "x = 1\n", "src/deep/b.py": "x = 1\n",
+        "beside.py": "x = 1\n",
+        "beside.py.license": "SPDX-License-Identifier: MIT\n",
+        "copyleft.py": "x = 1\n",
+        "copyleft.py.license": "SPDX-License-Identifier: GPL-3.0-only\n",
+        "src/a.py": "x = 1\n",
+        "src/deep/b.py": "x = 1\n",
         "REUSE.toml": 'version = 1\n[[annotations]]\npath = "src/**"\n'
         'SPDX-License-Identifier = "MIT"\n[[annotations]]\npath = ["src/deep/*.py"]\n'
         'SPDX-License-Identifier = ["MIT", "GPL-3.0-only"]\n',
-    }  # fmt: skip
+    }
     assert both_ways(tmp_path, files) == {
         "plain.py": "license_unknown",
         "beside.py": "MIT",

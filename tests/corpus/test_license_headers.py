@@ -119,15 +119,17 @@ def test_a_grant_is_read_in_the_encodings_of_source_files(encoding: str) -> None
         ("(* SPDX-License-Identifier: MIT *)", "MIT"),
         ("{# SPDX-License-Identifier: MIT #}", "MIT"),
         ('"""SPDX-License-Identifier: MIT"""', "MIT"),
-        ("|* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception      *|",
-         "Apache-2.0 WITH LLVM-exception"),
+        (
+            "|* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception      *|",
+            "Apache-2.0 WITH LLVM-exception",
+        ),
         ("# (SPDX-License-Identifier: MIT)", "MIT"),
         ("# spdx-license-identifier: (MIT OR GPL-2.0+)", "(MIT OR GPL-2.0+)"),
         ("# SPDX-License-Identifier: GPL-2.0+", "GPL-2.0+"),
         ("# SPDX-License-Identifier: MIT/GPL-2.0-only", "MIT AND GPL-2.0-only"),
         ("# SPDX-License-Identifier: MIT, GPL-2.0-only", "MIT, GPL-2.0-only"),
     ],
-)  # fmt: skip
+)
 def test_a_tag_ends_where_its_comment_ends(tag: str, expression: str) -> None:
     statement = stated_in_header(f"{tag}\nx = 1\n".encode())
     assert statement is not None

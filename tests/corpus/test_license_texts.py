@@ -87,9 +87,20 @@ def test_every_permissive_text_of_spdx_covers_itself(name: str) -> None:
         lambda text: "Copyright (c) 2020 \u674e\u5c0f\u9f99 \u300aexample\u300b\n" + text,
         lambda text: "Copyright (c) Acme Research Services Limited. All rights reserved.\n" + text,
     ],
-    ids=["holders", "markdown", "crlf", "one line", "quotes", "html", "address", "comment", "spdx",
-         "Chinese holder", "company"],
-)  # fmt: skip
+    ids=[
+        "holders",
+        "markdown",
+        "crlf",
+        "one line",
+        "quotes",
+        "html",
+        "address",
+        "comment",
+        "spdx",
+        "Chinese holder",
+        "company",
+    ],
+)
 def test_notices_headings_and_wrapping_change_nothing(change: object) -> None:
     assert stated_in_text(change(MIT), "LICENSE").expression == "MIT"  # type: ignore[operator]
 
@@ -137,7 +148,10 @@ def test_the_copyright_notices_of_a_licence_travel_with_its_statement() -> None:
 
 def test_an_added_condition_overrules_an_authors_expression() -> None:
     statement = stated_by_author(
-        expression="MIT", field=None, classifiers=[], where="metadata",
+        expression="MIT",
+        field=None,
+        classifiers=[],
+        where="metadata",
         texts={"LICENSE": MIT + CONDITIONS["Commons Clause"]},
-    )  # fmt: skip
+    )
     assert statement.expression is None

@@ -92,9 +92,13 @@ def test_a_text_with_two_licences_states_both() -> None:
 
 def by_author(**given: object) -> str | None:
     fields: dict[str, object] = {
-        "expression": None, "field": None, "classifiers": [], "texts": {}, "where": "metadata",
+        "expression": None,
+        "field": None,
+        "classifiers": [],
+        "texts": {},
+        "where": "metadata",
         **given,
-    }  # fmt: skip
+    }
     return stated_by_author(**fields).expression  # type: ignore[arg-type]
 
 

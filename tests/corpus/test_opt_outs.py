@@ -83,8 +83,10 @@ def test_a_list_is_read_whichever_editor_wrote_it(content: bytes, tmp_path: Path
     path.write_bytes(content)
     read = opt_outs.read_opt_outs(str(path))
     assert [(entry.line, entry.name) for entry in read] == [
-        (1, "octo/one"), (4, "octo/two"), (5, "octo-labs/*"),
-    ]  # fmt: skip
+        (1, "octo/one"),
+        (4, "octo/two"),
+        (5, "octo-labs/*"),
+    ]
 
 
 @pytest.mark.parametrize(

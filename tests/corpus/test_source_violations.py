@@ -26,9 +26,12 @@ def test_each_source_that_cannot_be_read_is_named_with_the_remedy(tmp_path: Path
     )
     violations = source_violations(replace(SMOKE.corpus, sources=sources))
     assert [line.split(":")[0] for line in violations] == [
-        "source 'absent'", "source 'folder'", "source 'archives'", "source 'tables'",
+        "source 'absent'",
+        "source 'folder'",
+        "source 'archives'",
+        "source 'tables'",
         "source 'stack'",
-    ]  # fmt: skip
+    ]
     assert "no-such-distribution" in violations[0]
 
 
@@ -46,13 +49,20 @@ def test_the_demo_starts_nothing_and_ends_with_the_cause(tmp_path: Path) -> None
     )
     home = tmp_path / "home"
     environment = {
-        **os.environ, "SNOW_HOME": str(home), "DAGSTER_HOME": str(home / "dagster"),
-        "SNOW_RECIPE": "broken_recipe:RECIPE", "PYTHONPATH": f"{tmp_path}:{CHECKOUT}",
-    }  # fmt: skip
+        **os.environ,
+        "SNOW_HOME": str(home),
+        "DAGSTER_HOME": str(home / "dagster"),
+        "SNOW_RECIPE": "broken_recipe:RECIPE",
+        "PYTHONPATH": f"{tmp_path}:{CHECKOUT}",
+    }
     process = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "snow_assets.demo"],
-        cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=CHECKOUT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert process.returncode == 1, process.stderr[-2000:]
     assert "Nothing was started" in process.stdout
     shown = " ".join(process.stdout.split())

@@ -60,9 +60,11 @@ def test_a_row_of_the_stack_v3_is_a_repository_with_its_files(name: str, tmp_pat
 @pytest.mark.parametrize("name", ["t.parquet", "t.jsonl"])
 def test_a_flat_row_is_a_file(name: str, tmp_path: Path) -> None:
     row = {
-        "max_stars_repo_name": "o/n", "max_stars_repo_path": "a.py", "content": "x = 1\n",
+        "max_stars_repo_name": "o/n",
+        "max_stars_repo_path": "a.py",
+        "content": "x = 1\n",
         "max_stars_repo_licenses": ["MIT", "Apache-2.0"],
-    }  # fmt: skip
+    }
     (got,) = read(written(tmp_path / name, [row]), inline=False)
     assert isinstance(got, SourceFile)
     assert got.statement.expression == "(Apache-2.0) AND (MIT)"
@@ -119,11 +121,20 @@ def test_a_broken_parquet_file_is_a_refusal_that_names_it(content: bytes, tmp_pa
 @pytest.mark.parametrize(
     "line",
     [
-        b'{"a": 1\n', b"[1]\n", b"null\n", b"3\n", b'"text"\n', b"{]\n", b"\xff\xfe{\n", b"\0\n",
-        b"1" * 5_000 + b"\n", b'{"n": ' + b"9" * 5_000 + b"}\n", b"[" * 200_000 + b"\n",
+        b'{"a": 1\n',
+        b"[1]\n",
+        b"null\n",
+        b"3\n",
+        b'"text"\n',
+        b"{]\n",
+        b"\xff\xfe{\n",
+        b"\0\n",
+        b"1" * 5_000 + b"\n",
+        b'{"n": ' + b"9" * 5_000 + b"}\n",
+        b"[" * 200_000 + b"\n",
         b'{"a":' * 100_000 + b"\n",
     ],
-)  # fmt: skip
+)
 def test_a_damaged_line_is_refused_by_its_number_and_the_rest_is_read(
     line: bytes, tmp_path: Path
 ) -> None:
@@ -229,9 +240,10 @@ def test_a_parquet_text_that_is_not_utf8_costs_its_row_at_most(column: str, tmp_
     received = read(path, inline=False)
     assert len(received) == 3
     sound = [
-        row for row in received
+        row
+        for row in received
         if isinstance(row, SourceFile) and row.content == b"x" and row.statement.expression
-    ]  # fmt: skip
+    ]
     assert len(sound) == 2
 
 

@@ -42,10 +42,13 @@ def test_a_source_that_the_recipe_dropped_is_no_input_and_a_missing_one_is_named
 @pytest.mark.slow
 def test_the_assets_make_a_clean_corpus_whose_checks_pass_and_reuse_it(lake_url: str) -> None:
     files = [
-        *(a_file(f"{n}.py", a_program(f"{name}{n}"), repository=name, source=STDLIB)
-          for name in ("amber", "birch") for n in range(3)),
+        *(
+            a_file(f"{n}.py", a_program(f"{name}{n}"), repository=name, source=STDLIB)
+            for name in ("amber", "birch")
+            for n in range(3)
+        ),
         a_file("quoting.py", a_problem()["prompt"] + a_problem()["solution"], source=STDLIB),
-    ]  # fmt: skip
+    ]
     point(lake_url, raw_corpus(lake_url, files, source=STDLIB))
     point(lake_url, problems(lake_url, [a_problem()]))
     instance = dg.DagsterInstance.ephemeral()
@@ -73,11 +76,14 @@ def test_the_assets_make_a_clean_corpus_whose_checks_pass_and_reuse_it(lake_url:
         (
             assets.clean_corpus,
             "python",
-            [checks.decisions_add_up, checks.no_kept_document_is_contaminated,
-             checks.split_is_disjoint],
+            [
+                checks.decisions_add_up,
+                checks.no_kept_document_is_contaminated,
+                checks.split_is_disjoint,
+            ],
         ),
         (assets.dataset_exports, "python", []),
-    )  # fmt: skip
+    )
     for is_again in (False, True):
         for asset, partition, also in stages:
             assert run(asset, partition, *also) is is_again

@@ -25,7 +25,7 @@ from tests.curation.builders import (
     documents,
     near_duplicates,
     raw_corpus,
-)  # fmt: skip
+)
 
 SHARED = a_program("shared", functions=30)
 QUOTING = "import os\n" + a_problem()["prompt"] + a_problem()["solution"]
@@ -174,16 +174,23 @@ FILE_ID = str(a_file("spans.py", IDIOM, repository="birch")["document_id"])
 def test_a_source_that_came_after_deduplication_is_refused(lake_url: str) -> None:
     clean = clean_corpora(lake_url, FILES[:3])["python"]
     late = documents(lake_url, raw_corpus(lake_url, FILES[3:6], source="late"))
-    old = {name: shards.input_folders(clean, name)
-           for name in ("documents", "contamination", "near_duplicates", "tokenizer")}  # fmt: skip
+    old = {
+        name: shards.input_folders(clean, name)
+        for name in ("documents", "contamination", "near_duplicates", "tokenizer")
+    }
     curated = Curated(
         documents=[*old["documents"], late],
         near_duplicates=old["near_duplicates"][0],
         contamination=old["contamination"],
     )
     with pytest.raises(ValueError, match="no clusters stand beside late/"):
-        decide("python", curated, old["tokenizer"][0], f"{lake_url}/clean_corpus/python/1",
-               recipe=RECIPE)  # fmt: skip
+        decide(
+            "python",
+            curated,
+            old["tokenizer"][0],
+            f"{lake_url}/clean_corpus/python/1",
+            recipe=RECIPE,
+        )
 
 
 def test_looser_rules_than_deduplication_saw_are_refused(lake_url: str) -> None:
@@ -197,8 +204,13 @@ def test_looser_rules_than_deduplication_saw_are_refused(lake_url: str) -> None:
         contamination=shards.input_folders(clean, "contamination"),
     )
     with pytest.raises(ValueError, match="near_duplicates knows nothing of it"):
-        decide("python", curated, shards.input_folders(clean, "tokenizer")[0],
-               f"{lake_url}/clean_corpus/python/1", recipe=RECIPE)  # fmt: skip
+        decide(
+            "python",
+            curated,
+            shards.input_folders(clean, "tokenizer")[0],
+            f"{lake_url}/clean_corpus/python/1",
+            recipe=RECIPE,
+        )
 
 
 def test_checks_see_wrong_tables(lake_url: str, corpora: dict[str, str]) -> None:
@@ -215,8 +227,11 @@ def test_checks_see_wrong_tables(lake_url: str, corpora: dict[str, str]) -> None
     ]
     folder = f"{lake_url}/clean_corpus/python/{'2' * 32}"
     shards.put_table(folder, "decisions", 0, broken, DECISION, facts={"documents": ""})
-    inputs = [one for name in ("documents", "contamination")
-              for one in shards.input_folders(corpora["python"], name)]  # fmt: skip
+    inputs = [
+        one
+        for name in ("documents", "contamination")
+        for one in shards.input_folders(corpora["python"], name)
+    ]
     finish(folder, inputs=inputs)
     assert "18 documents, 15 decisions" in faults.wrong_decision_counts([folder])[0]
     assert "quotes Task/1" in faults.kept_contamination([folder])[0]
@@ -227,12 +242,15 @@ def test_another_threshold_reads_no_text_where_tokens_are_counted(
     lake_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     corpora = clean_corpora(lake_url, FILES)
-    made = {name: shards.input_folders(corpora["python"], name)
-            for name in ("documents", "contamination", "near_duplicates", "tokenizer")}  # fmt: skip
+    made = {
+        name: shards.input_folders(corpora["python"], name)
+        for name in ("documents", "contamination", "near_duplicates", "tokenizer")
+    }
     curated = Curated(
-        documents=made["documents"], contamination=made["contamination"],
+        documents=made["documents"],
+        contamination=made["contamination"],
         near_duplicates=made["near_duplicates"][0],
-    )  # fmt: skip
+    )
     (counter,) = made["tokenizer"]
     stricter = dataclasses.replace(RECIPE, rules=dataclasses.replace(RECIPE.rules, max_lines=36))
     alone, helped = (f"{lake_url}/clean_corpus/python/{name}" for name in ("alone", "helped"))

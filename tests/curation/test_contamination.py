@@ -14,7 +14,7 @@ from tests.curation.builders import (
     documents,
     problems,
     raw_corpus,
-)  # fmt: skip
+)
 
 PROBLEM = a_problem()
 INDEX = index_problems(
@@ -45,8 +45,9 @@ def test_code_that_quotes_nothing_is_clean() -> None:
 
 def test_runs_of_numbers_do_not_count_as_ngrams() -> None:
     numbers = ", ".join(map(str, range(40)))
-    table = pa.Table.from_pylist([a_problem(solution=f"    return [{numbers}]\n")],
-                                 schema=BENCHMARK_PROBLEM)  # fmt: skip
+    table = pa.Table.from_pylist(
+        [a_problem(solution=f"    return [{numbers}]\n")], schema=BENCHMARK_PROBLEM
+    )
     index = index_problems(table, recipe=RECIPE.contamination)
     assert hits(f"DIGITS = ({numbers})", index) == []
 

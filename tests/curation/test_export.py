@@ -65,6 +65,7 @@ def test_an_empty_corpus_exports_an_empty_card(lake_url: str) -> None:
     clean = clean_corpora(lake_url, FILES)["sql"]
     folder = f"{lake_url}/dataset_exports/sql/{'0' * 32}"
     assert export_clean(clean, folder, language="sql") == {
-        "train_documents": 0, "held_out_documents": 0,
-    }  # fmt: skip
+        "train_documents": 0,
+        "held_out_documents": 0,
+    }
     assert [entry.name for entry in shards.records(folder)] == ["ATTRIBUTION.md", "README.md"]

@@ -32,8 +32,9 @@ def test_a_giant_file_is_one_document_like_any_other(lake_url: str) -> None:
     made = documents(lake_url, raw)
     table = shards.read(made, "documents")
     assert dict(zip(table["path"].to_pylist(), table["num_bytes"].to_pylist(), strict=True)) == {
-        "giant.py": len(giant), "small.py": len(small),
-    }  # fmt: skip
+        "giant.py": len(giant),
+        "small.py": len(small),
+    }
     known = problems(lake_url, [a_problem()])
     hits = shards.read(contamination(lake_url, made, known), "hits")
     giant_id = dict(zip(table["path"].to_pylist(), table["document_id"].to_pylist(), strict=True))[

@@ -20,7 +20,7 @@ from tests.curation.builders import (
     finish,
     near_duplicates,
     raw_corpus,
-)  # fmt: skip
+)
 
 BASE = a_program("base", functions=40)
 NEAR = BASE.replace("return", "yield", 3)

@@ -79,8 +79,9 @@ def test_every_file_becomes_a_document_or_a_drop(lake_url: str) -> None:
     drops = shards.read(made, "drops").to_pylist()
     assert [(drop["path"], drop["reason"]) for drop in drops] == [("c.py", "invalid_utf8")]
     assert (manifest.facts["files"], manifest.facts["dropped_invalid_utf8"]) == (4, 1)
-    assert all(set(one.read()["language"].to_pylist()) == {one.language}
-               for one in document_shards([made]))  # fmt: skip
+    assert all(
+        set(one.read()["language"].to_pylist()) == {one.language} for one in document_shards([made])
+    )
 
 
 def test_a_source_without_files_is_a_finished_generation_without_documents(lake_url: str) -> None:
@@ -104,8 +105,11 @@ def test_killed_in_the_middle_it_goes_on_and_makes_the_same_files(lake_url: str)
         time.sleep(0.005)
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
-    done = {entry.name: Path(killed, entry.name).stat().st_mtime_ns
-            for entry in shards.records(killed) if entry.name.startswith("drops")}  # fmt: skip
+    done = {
+        entry.name: Path(killed, entry.name).stat().st_mtime_ns
+        for entry in shards.records(killed)
+        if entry.name.startswith("drops")
+    }
     assert 0 < len(done) < 20
     assert prepare(raw, killed, languages=LANGUAGES, with_parses=False) == facts
     assert shards.content_digest(shards.records(killed)) == shards.content_digest(

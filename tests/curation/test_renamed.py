@@ -30,11 +30,45 @@ PARTS = {renamed.RENAMED: "solution", renamed.DESCRIPTION: "description"}
 
 FRAGMENTS = st.sampled_from(
     [
-        '"', "'", '"""', "'''", "\\", '\\"', "\n", "#", "//", "/*", "*/", "/", "*", "é", "\u3000",
-        "漢", "x", "name", "for", "len", "12", "0x1f", "_", ";", "(", ")", " ", "\t", "\x00", "K",
-        "=", "a1", "1a", "\r", "İ", "ab cd", "it's",
+        '"',
+        "'",
+        '"""',
+        "'''",
+        "\\",
+        '\\"',
+        "\n",
+        "#",
+        "//",
+        "/*",
+        "*/",
+        "/",
+        "*",
+        "é",
+        "\u3000",
+        "漢",
+        "x",
+        "name",
+        "for",
+        "len",
+        "12",
+        "0x1f",
+        "_",
+        ";",
+        "(",
+        ")",
+        " ",
+        "\t",
+        "\x00",
+        "K",
+        "=",
+        "a1",
+        "1a",
+        "\r",
+        "İ",
+        "ab cd",
+        "it's",
     ]
-)  # fmt: skip
+)
 
 
 def by_filter(texts: list[str], index: RenamedIndex) -> set[tuple[str, str, str]]:

@@ -166,9 +166,12 @@ print(len(found.ones))
 def test_bands_of_269_megabytes_are_sorted_under_a_limit_of_150(tmp_path: Path) -> None:
     def run(part_bytes: int) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", LIMITED, str(part_bytes)], capture_output=True, text=True,
-            check=False, env={**os.environ, "TMPDIR": str(tmp_path)},
-        )  # fmt: skip
+            [sys.executable, "-c", LIMITED, str(part_bytes)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+        )
 
     spilled = run(8_000_000)
     assert spilled.returncode == 0, spilled.stderr

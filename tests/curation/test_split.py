@@ -115,8 +115,9 @@ def test_a_source_that_is_added_moves_no_repository(seed: int) -> None:
 
 def test_a_repository_that_comes_again_stays_on_its_side() -> None:
     first = table(*skewed(300), source="first")
-    again = table(*((name, language, size * 3) for name, language, size in skewed(300)),
-                  source="again")  # fmt: skip
+    again = table(
+        *((name, language, size * 3) for name, language, size in skewed(300)), source="again"
+    )
     order = ["first", "again"]
     assert held_out(first, again, source_order=order) == held_out(first, source_order=order)
 
@@ -142,11 +143,17 @@ def corpus(lake: str) -> str:
         received = a_file(f"{name}.py", name)
         return {
             **{key: value for key, value in received.items() if key in DECISION.names},
-            "document_id": name, "text_id": text, "language": "python", "num_bytes": 1,
-            "kept": split is not None, "reason": None if split else "near_duplicate",
-            "evidence": None, "cluster_id": cluster, "split": split,
+            "document_id": name,
+            "text_id": text,
+            "language": "python",
+            "num_bytes": 1,
+            "kept": split is not None,
+            "reason": None if split else "near_duplicate",
+            "evidence": None,
+            "cluster_id": cluster,
+            "split": split,
             "num_tokens": 1 if split else None,
-        }  # fmt: skip
+        }
 
     folder = f"{lake}/clean_corpus/python/{'0' * 32}"
     rows = [

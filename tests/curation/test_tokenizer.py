@@ -29,7 +29,7 @@ from snow_assets.curation.tokens import (
     fetch_tokenizer,
     load_tokenizer,
     token_ids,
-)  # fmt: skip
+)
 from tests.curation.builders import RECIPE, a_file, a_program, clean_corpora
 
 TEXTS = [a_program(f"text{n}") for n in range(20)] + ["naïve = '漢字 🦆'\r\n\tx = 1234"]
@@ -86,11 +86,26 @@ def test_tiktoken_finds_the_ids_that_tokenizers_finds(has_digits: bool) -> None:
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.encode_special_tokens = True
     texts = [
-        *sources, "", " ", "\n\n  x", "a  1", "a 1  ", "x\t\t12 \u3000 3", "it's 1's 'll",
+        *sources,
+        "",
+        " ",
+        "\n\n  x",
+        "a  1",
+        "a 1  ",
+        "x\t\t12 \u3000 3",
+        "it's 1's 'll",
         "²½Ⅷ٣ 四",
-        "é\u0301ß", "\r\n \r\n", "\x00\x01", "😀 漢字", f"a{END_OF_TEXT}b", " " * 1_000 + "7",
-        " " * 99_999 + "1", " " * 99_999 + "a", "\n" * 1_000_000, "a" * 100_000 + " " * 1_000_000,
-    ]  # fmt: skip
+        "é\u0301ß",
+        "\r\n \r\n",
+        "\x00\x01",
+        "😀 漢字",
+        f"a{END_OF_TEXT}b",
+        " " * 1_000 + "7",
+        " " * 99_999 + "1",
+        " " * 99_999 + "a",
+        "\n" * 1_000_000,
+        "a" * 100_000 + " " * 1_000_000,
+    ]
     plain = [one.ids for one in tokenizer.encode_batch(texts, add_special_tokens=False)]
     assert tokens._tiktoken(tokenizer) is not None
     assert token_ids(tokenizer, texts) == plain
@@ -117,8 +132,11 @@ def test_a_tokenizer_that_tiktoken_would_read_otherwise_is_left_alone() -> None:
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(False, use_regex=False)
 
     for change in (
-        lower, whole, lambda one: one.add_tokens(["abab"]), lambda one: one.enable_truncation(9),
-    ):  # fmt: skip
+        lower,
+        whole,
+        lambda one: one.add_tokens(["abab"]),
+        lambda one: one.enable_truncation(9),
+    ):
         tokenizer = changed(change)
         assert tokens._tiktoken(tokenizer) is None
         plain = tokenizer.encode("ABAB abab 12", add_special_tokens=False).ids

@@ -44,9 +44,16 @@ def finished(
     """Close the generation `g` of an asset and point SMOKE to it; returns its folder."""
     folder = shards.join(lake_url, asset, partition, "g")
     made = shards.finish(
-        folder, asset=asset, partition=partition, generation="g", code_version="1",
-        recipe="SMOKE", settings={}, inputs=inputs or [], facts={},
-    )  # fmt: skip
+        folder,
+        asset=asset,
+        partition=partition,
+        generation="g",
+        code_version="1",
+        recipe="SMOKE",
+        settings={},
+        inputs=inputs or [],
+        facts={},
+    )
     pointer = json.dumps({"generation": "g", "digest": made.digest}).encode()
     shards.put(shards.join(lake_url, "current", "SMOKE", asset, f"{partition}.json"), pointer)
     return folder
@@ -72,10 +79,15 @@ def a_model(*, seed: int = 0, uniform: bool = False) -> Llama:
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     shape = LlamaShape(
-        hidden_size=64, intermediate_size=96, num_hidden_layers=1, num_attention_heads=1,
-        num_key_value_heads=1, vocab_size=a_tokenizer().get_vocab_size(),
-        max_position_embeddings=CONTEXT_TOKENS, rope_theta=10_000.0,
-    )  # fmt: skip
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        num_key_value_heads=1,
+        vocab_size=a_tokenizer().get_vocab_size(),
+        max_position_embeddings=CONTEXT_TOKENS,
+        rope_theta=10_000.0,
+    )
     model = Llama(shape).eval()
     with torch.no_grad():
         for weights in model.parameters():
@@ -131,11 +143,16 @@ def put_corpus(lake_url: str, language: str, held_out: list[str], *, train: list
     folder = shards.join(lake_url, "clean_corpus", language, "g")
     decisions = [
         {
-            **row, "kept": True, "reason": None, "evidence": None, "cluster_id": None,
-            "split": split, "num_tokens": len(row["text"]),
+            **row,
+            "kept": True,
+            "reason": None,
+            "evidence": None,
+            "cluster_id": None,
+            "split": split,
+            "num_tokens": len(row["text"]),
         }
         for row, (_, split) in zip(rows, texts, strict=True)
-    ]  # fmt: skip
+    ]
     chosen = [{name: row[name] for name in DECISION.names} for row in decisions]
     beside = {"documents": f"{language}/g/documents-00000.parquet", "language": language}
     shards.put_table(folder, "decisions", 0, chosen, DECISION, facts=beside)
@@ -145,18 +162,37 @@ def put_corpus(lake_url: str, language: str, held_out: list[str], *, train: list
 
 def _document(name: str, language: str, text: str) -> dict[str, Any]:
     numbers = dict.fromkeys(
-        ["num_chars", "num_lines", "max_line_chars", "longest_encoded_chars",
-         "num_redacted_emails", "num_redacted_keys", "num_redacted_passwords"], 0,
-    )  # fmt: skip
+        [
+            "num_chars",
+            "num_lines",
+            "max_line_chars",
+            "longest_encoded_chars",
+            "num_redacted_emails",
+            "num_redacted_keys",
+            "num_redacted_passwords",
+        ],
+        0,
+    )
     shares = dict.fromkeys(
         ["mean_line_chars", "alphabetic_share", "alphanumeric_share", "encoded_share"], 0.0
     )
     return {
-        "document_id": name, "raw_id": name, "source": language, "repository": f"of-{name}",
-        "revision": "1", "path": f"{name}.txt", "license": "MIT", "text_id": text_id(text),
-        "language": language, "text": text, "num_bytes": len(text.encode()),
-        "is_generated": False, "parses": True, **numbers, **shares,
-    }  # fmt: skip
+        "document_id": name,
+        "raw_id": name,
+        "source": language,
+        "repository": f"of-{name}",
+        "revision": "1",
+        "path": f"{name}.txt",
+        "license": "MIT",
+        "text_id": text_id(text),
+        "language": language,
+        "text": text,
+        "num_bytes": len(text.encode()),
+        "is_generated": False,
+        "parses": True,
+        **numbers,
+        **shares,
+    }
 
 
 def put_lake(lake_url: str, *, languages: tuple[str, ...] = ("python", "sql")) -> None:

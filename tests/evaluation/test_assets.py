@@ -46,8 +46,11 @@ def test_a_checkpoint_is_evaluated_once(lake_url: str) -> None:
     first = materialized(lake_url, "continued")
     made = upstream(Lake(url=lake_url), a_recipe(), "benchmark_results", "continued")
     for table, schema in {
-        "likelihoods": LIKELIHOOD, "completions": COMPLETION, "answers": ANSWER, "results": RESULT,
-    }.items():  # fmt: skip
+        "likelihoods": LIKELIHOOD,
+        "completions": COMPLETION,
+        "answers": ANSWER,
+        "results": RESULT,
+    }.items():
         assert shards.read(made.folder, table).schema.equals(schema)
     assert set(shards.read(made.folder, "results")["checkpoint"].to_pylist()) == {"continued"}
     evaluations = {each.check_name: each.passed for each in first.get_asset_check_evaluations()}

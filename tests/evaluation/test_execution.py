@@ -43,12 +43,16 @@ def executed(request: Evaluation, tmp_path: Path, completions: list[str]) -> Exe
     """Run completions of HumanEval's first problems."""
     rows = [
         {
-            "checkpoint": "general", "problem_id": row["problem_id"], "completion": text,
-            "stop_reason": "length", "num_tokens": 1, "num_stripped_newlines": 1,
+            "checkpoint": "general",
+            "problem_id": row["problem_id"],
+            "completion": text,
+            "stop_reason": "length",
+            "num_tokens": 1,
+            "num_stripped_newlines": 1,
             "num_cut_prompt_tokens": 0,
         }
         for row, text in zip(human_eval(), completions, strict=False)
-    ]  # fmt: skip
+    ]
     shards.put_table(request.output, "completions", 0, rows, COMPLETION)
     report = execution.execute(asked(request), progress(tmp_path))
     put_answers(request, report)
@@ -149,8 +153,10 @@ def test_without_the_floor_nothing_runs_and_the_reason_is_kept(
     assert (report.not_run, report.num_answers, report.num_passed) == (missing.reason, 1, 0)
     (row,) = answers(request_)
     assert (row["verdict"], row["isolation"], row["message"]) == (
-        "not_run", "none", missing.reason,
-    )  # fmt: skip
+        "not_run",
+        "none",
+        missing.reason,
+    )
 
 
 @pytest.mark.slow

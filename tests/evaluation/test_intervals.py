@@ -85,10 +85,12 @@ def test_no_samples_and_empty_samples_are_refused() -> None:
     ("passed", "problems", "low", "high"),
     # Newcombe (1998), "Two-sided confidence intervals for the single proportion", table I.
     [
-        (81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605),
-        (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718),
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
     ],
-)  # fmt: skip
+)
 def test_wilson_intervals_are_the_published_ones(
     passed: int, problems: int, low: float, high: float
 ) -> None:

@@ -13,9 +13,16 @@ from tests.evaluation.builders import a_request
 
 def a_likelihood(subset: str, sample: str, nats: float, **changes: Any) -> dict[str, Any]:
     return {
-        "checkpoint": "general", "benchmark": "held_out", "subset": subset, "sample_id": sample,
-        "repository": f"of-{sample}", "num_bytes": 100, "num_tokens": 30, "nats": nats, **changes,
-    }  # fmt: skip
+        "checkpoint": "general",
+        "benchmark": "held_out",
+        "subset": subset,
+        "sample_id": sample,
+        "repository": f"of-{sample}",
+        "num_bytes": 100,
+        "num_tokens": 30,
+        "nats": nats,
+        **changes,
+    }
 
 
 def a_solution(half: str, sample: str) -> dict[str, Any]:
@@ -24,9 +31,14 @@ def a_solution(half: str, sample: str) -> dict[str, Any]:
 
 def an_answer(problem: str, verdict: str, **changes: Any) -> dict[str, Any]:
     return {
-        "checkpoint": "general", "problem_id": problem, "completion": "", "verdict": verdict,
-        "isolation": "seccomp", "message": None, **changes,
-    }  # fmt: skip
+        "checkpoint": "general",
+        "problem_id": problem,
+        "completion": "",
+        "verdict": verdict,
+        "isolation": "seccomp",
+        "message": None,
+        **changes,
+    }
 
 
 def put(request: Evaluation, answers: list[dict[str, Any]], *, cut: int = 0) -> None:
@@ -37,21 +49,26 @@ def put(request: Evaluation, answers: list[dict[str, Any]], *, cut: int = 0) -> 
     shards.put_table(request.output, "likelihoods", 0, rows, LIKELIHOOD)
     written = [
         {
-            "checkpoint": "general", "problem_id": row["problem_id"], "completion": "",
-            "stop_reason": "length", "num_tokens": 1, "num_stripped_newlines": 1,
+            "checkpoint": "general",
+            "problem_id": row["problem_id"],
+            "completion": "",
+            "stop_reason": "length",
+            "num_tokens": 1,
+            "num_stripped_newlines": 1,
             "num_cut_prompt_tokens": cut,
         }
         for row in answers
-    ]  # fmt: skip
+    ]
     shards.put_table(request.output, "completions", 0, written, COMPLETION)
     shards.put_table(request.output, "answers", 0, answers, ANSWER)
 
 
 def found(request: Evaluation, metric: str, subset: str) -> dict[str, Any]:
     (row,) = [
-        row for row in results.put_results(request)
+        row
+        for row in results.put_results(request)
         if (row["metric"], row["subset"]) == (metric, subset)
-    ]  # fmt: skip
+    ]
     return row
 
 

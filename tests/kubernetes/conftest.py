@@ -75,17 +75,22 @@ def worked_asset(request: Work, size: JobSize) -> dg.AssetsDefinition:
     @dg.asset
     def worked(context: dg.AssetExecutionContext, jobs: KubernetesJobs) -> Any:
         done = jobs.run(
-            context, "tests.kubernetes.work_job", request,
-            report=Worked, code_version="1", size=size,
-        )  # fmt: skip
+            context,
+            "tests.kubernetes.work_job",
+            request,
+            report=Worked,
+            code_version="1",
+            size=size,
+        )
         return dg.MaterializeResult(
             metadata={
                 "starts": max(report.starts for report in done.reports),
                 "made": sum(report.made for report in done.reports),
                 "reports": len(done.reports),
-                "attempt": done.attempt, "folder": done.folder,
+                "attempt": done.attempt,
+                "folder": done.folder,
             }
-        )  # fmt: skip
+        )
 
     return worked
 
@@ -203,11 +208,23 @@ def run_worker(site: Site, request: Work, home: Path) -> subprocess.Popen[bytes]
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     told = json.dumps({"config": site.config(), "request": asdict(request)})
     return subprocess.Popen(
-        [sys.executable, "-m", "dagster", "job", "execute", "-m", "tests.kubernetes.definitions",
-         "-j", "working"],
-        cwd=CHECKOUT, env={**os.environ, "SITE": told, "DAGSTER_HOME": str(home)},
-        stdout=(home / "log").open("ab"), stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "dagster",
+            "job",
+            "execute",
+            "-m",
+            "tests.kubernetes.definitions",
+            "-j",
+            "working",
+        ],
+        cwd=CHECKOUT,
+        env={**os.environ, "SITE": told, "DAGSTER_HOME": str(home)},
+        stdout=(home / "log").open("ab"),
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
 
 
 def claims_of(site: Site) -> list[str]:
@@ -229,12 +246,18 @@ def a_site(namespace: str, folder: Path) -> Iterator[Site]:
     patch = folder / "lake.yaml"
     patch.write_text(
         yaml.safe_dump(
-            {"spec": {"template": {"spec": {
-                "volumes": [{"name": "lake", "hostPath": {"path": str(lake)}}],
-                "containers": [{"name": "work", "volumeMounts": [mount]}],
-            }}}}
+            {
+                "spec": {
+                    "template": {
+                        "spec": {
+                            "volumes": [{"name": "lake", "hostPath": {"path": str(lake)}}],
+                            "containers": [{"name": "work", "volumeMounts": [mount]}],
+                        }
+                    }
+                }
+            }
         )
-    )  # fmt: skip
+    )
     (folder / "dagster").mkdir()
     # Dagster keeps what a run prints by a `tail`, which never ends where a thread starts it and
     # SIGINT is ignored, as in the background of a shell.
@@ -245,10 +268,12 @@ def a_site(namespace: str, folder: Path) -> Iterator[Site]:
     overrides = {"telemetry": {"enabled": False}, "compute_logs": nothing}
     with dg.DagsterInstance.local_temp(str(folder / "dagster"), overrides) as instance:
         yield Site(
-            namespace=namespace, lake=lake, instance=instance,
+            namespace=namespace,
+            lake=lake,
+            instance=instance,
             patches=[os.environ["SNOW_TEST_POD_PATCH"], str(patch)],
             api=KubernetesApi(namespace, patience_seconds=30),
-        )  # fmt: skip
+        )
     os.umask(before)
 
 

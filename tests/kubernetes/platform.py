@@ -113,10 +113,11 @@ def a_platform(folder: Path, *, postgres_port: int) -> Iterator[Platform]:
             forward, ports[service] = _forwarded(names["snow"], service)
             forwards.append(forward)
         yield Platform(
-            namespaces=names, lake=lake,
+            namespaces=names,
+            lake=lake,
             url=f"http://127.0.0.1:{ports['webserver']}",
             viewer_url=f"http://127.0.0.1:{ports['viewer']}",
-        )  # fmt: skip
+        )
     finally:
         for forward in forwards:
             forward.kill()
@@ -146,25 +147,29 @@ def _services(docs: list[Json], namespace: str, postgres_port: int) -> list[Json
     (postgres,) = (one for one in services if one["metadata"]["name"] == "postgres")
     del postgres["spec"]["selector"]
     endpoints = {
-        "apiVersion": "v1", "kind": "Endpoints",
+        "apiVersion": "v1",
+        "kind": "Endpoints",
         "metadata": {"name": "postgres", "namespace": namespace},
-        "subsets": [{
-            "addresses": [{"ip": os.environ["SNOW_TEST_HOST"]}],
-            "ports": [{"port": postgres_port}],
-        }],
-    }  # fmt: skip
+        "subsets": [
+            {
+                "addresses": [{"ip": os.environ["SNOW_TEST_HOST"]}],
+                "ports": [{"port": postgres_port}],
+            }
+        ],
+    }
     return [*services, endpoints]
 
 
 def _secret(namespace: str) -> Json:
     return {
-        "apiVersion": "v1", "kind": "Secret",
+        "apiVersion": "v1",
+        "kind": "Secret",
         "metadata": {"name": "snow-postgres", "namespace": namespace},
         "stringData": {
             "postgresql-password": PASSWORDS["DAGSTER_PASSWORD"],
             "mlflow-password": PASSWORDS["MLFLOW_PASSWORD"],
         },
-    }  # fmt: skip
+    }
 
 
 def _host(lake: Path) -> Json:
@@ -183,9 +188,12 @@ def _hosted(doc: Json, host: Json, aliases: list[Json]) -> Json:
     pod = host["spec"]["template"]["spec"]
     (container,) = doc["spec"]["template"]["spec"]["containers"]
     ours = {
-        **pod["containers"][0], "name": container["name"], "resources": CALM,
-        "image": os.environ["SNOW_TEST_IMAGE"], "env": [_PATH],
-    }  # fmt: skip
+        **pod["containers"][0],
+        "name": container["name"],
+        "resources": CALM,
+        "image": os.environ["SNOW_TEST_IMAGE"],
+        "env": [_PATH],
+    }
     if container["name"] == "code-location":
         ours["command"] = [*container["command"][:-1], "tests.kubernetes.platform_definitions"]
     change = {"containers": [ours], "volumes": pod["volumes"], "hostAliases": aliases}
@@ -204,14 +212,18 @@ def _configure(
     settings = maps["settings"]
     del settings["AWS_SHARED_CREDENTIALS_FILE"], settings["AWS_ENDPOINT_URL"]
     settings |= {
-        "SNOW_RECIPE": "SMOKE", "SNOW_LAKE": str(lake), "DAGSTER_CURRENT_IMAGE": image,
+        "SNOW_RECIPE": "SMOKE",
+        "SNOW_LAKE": str(lake),
+        "DAGSTER_CURRENT_IMAGE": image,
         "MLFLOW_ARTIFACTS_DESTINATION": "/tmp/artifacts",
-    }  # fmt: skip
+    }
     jobs = yaml.safe_load(maps["jobs"]["jobs.yaml"])
     jobs |= {
-        "namespace": names["snow-jobs"], "sandbox_namespace": names["snow-sandbox"],
-        "images": {"trainer": image}, "pythons": {"trainer": sys.executable},
-    }  # fmt: skip
+        "namespace": names["snow-jobs"],
+        "sandbox_namespace": names["snow-sandbox"],
+        "images": {"trainer": image},
+        "pythons": {"trainer": sys.executable},
+    }
     maps["jobs"] |= {"jobs.yaml": yaml.safe_dump(jobs), "patch.yaml": yaml.safe_dump(host)}
     dagster = yaml.safe_load(maps["dagster"]["dagster.yaml"])
     launcher = dagster["run_launcher"]["config"]
@@ -232,8 +244,16 @@ def _await_pods(namespace: str) -> None:
 
     if not until(is_ready, seconds=300, every=2):
         told = kubectl("get", "pods", "-n", namespace)
-        logs = kubectl("logs", "-n", namespace, "-l", "app.kubernetes.io/part-of=snow", "--tail=40",
-                       "--prefix", "--ignore-errors")  # fmt: skip
+        logs = kubectl(
+            "logs",
+            "-n",
+            namespace,
+            "-l",
+            "app.kubernetes.io/part-of=snow",
+            "--tail=40",
+            "--prefix",
+            "--ignore-errors",
+        )
         raise AssertionError(f"{told}\n{logs}")
 
 
@@ -241,8 +261,9 @@ def _forwarded(namespace: str, service: str) -> tuple[subprocess.Popen[bytes], i
     """A port of this machine that leads to the service, while the process lives."""
     forward = subprocess.Popen(
         ["kubectl", "port-forward", "-n", namespace, f"service/{service}", ":80"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     assert forward.stdout
     line = forward.stdout.readline().decode()
     assert "127.0.0.1:" in line, line

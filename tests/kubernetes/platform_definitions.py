@@ -15,9 +15,13 @@ SIZE = JobSize(cpus=0, memory_gib=1)
 def _work(context: dg.AssetExecutionContext, jobs: GpuJobs, **numbers: Any) -> Any:
     request = Work(output=f"{os.environ['SNOW_LAKE']}/{context.asset_key.path[-1]}", **numbers)
     done = jobs.run(
-        context, "tests.kubernetes.work_job", request,
-        report=Worked, code_version="1", size=SIZE,
-    )  # fmt: skip
+        context,
+        "tests.kubernetes.work_job",
+        request,
+        report=Worked,
+        code_version="1",
+        size=SIZE,
+    )
     return dg.MaterializeResult(metadata={"made": done.reports[0].made})
 
 

@@ -4,8 +4,16 @@ from typing import Any
 
 Json = dict[str, Any]
 
-_VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim",
-            "projected", "secret"}  # fmt: skip
+_VOLUMES = {
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+}
 
 
 def faults(manifest: Json, *, may_mount: frozenset[str] = frozenset()) -> list[str]:

@@ -54,8 +54,10 @@ def test_only_the_runs_account_may_create_work_and_nobody_reads_a_secret() -> No
     }
     # The daemon starts the pods of runs, and those the work.
     assert creating == {
-        ("snow-daemon", "snow"), ("snow-run", "snow-jobs"), ("snow-run", "snow-sandbox"),
-    }  # fmt: skip
+        ("snow-daemon", "snow"),
+        ("snow-run", "snow-jobs"),
+        ("snow-run", "snow-sandbox"),
+    }
 
 
 @pytest.fixture

@@ -51,9 +51,12 @@ def webserver(site: Site, tmp_path: Path) -> Iterator[str]:
     with (home / "log").open("wb") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "dagster_webserver", "-m", _LOCATION, "-p", str(port)],
-            cwd=CHECKOUT, env={**os.environ, "SITE": told, "DAGSTER_HOME": str(home)},
-            stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+            cwd=CHECKOUT,
+            env={**os.environ, "SITE": told, "DAGSTER_HOME": str(home)},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     url = f"http://127.0.0.1:{port}"
     try:
         assert until(lambda: is_up(url), seconds=120), (home / "log").read_text()[-2_000:]

@@ -25,17 +25,24 @@ SIZES = {
 
 def a_job(*, asset: str = "quality_scores", partition: str = "python") -> Job:
     return Job(
-        module="snow_assets.quality.scoring", request=b"{}", asset=asset, partition=partition,
-        digest="0123456789abcdef0123456789abcdef", url="s3://bucket/lake/jobs/x",
-    )  # fmt: skip
+        module="snow_assets.quality.scoring",
+        request=b"{}",
+        asset=asset,
+        partition=partition,
+        digest="0123456789abcdef0123456789abcdef",
+        url="s3://bucket/lake/jobs/x",
+    )
 
 
 def rendered(size: JobSize, **more: Any) -> dict[str, Any]:
     ours: dict[str, Any] = {
-        "run_id": "0d5c1c0e-8a3f-4b7c-9d59-6d0a4c1a2b3c", "image": "registry.example/trainer:1",
-        "python": "python", "environment": {"DAGSTER_PIPES_MESSAGES": "x"}, "run_seconds": 3600,
+        "run_id": "0d5c1c0e-8a3f-4b7c-9d59-6d0a4c1a2b3c",
+        "image": "registry.example/trainer:1",
+        "python": "python",
+        "environment": {"DAGSTER_PIPES_MESSAGES": "x"},
+        "run_seconds": 3600,
         "has_failure_policy": True,
-    }  # fmt: skip
+    }
     return render(a_job(), 1, size, **(ours | more))
 
 
@@ -84,18 +91,24 @@ def test_a_patch_adds_changes_and_removes_by_name() -> None:
                 "spec": {
                     "nodeSelector": {"gpu": "h100"},
                     "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
-                    "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "9Gi"}},
-                                {"name": "lake", "persistentVolumeClaim": {"claimName": "lake"}}],
-                    "containers": [{
-                        "name": "work",
-                        "env": [{"name": "HF_HOME", "value": "/lake/hf"},
-                                {"name": "DO_NOT_TRACK", "$patch": "delete"}],
-                        "volumeMounts": [{"name": "lake", "mountPath": "/lake"}],
-                    }],
+                    "volumes": [
+                        {"name": "tmp", "emptyDir": {"sizeLimit": "9Gi"}},
+                        {"name": "lake", "persistentVolumeClaim": {"claimName": "lake"}},
+                    ],
+                    "containers": [
+                        {
+                            "name": "work",
+                            "env": [
+                                {"name": "HF_HOME", "value": "/lake/hf"},
+                                {"name": "DO_NOT_TRACK", "$patch": "delete"},
+                            ],
+                            "volumeMounts": [{"name": "lake", "mountPath": "/lake"}],
+                        }
+                    ],
                 }
             },
         },
-    }  # fmt: skip
+    }
     made = rendered(JobSize(), patches=[patch])
     kubernetes_validate.validate(made, "1.37", strict=True)
     pod = made["spec"]["template"]["spec"]
@@ -138,9 +151,12 @@ def test_a_patch_file_that_is_no_object_is_refused(tmp_path: Path) -> None:
 def test_the_server_keeps_every_field_that_it_knows(site: Site, size: JobSize) -> None:
     patches = [read_yaml(Path(os.environ["SNOW_TEST_POD_PATCH"]))]
     made = rendered(
-        size, image=os.environ["SNOW_TEST_IMAGE"], has_failure_policy=False, queue="q",
+        size,
+        image=os.environ["SNOW_TEST_IMAGE"],
+        has_failure_policy=False,
+        queue="q",
         patches=patches,
-    )  # fmt: skip
+    )
     site.api.create("jobs", made)
     kept = site.api.get("jobs", made["metadata"]["name"])
     assert lost(made, kept) == []

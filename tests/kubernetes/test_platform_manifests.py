@@ -36,8 +36,12 @@ def test_a_service_or_policy_speaks_of_pods_that_are_there() -> None:
     there = [one["spec"]["template"]["metadata"]["labels"] for one in PODS]
     services = [one for one in MANIFESTS if one["kind"] == "Service"]
     assert {one["metadata"]["name"] for one in services} == {
-        "code-location", "mlflow", "postgres", "viewer", "webserver",
-    }  # fmt: skip
+        "code-location",
+        "mlflow",
+        "postgres",
+        "viewer",
+        "webserver",
+    }
     for service in services:
         wanted = service["spec"]["selector"].items()
         assert any(wanted <= labels.items() for labels in there), service
@@ -57,11 +61,13 @@ def a_run_worker(folder: Path) -> dict[str, Any]:
 
     settings = yaml.safe_load((K8S / "platform" / "dagster.yaml").read_text())["run_launcher"]
     kubeconfig = {
-        "apiVersion": "v1", "kind": "Config", "current-context": "nowhere",
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "nowhere",
         "clusters": [{"name": "nowhere", "cluster": {"server": "http://127.0.0.1:1"}}],
         "users": [{"name": "nobody", "user": {}}],
         "contexts": [{"name": "nowhere", "context": {"cluster": "nowhere", "user": "nobody"}}],
-    }  # fmt: skip
+    }
     (folder / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
     outside = {"load_incluster_config": False, "kubeconfig_file": str(folder / "kubeconfig")}
     launcher = K8sRunLauncher(**settings["config"] | outside)
@@ -69,9 +75,12 @@ def a_run_worker(folder: Path) -> dict[str, Any]:
         context = launcher.get_container_context_for_run(create_run_for_test(instance))
     job = construct_dagster_k8s_job(
         context.get_k8s_job_config(job_image="registry.example/snow:1", run_launcher=launcher),
-        args=["dagster", "api", "execute_run", "x"], job_name="dagster-run-x", pod_name="x",
-        component="run_worker", user_defined_k8s_config=context.run_k8s_config,
-    )  # fmt: skip
+        args=["dagster", "api", "execute_run", "x"],
+        job_name="dagster-run-x",
+        pod_name="x",
+        component="run_worker",
+        user_defined_k8s_config=context.run_k8s_config,
+    )
     made: dict[str, Any] = ApiClient().sanitize_for_serialization(job)
     return made
 
@@ -104,8 +113,9 @@ def test_the_example_names_one_image_and_settings_that_load() -> None:
     settings = dict(line.split("=", 1) for line in lines)
     assert settings["DAGSTER_CURRENT_IMAGE"] == f"{image['newName']}@{image['digest']}"
     assert {one["spec"]["template"]["spec"]["containers"][0]["image"] for one in PODS} == {
-        image["name"], POSTGRES_IMAGE,
-    }  # fmt: skip
+        image["name"],
+        POSTGRES_IMAGE,
+    }
     jobs = kubernetes_jobs(example / Path(settings["SNOW_JOBS"]).name, url=settings["SNOW_LAKE"])
     assert (jobs.namespace, jobs.sandbox_namespace) == ("snow-jobs", "snow-sandbox")
     assert [Path(patch).exists() for patch in jobs.patches] == [True]
@@ -119,7 +129,8 @@ def test_the_charts_values_say_what_our_settings_say() -> None:
         assert values["additionalInstanceConfig"][name] == ours[name]
     chart, pools = values["concurrency"], ours["concurrency"]["pools"]
     assert chart["pools"] == {
-        "granularity": pools["granularity"], "defaultLimit": pools["default_limit"],
-    }  # fmt: skip
+        "granularity": pools["granularity"],
+        "defaultLimit": pools["default_limit"],
+    }
     assert chart["runs"]["maxConcurrentRuns"] == ours["concurrency"]["runs"]["max_concurrent_runs"]
     assert values["postgresql"]["enabled"] is False

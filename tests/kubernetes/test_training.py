@@ -91,6 +91,10 @@ def kill_trainers(site: Site, *, index: int) -> None:
         == str(index)
     )
     stream(
-        client.CoreV1Api().connect_get_namespaced_pod_exec, name, site.namespace,
-        command=[sys.executable, "-c", _KILL_TRAINERS], stdout=True, stderr=True,
-    )  # fmt: skip
+        client.CoreV1Api().connect_get_namespaced_pod_exec,
+        name,
+        site.namespace,
+        command=[sys.executable, "-c", _KILL_TRAINERS],
+        stdout=True,
+        stderr=True,
+    )

@@ -25,22 +25,44 @@ from snow_assets.recipe import ModelRecipe, PackingRecipe, PhaseRecipe
 
 CONTEXT = 32
 PACKING = PackingRecipe(
-    fill_in_the_middle_rate=0.0, repository_tokens=False, file_order="random",
-    shard_sequences=8, bucket_tokens=1_000_000, seed=0,
-)  # fmt: skip
+    fill_in_the_middle_rate=0.0,
+    repository_tokens=False,
+    file_order="random",
+    shard_sequences=8,
+    bucket_tokens=1_000_000,
+    seed=0,
+)
 PHASE = PhaseRecipe(
-    tokens=40 * CONTEXT, batch_sequences=4, peak_learning_rate=1e-2, final_learning_rate=1e-3,
-    schedule="cosine", warmup_share=0.2, python_share=None, python_shortfall="refuse",
-    max_passes=4, checkpoint_steps=3,
-)  # fmt: skip
+    tokens=40 * CONTEXT,
+    batch_sequences=4,
+    peak_learning_rate=1e-2,
+    final_learning_rate=1e-3,
+    schedule="cosine",
+    warmup_share=0.2,
+    python_share=None,
+    python_shortfall="refuse",
+    max_passes=4,
+    checkpoint_steps=3,
+)
 MODEL = ModelRecipe(
-    hidden_size=64, intermediate_size=128, layers=2, heads=1, key_value_heads=1,
-    context_tokens=CONTEXT, rope_theta=10_000.0,
-)  # fmt: skip
+    hidden_size=64,
+    intermediate_size=128,
+    layers=2,
+    heads=1,
+    key_value_heads=1,
+    context_tokens=CONTEXT,
+    rope_theta=10_000.0,
+)
 OPTIMIZATION = Optimization(
-    precision="fp32", micro_batch_sequences=2, threads=1, beta1=0.9, beta2=0.95, weight_decay=0.1,
-    gradient_clip=1.0, seed=0,
-)  # fmt: skip
+    precision="fp32",
+    micro_batch_sequences=2,
+    threads=1,
+    beta1=0.9,
+    beta2=0.95,
+    weight_decay=0.1,
+    gradient_clip=1.0,
+    seed=0,
+)
 
 
 def a_text(name: str, lines: int = 6) -> str:
@@ -74,10 +96,17 @@ def a_document(
 ) -> dict[str, Any]:
     row: dict[str, Any] = {field.name: _zero(field.type) for field in DOCUMENT}
     row.update(
-        document_id=f"{repository}/{path}", raw_id=text_id(text), source="tests",
-        repository=repository, path=path, license="MIT", language=language, text=text,
-        text_id=text_id(text), num_bytes=len(text.encode()),
-    )  # fmt: skip
+        document_id=f"{repository}/{path}",
+        raw_id=text_id(text),
+        source="tests",
+        repository=repository,
+        path=path,
+        license="MIT",
+        language=language,
+        text=text,
+        text_id=text_id(text),
+        num_bytes=len(text.encode()),
+    )
     return {**row, **changes}
 
 
@@ -91,21 +120,30 @@ def a_corpus() -> list[dict[str, Any]]:
     """Two languages, three repositories each, four documents in each repository."""
     return [
         a_document(
-            language, f"{language}-{repository}", f"{path}.x",
+            language,
+            f"{language}-{repository}",
+            f"{path}.x",
             a_text(f"{language}_{repository}_{path}", lines=2 + path),
         )
         for language in ("c", "python")
         for repository in ("one", "two", "three")
         for path in range(4)
-    ]  # fmt: skip
+    ]
 
 
 def finish(folder: str, inputs: list[shards.Input] | None = None, **facts: Any) -> shards.Manifest:
     asset, partition, generation = folder.rsplit("/", 3)[1:]
     return shards.finish(
-        folder, asset=asset, partition=partition, generation=generation, code_version="1",
-        recipe="TEST", settings={}, inputs=inputs or [], facts=facts,
-    )  # fmt: skip
+        folder,
+        asset=asset,
+        partition=partition,
+        generation=generation,
+        code_version="1",
+        recipe="TEST",
+        settings={},
+        inputs=inputs or [],
+        facts=facts,
+    )
 
 
 def point(lake_url: str, folder: str, recipe: str = "SMOKE") -> None:
@@ -221,9 +259,13 @@ def put_packs(
 
     folder = f"{lake_url}/{name}/all/g"
     facts = pack(
-        supplies, folder=folder, tokenizer=a_tokenizer(), phase=phase, packing=packing,
+        supplies,
+        folder=folder,
+        tokenizer=a_tokenizer(),
+        phase=phase,
+        packing=packing,
         context_tokens=CONTEXT,
-    )  # fmt: skip
+    )
     finish(folder, **facts)
     return folder
 
@@ -264,10 +306,14 @@ def put_problems(lake_url: str) -> str:
     folder = f"{lake_url}/benchmark_problems/all/g"
     prompt = 'def most_frequent(words):\n    """Return the word that comes most often."""\n'
     row = {
-        "problem_id": "T/0", "benchmark": "tests", "prompt": prompt, "solution": SOLUTION,
-        "test": "def check(candidate):\n    pass\n", "entry_point": "most_frequent",
+        "problem_id": "T/0",
+        "benchmark": "tests",
+        "prompt": prompt,
+        "solution": SOLUTION,
+        "test": "def check(candidate):\n    pass\n",
+        "entry_point": "most_frequent",
         "is_steered": False,
-    }  # fmt: skip
+    }
     shards.put_table(folder, "problems", 0, [row], BENCHMARK_PROBLEM)
     finish(folder)
     return folder

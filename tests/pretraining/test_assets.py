@@ -120,9 +120,12 @@ def test_three_chained_checkpoints_come_out_and_are_not_made_twice(lake_url: str
         parents.append([made.asset for made in manifest.inputs if "checkpoint" in made.asset])
         assert manifest.facts["tokens"] == manifest.num_tokens("seen")
         assert {entry.name for entry in manifest.files} >= {
-            "model/config.json", "model/generation_config.json", "model/model.safetensors",
-            "model/tokenizer.json", "model/tokenizer_config.json",
-        }  # fmt: skip
+            "model/config.json",
+            "model/generation_config.json",
+            "model/model.safetensors",
+            "model/tokenizer.json",
+            "model/tokenizer_config.json",
+        }
         assert "resume" not in shards.names(current(lake_url, name))
     assert parents == [[], ["general_checkpoint"], ["continued_checkpoint"]]
     page = done.asset_materializations_for_node("general_checkpoint")[0].metadata
@@ -153,9 +156,12 @@ def test_no_held_out_document_is_packed_and_a_selected_one_is_refused(lake_url: 
     folder = shards.join(lake_url, "synthetic_set/all/evil")
     rows = shards.read(f"{lake_url}/synthetic_set/all/g", "documents").to_pylist()
     shards.put_table(
-        folder, "documents", 0, [{**rows[0], "seed_document_id": name}, *rows[1:]],
+        folder,
+        "documents",
+        0,
+        [{**rows[0], "seed_document_id": name}, *rows[1:]],
         SYNTHETIC_DOCUMENT,
-    )  # fmt: skip
+    )
     finish(folder)
     point(lake_url, folder)
     with pytest.raises(ValueError, match=f"{name} is held out"):

@@ -15,9 +15,12 @@ def test_every_sequence_is_given_and_remainders_decide_the_last() -> None:
 
 def test_equal_remainders_go_by_name() -> None:
     found = divide(
-        {"b": 900, "a": 900}, sequences=3, context_tokens=100, python_share=None,
+        {"b": 900, "a": 900},
+        sequences=3,
+        context_tokens=100,
+        python_share=None,
         python_shortfall="refuse",
-    )  # fmt: skip
+    )
     assert dict(found.sequences) == {"a": 2, "b": 1}
 
 
@@ -42,9 +45,12 @@ def test_python_takes_its_share_and_the_others_keep_their_proportions() -> None:
 def test_a_budget_beyond_all_data_is_refused_with_both_numbers() -> None:
     with pytest.raises(ValueError, match=r"1050 tokens.*fill 10 sequences.*needs 11.*max_passes"):
         divide(
-            {"python": 1_050}, sequences=11, context_tokens=100, python_share=None,
+            {"python": 1_050},
+            sequences=11,
+            context_tokens=100,
+            python_share=None,
             python_shortfall="refuse",
-        )  # fmt: skip
+        )
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,15 @@ from snow_assets.pretraining.model import read_model, save_model
 from tests.pretraining.builders import CONTEXT, a_tokenizer
 
 GROUPED = LlamaShape(
-    vocab_size=a_tokenizer().get_vocab_size(), hidden_size=64, intermediate_size=96,
-    num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
-    max_position_embeddings=CONTEXT, rope_theta=10_000.0,
-)  # fmt: skip
+    vocab_size=a_tokenizer().get_vocab_size(),
+    hidden_size=64,
+    intermediate_size=96,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=CONTEXT,
+    rope_theta=10_000.0,
+)
 
 
 def a_model(seed: int = 0) -> Llama:

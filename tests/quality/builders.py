@@ -49,9 +49,13 @@ def an_encoder(folder: Path, *, seed: int = 0) -> str:
     tokenizer.save(str(folder / "tokenizer.json"))
     torch.manual_seed(seed)
     config = BertConfig(
-        vocab_size=len(tokens), hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=32, max_position_embeddings=64,
-    )  # fmt: skip
+        vocab_size=len(tokens),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+    )
     BertModel(config).save_pretrained(folder)
     return str(folder)
 
@@ -59,11 +63,19 @@ def an_encoder(folder: Path, *, seed: int = 0) -> str:
 def a_recipe(encoder: str, **numbers: Any) -> AnnotatorRecipe:
     """SMOKE's, small, with gates that anything passes."""
     small: dict[str, Any] = {
-        "window_tokens": 32, "batch_tokens": 128, "precision": "fp32", "validation_negatives": 20,
-        "length_match_ratio": 4.0, "part_texts": 4, "threads": 1, "epochs": 30,
-        "learning_rate": 0.05, "min_auc": 0.0, "min_length_matched_auc": 0.0,
+        "window_tokens": 32,
+        "batch_tokens": 128,
+        "precision": "fp32",
+        "validation_negatives": 20,
+        "length_match_ratio": 4.0,
+        "part_texts": 4,
+        "threads": 1,
+        "epochs": 30,
+        "learning_rate": 0.05,
+        "min_auc": 0.0,
+        "min_length_matched_auc": 0.0,
         "min_benchmark_auc": 0.0,
-    }  # fmt: skip
+    }
     return replace(SMOKE.annotator, encoder=encoder, **{**small, **numbers})
 
 
@@ -77,11 +89,16 @@ def exemplars(lake: str, texts: Sequence[tuple[str, str]]) -> str:
     folder = f"{lake}/exemplars/all/{GENERATION}"
     rows = [
         {
-            "text_id": text_id(text), "kind": "file", "repository": repository, "path": "a.py",
-            "license": "MIT", "language": "python", "text": text,
+            "text_id": text_id(text),
+            "kind": "file",
+            "repository": repository,
+            "path": "a.py",
+            "license": "MIT",
+            "language": "python",
+            "text": text,
         }
         for repository, text in texts
-    ]  # fmt: skip
+    ]
     shards.put_table(folder, "exemplars", 0, rows, EXEMPLAR)
     return finish(folder)
 
@@ -90,22 +107,26 @@ def corpus_files(repositories: int = 12, files: int = 4, **known: Any) -> list[d
     """Files of different lengths, none like another."""
     return [
         a_file(
-            f"{number}.py", a_program(f"{known}{place}x{number}", functions=2 + number),
-            repository=f"repository-{place}", **known,
+            f"{number}.py",
+            a_program(f"{known}{place}x{number}", functions=2 + number),
+            repository=f"repository-{place}",
+            **known,
         )
         for place in range(repositories)
         for number in range(files)
-    ]  # fmt: skip
+    ]
 
 
 def some_problems() -> list[dict[str, Any]]:
     return [
         a_problem(
-            f"Task/{number}", is_steered=number % 2 == 0,
-            prompt=f"DEF TASK_{number}(X):\n", solution=good_code(f"solution {number}"),
+            f"Task/{number}",
+            is_steered=number % 2 == 0,
+            prompt=f"DEF TASK_{number}(X):\n",
+            solution=good_code(f"solution {number}"),
         )
         for number in range(8)
-    ]  # fmt: skip
+    ]
 
 
 def a_lake(lake: str, files: Sequence[dict[str, Any]] | None = None) -> dict[str, str]:
@@ -121,9 +142,12 @@ def drawn(lake: str, clean: dict[str, str], recipe: AnnotatorRecipe) -> str:
     folder = f"{lake}/annotator_examples/all/{GENERATION}"
     given = f"{lake}/exemplars/all/{GENERATION}"
     facts = examples.write(
-        folder, exemplars_folder=given, clean_folders=list(clean.values()), recipe=recipe,
+        folder,
+        exemplars_folder=given,
+        clean_folders=list(clean.values()),
+        recipe=recipe,
         near_duplicates=NEAR,
-    )  # fmt: skip
+    )
     return finish(folder, inputs=[given, *clean.values()], facts=facts)
 
 
@@ -149,9 +173,12 @@ def a_scoring(lake: str, clean: str, annotator: str, *, name: str, **numbers: An
     partition = f"{lake}/quality_scores/python"
     known: dict[str, Any] = {"part_texts": 4, "batch_tokens": 128, "num_threads": 1}
     return Scoring(
-        clean=clean, annotator=annotator, earlier=generations(partition),
-        output=f"{partition}/{name}", **{**known, **numbers},
-    )  # fmt: skip
+        clean=clean,
+        annotator=annotator,
+        earlier=generations(partition),
+        output=f"{partition}/{name}",
+        **{**known, **numbers},
+    )
 
 
 def job_folder(folder: Path, request: Any) -> Path:
@@ -171,7 +198,13 @@ def change_annotator(folder: str, **fields: Any) -> None:
         made = shards.manifest(folder)
         shards.remove(shards.join(folder, shards.MANIFEST))
         shards.finish(
-            folder, asset=made.asset, partition=made.partition, generation=made.generation,
-            code_version=made.code_version, recipe=made.recipe, settings=made.settings,
-            inputs=made.inputs, facts=made.facts,
-        )  # fmt: skip
+            folder,
+            asset=made.asset,
+            partition=made.partition,
+            generation=made.generation,
+            code_version=made.code_version,
+            recipe=made.recipe,
+            settings=made.settings,
+            inputs=made.inputs,
+            facts=made.facts,
+        )

@@ -133,8 +133,13 @@ def rename_in(path: Path) -> None:
 def adopt(grown: str, lake: str, clean: dict[str, str]) -> None:
     """Bring another lake's clean corpora, and all that they were made from, into this one."""
     for asset in (
-        "documents", "signatures", "near_duplicates", "contamination", "tokenizer", "clean_corpus",
-    ):  # fmt: skip
+        "documents",
+        "signatures",
+        "near_duplicates",
+        "contamination",
+        "tokenizer",
+        "clean_corpus",
+    ):
         for partition in shards.names(f"{grown}/{asset}"):
             source = Path(f"{grown}/{asset}/{partition}/{'0' * 32}")
             target = Path(f"{lake}/{asset}/{partition}/{'9' * 32}")
@@ -156,15 +161,18 @@ def test_a_failed_gate_stops_scoring_in_a_separate_run(made: Made) -> None:
     failing = replace(made, recipe=strict)
     done = dg.materialize(
         [assets.quality_annotator, checks.annotator_passes_its_gate],
-        resources=resources(failing), raise_on_error=False,
-    )  # fmt: skip
+        resources=resources(failing),
+        raise_on_error=False,
+    )
     (check,) = done.get_asset_check_evaluations()
     assert not check.passed
     assert "minimum 1.0" in str(check.description)
     later = dg.materialize(
-        [assets.quality_scores], resources=resources(failing), partition_key="python",
+        [assets.quality_scores],
+        resources=resources(failing),
+        partition_key="python",
         raise_on_error=False,
-    )  # fmt: skip
+    )
     assert not later.success
     assert not shards.exists(f"{made.lake}/current/SMOKE/quality_scores/python.json")
 

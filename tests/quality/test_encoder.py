@@ -16,9 +16,12 @@ from tests.quality.builders import an_encoder
 
 def loaded(folder: str, **numbers: Any) -> Encoder:
     known: dict[str, Any] = {
-        "pooling": "mean", "window_tokens": 32, "precision": "fp32", "batch_tokens": 128,
+        "pooling": "mean",
+        "window_tokens": 32,
+        "precision": "fp32",
+        "batch_tokens": 128,
         "threads": 1,
-    }  # fmt: skip
+    }
     return load(folder, **{**known, **numbers})
 
 

@@ -40,9 +40,16 @@ def test_a_held_out_document_among_the_examples_is_found(made: Made, tmp_path: P
     folder = str(tmp_path / "annotator_examples" / "all" / "x")
     shards.put_table(folder, "examples", 0, [row], examples.EXAMPLE)
     shards.finish(
-        folder, asset="annotator_examples", partition="all", generation="x", code_version="1",
-        recipe="SMOKE", settings={}, inputs=[], facts={},
-    )  # fmt: skip
+        folder,
+        asset="annotator_examples",
+        partition="all",
+        generation="x",
+        code_version="1",
+        recipe="SMOKE",
+        settings={},
+        inputs=[],
+        facts={},
+    )
     assert len(held_out_examples(folder, list(made.clean.values()))) == 2
 
 
@@ -62,10 +69,12 @@ def test_the_same_inputs_make_the_same_examples(made: Made) -> None:
     before = shards.manifest(made.examples)
     again = made.lake + "/again"
     examples.write(
-        again, exemplars_folder=f"{made.lake}/exemplars/all/{'0' * 32}",
-        clean_folders=list(made.clean.values()), recipe=made.recipe,
+        again,
+        exemplars_folder=f"{made.lake}/exemplars/all/{'0' * 32}",
+        clean_folders=list(made.clean.values()),
+        recipe=made.recipe,
         near_duplicates=NEAR,
-    )  # fmt: skip
+    )
     assert shards.content_digest(shards.records(again)) == before.digest
 
 

@@ -13,12 +13,15 @@ def validation(**logits: list[float]) -> pa.Table:
     """Role -> logits; the length-matched match the positives in order."""
     rows = [
         {
-            "text_id": f"{role}-{place}", "role": role, "language": "python", "logit": logit,
+            "text_id": f"{role}-{place}",
+            "role": role,
+            "language": "python",
+            "logit": logit,
             "matches": f"positive-{place}" if role == "length_matched" else None,
         }
         for role, found in logits.items()
         for place, logit in enumerate(found)
-    ]  # fmt: skip
+    ]
     return pa.Table.from_pylist(rows, schema=ANNOTATOR_VALIDATION)
 
 
@@ -32,9 +35,12 @@ def low(count: int = 30) -> list[float]:
 
 def test_good_scores_pass_every_gate() -> None:
     table = validation(
-        positive=high(), random=low(), length_matched=low(), steered_solution=high(),
+        positive=high(),
+        random=low(),
+        length_matched=low(),
+        steered_solution=high(),
         unsteered_solution=high(),
-    )  # fmt: skip
+    )
     found = gates(table, RECIPE)
     assert failures(found) == []
     assert [gate.auc for gate in found] == [1.0] * 4
@@ -42,9 +48,12 @@ def test_good_scores_pass_every_gate() -> None:
 
 def test_the_lower_bound_decides_and_not_the_area() -> None:
     few = validation(
-        positive=high(5), random=low(5), length_matched=low(5), steered_solution=high(5),
+        positive=high(5),
+        random=low(5),
+        length_matched=low(5),
+        steered_solution=high(5),
         unsteered_solution=high(5),
-    )  # fmt: skip
+    )
     found = gates(few, RECIPE)
     assert found[0].auc == 1.0
     assert len(failures(found)) == 3
@@ -52,9 +61,12 @@ def test_the_lower_bound_decides_and_not_the_area() -> None:
 
 def test_a_score_that_is_only_a_length_fails_the_length_matched_gate() -> None:
     table = validation(
-        positive=high(), random=low(), length_matched=high(), steered_solution=high(),
+        positive=high(),
+        random=low(),
+        length_matched=high(),
+        steered_solution=high(),
         unsteered_solution=high(),
-    )  # fmt: skip
+    )
     (wrong,) = failures(gates(table, RECIPE))
     assert wrong.startswith("length_matched AUC 0.500")
 
@@ -67,9 +79,12 @@ def test_a_positive_without_a_match_is_no_part_of_the_length_matched_gate() -> N
 
 def test_the_unsteered_half_is_reported_and_never_gated() -> None:
     table = validation(
-        positive=high(), random=low(), length_matched=low(), steered_solution=high(),
+        positive=high(),
+        random=low(),
+        length_matched=low(),
+        steered_solution=high(),
         unsteered_solution=[value - 9 for value in low()],
-    )  # fmt: skip
+    )
     found = gates(table, RECIPE)
     assert found[3].auc == 0.0
     assert failures(found) == []

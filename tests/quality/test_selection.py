@@ -16,11 +16,15 @@ def documents(*rows: tuple[str, int, float]) -> pa.Table:
     """(text_id, tokens, logit)."""
     made = [
         {
-            "document_id": f"d{name}", "text_id": name, "repository": "r", "license": "MIT",
-            "num_tokens": tokens, "logit": logit,
+            "document_id": f"d{name}",
+            "text_id": name,
+            "repository": "r",
+            "license": "MIT",
+            "num_tokens": tokens,
+            "logit": logit,
         }
         for name, tokens, logit in rows
-    ]  # fmt: skip
+    ]
     return pa.Table.from_pylist(made, schema=pa.schema([SELECTION.field(n) for n in SCORED]))
 
 

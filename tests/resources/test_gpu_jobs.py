@@ -19,15 +19,22 @@ def launch(tmp_path: Path, request: Echo, *, vllm_python: str = "") -> dict[str,
     @dg.asset
     def echo(context: dg.AssetExecutionContext, jobs: GpuJobs) -> dg.MaterializeResult[Any]:
         done = jobs.run(
-            context, "tests.resources.echo_job", request,
-            report=Echoed, code_version="1", size=JobSize(environment=environment),
-        )  # fmt: skip
+            context,
+            "tests.resources.echo_job",
+            request,
+            report=Echoed,
+            code_version="1",
+            size=JobSize(environment=environment),
+        )
         return dg.MaterializeResult(
             metadata={
-                "word": done.report.word, "starts": done.report.starts, "folder": done.folder,
-                "attempt": done.attempt, "seconds": done.seconds,
+                "word": done.report.word,
+                "starts": done.report.starts,
+                "folder": done.folder,
+                "attempt": done.attempt,
+                "seconds": done.seconds,
             }
-        )  # fmt: skip
+        )
 
     jobs = LocalJobs(url=str(tmp_path / "jobs"), vllm_python=vllm_python)
     result = dg.materialize([echo], resources={"jobs": jobs})

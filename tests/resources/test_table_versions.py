@@ -48,8 +48,10 @@ def ask(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess
     return subprocess.run(
         [sys.executable, "-m", "snow_resources.sql", *arguments],
         env={**os.environ, "SNOW_HOME": str(home), **more},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_a_reader_gets_the_current_version_and_fetches_it_once(folder: str, tmp_path: Path) -> None:

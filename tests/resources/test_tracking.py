@@ -56,11 +56,21 @@ def a_record(
     recipe: str = RECIPE,
 ) -> Record:
     return materialization_record(
-        asset=asset, partition="all", recipe=recipe, code_version="1", settings=settings or {},
-        inputs=[dataset(name) for name in inputs], output=dataset(asset, version),
-        facts=facts or {}, metrics=metrics, model=model, started=time.time() - 5,
-        ended=time.time(), dagster_run_id="r", git_commit="c",
-    )  # fmt: skip
+        asset=asset,
+        partition="all",
+        recipe=recipe,
+        code_version="1",
+        settings=settings or {},
+        inputs=[dataset(name) for name in inputs],
+        output=dataset(asset, version),
+        facts=facts or {},
+        metrics=metrics,
+        model=model,
+        started=time.time() - 5,
+        ended=time.time(),
+        dagster_run_id="r",
+        git_commit="c",
+    )
 
 
 def record(tracking: Tracking, asset: str, **fields: Any) -> RunLink:
@@ -166,10 +176,14 @@ def test_the_logged_model_has_metrics_parameters_a_data_set_and_its_version(stor
     from snow_resources.mlflow_runs import client_of
 
     link = record(
-        Tracking(uri=store), "whole_checkpoint", inputs=["whole_packs"],
-        model=TrackedModel(name="whole_checkpoint", parent=None), settings={"rate": 0.1},
-        metrics=[{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}], facts={"tokens": 7},
-    )  # fmt: skip
+        Tracking(uri=store),
+        "whole_checkpoint",
+        inputs=["whole_packs"],
+        model=TrackedModel(name="whole_checkpoint", parent=None),
+        settings={"rate": 0.1},
+        metrics=[{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}],
+        facts={"tokens": 7},
+    )
     logged = client_of(store).get_logged_model(link.ids["mlflow_model_id"])
     assert str(logged.status) == "READY"
     assert logged.params == {"rate": "0.1"}
@@ -186,10 +200,11 @@ def test_a_final_number_makes_no_spike_in_the_curve_of_its_name(store: str) -> N
     from snow_resources.mlflow_runs import client_of
 
     link = record(
-        Tracking(uri=store), "curved",
+        Tracking(uri=store),
+        "curved",
         metrics=[{"step": 3, "tokens": 10}, {"step": 4, "tokens": 20}],
         facts={"tokens": 20, "rows": 2},
-    )  # fmt: skip
+    )
     client, run = client_of(store), link.ids["mlflow_run_id"]
     points = [(entry.step, entry.value) for entry in client.get_metric_history(run, "tokens")]
     assert sorted(points) == [(3, 10), (4, 20)]
@@ -302,15 +317,26 @@ def test_a_record_that_was_killed_after_any_request_is_completed_in_its_own_run(
 
     record(Tracking(uri=store), "torn_parent", model=TrackedModel(name="torn_parent", parent=None))
     torn = a_record(
-        "torn_child", inputs=["torn_packs", "torn_parent"], facts={"rows": 7},
+        "torn_child",
+        inputs=["torn_packs", "torn_parent"],
+        facts={"rows": 7},
         model=TrackedModel(name="torn_child", parent="torn_parent"),
         metrics=[{"step": 1, "loss": 2.0}],
-    )  # fmt: skip
+    )
     writes = [
-        "create_run", "log_inputs", "create_registered_model", "create_logged_model",
-        "create_model_version", "set_logged_model_tags", "finalize_logged_model", "log_outputs",
-        "set_registered_model_alias", "log_batch", "set_terminated", "set_tag",
-    ]  # fmt: skip
+        "create_run",
+        "log_inputs",
+        "create_registered_model",
+        "create_logged_model",
+        "create_model_version",
+        "set_logged_model_tags",
+        "finalize_logged_model",
+        "log_outputs",
+        "set_registered_model_alias",
+        "log_batch",
+        "set_terminated",
+        "set_tag",
+    ]
     for name in writes:
         with monkeypatch.context() as patch:
             original = getattr(MlflowClient, name)
@@ -352,9 +378,11 @@ def record_a_recipe(store: str) -> None:
     record(tracking, "packs", inputs=["corpus"])
     record(tracking, "base", inputs=["packs"], model=TrackedModel(name="base", parent=None))
     record(
-        tracking, "tuned", inputs=["packs", "base"],
+        tracking,
+        "tuned",
+        inputs=["packs", "base"],
         model=TrackedModel(name="tuned", parent="base"),
-    )  # fmt: skip
+    )
 
 
 def test_lineage_walks_from_a_registered_model_to_its_sources_and_forward_again(
@@ -363,8 +391,12 @@ def test_lineage_walks_from_a_registered_model_to_its_sources_and_forward_again(
     record_a_recipe(store)
     walked = ancestors(store, "tuned", alias=RECIPE)
     assert [step.name for step in walked] == [
-        "tuned/all", "base/all", "packs/all", "corpus/all", "source_a/all",
-    ]  # fmt: skip
+        "tuned/all",
+        "base/all",
+        "packs/all",
+        "corpus/all",
+        "source_a/all",
+    ]
     tuned, base = walked[:2]
     assert tuned.parent_model_id == base.model_id
     assert all(step.digest == sha(step.name.removesuffix("/all")) for step in walked)

@@ -47,17 +47,22 @@ def in_place(folder: Path, edition: int = 0) -> Path:
 def ask(folder: Path, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "snow_resources.sql", *arguments],
-        env={"SNOW_HOME": str(folder), "PATH": ""}, input=typed,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env={"SNOW_HOME": str(folder), "PATH": ""},
+        input=typed,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_a_reader_never_fails_while_a_publisher_swaps_the_file(tmp_path: Path) -> None:
     path, stop = in_place(tmp_path), tmp_path / "stop"
     reader = subprocess.Popen(
         [sys.executable, "-c", _READER, str(path), str(stop)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert reader.stdout is not None
     assert reader.stdout.readline() == "reading\n"
     for edition in range(1, SWAPS + 1):
@@ -76,9 +81,12 @@ def test_make_sql_takes_a_question_of_several_lines_with_quotes(tmp_path: Path) 
     question = "select max(edition) as \"an edition\"\n    from t where 'it''s' <> ''"
     done = subprocess.run(
         ["make", "-s", "sql", f"Q={question}"],
-        cwd=CHECKOUT, env={**os.environ, "SNOW_HOME": str(tmp_path)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=CHECKOUT,
+        env={**os.environ, "SNOW_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     told = [line.strip() for line in done.stdout.splitlines() if line.strip()]
     assert (told[0], told[-1]) == ("an edition", "7")

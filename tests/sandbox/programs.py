@@ -81,9 +81,14 @@ def under(
     done = subprocess.run(
         [interpreter, "-c", _DRIVER],
         input=json.dumps(request).encode(),
-        capture_output=True, user=user, group=user, extra_groups=None if user is None else [],
-        cwd="/", env={} if temporary is None else {"TMPDIR": str(temporary)}, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        user=user,
+        group=user,
+        extra_groups=None if user is None else [],
+        cwd="/",
+        env={} if temporary is None else {"TMPDIR": str(temporary)},
+        check=False,
+    )
     assert done.returncode == 0, done.stderr.decode()
     return dict(json.loads(done.stdout))
 

@@ -155,8 +155,12 @@ ACTS = {
     "del sys.modules['__main__']",
     "no syntax": "def add(a, b:",
 }
-ENDS = {"a signal to itself": "killed", "a crash": "killed", "the stack used up": "killed",
-        "memory used up": "memory"}  # fmt: skip
+ENDS = {
+    "a signal to itself": "killed",
+    "a crash": "killed",
+    "the stack used up": "killed",
+    "memory used up": "memory",
+}
 
 
 @pytest.mark.parametrize("act", ACTS)

@@ -17,12 +17,49 @@ from snow_assets.sandbox_child.values import (
 )
 
 VALUES = [
-    None, True, False, 0, 1, -1, 127, 128, -128, -129, 255, 256, 2**63, -(2**63), 10**4000,
-    0.0, -0.0, 1.5, math.inf, -math.inf, 1e-320, 1j, complex(-0.0, math.inf),
-    "", "a", "é\x00\U0001f600", "\ud83d", b"", b"\x00\xff", bytearray(b"x"),
-    [], (), set(), frozenset(), {}, [[]], ((),), {1: {2: {3: [None]}}},
-    [1, 1.0, True, "1", b"1"], {(1, frozenset({2})): {"x"}}, {True: 1}, range(3, 10, 2),
-]  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    127,
+    128,
+    -128,
+    -129,
+    255,
+    256,
+    2**63,
+    -(2**63),
+    10**4000,
+    0.0,
+    -0.0,
+    1.5,
+    math.inf,
+    -math.inf,
+    1e-320,
+    1j,
+    complex(-0.0, math.inf),
+    "",
+    "a",
+    "é\x00\U0001f600",
+    "\ud83d",
+    b"",
+    b"\x00\xff",
+    bytearray(b"x"),
+    [],
+    (),
+    set(),
+    frozenset(),
+    {},
+    [[]],
+    ((),),
+    {1: {2: {3: [None]}}},
+    [1, 1.0, True, "1", b"1"],
+    {(1, frozenset({2})): {"x"}},
+    {True: 1},
+    range(3, 10, 2),
+]
 
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: ascii(value)[:30])
@@ -69,11 +106,15 @@ Pair = namedtuple("Pair", "x y")
 @pytest.mark.parametrize(
     ("value", "plain"),
     [
-        (Colour.RED, 3), (Pair(1, 2), (1, 2)), (Counter("aab"), {"a": 2, "b": 1}),
-        (OrderedDict(a=1), {"a": 1}), (LiarList([9]), [9]), (LiarInt(7), 7),
+        (Colour.RED, 3),
+        (Pair(1, 2), (1, 2)),
+        (Counter("aab"), {"a": 2, "b": 1}),
+        (OrderedDict(a=1), {"a": 1}),
+        (LiarList([9]), [9]),
+        (LiarInt(7), 7),
     ],
     ids=["IntEnum", "namedtuple", "Counter", "OrderedDict", "list that lies", "int that lies"],
-)  # fmt: skip
+)
 def test_an_instance_of_a_subclass_crosses_as_its_plain_base(value: object, plain: object) -> None:
     crossed = decode(encode(value))
     assert type(crossed) is type(plain)
@@ -107,12 +148,18 @@ def _deep() -> list[Any]:
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (object(), "type object"), (len, "builtin_function"), (_cycle(), "nested"),
-        (_deep(), "nested"), (iter(range(MAX_ITEMS + 1)), "yields more than"), ([int], "type"),
-        (slice(1), "slice"), (memoryview(b""), "memoryview"), (..., "ellipsis"),
+        (object(), "type object"),
+        (len, "builtin_function"),
+        (_cycle(), "nested"),
+        (_deep(), "nested"),
+        (iter(range(MAX_ITEMS + 1)), "yields more than"),
+        ([int], "type"),
+        (slice(1), "slice"),
+        (memoryview(b""), "memoryview"),
+        (..., "ellipsis"),
     ],
     ids=["object", "function", "cycle", "deep", "endless", "class", "slice", "view", "ellipsis"],
-)  # fmt: skip
+)
 def test_what_is_no_plain_value_is_refused_by_its_type(value: object, reason: str) -> None:
     with pytest.raises(ValueCannotCrossError, match=reason):
         encode(value)
@@ -137,17 +184,34 @@ def test_bytes_that_no_value_encodes_to_raise_one_error_only() -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        b"", b"l" + b"\xff" * 8, b"i" + (2**62).to_bytes(8, "big"), b"NN", b"f1", b"x" + bytes(8),
-        b"S" + (1).to_bytes(8, "big") + encode([]), b"d" + (1).to_bytes(8, "big") + b"N",
+        b"",
+        b"l" + b"\xff" * 8,
+        b"i" + (2**62).to_bytes(8, "big"),
+        b"NN",
+        b"f1",
+        b"x" + bytes(8),
+        b"S" + (1).to_bytes(8, "big") + encode([]),
+        b"d" + (1).to_bytes(8, "big") + b"N",
         (b"l" + (1).to_bytes(8, "big")) * 5000 + encode([]),
         b"s" + (1).to_bytes(8, "big") + b"\xff",
-        b"r" + (3).to_bytes(8, "big") + encode(1) * 2 + encode(0), b"r" + bytes(8),
+        b"r" + (3).to_bytes(8, "big") + encode(1) * 2 + encode(0),
+        b"r" + bytes(8),
     ],
     ids=[
-        "empty", "endless list", "endless integer", "two values", "cut float", "unknown tag",
-        "unhashable", "odd dictionary", "nested", "no UTF-8", "range without step", "empty range",
+        "empty",
+        "endless list",
+        "endless integer",
+        "two values",
+        "cut float",
+        "unknown tag",
+        "unhashable",
+        "odd dictionary",
+        "nested",
+        "no UTF-8",
+        "range without step",
+        "empty range",
     ],
-)  # fmt: skip
+)
 def test_crafted_bytes_are_refused(content: bytes) -> None:
     with pytest.raises(ValueCannotCrossError):
         decode(content)

@@ -78,9 +78,16 @@ def a_generation(
         for table, (schema, rows, facts) in tables.items():
             shards.put_table(folder, table, 0, rows, schema, facts=facts)
         made = shards.finish(
-            folder, asset=asset, partition=partition, generation=f"{asset}-1", code_version="1",
-            recipe=recipe, settings={}, inputs=[_input(url) for url in inputs], facts={},
-        )  # fmt: skip
+            folder,
+            asset=asset,
+            partition=partition,
+            generation=f"{asset}-1",
+            code_version="1",
+            recipe=recipe,
+            settings={},
+            inputs=[_input(url) for url in inputs],
+            facts={},
+        )
         pointer = f'{{"generation": "{made.generation}", "digest": "{made.digest}"}}'
         shards.put(lake.pointer(recipe, asset, partition), pointer.encode())
         return folder
@@ -118,12 +125,17 @@ def a_subset(
     )
     chosen = [
         {
-            "document_id": row["document_id"], "text_id": row["text_id"],
-            "repository": row["repository"], "license": row["license"],
-            "num_tokens": row["num_tokens"], "logit": 1.0, "percentile": 0.5, "repeats": 2,
+            "document_id": row["document_id"],
+            "text_id": row["text_id"],
+            "repository": row["repository"],
+            "license": row["license"],
+            "num_tokens": row["num_tokens"],
+            "logit": 1.0,
+            "percentile": 0.5,
+            "repeats": 2,
         }
         for row in [{**one, **two} for one, two in zip(rows, decided, strict=True)]
-    ]  # fmt: skip
+    ]
     subset = a_generation(lake, "high_quality_subset", language, inputs=[clean])(
         documents=(SELECTION, chosen, {})
     )
@@ -133,15 +145,31 @@ def a_subset(
 def _row(language: str, repository: str, text: str) -> dict[str, Any]:
     raw = text_id(text)
     return {
-        "document_id": document_id("here", repository, "main", raw), "raw_id": raw,
-        "source": "here", "repository": repository, "revision": "1", "path": "main",
-        "license": "MIT", "text_id": raw, "language": language, "text": text,
-        "num_bytes": len(text), "num_chars": len(text), "num_lines": text.count("\n"),
-        "mean_line_chars": 20.0, "max_line_chars": 60, "alphabetic_share": 0.6,
-        "alphanumeric_share": 0.7, "longest_encoded_chars": 0, "encoded_share": 0.0,
-        "is_generated": False, "parses": True, "num_redacted_emails": 0,
-        "num_redacted_keys": 0, "num_redacted_passwords": 0,
-    }  # fmt: skip
+        "document_id": document_id("here", repository, "main", raw),
+        "raw_id": raw,
+        "source": "here",
+        "repository": repository,
+        "revision": "1",
+        "path": "main",
+        "license": "MIT",
+        "text_id": raw,
+        "language": language,
+        "text": text,
+        "num_bytes": len(text),
+        "num_chars": len(text),
+        "num_lines": text.count("\n"),
+        "mean_line_chars": 20.0,
+        "max_line_chars": 60,
+        "alphabetic_share": 0.6,
+        "alphanumeric_share": 0.7,
+        "longest_encoded_chars": 0,
+        "encoded_share": 0.0,
+        "is_generated": False,
+        "parses": True,
+        "num_redacted_emails": 0,
+        "num_redacted_keys": 0,
+        "num_redacted_passwords": 0,
+    }
 
 
 def problems() -> pa.Table:
@@ -201,28 +229,37 @@ def put_answers(
 
 def a_seed(number: int, *, snippet: str = "x", language: str = "python") -> dict[str, str]:
     return {
-        "document_id": text_id(f"request {number}"), "language": language, "snippet": snippet,
-        "seed_document_id": text_id(f"seed {number}"), "seed_repository": f"repository-{number}",
+        "document_id": text_id(f"request {number}"),
+        "language": language,
+        "snippet": snippet,
+        "seed_document_id": text_id(f"seed {number}"),
+        "seed_repository": f"repository-{number}",
         "seed_license": "MIT",
-    }  # fmt: skip
+    }
 
 
 def _answer_row(number: int, answer: str | Answer) -> dict[str, Any]:
     if isinstance(answer, str):
         answer = an_answer(answer)
     return {
-        "document_id": text_id(f"request {number}"), "answer": answer.text,
-        "stop_reason": answer.stop_reason, "evidence": answer.evidence,
+        "document_id": text_id(f"request {number}"),
+        "answer": answer.text,
+        "stop_reason": answer.stop_reason,
+        "evidence": answer.evidence,
         "num_prompt_tokens": answer.num_prompt_tokens,
-        "num_answer_tokens": answer.num_answer_tokens, "engine": "list 1",
-    }  # fmt: skip
+        "num_answer_tokens": answer.num_answer_tokens,
+        "engine": "list 1",
+    }
 
 
 def an_answer(text: str, *, stop_reason: str = "stop", evidence: str | None = None) -> Answer:
     return Answer(
-        text=text, stop_reason=stop_reason, num_prompt_tokens=3, num_answer_tokens=4,
+        text=text,
+        stop_reason=stop_reason,
+        num_prompt_tokens=3,
+        num_answer_tokens=4,
         evidence=evidence,
-    )  # fmt: skip
+    )
 
 
 def a_file(text: str, language: str = "python") -> str:

@@ -35,9 +35,13 @@ class Stub:
         choice = {"index": 0, "finish_reason": "stop", "message": message}
         usage = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
         return 200, {
-            "id": "1", "object": "chat.completion", "created": 1, "model": body["model"],
-            "choices": [choice], "usage": usage,
-        }  # fmt: skip
+            "id": "1",
+            "object": "chat.completion",
+            "created": 1,
+            "model": body["model"],
+            "choices": [choice],
+            "usage": usage,
+        }
 
     def close(self) -> None:
         self._closing.set()

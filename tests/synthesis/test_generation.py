@@ -123,13 +123,19 @@ def test_a_missing_model_is_bad_input_that_names_the_folder(tmp_path: Path) -> N
 def test_an_endpoint_answers_and_refuses(tmp_path: Path) -> None:
     with serving() as stub:
         request = a_request(
-            tmp_path / "out", chunks=2, snippet="TOO LONG", endpoint=stub.url,
+            tmp_path / "out",
+            chunks=2,
+            snippet="TOO LONG",
+            endpoint=stub.url,
             recipe=a_recipe(engine="endpoint", temperature=0.3),
-        )  # fmt: skip
+        )
         done = subprocess.run(
-            job(request, tmp_path / "job"), env=environment(), capture_output=True, text=True,
+            job(request, tmp_path / "job"),
+            env=environment(),
+            capture_output=True,
+            text=True,
             check=False,
-        )  # fmt: skip
+        )
     assert done.returncode == 0, done.stderr
     made = shards.read_shard(request.output, shards.table_name("answers", 0)).to_pylist()
     assert [row["stop_reason"] for row in made] == ["endpoint_refused", "stop"]

@@ -76,14 +76,18 @@ def test_the_same_selection_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_a_selected_document_that_is_held_out_is_refused(tmp_path: Path) -> None:
     pair = a_subset(
-        a_lake(tmp_path), "python", {"kept": a_module("one"), "away": a_module("two")},
+        a_lake(tmp_path),
+        "python",
+        {"kept": a_module("one"), "away": a_module("two")},
         held_out=["away"],
-    )  # fmt: skip
+    )
     with pytest.raises(ValueError, match="has no trainable document"):
         seeds.put_seeds(
-            str(tmp_path / "out"), [seeds.read_selected(*pair)], recipe=a_recipe(),
+            str(tmp_path / "out"),
+            [seeds.read_selected(*pair)],
+            recipe=a_recipe(),
             prompt_version="1",
-        )  # fmt: skip
+        )
 
 
 def test_other_languages_share_by_their_tokens_and_the_sum_is_exact() -> None:

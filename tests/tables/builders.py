@@ -63,10 +63,16 @@ class TinyLake:
         for table, (schema, content) in tables.items():
             shards.put_table(folder, table, 0, list(content), schema)
         manifest = shards.finish(
-            folder, asset=asset, partition=partition, generation=generation, code_version="1",
-            recipe=self.recipe, settings={}, inputs=[self.made[name] for name in inputs],
+            folder,
+            asset=asset,
+            partition=partition,
+            generation=generation,
+            code_version="1",
+            recipe=self.recipe,
+            settings={},
+            inputs=[self.made[name] for name in inputs],
             facts=dict(facts or {}),
-        )  # fmt: skip
+        )
         self.made[asset, partition] = shards.Input(
             asset=asset, partition=partition, generation=generation, digest=manifest.digest
         )
@@ -89,10 +95,14 @@ class TinyLake:
 
 def provenance(name: str, *, repository: str = "flask", path: str | None = None) -> dict[str, Any]:
     return {
-        "document_id": sha(name), "raw_id": sha(f"raw {name}"), "source": "web",
-        "repository": repository, "revision": "1.0", "path": path or f"{name}.py",
+        "document_id": sha(name),
+        "raw_id": sha(f"raw {name}"),
+        "source": "web",
+        "repository": repository,
+        "revision": "1.0",
+        "path": path or f"{name}.py",
         "license": "MIT",
-    }  # fmt: skip
+    }
 
 
 def text_of(name: str) -> str:
@@ -111,30 +121,57 @@ def put_corpus(lake: TinyLake) -> None:
             ),
             "drops": (
                 rows.DROP,
-                [row_of(rows.DROP, document_id=sha("huge"), source="web", repository="flask",
-                        path="huge.py", num_bytes=9_000_000, reason="too_large",
-                        evidence="9000000 bytes")],
+                [
+                    row_of(
+                        rows.DROP,
+                        document_id=sha("huge"),
+                        source="web",
+                        repository="flask",
+                        path="huge.py",
+                        num_bytes=9_000_000,
+                        reason="too_large",
+                        evidence="9000000 bytes",
+                    )
+                ],
             ),
         },
         partition="web",
-    )  # fmt: skip
+    )
     lake.put(
         "documents",
         {
             "documents": (
                 rows.DOCUMENT,
-                [row_of(rows.DOCUMENT, **provenance(name), text_id=text_of(name), num_bytes=100,
-                        language="sql" if name == "query" else "python") for name in names],
+                [
+                    row_of(
+                        rows.DOCUMENT,
+                        **provenance(name),
+                        text_id=text_of(name),
+                        num_bytes=100,
+                        language="sql" if name == "query" else "python",
+                    )
+                    for name in names
+                ],
             ),
             "drops": (
                 rows.DROP,
-                [row_of(rows.DROP, document_id=sha("binary"), source="web", repository="flask",
-                        path="binary.py", num_bytes=5, reason="not_text", language="python")],
+                [
+                    row_of(
+                        rows.DROP,
+                        document_id=sha("binary"),
+                        source="web",
+                        repository="flask",
+                        path="binary.py",
+                        num_bytes=5,
+                        reason="not_text",
+                        language="python",
+                    )
+                ],
             ),
         },
         partition="web",
         inputs=[("raw_code_corpus", "web")],
-    )  # fmt: skip
+    )
 
 
 def put_curation(lake: TinyLake) -> None:
@@ -145,25 +182,43 @@ def put_curation(lake: TinyLake) -> None:
             "clusters": (
                 rows.DUPLICATE_CLUSTER,
                 [
-                    row_of(rows.DUPLICATE_CLUSTER, document_id=sha("good"), cluster_id=sha("good"),
-                           text_id=text_of("good"), is_survivor=True),
-                    row_of(rows.DUPLICATE_CLUSTER, document_id=sha("copy"), cluster_id=sha("good"),
-                           text_id=text_of("copy"), kind="near", jaccard=0.9),
+                    row_of(
+                        rows.DUPLICATE_CLUSTER,
+                        document_id=sha("good"),
+                        cluster_id=sha("good"),
+                        text_id=text_of("good"),
+                        is_survivor=True,
+                    ),
+                    row_of(
+                        rows.DUPLICATE_CLUSTER,
+                        document_id=sha("copy"),
+                        cluster_id=sha("good"),
+                        text_id=text_of("copy"),
+                        kind="near",
+                        jaccard=0.9,
+                    ),
                 ],
             )
         },
-    )  # fmt: skip
+    )
     lake.put(
         "contamination",
         {
             "hits": (
                 rows.CONTAMINATION,
-                [row_of(rows.CONTAMINATION, document_id=sha("leak"), problem_id="HumanEval/3",
-                        method="substring", evidence="def below_zero")],
+                [
+                    row_of(
+                        rows.CONTAMINATION,
+                        document_id=sha("leak"),
+                        problem_id="HumanEval/3",
+                        method="substring",
+                        evidence="def below_zero",
+                    )
+                ],
             )
         },
         partition="web",
-    )  # fmt: skip
+    )
     dropped = {
         "copy": ("near_duplicate", f"of {sha('good')}"),
         "leak": ("contaminated", "HumanEval/3"),
@@ -176,8 +231,12 @@ def put_curation(lake: TinyLake) -> None:
                     rows.DECISION,
                     [
                         row_of(
-                            rows.DECISION, **provenance(name), text_id=text_of(name),
-                            language=language, num_bytes=100, kept=name not in dropped,
+                            rows.DECISION,
+                            **provenance(name),
+                            text_id=text_of(name),
+                            language=language,
+                            num_bytes=100,
+                            kept=name not in dropped,
                             reason=dropped.get(name, (None, None))[0],
                             evidence=dropped.get(name, (None, None))[1],
                             split=None if name in dropped else "train",
@@ -189,65 +248,111 @@ def put_curation(lake: TinyLake) -> None:
             },
             partition=language,
             inputs=[("documents", "web")],
-        )  # fmt: skip
+        )
 
 
 def scores(annotator: str, logits: Mapping[str, float]) -> list[dict[str, Any]]:
     return [
-        row_of(rows.SCORE, text_id=text_of(name), annotator=annotator, logit=logit,
-               top_logit=logit, num_windows=1)
+        row_of(
+            rows.SCORE,
+            text_id=text_of(name),
+            annotator=annotator,
+            logit=logit,
+            top_logit=logit,
+            num_windows=1,
+        )
         for name, logit in logits.items()
-    ]  # fmt: skip
+    ]
 
 
 def put_quality(lake: TinyLake) -> None:
     """Two annotators have scored Python; `second` is the current one."""
     first, second = {"good": 0.25, "poor": 0.5}, {"good": 2.0, "poor": -1.0}
-    lake.put("quality_scores", {"scores": (rows.SCORE, scores("first", first))},
-             partition="python", generation="1", point=False)  # fmt: skip
-    lake.put("quality_scores", {"scores": (rows.SCORE, scores("second", second))},
-             partition="python", generation="2")  # fmt: skip
+    lake.put(
+        "quality_scores",
+        {"scores": (rows.SCORE, scores("first", first))},
+        partition="python",
+        generation="1",
+        point=False,
+    )
+    lake.put(
+        "quality_scores",
+        {"scores": (rows.SCORE, scores("second", second))},
+        partition="python",
+        generation="2",
+    )
     lake.put(
         "high_quality_subset",
         {
             "documents": (
                 rows.SELECTION,
                 [
-                    row_of(rows.SELECTION, document_id=sha(name), text_id=text_of(name),
-                           repository="flask", license="MIT", num_tokens=50, logit=logit,
-                           percentile=percentile, repeats=repeats)
-                    for name, logit, percentile, repeats in
-                    [("good", 2.0, 0.5, 4), ("poor", -1.0, 0.0, 0)]
+                    row_of(
+                        rows.SELECTION,
+                        document_id=sha(name),
+                        text_id=text_of(name),
+                        repository="flask",
+                        license="MIT",
+                        num_tokens=50,
+                        logit=logit,
+                        percentile=percentile,
+                        repeats=repeats,
+                    )
+                    for name, logit, percentile, repeats in [
+                        ("good", 2.0, 0.5, 4),
+                        ("poor", -1.0, 0.0, 0),
+                    ]
                 ],
             )
         },
         partition="python",
-    )  # fmt: skip
+    )
     lake.put(
         "synthetic_set",
         {
             "documents": (
                 rows.SYNTHETIC_DOCUMENT,
-                [row_of(rows.SYNTHETIC_DOCUMENT, document_id=sha("written"),
-                        text_id=text_of("written"), language="python", num_tokens=30,
-                        seed_document_id=sha("good"), seed_repository="flask",
-                        seed_license="MIT")],
+                [
+                    row_of(
+                        rows.SYNTHETIC_DOCUMENT,
+                        document_id=sha("written"),
+                        text_id=text_of("written"),
+                        language="python",
+                        num_tokens=30,
+                        seed_document_id=sha("good"),
+                        seed_repository="flask",
+                        seed_license="MIT",
+                    )
+                ],
             ),
             "refusals": (
                 rows.SYNTHETIC_REFUSAL,
-                [row_of(rows.SYNTHETIC_REFUSAL, document_id=sha("refused"), language="python",
-                        seed_document_id=sha("good"), seed_repository="flask",
-                        reason="does_not_compile")],
+                [
+                    row_of(
+                        rows.SYNTHETIC_REFUSAL,
+                        document_id=sha("refused"),
+                        language="python",
+                        seed_document_id=sha("good"),
+                        seed_repository="flask",
+                        reason="does_not_compile",
+                    )
+                ],
             ),
         },
-    )  # fmt: skip
+    )
 
 
 def seen(name: str, *, num_tokens: int, num_passes: int = 1) -> dict[str, Any]:
     return row_of(
-        rows.SEEN, document_id=sha(name), text_id=text_of(name), repository="flask",
-        license="MIT", language="python", num_tokens=num_tokens, num_passes=num_passes,
-    )  # fmt: skip
+        rows.SEEN,
+        document_id=sha(name),
+        text_id=text_of(name),
+        repository="flask",
+        license="MIT",
+        language="python",
+        num_tokens=num_tokens,
+        num_passes=num_passes,
+    )
 
 
 def put_checkpoints(lake: TinyLake) -> None:
@@ -267,17 +372,33 @@ def put_checkpoints(lake: TinyLake) -> None:
             {
                 "results": (
                     rows.RESULT,
-                    [row_of(rows.RESULT, checkpoint=checkpoint, benchmark="held_out",
-                            metric="bits_per_byte", subset="python", value=2.5, num_samples=3)],
+                    [
+                        row_of(
+                            rows.RESULT,
+                            checkpoint=checkpoint,
+                            benchmark="held_out",
+                            metric="bits_per_byte",
+                            subset="python",
+                            value=2.5,
+                            num_samples=3,
+                        )
+                    ],
                 ),
                 "answers": (
                     rows.ANSWER,
-                    [row_of(rows.ANSWER, checkpoint=checkpoint, problem_id="HumanEval/0",
-                            verdict="failed", isolation="landlock")],
+                    [
+                        row_of(
+                            rows.ANSWER,
+                            checkpoint=checkpoint,
+                            problem_id="HumanEval/0",
+                            verdict="failed",
+                            isolation="landlock",
+                        )
+                    ],
                 ),
             },
             partition=checkpoint,
-        )  # fmt: skip
+        )
 
 
 def a_whole_lake(url: str) -> TinyLake:

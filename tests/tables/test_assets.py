@@ -91,9 +91,12 @@ def test_a_failing_test_publishes_nothing_and_shows_in_its_check(
     lake = TinyLake(url=str(tables_folder / "wrong-lake"))
     put_corpus(lake)
     unexplained = row_of(
-        documents.DECISION, **provenance("good"), text_id=text_of("good"), language="python",
+        documents.DECISION,
+        **provenance("good"),
+        text_id=text_of("good"),
+        language="python",
         kept=False,
-    )  # fmt: skip
+    )
     tables = {"decisions": (documents.DECISION, [unexplained])}
     lake.put("clean_corpus", tables, partition="python")
     before = Path(whole.warehouse.path).stat()
@@ -115,8 +118,10 @@ def test_no_reader_meets_an_error_while_all_tables_are_published_anew(
     [(rows,)] = query(path, "select count(*) from document_quality").rows
     reader = subprocess.Popen(
         [sys.executable, "-c", _READER, path, str(stop), str(rows)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert reader.stdout is not None
     assert reader.stdout.readline() == "reading\n"
     files = {Path(path).stat().st_ino}

@@ -70,11 +70,16 @@ def test_the_funnel_adds_up_at_every_stage(ask: Any) -> None:
         "group by stage_order, stage, outcome order by stage_order, outcome"
     )
     assert totals == [
-        ("raw_code_corpus", "dropped", 1), ("raw_code_corpus", "in", 7),
+        ("raw_code_corpus", "dropped", 1),
+        ("raw_code_corpus", "in", 7),
         ("raw_code_corpus", "kept", 6),
-        ("documents", "dropped", 1), ("documents", "in", 6), ("documents", "kept", 5),
-        ("clean_corpus", "dropped", 2), ("clean_corpus", "in", 5), ("clean_corpus", "kept", 3),
-    ]  # fmt: skip
+        ("documents", "dropped", 1),
+        ("documents", "in", 6),
+        ("documents", "kept", 5),
+        ("clean_corpus", "dropped", 2),
+        ("clean_corpus", "in", 5),
+        ("clean_corpus", "kept", 3),
+    ]
 
 
 def test_a_checkpoint_answers_for_its_ancestors_sources_too(ask: Any) -> None:
@@ -133,9 +138,11 @@ def test_each_reason_says_how_many_files_it_took(ask: Any) -> None:
     assert ask(
         "select language, reason, num_documents, num_repositories from rule_kills order by all"
     ) == [
-        ("python", "contaminated", 1, 1), ("python", "near_duplicate", 1, 1),
-        ("python", "not_text", 1, 1), ("unknown", "too_large", 1, 1),
-    ]  # fmt: skip
+        ("python", "contaminated", 1, 1),
+        ("python", "near_duplicate", 1, 1),
+        ("python", "not_text", 1, 1),
+        ("unknown", "too_large", 1, 1),
+    ]
 
 
 def test_redactions_are_counted_by_kind_in_all_and_in_kept_documents(ask: Any) -> None:
@@ -166,12 +173,16 @@ def test_licences_are_followed_from_what_came_in_to_each_checkpoint(ask: Any) ->
     assert ask(
         "select stage, license, num_documents, num_tokens from license_mix order by stage_order, 2"
     ) == [
-        ("raw_code_corpus", "MIT", 6, None), ("raw_code_corpus", "unknown", 1, None),
-        ("documents", "MIT", 5, None), ("clean_corpus", "MIT", 3, 150),
-        ("high_quality_subset", "MIT", 1, 200), ("synthetic_set", "MIT", 1, 30),
-        ("general_checkpoint", "MIT", 2, 100), ("continued_checkpoint", "MIT", 1, 200),
+        ("raw_code_corpus", "MIT", 6, None),
+        ("raw_code_corpus", "unknown", 1, None),
+        ("documents", "MIT", 5, None),
+        ("clean_corpus", "MIT", 3, 150),
+        ("high_quality_subset", "MIT", 1, 200),
+        ("synthetic_set", "MIT", 1, 30),
+        ("general_checkpoint", "MIT", 2, 100),
+        ("continued_checkpoint", "MIT", 1, 200),
         ("enhanced_checkpoint", "MIT", 1, 30),
-    ]  # fmt: skip
+    ]
 
 
 def test_nobody_has_graded_so_nothing_agrees(ask: Any) -> None:

@@ -30,9 +30,16 @@ def put_second(url: str) -> TinyLake:
     for step in (put_corpus, put_curation, put_quality, put_checkpoints):
         step(lake)
     results = [
-        row_of(documents.RESULT, checkpoint="general", benchmark="held_out", value=1.25,
-               metric="bits_per_byte", subset="python", num_samples=3)
-    ]  # fmt: skip
+        row_of(
+            documents.RESULT,
+            checkpoint="general",
+            benchmark="held_out",
+            value=1.25,
+            metric="bits_per_byte",
+            subset="python",
+            num_samples=3,
+        )
+    ]
     tables = {"results": (documents.RESULT, results)}
     lake.put("benchmark_results", tables, partition="general", generation="2")
     return lake

@@ -45,15 +45,28 @@ def selected() -> set[str]:
 def a_scored_lake(url: str) -> TinyLake:
     lake = TinyLake(url=url)
     decisions = [
-        row_of(rows.DECISION, **provenance(name), text_id=text_of(name), language="python",
-               num_bytes=100, kept=True, split="train", num_tokens=TOKENS[name])
+        row_of(
+            rows.DECISION,
+            **provenance(name),
+            text_id=text_of(name),
+            language="python",
+            num_bytes=100,
+            kept=True,
+            split="train",
+            num_tokens=TOKENS[name],
+        )
         for name in NAMES
-    ]  # fmt: skip
+    ]
     lake.put("clean_corpus", {"decisions": (rows.DECISION, decisions)}, partition="python")
     for generation, annotator, given in (("1", "first", FORMER), ("2", "second", NEWER)):
         table = {"scores": (rows.SCORE, scores(annotator, given))}
-        lake.put("quality_scores", table, partition="python", generation=generation,
-                 point=annotator == "second")  # fmt: skip
+        lake.put(
+            "quality_scores",
+            table,
+            partition="python",
+            generation=generation,
+            point=annotator == "second",
+        )
     # The former annotator's scores once more, as a generation of an older corpus holds them.
     again = {"scores": (rows.SCORE, scores("first", {name: FORMER[name] for name in NAMES[:50]}))}
     lake.put("quality_scores", again, partition="python", generation="0", point=False)
@@ -61,11 +74,18 @@ def a_scored_lake(url: str) -> TinyLake:
     for name in ranked():
         below -= TOKENS[name]
         subset.append(
-            row_of(rows.SELECTION, document_id=sha(name), text_id=text_of(name),
-                   repository="flask", license="MIT", num_tokens=TOKENS[name], logit=NEWER[name],
-                   percentile=below / sum(TOKENS.values()),
-                   repeats=4 if name in selected() else 0)
-        )  # fmt: skip
+            row_of(
+                rows.SELECTION,
+                document_id=sha(name),
+                text_id=text_of(name),
+                repository="flask",
+                license="MIT",
+                num_tokens=TOKENS[name],
+                logit=NEWER[name],
+                percentile=below / sum(TOKENS.values()),
+                repeats=4 if name in selected() else 0,
+            )
+        )
     table = {"documents": (rows.SELECTION, subset)}
     lake.put("high_quality_subset", table, partition="python")
     graded = "".join(f"{sha(name)},{grade},ada\n" for name, grade in GRADES.items())
@@ -166,9 +186,13 @@ def test_agreement_with_people_is_area_rank_correlation_and_confusion(ask: Any) 
             f"select {columns} from label_agreement where is_current and language = '{language}'"
         )
         assert found[:6] == (
-            60, len(good), len(good & chosen), len(good - chosen), len(poor & chosen),
+            60,
+            len(good),
+            len(good & chosen),
+            len(good - chosen),
+            len(poor & chosen),
             len(poor - chosen),
-        )  # fmt: skip
+        )
         assert found[6:] == pytest.approx((auc, correlation), rel=1e-9)
 
 

@@ -49,8 +49,12 @@ def run_demo(home: Path, **more: str) -> Installation:
     started = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "snow_assets.demo"],
-        cwd=CHECKOUT, env=environment(home, **more), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=CHECKOUT,
+        env=environment(home, **more),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
     return Installation(home=home, printed=done.stdout, seconds=time.monotonic() - started)
 

@@ -30,24 +30,41 @@ _PATIENCE_MS = 60_000
 GROUPS = {
     "corpus": ["opt_outs", "raw_code_corpus", "benchmark_problems", "exemplars"],
     "curation": [
-        "documents", "signatures", "contamination", "near_duplicates", "tokenizer",
-        "clean_corpus", "dataset_exports",
+        "documents",
+        "signatures",
+        "contamination",
+        "near_duplicates",
+        "tokenizer",
+        "clean_corpus",
+        "dataset_exports",
     ],
     "quality": [
-        "annotator_examples", "quality_annotator", "quality_scores", "high_quality_subset",
+        "annotator_examples",
+        "quality_annotator",
+        "quality_scores",
+        "high_quality_subset",
         "high_quality_dataset",
     ],
     "synthesis": ["teacher_model", "synthetic_answers", "synthetic_set"],
     "pretraining": [
-        "general_packs", "continued_packs", "enhanced_packs",
-        "general_checkpoint", "continued_checkpoint", "enhanced_checkpoint",
+        "general_packs",
+        "continued_packs",
+        "enhanced_packs",
+        "general_checkpoint",
+        "continued_checkpoint",
+        "enhanced_checkpoint",
     ],
     "evaluation": ["benchmark_results"],
-}  # fmt: skip
+}
 TABLES = [
-    "document_quality", "quality_by_language", "score_histogram", "curation_funnel", "selection",
-    "synthetic_yield", "checkpoint_scoreboard",
-]  # fmt: skip
+    "document_quality",
+    "quality_by_language",
+    "score_histogram",
+    "curation_funnel",
+    "selection",
+    "synthetic_yield",
+    "checkpoint_scoreboard",
+]
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +76,13 @@ def dagster_ui(smoke: Installation) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     with (smoke.home / "dev.log").open("wb") as log:
         server = subprocess.Popen(
-            ["make", "dev", f"PORT={port}"], cwd=CHECKOUT, env=environment(smoke.home),
-            stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+            ["make", "dev", f"PORT={port}"],
+            cwd=CHECKOUT,
+            env=environment(smoke.home),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     try:
         _wait(server, f"{url}/server_info", smoke)
         yield url

@@ -17,9 +17,15 @@ from tests.whole.conftest import Installation, run_demo
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(2400)]
 
 WORK = {
-    "teacher_model", "quality_annotator", "quality_scores", "general_checkpoint",
-    "synthetic_answers", "continued_checkpoint", "enhanced_checkpoint", "benchmark_results",
-}  # fmt: skip
+    "teacher_model",
+    "quality_annotator",
+    "quality_scores",
+    "general_checkpoint",
+    "synthetic_answers",
+    "continued_checkpoint",
+    "enhanced_checkpoint",
+    "benchmark_results",
+}
 
 
 @pytest.fixture
@@ -92,10 +98,11 @@ def test_smoke_in_a_cluster_with_a_shared_volume_comes_to_the_same(
 ) -> None:
     lake = str(home / "lake")
     settings = put_settings(
-        tmp_path, namespace,
+        tmp_path,
+        namespace,
         {"volumes": [{"name": "lake", "hostPath": {"path": lake}}]},
         {"volumeMounts": [{"name": "lake", "mountPath": lake}]},
-    )  # fmt: skip
+    )
     run_demo(home, SNOW_JOBS=str(settings))
     check(lake, namespace, request)
 
@@ -118,13 +125,14 @@ def test_smoke_in_a_cluster_with_an_object_store_comes_to_the_same(
         "AWS_DEFAULT_REGION": "us-east-1",
     }
     settings = put_settings(
-        tmp_path, namespace,
+        tmp_path,
+        namespace,
         {"volumes": [{"name": "keys", "secret": {"secretName": "object-store"}}]},
         {
             "volumeMounts": [{"name": "keys", "mountPath": "/secrets/object-store"}],
             "env": [{"name": name, "value": told} for name, told in environment.items()],
         },
-    )  # fmt: skip
+    )
     run_demo(home, SNOW_JOBS=str(settings), SNOW_LAKE=s3_lake_url)
     assert list((home / "lake").iterdir()) == []
     check(s3_lake_url, namespace, request)

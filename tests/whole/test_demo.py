@@ -25,9 +25,17 @@ def work_files(lake: Path) -> dict[str, int]:
 
 def test_the_last_screen_tells_what_came_out_and_how_to_go_on(smoke: Installation) -> None:
     for word in (
-        "kept", "near_duplicate", "auc", "repeats", "accepted", "loss", "bits_per_byte",
-        "make dev", "localhost:5000", "make sql",
-    ):  # fmt: skip
+        "kept",
+        "near_duplicate",
+        "auc",
+        "repeats",
+        "accepted",
+        "loss",
+        "bits_per_byte",
+        "make dev",
+        "localhost:5000",
+        "make sql",
+    ):
         assert word in smoke.printed, word
 
 
@@ -78,8 +86,10 @@ def test_three_checkpoints_are_scored_and_programs_ran_in_the_sandbox(smoke: Ins
         " from checkpoint_scoreboard group by checkpoint",
     )
     assert {name for name, _, _ in rows} == {
-        "general_checkpoint", "continued_checkpoint", "enhanced_checkpoint",
-    }  # fmt: skip
+        "general_checkpoint",
+        "continued_checkpoint",
+        "enhanced_checkpoint",
+    }
     assert all(bits > 0 and programs > 0 for _, bits, programs in rows)
     levels = answer(smoke, "select distinct isolation from benchmark_answers")
     assert all(str(level).startswith("seccomp+landlock+rlimits") for (level,) in levels)

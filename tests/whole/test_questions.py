@@ -56,13 +56,16 @@ def test_a_question_answers_in_the_columns_that_the_page_shows(
 
 
 def test_a_duplicates_survivor_is_kept_or_dropped_for_another_reason(smoke: Installation) -> None:
-    assert rows(
-        smoke,
-        "select files.path from document_quality as files"
-        " left join document_quality as survivors on survivors.document_id = files.duplicate_of"
-        " where files.reason like '%_duplicate'"
-        " and (survivors.document_id is null or survivors.reason like '%_duplicate')",
-    ) == []  # fmt: skip
+    assert (
+        rows(
+            smoke,
+            "select files.path from document_quality as files"
+            " left join document_quality as survivors on survivors.document_id = files.duplicate_of"
+            " where files.reason like '%_duplicate'"
+            " and (survivors.document_id is null or survivors.reason like '%_duplicate')",
+        )
+        == []
+    )
 
 
 def test_rule_kills_add_up_to_the_dropped_files(smoke: Installation) -> None:
@@ -72,13 +75,16 @@ def test_rule_kills_add_up_to_the_dropped_files(smoke: Installation) -> None:
 
 
 def test_the_curve_rises_and_ends_with_everything(smoke: Installation) -> None:
-    assert rows(
-        smoke,
-        "select language from (select language, num_tokens, threshold,"
-        " lag(num_tokens) over step as before, lag(threshold) over step as higher"
-        " from selection_curve window step as (partition by language order by percent))"
-        " where num_tokens < before or threshold > higher",
-    ) == []  # fmt: skip
+    assert (
+        rows(
+            smoke,
+            "select language from (select language, num_tokens, threshold,"
+            " lag(num_tokens) over step as before, lag(threshold) over step as higher"
+            " from selection_curve window step as (partition by language order by percent))"
+            " where num_tokens < before or threshold > higher",
+        )
+        == []
+    )
     assert rows(
         smoke, "select language, num_tokens from selection_curve where percent = 100 order by 1"
     ) == rows(
