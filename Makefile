@@ -56,7 +56,7 @@ lint: .venv/ready
 
 test: lint suite  ## linters and the whole suite
 
-# Half of the suite waits for one core or for a disk: two workers, each a room of tests at a time.
+# Half of the suite waits for one core or for a disk: two workers, each a folder of tests at a time.
 # A cluster's pods are waited for longer still: three.
 suite: .venv/ready .venv-vllm/ready
 	$(RUN) -m pytest -n $(if $(SNOW_TEST_IMAGE),3,2) --dist loadscope --no-loadscope-reorder
