@@ -58,8 +58,8 @@ class AnnotatorReport:
     num_training_examples: int
     num_validation_examples: int
     num_windows: int
-    first_loss: float
-    final_loss: float
+    loss: float  # log loss in training, nats
+    num_iterations: int
 
 
 @dataclass(frozen=True, kw_only=True)

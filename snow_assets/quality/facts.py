@@ -8,14 +8,14 @@ from snow_assets.quality.contract import AnnotatorReport, ScoringReport
 
 
 def annotator_facts(report: AnnotatorReport) -> dict[str, Any]:
-    """Version, losses and AUCs; the gate is decided by `annotator.json`, never by these."""
+    """Version, training loss and AUCs; the gate is decided by `annotator.json`, never by these."""
     facts: dict[str, Any] = {
         "annotator": report.annotator.version,
         "is_gate_passed": all(gate.passed for gate in report.annotator.gates),
         "training_examples": report.num_training_examples,
         "validation_examples": report.num_validation_examples,
-        "first_loss": report.first_loss,
-        "final_loss": report.final_loss,
+        "loss": report.loss,
+        "num_iterations": report.num_iterations,
     }
     for gate in report.annotator.gates:
         facts[f"{gate.name}_auc"] = gate.auc

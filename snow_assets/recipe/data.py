@@ -10,7 +10,6 @@ from snow_assets.recipe.validation import (
     Count,
     Distinct,
     Fraction,
-    LearningRate,
     LicenseId,
     OptionalSize,
     PositiveFraction,
@@ -22,7 +21,6 @@ from snow_assets.recipe.validation import (
     SourceName,
     Text,
     Threads,
-    WeightDecay,
     require,
 )
 
@@ -216,10 +214,9 @@ class AnnotatorRecipe(RecipeSection):
     length_match_ratio: Annotated[
         float, Gt(1), Le(1_000)
     ]  # a length-matched negative is at most so much longer or shorter
-    batch_examples: Count
-    epochs: Annotated[int, Ge(1), Le(100_000)]
-    learning_rate: LearningRate
-    weight_decay: WeightDecay
+    inverse_regularization: Annotated[float, Gt(0), Le(1e6)]
+    """`C` of scikit-learn's LogisticRegression: the head's weights are penalised by its inverse."""
+    max_iter: Annotated[int, Ge(1), Le(100_000)]
     min_auc: Fraction  # lower 95 % bound on held-out examples
     min_length_matched_auc: Fraction
     min_benchmark_auc: Fraction

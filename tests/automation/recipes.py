@@ -11,7 +11,7 @@ _BUDGET = 2_048  # one step of the continued phase, which the recipe asks for at
 CODE = Path(os.environ.get("SNOW_TEST_CODE", "/nonexistent"))
 
 
-def over(*sources: str, epochs: int = 20) -> Recipe:
+def over(*sources: str, inverse_regularization: float = 1.0) -> Recipe:
     """SMOKE in one language over folders of repositories, with a random one-layer encoder."""
     return replace(
         SMOKE,
@@ -38,7 +38,7 @@ def over(*sources: str, epochs: int = 20) -> Recipe:
             languages=("python",),
             tokenizer=replace(SMOKE.curation.tokenizer, vocabulary=512, sample_bytes=200_000),
         ),
-        annotator=a_recipe(str(CODE / "encoder"), epochs=epochs),
+        annotator=a_recipe(str(CODE / "encoder"), inverse_regularization=inverse_regularization),
         selection=replace(SMOKE.selection, budget_tokens=_BUDGET),
         pretraining=replace(
             SMOKE.pretraining, continued=replace(SMOKE.pretraining.continued, tokens=_BUDGET)
@@ -48,4 +48,4 @@ def over(*sources: str, epochs: int = 20) -> Recipe:
 
 ONE = over("amber")
 TWO = over("amber", "birch")
-RETRAINED = over("amber", "birch", epochs=21)
+RETRAINED = over("amber", "birch", inverse_regularization=2.0)

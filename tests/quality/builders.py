@@ -70,8 +70,6 @@ def a_recipe(encoder: str, **numbers: Any) -> AnnotatorRecipe:
         "length_match_ratio": 4.0,
         "part_texts": 4,
         "threads": 1,
-        "epochs": 30,
-        "learning_rate": 0.05,
         "min_auc": 0.0,
         "min_length_matched_auc": 0.0,
         "min_benchmark_auc": 0.0,

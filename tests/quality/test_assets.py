@@ -111,7 +111,7 @@ def test_only_new_texts_are_scored_and_all_by_a_new_annotator_or_round(made: Mad
     assert second["num_reused"] == first["python"]["num_texts"]
 
     # A new annotator: everything once more.
-    made = replace(made, recipe=replace(made.recipe, epochs=31))
+    made = replace(made, recipe=replace(made.recipe, inverse_regularization=2.0))
     run(made, assets.quality_annotator)
     third = rescored(made)["python"]
     assert third["num_scored"] == third["num_texts"] == second["num_texts"]
