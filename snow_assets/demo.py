@@ -116,6 +116,11 @@ def _failure(console: Console, result: dg.JobExecutionResult) -> str:
         while error.cause is not None:
             error = error.cause
         causes.append(error.message.strip())
+    for event in result.all_events:
+        if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            if not check.passed and check.severity == dg.AssetCheckSeverity.ERROR:
+                causes.append(f"{check.check_name}: {check.description}")
     shown = f"The run is {result.run_id}: `make dev` shows it whole."
     return "\n".join([shown, *causes])
 

@@ -31,7 +31,7 @@ from snow_assets.artifact_metadata import (
 )
 from snow_assets.differences import changed_settings
 from snow_assets.pointers import pointer_content, read_pointer
-from snow_assets.recipe import Recipe
+from snow_assets.recipe import PHASES, Recipe
 from snow_assets.shards import DamagedFileError
 from snow_resources.lake import Lake
 from snow_resources.tracking import (
@@ -174,11 +174,20 @@ def source_upstreams(lake: Lake, recipe: Recipe, asset: str) -> list[Upstream]:
 
 
 def upstreams(lake: Lake, recipe: Recipe, asset: str) -> list[Upstream]:
-    """Every partition of an asset that the recipe has materialized, in name order."""
+    """Every partition of an asset that the recipe names and has materialized, in name order.
+
+    A pointer of a source or a language that the recipe no longer names is left out.
+    """
     if planning := _PLANNING.get():
         return [planning.ask(asset, partition) for partition in planning.partitions(asset)]
-    found = shards.names(lake.pointers(recipe.name, asset))
-    return [upstream(lake, recipe, asset, name.removesuffix(".json")) for name in found]
+    named = {
+        UNPARTITIONED,
+        *(source.name for source in recipe.corpus.sources),
+        *recipe.curation.languages,
+        *PHASES,
+    }
+    found = [name.removesuffix(".json") for name in shards.names(lake.pointers(recipe.name, asset))]
+    return [upstream(lake, recipe, asset, name) for name in found if name in named]
 
 
 def every_upstream(lake: Lake, recipe: Recipe) -> list[Upstream]:

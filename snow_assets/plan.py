@@ -359,7 +359,10 @@ def _tables(num_tables: int, before: Sequence[Step], planner: Planner) -> Step:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """No argument: the chosen recipe. One: that recipe. Two: both, side by side."""
+    """No argument: the chosen recipe. One: that recipe. Two: both, side by side.
+
+    Exit code 1 if a step of a single recipe would fail.
+    """
     if len(arguments) == 2:
         left, right = (_in_a_process(choice) for choice in arguments)
         planned.compare(_console(), left, right)
@@ -371,6 +374,7 @@ def main(arguments: Sequence[str]) -> None:
         sys.stdout.write(_PLAN.dump_json(found).decode())
     else:
         planned.show(_console(), found)
+        sys.exit(any(step.verdict == "fails" for step in found.steps))
 
 
 def _console() -> Console:

@@ -84,8 +84,10 @@ def find(
     }
     found = traces(lake, opted_out)
     tainted = _descendants(
-        {_folder(lake, one) for one in found if not _is_kept(_folder(lake, one))}, inputs
+        {_folder(lake, one) for one in found if one.num_rows and not _is_kept(_folder(lake, one))},
+        inputs,
     )
+    damaged = {_folder(lake, one) for one in found if one.damage}
     outputs = {folder for folder in current if not _is_costly(folder)}
     needed_now = _ancestors(outputs, inputs)
     needed = _ancestors(
@@ -106,6 +108,13 @@ def find(
                 held.append(Found(folder=folder, reason=told, num_bytes=size))
             else:
                 doomed.append(Found(folder=folder, reason="opted out", num_bytes=size))
+        elif folder in damaged and not _is_kept(folder):
+            if holder := needed_now.get(folder):
+                reason = f"damaged, and current {_short(holder)} needs it"
+                held.append(Found(folder=folder, reason=reason, num_bytes=size))
+            else:
+                reason = "damaged: what opted out may stand in it"
+                doomed.append(Found(folder=folder, reason=reason, num_bytes=size))
         elif (
             folder not in needed
             and _asset(folder) not in HISTORY
@@ -127,7 +136,7 @@ def find(
             doomed.append(Found(folder=folder, reason=told, num_bytes=size))
     # What was made of another goes first: a purge that is killed leaves no orphan unfound.
     doomed.sort(key=lambda one: -len(_ancestors({one.folder}, inputs)))
-    kept = [one for one in found if _is_kept(_folder(lake, one))]
+    kept = [one for one in found if one.num_rows and _is_kept(_folder(lake, one))]
     return Purge(doomed=doomed, held=held, reported=kept)
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from snow_assets import shards
 from snow_assets.materialize import upstream
-from snow_assets.recipe import Recipe
+from snow_assets.recipe import PHASES, Recipe
 from snow_resources.lake import Lake
 from snow_resources.publishing import literal
 from snow_resources.warehouse import Answer, query
@@ -40,7 +40,6 @@ from checkpoint_scoreboard
 where recipe = {recipe} and subset in ('all', 'steered', 'unsteered') group by all
 order by trained_tokens desc
 """
-_PHASES = ("general", "continued", "enhanced")
 
 
 def show(console: Console, lake: Lake, recipe: Recipe, warehouse: str) -> None:
@@ -52,7 +51,7 @@ def show(console: Console, lake: Lake, recipe: Recipe, warehouse: str) -> None:
         _print(console, "Selected, per language", _ask(warehouse, _SELECTED, recipe))
     if _is_made(lake, recipe, "synthetic_set"):
         _print(console, "Synthetic files", _ask(warehouse, _SYNTHETIC, recipe))
-    trained = [phase for phase in _PHASES if _is_made(lake, recipe, f"{phase}_checkpoint")]
+    trained = [phase for phase in PHASES if _is_made(lake, recipe, f"{phase}_checkpoint")]
     if trained:
         _print(console, "Loss", _losses(lake, recipe, trained))
     if _is_made(lake, recipe, "benchmark_results"):

@@ -6,7 +6,7 @@ What is damaged is marked, so that the next materialization makes it again.
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rich.console import Console
 
@@ -25,6 +25,12 @@ class Damage:
     remedy: str
 
 
+_NOT_CURRENT = (
+    "no pointer names it: `make purge GO=1` deletes it once nothing needs it and the recipe's "
+    "retention_days are over"
+)
+
+
 @dataclass
 class Verification:
     """What was compared, and what is damaged."""
@@ -41,14 +47,20 @@ class Verification:
 def verify(lake: str, *, everything: bool = False) -> Verification:
     """Read every live file once. Memory: 1 MiB and the manifests of one artifact at a time."""
     result = Verification()
-    folders = dict.fromkeys(_current(lake, result))
+    current = list(_current(lake, result))
+    folders = dict.fromkeys(current)
     for folder in _artifacts(lake):
         if not shards.is_finished(folder):
             _verify_unfinished(folder, result)
         elif everything:
             folders[folder] = None
     for folder in folders:
+        num_damages = len(result.damages)
         _verify_artifact(folder, result)
+        if folder not in current:
+            result.damages[num_damages:] = [
+                replace(damage, remedy=_NOT_CURRENT) for damage in result.damages[num_damages:]
+            ]
     return result
 
 

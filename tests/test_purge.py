@@ -168,6 +168,29 @@ def test_after_the_next_run_every_copy_goes_at_once_and_the_checkpoint_is_report
     assert found(lake_url, opted_out=("tar",)).doomed == []
 
 
+def damage_documents(folder: str) -> None:
+    (shard,) = Path(folder).glob("documents-*.parquet")
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+
+
+def test_damaged_rows_may_be_an_opted_out_repositorys_and_stop_no_opt_out(lake_url: str) -> None:
+    old = a_lake(lake_url)
+    damage_documents(old["documents"])
+    (trace,) = traces(lake_url, ["whoever"])
+    assert (trace.asset, trace.num_rows) == ("documents", 0)
+    assert "what is damaged" in markdown([trace])
+    held = found(lake_url, opted_out=("whoever",)).held
+    assert names(held) == {"documents"}
+    assert "damaged, and current" in held[0].reason
+
+    make_anew(lake_url)
+    done = found(lake_url, opted_out=("whoever",))
+    assert names(done.doomed) == {"documents"}
+    assert done.doomed[0].reason == "damaged: what opted out may stand in it"
+
+
 def test_a_tombstone_keeps_the_digests(lake_url: str) -> None:
     old = a_lake(lake_url)
     make_anew(lake_url)

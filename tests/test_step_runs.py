@@ -1,5 +1,6 @@
 """Runs of `make demo` belong to the code location that `make dev` loads."""
 
+import io
 import json
 import os
 import subprocess
@@ -7,7 +8,9 @@ import sys
 from pathlib import Path
 
 import dagster as dg
+from rich.console import Console
 
+from snow_assets import demo
 from snow_assets.definitions import defs
 from snow_resources.local_runs import PROCESS_TAG
 
@@ -57,3 +60,17 @@ def test_one_switch_turns_the_automation_on() -> None:
     (sensor,) = defs.get_repository_def().sensor_defs
     assert sensor.name == "automation"
     assert sensor.default_status is dg.DefaultSensorStatus.STOPPED
+
+
+def test_a_failed_check_that_blocks_is_the_last_thing_that_the_demo_prints() -> None:
+    @dg.asset
+    def made() -> int:
+        return 1
+
+    @dg.asset_check(asset=made, blocking=True)
+    def is_good() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=False, description="AUC 0.455, minimum 0.55")
+
+    result = dg.materialize([made, is_good], raise_on_error=False)
+    failure = demo._failure(Console(file=io.StringIO()), result)
+    assert failure.splitlines()[-1] == "is_good: AUC 0.455, minimum 0.55"

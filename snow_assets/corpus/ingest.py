@@ -240,7 +240,7 @@ def _unit_rows(
     unit: Unit, source: Source, recipe: CorpusRecipe, languages: Sequence[str], gate: Gate
 ) -> Iterator[_Row]:
     """A row for each wanted file, and one for each repository that stays outside."""
-    if refusal := _refused_by_name(unit, gate):
+    if refusal := _refused_by_name(unit, gate, source.kind):
         yield _refusal(source.name, refusal, languages)
         return
     is_sampled = _sample(unit, source, languages)
@@ -268,16 +268,18 @@ def _unit_rows(
     yield from _told(source.name, outside, told)
 
 
-def _refused_by_name(unit: Unit, gate: Gate) -> Refusal | None:
+def _refused_by_name(unit: Unit, gate: Gate, kind: str) -> Refusal | None:
     """The refusal of a unit of which one of its possible names stays outside."""
     for name in iterate_foreign(unit.names(), cpu_seconds=None):
         if isinstance(name, ParserFailure):
             return None  # `files` tells what cannot be read
         if reason := gate.refuses_reading(name):
-            evidence = (
-                f"{unit.name} may be of this repository; if it is not, state its repository in "
-                "the recipe's source"
+            remedy = (
+                "state its repository in the recipe's source"
+                if kind == "archives"
+                else "give its folder another name"
             )
+            evidence = f"{unit.name} may be of this repository; if it is not, {remedy}"
             return Refusal(repository=name, path="", reason=reason, evidence=evidence)
     return None
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from snow_assets import shards
+from snow_assets.checked_json import DamagedFileError
 from snow_assets.corpus.opt_outs import is_listed
 
 # asset, table -> the column that names a row's repository.
@@ -38,6 +39,7 @@ class Trace:
     shards: tuple[str, ...]
     num_rows: int
     num_tokens: int  # 0 where the table counts none
+    damage: str = ""  # why it cannot be read: it may hold rows of theirs
 
 
 def traces(lake: str, names: Iterable[str]) -> list[Trace]:
@@ -54,7 +56,7 @@ def traces(lake: str, names: Iterable[str]) -> list[Trace]:
     for (asset, table), column in _BY_REPOSITORY.items():
         for folder in finished(lake, asset):
             rows = _Rows(folder)
-            for name, batch in _shards(folder, table, column):
+            for name, batch in _readable(folder, table, column, rows):
                 is_theirs = [is_listed(each, listed) for each in batch[column].to_pylist()]
                 if asset.endswith("_checkpoint"):
                     # What the teacher wrote from their files counts as theirs.
@@ -78,7 +80,7 @@ def _scored(lake: str, texts: set[str]) -> Iterator[Trace]:
     wanted = pa.array(sorted(texts), pa.string())
     for folder in finished(lake, _SCORES):
         rows = _Rows(folder)
-        for name, batch in _shards(folder, "scores", "text_id"):
+        for name, batch in _readable(folder, "scores", "text_id", rows):
             rows.add(name, batch.filter(pc.is_in(batch["text_id"], value_set=wanted)))
         yield from rows.trace()
 
@@ -104,7 +106,7 @@ def markdown(found: Sequence[Trace]) -> str:
     ]
     lines += [
         f"| {one.asset} [{one.partition}] | `{one.generation[:12]}` | {len(one.shards)} "
-        f"| {one.num_rows:,} | {one.num_tokens:,} |"
+        f"| {one.num_rows:,}{', and what is damaged' if one.damage else ''} | {one.num_tokens:,} |"
         for one in found
     ]
     return "\n".join(lines)
@@ -117,6 +119,7 @@ class _Rows:
         self._place = folder.rsplit("/", 3)[1:]
         self._shards: list[str] = []
         self._num_rows = self._num_tokens = 0
+        self.damage = ""
 
     def add(self, shard: str, theirs: pa.Table) -> None:
         if theirs.num_rows:
@@ -127,7 +130,7 @@ class _Rows:
 
     def trace(self) -> list[Trace]:
         asset, partition, generation = self._place
-        if not self._num_rows:
+        if not self._num_rows and not self.damage:
             return []
         return [
             Trace(
@@ -137,11 +140,20 @@ class _Rows:
                 shards=tuple(self._shards),
                 num_rows=self._num_rows,
                 num_tokens=self._num_tokens,
+                damage=self.damage,
             )
         ]
 
 
 _COLUMNS = ("document_id", "text_id", "num_tokens")
+
+
+def _readable(folder: str, table: str, column: str, rows: _Rows) -> Iterator[tuple[str, Any]]:
+    """The shards of a table up to the first damaged one, which is noted in `rows`."""
+    try:
+        yield from _shards(folder, table, column)
+    except DamagedFileError as error:
+        rows.damage = str(error)
 
 
 def _shards(folder: str, table: str, column: str) -> Iterator[tuple[str, Any]]:

@@ -8,14 +8,14 @@ from snow_assets import sandbox, shards
 from snow_assets.evaluation import answers, figures, results
 from snow_assets.evaluation.contract import Evaluation, Executed, Measured
 from snow_assets.materialize import Made, check_result, materialize, upstream, upstreams
-from snow_assets.recipe import Recipe, WorkerMemory
+from snow_assets.recipe import PHASES, Recipe, WorkerMemory
 from snow_resources.gpu_jobs import GpuJobs, JobSize
 from snow_resources.lake import Lake
 from snow_resources.tracking import Tracking
 
 CODE_VERSION = "4"
 
-checkpoints = dg.StaticPartitionsDefinition(["general", "continued", "enhanced"])
+checkpoints = dg.StaticPartitionsDefinition(PHASES)
 
 
 @dg.asset(

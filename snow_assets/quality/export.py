@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from snow_assets.curation.export import export_dataset, repository_notices
@@ -28,7 +29,8 @@ def export_selected(
     """Export what a `high_quality_subset` generation selected; each text once, `repeats` beside."""
     chosen = set(selected_rows(subset_folder))
     table = decisions(clean_folder)
-    is_chosen = [name in chosen for name in table["document_id"].to_pylist()]
+    # Typed: a language without a document has an empty column.
+    is_chosen = pa.array([name in chosen for name in table["document_id"].to_pylist()], pa.bool_())
     return export_dataset(
         folder,
         title=f"High-quality {language} subset",

@@ -29,6 +29,7 @@ from snow_assets.recipe.operation import OperationRecipe, WorkerMemory
 from snow_assets.recipe.shared import PERMISSIVE_LICENSES, STARCODER2_RULES
 from snow_assets.recipe.smoke import SMOKE
 from snow_assets.recipe.training import (
+    PHASES,
     EvaluationRecipe,
     ModelRecipe,
     PackingRecipe,
@@ -40,6 +41,7 @@ from snow_assets.recipe.whole import Recipe
 __all__ = [
     "ARCTIC",
     "PERMISSIVE_LICENSES",
+    "PHASES",
     "SMOKE",
     "SMOKE_CLUSTER",
     "STARCODER2_RULES",

@@ -19,6 +19,9 @@ from snow_assets.recipe.validation import (
     require,
 )
 
+PHASES = ("general", "continued", "enhanced")
+"""The pretraining phases, in order; each makes a checkpoint."""
+
 Width = Annotated[int, Ge(1), Le(2**20)]
 Momentum = Annotated[float, Ge(0), Lt(1)]
 
@@ -106,7 +109,7 @@ class PretrainingRecipe(RecipeSection):
     def __post_init__(self) -> None:
         super().__post_init__()
         context = self.model.context_tokens
-        for name in ("general", "continued", "enhanced"):
+        for name in PHASES:
             phase: PhaseRecipe = getattr(self, name)
             micro = min(self.micro_batch_sequences, phase.batch_sequences)
             require(

@@ -10,7 +10,7 @@ import pytest
 
 from snow_assets import shards
 from snow_assets.curation import assets, checks
-from snow_assets.materialize import source_upstreams
+from snow_assets.materialize import source_upstreams, upstreams
 from snow_assets.recipe import SMOKE, Recipe
 from snow_resources.lake import Lake
 from snow_resources.tracking import Tracking
@@ -33,6 +33,7 @@ def test_a_source_that_the_recipe_dropped_is_no_input_and_a_missing_one_is_named
         point(lake_url, raw_corpus(lake_url, [a_file("a.py", a_program(source))], source=source))
     (made,) = source_upstreams(lake, of_sources("new"), "raw_code_corpus")
     assert made.partition == "new"
+    assert upstreams(lake, of_sources("new"), "raw_code_corpus") == [made]
     with pytest.raises(
         FileNotFoundError, match=r"raw_code_corpus \[newer\] .*materialize it first"
     ):

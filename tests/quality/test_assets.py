@@ -79,6 +79,10 @@ def test_the_assets_make_a_subset_whose_checks_pass_and_reuse_it(made: Made) -> 
             "python",
             [checks.selected_documents_are_trainable, checks.languages_meet_their_budget],
         ),
+        # A language of the recipe of which there is no document.
+        (assets.quality_scores, "c", []),
+        (assets.high_quality_subset, "c", []),
+        (assets.high_quality_dataset, "c", []),
         (assets.high_quality_dataset, "python", []),
     ]
     for is_again in (False, True):

@@ -101,7 +101,9 @@ def test_a_new_source_scores_only_its_own_and_ends_like_a_full_run(made: Made) -
 def test_a_new_annotator_scores_everything_once_and_both_versions_stay(made: Made) -> None:
     first = a_scoring(made.lake, made.clean["python"], made.annotator, name="a")
     score(first)
-    other, _ = trained(made.lake, made.examples, replace(made.recipe, inverse_regularization=0.5), name="1" * 32)
+    other, _ = trained(
+        made.lake, made.examples, replace(made.recipe, inverse_regularization=0.5), name="1" * 32
+    )
     second = a_scoring(made.lake, made.clean["python"], other, name="b")
     report = score(second)
     assert second.earlier == (first.output,)
