@@ -6,12 +6,18 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from snow_assets.recipe import SMOKE
+from snow_assets.recipe import SMOKE, CorpusRecipe, Source
 from snow_assets.tables.assets import PROJECT, tables
 from snow_resources.lake import Lake
 from snow_resources.publishing import Warehouse
 from snow_resources.tracking import Tracking
 from tests.tables.builders import RECIPE, TinyLake, a_whole_lake
+
+
+def _corpus() -> CorpusRecipe:
+    """With the source that the lake has."""
+    web = Source(name="web", kind="folder", locations=("/web",), files_per_repository=None)
+    return dataclasses.replace(SMOKE.corpus, sources=(web,))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +33,7 @@ class Publication:
             resources={
                 "lake": Lake(url=self.lake.url),
                 "tracking": Tracking(uri=""),
-                "recipe": dataclasses.replace(SMOKE, name=RECIPE),
+                "recipe": dataclasses.replace(SMOKE, name=RECIPE, corpus=_corpus()),
                 "warehouse": self.warehouse,
             },
             raise_on_error=False,
