@@ -17,7 +17,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
 from snow_assets.corpus.problems import human_eval  # noqa: E402
-from snow_assets.curation.contamination import hits, index_problems, suspects  # noqa: E402
+from snow_assets.curation.contamination import hits, index_problems, prefilter  # noqa: E402
 from snow_assets.curation.leak_rule import LEAK_METHODS  # noqa: E402
 from snow_assets.curation.leaks import leaks  # noqa: E402
 from snow_assets.documents import BENCHMARK_PROBLEM  # noqa: E402
@@ -42,15 +42,16 @@ def main(folders: list[str]) -> None:
     problems = pa.Table.from_pylist(human_eval(), schema=BENCHMARK_PROBLEM)
     recipe = ARCTIC.curation.contamination
     index = index_problems(problems, recipe=recipe)
-    is_suspect = suspects(index)
+    suspects_in = prefilter(index)
     dropped: dict[str, set[Path]] = defaultdict(set)
     by_problem: dict[tuple[str, str], list[tuple[Path, str]]] = defaultdict(list)
     num_bytes = disagreements = num_shown = 0
     for start in range(0, len(paths), BATCH_FILES):
         texts = {path: path.read_text(errors="replace") for path in paths[start:][:BATCH_FILES]}
         num_bytes += sum(len(text.encode()) for text in texts.values())
-        flags = is_suspect(pa.chunked_array([pa.array(texts.values(), pa.large_string())]))
-        suspect = set(np.flatnonzero(flags.to_numpy(zero_copy_only=False)).tolist())
+        column = pa.array(texts.values(), pa.large_string())
+        suspects = suspects_in(pa.chunked_array([column]))
+        suspect = set(np.flatnonzero(suspects.quotes | suspects.leaks).tolist())
         shown: dict[str, tuple[str, set[str]]] = {}
         for place, (path, text) in enumerate(texts.items()):
             found = hits(text, index) if place in suspect else []

@@ -7,8 +7,7 @@ words that a description or solution shares; and what the gate before packing wo
 here instead of a run stopping there.
 """
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +32,9 @@ from snow_assets.recipe import ContaminationRecipe
 from snow_assets.remaining import Remaining
 
 if TYPE_CHECKING:
+    from snow_assets.curation.prefilter import Suspects
     from snow_assets.curation.renamed import RenamedIndex
 
-_SPACE = re.compile(r"\s+")
 _EVIDENCE_CHARS = 200
 
 
@@ -72,7 +71,7 @@ def index_problems(problems: pa.Table, *, recipe: ContaminationRecipe) -> Proble
     for row in sorted(columns, key=lambda row: str(row["problem_id"])):
         for text in [*docstrings(row["prompt"]), row["solution"]]:
             texts.append(text)
-            bare = _SPACE.sub("", text).lower()
+            bare = _strip_spaces(text).lower()
             if len(bare) >= recipe.min_substring_chars:
                 needles.append((row["problem_id"], bare))
             hashes, _, _ = _ngrams(text, recipe)
@@ -94,19 +93,30 @@ def index_problems(problems: pa.Table, *, recipe: ContaminationRecipe) -> Proble
     )
 
 
-def hits(text: str, index: ProblemIndex) -> list[Hit]:
-    """The problems that a text quotes, each once per method."""
-    found = {(hit.problem_id, hit.method): hit for hit in _substring_hits(text, index)}
-    for hit in _ngram_hits(text, index):
-        found.setdefault((hit.problem_id, hit.method), hit)
-    for problem_id, method, evidence in index.renamed.hits(text):
-        hit = Hit(problem_id=problem_id, method=method, evidence=evidence)
-        found.setdefault((problem_id, method), hit)
-    return [found[key] for key in sorted(found)]
+def hits(
+    text: str, index: ProblemIndex, *, may_quote: bool = True, may_leak: bool = True
+) -> list[Hit]:
+    """The problems that a text quotes, each once per method.
+
+    `may_quote`, `may_leak`: what the prefilter says of the text.
+    """
+    hits_of: dict[tuple[str, str], Hit] = {}
+    if may_quote:
+        for hit in (*_substring_hits(text, index), *_ngram_hits(text, index)):
+            hits_of.setdefault((hit.problem_id, hit.method), hit)
+    if may_leak:
+        for problem_id, method, evidence in index.renamed.hits(text):
+            hit = Hit(problem_id=problem_id, method=method, evidence=evidence)
+            hits_of.setdefault((problem_id, method), hit)
+    return [hits_of[key] for key in sorted(hits_of)]
+
+
+def _strip_spaces(text: str) -> str:
+    return "".join(text.split())
 
 
 def _substring_hits(text: str, index: ProblemIndex) -> Iterator[Hit]:
-    bare = _SPACE.sub("", text).lower()
+    bare = _strip_spaces(text).lower()
     windows = window_hashes(bare.encode(), index.recipe.min_substring_chars)
     # Only a text that holds a needle's beginning can hold the needle.
     keys = {int(windows[place]) for place in index.needle_keys.found_in(windows)}
@@ -152,13 +162,13 @@ def find_contamination(
     Memory: a shard of documents. A shard of hits that is there is not made again.
     """
     index = index_problems(problems, recipe=recipe)
-    is_suspect = suspects(index)
+    suspects_in = prefilter(index)
     sources = document_shards([documents_folder])
     remaining = Remaining(len(sources), "shards searched")
     for number, source in enumerate(sources):
         if shards.record(folder, shards.table_name("hits", number)) is None:
             table = source.read(["document_id", "text_id", "text"])
-            rows = list(_rows(table.filter(is_suspect(table["text"])).to_batches(), index))
+            rows = list(_rows(table, suspects_in(table["text"]), index))
             shards.put_table(folder, "hits", number, rows, CONTAMINATION, facts=source.beside)
             remaining.advance()
         else:
@@ -167,44 +177,53 @@ def find_contamination(
     return {"problems": problems.num_rows, "hits": sum(entry.num_rows or 0 for entry in found)}
 
 
-def suspects(index: ProblemIndex) -> Callable[[pa.ChunkedArray], pa.Array]:
-    """Says which texts of a column `hits` must look at: it finds nothing in the others."""
+def prefilter(index: ProblemIndex) -> "Callable[[pa.ChunkedArray], Suspects]":
+    """Says of a column of texts which of them `hits` must look at, and for what."""
     # Compiled code is heavy: not with the definitions.
-    from snow_assets.curation.quoting import Quotes, may_quote
+    from snow_assets.curation.prefilter import Prefilter, Suspects, suspects_of
 
     recipe = index.recipe
-    window = recipe.min_substring_chars
-    quotes = Quotes.of(
-        [text.encode()[:window] for _, text in index.needles],
+    tables = Prefilter.of(
+        [text.encode() for _, text in index.needles],
         [text.lower().encode() for text in index.texts],
-        window=window,
-        words=recipe.ngram_words,
-        min_chars=recipe.min_ngram_chars,
+        window_bytes=recipe.min_substring_chars,
+        ngram_words=recipe.ngram_words,
+        min_ngram_chars=recipe.min_ngram_chars,
     )
+    descriptions = index.renamed.descriptions.shapes
 
-    def are_suspect(texts: pa.ChunkedArray) -> pa.Array:
-        whole = texts.combine_chunks() if texts.num_chunks != 1 else texts.chunk(0)
-        others = np.flatnonzero(~pc.string_is_ascii(whole).to_numpy(zero_copy_only=False))
-        texts_of = {row: whole[row].as_py() for row in others.tolist()}
+    def suspects_in(texts: pa.ChunkedArray) -> Suspects:
+        column = texts.combine_chunks() if texts.num_chunks != 1 else texts.chunk(0)
+        non_ascii = np.flatnonzero(~pc.string_is_ascii(column).to_numpy(zero_copy_only=False))
+        texts_of = {row: column[row].as_py() for row in non_ascii.tolist()}
         lowered = with_values(
-            pc.ascii_lower(whole), {row: text.lower() for row, text in texts_of.items()}
+            pc.ascii_lower(column), {row: text.lower() for row, text in texts_of.items()}
         )
-        are = may_quote(*buffers(lowered), quotes) | index.renamed.flags(whole, lowered)
+        quotes, leaks = suspects_of(*buffers(lowered), tables, descriptions)
+        leaks |= index.renamed.flag_programs(column)
         # The lower case of a capital sigma depends on its neighbours.
-        are[[row for row, text in texts_of.items() if "\u03a3" in text]] = True
-        return pa.array(are)
+        sigma = [row for row, text in texts_of.items() if "\u03a3" in text]
+        quotes[sigma] = leaks[sigma] = True
+        return Suspects(quotes, leaks)
 
-    return are_suspect
+    return suspects_in
 
 
-def _rows(batches: Iterable[pa.RecordBatch], index: ProblemIndex) -> Iterator[dict[str, Any]]:
-    for batch in batches:
-        for row in batch.to_pylist():
-            for hit in hits(row["text"], index):
-                yield {
-                    "document_id": row["document_id"],
-                    "text_id": row["text_id"],
-                    "problem_id": hit.problem_id,
-                    "method": hit.method,
-                    "evidence": hit.evidence,
-                }
+def _rows(
+    documents: pa.Table, suspects: "Suspects", index: ProblemIndex
+) -> Iterator[dict[str, Any]]:
+    rows = np.flatnonzero(suspects.quotes | suspects.leaks)
+    for row, document in zip(rows.tolist(), documents.take(rows).to_pylist(), strict=True):
+        for hit in hits(
+            document["text"],
+            index,
+            may_quote=bool(suspects.quotes[row]),
+            may_leak=bool(suspects.leaks[row]),
+        ):
+            yield {
+                "document_id": document["document_id"],
+                "text_id": document["text_id"],
+                "problem_id": hit.problem_id,
+                "method": hit.method,
+                "evidence": hit.evidence,
+            }

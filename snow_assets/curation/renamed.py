@@ -70,32 +70,13 @@ class _Patterns:
 
     is_program: bool
     by_shape: Mapping[int, Mapping[int, Sequence[_Pattern]]]  # tokens of the shape -> shape
-    keys: Hashes
-    bits: Bytes
+    shapes: token_scan.Shapes
 
     @classmethod
     def of(cls, by_shape: dict[int, dict[int, list[_Pattern]]], *, is_program: bool) -> "_Patterns":
-        keys = np.array(sorted({key for group in by_shape.values() for key in group}), np.uint64)
-        return cls(is_program, by_shape, keys, token_scan.bits_of(keys))
-
-    def flags(self, texts: pa.Array) -> npt.NDArray[np.bool_]:
-        data, offsets = buffers(texts)
-        flags = np.zeros(len(offsets) - 1, dtype=np.bool_)
-        fixed, fixed_bits = _fixed()
-        long, short = max(self.by_shape), min(self.by_shape)
-        token_scan.flag_candidates(
-            data,
-            offsets,
-            self.is_program,
-            fixed,
-            fixed_bits,
-            long,
-            short,
-            self.bits,
-            self.keys,
-            flags,
-        )
-        return flags
+        hashes = {shape for group in by_shape.values() for shape in group}
+        shapes = token_scan.Shapes.of(hashes, long=max(by_shape), short=min(by_shape))
+        return cls(is_program, by_shape, shapes)
 
     def hits(self, content: bytes) -> Iterator[tuple[str, int, int]]:
         """Problem, start and end in bytes of every window that agrees."""
@@ -103,7 +84,7 @@ class _Patterns:
         for key_tokens, group in self.by_shape.items():
             shapes = tokens.shapes(key_tokens)
             places = np.zeros(len(shapes), np.int64)
-            count = token_scan.places_in(shapes, self.bits, self.keys, places)
+            count = token_scan.places_in(shapes, self.shapes.bits, self.shapes.hashes, places)
             for place in places[:count].tolist():
                 for pattern in group.get(int(shapes[place]), ()):
                     length = len(pattern.numbered)
@@ -140,9 +121,12 @@ class RenamedIndex:
             _Patterns.of(programs, is_program=True), _Patterns.of(descriptions, is_program=False)
         )
 
-    def flags(self, texts: pa.Array, lowered: pa.Array) -> npt.NDArray[np.bool_]:
-        """Which texts may hold a problem: `hits` finds nothing in the others."""
-        return self.programs.flags(texts) | self.descriptions.flags(lowered)
+    def flag_programs(self, texts: pa.Array) -> npt.NDArray[np.bool_]:
+        """Which texts may hold a program: `hits` finds none in the others."""
+        data, offsets = buffers(texts)
+        flags = np.zeros(len(texts), dtype=np.bool_)
+        token_scan.flag_programs(data, offsets, *_fixed(), self.programs.shapes, flags)
+        return flags
 
     def hits(self, text: str) -> list[RenamedHit]:
         """The problems that a text holds, each once per method."""

@@ -4,7 +4,8 @@ One pass over a text's bytes, whatever it holds: what is never closed (a string,
 looked for once and not again from each of its quotes.
 """
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ Spans = npt.NDArray[np.int64]
 
 NAME, FIXED, OTHER = 1, 2, 0  # an identifier; a keyword or builtin name; a number or a symbol
 
-_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+WORD_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _WINDOW_FACTOR = np.uint64(0xD1342543DE82EF95)
 _NAME_CODE = np.uint64(0x2545F4914F6CDD1D)
 _MAX_BITS = 18  # 32 KB: a processor's first cache holds it
@@ -50,7 +51,8 @@ _BYTE_CLASSES = _byte_classes()
 
 
 @kernel
-def _mixed(value: Any) -> Any:
+def word_code(value: Any) -> Any:
+    """The code of a word from the polynomial in `WORD_FACTOR` of its bytes + 1."""
     hashed = np.uint64(value)
     hashed = (hashed ^ (hashed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     hashed = (hashed ^ (hashed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -75,7 +77,7 @@ def bits_of(hashes: Hashes) -> Bytes:
 
 
 def _symbol_codes() -> Hashes:
-    return np.array([_mixed(byte + 1) for byte in range(256)], dtype=np.uint64)
+    return np.array([word_code(byte + 1) for byte in range(256)], dtype=np.uint64)
 
 
 _SYMBOL_CODES = _symbol_codes()
@@ -108,7 +110,11 @@ def _last_comment_end(text: Bytes) -> int:
 def program_tokens(
     text: Bytes, fixed: Hashes, fixed_bits: Bytes, codes: Hashes, kinds: Bytes, spans: Spans
 ) -> int:
-    """Fill in a code, kind and (start, end) per token, as many as the text has bytes at most."""
+    """Fill in a code, kind and (start, end) per token, as many as the text has bytes at most.
+
+    `spans` without rows: none are filled in.
+    """
+    with_spans = len(spans) > 0
     count = place = broken_single = broken_double = 0
     last_end = _last_comment_end(text)
     while place < len(text):
@@ -118,14 +124,15 @@ def program_tokens(
         if kind & _WORD:
             word = np.uint64(0)
             while place < len(text) and _BYTE_CLASSES[text[place]] & _WORD:
-                word = word * _FACTOR + np.uint64(text[place]) + np.uint64(1)
+                word = word * WORD_FACTOR + np.uint64(text[place]) + np.uint64(1)
                 place += 1
-            codes[count] = _mixed(word)
+            codes[count] = word_code(word)
             if kind & _DIGIT:
                 kinds[count] = OTHER
             else:
                 kinds[count] = FIXED if _is_in(codes[count], fixed_bits, fixed) else NAME
-            spans[count, 0], spans[count, 1] = start, place
+            if with_spans:
+                spans[count, 0], spans[count, 1] = start, place
             count += 1
             continue
         place += 1
@@ -156,7 +163,8 @@ def program_tokens(
                 continue
         if kind & _SYMBOL:
             codes[count], kinds[count] = _SYMBOL_CODES[byte], OTHER
-            spans[count, 0], spans[count, 1] = start, place
+            if with_spans:
+                spans[count, 0], spans[count, 1] = start, place
             count += 1
     return count
 
@@ -168,11 +176,27 @@ def description_tokens(text: Bytes, codes: Hashes, kinds: Bytes, spans: Spans) -
     while place < len(text):
         start, word = place, np.uint64(0)
         while place < len(text) and _BYTE_CLASSES[text[place]] & _LETTER:
-            word = word * _FACTOR + np.uint64(text[place]) + np.uint64(1)
+            word = word * WORD_FACTOR + np.uint64(text[place]) + np.uint64(1)
             place += 1
         if place - start > 1:
-            codes[count], kinds[count] = _mixed(word), FIXED
+            codes[count], kinds[count] = word_code(word), FIXED
             spans[count, 0], spans[count, 1] = start, place
+            count += 1
+        place += place == start
+    return count
+
+
+@kernel
+def letter_run_codes(text: Bytes, start: int, end: int, codes: Hashes, count: int) -> int:
+    """Append the codes that `description_tokens` gives a part of a text; returns how many."""
+    place = start
+    while place < end:
+        start, word = place, np.uint64(0)
+        while place < end and _BYTE_CLASSES[text[place]] & _LETTER:
+            word = word * WORD_FACTOR + np.uint64(text[place]) + np.uint64(1)
+            place += 1
+        if place - start > 1:
+            codes[count] = word_code(word)
             count += 1
         place += place == start
     return count
@@ -190,7 +214,7 @@ def shape_hashes(codes: Hashes, kinds: Bytes, length: int, hashes: Hashes) -> in
             gone = place - length
             rolling -= last_power * (_NAME_CODE if kinds[gone] == NAME else codes[gone])
         if place >= length - 1:
-            hashes[place - length + 1] = rolling * _FACTOR
+            hashes[place - length + 1] = rolling * WORD_FACTOR
     return max(0, len(codes) - length + 1)
 
 
@@ -205,58 +229,66 @@ def places_in(hashes: Hashes, bits: Bytes, values: Hashes, places: npt.NDArray[n
     return count
 
 
+class Shapes(NamedTuple):
+    """The shapes of windows of two lengths, in tokens, and a bit table of them."""
+
+    long: int
+    short: int
+    hashes: Hashes  # sorted
+    bits: Bytes
+
+    @classmethod
+    def of(cls, hashes: Iterable[int], *, long: int, short: int) -> "Shapes":
+        values = np.array(sorted(hashes), np.uint64)
+        return cls(long, short, values, bits_of(values))
+
+
 @kernel
-def _has_window(shapes: Hashes, long: int, short: int, bits: Bytes, keys: Hashes) -> bool:
-    """Whether a window of either length hashes to one of the keys, as `shape_hashes` has it."""
+def has_shape(codes: Hashes, shapes: Shapes) -> bool:
+    """Whether a window of either length is among the shapes, as `shape_hashes` has it."""
+    long, short = shapes.long, shapes.short
     long_power, short_power = np.uint64(1), np.uint64(1)
     for _ in range(long):
         long_power *= _WINDOW_FACTOR
     for _ in range(short):
         short_power *= _WINDOW_FACTOR
     rolling = rolling_short = np.uint64(0)
-    for place in range(len(shapes)):
-        rolling = rolling * _WINDOW_FACTOR + shapes[place]
-        rolling_short = rolling_short * _WINDOW_FACTOR + shapes[place]
+    for place in range(len(codes)):
+        rolling = rolling * _WINDOW_FACTOR + codes[place]
+        rolling_short = rolling_short * _WINDOW_FACTOR + codes[place]
         if place >= long:
-            rolling -= long_power * shapes[place - long]
+            rolling -= long_power * codes[place - long]
         if place >= short:
-            rolling_short -= short_power * shapes[place - short]
-        if place >= short - 1 and _is_in(rolling_short * _FACTOR, bits, keys):
+            rolling_short -= short_power * codes[place - short]
+        if place >= short - 1 and _is_in(rolling_short * WORD_FACTOR, shapes.bits, shapes.hashes):
             return True
-        if place >= long - 1 and _is_in(rolling * _FACTOR, bits, keys):
+        if place >= long - 1 and _is_in(rolling * WORD_FACTOR, shapes.bits, shapes.hashes):
             return True
     return False
 
 
 @kernel
-def flag_candidates(
+def flag_programs(
     data: Bytes,
     offsets: Offsets,
-    is_program: bool,
     fixed: Hashes,
     fixed_bits: Bytes,
-    long: int,
-    short: int,
-    bits: npt.NDArray[np.uint8],
-    keys: Hashes,
+    shapes: Shapes,
     flags: npt.NDArray[np.bool_],
 ) -> None:
-    """Set the flag of each text with a window, of `long` or `short` tokens, whose shape is a key.
+    """Set the flag of each text with a window of tokens whose shape is one of `shapes`.
 
-    Memory: 25 bytes per byte of the longest text.
+    Memory: 9 bytes per byte of the longest text.
     """
     longest = 0
     for row in range(len(flags)):
         longest = max(longest, offsets[row + 1] - offsets[row])
     codes, kinds = np.zeros(longest + 1, np.uint64), np.zeros(longest + 1, np.uint8)
-    spans = np.zeros((longest + 1, 2), np.int64)
+    no_spans = np.zeros((0, 2), np.int64)
     for row in range(len(flags)):
         text = data[offsets[row] : offsets[row + 1]]
-        if is_program:
-            count = program_tokens(text, fixed, fixed_bits, codes, kinds, spans)
-            for place in range(count):
-                if kinds[place] == NAME:
-                    codes[place] = _NAME_CODE
-        else:
-            count = description_tokens(text, codes, kinds, spans)
-        flags[row] = _has_window(codes[:count], long, short, bits, keys)
+        count = program_tokens(text, fixed, fixed_bits, codes, kinds, no_spans)
+        for place in range(count):
+            if kinds[place] == NAME:
+                codes[place] = _NAME_CODE
+        flags[row] = has_shape(codes[:count], shapes)

@@ -161,9 +161,10 @@ class NearDuplicatesRecipe(RecipeSection):
 
 @dataclass(frozen=True, kw_only=True)
 class ContaminationRecipe(RecipeSection):
-    ngram_words: Annotated[int, Ge(1), Le(4_096)]
+    ngram_words: Annotated[int, Ge(1), Le(64)]
     min_ngram_chars: OptionalSize  # of its words together; less says too little (`for i in range`)
-    min_substring_chars: Count  # white space removed; shorter problem texts match by accident
+    # White space removed; shorter problem texts match by accident.
+    min_substring_chars: Annotated[int, Ge(8), Le(4_096)]
     gate_window_tokens: Annotated[
         int, Ge(1), Le(4_096)
     ]  # the gate's own matcher: normalised tokens that must agree in a row

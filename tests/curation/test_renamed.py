@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from hypothesis import strategies as st
 from snow_assets.corpus.problems import human_eval
 from snow_assets.curation import program_tokens as gate_tokens
 from snow_assets.curation import renamed
+from snow_assets.curation.contamination import ProblemIndex, index_problems, prefilter
 from snow_assets.curation.leaks import leaks
-from snow_assets.curation.renamed import RenamedIndex
 from snow_assets.documents import BENCHMARK_PROBLEM
+from snow_assets.recipe import SMOKE
 from tests.curation.builders import a_problem, a_program
 from tests.curation.test_leaks import DISGUISED
 from tests.curation.test_leaks import renamed as with_other_names
@@ -25,7 +27,14 @@ CASES = Path(__file__).resolve().parents[1] / "cases"
 EXAMPLES = int(os.environ.get("SNOW_FUZZ_EXAMPLES", "300"))
 WINDOW = 32
 HUMAN_EVAL = pa.Table.from_pylist(human_eval(), schema=BENCHMARK_PROBLEM)
-INDEX = RenamedIndex.of(HUMAN_EVAL, window=WINDOW)
+
+
+def index_of(problems: pa.Table, *, window: int = WINDOW) -> ProblemIndex:
+    recipe = replace(SMOKE.curation.contamination, gate_window_tokens=window)
+    return index_problems(problems, recipe=recipe)
+
+
+INDEX = index_of(HUMAN_EVAL)
 PARTS = {renamed.RENAMED: "solution", renamed.DESCRIPTION: "description"}
 
 FRAGMENTS = st.sampled_from(
@@ -71,13 +80,12 @@ FRAGMENTS = st.sampled_from(
 )
 
 
-def by_filter(texts: list[str], index: RenamedIndex) -> set[tuple[str, str, str]]:
-    column = pa.array(texts, pa.string())
-    flags = index.flags(column, pa.array([text.lower() for text in texts], pa.string()))
+def by_filter(texts: list[str], index: ProblemIndex) -> set[tuple[str, str, str]]:
+    suspects = prefilter(index)(pa.chunked_array([pa.array(texts, pa.string())]))
     return {
         (str(place), hit.problem_id, PARTS[hit.method])
-        for place in np.flatnonzero(flags).tolist()
-        for hit in index.hits(texts[place])
+        for place in np.flatnonzero(suspects.leaks).tolist()
+        for hit in index.renamed.hits(texts[place])
     }
 
 
@@ -120,7 +128,7 @@ def test_a_window_of_any_length_agrees_with_the_gate() -> None:
     problem: dict[str, Any] = a_problem()
     table = pa.Table.from_pylist([problem], schema=BENCHMARK_PROBLEM)
     for window in (16, 24, 40):
-        index = RenamedIndex.of(table, window=window)
+        index = index_of(table, window=window)
         texts = [DISGUISED, DISGUISED.replace("count += 1", "count -= 1"), a_program("other")]
         assert by_filter(texts, index) == by_gate(texts, table)
         assert ("0", "Task/1", "solution") in by_filter(texts, index)
@@ -128,16 +136,16 @@ def test_a_window_of_any_length_agrees_with_the_gate() -> None:
 
 def test_an_idiom_under_other_names_is_found_with_its_problem() -> None:
     text = (CASES / "48-idiom-stops-packs/src/lib/numbers_util.py").read_text()
-    hits = INDEX.hits(text)
+    hits = INDEX.renamed.hits(text)
     assert ("HumanEval/31", "renamed") in {(hit.problem_id, hit.method) for hit in hits}
     assert all("if num % i == 0" in hit.evidence for hit in hits)
 
 
 def test_a_consistent_renaming_is_found_and_an_inconsistent_one_is_not() -> None:
     text = (CASES / "48-idiom-stops-packs/src/lib/numbers_util.py").read_text()
-    assert INDEX.hits(text.replace("num", "value"))
-    assert INDEX.hits(text.replace("num % i", "other % i")) == []
-    assert INDEX.hits(text.replace("num % i", "i % num")) == []
+    assert INDEX.renamed.hits(text.replace("num", "value"))
+    assert INDEX.renamed.hits(text.replace("num % i", "other % i")) == []
+    assert INDEX.renamed.hits(text.replace("num % i", "i % num")) == []
 
 
 @pytest.mark.parametrize(
@@ -145,7 +153,7 @@ def test_a_consistent_renaming_is_found_and_an_inconsistent_one_is_not() -> None
     ["/*" * 500_000, '"\\' * 500_000, '"a' + '\\"' * 500_000, "'" * 999_999, "#/*'\"" * 200_000],
 )
 def test_what_is_never_closed_takes_no_longer_than_other_texts(text: str) -> None:
-    INDEX.hits("")
+    INDEX.renamed.hits("")
     began = time.process_time()
     assert by_filter([text], INDEX) == by_gate([text], HUMAN_EVAL) == set()
     assert time.process_time() - began < 10
