@@ -21,7 +21,7 @@ from snow_assets.curation.document_shards import document_shards
 from snow_assets.curation.hashing import (
     Hashes,
     HashSet,
-    run_hashes,
+    ngram_hashes,
     span_hashes,
     window_hashes,
     word_spans,
@@ -119,7 +119,7 @@ def _substring_hits(text: str, index: ProblemIndex) -> Iterator[Hit]:
     bare = _strip_spaces(text).lower()
     windows = window_hashes(bare.encode(), index.recipe.min_substring_chars)
     # Only a text that holds a needle's beginning can hold the needle.
-    keys = {int(windows[place]) for place in index.needle_keys.found_in(windows)}
+    keys = {int(windows[place]) for place in index.needle_keys.indices_in(windows)}
     for needle in sorted(place for key in keys for place in index.needles_of[key]):
         problem_id, quoted = index.needles[needle]
         if quoted in bare:
@@ -130,8 +130,8 @@ def _substring_hits(text: str, index: ProblemIndex) -> Iterator[Hit]:
 def _ngram_hits(text: str, index: ProblemIndex) -> Iterator[Hit]:
     hashes, starts, ends = _ngrams(text, index.recipe)
     content = text.lower().encode()
-    for place in index.ngrams.found_in(hashes):
-        problem = index.ngram_problems[index.ngrams.place(int(hashes[place]))]
+    for place in index.ngrams.indices_in(hashes):
+        problem = index.ngram_problems[index.ngrams.index(int(hashes[place]))]
         excerpt = content[starts[place] : ends[place]].decode(errors="replace")
         yield Hit(problem_id=problem, method="ngram", evidence=excerpt[:_EVIDENCE_CHARS])
 
@@ -148,7 +148,7 @@ def _ngrams(text: str, recipe: ContaminationRecipe) -> tuple[Hashes, Any, Any]:
     if len(starts) < size:
         nothing = np.zeros(0, dtype=np.int64)
         return nothing.astype(np.uint64), nothing, nothing
-    hashes = run_hashes(span_hashes(content, starts, ends), size)
+    hashes = ngram_hashes(span_hashes(content, starts, ends), size)
     letters = np.concatenate([[0], np.cumsum(ends - starts)])
     says = letters[size:] - letters[:-size] >= recipe.min_ngram_chars
     return hashes[says], starts[: len(hashes)][says], ends[size - 1 :][says]

@@ -160,7 +160,7 @@ def _matches(tokens: Tokens, groups: Sequence[_Patterns]) -> Iterator[tuple[int,
     """Where in a text patterns begin."""
     for group in groups:
         hashes = window_hashes(tokens, group.key_tokens)
-        for start in group.keys.found_in(hashes).tolist():
+        for start in group.keys.indices_in(hashes).tolist():
             for pattern in group.by_key[int(hashes[start])]:
                 if pattern.length == group.key_tokens or np.array_equal(
                     window_hashes(tokens, pattern.length, start=start, stop=start + 1),

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from snow_assets.curation.hashing import (
     Hashes,
     HashSet,
-    mixed,
-    runs_of,
+    byte_runs,
     span_hashes,
+    splitmix64,
     word_spans,
 )
 from snow_assets.curation.leak_rule import fixed_names
@@ -61,14 +61,14 @@ def program_tokens(text: str) -> Tokens:
     is_number = (first >= ord("0")) & (first <= ord("9"))
     is_word = (order < len(words[0])) & ~is_number
     is_name = is_word.copy()
-    is_name[_fixed_names().found_in(codes)] = False
+    is_name[_fixed_names().indices_in(codes)] = False
     return Tokens(content, starts, ends, codes, is_name, is_word, _distances(codes, is_name))
 
 
 def description_tokens(text: str) -> Tokens:
     """The words of a text: letters only, two at least, in lower case."""
     content = text.lower().encode()
-    starts, ends = runs_of(content, _is_letter())
+    starts, ends = byte_runs(content, _is_letter())
     long = ends - starts > 1
     starts, ends = starts[long], ends[long]
     nothing = np.zeros(len(starts), dtype=np.int64)
@@ -83,7 +83,7 @@ def window_hashes(
     last = len(tokens.codes) - length + 1
     stop = last if stop is None else min(stop, last)
     count = max(0, stop - start)
-    names = mixed(np.arange(1, length + 2, dtype=np.uint64) * _FACTOR)
+    names = splitmix64(np.arange(1, length + 2, dtype=np.uint64) * _FACTOR)
     part = slice(start, start + count + length - 1)
     codes, is_name, distances = tokens.codes[part], tokens.is_name[part], tokens.distances[part]
     as_new = np.where(is_name, names[0], codes)
@@ -94,7 +94,7 @@ def window_hashes(
         is_known = distances[offset:end] <= offset  # its last place lies inside the window
         value = np.where(is_known, as_known[offset:end], as_new[offset:end])
         hashes = hashes * _FACTOR + value
-    return mixed(hashes)
+    return splitmix64(hashes)
 
 
 def words_per_window(tokens: Tokens, length: int) -> npt.NDArray[np.int64]:

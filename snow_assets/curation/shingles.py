@@ -1,6 +1,6 @@
-"""A text as the set of its word n-grams, hashed: what near duplicates are compared by.
+"""Shingles (hashed word n-grams) of texts, their Jaccard similarity and MinHash bands.
 
-The loops are in `minhash`, imported when one is needed: the definitions load without numba.
+The kernels are in `minhash`, imported lazily so that the Dagster definitions load without numba.
 """
 
 from functools import cache
@@ -10,50 +10,51 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from snow_assets.curation.columns import buffers
-from snow_assets.curation.hashing import Hashes, mixed
+from snow_assets.curation.hashing import Hashes, splitmix64
 
 Shingles = npt.NDArray[np.uint32]
-"""Sorted, distinct hashes of 32 bits: of two texts of 10,000 shingles about one in a million is
-taken for another's."""
+"""Sorted, distinct hashes of 32 bits: between two texts of 10,000 shingles about one shingle in a
+million collides."""
 
 _SEED = 0x5EED
-_STRIDE = 4  # least_hashes computes so many at once
+_STRIDE = 4  # hash functions that min_hashes evaluates at once
 
 
 def shingles(text: str, *, words: int) -> Shingles:
-    """The sorted, distinct hashes of all runs of `words` words; a shorter text is one run.
+    """The sorted, distinct hashes of all n-grams of `words` words; a shorter text is one n-gram.
 
-    Words are runs of letters, digits, underscores and non-ASCII characters; case counts, white
-    space and punctuation do not. A text without a word has no shingle and resembles nothing.
+    A word is a sequence of letters, digits, underscores and non-ASCII characters, case-sensitive;
+    white space and punctuation are ignored. A text without words has no shingles and no near
+    duplicates.
     """
-    found, _ = shingles_of(pa.array([text], pa.string()), words=words)
-    return found
+    values, _ = shingles_of(pa.array([text], pa.string()), words=words)
+    return values
 
 
 def shingles_of(texts: pa.StringArray, *, words: int) -> tuple[Shingles, npt.NDArray[np.int64]]:
-    """The shingles of many texts, one text's after another's, and how many each has."""
-    from snow_assets.curation.minhash import WORD_BYTES, distinct_runs
+    """The shingles of all texts, concatenated, and the number of shingles of each text."""
+    from snow_assets.curation.minhash import WORD_BYTES, distinct_shingles
 
     data, offsets = buffers(texts)
     counts = np.zeros(len(texts), dtype=np.int64)
-    room = np.empty((offsets[-1] - offsets[0]) // 2 + len(texts), dtype=np.uint32)
-    total = distinct_runs(data, offsets, WORD_BYTES, words, room, counts)
-    return room[:total].copy(), counts
+    buffer = np.empty((offsets[-1] - offsets[0]) // 2 + len(texts), dtype=np.uint32)
+    total = distinct_shingles(data, offsets, WORD_BYTES, words, buffer, counts)
+    return buffer[:total].copy(), counts
 
 
-def jaccard(one: Shingles, other: Shingles) -> float:
-    """Shared among all shingles; 0 where both have none."""
-    from snow_assets.curation.minhash import shared
+def jaccard(left: Shingles, right: Shingles) -> float:
+    """Jaccard similarity of two sets of shingles; 0 if both are empty."""
+    from snow_assets.curation.minhash import intersection_size
 
-    common = shared(one, other)
-    return float(common / max(1, len(one) + len(other) - common))
+    num_common = intersection_size(left, right)
+    return float(num_common / max(1, len(left) + len(right) - num_common))
 
 
 def band_hashes(shingle_hashes: Shingles, *, bands: int, rows_per_band: int) -> Hashes:
-    """A hash per band of the MinHash signature; texts of equal shingles have equal bands.
+    """A hash per band of the MinHash signature; equal sets of shingles have equal bands.
 
-    A signature has bands x rows_per_band values, each the least of all shingles under its own
-    multiply-add hash modulo 2^32: deterministic constants, no file to keep.
+    A signature has bands x rows_per_band values, each the minimum over all shingles of a
+    multiply-add hash modulo 2^32, whose constants are derived from a fixed seed.
     """
     counts = np.array([len(shingle_hashes)])
     return bands_of(shingle_hashes, counts, bands=bands, rows_per_band=rows_per_band).reshape(-1)
@@ -62,7 +63,7 @@ def band_hashes(shingle_hashes: Shingles, *, bands: int, rows_per_band: int) -> 
 def bands_of(
     values: Shingles, counts: npt.NDArray[np.int64], *, bands: int, rows_per_band: int
 ) -> Hashes:
-    """The band hashes of many texts' shingles, a row per text; zeros for a text without any."""
+    """The band hashes of each text's shingles, (texts, bands); zeros for a text without any."""
     from snow_assets.curation.minhash import signatures
 
     keys = np.empty((len(counts), bands), dtype=np.uint64)
@@ -72,9 +73,9 @@ def bands_of(
 
 
 @cache
-def _constants(count: int) -> tuple[Shingles, Shingles]:
-    """Odd factors, and terms; some more than `count`, to a multiple of the stride."""
-    size = -(-count // _STRIDE) * _STRIDE
-    values = mixed(np.arange(1, 2 * size + 1, dtype=np.uint64) * np.uint64(_SEED))
+def _constants(num_hashes: int) -> tuple[Shingles, Shingles]:
+    """Odd factors and terms of the hash functions, padded to a multiple of the stride."""
+    size = -(-num_hashes // _STRIDE) * _STRIDE
+    values = splitmix64(np.arange(1, 2 * size + 1, dtype=np.uint64) * np.uint64(_SEED))
     upper = (values >> np.uint64(32)).astype(np.uint32)
     return upper[:size] | np.uint32(1), upper[size:]

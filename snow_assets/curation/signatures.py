@@ -1,7 +1,7 @@
-"""Documents of a source in; the MinHash bands and the shingles of each distinct text, out.
+"""MinHash bands and shingles of each distinct text of a source.
 
-No rule and no threshold is asked here: a text is read once, whatever becomes of it, and later
-sources are compared with what is stored.
+They do not depend on filters or thresholds: each text is read once, and later sources are compared
+with the stored values.
 """
 
 from collections.abc import Sequence
@@ -20,17 +20,17 @@ from snow_assets.recipe import NearDuplicatesRecipe
 from snow_assets.remaining import Remaining
 
 SHINGLES = pa.schema([pa.field("shingles", pa.binary(), nullable=False)])
-"""Table `shingles`, row by row beside `signatures`: sorted distinct values, uint32 little-endian.
-Kept so that a candidate pair is verified without its texts (docs/decisions)."""
+"""Table `shingles`, row-aligned with `signatures`: sorted distinct values, uint32 little-endian.
+Stored so that candidate pairs are verified without their texts (docs/decisions)."""
 
 
 def signature(bands: int) -> pa.Schema:
-    """Table `signatures`: a row per text, in the first shard that has it."""
+    """Table `signatures`: a row per distinct text, in the first shard that contains it."""
     return pa.schema(
         [
             pa.field("text_id", pa.string(), nullable=False),
             pa.field("num_shingles", pa.int64(), nullable=False),
-            # uint64, little-endian; zeros without a shingle, and then there is no near copy
+            # uint64, little-endian; zeros for a text without shingles
             pa.field("bands", pa.binary(8 * bands), nullable=False),
         ]
     )
@@ -39,10 +39,10 @@ def signature(bands: int) -> pa.Schema:
 def put_signatures(
     documents_folder: str, folder: str, *, recipe: NearDuplicatesRecipe
 ) -> dict[str, Any]:
-    """Write `signatures` and `shingles`, a shard beside each shard of documents; the facts.
+    """Write `signatures` and `shingles`, co-partitioned with the documents; return the stats.
 
-    Killed and started again, it goes on with the first shard whose `signatures` are missing.
-    Memory: a shard with its text, and 16 bytes per document.
+    After a kill it resumes at the first shard without `signatures`. Memory: a shard with its
+    text, and 16 bytes per document.
     """
     sources = document_shards([documents_folder])
     remaining = Remaining(len(sources), "shards signed")
@@ -61,11 +61,11 @@ def put_signatures(
 
 
 def _first_rows(sources: Sequence[DocumentShard]) -> list[npt.NDArray[np.int64]]:
-    """Of each shard the rows whose text no shard or row before them has."""
+    """For each shard the rows whose text no earlier row or shard contains."""
     keys: list[TextKeys] = [np.zeros(0, dtype=np.uint64)]
     keys += [text_keys(source.read(["text_id"])["text_id"]) for source in sources]
     _, firsts = np.unique(np.concatenate(keys), return_index=True)
-    ends = np.cumsum([len(part) for part in keys])
+    ends = np.cumsum([len(shard_keys) for shard_keys in keys])
     parts = np.split(np.sort(firsts), np.searchsorted(np.sort(firsts), ends[:-1]))
     return [rows - start for rows, start in zip(parts[1:], ends[:-1], strict=True)]
 
@@ -103,14 +103,14 @@ def _put_shard(
             [None, pa.py_buffer(np.concatenate(bands))],
         ),
     ]
-    # The signatures last, so that their record says that both are there.
+    # The signatures last: their record marks both tables as complete.
     shards.put_table(
         folder,
         "shingles",
         index,
         pa.table([pa.chunked_array(shingles, pa.binary())], schema=SHINGLES),
         SHINGLES,
-        compression=None,  # evenly spread values: there is nothing to gain
+        compression=None,  # uniform hashes do not compress
     )
     shards.put_table(
         folder,
@@ -124,7 +124,7 @@ def _put_shard(
 
 
 def bands_in(column: pa.ChunkedArray) -> Hashes:
-    """The column `bands` as a row of hashes per text."""
+    """The column `bands` as hashes, (texts, bands)."""
     width = column.type.byte_width
     parts = [np.zeros(0, dtype=np.uint64)]
     for chunk in column.chunks:

@@ -1,4 +1,4 @@
-"""Rows set aside on disk in parts, each small enough to be read back alone."""
+"""Spill rows to disk in partitions, each small enough to be read into memory."""
 
 import tempfile
 from collections.abc import Iterator
@@ -10,24 +10,24 @@ import numpy.typing as npt
 import pyarrow as pa
 
 PART_BYTES = 64_000_000
-_MOST_PARTS = 512  # files that are open at once; with more rows the parts grow
+_MAX_PARTS = 512  # open files; with more rows the parts grow
 
 
-def parts_for(num_rows: int, row_bytes: int) -> int:
-    """How many parts hold so many rows, each in PART_BYTES."""
-    return min(_MOST_PARTS, 1 + num_rows * row_bytes // PART_BYTES)
+def num_parts(num_rows: int, row_bytes: int) -> int:
+    """The number of parts of at most PART_BYTES for so many rows."""
+    return min(_MAX_PARTS, 1 + num_rows * row_bytes // PART_BYTES)
 
 
 def part_of(keys: npt.NDArray[np.uint64], parts: int) -> npt.NDArray[np.int64]:
-    """The part of evenly spread keys of 64 bits; a larger key is never in an earlier part."""
+    """The part of each key, uniform over 64 bits; parts are ranges of keys, in order."""
     return (((keys >> np.uint64(32)) * np.uint64(parts)) >> np.uint64(32)).astype(np.int64)
 
 
 class Spill:
-    """Tables of one schema, added in any order; then read once, part after part.
+    """Partitioned tables of one schema in temporary files: add tables, then read each part once.
 
-    The files have no name, so that nothing is left of them after a kill. Memory: a table that is
-    added, or a part that is read. Disk: TMPDIR.
+    The files are unlinked, so that none remains after a kill. Memory: a table that is added, or a
+    part that is read. Disk: TMPDIR.
     """
 
     def __init__(self, schema: pa.Schema, parts: int) -> None:
@@ -47,7 +47,7 @@ class Spill:
             file.close()
 
     def add(self, table: pa.Table, part: npt.NDArray[np.int64]) -> None:
-        """Each row to its part, in the order of the table."""
+        """Append each row to its part, in the order of the table."""
         if len(self._writers) == 1:
             self._writers[0].write_table(table)
             return

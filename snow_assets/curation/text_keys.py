@@ -1,7 +1,7 @@
-"""Texts told apart by the first 64 bits of their ids: numbers that any order of arrival agrees on.
+"""64-bit keys of texts: the first 64 bits of their ids, independent of the order of texts.
 
-Among 200 million texts two share them with a chance of 1 in 1,000, and then one of the two counts
-as the other's copy.
+Among 200 million texts two have the same key with probability 1 in 1,000; they then count as exact
+duplicates.
 """
 
 import binascii
@@ -16,13 +16,13 @@ _ID_CHARS, _KEY_CHARS = 64, 16
 
 
 def text_keys(text_ids: pa.ChunkedArray) -> TextKeys:
-    """The keys of a column of text ids; in the order of keys texts are in the order of ids."""
+    """The keys of a column of text ids; keys sort as the ids do."""
     chars = id_chars(text_ids)[:, :_KEY_CHARS]
     return np.frombuffer(binascii.unhexlify(chars.tobytes()), dtype=">u8").astype(np.uint64)
 
 
 def id_chars(text_ids: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
-    """A column of ids as a row of 64 characters each."""
+    """A column of ids as characters, (ids, 64)."""
     parts = [np.zeros((0, _ID_CHARS), dtype=np.uint8)]
     for chunk in text_ids.chunks:
         if len(chunk):
@@ -34,7 +34,7 @@ def id_chars(text_ids: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
 
 
 def as_ids(chars: npt.NDArray[np.uint8]) -> pa.StringArray:
-    """Rows of 64 characters as a column of ids again."""
+    """The inverse of `id_chars`: characters, (ids, 64), as a column of ids."""
     flat = pa.FixedSizeBinaryArray.from_buffers(
         pa.binary(_ID_CHARS), len(chars), [None, pa.py_buffer(np.ascontiguousarray(chars))]
     )

@@ -68,7 +68,7 @@ def _candidates(
             held = pa.table(batch).filter(pc.greater(batch["num_shingles"], 0))
             bands = bands_in(held["bands"])
             flat = bands.reshape(-1)
-            for place in known.found_in(flat).tolist():
+            for place in known.indices_in(flat).tolist():
                 name = held["text_id"][place // bands.shape[1]].as_py()
                 found.setdefault(name, set()).update(by_band[int(flat[place])])
     return found

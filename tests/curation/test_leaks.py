@@ -88,7 +88,7 @@ def renamed(source: str) -> str:
         text = token.string
         if token.type == tokenize.COMMENT:
             continue
-        if token.type == tokenize.NAME and not len(fixed.found_in(program_tokens(text).codes)):
+        if token.type == tokenize.NAME and not len(fixed.indices_in(program_tokens(text).codes)):
             text = names.setdefault(text, f"name_{len(names)}")
         made.append((token.type, text))
     return str(tokenize.untokenize(made))

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from snow_assets import shards
-from snow_assets.curation.candidates import _ALL_PAIRS, _FIRST_ONES
-from snow_assets.curation.clusters import connected
+from snow_assets.curation.candidates import _MAX_ALL_PAIRS, _NUM_PIVOTS
+from snow_assets.curation.connected_components import connected_components
 from snow_assets.curation.faults import wrong_survivors
 from snow_assets.curation.hashing import Hashes
 from snow_assets.curation.minhash import distinct_pairs
@@ -134,11 +134,11 @@ def test_bands_agree_as_often_as_the_theory_says(share: float, low: float, high:
 def test_a_crowded_bucket_stays_connected_with_few_pairs() -> None:
     def pairs(size: int) -> tuple[Hashes, Hashes]:
         texts = np.arange(size, dtype=np.uint64)
-        return distinct_pairs(texts, np.array([0, size]), _ALL_PAIRS, _FIRST_ONES)
+        return distinct_pairs(texts, np.array([0, size]), _MAX_ALL_PAIRS, _NUM_PIVOTS)
 
     ones, others = (side.astype(np.int64) for side in pairs(1_000))
     assert len(ones) < 10_000
-    assert set(connected(ones, others, 1_000).tolist()) == {0}
+    assert set(connected_components(ones, others, 1_000).tolist()) == {0}
     assert len(pairs(10)[0]) == 45
 
 

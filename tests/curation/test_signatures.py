@@ -158,7 +158,7 @@ candidates.candidate_pairs([], num_texts=0, bands=42)  # compiled and loaded bef
 here = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (here + 150_000_000,) * 2)
 found = candidates.candidate_pairs(signatures(), num_texts=400_000, bands=42)
-print(len(found.ones))
+print(len(found.left))
 """
 
 
