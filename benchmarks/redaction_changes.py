@@ -132,7 +132,7 @@ def main() -> None:
         column = redact_column(texts)
         seconds += time.process_time() - begin
         again = redact_column(column.texts).texts
-        for row, places in places_by_row(texts):
+        for row, places in candidates_by_row(texts):
             path, text = batch[row]
             secrets = find_secrets(text, places)
             if not secrets:
@@ -177,6 +177,11 @@ if __name__ == "__main__":
     import sys
 
     sys.path.insert(0, str(CHECKOUT))
-    from snow_assets.curation.redaction import Secret, find_secrets, places_by_row, redact_column
+    from snow_assets.curation.redaction import (
+        Secret,
+        candidates_by_row,
+        find_secrets,
+        redact_column,
+    )
 
     main()

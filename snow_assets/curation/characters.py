@@ -1,4 +1,4 @@
-"""What kind of character a UTF-8 byte sequence is, in kernels, as Python's `str` says."""
+"""Character classes of UTF-8 byte sequences in kernels, equal to those of Python's `str`."""
 
 from functools import cache
 
@@ -8,26 +8,26 @@ from snow_assets.curation.columns import Bytes
 from snow_assets.curation.jit import kernel
 
 LETTER, DIGIT, SPACE, UNDERSCORE = 1, 2, 4, 8
-WORD = LETTER | DIGIT | UNDERSCORE  # what \w means in `re`
-_PLANES = 4  # the planes above hold no letter, digit or space: tags and private use
+WORD = LETTER | DIGIT | UNDERSCORE  # \w of `re`
+_PLANES = 4  # higher planes (tags, private use) have no letter, digit or space
 
 
 @cache
 def kinds() -> Bytes:
-    """Code point -> its kinds, as bits; DIGIT is whatever is alphanumeric and no letter."""
+    """Code point -> its classes as bits; DIGIT is alphanumeric and not a letter."""
     characters = list(map(chr, range(_PLANES << 16)))
     letters = np.fromiter(map(str.isalpha, characters), np.bool_, len(characters))
     alphanumeric = np.fromiter(map(str.isalnum, characters), np.bool_, len(characters))
     spaces = np.fromiter(map(str.isspace, characters), np.bool_, len(characters))
-    found = letters * np.uint8(LETTER) + (alphanumeric & ~letters) * np.uint8(DIGIT)
-    found = (found + spaces * np.uint8(SPACE)).astype(np.uint8)
-    found[ord("_")] = UNDERSCORE
-    return found
+    table = letters * np.uint8(LETTER) + (alphanumeric & ~letters) * np.uint8(DIGIT)
+    table = (table + spaces * np.uint8(SPACE)).astype(np.uint8)
+    table[ord("_")] = UNDERSCORE
+    return table
 
 
 @kernel
 def width(first: int) -> int:
-    """Bytes of the character whose first byte this is."""
+    """Number of bytes of a character, from its first byte."""
     if first < 0x80:
         return 1
     if first < 0xE0:
@@ -36,28 +36,28 @@ def width(first: int) -> int:
 
 
 @kernel
-def kind_at(text: Bytes, place: int, kinds: Bytes) -> int:
-    """The kinds of the character whose first byte stands at `place`."""
-    first = np.int64(text[place])
+def kind_at(text: Bytes, offset: int, kinds: Bytes) -> int:
+    """The classes of the character whose first byte is at `offset`."""
+    first = np.int64(text[offset])
     if first < 0x80:
         return int(kinds[first])
     if first < 0xE0:
-        return int(kinds[(first & 0x1F) << 6 | (text[place + 1] & 0x3F)])
+        return int(kinds[(first & 0x1F) << 6 | (text[offset + 1] & 0x3F)])
     if first < 0xF0:
-        middle = np.int64(text[place + 1] & 0x3F) << 6
-        return int(kinds[(first & 0x0F) << 12 | middle | (text[place + 2] & 0x3F)])
-    code = (first & 0x07) << 18 | np.int64(text[place + 1] & 0x3F) << 12
-    code |= np.int64(text[place + 2] & 0x3F) << 6 | (text[place + 3] & 0x3F)
+        middle = np.int64(text[offset + 1] & 0x3F) << 6
+        return int(kinds[(first & 0x0F) << 12 | middle | (text[offset + 2] & 0x3F)])
+    code = (first & 0x07) << 18 | np.int64(text[offset + 1] & 0x3F) << 12
+    code |= np.int64(text[offset + 2] & 0x3F) << 6 | (text[offset + 3] & 0x3F)
     return int(kinds[code]) if code < len(kinds) else 0
 
 
 @kernel
-def is_word_boundary(text: Bytes, place: int, kinds: Bytes) -> bool:
-    """What `\\b` asks: a word character on one side of `place` only."""
-    before = False
-    if place:
-        last = place - 1
-        while text[last] & 0xC0 == 0x80:
-            last -= 1
-        before = kind_at(text, last, kinds) & WORD != 0
-    return before != (place < len(text) and kind_at(text, place, kinds) & WORD != 0)
+def is_word_boundary(text: Bytes, offset: int, kinds: Bytes) -> bool:
+    """`\\b` of `re`: a word character on exactly one side of `offset`."""
+    is_word_before = False
+    if offset:
+        previous = offset - 1
+        while text[previous] & 0xC0 == 0x80:
+            previous -= 1
+        is_word_before = kind_at(text, previous, kinds) & WORD != 0
+    return is_word_before != (offset < len(text) and kind_at(text, offset, kinds) & WORD != 0)

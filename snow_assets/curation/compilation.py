@@ -1,6 +1,6 @@
-"""Compile every kernel of `jit`, by one use of each: `make` does, once per installation.
+"""Compile and cache every kernel of `jit` by calling it; `make` does so once per installation.
 
-Whoever comes first would wait for it otherwise: about 20 s, in the run of a user's first source.
+Otherwise the first run of a user would take about 20 s longer.
 """
 
 import tempfile
@@ -18,22 +18,22 @@ from snow_assets.recipe import SMOKE
 
 
 def compile_kernels() -> None:
-    """Curate two near copies of this very file, in a folder that is gone afterwards."""
+    """Curate two near duplicates of this file in a temporary folder."""
     text, curation = Path(__file__).read_text(), SMOKE.curation
     problem = {"problem_id": "this file", "prompt": f'"""{text[:400]}"""', "solution": text}
     with tempfile.TemporaryDirectory(prefix="snow-kernels-") as lake:
-        received, documents, signatures, copies, quotes = (
+        raw_files, documents, signatures, near_duplicates, hits = (
             f"{lake}/{asset}/all/one"
             for asset in ("raw_code_corpus", "documents", "signatures", "near_duplicates", "hits")
         )
         rows = [_received("one.py", text), _received("other.py", f"{text}\nother = 'é'\n")]
-        shards.put_table(received, "files", 0, rows, RAW_FILE)
-        _finish(received)
-        prepare(received, documents, languages=curation.languages, with_parses=False)
+        shards.put_table(raw_files, "files", 0, rows, RAW_FILE)
+        _finish(raw_files)
+        prepare(raw_files, documents, languages=curation.languages, with_parses=False)
         _finish(documents)
         find_contamination(
             documents,
-            quotes,
+            hits,
             problems=pa.Table.from_pylist([problem]),
             recipe=curation.contamination,
         )
@@ -42,7 +42,7 @@ def compile_kernels() -> None:
         find_near_duplicates(
             [documents],
             [signatures],
-            copies,
+            near_duplicates,
             rules=curation.rules,
             recipe=curation.near_duplicates,
         )

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from snow_assets import shards
-from snow_assets.curation.columns import buffers, with_values
+from snow_assets.curation.columns import buffers, replace_values
 from snow_assets.curation.document_shards import document_shards
 from snow_assets.curation.hashing import (
     Hashes,
@@ -196,7 +196,7 @@ def prefilter(index: ProblemIndex) -> "Callable[[pa.ChunkedArray], Suspects]":
         column = texts.combine_chunks() if texts.num_chunks != 1 else texts.chunk(0)
         non_ascii = np.flatnonzero(~pc.string_is_ascii(column).to_numpy(zero_copy_only=False))
         texts_of = {row: column[row].as_py() for row in non_ascii.tolist()}
-        lowered = with_values(
+        lowered = replace_values(
             pc.ascii_lower(column), {row: text.lower() for row, text in texts_of.items()}
         )
         quotes, leaks = suspects_of(*buffers(lowered), tables, descriptions)

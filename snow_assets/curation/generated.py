@@ -1,8 +1,8 @@
-"""Is a file made by a program? By the signs that go-enry looks for, and five phrases.
+"""Detect generated files by go-enry's heuristics and five phrases.
 
-The signs are those of the heuristics that GitHub's linguist and go-enry publish
-(github.com/go-enry/go-enry, data/generated.go), for the recipe's languages; StarCoder2
-(arXiv 2402.19173, section 3.4) adds the phrases, in the first five lines.
+The heuristics are those of GitHub's linguist and go-enry (github.com/go-enry/go-enry,
+data/generated.go) for the recipe's languages; the phrases, in the first five lines, are
+StarCoder2's (arXiv 2402.19173, section 3.4).
 """
 
 import re
@@ -36,9 +36,9 @@ _HEADERS = re.compile(
 )
 _LINE_BREAK = re.compile(r"\r\n?|\n")
 _HEAD_LINES = 5
-_HEADER_LINES = 40  # a licence may stand above a generator's header
+_HEADER_LINES = 40  # a licence may precede a generator's header
 
-# A minified script's lines are long on average: linguist asks for 110 characters.
+# linguist's threshold for minified scripts.
 _MINIFIED_MEAN_LINE_CHARS = 110
 
 
@@ -47,28 +47,30 @@ def are_generated(
     *,
     paths: pa.Array,
     languages: Sequence[str],
-    may_say_so: npt.NDArray[np.bool_],
+    may_have_marker: npt.NDArray[np.bool_],
     chars_per_line: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.bool_]:
-    """Whether path or the text's first lines say that a program wrote the file, for each file.
+    """A mask of the files whose path or first lines mark them as generated.
 
-    `may_say_so` is True at least where the first 40 lines hold `generated` or `made by`.
+    `may_have_marker` is True at least where the first 40 lines contain `generated` or `made by`.
     `chars_per_line` counts characters, line breaks too, per piece between line breaks: `\\n`,
     `\\r\\n` or `\\r`, as everywhere.
     """
-    # RE2 is fast and knows ASCII's cases only, and `$` as the very end.
+    # RE2 is fast, but folds the case of ASCII only, and its `$` is the end of the text.
     by_path = pc.match_substring_regex(paths, _PATHS.pattern, ignore_case=True)
-    found: npt.NDArray[np.bool_] = by_path.to_numpy(zero_copy_only=False).copy()
-    odd = pc.or_(pc.invert(pc.string_is_ascii(paths)), pc.match_substring(paths, "\n"))
-    for row in np.flatnonzero(odd.to_numpy(zero_copy_only=False)):
-        found[row] = _PATHS.search(paths[row].as_py()) is not None
-    found |= (np.array(languages) == "javascript") & (chars_per_line > _MINIFIED_MEAN_LINE_CHARS)
-    for row in np.flatnonzero(may_say_so & ~found):
-        found[row] = _says_so(texts[row].as_py())
-    return found
+    is_generated: npt.NDArray[np.bool_] = by_path.to_numpy(zero_copy_only=False).copy()
+    needs_re = pc.or_(pc.invert(pc.string_is_ascii(paths)), pc.match_substring(paths, "\n"))
+    for row in np.flatnonzero(needs_re.to_numpy(zero_copy_only=False)):
+        is_generated[row] = _PATHS.search(paths[row].as_py()) is not None
+    is_generated |= (np.array(languages) == "javascript") & (
+        chars_per_line > _MINIFIED_MEAN_LINE_CHARS
+    )
+    for row in np.flatnonzero(may_have_marker & ~is_generated):
+        is_generated[row] = _has_marker(texts[row].as_py())
+    return is_generated
 
 
-def _says_so(text: str) -> bool:
+def _has_marker(text: str) -> bool:
     lines = _LINE_BREAK.split(text, _HEADER_LINES)[:_HEADER_LINES]
     if _PHRASES.search("\n".join(lines[:_HEAD_LINES])):
         return True

@@ -1,9 +1,9 @@
-"""Compiled kernels: loops over the bytes of a whole column of texts.
+"""Numba-compiled kernels: loops over the bytes of a column of texts.
 
-Compiled once per machine and kept on disk, so that a second process pays nothing. Where: in what
-NUMBA_CACHE_DIR names, else beside the source, else in the user's cache; in a pod where none of
-these can be written, under the system's temporary folder. There a folder is of one state of all
-files with kernels: numba looks at a kernel's own file only, not at those of kernels that it calls.
+Kernels are compiled once per machine and cached on disk: in NUMBA_CACHE_DIR, else next to the
+source, else in the user's cache, else (in a pod where none of these is writable) in the system's
+temporary folder. The cache folder is keyed by the content of all files with kernels, because numba
+invalidates a kernel by its own file only, not by the files of kernels that it calls.
 """
 
 import hashlib
@@ -17,32 +17,32 @@ import numba
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-_ROOMS = Path(__file__).parents[1]
+_PACKAGES = Path(__file__).parents[1]
 
 
 def _folder() -> Path:
     state = hashlib.sha256()
-    for path in sorted(_ROOMS.glob("*/*.py")):
+    for path in sorted(_PACKAGES.glob("*/*.py")):
         content = path.read_bytes()
         if b"curation.jit import" in content or b"from numba" in content:
             state.update(content)
-    beside, home = _ROOMS / "curation" / "__pycache__", Path.home()
+    source_cache, home = _PACKAGES / "curation" / "__pycache__", Path.home()
     if numba.config.CACHE_DIR:
-        place = Path(numba.config.CACHE_DIR)
-    elif os.access(beside.parent, os.W_OK):
-        place = beside
+        cache = Path(numba.config.CACHE_DIR)
+    elif os.access(source_cache.parent, os.W_OK):
+        cache = source_cache
     elif os.access(home, os.W_OK):
-        place = home / ".cache" / "snow"
+        cache = home / ".cache" / "snow"
     else:
-        place = Path(tempfile.gettempdir()) / f"snow-{os.getuid()}"
-    return place / f"kernels-{state.hexdigest()[:16]}"
+        cache = Path(tempfile.gettempdir()) / f"snow-{os.getuid()}"
+    return cache / f"kernels-{state.hexdigest()[:16]}"
 
 
 numba.config.CACHE_DIR = str(_folder())
 
 
 def kernel(function: _Function) -> _Function:
-    """Compile a function of arrays and numbers; it holds no lock while it runs."""
+    """Compile a function of arrays and numbers; it releases the GIL."""
     compiled: _Function = numba.njit(cache=True, nogil=True)(function)
     return compiled
 
@@ -51,16 +51,16 @@ _FLOATS = {"nogil": True, "fastmath": True, "error_model": "numpy"}
 
 
 def float_kernel(function: _Function) -> _Function:
-    """Likewise, of floats: sums are taken in any order, and none may be infinite or no number."""
+    """Compile a function of floats with fast math: sums in any order, no infinities or NaN."""
     compiled: _Function = numba.njit(cache=True, **_FLOATS)(function)
     return compiled
 
 
 def float_part(function: _Function) -> _Function:
-    """What becomes a part of each float kernel that calls it.
+    """Compile a function that is inlined into each float kernel that calls it; not cached.
 
-    One called by name would be another's code where it was compiled than where it is read from
-    disk, with sums in another order; and of one that lies on disk no code is left to become a part.
+    A call by name would be compiled differently in the compiling process and from the cache, with
+    sums in another order; and a cached function has no code left to inline.
     """
     compiled: _Function = numba.njit(forceinline=True, **_FLOATS)(function)
     return compiled

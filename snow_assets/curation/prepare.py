@@ -1,7 +1,7 @@
-"""Received files in; documents with redacted text and signals, and a reason per other file, out.
+"""Convert raw files to documents with redacted text and signals; record why the others drop out.
 
-Text is written here, once. Nothing is dropped for a threshold: only what is no text, or in a
-language that the recipe does not train on. A shard is worked on as columns, not file by file.
+This is the only stage that writes text. No threshold is applied: a file drops out only if it is not
+text or not in a language of the recipe. A shard is processed as columns, not file by file.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from snow_assets import shards
 from snow_assets.corpus.foreign import ParserFailure, parse_foreign
 from snow_assets.corpus.notebooks import as_script
-from snow_assets.curation.columns import buffers, with_values
+from snow_assets.curation.columns import buffers, replace_values
 from snow_assets.curation.language import languages_of
 from snow_assets.documents import DOCUMENT, DROP, RAW_FILE
 from snow_assets.remaining import Remaining
@@ -33,17 +33,17 @@ DROP_REASONS = (
     "invalid_notebook",
 )
 
-_CARRIED = [name for name in RAW_FILE.names if name in DOCUMENT.names]
-_NAMING = ["document_id", "source", "repository", "path"]
+_RAW_COLUMNS = [name for name in RAW_FILE.names if name in DOCUMENT.names]
+_ID_COLUMNS = ["document_id", "source", "repository", "path"]
 
 
 def prepare(
     raw_folder: str, folder: str, *, languages: Sequence[str], with_parses: bool
 ) -> dict[str, Any]:
-    """Write `documents`, a shard per received shard and language, and `drops`; return the facts.
+    """Write `documents`, a shard per raw shard and language, and `drops`; return the stats.
 
-    Memory: a received shard and the documents made of it. Killed and started again, it goes on
-    with the first received shard whose `drops` are missing.
+    Memory: a raw shard and its documents. After a kill it resumes at the first raw shard without
+    `drops`.
     """
     counts: Counter[str] = Counter()
     entries = shards.manifest(raw_folder).tables("files")
@@ -51,9 +51,9 @@ def prepare(
     for index, entry in enumerate(entries):
         done = shards.record(folder, shards.table_name("drops", index))
         if done is None:
-            received = shards.read_shard(raw_folder, entry.name)
-            made = prepared(received, languages=languages, with_parses=with_parses)
-            done = _put(folder, index, made, languages)
+            raw_files = shards.read_shard(raw_folder, entry.name)
+            output = prepare_shard(raw_files, languages=languages, with_parses=with_parses)
+            done = _put_shard(folder, index, output, languages)
             remaining.advance()
         else:
             remaining.skip()
@@ -66,32 +66,34 @@ def prepare(
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What a shard of received files becomes: the table `documents`, and the table `drops`."""
+class PreparedShard:
+    """The tables `documents` and `drops` of a shard of raw files."""
 
     documents: pa.Table
     drops: pa.Table
 
 
-def prepared(received: pa.Table, *, languages: Sequence[str], with_parses: bool) -> Prepared:
-    """Received files (RAW_FILE) as documents, whose order is theirs, and drops."""
-    # Compiled code is heavy: not with the definitions.
+def prepare_shard(
+    raw_files: pa.Table, *, languages: Sequence[str], with_parses: bool
+) -> PreparedShard:
+    """Convert raw files (RAW_FILE) to documents, in their order, and drops."""
+    # Imported lazily: the Dagster definitions load without compiled kernels.
     from snow_assets.curation.redaction import redact_column
     from snow_assets.curation.signals import signals
 
-    received = received.combine_chunks()
-    admitted = _admit(received, languages)
-    files = received.select(_CARRIED).take(pa.array(admitted.rows, pa.int64()))
-    redacted = redact_column(admitted.texts)
+    raw_files = raw_files.combine_chunks()
+    selected = _select_texts(raw_files, languages)
+    files = raw_files.select(_RAW_COLUMNS).take(pa.array(selected.rows, pa.int64()))
+    redacted = redact_column(selected.texts)
     columns = {
-        **{name: files[name] for name in _CARRIED},
+        **{name: files[name] for name in _RAW_COLUMNS},
         "text_id": _text_ids(redacted.texts),
-        "language": pa.array(admitted.languages, pa.string()),
+        "language": pa.array(selected.languages, pa.string()),
         "text": redacted.texts,
         **signals(
             redacted.texts,
-            paths=_one(files["path"]),
-            languages=admitted.languages,
+            paths=_single_array(files["path"]),
+            languages=selected.languages,
             with_parses=with_parses,
         ),
         "num_redacted_emails": redacted.num_emails,
@@ -99,71 +101,71 @@ def prepared(received: pa.Table, *, languages: Sequence[str], with_parses: bool)
         "num_redacted_passwords": redacted.num_passwords,
     }
     documents = pa.table([columns[name] for name in DOCUMENT.names], schema=DOCUMENT)
-    return Prepared(documents, _drops(received, admitted))
+    return PreparedShard(documents, _drops(raw_files, selected))
 
 
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    """A column as one array."""
+def _single_array(column: pa.ChunkedArray) -> pa.Array:
+    """The chunks of a column as a single array."""
     return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
 
 
 @dataclass
-class _Admitted:
-    """Rows that are documents, their texts and languages; the others with reason and evidence."""
+class _Selection:
+    """Rows that become documents, with text and language; dropped rows with reason and evidence."""
 
     rows: list[int] = field(default_factory=list)
     languages: list[str] = field(default_factory=list)
     texts: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
-    refused: dict[int, tuple[str, str | None, str | None]] = field(default_factory=dict)
+    dropped: dict[int, tuple[str, str | None, str | None]] = field(default_factory=dict)
 
-    def refuse(
+    def drop(
         self, row: int, reason: str, *, language: str | None = None, evidence: str | None = None
     ) -> None:
-        self.refused[row] = (reason, language, evidence)
+        self.dropped[row] = (reason, language, evidence)
 
 
-def _admit(received: pa.Table, spoken: Sequence[str]) -> _Admitted:
-    # Compiled code is heavy: not with the definitions.
-    from snow_assets.curation import received_texts as kinds
+def _select_texts(raw_files: pa.Table, recipe_languages: Sequence[str]) -> _Selection:
+    # Imported lazily: the Dagster definitions load without compiled kernels.
+    from snow_assets.curation import utf8_validation
 
-    made = _Admitted()
-    contents, paths = _one(received["content"]), received["path"].to_pylist()
-    states = kinds.states(contents)
-    for row in np.flatnonzero(states != kinds.TEXT).tolist():
-        made.refused[row] = _no_text(contents[row].as_py())
-    rows = np.flatnonzero(states == kinds.TEXT)
-    texts = kinds.as_texts(contents, rows)
+    selected = _Selection()
+    contents, paths = _single_array(raw_files["content"]), raw_files["path"].to_pylist()
+    statuses = utf8_validation.text_statuses(contents)
+    for row in np.flatnonzero(statuses != utf8_validation.TEXT).tolist():
+        selected.dropped[row] = _drop_reason(contents[row].as_py())
+    rows = np.flatnonzero(statuses == utf8_validation.TEXT)
+    texts = utf8_validation.decode_rows(contents, rows)
     scripts: dict[int, str] = {}
     chosen: list[int] = []
-    found = languages_of([paths[row] for row in rows.tolist()], texts)
-    for place, (row, language) in enumerate(zip(rows.tolist(), found, strict=True)):
+    text_languages = languages_of([paths[row] for row in rows.tolist()], texts)
+    for index, (row, language) in enumerate(zip(rows.tolist(), text_languages, strict=True)):
         is_notebook = language == "jupyter"
-        if is_notebook and language not in spoken:
-            language = "python"  # what its script is
+        if is_notebook and language not in recipe_languages:
+            language = "python"  # the language of its script
         if language is None:
-            made.refuse(row, "unknown_language", evidence=paths[row].rpartition("/")[2][-80:])
+            selected.drop(row, "unknown_language", evidence=paths[row].rpartition("/")[2][-80:])
             continue
-        if language not in spoken:
-            made.refuse(row, "language_not_in_recipe", language=language)
+        if language not in recipe_languages:
+            selected.drop(row, "language_not_in_recipe", language=language)
             continue
         if is_notebook:
             notebook = contents[row].as_py()
             script = parse_foreign(partial(as_script, notebook))
             if isinstance(script, ParserFailure):
                 evidence = script.evidence
-                made.refuse(row, "invalid_notebook", language=language, evidence=evidence)
+                selected.drop(row, "invalid_notebook", language=language, evidence=evidence)
                 continue
             scripts[len(chosen)] = script
-        chosen.append(place)
-        made.rows.append(row)
-        made.languages.append(language)
-    made.texts = texts.take(pa.array(chosen, pa.int64())) if len(chosen) < len(texts) else texts
-    made.texts = with_values(made.texts, scripts)
-    return made
+        chosen.append(index)
+        selected.rows.append(row)
+        selected.languages.append(language)
+    selected.texts = texts.take(pa.array(chosen, pa.int64())) if len(chosen) < len(texts) else texts
+    selected.texts = replace_values(selected.texts, scripts)
+    return selected
 
 
-def _no_text(content: bytes) -> tuple[str, str | None, str | None]:
-    """Why bytes are no text."""
+def _drop_reason(content: bytes) -> tuple[str, str | None, str | None]:
+    """The reason, language and evidence why bytes are not text."""
     if b"\0" in content:
         return "nul_bytes", None, f"byte {content.index(0)}"
     try:
@@ -174,23 +176,25 @@ def _no_text(content: bytes) -> tuple[str, str | None, str | None]:
 
 
 def _text_ids(texts: pa.Array) -> pa.Array:
-    """`documents.text_id` of each text, without making strings of them."""
+    """`documents.text_id` of each text, hashed from the buffer without Python strings."""
     data, offsets = buffers(texts)
-    view, places = data.data, offsets.tolist()
+    view, bounds = data.data, offsets.tolist()
     return pa.array(
-        [hashlib.sha256(view[begin:end]).hexdigest() for begin, end in itertools.pairwise(places)],
+        [hashlib.sha256(view[start:end]).hexdigest() for start, end in itertools.pairwise(bounds)],
         pa.string(),
     )
 
 
-def _drops(received: pa.Table, admitted: _Admitted) -> pa.Table:
-    rows = sorted(admitted.refused)
-    told = [admitted.refused[row] for row in rows]
-    named = received.select(_NAMING).take(pa.array(rows, pa.int64()))
-    sizes = pc.binary_length(received["content"]).cast(pa.int64()).take(pa.array(rows, pa.int64()))
-    reasons, languages, evidence = zip(*told, strict=True) if told else ((), (), ())
+def _drops(raw_files: pa.Table, selected: _Selection) -> pa.Table:
+    rows = sorted(selected.dropped)
+    reasons_by_row = [selected.dropped[row] for row in rows]
+    id_columns = raw_files.select(_ID_COLUMNS).take(pa.array(rows, pa.int64()))
+    sizes = pc.binary_length(raw_files["content"]).cast(pa.int64()).take(pa.array(rows, pa.int64()))
+    reasons, languages, evidence = (
+        zip(*reasons_by_row, strict=True) if reasons_by_row else ((), (), ())
+    )
     columns = {
-        **{name: named[name] for name in _NAMING},
+        **{name: id_columns[name] for name in _ID_COLUMNS},
         "language": pa.array(languages, pa.string()),
         "num_bytes": sizes,
         "reason": pa.array(reasons, pa.string()),
@@ -199,9 +203,11 @@ def _drops(received: pa.Table, admitted: _Admitted) -> pa.Table:
     return pa.table([columns[name] for name in DROP.names], schema=DROP)
 
 
-def _put(folder: str, index: int, made: Prepared, languages: Sequence[str]) -> shards.FileRecord:
+def _put_shard(
+    folder: str, index: int, output: PreparedShard, languages: Sequence[str]
+) -> shards.FileRecord:
     for position, language in enumerate(languages):
-        documents = made.documents.filter(pc.equal(made.documents["language"], language))
+        documents = output.documents.filter(pc.equal(output.documents["language"], language))
         if documents.num_rows:
             shards.put_table(
                 folder,
@@ -211,12 +217,12 @@ def _put(folder: str, index: int, made: Prepared, languages: Sequence[str]) -> s
                 DOCUMENT,
                 facts={"language": language},
             )
-    counts = Counter(f"dropped_{reason}" for reason in made.drops["reason"].to_pylist())
-    counts["files"] = made.documents.num_rows + made.drops.num_rows
-    counts["documents"] = made.documents.num_rows
+    counts = Counter(f"dropped_{reason}" for reason in output.drops["reason"].to_pylist())
+    counts["files"] = output.documents.num_rows + output.drops.num_rows
+    counts["documents"] = output.documents.num_rows
     for kind in ("emails", "keys", "passwords"):
         counts[f"redacted_{kind}"] = pc.sum(
-            made.documents[f"num_redacted_{kind}"], min_count=0
+            output.documents[f"num_redacted_{kind}"], min_count=0
         ).as_py()
-    # Last, so that its record says that the shard's documents are all there.
-    return shards.put_table(folder, "drops", index, made.drops, DROP, facts={"counts": counts})
+    # Last: its record marks the shard's documents as complete.
+    return shards.put_table(folder, "drops", index, output.drops, DROP, facts={"counts": counts})

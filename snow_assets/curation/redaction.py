@@ -1,17 +1,17 @@
-"""E-mail addresses, keys and passwords out of a text; typed placeholders in.
+"""Redaction of PII and secrets: replace e-mail addresses, keys and passwords by placeholders.
 
-Layers, surest first; where two claim the same characters, the first has them:
+Layers in order of precision; of overlapping matches the first layer's is used:
 
-1. private keys, where key material stands between their markers (`key_material`);
+1. private keys, with key material between their markers (`key_material`);
 2. formats of providers: gitleaks' rules and a few more (`secret_rules`);
 3. passwords in URLs (`scheme://user:password@host`);
-4. values that a telling name is assigned, with quotes or without (`assigned_secrets`);
+4. values assigned to a secret-like name, quoted or not (`assigned_secrets`);
 5. e-mail addresses (`email_addresses`).
 
-Not looked for: names of people, IP addresses, telephone numbers, a secret whose name does not tell
-and whose form no provider owns. A redacted text is left as it is.
+Not detected: names of people, IP addresses, telephone numbers, secrets with neither a secret-like
+name nor a provider's format. Redaction is idempotent.
 
-The expressions decide; where they are tried, one pass over the bytes says (see `secret_places`).
+Regular expressions decide; they are tried at the candidate offsets of `secret_prefilter`.
 """
 
 import bisect
@@ -35,10 +35,10 @@ from snow_assets.curation.assigned_secrets import (
     is_wordpress_key,
 )
 from snow_assets.curation.byte_prefixes import WORD_BYTES, BytePrefix, byte_prefixes
-from snow_assets.curation.columns import buffers, with_values
+from snow_assets.curation.columns import buffers, replace_values
 from snow_assets.curation.email_addresses import EMAIL, email_match, email_span
 from snow_assets.curation.key_material import KEY_BLOCK, PUTTY_LINES, key_block_spans
-from snow_assets.curation.secret_places import (
+from snow_assets.curation.secret_prefilter import (
     ANYWHERE,
     ASSIGNED_KEY,
     ASSIGNED_PASSWORD,
@@ -49,7 +49,7 @@ from snow_assets.curation.secret_places import (
     WORD_START,
     Prefix,
     Prefixes,
-    secret_places,
+    candidate_offsets,
 )
 from snow_assets.curation.secret_rules import SecretRule, secret_rules
 from snow_assets.curation.secret_values import is_url_password
@@ -57,15 +57,15 @@ from snow_assets.curation.secret_values import is_url_password
 PLACEHOLDERS = {"email": "<EMAIL>", "key": "<KEY>", "password": "<PASSWORD>"}
 
 Span = tuple[int, int]
-Judgement = tuple[str, Sequence[Span]]
-"""What is counted (a key of PLACEHOLDERS), and the spans of the secret in the text."""
+Extraction = tuple[str, Sequence[Span]]
+"""The kind of a secret (a key of PLACEHOLDERS), and its spans in the text."""
 
 _URL_PASSWORD = re.compile(r"://[^\s/:@\"'<>]{0,256}:([^\s/@\"'<>]{3,128})@(?=[\w\[])", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Redacted:
-    """A text without secrets, and how many of each type it held."""
+    """A redacted text, and the number of secrets of each kind."""
 
     text: str
     num_emails: int
@@ -75,7 +75,7 @@ class Redacted:
 
 @dataclass(frozen=True, kw_only=True)
 class RedactedColumn:
-    """A column of texts without secrets, and how many of each type each held."""
+    """A column of redacted texts, and the number of secrets of each kind per text."""
 
     texts: pa.Array
     num_emails: npt.NDArray[np.int64]
@@ -84,7 +84,7 @@ class RedactedColumn:
 
 
 class Secret(NamedTuple):
-    """A secret of a text. Its first span becomes the placeholder; the others are removed."""
+    """A secret of a text. Its first span becomes the placeholder; further spans are removed."""
 
     rule: str
     kind: str  # a key of PLACEHOLDERS
@@ -93,30 +93,30 @@ class Secret(NamedTuple):
 
 @dataclass(frozen=True)
 class Rule:
-    """How a kind of secret is recognised.
+    """A detection rule of a kind of secret.
 
-    `match` reads a text at a place of the finder; `judge` judges the match. `prefixes` are what
-    each match begins with, for the finder; of a rule that is searched anywhere they are its
-    `keywords`, one of which a text must hold.
+    `match` applies the pattern at a candidate offset; `extract` returns the secret of a match, or
+    None for a false positive. `prefixes` are the byte prefixes of matches, for the prefilter; of a
+    rule that is searched anywhere they are its `keywords`, one of which a text must contain.
     """
 
     name: str
     pattern: Callable[[], re.Pattern[str]]
-    judge: Callable[[re.Match[str]], Judgement | None]
+    extract: Callable[[re.Match[str]], Extraction | None]
     prefixes: Sequence[tuple[Sequence[frozenset[int]], int]]
     keywords: Sequence[str] = ()
 
-    def match(self, text: str, place: int) -> re.Match[str] | None:
-        return self.pattern().match(text, place)
+    def match(self, text: str, offset: int) -> re.Match[str] | None:
+        return self.pattern().match(text, offset)
 
 
 class _EmailRule(Rule):
-    def match(self, text: str, place: int) -> re.Match[str] | None:
-        return email_match(text, place)
+    def match(self, text: str, offset: int) -> re.Match[str] | None:
+        return email_match(text, offset)
 
 
 def redact(text: str) -> Redacted:
-    """Replace secrets by placeholders; a redacted text is left as it is."""
+    """Replace secrets by placeholders; idempotent."""
     column = redact_column(pa.array([text], pa.string()))
     return Redacted(
         text=column.texts[0].as_py(),
@@ -130,15 +130,15 @@ def redact_column(texts: pa.Array) -> RedactedColumn:
     """`redact` each text of a column."""
     counts = {kind: np.zeros(len(texts), dtype=np.int64) for kind in PLACEHOLDERS}
     changed: dict[int, str] = {}
-    for row, places in places_by_row(texts):
+    for row, candidates in candidates_by_row(texts):
         text = texts[row].as_py()
-        secrets = find_secrets(text, places)
+        secrets = find_secrets(text, candidates)
         if secrets:
             changed[row] = replace_secrets(text, secrets)
             for kind, count in Counter(secret.kind for secret in secrets).items():
                 counts[kind][row] = count
     return RedactedColumn(
-        texts=with_values(texts, changed),
+        texts=replace_values(texts, changed),
         num_emails=counts["email"],
         num_keys=counts["key"],
         num_passwords=counts["password"],
@@ -146,75 +146,75 @@ def redact_column(texts: pa.Array) -> RedactedColumn:
 
 
 def replace_secrets(text: str, secrets: Sequence[Secret]) -> str:
-    """Put placeholders in the places of secrets that do not overlap."""
+    """Replace secrets that do not overlap by placeholders."""
     replacements = sorted(
-        (start, end, PLACEHOLDERS[secret.kind] if number == 0 else "")
+        (start, end, PLACEHOLDERS[secret.kind] if index == 0 else "")
         for secret in secrets
-        for number, (start, end) in enumerate(secret.spans)
+        for index, (start, end) in enumerate(secret.spans)
     )
-    pieces, done = [], 0
+    parts, copied_end = [], 0
     for start, end, placeholder in replacements:
-        pieces += [text[done:start], placeholder]
-        done = end
-    return "".join([*pieces, text[done:]])
+        parts += [text[copied_end:start], placeholder]
+        copied_end = end
+    return "".join([*parts, text[copied_end:]])
 
 
-def find_secrets(text: str, places: Mapping[int, Sequence[int]]) -> list[Secret]:
-    """Secrets that do not overlap, given rule -> the bytes at which its matches may begin."""
+def find_secrets(text: str, candidates: Mapping[int, Sequence[int]]) -> list[Secret]:
+    """Non-overlapping secrets, from rule index -> byte offsets at which matches may begin."""
     secrets: list[Secret] = []
     spans = DisjointSpans()
     rules = redaction_rules()
-    for number, starts in sorted(places.items()):
-        rule = rules[number]
-        for match in _matches(rule, text, starts):
-            judgement = rule.judge(match)
-            if judgement is not None and spans.add(judgement[1]):
-                secrets.append(Secret(rule.name, *judgement))
+    for rule_index, offsets in sorted(candidates.items()):
+        rule = rules[rule_index]
+        for match in _matches(rule, text, offsets):
+            extraction = rule.extract(match)
+            if extraction is not None and spans.add(extraction[1]):
+                secrets.append(Secret(rule.name, *extraction))
     return secrets
 
 
 class DisjointSpans:
-    """Spans of a text of which none overlaps another."""
+    """A set of non-overlapping spans of a text."""
 
     def __init__(self) -> None:
         self._spans: list[Span] = []
 
     def add(self, spans: Sequence[Span]) -> bool:
-        """Add spans unless one overlaps a span that is there; return whether they were added."""
+        """Add spans unless one overlaps an existing span; return whether they were added."""
         for start, end in spans:
-            at = bisect.bisect_left(self._spans, (end, 0))
-            if at and self._spans[at - 1][1] > start:
+            index = bisect.bisect_left(self._spans, (end, 0))
+            if index and self._spans[index - 1][1] > start:
                 return False
         for span in spans:
             bisect.insort(self._spans, span)
         return bool(spans)
 
 
-def _matches(rule: Rule, text: str, starts: Sequence[int]) -> Iterator[re.Match[str]]:
+def _matches(rule: Rule, text: str, byte_offsets: Sequence[int]) -> Iterator[re.Match[str]]:
     if rule.keywords:
         yield from rule.pattern().finditer(text)
         return
-    for place in _chars(text, starts):
-        if match := rule.match(text, place):
+    for offset in _char_offsets(text, byte_offsets):
+        if match := rule.match(text, offset):
             yield match
 
 
-def _chars(text: str, places: Sequence[int]) -> Sequence[int]:
-    """Places in a text's bytes as places in its characters."""
+def _char_offsets(text: str, offsets: Sequence[int]) -> Sequence[int]:
+    """Convert byte offsets of a text to character offsets."""
     if text.isascii():
-        return places
+        return offsets
     content = text.encode()
-    pieces = [content[begin:end] for begin, end in itertools.pairwise([0, *places])]
-    return list(itertools.accumulate(len(piece.decode()) for piece in pieces))
+    parts = [content[start:end] for start, end in itertools.pairwise([0, *offsets])]
+    return list(itertools.accumulate(len(part.decode()) for part in parts))
 
 
-def places_by_row(texts: pa.Array) -> Iterator[tuple[int, Mapping[int, Sequence[int]]]]:
-    """Each text that may hold a secret, and where."""
-    places = secret_places(*buffers(texts), _prefixes()).tolist()
-    for row, of_row in itertools.groupby(places, key=lambda place: place[0]):
+def candidates_by_row(texts: pa.Array) -> Iterator[tuple[int, Mapping[int, Sequence[int]]]]:
+    """Row -> rule index -> byte offsets, for each text that may contain a secret."""
+    candidates = candidate_offsets(*buffers(texts), _prefixes()).tolist()
+    for row, row_candidates in itertools.groupby(candidates, key=lambda candidate: candidate[0]):
         by_rule: dict[int, list[int]] = {}
-        for _, rule, place in of_row:
-            by_rule.setdefault(rule, []).append(place)
+        for _, rule, offset in row_candidates:
+            by_rule.setdefault(rule, []).append(offset)
         yield row, by_rule
 
 
@@ -222,8 +222,8 @@ def places_by_row(texts: pa.Array) -> Iterator[tuple[int, Mapping[int, Sequence[
 def _prefixes() -> Prefixes:
     return Prefixes.of(
         [
-            Prefix(number, sets, context)
-            for number, rule in enumerate(redaction_rules())
+            Prefix(rule_index, sets, context)
+            for rule_index, rule in enumerate(redaction_rules())
             for sets, context in rule.prefixes
         ]
     )
@@ -231,7 +231,7 @@ def _prefixes() -> Prefixes:
 
 @cache
 def redaction_rules() -> Sequence[Rule]:
-    """All rules, surest first."""
+    """All rules, in order of precision."""
     return [
         _rule("private-key", KEY_BLOCK, _private_key),
         _rule("putty-private-key", PUTTY_LINES, _group_secret("key")),
@@ -258,10 +258,10 @@ def _assigned_prefixes() -> Iterator[tuple[Sequence[frozenset[int]], int]]:
 
 
 def _rule(
-    name: str, pattern: re.Pattern[str], secret: Callable[[re.Match[str]], Judgement | None]
+    name: str, pattern: re.Pattern[str], extract: Callable[[re.Match[str]], Extraction | None]
 ) -> Rule:
     prefixes = byte_prefixes(pattern.pattern)
-    return Rule(name, lambda: pattern, secret, [(prefix.sets, PLAIN) for prefix in prefixes])
+    return Rule(name, lambda: pattern, extract, [(prefix.sets, PLAIN) for prefix in prefixes])
 
 
 def _format_rule(rule: SecretRule) -> Rule:
@@ -271,8 +271,8 @@ def _format_rule(rule: SecretRule) -> Rule:
         prefixes = [
             (byte_prefixes(f"(?i:{re.escape(keyword)})")[0].sets, ANYWHERE) for keyword in keywords
         ]
-    secret = partial(_format_secret, rule)
-    return Rule(rule.rule_id, lambda: rule.pattern, secret, prefixes, keywords)
+    extract = partial(_format_secret, rule)
+    return Rule(rule.rule_id, lambda: rule.pattern, extract, prefixes, keywords)
 
 
 def _context(rule: SecretRule, prefix: BytePrefix) -> int:
@@ -281,33 +281,33 @@ def _context(rule: SecretRule, prefix: BytePrefix) -> int:
     return WORD_START if prefix.at_word_boundary else PLAIN
 
 
-def _format_secret(rule: SecretRule, match: re.Match[str]) -> Judgement | None:
+def _format_secret(rule: SecretRule, match: re.Match[str]) -> Extraction | None:
     span = rule.secret_span(match)
     return (rule.kind, [span]) if span is not None else None
 
 
-def _private_key(match: re.Match[str]) -> Judgement | None:
+def _private_key(match: re.Match[str]) -> Extraction | None:
     spans = key_block_spans(match)
     return ("key", spans) if spans else None
 
 
-def _group_secret(kind: str) -> Callable[[re.Match[str]], Judgement | None]:
+def _group_secret(kind: str) -> Callable[[re.Match[str]], Extraction | None]:
     return lambda match: (kind, [match.span(1)])
 
 
-def _url_password(match: re.Match[str]) -> Judgement | None:
+def _url_password(match: re.Match[str]) -> Extraction | None:
     return ("password", [match.span(1)]) if is_url_password(match[1]) else None
 
 
-def _wordpress_key(match: re.Match[str]) -> Judgement | None:
+def _wordpress_key(match: re.Match[str]) -> Extraction | None:
     return ("key", [match.span(2)]) if is_wordpress_key(match[2]) else None
 
 
-def _assigned(match: re.Match[str]) -> Judgement | None:
+def _assigned(match: re.Match[str]) -> Extraction | None:
     secret = assigned_secret(match)
     return (secret[0], [secret[1]]) if secret is not None else None
 
 
-def _email(match: re.Match[str]) -> Judgement | None:
+def _email(match: re.Match[str]) -> Extraction | None:
     span = email_span(match)
     return ("email", [span]) if span is not None else None

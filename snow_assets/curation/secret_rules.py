@@ -19,7 +19,7 @@ from typing import Any
 from snow_assets.curation.byte_prefixes import BytePrefix, byte_prefixes
 from snow_assets.curation.go_regex import go_to_python
 from snow_assets.curation.secret_names import is_product_secret
-from snow_assets.curation.secret_places import has_rare_pair
+from snow_assets.curation.secret_prefilter import has_rare_pair
 from snow_assets.curation.secret_values import (
     alternations,
     bits_per_char,

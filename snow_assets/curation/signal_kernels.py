@@ -1,4 +1,4 @@
-"""The loops behind `signals`: a pass or two over the bytes of each text of a column."""
+"""Compiled kernels of `signals`: one or two passes over the bytes of each text of a column."""
 
 import numpy as np
 import numpy.typing as npt
@@ -15,24 +15,24 @@ from snow_assets.curation.jit import kernel
 
 Counts = npt.NDArray[np.int64]
 
-# The columns of what is counted.
+# Columns of the counts.
 CHARS, LINES, LINE_CHARS, MAX_LINE_CHARS, LETTERS, DIGITS = 0, 1, 2, 3, 4, 5
 LONGEST_ENCODED, ENCODED, LINE_BREAKS, MAY_BE_GENERATED = 6, 7, 8, 9
 NUM_COUNTS = 10
 
 _MIN_BASE64_CHARS, _MIN_HEX_BYTES, _MIN_ESCAPES = 64, 8, 8
-_HEADER_LINES = 40  # that `generated` looks at
+_HEADER_LINES = 40  # that `generated` searches
 
-# What a byte is, as bits; ASCII only, for what is not is OTHER.
+# Classes of ASCII bytes, as bits; non-ASCII bytes are OTHER.
 _BASE64, _HEX, _WORD, _X, _BREAK, _BACKSLASH, _OTHER = 1, 2, 4, 8, 16, 32, 64
-_DIGIT_ONE = 1 << 32  # letters are counted below it and digits above
+_DIGIT_ONE = 1 << 32  # letters are counted in the lower half, digits in the upper half
 
 
 def _byte_kinds() -> Bytes:
-    made = np.full(256, _OTHER, dtype=np.uint8)
+    table = np.full(256, _OTHER, dtype=np.uint8)
     for byte in range(128):
         char = chr(byte)
-        made[byte] = (
+        table[byte] = (
             (char.isalnum() or char in "+/\n=") * _BASE64
             | (char in "0123456789abcdefABCDEF") * _HEX
             | (char.isalnum() or char == "_") * _WORD
@@ -40,14 +40,14 @@ def _byte_kinds() -> Bytes:
             | (char in "\r\n") * _BREAK
             | (char == "\\") * _BACKSLASH
         )
-    return made
+    return table
 
 
 def _byte_counts() -> Counts:
-    made = np.zeros(256, dtype=np.int64)
+    table = np.zeros(256, dtype=np.int64)
     for byte in range(128):
-        made[byte] = chr(byte).isalpha() + chr(byte).isdigit() * _DIGIT_ONE
-    return made
+        table[byte] = chr(byte).isalpha() + chr(byte).isdigit() * _DIGIT_ONE
+    return table
 
 
 _BYTE_KINDS = _byte_kinds()
@@ -56,8 +56,8 @@ _GENERATED = np.frombuffer(b"generated", dtype=np.uint8)
 _MADE_BY = np.frombuffer(b"made by", dtype=np.uint8)
 
 
-def counted(data: Bytes, offsets: Offsets) -> Counts:
-    """A row of NUM_COUNTS counts per text. The texts must be valid UTF-8."""
+def count_signals(data: Bytes, offsets: Offsets) -> Counts:
+    """Count the signals of valid UTF-8 texts, (texts, NUM_COUNTS)."""
     counts = np.zeros((len(offsets) - 1, NUM_COUNTS), dtype=np.int64)
     _count(data, offsets, kinds(), counts)
     return counts
@@ -68,59 +68,59 @@ def _count(data: Bytes, offsets: Offsets, kinds: Bytes, counts: Counts) -> None:
     longest = 0
     for row in range(len(offsets) - 1):
         longest = max(longest, offsets[row + 1] - offsets[row])
-    places = np.zeros(longest + 1, dtype=np.int64)
+    starts = np.zeros(longest + 1, dtype=np.int64)
     spans = np.zeros((longest // 8 + 1, 2), dtype=np.int64)  # the shortest span has 23 bytes
     for row in range(len(offsets) - 1):
         text = data[offsets[row] : offsets[row + 1]]
-        num_places = _walk(text, kinds, counts[row], places)
-        num_spans = _runs_at(text, kinds, places[:num_places], spans)
+        num_starts = _count_characters(text, kinds, counts[row], starts)
+        num_spans = _encoded_runs(text, kinds, starts[:num_starts], spans)
         num_spans = _base64_runs(text, num_spans, spans)
         if num_spans:
-            _cover(text, spans[:num_spans], counts[row])
+            _measure_spans(text, spans[:num_spans], counts[row])
         counts[row, MAY_BE_GENERATED] = _may_be_generated(text)
 
 
 @kernel
-def _walk(text: Bytes, kinds: Bytes, counts: Counts, places: Counts) -> int:
-    """Count characters, lines and letters; note where hexadecimal bytes or escapes may begin."""
+def _count_characters(text: Bytes, kinds: Bytes, counts: Counts, starts: Counts) -> int:
+    """Count characters, lines and letters; record where hexadecimal bytes or escapes may begin."""
     ascii_counts = other_letters = other_digits = 0
-    lines = line_chars = max_line_chars = line_breaks = num_places = 0
-    later_bytes = later_before_line = line_start = 0  # later: all but a character's first byte
-    one = two = three = 0  # kinds of the last bytes
-    for place in range(len(text)):
-        byte = text[place]
+    lines = line_chars = max_line_chars = line_breaks = num_starts = 0
+    later_bytes = later_before_line = line_start = 0  # later bytes: continuation bytes
+    kind_1 = kind_2 = kind_3 = 0  # classes of the last three bytes, latest first
+    for offset in range(len(text)):
+        byte = text[offset]
         kind = _BYTE_KINDS[byte]
         ascii_counts += _BYTE_COUNTS[byte]
-        # Two hexadecimal digits that are a word, or stand after an x.
-        if one & two & _HEX and not kind & _WORD and three & (_WORD | _X) != _WORD:
-            places[num_places] = place - 2
-            num_places += 1
-        three, two, one = two, one, kind
+        # Two hexadecimal digits that are a word or follow an x.
+        if kind_1 & kind_2 & _HEX and not kind & _WORD and kind_3 & (_WORD | _X) != _WORD:
+            starts[num_starts] = offset - 2
+            num_starts += 1
+        kind_3, kind_2, kind_1 = kind_2, kind_1, kind
         if kind < _BREAK:
             continue
         if kind == _OTHER:
             if byte & 0xC0 == 0x80:
                 later_bytes += 1
             else:
-                found = kind_at(text, place, kinds)
-                other_letters += found & 1
-                other_digits += (found >> 1) & 1
+                classes = kind_at(text, offset, kinds)
+                other_letters += classes & 1
+                other_digits += (classes >> 1) & 1
         elif kind == _BACKSLASH:
-            places[num_places] = place
-            num_places += place + 1 < len(text) and text[place + 1] == 0x75
+            starts[num_starts] = offset
+            num_starts += offset + 1 < len(text) and text[offset + 1] == 0x75
         else:
-            if byte == 0x0A and place and text[place - 1] == 0x0D:
-                line_start = place + 1  # the line ended at its \r
+            if byte == 0x0A and offset and text[offset - 1] == 0x0D:
+                line_start = offset + 1  # the line ended at its \r
                 continue
-            chars = place - line_start - (later_bytes - later_before_line)
+            chars = offset - line_start - (later_bytes - later_before_line)
             lines += 1
             line_breaks += 1
             line_chars += chars
             max_line_chars = max(max_line_chars, chars)
-            line_start, later_before_line = place + 1, later_bytes
-    if one & two & _HEX:
-        places[num_places] = len(text) - 2
-        num_places += 1
+            line_start, later_before_line = offset + 1, later_bytes
+    if kind_1 & kind_2 & _HEX:
+        starts[num_starts] = len(text) - 2
+        num_starts += 1
     if line_start < len(text):
         chars = len(text) - line_start - (later_bytes - later_before_line)
         lines += 1
@@ -131,23 +131,23 @@ def _walk(text: Bytes, kinds: Bytes, counts: Counts, places: Counts) -> int:
     counts[LETTERS] = other_letters + ascii_counts % _DIGIT_ONE
     counts[DIGITS] = other_digits + ascii_counts // _DIGIT_ONE
     counts[LINE_BREAKS] = line_breaks
-    return num_places
+    return num_starts
 
 
 @kernel
-def _runs_at(text: Bytes, kinds: Bytes, places: Counts, spans: Counts) -> int:
-    """The runs of hexadecimal bytes and of escapes that begin at one of these places."""
+def _encoded_runs(text: Bytes, kinds: Bytes, offsets: Counts, spans: Counts) -> int:
+    """Spans of the runs of hexadecimal bytes and of escapes that begin at these offsets."""
     hex_end = escapes_end = num_spans = 0
-    for place in places:
-        if text[place] == 0x5C:
-            start = place
+    for offset in offsets:
+        if text[offset] == 0x5C:
+            start = offset
             if start < escapes_end:
                 continue
             end = escapes_end = _escapes_end(text, start)
             if end - start < 6 * _MIN_ESCAPES:
                 continue
         else:
-            start, end = _hex_run(text, place, hex_end, kinds)
+            start, end = _hex_run(text, offset, hex_end, kinds)
             if start == end:
                 continue
             hex_end = end
@@ -157,27 +157,27 @@ def _runs_at(text: Bytes, kinds: Bytes, places: Counts, spans: Counts) -> int:
 
 
 @kernel
-def _is_hex(text: Bytes, place: int) -> bool:
-    return place < len(text) and _BYTE_KINDS[text[place]] & _HEX != 0
+def _is_hex(text: Bytes, offset: int) -> bool:
+    return offset < len(text) and _BYTE_KINDS[text[offset]] & _HEX != 0
 
 
 @kernel
-def _escapes_end(text: Bytes, place: int) -> int:
-    """Where the run of `\\uXXXX` that starts at `place` ends."""
-    while place + 6 <= len(text) and text[place] == 0x5C and text[place + 1] == 0x75:
+def _escapes_end(text: Bytes, offset: int) -> int:
+    """The end of the run of `\\uXXXX` that starts at `offset`."""
+    while offset + 6 <= len(text) and text[offset] == 0x5C and text[offset + 1] == 0x75:
         for digit in range(2, 6):
-            if not _is_hex(text, place + digit):
-                return place
-        place += 6
-    return place
+            if not _is_hex(text, offset + digit):
+                return offset
+        offset += 6
+    return offset
 
 
 @kernel
 def _hex_run(text: Bytes, digits: int, after: int, kinds: Bytes) -> tuple[int, int]:
-    """The run of hexadecimal bytes whose first has its digits here; `after` twice if it is short.
+    """Start and end of the run of hexadecimal bytes whose first digits are at `digits`.
 
-    There is at most one way to read a run, so no step back is needed. One that starts before
-    `after`, in the last run, does not count.
+    (after, after) if the run is too short or starts before `after`, the end of the previous run.
+    Runs are unambiguous, so no backtracking is needed.
     """
     start = digits
     if start >= 2 and text[start - 1] == 0x78 and (text[start - 2] in (0x30, 0x5C)):
@@ -196,14 +196,14 @@ def _hex_run(text: Bytes, digits: int, after: int, kinds: Bytes) -> tuple[int, i
 
 
 @kernel
-def _hex_unit_end(text: Bytes, place: int, kinds: Bytes) -> int:
-    """Where `\\b(0x|\\x)?HH(,|\\b\\s*)` ends that starts at `place`, or -1."""
-    digits = place
-    if place + 1 < len(text) and text[place + 1] == 0x78 and (text[place] in (0x30, 0x5C)):
+def _hex_unit_end(text: Bytes, offset: int, kinds: Bytes) -> int:
+    """The end of the match of `\\b(0x|\\x)?HH(,|\\b\\s*)` at `offset`, or -1."""
+    digits = offset
+    if offset + 1 < len(text) and text[offset + 1] == 0x78 and (text[offset] in (0x30, 0x5C)):
         digits += 2
     if not _is_hex(text, digits) or not _is_hex(text, digits + 1):
         return -1
-    if not is_word_boundary(text, place, kinds):
+    if not is_word_boundary(text, offset, kinds):
         return -1
     end = digits + 2
     if end < len(text) and text[end] == 0x2C:
@@ -217,11 +217,11 @@ def _hex_unit_end(text: Bytes, place: int, kinds: Bytes) -> int:
 
 @kernel
 def _base64_runs(text: Bytes, num_spans: int, spans: Counts) -> int:
-    """Add runs of base64's characters: a long enough one holds a place that the minimum divides."""
-    place = 0
-    while place < len(text):
-        if _BYTE_KINDS[text[place]] & _BASE64:
-            start, end = place, place + 1
+    """Add runs of base64 characters: test each multiple of the minimum length, and extend it."""
+    offset = 0
+    while offset < len(text):
+        if _BYTE_KINDS[text[offset]] & _BASE64:
+            start, end = offset, offset + 1
             while start and _BYTE_KINDS[text[start - 1]] & _BASE64:
                 start -= 1
             while end < len(text) and _BYTE_KINDS[text[end]] & _BASE64:
@@ -229,8 +229,8 @@ def _base64_runs(text: Bytes, num_spans: int, spans: Counts) -> int:
             if end - start >= _MIN_BASE64_CHARS:
                 spans[num_spans, 0], spans[num_spans, 1] = start, end
                 num_spans += 1
-                place = end - end % _MIN_BASE64_CHARS
-        place += _MIN_BASE64_CHARS
+                offset = end - end % _MIN_BASE64_CHARS
+        offset += _MIN_BASE64_CHARS
     return num_spans
 
 
@@ -243,40 +243,40 @@ def _num_chars(text: Bytes) -> int:
 
 
 @kernel
-def _cover(text: Bytes, spans: Counts, counts: Counts) -> None:
-    """The longest span, and the characters that any span covers."""
-    reached = 0
+def _measure_spans(text: Bytes, spans: Counts, counts: Counts) -> None:
+    """Count the characters of the longest span and of the union of all spans."""
+    covered_end = 0
     for index in np.argsort(spans[:, 0]):
         start, end = spans[index]
         counts[LONGEST_ENCODED] = max(counts[LONGEST_ENCODED], _num_chars(text[start:end]))
-        if end > reached:
-            counts[ENCODED] += _num_chars(text[max(start, reached) : end])
-            reached = end
+        if end > covered_end:
+            counts[ENCODED] += _num_chars(text[max(start, covered_end) : end])
+            covered_end = end
 
 
 @kernel
 def _may_be_generated(text: Bytes) -> bool:
-    """Whether the head says `generated` or `made by`: `generated` looks for nothing else."""
+    """Whether the first lines contain `generated` or `made by`, which all markers contain."""
     lines = 0
-    for place in range(len(text)):
-        byte = text[place]
+    for offset in range(len(text)):
+        byte = text[offset]
         if byte == 0x0A:
             lines += 1
             if lines == _HEADER_LINES:
                 return False
         elif (byte | 0x20) == 0x67:
-            if _says(text[place:], _GENERATED):
+            if _starts_with(text[offset:], _GENERATED):
                 return True
-        elif (byte | 0x20) == 0x6D and _says(text[place:], _MADE_BY):
+        elif (byte | 0x20) == 0x6D and _starts_with(text[offset:], _MADE_BY):
             return True
     return False
 
 
 @kernel
-def _says(text: Bytes, phrase: Bytes) -> bool:
+def _starts_with(text: Bytes, phrase: Bytes) -> bool:
     if len(text) < len(phrase):
         return False
-    for place in range(len(phrase)):
-        if text[place] != phrase[place] and (text[place] | 0x20) != phrase[place]:
+    for index in range(len(phrase)):
+        if text[index] != phrase[index] and (text[index] | 0x20) != phrase[index]:
             return False
     return True

@@ -1,7 +1,7 @@
-"""What is measured once per document, with no threshold in sight (see `rules`).
+"""Quality signals of documents, which `filters` compares with thresholds.
 
-All of it is measured on the redacted text, that is, on what would be trained on, and for a whole
-column of texts at once (see `signal_kernels`). What looks encoded is StarCoder2's
+They are measured once per document, on the redacted text that would be trained on, for a column of
+texts at once (see `signal_kernels`). The patterns of encoded data are StarCoder2's
 (arXiv 2402.19173, section 3.4): `[A-Za-z0-9+/\\n=]{64,}`,
 `(?:\\b(?:0x|\\\\x)?[0-9a-fA-F]{2}(?:,|\\b\\s*)){8,}` and `(?:\\\\u[0-9a-fA-F]{4}){8,}`.
 """
@@ -33,7 +33,7 @@ def signals(
     for it costs more than all else together.
     """
     data, offsets = buffers(texts)
-    counts = kernels.counted(data, offsets)
+    counts = kernels.count_signals(data, offsets)
     chars = counts[:, kernels.CHARS]
     letters, digits = counts[:, kernels.LETTERS], counts[:, kernels.DIGITS]
     return {
@@ -50,7 +50,7 @@ def signals(
             texts,
             paths=paths,
             languages=languages,
-            may_say_so=counts[:, kernels.MAY_BE_GENERATED] != 0,
+            may_have_marker=counts[:, kernels.MAY_BE_GENERATED] != 0,
             chars_per_line=_share(chars, counts[:, kernels.LINE_BREAKS] + 1),
         ),
         "parses": _parses(texts, languages) if with_parses else pa.nulls(len(texts), pa.bool_()),

@@ -10,7 +10,7 @@ import pytest
 from snow_assets import shards
 from snow_assets.corpus.ingest import Gate, ingest
 from snow_assets.corpus.received import normalised
-from snow_assets.curation.prepare import prepared
+from snow_assets.curation.prepare import prepare_shard
 from snow_assets.recipe import Source
 from tests.corpus.builders import CASES, OPEN_GATE, a_recipe, a_source
 
@@ -38,7 +38,7 @@ def curated(
         inputs=[],
         facts=facts,
     )
-    made = prepared(shards.read(str(folder), "files"), languages=LANGUAGES, with_parses=True)
+    made = prepare_shard(shards.read(str(folder), "files"), languages=LANGUAGES, with_parses=True)
     drops = [*shards.read(str(folder), "drops").to_pylist(), *made.drops.to_pylist()]
     return _by_name(made.documents.to_pylist()), {
         name: row["reason"] for name, row in _by_name(drops).items()

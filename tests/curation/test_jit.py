@@ -8,7 +8,7 @@ from snow_assets.curation import jit
 def test_kernels_on_disk_are_of_one_state_of_all_files_with_kernels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jit, "_ROOMS", tmp_path)
+    monkeypatch.setattr(jit, "_PACKAGES", tmp_path)
     monkeypatch.setattr(jit.numba.config, "CACHE_DIR", "")
     (tmp_path / "curation").mkdir()
     kernels, other = tmp_path / "curation" / "kernels.py", tmp_path / "curation" / "assets.py"

@@ -13,7 +13,7 @@ from numba.core.dispatcher import Dispatcher
 from snow_assets import curation
 from snow_assets.curation.compilation import compile_kernels
 from snow_assets.curation.contamination import hits, index_problems, prefilter
-from snow_assets.curation.prepare import prepared
+from snow_assets.curation.prepare import prepare_shard
 from snow_assets.curation.redaction import redact_column
 from snow_assets.curation.signals import signals
 from snow_assets.documents import BENCHMARK_PROBLEM, RAW_FILE
@@ -205,7 +205,7 @@ def test_every_received_file_is_a_document_or_a_drop_for_the_right_reason(
     contents: list[bytes],
 ) -> None:
     rows = [a_file(f"{number}.py", content) for number, content in enumerate(contents)]
-    made = prepared(
+    made = prepare_shard(
         pa.Table.from_pylist(rows, schema=RAW_FILE), languages=("python",), with_parses=False
     )
     documents = {row["path"]: row for row in made.documents.to_pylist()}

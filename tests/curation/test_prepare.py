@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from snow_assets import shards
 from snow_assets.curation.document_shards import document_shards
-from snow_assets.curation.prepare import prepare, prepared
+from snow_assets.curation.prepare import prepare, prepare_shard
 from snow_assets.documents import RAW_FILE, text_id
 from tests.curation.builders import a_file, a_program, documents, raw_corpus
 
@@ -22,7 +22,7 @@ def of_one(
     content: bytes, path: str, languages: Sequence[str] = LANGUAGES
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     received = pa.Table.from_pylist([a_file(path, content)], schema=RAW_FILE)
-    made = prepared(received, languages=languages, with_parses=False)
+    made = prepare_shard(received, languages=languages, with_parses=False)
     return made.documents.to_pylist(), made.drops.to_pylist()
 
 

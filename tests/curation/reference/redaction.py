@@ -29,7 +29,7 @@ def redact(text: str) -> Redacted:
         if rule.keywords and not any(keyword in text.lower() for keyword in rule.keywords):
             continue
         for match in _every_match(rule.pattern(), text):
-            judgement = rule.judge(match)
+            judgement = rule.extract(match)
             if judgement is None:
                 continue
             kind, spans = judgement
