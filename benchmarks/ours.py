@@ -197,7 +197,7 @@ def tokenize(folder: Path, out: Path) -> None:
     from tokenizers import Tokenizer
 
     from snow_assets.pretraining.packs import pack
-    from snow_assets.pretraining.sources import COLUMNS, Supply
+    from snow_assets.pretraining.sources import COLUMNS, LanguageSource
     from snow_assets.recipe import ARCTIC
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -220,7 +220,7 @@ def tokenize(folder: Path, out: Path) -> None:
             made = made.append_column("passes", pa.array([1] * len(made), pa.int32()))
             yield from made.to_batches()
 
-    supply = Supply(
+    supply = LanguageSource(
         language="python",
         num_documents=num_documents,
         unique_tokens=total,

@@ -40,10 +40,10 @@ def load(folder: str, tokenizer_folder: str, *, precision: str) -> Checkpoint:
         local = shards.fetch_folder(folder, Path(scratch), prefix="model")
         model = read_model(local, dtype=_PRECISIONS[precision])
     tokenizer = load_tokenizer(tokenizer_folder)
-    if tokenizer.get_vocab_size() > model.shape.vocab_size:
+    if tokenizer.get_vocab_size() > model.config.vocab_size:
         raise ValueError(
             f"the tokenizer of {tokenizer_folder} has {tokenizer.get_vocab_size()} tokens and the "
-            f"model of {folder} {model.shape.vocab_size}: it was trained with another tokenizer"
+            f"model of {folder} {model.config.vocab_size}: it was trained with another tokenizer"
         )
     end_of_text = tokenizer.token_to_id(END_OF_TEXT)
     if end_of_text is None:
@@ -52,6 +52,6 @@ def load(folder: str, tokenizer_folder: str, *, precision: str) -> Checkpoint:
         model=model.to(device).eval(),
         tokenizer=tokenizer,
         end_of_text=end_of_text,
-        context_tokens=model.shape.max_position_embeddings,
+        context_tokens=model.config.max_position_embeddings,
         device=device,
     )

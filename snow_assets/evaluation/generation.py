@@ -5,7 +5,7 @@ from typing import Any
 
 from snow_assets.evaluation.checkpoint import Checkpoint
 from snow_assets.evaluation.samples import Problem
-from snow_assets.pretraining.llama import greedy
+from snow_assets.pretraining.llama import generate_greedy
 
 STOP_SEQUENCES = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
 """Where a completed function ends: the five of Codex (arXiv 2107.03374, section 2.1)."""
@@ -28,7 +28,9 @@ def _continued(
         tail = checkpoint.tokenizer.decode(written[-_TAIL_TOKENS:], skip_special_tokens=True)
         return cut_at_stop(tail)[1]
 
-    return greedy(checkpoint.model, prompts, max_new_tokens=max_new_tokens, is_done=is_done)
+    return generate_greedy(
+        checkpoint.model, prompts, max_new_tokens=max_new_tokens, should_stop=is_done
+    )
 
 
 def _completion(checkpoint: Checkpoint, written: list[int]) -> dict[str, Any]:

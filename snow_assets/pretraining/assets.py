@@ -9,15 +9,19 @@ from snow_assets import pod, shards
 from snow_assets.curation.tokens import load_tokenizer
 from snow_assets.materialize import Made, Upstream, materialize, upstream
 from snow_assets.pretraining import gates
-from snow_assets.pretraining.contract import Pretraining, PretrainingReport, optimization
-from snow_assets.pretraining.outcome import repositories_table, settled, tokens_per_second
+from snow_assets.pretraining.asset_metadata import language_table, loss_curve
+from snow_assets.pretraining.checkpoint_stats import (
+    finish_checkpoint,
+    repositories_table,
+    tokens_per_second,
+)
+from snow_assets.pretraining.contract import PretrainingReport, PretrainingRequest, optimization
 from snow_assets.pretraining.packs import pack
-from snow_assets.pretraining.pictures import language_table, loss_curve
 from snow_assets.pretraining.sources import (
-    Supply,
-    selected_corpus,
-    synthetic_corpus,
-    whole_corpus,
+    LanguageSource,
+    continued_sources,
+    enhanced_sources,
+    general_sources,
 )
 from snow_assets.recipe import PhaseRecipe, Recipe
 from snow_resources.gpu_jobs import GpuJobs, JobSize
@@ -39,8 +43,8 @@ def general_packs(
     clean = _by_language(lake, recipe, "clean_corpus")
     phase = recipe.pretraining.general
 
-    def supplies() -> list[Supply]:
-        found = whole_corpus(_folders(clean), max_passes=phase.max_passes)
+    def supplies() -> list[LanguageSource]:
+        found = general_sources(_folders(clean), max_passes=phase.max_passes)
         gates.refuse_documents(found, _folders(clean), _benchmarks(lake, recipe))
         return found
 
@@ -63,8 +67,8 @@ def continued_packs(
     subset = _by_language(lake, recipe, "high_quality_subset")
     phase = recipe.pretraining.continued
 
-    def supplies() -> list[Supply]:
-        found = selected_corpus(_folders(clean), _folders(subset), max_passes=phase.max_passes)
+    def supplies() -> list[LanguageSource]:
+        found = continued_sources(_folders(clean), _folders(subset), max_passes=phase.max_passes)
         gates.refuse_documents(found, _folders(clean), _benchmarks(lake, recipe))
         return found
 
@@ -85,8 +89,8 @@ def enhanced_packs(
     synthetic = upstream(lake, recipe, "synthetic_set")
     phase = recipe.pretraining.enhanced
 
-    def supplies() -> list[Supply]:
-        found = synthetic_corpus(synthetic.folder, max_passes=phase.max_passes)
+    def supplies() -> list[LanguageSource]:
+        found = enhanced_sources(synthetic.folder, max_passes=phase.max_passes)
         gates.refuse_synthetic_documents(
             found, synthetic.folder, _folders(clean), _benchmarks(lake, recipe)
         )
@@ -148,7 +152,7 @@ def _packed(
     recipe: Recipe,
     phase: PhaseRecipe,
     given: Sequence[Upstream],
-    supplies: Callable[[], list[Supply]],
+    supplies: Callable[[], list[LanguageSource]],
 ) -> dg.MaterializeResult[Any]:
     tokenizer = upstream(lake, recipe, "tokenizer")
     problems = upstream(lake, recipe, "benchmark_problems")
@@ -219,7 +223,7 @@ def _trained(
             tokens=numbers.tokens,
             context_tokens=recipe.pretraining.model.context_tokens,
         )
-        request = Pretraining(
+        request = PretrainingRequest(
             phase=phase,
             packs=packs.folder,
             tokenizer=tokenizer.folder,
@@ -243,7 +247,7 @@ def _trained(
         )
         metrics = pod.read_attempts(job.folder)
         return Made(
-            facts=settled(folder, job.report),
+            facts=finish_checkpoint(folder, job.report),
             metadata={
                 "loss": loss_curve(metrics),
                 "repositories": dg.MetadataValue.md(repositories_table(folder, rows=50)),

@@ -1,8 +1,8 @@
-"""What a killed phase goes on from: weights, optimizer, random state and step, as safetensors.
+"""Checkpoints to resume a phase from: weights, optimizer, RNG state and step, as safetensors.
 
-A checkpoint is a folder named after its step. `latest.json` names the one that counts, with each
-file's sha256 and the digest of the request that it belongs to, and is written last; so a kill at
-any moment leaves the one before in place.
+A checkpoint is a folder named after its step. `latest.json` points to the current one, with each
+file's sha256 and the digest of the request that it belongs to. It is written last, so a kill at any
+moment leaves the previous checkpoint current.
 """
 
 import hashlib
@@ -21,8 +21,8 @@ _WEIGHTS, _OPTIMIZER, _RANDOM = "weights.safetensors", "optimizer.safetensors", 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Position:
-    """How far a phase has come: `step` updates are done, `sequences` of its order are read."""
+class TrainingState:
+    """State of the training loop: `step` updates done, `sequences` of the order consumed."""
 
     step: int
     sequences: int
@@ -33,7 +33,7 @@ class Position:
 @dataclass(frozen=True, kw_only=True)
 class _Latest:
     request: str
-    position: Position
+    position: TrainingState
     sha256: dict[str, str]
 
 
@@ -41,36 +41,36 @@ def save(
     folder: str,
     *,
     request: str,
-    position: Position,
+    state: TrainingState,
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
 ) -> None:
-    """Write the checkpoint, move `latest` to it, and delete the others. Memory: one file."""
-    name = f"step-{position.step:08d}"
+    """Write a checkpoint, point `latest.json` to it, and delete older ones. Memory: one file."""
+    name = f"step-{state.step:08d}"
     contents: dict[str, dict[str, torch.Tensor]] = {
         _WEIGHTS: dict(model.named_parameters()),
         _OPTIMIZER: _optimizer_tensors(model, optimizer),
-        _RANDOM: _random_state(),
+        _RANDOM: _rng_state(),
     }
     sha256 = {}
     for file, tensors in contents.items():
-        plain = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
-        content = safetensors.torch.save(plain)
+        cpu_tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+        content = safetensors.torch.save(cpu_tensors)
         sha256[file] = hashlib.sha256(content).hexdigest()
         shards.put(shards.join(folder, name, file), content)
-    latest = _Latest(request=request, position=position, sha256=sha256)
+    latest = _Latest(request=request, position=state, sha256=sha256)
     shards.put(shards.join(folder, _LATEST), json.dumps(asdict(latest), indent=1).encode())
-    for other in shards.names(folder):
-        if other not in (name, _LATEST):
-            shards.remove(shards.join(folder, other))
+    for old_name in shards.names(folder):
+        if old_name not in (name, _LATEST):
+            shards.remove(shards.join(folder, old_name))
 
 
 def load(
     folder: str, *, request: str, model: torch.nn.Module, optimizer: torch.optim.Optimizer
-) -> Position | None:
-    """Set model, optimizer and random state to the latest checkpoint; None if there is none.
+) -> TrainingState | None:
+    """Load the latest checkpoint into model, optimizer and RNGs; None if there is none.
 
-    ValueError if it belongs to another request, or is not what was written.
+    ValueError if it belongs to another request, or its files do not match their sha256.
     """
     url = shards.join(folder, _LATEST)
     if not shards.exists(url):
@@ -87,21 +87,21 @@ def load(
             f"is {request}): delete that folder to start afresh"
         )
     name = f"step-{latest.position.step:08d}"
-    found = {
-        file: _read(shards.join(folder, name, file), digest)
+    tensors = {
+        file: _read_tensors(shards.join(folder, name, file), digest)
         for file, digest in latest.sha256.items()
     }
     with torch.no_grad():
         for key, parameter in model.named_parameters():
-            parameter.copy_(found[_WEIGHTS][key])
-    _restore_optimizer(model, optimizer, found[_OPTIMIZER])
-    torch.set_rng_state(found[_RANDOM]["cpu"])
-    if "cuda" in found[_RANDOM] and torch.cuda.is_available():
-        torch.cuda.set_rng_state(found[_RANDOM]["cuda"])
+            parameter.copy_(tensors[_WEIGHTS][key])
+    _restore_optimizer(model, optimizer, tensors[_OPTIMIZER])
+    torch.set_rng_state(tensors[_RANDOM]["cpu"])
+    if "cuda" in tensors[_RANDOM] and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors[_RANDOM]["cuda"])
     return latest.position
 
 
-def _read(url: str, sha256: str) -> dict[str, torch.Tensor]:
+def _read_tensors(url: str, sha256: str) -> dict[str, torch.Tensor]:
     content = shards.get(url)
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ValueError(f"{url} is not what was written: delete its folder to start afresh")
@@ -132,7 +132,7 @@ def _restore_optimizer(
         optimizer.state[parameters[key]] = fields
 
 
-def _random_state() -> dict[str, torch.Tensor]:
+def _rng_state() -> dict[str, torch.Tensor]:
     state = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state()

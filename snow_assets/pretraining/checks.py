@@ -1,11 +1,11 @@
-"""What Dagster's page shows as passed or failed; `gates` refuses the same in the consumer."""
+"""Asset checks of packs and checkpoints; `gates` enforces the same before packs are used."""
 
 import dagster as dg
 
 from snow_assets import shards
 from snow_assets.materialize import check_result, upstream
 from snow_assets.pretraining import gates
-from snow_assets.pretraining.packs import flaws
+from snow_assets.pretraining.packs import validate_packs
 from snow_assets.recipe import Recipe
 from snow_resources.lake import Lake
 
@@ -13,13 +13,13 @@ from snow_resources.lake import Lake
 def _packs_are_exact(phase: str) -> dg.AssetChecksDefinition:
     @dg.asset_check(asset=f"{phase}_packs", name="packs_are_exact", blocking=True)
     def check(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
-        """Exactly the phase's tokens, each accounted for once, in single-language sequences."""
-        found = flaws(
+        """Exactly the phase's tokens, each covered by one span, in single-language sequences."""
+        violations = validate_packs(
             upstream(lake, recipe, f"{phase}_packs").folder,
             tokens=getattr(recipe.pretraining, phase).tokens,
             context_tokens=recipe.pretraining.model.context_tokens,
         )
-        return check_result(found)
+        return check_result(violations)
 
     return check
 
@@ -27,7 +27,7 @@ def _packs_are_exact(phase: str) -> dg.AssetChecksDefinition:
 def _nothing_is_held_out(phase: str) -> dg.AssetChecksDefinition:
     @dg.asset_check(asset=f"{phase}_packs", name="nothing_is_held_out", blocking=True)
     def check(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
-        """No held-out document and no near copy of one is in the packs, or seeded them."""
+        """No held-out document or near duplicate of one is in the packs or was a seed of them."""
         packs = upstream(lake, recipe, f"{phase}_packs").folder
         try:
             gates.refuse_held_out(packs, shards.input_folders(packs, "clean_corpus"))
@@ -41,12 +41,12 @@ def _nothing_is_held_out(phase: str) -> dg.AssetChecksDefinition:
 def _loss_fell(phase: str) -> dg.AssetChecksDefinition:
     @dg.asset_check(asset=f"{phase}_checkpoint", name="loss_fell")
     def check(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
-        """The last step's loss lies below the first one's."""
-        facts = shards.manifest(upstream(lake, recipe, f"{phase}_checkpoint").folder).facts
+        """The last step's loss is below the first step's."""
+        stats = shards.manifest(upstream(lake, recipe, f"{phase}_checkpoint").folder).facts
         return dg.AssetCheckResult(
-            passed=facts["last_loss_bits"] < facts["first_loss_bits"],
+            passed=stats["last_loss_bits"] < stats["first_loss_bits"],
             severity=dg.AssetCheckSeverity.WARN,
-            metadata={name: facts[name] for name in ("first_loss_bits", "last_loss_bits")},
+            metadata={name: stats[name] for name in ("first_loss_bits", "last_loss_bits")},
         )
 
     return check
@@ -65,11 +65,11 @@ enhanced_loss_fell = _loss_fell("enhanced")
 
 @dg.asset_check(asset="enhanced_packs")
 def python_has_its_share(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
-    """Python has the share of the tokens that the recipe asks for; if not, the note says why."""
-    facts = shards.manifest(upstream(lake, recipe, "enhanced_packs").folder).facts
+    """Python has the recipe's share of the tokens; otherwise the note gives the reason."""
+    stats = shards.manifest(upstream(lake, recipe, "enhanced_packs").folder).facts
     return dg.AssetCheckResult(
-        passed=facts["note"] is None,
+        passed=stats["note"] is None,
         severity=dg.AssetCheckSeverity.WARN,
-        description=facts["note"],
-        metadata={"share": facts["python_share"], "wished": facts["python_share_wished"] or 0.0},
+        description=stats["note"],
+        metadata={"share": stats["python_share"], "wished": stats["python_share_wished"] or 0.0},
     )

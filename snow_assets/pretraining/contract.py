@@ -1,4 +1,4 @@
-"""What a pretraining job is asked, and what it reports."""
+"""Request and report of a pretraining job."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,12 +6,12 @@ from typing import Literal
 from snow_assets.recipe import ModelRecipe, PhaseRecipe, PretrainingRecipe
 
 RESUME = "resume"
-"""The folder in the output's generation from which a killed job goes on; not part of it."""
+"""Folder in the output artifact with the checkpoint to resume from; deleted when finished."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optimization:
-    """The numbers that all phases share."""
+    """Optimizer and precision config, shared by all phases."""
 
     precision: Literal["fp32", "bf16"]
     micro_batch_sequences: int
@@ -24,7 +24,7 @@ class Optimization:
 
 
 def optimization(recipe: PretrainingRecipe) -> Optimization:
-    """The part of the recipe that every phase reads."""
+    """The optimization config of a recipe."""
     return Optimization(
         precision=recipe.precision,
         micro_batch_sequences=recipe.micro_batch_sequences,
@@ -38,13 +38,13 @@ def optimization(recipe: PretrainingRecipe) -> Optimization:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretraining:
+class PretrainingRequest:
     """Train on every sequence of `packs` once, from `parent` (None: from random weights)."""
 
-    phase: str  # its name chooses the order of the sequences, beside the seed
+    phase: str  # seeds the order of the sequences, with `optimization.seed`
     packs: str
     tokenizer: str
-    parent: str | None  # a checkpoint's generation
+    parent: str | None  # a checkpoint artifact
     output: str
     model: ModelRecipe
     recipe: PhaseRecipe
@@ -53,7 +53,7 @@ class Pretraining:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainingReport:
-    """What one phase came to. Losses are in bits per token, of the first and the last step."""
+    """Result of one phase. Losses are in bits per token, of the first and the last step."""
 
     steps: int
     sequences: int
@@ -62,5 +62,5 @@ class PretrainingReport:
     first_loss_bits: float
     last_loss_bits: float
     device: str
-    seconds: float  # of this attempt's steps, without start and output
-    resumed_from: int  # the step that a killed attempt had saved; 0: a fresh start
+    seconds: float  # of this attempt's steps, without startup and output
+    resumed_from: int  # step of the checkpoint that this attempt resumed from; 0: none

@@ -1,8 +1,8 @@
-"""A Llama-style decoder in plain PyTorch, under Hugging Face's names.
+"""A Llama-style decoder in plain PyTorch, with Hugging Face's parameter names.
 
-Its weights and configuration are what transformers and vLLM load, and transformers' own class
-computes the same (tests compare them). Importing that class costs each job 7 CPU seconds, which is
-more than SMOKE's whole continued phase.
+transformers and vLLM load its weights and configuration, and transformers' LlamaForCausalLM
+computes the same logits (tests compare them). Importing that class costs each job 7 CPU seconds,
+which is more than SMOKE's whole continued phase.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _RMS_NORM_EPS = 1e-6  # Llama 1's, and the default of transformers' LlamaConfig
-_INITIAL_SPREAD = 0.02
+_INITIALIZER_RANGE = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
-class LlamaShape:
-    """What decides the shape of the weights and what they compute, named as in config.json."""
+class LlamaConfig:
+    """Shapes of the weights and hyperparameters of the forward pass, named as in config.json."""
 
     vocab_size: int
     hidden_size: int
@@ -32,193 +32,227 @@ class LlamaShape:
 
 
 @dataclass
-class Cache:
-    """The keys and values of all layers for the tokens so far."""
+class KVCache:
+    """Keys and values of all layers: layer index -> (batch, key_value_heads, seq_len, head_dim)."""
 
     layers: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
-    def grown(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        if layer in self.layers:
-            before = self.layers[layer]
-            keys = torch.cat([before[0], keys], dim=2)
-            values = torch.cat([before[1], values], dim=2)
-        self.layers[layer] = keys, values
+    def update(self, layer_index: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Append the new tokens' keys and values; return all of the layer."""
+        if layer_index in self.layers:
+            cached_keys, cached_values = self.layers[layer_index]
+            keys = torch.cat([cached_keys, keys], dim=2)
+            values = torch.cat([cached_values, values], dim=2)
+        self.layers[layer_index] = keys, values
         return keys, values
 
 
 class RMSNorm(nn.Module):
-    def __init__(self, shape: LlamaShape) -> None:
+    def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(shape.hidden_size))
-        self._eps = shape.rms_norm_eps
+        self.weight = nn.Parameter(torch.ones(config.hidden_size))
+        self._eps = config.rms_norm_eps
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        # In fp32 whatever the precision of the rest: squares overflow and means lose bits.
-        wide = hidden.float()
-        normed = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self._eps)
-        return self.weight * normed.to(hidden.dtype)
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        # In fp32 at any model precision: squares overflow and means lose bits.
+        float_states = hidden_states.float()
+        variance = float_states.pow(2).mean(-1, keepdim=True)
+        normed = float_states * torch.rsqrt(variance + self._eps)
+        return self.weight * normed.to(hidden_states.dtype)
 
 
 class Attention(nn.Module):
-    def __init__(self, shape: LlamaShape, layer: int) -> None:
+    """Grouped-query self-attention with rotary position embeddings."""
+
+    def __init__(self, config: LlamaConfig, layer_index: int) -> None:
         super().__init__()
-        self._layer = layer
-        self._head_size = shape.hidden_size // shape.num_attention_heads
-        self._is_grouped = shape.num_key_value_heads != shape.num_attention_heads
-        narrow = shape.num_key_value_heads * self._head_size
-        self.q_proj = nn.Linear(shape.hidden_size, shape.hidden_size, bias=False)
-        self.k_proj = nn.Linear(shape.hidden_size, narrow, bias=False)
-        self.v_proj = nn.Linear(shape.hidden_size, narrow, bias=False)
-        self.o_proj = nn.Linear(shape.hidden_size, shape.hidden_size, bias=False)
-
-    def forward(
-        self, hidden: Tensor, turn: tuple[Tensor, Tensor], seen: Tensor | None, cache: Cache | None
-    ) -> Tensor:
-        queries = _turned(self._heads(self.q_proj(hidden)), turn)
-        keys = _turned(self._heads(self.k_proj(hidden)), turn)
-        values = self._heads(self.v_proj(hidden))
-        if cache is not None:
-            keys, values = cache.grown(self._layer, keys, values)
-        mixed = F.scaled_dot_product_attention(
-            queries,
-            keys,
-            values,
-            attn_mask=seen,
-            is_causal=seen is None,
-            enable_gqa=self._is_grouped,
-        )
-        out: Tensor = self.o_proj(mixed.transpose(1, 2).flatten(2))
-        return out
-
-    def _heads(self, projected: Tensor) -> Tensor:
-        return projected.view(*projected.shape[:2], -1, self._head_size).transpose(1, 2)
-
-
-class MLP(nn.Module):
-    def __init__(self, shape: LlamaShape) -> None:
-        super().__init__()
-        self.gate_proj = nn.Linear(shape.hidden_size, shape.intermediate_size, bias=False)
-        self.up_proj = nn.Linear(shape.hidden_size, shape.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(shape.intermediate_size, shape.hidden_size, bias=False)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        out: Tensor = self.down_proj(F.silu(self.gate_proj(hidden)) * self.up_proj(hidden))
-        return out
-
-
-class Layer(nn.Module):
-    def __init__(self, shape: LlamaShape, layer: int) -> None:
-        super().__init__()
-        self.self_attn = Attention(shape, layer)
-        self.mlp = MLP(shape)
-        self.input_layernorm = RMSNorm(shape)
-        self.post_attention_layernorm = RMSNorm(shape)
-
-    def forward(
-        self, hidden: Tensor, turn: tuple[Tensor, Tensor], seen: Tensor | None, cache: Cache | None
-    ) -> Tensor:
-        hidden = hidden + self.self_attn(self.input_layernorm(hidden), turn, seen, cache)
-        out: Tensor = hidden + self.mlp(self.post_attention_layernorm(hidden))
-        return out
-
-
-class Trunk(nn.Module):
-    def __init__(self, shape: LlamaShape) -> None:
-        super().__init__()
-        self.embed_tokens = nn.Embedding(shape.vocab_size, shape.hidden_size)
-        self.layers = nn.ModuleList(
-            Layer(shape, number) for number in range(shape.num_hidden_layers)
-        )
-        self.norm = RMSNorm(shape)
-
-
-class Llama(nn.Module):
-    """Tokens (rows of equal length) to logits; input and output embeddings are one matrix."""
-
-    def __init__(self, shape: LlamaShape) -> None:
-        super().__init__()
-        self.shape = shape
-        self.model = Trunk(shape)
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
-                nn.init.normal_(module.weight, std=_INITIAL_SPREAD)
+        self._layer_index = layer_index
+        self._head_dim = config.hidden_size // config.num_attention_heads
+        self._is_grouped = config.num_key_value_heads != config.num_attention_heads
+        key_value_size = config.num_key_value_heads * self._head_dim
+        self.q_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+        self.k_proj = nn.Linear(config.hidden_size, key_value_size, bias=False)
+        self.v_proj = nn.Linear(config.hidden_size, key_value_size, bias=False)
+        self.o_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
 
     def forward(
         self,
-        tokens: Tensor,
-        *,
-        positions: Tensor | None = None,
-        seen: Tensor | None = None,
-        cache: Cache | None = None,
+        hidden_states: Tensor,
+        position_embeddings: tuple[Tensor, Tensor],
+        attention_mask: Tensor | None,
+        kv_cache: KVCache | None,
     ) -> Tensor:
-        """Logits in the weights' precision.
+        queries = _apply_rotary(self._split_heads(self.q_proj(hidden_states)), position_embeddings)
+        keys = _apply_rotary(self._split_heads(self.k_proj(hidden_states)), position_embeddings)
+        values = self._split_heads(self.v_proj(hidden_states))
+        if kv_cache is not None:
+            keys, values = kv_cache.update(self._layer_index, keys, values)
+        attention_output = F.scaled_dot_product_attention(
+            queries,
+            keys,
+            values,
+            attn_mask=attention_mask,
+            is_causal=attention_mask is None,
+            enable_gqa=self._is_grouped,
+        )
+        output: Tensor = self.o_proj(attention_output.transpose(1, 2).flatten(2))
+        return output
 
-        By default each token sees itself and all before it. `positions` are the tokens' places in
-        their texts; `seen` (rows, 1, tokens, tokens so far) tells who sees whom.
+    def _split_heads(self, projected: Tensor) -> Tensor:
+        """(batch, seq_len, heads * head_dim) -> (batch, heads, seq_len, head_dim)."""
+        return projected.view(*projected.shape[:2], -1, self._head_dim).transpose(1, 2)
+
+
+class MLP(nn.Module):
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        gated = F.silu(self.gate_proj(hidden_states)) * self.up_proj(hidden_states)
+        output: Tensor = self.down_proj(gated)
+        return output
+
+
+class DecoderLayer(nn.Module):
+    def __init__(self, config: LlamaConfig, layer_index: int) -> None:
+        super().__init__()
+        self.self_attn = Attention(config, layer_index)
+        self.mlp = MLP(config)
+        self.input_layernorm = RMSNorm(config)
+        self.post_attention_layernorm = RMSNorm(config)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        position_embeddings: tuple[Tensor, Tensor],
+        attention_mask: Tensor | None,
+        kv_cache: KVCache | None,
+    ) -> Tensor:
+        hidden_states = hidden_states + self.self_attn(
+            self.input_layernorm(hidden_states), position_embeddings, attention_mask, kv_cache
+        )
+        output: Tensor = hidden_states + self.mlp(self.post_attention_layernorm(hidden_states))
+        return output
+
+
+class LlamaModel(nn.Module):
+    """The modules under `model.` in the state dict: embeddings, decoder layers, final norm."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(
+            DecoderLayer(config, index) for index in range(config.num_hidden_layers)
+        )
+        self.norm = RMSNorm(config)
+
+
+class Llama(nn.Module):
+    """Causal language model with tied input and output embeddings."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = LlamaModel(config)
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=_INITIALIZER_RANGE)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        *,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        kv_cache: KVCache | None = None,
+    ) -> Tensor:
+        """Return logits (batch, seq_len, vocab_size) in the weights' dtype.
+
+        `input_ids` and `position_ids` (default 0, 1, ...) are (batch, seq_len). `attention_mask` is
+        boolean, (batch, 1, seq_len, cached + seq_len), True where a query attends to a key; by
+        default the attention is causal.
         """
-        if positions is None:
-            positions = torch.arange(tokens.shape[1], device=tokens.device).unsqueeze(0)
-        hidden = self.model.embed_tokens(tokens)
-        turn = _angles(self.shape, positions, hidden.dtype)
+        if position_ids is None:
+            position_ids = torch.arange(input_ids.shape[1], device=input_ids.device).unsqueeze(0)
+        hidden_states = self.model.embed_tokens(input_ids)
+        position_embeddings = _rotary_embedding(self.config, position_ids, hidden_states.dtype)
         for layer in self.model.layers:
-            hidden = layer(hidden, turn, seen, cache)
-        return F.linear(self.model.norm(hidden), self.model.embed_tokens.weight)
+            hidden_states = layer(hidden_states, position_embeddings, attention_mask, kv_cache)
+        return F.linear(self.model.norm(hidden_states), self.model.embed_tokens.weight)
 
 
-def _angles(shape: LlamaShape, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of each position's angles (rows, 1, tokens, size of a head)."""
-    size = shape.hidden_size // shape.num_attention_heads
-    powers = torch.arange(0, size, 2, device=positions.device).float() / size
-    angles = positions.unsqueeze(-1).float() / shape.rope_theta**powers
-    both = torch.cat([angles, angles], dim=-1).unsqueeze(1)
-    return both.cos().to(dtype), both.sin().to(dtype)
+def _rotary_embedding(
+    config: LlamaConfig, position_ids: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of the rotary angles, each (batch, 1, seq_len, head_dim)."""
+    head_dim = config.hidden_size // config.num_attention_heads
+    exponents = torch.arange(0, head_dim, 2, device=position_ids.device).float() / head_dim
+    angles = position_ids.unsqueeze(-1).float() / config.rope_theta**exponents
+    angles = torch.cat([angles, angles], dim=-1).unsqueeze(1)
+    return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
-def _turned(heads: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotary embedding; a pair of numbers lies half a head apart, as in Hugging Face's Llama."""
+def _apply_rotary(heads: Tensor, position_embeddings: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotate (batch, heads, seq_len, head_dim); a pair lies half a head apart, as in Hugging Face's
+    Llama.
+    """
+    cos, sin = position_embeddings
     first, second = heads.chunk(2, dim=-1)
-    return heads * turn[0] + torch.cat([-second, first], dim=-1) * turn[1]
+    return heads * cos + torch.cat([-second, first], dim=-1) * sin
 
 
-def next_token_loss(logits: Tensor, tokens: Tensor) -> Tensor:
-    """The mean negative log-likelihood, in nats, of each token but a row's first."""
-    return F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), tokens[:, 1:].flatten())
+def next_token_loss(logits: Tensor, input_ids: Tensor) -> Tensor:
+    """Mean cross-entropy in nats of every token but a row's first; labels are `input_ids`."""
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), input_ids[:, 1:].flatten())
 
 
 @torch.inference_mode()
-def greedy(
+def generate_greedy(
     model: Llama,
     prompts: Sequence[Sequence[int]],
     *,
     max_new_tokens: int,
-    is_done: Callable[[list[int]], bool],
+    should_stop: Callable[[list[int]], bool],
 ) -> list[list[int]]:
-    """Continue prompts by the likeliest tokens, together; each until `is_done` of what it wrote."""
+    """Greedy completions of a batch of prompts, as token ids without the prompts.
+
+    A completion ends when `should_stop` of its tokens is true, or after `max_new_tokens`.
+    """
     device = model.model.embed_tokens.weight.device
-    longest = max(map(len, prompts))
-    pads = torch.tensor([longest - len(prompt) for prompt in prompts], device=device)
-    tokens = torch.tensor(
-        [[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=device
+    max_length = max(map(len, prompts))
+    # Padded on the left, so that every row's last column is its last token.
+    num_padding = torch.tensor([max_length - len(prompt) for prompt in prompts], device=device)
+    input_ids = torch.tensor(
+        [[0] * (max_length - len(prompt)) + list(prompt) for prompt in prompts], device=device
     )
-    places = torch.arange(longest, device=device)
-    is_own = places >= pads[:, None]
-    causal = places[:, None] >= places
-    # A pad sees itself: attention to nothing is not a number.
-    seen = (is_own[:, None, :] & causal) | torch.eye(longest, dtype=torch.bool, device=device)
-    positions = (places - pads[:, None]).clamp(min=0)
-    cache = Cache()
-    written: list[list[int]] = [[] for _ in prompts]
-    done = [False] * len(prompts)
+    columns = torch.arange(max_length, device=device)
+    padding_mask = columns >= num_padding[:, None]
+    causal_mask = columns[:, None] >= columns
+    # Padding attends to itself: a softmax over nothing is NaN.
+    diagonal = torch.eye(max_length, dtype=torch.bool, device=device)
+    attention_mask = (padding_mask[:, None, :] & causal_mask) | diagonal
+    position_ids = (columns - num_padding[:, None]).clamp(min=0)
+    kv_cache = KVCache()
+    completions: list[list[int]] = [[] for _ in prompts]
+    is_finished = [False] * len(prompts)
     for _ in range(max_new_tokens):
-        logits = model(tokens, positions=positions, seen=seen.unsqueeze(1), cache=cache)
-        tokens = logits[:, -1:].argmax(-1)
-        for row, token in enumerate(tokens[:, 0].tolist()):
-            if not done[row]:
-                written[row].append(token)
-                done[row] = is_done(written[row])
-        if all(done):
+        logits = model(
+            input_ids,
+            position_ids=position_ids,
+            attention_mask=attention_mask.unsqueeze(1),
+            kv_cache=kv_cache,
+        )
+        input_ids = logits[:, -1:].argmax(-1)
+        for row, token in enumerate(input_ids[:, 0].tolist()):
+            if not is_finished[row]:
+                completions[row].append(token)
+                is_finished[row] = should_stop(completions[row])
+        if all(is_finished):
             break
-        positions = positions[:, -1:] + 1
-        is_own = F.pad(is_own, (0, 1), value=True)
-        seen = is_own[:, None, :]
-    return written
+        position_ids = position_ids[:, -1:] + 1
+        padding_mask = F.pad(padding_mask, (0, 1), value=True)
+        attention_mask = padding_mask[:, None, :]
+    return completions

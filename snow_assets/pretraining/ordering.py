@@ -1,4 +1,4 @@
-"""The order in which things are read: documents of a pass, sequences of a phase."""
+"""Deterministic orders: of the documents of a pass, and of the sequences of a phase."""
 
 import hashlib
 import tempfile
@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 _KEY_RANGE = 1 << 64
 
 
-def _key(seed: int, pass_index: int, name: str) -> int:
+def _hash_key(seed: int, pass_index: int, name: str) -> int:
     digest = hashlib.sha256(f"{seed}:{pass_index}:{name}".encode()).digest()
     return int.from_bytes(digest[:8], "big")
 
 
-def by_repository(
+def iterate_by_repository(
     batches: Iterable[pa.RecordBatch],
     *,
     pass_index: int,
@@ -26,26 +26,28 @@ def by_repository(
     file_order: Literal["random", "path"],
     seed: int,
 ) -> Iterator[dict[str, Any]]:
-    """The documents of one pass: repositories in random order, each with its files together.
+    """Yield the documents of one pass: repositories in random order, files of one adjacent.
 
-    Every pass has an order of its own, a function of seed, pass and names alone. Memory: one of
+    The order depends on seed, pass and names alone, and differs between passes. Memory: one of
     `buckets` equal ranges of the repositories' random keys (at least one repository); with more
     than one bucket the documents lie in a temporary folder meanwhile.
     """
-    chosen = (_of_pass(batch, pass_index) for batch in batches)
+    batches_of_pass = (_documents_of_pass(batch, pass_index) for batch in batches)
     if buckets == 1:
-        rows = [row for batch in chosen for row in batch.to_pylist()]
-        yield from _in_order(rows, pass_index, file_order, seed)
+        rows = [row for batch in batches_of_pass for row in batch.to_pylist()]
+        yield from _sorted_by_repository(rows, pass_index, file_order, seed)
         return
     with tempfile.TemporaryDirectory(prefix="packing-") as folder:
-        paths = _spill(chosen, Path(folder), pass_index=pass_index, buckets=buckets, seed=seed)
+        paths = _spill(
+            batches_of_pass, Path(folder), pass_index=pass_index, buckets=buckets, seed=seed
+        )
         for path in paths:
             with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as reader:
                 rows = [row for batch in reader for row in batch.to_pylist()]
-            yield from _in_order(rows, pass_index, file_order, seed)
+            yield from _sorted_by_repository(rows, pass_index, file_order, seed)
 
 
-def _of_pass(batch: pa.RecordBatch, pass_index: int) -> pa.RecordBatch:
+def _documents_of_pass(batch: pa.RecordBatch, pass_index: int) -> pa.RecordBatch:
     return batch.filter(pc.greater(batch["passes"], pass_index))
 
 
@@ -56,7 +58,7 @@ def _spill(
     writers: dict[int, pa.RecordBatchStreamWriter] = {}
     paths = [folder / f"{bucket:05d}" for bucket in range(buckets)]
     for batch in batches:
-        keys = [_key(seed, pass_index, name) for name in batch["repository"].to_pylist()]
+        keys = [_hash_key(seed, pass_index, name) for name in batch["repository"].to_pylist()]
         bucket_of = np.array([key * buckets // _KEY_RANGE for key in keys], np.int64)
         for bucket in np.unique(bucket_of).tolist():
             if bucket not in writers:
@@ -67,38 +69,43 @@ def _spill(
     return [paths[bucket] for bucket in sorted(writers)]
 
 
-def _in_order(
+def _sorted_by_repository(
     rows: list[dict[str, Any]], pass_index: int, file_order: str, seed: int
 ) -> list[dict[str, Any]]:
-    def place(row: Mapping[str, Any]) -> tuple[int, str, int, str, str]:
-        in_repository = 0 if file_order == "path" else _key(seed, pass_index, row["document_id"])
-        repository = _key(seed, pass_index, row["repository"])
-        return repository, row["repository"], in_repository, row["path"], row["document_id"]
+    def sort_key(row: Mapping[str, Any]) -> tuple[int, str, int, str, str]:
+        file_key = 0 if file_order == "path" else _hash_key(seed, pass_index, row["document_id"])
+        repository_key = _hash_key(seed, pass_index, row["repository"])
+        return repository_key, row["repository"], file_key, row["path"], row["document_id"]
 
-    return sorted(rows, key=place)
+    return sorted(rows, key=sort_key)
 
 
 def training_order(passes: Mapping[str, Sequence[int]], *, phase: str, seed: int) -> np.ndarray:
-    """The order in which a phase trains on its sequences, each exactly once.
+    """The permutation of sequence indices in which a phase trains, each sequence exactly once.
 
-    `passes` counts each language's sequences by pass, languages in the order of the sequences'
-    numbers. A language's passes follow one another, shuffled within each pass, so that no copy
-    of a document comes before all documents have come; and the languages keep their proportions
-    from the first step to the last. Memory: 24 bytes a sequence.
+    `passes` counts each language's sequences by pass, languages in the order of the sequence
+    indices. A language's passes follow one another, shuffled within each pass, so that no document
+    repeats before all documents of the language were read. Languages are interleaved uniformly, so
+    that their proportions are the same throughout. Memory: 24 bytes a sequence.
     """
     # RandomState, since its streams are frozen for good (NEP 19) and a resumed phase needs that.
-    words = np.frombuffer(hashlib.sha256(f"{seed}:{phase}".encode()).digest(), np.uint32)
-    random = np.random.RandomState(words.astype(np.int64) % (1 << 32))
-    numbers: list[np.ndarray] = []
-    places: list[np.ndarray] = []
+    seed_words = np.frombuffer(hashlib.sha256(f"{seed}:{phase}".encode()).digest(), np.uint32)
+    random = np.random.RandomState(seed_words.astype(np.int64) % (1 << 32))
+    indices: list[np.ndarray] = []
+    sort_keys: list[np.ndarray] = []
     first = 0
     for counts in passes.values():
         shuffled = []
         for count in counts:
             shuffled.append(first + random.permutation(count))
             first += count
-        own = np.concatenate(shuffled) if shuffled else np.zeros(0, np.int64)
-        numbers.append(own)
-        places.append((np.arange(len(own)) + random.random_sample(len(own))) / max(1, len(own)))
-    order: np.ndarray = np.concatenate(numbers)[np.argsort(np.concatenate(places), kind="stable")]
+        language_indices = np.concatenate(shuffled) if shuffled else np.zeros(0, np.int64)
+        indices.append(language_indices)
+        sort_keys.append(
+            (np.arange(len(language_indices)) + random.random_sample(len(language_indices)))
+            / max(1, len(language_indices))
+        )
+    order: np.ndarray = np.concatenate(indices)[
+        np.argsort(np.concatenate(sort_keys), kind="stable")
+    ]
     return order

@@ -1,11 +1,12 @@
-"""Documents -> sequences of one language each, repository by repository, with a span per piece.
+"""Pack documents into fixed-length sequences of one language, with a span per document piece.
 
-A document's *packed form* is its tokens and then END_OF_TEXT, which belongs to it: spans count it.
-With `repository_tokens`, a repository's first file is preceded by <repo_name> and its name, every
-file by <file_sep>, its path and a newline, and only the last one of the repository ends with
-END_OF_TEXT (StarCoder2's form, arXiv 2402.19173). A share `fill_in_the_middle_rate` of the
-documents has its text cut at two places and reordered: <fim_prefix> beginning <fim_suffix> end
-<fim_middle> middle. Sequences are cut from the stream of packed forms wherever they are full.
+Documents are packed repository by repository and cut wherever a sequence is full. A document's
+*packed form* is its tokens followed by END_OF_TEXT, which its spans include. With
+`repository_tokens`, a repository's first file is preceded by <repo_name> and its name, every file
+by <file_sep>, its path and a newline, and only the last file of the repository ends with
+END_OF_TEXT (StarCoder2's form, arXiv 2402.19173). A fraction `fill_in_the_middle_rate` of the
+documents is reordered for fill-in-the-middle (PSM): <fim_prefix> prefix <fim_suffix> suffix
+<fim_middle> middle.
 """
 
 import hashlib
@@ -29,16 +30,16 @@ from snow_assets.curation.tokens import (
     token_ids,
 )
 from snow_assets.documents import SPAN, sequences_schema
-from snow_assets.pretraining.ordering import by_repository
-from snow_assets.pretraining.sources import Supply
+from snow_assets.pretraining.ordering import iterate_by_repository
+from snow_assets.pretraining.sources import LanguageSource
 from snow_assets.recipe import PackingRecipe
 
-_DOCUMENTS_AT_ONCE = 64  # through the tokenizer, which uses all cores for them
+_DOCUMENTS_AT_ONCE = 64  # per tokenizer call, which uses all cores
 
 
 @dataclass
 class _Shard:
-    """A shard in the making: the tokens and spans of consecutive sequences."""
+    """Tokens and spans of a shard's consecutive sequences, while they are packed."""
 
     first_sequence: int
     num_sequences: int
@@ -49,7 +50,7 @@ class _Shard:
 
 
 def pack_language(
-    supply: Supply,
+    source: LanguageSource,
     *,
     folder: str,
     first_shard: int,
@@ -59,27 +60,27 @@ def pack_language(
     tokenizer: Tokenizer,
     recipe: PackingRecipe,
 ) -> int:
-    """Write exactly `num_sequences` sequences and their spans; return the shards they fill.
+    """Write exactly `num_sequences` sequences and their spans; return the number of shards.
 
-    Pass follows pass, each a whole one but the last, which stops where the last sequence is full.
-    A finished language is skipped; in a language that a kill interrupted, finished shards are kept
-    and the documents are read again. Memory: a shard, and a bucket of documents.
+    Passes are packed in order; the last one stops where the last sequence is full. A finished
+    language is skipped. In an interrupted language, finished shards are kept and the documents are
+    read again. Memory: a shard, and a bucket of documents.
     """
     sizes = [
-        min(recipe.shard_sequences, num_sequences - begin)
-        for begin in range(0, num_sequences, recipe.shard_sequences)
+        min(recipe.shard_sequences, num_sequences - first)
+        for first in range(0, num_sequences, recipe.shard_sequences)
     ]
     if all(_is_finished(folder, first_shard + index) for index in range(len(sizes))):
         return len(sizes)
-    stream = _documents(supply, tokenizer, recipe)
-    begin = first_sequence
-    rest: tuple[Mapping[str, Any], np.ndarray, int] | None = None
+    stream = _packed_documents(source, tokenizer, recipe)
+    first = first_sequence
+    remainder: tuple[Mapping[str, Any], np.ndarray, int] | None = None
     for index, size in enumerate(sizes):
-        shard = _Shard(first_sequence=begin, num_sequences=size, language=supply.language)
-        rest = _fill(shard, rest, stream, context_tokens)
+        shard = _Shard(first_sequence=first, num_sequences=size, language=source.language)
+        remainder = _fill(shard, remainder, stream, context_tokens)
         if not _is_finished(folder, first_shard + index):
             _write(folder, first_shard + index, shard, context_tokens)
-        begin += size
+        first += size
     return len(sizes)
 
 
@@ -88,25 +89,25 @@ def _is_finished(folder: str, index: int) -> bool:
     return all(shards.record(folder, shards.table_name(table, index)) for table in tables)
 
 
-def _documents(
-    supply: Supply, tokenizer: Tokenizer, recipe: PackingRecipe
+def _packed_documents(
+    source: LanguageSource, tokenizer: Tokenizer, recipe: PackingRecipe
 ) -> Iterator[tuple[Mapping[str, Any], np.ndarray]]:
-    """Every pass's documents in packing order, as rows (with `pass_index`) and packed forms."""
-    for pass_index, tokens in enumerate(supply.pass_tokens):
-        ordered = by_repository(
-            supply.read(),
+    """Yield all passes' documents in packing order: rows (with `pass_index`) and packed forms."""
+    for pass_index, tokens in enumerate(source.pass_tokens):
+        documents = iterate_by_repository(
+            source.read(),
             pass_index=pass_index,
             buckets=-(-tokens // recipe.bucket_tokens) or 1,
             file_order=recipe.file_order,
             seed=recipe.seed,
         )
-        for group in _batched(_with_neighbours(ordered), _DOCUMENTS_AT_ONCE):
-            forms = packed_forms(group, pass_index=pass_index, tokenizer=tokenizer, recipe=recipe)
-            for row, form in zip(group, forms, strict=True):
+        for batch in _batched(_mark_repository_bounds(documents), _DOCUMENTS_AT_ONCE):
+            forms = packed_forms(batch, pass_index=pass_index, tokenizer=tokenizer, recipe=recipe)
+            for row, form in zip(batch, forms, strict=True):
                 yield {**row, "pass_index": pass_index}, form
 
 
-def _with_neighbours(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _mark_repository_bounds(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Mark the first and the last file of each repository."""
     for _, group in itertools.groupby(rows, key=lambda row: row["repository"]):
         files = list(group)
@@ -126,7 +127,7 @@ def packed_forms(
     tokenizer: Tokenizer,
     recipe: PackingRecipe,
 ) -> list[np.ndarray]:
-    """The packed forms of documents; ValueError if a plain text is not the tokens it counted."""
+    """Tokenize documents to packed forms; ValueError if a plain text's `num_tokens` is wrong."""
     parts = [_parts(row, pass_index, tokenizer, recipe) for row in rows]
     texts = [part for document in parts for part in document if isinstance(part, str)]
     encoded = iter(token_ids(tokenizer, texts))
@@ -147,92 +148,94 @@ def packed_forms(
 def _parts(
     row: Mapping[str, Any], pass_index: int, tokenizer: Tokenizer, recipe: PackingRecipe
 ) -> list[str | int]:
-    """A packed form as texts still to encode and ids of special tokens."""
-    special = _special(tokenizer)
-    middle = _fill_in_the_middle(row, pass_index, special, recipe)
+    """A packed form as texts to tokenize and ids of special tokens."""
+    special_id = _special_token_ids(tokenizer)
+    text_parts = _fill_in_the_middle(row, pass_index, special_id, recipe)
     if not recipe.repository_tokens:
-        return [*middle, special(END_OF_TEXT)]
-    name = [special(REPO_NAME), row["repository"]] if row["is_first"] else []
-    end = [special(END_OF_TEXT)] if row["is_last"] else []
-    return [*name, special(FILE_SEP), f"{row['path']}\n", *middle, *end]
+        return [*text_parts, special_id(END_OF_TEXT)]
+    repository_parts = [special_id(REPO_NAME), row["repository"]] if row["is_first"] else []
+    end_parts = [special_id(END_OF_TEXT)] if row["is_last"] else []
+    return [*repository_parts, special_id(FILE_SEP), f"{row['path']}\n", *text_parts, *end_parts]
 
 
 def _fill_in_the_middle(
-    row: Mapping[str, Any], pass_index: int, special: Callable[[str], int], recipe: PackingRecipe
+    row: Mapping[str, Any], pass_index: int, special_id: Callable[[str], int], recipe: PackingRecipe
 ) -> list[str | int]:
     text: str = row["text"]
     digest = hashlib.sha256(f"{recipe.seed}:{pass_index}:{row['document_id']}:middle".encode())
-    share, *places = (int(word) / 2**32 for word in np.frombuffer(digest.digest()[:12], ">u4"))
-    if share >= recipe.fill_in_the_middle_rate:
+    draw, *cuts = (int(word) / 2**32 for word in np.frombuffer(digest.digest()[:12], ">u4"))
+    if draw >= recipe.fill_in_the_middle_rate:
         return [text]
-    begin, end = sorted(int(place * (len(text) + 1)) for place in places)
+    begin, end = sorted(int(cut * (len(text) + 1)) for cut in cuts)
     return [
-        special(FIM_PREFIX),
+        special_id(FIM_PREFIX),
         text[:begin],
-        special(FIM_SUFFIX),
+        special_id(FIM_SUFFIX),
         text[end:],
-        special(FIM_MIDDLE),
+        special_id(FIM_MIDDLE),
         text[begin:end],
     ]
 
 
-def _special(tokenizer: Tokenizer) -> Callable[[str], int]:
-    def of(token: str) -> int:
-        number = tokenizer.token_to_id(token)
-        if number is None:
+def _special_token_ids(tokenizer: Tokenizer) -> Callable[[str], int]:
+    def token_id(token: str) -> int:
+        special_id = tokenizer.token_to_id(token)
+        if special_id is None:
             raise ValueError(
                 f"the tokenizer has no special token {token}: name another in the recipe's "
                 "tokenizer.given, or None to train one"
             )
-        return int(number)
+        return int(special_id)
 
-    return of
+    return token_id
 
 
 def _fill(
     shard: _Shard,
-    rest: tuple[Mapping[str, Any], np.ndarray, int] | None,
+    remainder: tuple[Mapping[str, Any], np.ndarray, int] | None,
     stream: Iterator[tuple[Mapping[str, Any], np.ndarray]],
     context_tokens: int,
 ) -> tuple[Mapping[str, Any], np.ndarray, int] | None:
-    """Fill the shard from the rest of the last document and the stream; return the new rest."""
-    room = shard.num_sequences * context_tokens
-    while room:
-        if rest is None:
-            found = next(stream, None)
-            if found is None:
+    """Fill a shard from the last document's remainder and the stream; return the new remainder."""
+    free_tokens = shard.num_sequences * context_tokens
+    while free_tokens:
+        if remainder is None:
+            document = next(stream, None)
+            if document is None:
                 raise ValueError(
-                    f"{shard.language}: the documents end {room} tokens before the shard that "
-                    f"starts with sequence {shard.first_sequence} is full: they are fewer than "
-                    "their counts say; materialize what they come from again"
+                    f"{shard.language}: the documents end {free_tokens} tokens before the shard "
+                    f"that starts with sequence {shard.first_sequence} is full: they are fewer "
+                    "than their counts say; materialize what they come from again"
                 )
-            rest = (*found, 0)
-        row, form, offset = rest
-        taken = min(room, len(form) - offset)
-        _add(shard, row, form, offset, taken, context_tokens)
-        room -= taken
-        rest = (row, form, offset + taken) if offset + taken < len(form) else None
-    return rest
+            remainder = (*document, 0)
+        row, packed_form, offset = remainder
+        length = min(free_tokens, len(packed_form) - offset)
+        _add(shard, row, packed_form, offset, length, context_tokens)
+        free_tokens -= length
+        remainder = (
+            (row, packed_form, offset + length) if offset + length < len(packed_form) else None
+        )
+    return remainder
 
 
 def _add(
     shard: _Shard,
     row: Mapping[str, Any],
-    form: np.ndarray,
+    packed_form: np.ndarray,
     offset: int,
     length: int,
     context_tokens: int,
 ) -> None:
-    """Append form[offset : offset + length], with a span per sequence that it touches."""
-    shard.pieces.append(form[offset : offset + length])
+    """Append packed_form[offset : offset + length], with a span per sequence that it overlaps."""
+    shard.pieces.append(packed_form[offset : offset + length])
     while length:
-        sequence, place = divmod(shard.num_tokens, context_tokens)
-        taken = min(length, context_tokens - place)
+        sequence, sequence_offset = divmod(shard.num_tokens, context_tokens)
+        span_length = min(length, context_tokens - sequence_offset)
         shard.spans.append(
             {
                 "sequence": shard.first_sequence + sequence,
-                "sequence_offset": place,
-                "length": taken,
+                "sequence_offset": sequence_offset,
+                "length": span_length,
                 "document_id": row["document_id"],
                 "text_id": row["text_id"],
                 "document_offset": offset,
@@ -242,9 +245,9 @@ def _add(
                 "license": row["license"],
             }
         )
-        shard.num_tokens += taken
-        offset += taken
-        length -= taken
+        shard.num_tokens += span_length
+        offset += span_length
+        length -= span_length
 
 
 def _write(folder: str, index: int, shard: _Shard, context_tokens: int) -> None:
@@ -252,14 +255,18 @@ def _write(folder: str, index: int, shard: _Shard, context_tokens: int) -> None:
         pa.array(np.concatenate(shard.pieces), pa.int32()), context_tokens
     )
     schema = sequences_schema(context_tokens)
-    numbers = pa.array(range(shard.first_sequence, shard.first_sequence + shard.num_sequences))
-    table = pa.Table.from_arrays([numbers, tokens.cast(schema.field("tokens").type)], schema=schema)
-    facts = {"language": shard.language, "passes": _sequences_by_pass(shard)}
-    shards.put_table(folder, "sequences", index, table, schema, facts=facts)
+    sequence_indices = pa.array(
+        range(shard.first_sequence, shard.first_sequence + shard.num_sequences)
+    )
+    table = pa.Table.from_arrays(
+        [sequence_indices, tokens.cast(schema.field("tokens").type)], schema=schema
+    )
+    stats = {"language": shard.language, "passes": _sequences_by_pass(shard)}
+    shards.put_table(folder, "sequences", index, table, schema, facts=stats)
     shards.put_table(folder, "spans", index, shard.spans, SPAN, facts={"language": shard.language})
 
 
 def _sequences_by_pass(shard: _Shard) -> list[int]:
-    """How many sequences begin in each pass, from pass 0 on."""
+    """Number of sequences that begin in each pass, from pass 0."""
     begins = [span["pass_index"] for span in shard.spans if span["sequence_offset"] == 0]
     return [begins.count(index) for index in range(max(begins) + 1)]

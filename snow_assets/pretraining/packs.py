@@ -1,4 +1,4 @@
-"""Packs as a whole: made with an exact budget, checked, read back."""
+"""Write a phase's packs with an exact token budget; validate, memory-map and decode them."""
 
 import hashlib
 import itertools
@@ -17,14 +17,14 @@ from snow_assets.curation.tokens import (
     FIM_PREFIX,
     FIM_SUFFIX,
 )
-from snow_assets.pretraining.languages import divide
+from snow_assets.pretraining.allocation import allocate_sequences
 from snow_assets.pretraining.packing import pack_language
-from snow_assets.pretraining.sources import Supply
+from snow_assets.pretraining.sources import LanguageSource
 from snow_assets.recipe import PackingRecipe, PhaseRecipe
 
 
 def pack(
-    supplies: Sequence[Supply],
+    sources: Sequence[LanguageSource],
     *,
     folder: str,
     tokenizer: Tokenizer,
@@ -32,12 +32,12 @@ def pack(
     packing: PackingRecipe,
     context_tokens: int,
 ) -> dict[str, Any]:
-    """Write a phase's packs, exactly `phase.tokens` tokens of them; return the manifest's facts.
+    """Write a phase's packs of exactly `phase.tokens` tokens; return the manifest's stats.
 
-    Languages follow one another by name; `training_order` mixes them.
+    Sequences are stored by language, in name order; `training_order` interleaves them.
     """
-    quotas = divide(
-        {supply.language: sum(supply.pass_tokens) for supply in supplies},
+    quotas = allocate_sequences(
+        {source.language: sum(source.pass_tokens) for source in sources},
         sequences=phase.tokens // context_tokens,
         context_tokens=context_tokens,
         python_share=phase.python_share,
@@ -45,10 +45,10 @@ def pack(
     )
     tokenizer.encode_special_tokens = True  # a text that spells a separator is plain text
     shard = sequence = 0
-    for supply in sorted(supplies, key=lambda supply: supply.language):
-        quota = quotas.sequences[supply.language]
+    for source in sorted(sources, key=lambda source: source.language):
+        quota = quotas.sequences[source.language]
         shard += pack_language(
-            supply,
+            source,
             folder=folder,
             first_shard=shard,
             first_sequence=sequence,
@@ -66,36 +66,39 @@ def pack(
         "python_share_wished": phase.python_share,
         "note": quotas.note,
         "languages": {
-            supply.language: {
-                "documents": supply.num_documents,
-                "unique_tokens": supply.unique_tokens,
-                "offered_tokens": sum(supply.pass_tokens),
-                "tokens": tokens[supply.language],
-                "passes": round(tokens[supply.language] / max(1, supply.unique_tokens), 3),
+            source.language: {
+                "documents": source.num_documents,
+                "unique_tokens": source.unique_tokens,
+                "offered_tokens": sum(source.pass_tokens),
+                "tokens": tokens[source.language],
+                "passes": round(tokens[source.language] / max(1, source.unique_tokens), 3),
             }
-            for supply in supplies
+            for source in sources
         },
     }
 
 
 def passes_by_language(packs: str) -> dict[str, list[int]]:
-    """Sequences that begin in each pass, by language, in the order of the sequences' numbers."""
-    found: dict[str, list[int]] = {}
+    """Number of sequences that begin in each pass, by language, in sequence order."""
+    passes: dict[str, list[int]] = {}
     for entry in shards.manifest(packs).tables("sequences"):
-        counts = found.get(entry.facts["language"], [])
-        both = itertools.zip_longest(counts, entry.facts["passes"], fillvalue=0)
-        found[entry.facts["language"]] = [sum(pair) for pair in both]
-    return found
+        counts = passes.get(entry.facts["language"], [])
+        pairs = itertools.zip_longest(counts, entry.facts["passes"], fillvalue=0)
+        passes[entry.facts["language"]] = [sum(pair) for pair in pairs]
+    return passes
 
 
-def memory_mapped(packs: str, scratch: Path, *, context_tokens: int, vocabulary: int) -> np.ndarray:
-    """All sequences as a read-only array on disk, for random access at any size.
+def memory_map_sequences(
+    packs: str, scratch: Path, *, context_tokens: int, vocabulary: int
+) -> np.ndarray:
+    """Copy all sequences into a read-only memory-mapped array (sequences, context_tokens).
 
-    Needs 2 bytes of `scratch` a token (4 with more than 65,536 kinds). Memory: one shard.
+    Needs 2 bytes of disk at `scratch` per token (4 for a vocabulary above 65,536). Memory: one
+    shard.
     """
-    kind = np.uint16 if vocabulary <= 1 << 16 else np.int32
+    dtype = np.uint16 if vocabulary <= 1 << 16 else np.int32
     num_sequences = shards.manifest(packs).num_rows("sequences")
-    array = np.memmap(scratch, kind, "w+", shape=(num_sequences, context_tokens))
+    array = np.memmap(scratch, dtype, "w+", shape=(num_sequences, context_tokens))
     begin = 0
     for entry in shards.manifest(packs).tables("sequences"):
         tokens = _tokens(packs, entry.name)
@@ -123,7 +126,7 @@ def _tokens(packs: str, name: str) -> np.ndarray:
 
 
 def _shards_with_spans(packs: str) -> Iterator[tuple[np.ndarray, pa.Table]]:
-    """Each shard's tokens and the spans that tell what they are."""
+    """Yield each shard's tokens (sequences, context_tokens) and its spans."""
     manifest = shards.manifest(packs)
     names = [entry.name for entry in manifest.tables("sequences")]
     span_names = [entry.name for entry in manifest.tables("spans")]
@@ -131,45 +134,47 @@ def _shards_with_spans(packs: str) -> Iterator[tuple[np.ndarray, pa.Table]]:
         yield _tokens(packs, name), shards.read_shard(packs, span_name)
 
 
-def flaws(packs: str, *, tokens: int, context_tokens: int) -> list[str]:
-    """What is wrong with packs: nothing, when they hold exactly `tokens` tokens, and spans account
-    for each token of each sequence once, in sequences of one language. Memory: one shard.
+def validate_packs(packs: str, *, tokens: int, context_tokens: int) -> list[str]:
+    """Violations of: exactly `tokens` tokens, spans that cover each token of each sequence once,
+    sequences of one language. Memory: one shard.
     """
-    found = []
+    violations = []
     count = 0
-    for tokens_of_shard, spans in _shards_with_spans(packs):
+    for rows, spans in _shards_with_spans(packs):
         sequence = spans["sequence"].to_numpy()
         begin = sequence * context_tokens + spans["sequence_offset"].to_numpy()
         end = begin + spans["length"].to_numpy()
-        expected = count * context_tokens, (count + len(tokens_of_shard)) * context_tokens
-        joined = np.array_equal(begin[1:], end[:-1])
-        if not joined or (begin[:1].sum(), end[-1:].sum()) != expected:
-            found.append(f"spans do not cover sequences {count} to {count + len(tokens_of_shard)}")
+        expected = count * context_tokens, (count + len(rows)) * context_tokens
+        is_contiguous = np.array_equal(begin[1:], end[:-1])
+        if not is_contiguous or (begin[:1].sum(), end[-1:].sum()) != expected:
+            violations.append(f"spans do not cover sequences {count} to {count + len(rows)}")
         if (sequence != (end - 1) // context_tokens).any():
-            found.append(f"a span after sequence {count} crosses the end of its sequence")
+            violations.append(f"a span after sequence {count} crosses the end of its sequence")
         if len(set(spans["language"].to_pylist())) > 1:
-            found.append(f"the shard with sequence {count} mixes languages")
-        if tokens_of_shard.shape[1] != context_tokens:
-            found.append(f"sequences hold {tokens_of_shard.shape[1]} tokens, not {context_tokens}")
-        count += len(tokens_of_shard)
+            violations.append(f"the shard with sequence {count} mixes languages")
+        if rows.shape[1] != context_tokens:
+            violations.append(f"sequences hold {rows.shape[1]} tokens, not {context_tokens}")
+        count += len(rows)
     if count * context_tokens != tokens:
-        found.append(f"{count * context_tokens} tokens, and the phase asks for exactly {tokens}")
-    return found
+        violations.append(
+            f"{count * context_tokens} tokens, and the phase asks for exactly {tokens}"
+        )
+    return violations
 
 
 def decoded_documents(packs: str, tokenizer: Tokenizer) -> Iterator[tuple[str, str]]:
-    """What a model would read, as (document_id, text), from the sequences' own tokens.
+    """Decode the packed tokens to (document_id, text).
 
-    A document that is cut by sequences, or by shards, comes whole; a middle that was moved comes
-    back to its place; tokens that come again, in a later pass say, come once. Memory: one shard,
-    and a digest per different document.
+    A document that spans several sequences or shards is yielded whole, with fill-in-the-middle
+    reversed; equal token sequences, as of later passes, are yielded once. Memory: one shard, and a
+    digest per distinct document.
     """
-    seen: set[bytes] = set()
+    digests: set[bytes] = set()
     pieces: list[np.ndarray] = []
     current: tuple[str, int] | None = None
     for tokens, spans in _shards_with_spans(packs):
         flat = tokens.reshape(-1)
-        place = 0
+        position = 0
         rows = zip(
             spans["document_id"].to_pylist(),
             spans["pass_index"].to_pylist(),
@@ -179,27 +184,27 @@ def decoded_documents(packs: str, tokenizer: Tokenizer) -> Iterator[tuple[str, s
         )
         for document_id, pass_index, length, offset in rows:
             if current and ((document_id, pass_index) != current or offset == 0):
-                yield from _new(current[0], pieces, tokenizer, seen)
+                yield from _decode_new(current[0], pieces, tokenizer, digests)
                 pieces = []
             current = (document_id, pass_index)
-            pieces.append(flat[place : place + length])
-            place += length
+            pieces.append(flat[position : position + length])
+            position += length
     if current:
-        yield from _new(current[0], pieces, tokenizer, seen)
+        yield from _decode_new(current[0], pieces, tokenizer, digests)
 
 
-def _new(
-    document_id: str, pieces: list[np.ndarray], tokenizer: Tokenizer, seen: set[bytes]
+def _decode_new(
+    document_id: str, pieces: list[np.ndarray], tokenizer: Tokenizer, digests: set[bytes]
 ) -> Iterator[tuple[str, str]]:
     tokens = np.concatenate(pieces)
     digest = hashlib.sha256(tokens.tobytes()).digest()
-    if digest not in seen:
-        seen.add(digest)
-        yield document_id, decoded(tokens.tolist(), tokenizer)
+    if digest not in digests:
+        digests.add(digest)
+        yield document_id, decode_packed(tokens.tolist(), tokenizer)
 
 
-def decoded(tokens: Sequence[int], tokenizer: Tokenizer) -> str:
-    """The text of a packed form, or of a part of one, without special tokens, middle in place."""
+def decode_packed(tokens: Sequence[int], tokenizer: Tokenizer) -> str:
+    """Decode a packed form or a part of one: no special tokens, fill-in-the-middle reversed."""
     marks = {tokenizer.token_to_id(mark): mark for mark in (FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX)}
     marks[tokenizer.token_to_id(END_OF_TEXT)] = END_OF_TEXT
     parts: dict[str, list[int]] = {}

@@ -1,4 +1,4 @@
-"""Step -> learning rate."""
+"""Learning-rate schedule: linear warm-up, then linear or cosine decay."""
 
 import math
 
@@ -10,8 +10,8 @@ def warmup_steps(steps: int, recipe: PhaseRecipe) -> int:
 
 
 def learning_rate(step: int, *, steps: int, recipe: PhaseRecipe) -> float:
-    """The rate of update `step`, counted from 1: 0 at step 0, the peak after the warm-up, and
-    exactly `final_learning_rate` at step `steps`.
+    """Learning rate of update `step` (from 1): 0 at step 0, the peak after the warm-up, and exactly
+    `final_learning_rate` at step `steps`.
     """
     if not 0 <= step <= steps:
         raise ValueError(f"step {step} is outside of this phase's {steps} steps")
@@ -20,8 +20,8 @@ def learning_rate(step: int, *, steps: int, recipe: PhaseRecipe) -> float:
     if step < warmup:
         return peak * step / warmup
     if step == steps:
-        return final  # exact, whatever the cosine rounds to
-    share = (step - warmup) / (steps - warmup)
+        return final  # exact, without the cosine's rounding error
+    fraction = (step - warmup) / (steps - warmup)
     if recipe.schedule == "linear":
-        return peak + (final - peak) * share
-    return final + (peak - final) * (1 + math.cos(math.pi * share)) / 2
+        return peak + (final - peak) * fraction
+    return final + (peak - final) * (1 + math.cos(math.pi * fraction)) / 2

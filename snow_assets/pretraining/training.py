@@ -1,8 +1,8 @@
-"""One pretraining phase as a job: packs and a parent in, a checkpoint and what it saw out.
+"""Job of one pretraining phase: trains on packs, from a parent checkpoint or random weights.
 
-A phase is a function of its request: on a CPU with the same number of threads, a run that was
-killed and resumed ends with the same bytes as one that was not. A batch's sequences are shared out
-among the ranks (`ranks.py`), one device each; the first rank writes.
+Deterministic: on a CPU with the same number of threads, an interrupted and resumed run gives the
+same bytes as an uninterrupted one. A global batch is split among the ranks (`distributed.py`), one
+device each; rank 0 writes.
 """
 
 import hashlib
@@ -24,66 +24,70 @@ from torch.nn.parallel import DistributedDataParallel
 from snow_assets import pod, shards
 from snow_assets.curation.tokens import fetch_tokenizer, load_tokenizer
 from snow_assets.pretraining import checkpoints
-from snow_assets.pretraining.checkpoints import Position
+from snow_assets.pretraining.checkpoints import TrainingState
 from snow_assets.pretraining.contract import (
     RESUME,
     Optimization,
-    Pretraining,
     PretrainingReport,
+    PretrainingRequest,
 )
+from snow_assets.pretraining.distributed import World, init_world
 from snow_assets.pretraining.llama import Llama, next_token_loss
 from snow_assets.pretraining.model import load_parent, new_model, save_model
 from snow_assets.pretraining.ordering import training_order
-from snow_assets.pretraining.packs import memory_mapped, passes_by_language
-from snow_assets.pretraining.ranks import Ranks, joined
+from snow_assets.pretraining.packs import memory_map_sequences, passes_by_language
 from snow_assets.pretraining.schedule import learning_rate
-from snow_assets.pretraining.seen import put_seen
+from snow_assets.pretraining.trained_documents import write_trained_documents
 from snow_assets.remaining import Remaining
 
-_FRESH = Position(step=0, sequences=0, first_loss_bits=math.nan, last_loss_bits=math.nan)
+_INITIAL_STATE = TrainingState(
+    step=0, sequences=0, first_loss_bits=math.nan, last_loss_bits=math.nan
+)
 
 
-def work(request: Pretraining, progress: pod.Progress) -> PretrainingReport:
-    """Train, then put `model/` and table `seen` into the output's generation.
+def work(request: PretrainingRequest, progress: pod.Progress) -> PretrainingReport:
+    """Train, then write `model/` and table `seen` to the output artifact.
 
-    The last checkpoint stays in the output's `resume` folder: until the report is written, it is
-    all that saves a killed job from starting over. Whoever reads the report deletes it.
+    The last checkpoint stays in the output's `resume` folder until the report is written, so that a
+    kill in between loses no training; `finish_checkpoint` deletes it.
     """
-    with joined() as ranks:
-        return _work(request, progress, ranks)
+    with init_world() as world:
+        return _train_phase(request, progress, world)
 
 
-def _work(request: Pretraining, progress: pod.Progress, ranks: Ranks) -> PretrainingReport:
+def _train_phase(
+    request: PretrainingRequest, progress: pod.Progress, world: World
+) -> PretrainingReport:
     _make_deterministic(request.optimization)
     tokenizer = load_tokenizer(request.tokenizer)
-    model = _starting_model(request).to(ranks.device)
+    model = _initial_model(request).to(world.device)
     resume = shards.join(request.output, RESUME)
     with tempfile.TemporaryDirectory(prefix="pretraining-") as scratch:
-        sequences = memory_mapped(
+        sequences = memory_map_sequences(
             request.packs,
             Path(scratch) / "tokens",
             context_tokens=request.model.context_tokens,
             vocabulary=tokenizer.get_vocab_size(),
         )
-        report = train(model, sequences, request, resume=resume, progress=progress, ranks=ranks)
-        if not ranks.is_first:
+        report = train(model, sequences, request, resume=resume, progress=progress, world=world)
+        if not world.is_first:
             return report
-        given = fetch_tokenizer(request.tokenizer)
-        save_model(model.cpu(), given, tokenizer, Path(scratch) / "model")
+        tokenizer_folder = fetch_tokenizer(request.tokenizer)
+        save_model(model.cpu(), tokenizer_folder, tokenizer, Path(scratch) / "model")
         shards.put_folder(request.output, Path(scratch) / "model", prefix="model")
-    put_seen(request.packs, request.output)
+    write_trained_documents(request.packs, request.output)
     return report
 
 
 def _make_deterministic(optimization: Optimization) -> None:
     torch.set_num_threads(optimization.threads)
-    # Several CUDA kernels have no deterministic form; on a CPU all that we use have.
+    # Several CUDA kernels have no deterministic form; all that are used on a CPU have.
     torch.use_deterministic_algorithms(not torch.cuda.is_available())
-    # We read no memory that nobody wrote; filling it first takes a twentieth of an update.
+    # No uninitialized memory is read; filling it would take a twentieth of an update.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
-def _starting_model(request: Pretraining) -> Llama:
+def _initial_model(request: PretrainingRequest) -> Llama:
     tokenizer = load_tokenizer(request.tokenizer)
     model = new_model(request.model, tokenizer, seed=request.optimization.seed)
     if request.parent is None:
@@ -93,28 +97,28 @@ def _starting_model(request: Pretraining) -> Llama:
         return load_parent(folder, request.model, tokenizer)
 
 
-def request_digest(request: Pretraining) -> str:
-    """Names all that decides a phase's outcome, wherever packs, parent and output lie."""
-    known = asdict(request)
-    known["output"] = None
+def request_digest(request: PretrainingRequest) -> str:
+    """Hash of everything that determines a phase's result, independent of artifact locations."""
+    fields = asdict(request)
+    fields["output"] = None
     for name in ("packs", "tokenizer", "parent"):
         folder = getattr(request, name)
-        known[name] = None if folder is None else shards.manifest(folder).digest
-    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+        fields[name] = None if folder is None else shards.manifest(folder).digest
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 def train(
     model: Llama,
     sequences: np.ndarray,
-    request: Pretraining,
+    request: PretrainingRequest,
     *,
     resume: str,
     progress: pod.Progress,
-    ranks: Ranks,
+    world: World,
 ) -> PretrainingReport:
-    """Train on every sequence once, from the latest checkpoint in `resume` if there is one.
+    """Train on every sequence once, resuming from the latest checkpoint in `resume`.
 
-    SIGTERM ends it with exit code 143, after the step in progress and a checkpoint.
+    SIGTERM exits with code 143 after the current step and a checkpoint.
     """
     recipe = request.recipe
     if sequences.size != recipe.tokens:
@@ -122,9 +126,9 @@ def train(
             f"{request.packs} holds {sequences.size} tokens, and the {request.phase} phase trains "
             f"on exactly {recipe.tokens}: materialize the packs again"
         )
-    if recipe.batch_sequences % ranks.size:
+    if recipe.batch_sequences % world.world_size:
         raise ValueError(
-            f"a batch of {recipe.batch_sequences} sequences cannot be shared by {ranks.size} "
+            f"a batch of {recipe.batch_sequences} sequences cannot be shared by {world.world_size} "
             "processes alike: choose a number of GPUs that divides batch_sequences"
         )
     order = training_order(
@@ -133,42 +137,48 @@ def train(
     steps = len(order) // recipe.batch_sequences
     optimizer = make_optimizer(model, request.optimization)
     digest = request_digest(request)
-    position = checkpoints.load(resume, request=digest, model=model, optimizer=optimizer) or _FRESH
-    resumed_from, started = position.step, time.monotonic()
+    state = (
+        checkpoints.load(resume, request=digest, model=model, optimizer=optimizer) or _INITIAL_STATE
+    )
+    resumed_from, started = state.step, time.monotonic()
     remaining = Remaining(steps - resumed_from, "steps")
     if resumed_from:
         progress.say(f"{request.phase}: resumed after step {resumed_from} of {steps}")
 
     def save() -> None:
-        if not ranks.is_first:
+        if not world.is_first:
             return
         progress.flush()
-        checkpoints.save(
-            resume, request=digest, position=position, model=model, optimizer=optimizer
-        )
+        checkpoints.save(resume, request=digest, state=state, model=model, optimizer=optimizer)
 
-    shared = DistributedDataParallel(model) if ranks.size > 1 else model
-    with _termination_noted() as is_terminated:
-        while position.step < steps:
+    data_parallel = DistributedDataParallel(model) if world.world_size > 1 else model
+    with _defer_sigterm() as is_terminated:
+        while state.step < steps:
             step_started = time.monotonic()
-            step = position.step + 1
-            rate = learning_rate(step, steps=steps, recipe=recipe)
-            chosen = order[position.sequences : position.sequences + recipe.batch_sequences]
-            mine = sequences[chosen[ranks.rank :: ranks.size]]
-            loss = update(shared, optimizer, mine, rate, request.optimization, ranks)
-            position = Position(
+            step = state.step + 1
+            lr = learning_rate(step, steps=steps, recipe=recipe)
+            global_batch = order[state.sequences : state.sequences + recipe.batch_sequences]
+            rank_batch = sequences[global_batch[world.rank :: world.world_size]]
+            loss = update(data_parallel, optimizer, rank_batch, lr, request.optimization, world)
+            state = TrainingState(
                 step=step,
-                sequences=position.sequences + len(chosen),
-                first_loss_bits=loss if step == 1 else position.first_loss_bits,
+                sequences=state.sequences + len(global_batch),
+                first_loss_bits=loss if step == 1 else state.first_loss_bits,
                 last_loss_bits=loss,
             )
             remaining.advance()
-            tokens = position.sequences * sequences.shape[1]
-            speed = len(chosen) * sequences.shape[1] / (time.monotonic() - step_started)
-            progress.metrics(
-                step, loss_bits=loss, learning_rate=rate, tokens=tokens, tokens_per_second=speed
+            tokens = state.sequences * sequences.shape[1]
+            tokens_per_second = (
+                len(global_batch) * sequences.shape[1] / (time.monotonic() - step_started)
             )
-            if ranks.any(is_terminated()):
+            progress.metrics(
+                step,
+                loss_bits=loss,
+                learning_rate=lr,
+                tokens=tokens,
+                tokens_per_second=tokens_per_second,
+            )
+            if world.all_reduce_any(is_terminated()):
                 save()
                 progress.say(f"{request.phase}: terminated, saved after step {step} of {steps}")
                 sys.exit(pod.PREEMPTED)
@@ -180,11 +190,11 @@ def train(
                 )
     return PretrainingReport(
         steps=steps,
-        sequences=position.sequences,
-        tokens=position.sequences * sequences.shape[1],
+        sequences=state.sequences,
+        tokens=state.sequences * sequences.shape[1],
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        first_loss_bits=position.first_loss_bits,
-        last_loss_bits=position.last_loss_bits,
+        first_loss_bits=state.first_loss_bits,
+        last_loss_bits=state.last_loss_bits,
         device=str(next(model.parameters()).device),
         seconds=time.monotonic() - started,
         resumed_from=resumed_from,
@@ -192,14 +202,14 @@ def train(
 
 
 def make_optimizer(model: torch.nn.Module, optimization: Optimization) -> torch.optim.AdamW:
-    """AdamW; weight decay on matrices only (embeddings are one), not on norms' gains."""
+    """AdamW; weight decay on matrices, embeddings included, and not on the norms' weights."""
     parameters = list(model.parameters())
     matrices = [parameter for parameter in parameters if parameter.dim() >= 2]
-    gains = [parameter for parameter in parameters if parameter.dim() < 2]
+    norm_weights = [parameter for parameter in parameters if parameter.dim() < 2]
     return torch.optim.AdamW(
         [
             {"params": matrices, "weight_decay": optimization.weight_decay},
-            {"params": gains, "weight_decay": 0.0},
+            {"params": norm_weights, "weight_decay": 0.0},
         ],
         lr=0.0,  # set before each update
         betas=(optimization.beta1, optimization.beta2),
@@ -209,56 +219,58 @@ def make_optimizer(model: torch.nn.Module, optimization: Optimization) -> torch.
 def update(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
-    batch: np.ndarray,
-    rate: float,
+    rank_batch: np.ndarray,
+    lr: float,
     optimization: Optimization,
-    ranks: Ranks,
+    world: World,
 ) -> float:
-    """One update on this rank's share of a batch; returns the whole batch's loss before it, in
-    bits per token."""
-    device = ranks.device
-    rows = torch.from_numpy(batch.astype(np.int64))
-    num_parts = -(-len(rows) // optimization.micro_batch_sequences)
+    """One optimizer step on this rank's part of the global batch, with gradient accumulation.
+
+    Returns the global batch's mean loss before the step, in bits per token.
+    """
+    device = world.device
+    rows = torch.from_numpy(rank_batch.astype(np.int64))
+    num_micro_batches = -(-len(rows) // optimization.micro_batch_sequences)
     model.train()
-    total = torch.zeros((), device=device)
-    parts = rows.chunk(num_parts)
-    for index, part in enumerate(parts):
-        tokens = part.to(device)
-        with _gradients_shared(model, is_last=index == len(parts) - 1):
+    loss_sum = torch.zeros((), device=device)
+    micro_batches = rows.chunk(num_micro_batches)
+    for index, micro_batch in enumerate(micro_batches):
+        input_ids = micro_batch.to(device)
+        with _gradient_sync(model, is_last=index == len(micro_batches) - 1):
             with torch.autocast(
                 device.type, torch.bfloat16, enabled=optimization.precision == "bf16"
             ):
-                loss = next_token_loss(model(tokens), tokens) / num_parts
+                loss = next_token_loss(model(input_ids), input_ids) / num_micro_batches
             loss.backward()  # type: ignore[no-untyped-call]
-        total += loss.detach()
+        loss_sum += loss.detach()
     torch.nn.utils.clip_grad_norm_(model.parameters(), optimization.gradient_clip)
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = lr
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    bits = ranks.mean(total).item() / math.log(2)
+    bits = world.all_reduce_mean(loss_sum).item() / math.log(2)
     if not math.isfinite(bits):
-        raise ValueError(f"the loss is {bits} at learning rate {rate}: lower peak_learning_rate")
+        raise ValueError(f"the loss is {bits} at learning rate {lr}: lower peak_learning_rate")
     return bits
 
 
-def _gradients_shared(model: torch.nn.Module, *, is_last: bool) -> AbstractContextManager[None]:
-    """Ranks add up their gradients once per update, with its last part."""
+def _gradient_sync(model: torch.nn.Module, *, is_last: bool) -> AbstractContextManager[None]:
+    """Synchronise gradients between ranks only in the last micro-batch of an update."""
     if isinstance(model, DistributedDataParallel) and not is_last:
         return model.no_sync()
     return nullcontext()
 
 
 @contextmanager
-def _termination_noted() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether SIGTERM came, instead of dying of it."""
-    came: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+def _defer_sigterm() -> Iterator[Callable[[], bool]]:
+    """Yield a function that returns whether SIGTERM was received; it no longer ends the process."""
+    received: list[int] = []
+    previous_handler = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
     try:
-        yield lambda: bool(came)
+        yield lambda: bool(received)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous_handler)
 
 
 if __name__ == "__main__":
-    pod.main(Pretraining, work)
+    pod.main(PretrainingRequest, work)

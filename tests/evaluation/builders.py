@@ -16,7 +16,7 @@ from snow_assets.documents import BENCHMARK_PROBLEM, DECISION, DOCUMENT, text_id
 from snow_assets.evaluation.checkpoint import Checkpoint
 from snow_assets.evaluation.contract import Evaluation
 from snow_assets.evaluation.samples import Problem
-from snow_assets.pretraining.llama import Llama, LlamaShape
+from snow_assets.pretraining.llama import Llama, LlamaConfig
 from snow_assets.pretraining.model import save_model
 from snow_assets.recipe import SMOKE, EvaluationRecipe
 
@@ -78,7 +78,7 @@ def a_model(*, seed: int = 0, uniform: bool = False) -> Llama:
     """Random weights; `uniform` ones give each token the same probability everywhere."""
     torch.manual_seed(seed)
     torch.set_num_threads(1)
-    shape = LlamaShape(
+    shape = LlamaConfig(
         hidden_size=64,
         intermediate_size=96,
         num_hidden_layers=1,

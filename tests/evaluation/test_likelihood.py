@@ -81,7 +81,7 @@ def test_a_model_without_a_preference_costs_the_logarithm_of_its_vocabulary() ->
     tokens = checkpoint.tokens("def add(first, second): pass\n" * 9)
     scored = Scored(tokens=[checkpoint.end_of_text, *tokens], num_given=1)
     found = sequence_nats(checkpoint, [scored], stride_tokens=32, batch_windows=2)
-    size = checkpoint.model.shape.vocab_size
+    size = checkpoint.model.config.vocab_size
     assert found == [pytest.approx(len(tokens) * math.log(size), rel=1e-6)]
 
 

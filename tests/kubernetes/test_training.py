@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from snow_assets import pod, shards
-from snow_assets.pretraining.contract import RESUME, Pretraining, PretrainingReport
+from snow_assets.pretraining.contract import RESUME, PretrainingReport, PretrainingRequest
 from snow_resources.gpu_jobs import FinishedJob, JobSize
 from tests.kubernetes.conftest import Site
 from tests.pretraining.builders import CONTEXT, PHASE, a_request, a_supply, put_packs
@@ -30,7 +30,7 @@ for folder in pathlib.Path("/proc").glob("[0-9]*"):
 """
 
 
-def train(site: Site, request: Pretraining, size: JobSize) -> FinishedJob[PretrainingReport]:
+def train(site: Site, request: PretrainingRequest, size: JobSize) -> FinishedJob[PretrainingReport]:
     found: FinishedJob[PretrainingReport] = site.run(
         "snow_assets.pretraining.training", request, PretrainingReport, size
     )
@@ -41,11 +41,11 @@ def curve(done: FinishedJob[Any]) -> list[tuple[int, float]]:
     return [(entry["step"], entry["loss_bits"]) for entry in pod.read_attempts(done.folder)]
 
 
-def digest(request: Pretraining) -> str:
+def digest(request: PretrainingRequest) -> str:
     return shards.content_digest(shards.records(request.output))
 
 
-def a_long_request(site: Site, output: str) -> Pretraining:
+def a_long_request(site: Site, output: str) -> PretrainingRequest:
     lake = str(site.lake)
     packs = f"{lake}/general_packs/all/g"
     if not shards.is_finished(packs):

@@ -19,8 +19,8 @@ from snow_assets.documents import (
     SYNTHETIC_DOCUMENT,
     text_id,
 )
-from snow_assets.pretraining.contract import Optimization, Pretraining
-from snow_assets.pretraining.sources import Supply, synthetic_corpus, whole_corpus
+from snow_assets.pretraining.contract import Optimization, PretrainingRequest
+from snow_assets.pretraining.sources import LanguageSource, enhanced_sources, general_sources
 from snow_assets.recipe import ModelRecipe, PackingRecipe, PhaseRecipe
 
 CONTEXT = 32
@@ -239,17 +239,17 @@ def put_synthetic(lake_url: str, documents: list[dict[str, Any]]) -> str:
     return folder
 
 
-def a_supply(lake_url: str, max_passes: int = 4) -> list[Supply]:
-    return whole_corpus(put_clean_corpus(lake_url, a_corpus()), max_passes=max_passes)
+def a_supply(lake_url: str, max_passes: int = 4) -> list[LanguageSource]:
+    return general_sources(put_clean_corpus(lake_url, a_corpus()), max_passes=max_passes)
 
 
-def a_synthetic_supply(lake_url: str, max_passes: int = 4) -> list[Supply]:
-    return synthetic_corpus(put_synthetic(lake_url, a_corpus()), max_passes=max_passes)
+def a_synthetic_supply(lake_url: str, max_passes: int = 4) -> list[LanguageSource]:
+    return enhanced_sources(put_synthetic(lake_url, a_corpus()), max_passes=max_passes)
 
 
 def put_packs(
     lake_url: str,
-    supplies: list[Supply],
+    supplies: list[LanguageSource],
     *,
     name: str = "general_packs",
     phase: PhaseRecipe = PHASE,
@@ -270,8 +270,10 @@ def put_packs(
     return folder
 
 
-def a_request(lake_url: str, packs: str, *, output: str = "g", **changes: Any) -> Pretraining:
-    request = Pretraining(
+def a_request(
+    lake_url: str, packs: str, *, output: str = "g", **changes: Any
+) -> PretrainingRequest:
+    request = PretrainingRequest(
         phase="general",
         packs=packs,
         tokenizer=put_tokenizer(lake_url),
@@ -284,12 +286,12 @@ def a_request(lake_url: str, packs: str, *, output: str = "g", **changes: Any) -
     return replace(request, **changes)
 
 
-def a_local_job(folder: Path, request: Pretraining) -> Path:
+def a_local_job(folder: Path, request: PretrainingRequest) -> Path:
     """A job folder for `python -m snow_assets.pretraining.training`."""
     from pydantic import TypeAdapter
 
     folder.mkdir(parents=True)
-    (folder / "request.json").write_bytes(TypeAdapter(Pretraining).dump_json(request))
+    (folder / "request.json").write_bytes(TypeAdapter(PretrainingRequest).dump_json(request))
     return folder
 
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
-from snow_assets.pretraining.llama import Llama, LlamaShape, greedy, next_token_loss
+from snow_assets.pretraining.llama import Llama, LlamaConfig, generate_greedy, next_token_loss
 from snow_assets.pretraining.model import read_model, save_model
 from tests.pretraining.builders import CONTEXT, a_tokenizer
 
-GROUPED = LlamaShape(
+GROUPED = LlamaConfig(
     vocab_size=a_tokenizer().get_vocab_size(),
     hidden_size=64,
     intermediate_size=96,
@@ -78,7 +78,7 @@ def test_greedy_answers_are_those_of_transformers(tmp_path: Path) -> None:
     theirs = AutoModelForCausalLM.from_pretrained(saved(ours, tmp_path), dtype=torch.float32)
     theirs.generation_config.eos_token_id = None
     prompts = [row[:length] for row, length in zip(some_tokens(3).tolist(), (5, 1, 9), strict=True)]
-    found = greedy(ours, prompts, max_new_tokens=12, is_done=lambda _: False)
+    found = generate_greedy(ours, prompts, max_new_tokens=12, should_stop=lambda _: False)
     for prompt, written in zip(prompts, found, strict=True):
         expected = theirs.generate(torch.tensor([prompt]), max_new_tokens=12, do_sample=False)
         assert written == expected[0, len(prompt) :].tolist()
@@ -86,8 +86,10 @@ def test_greedy_answers_are_those_of_transformers(tmp_path: Path) -> None:
 
 def test_a_row_that_is_done_writes_no_more_and_the_others_go_on() -> None:
     prompts = [[1, 2], [3]]
-    whole = greedy(a_model(), prompts, max_new_tokens=6, is_done=lambda _: False)
-    short = greedy(a_model(), prompts, max_new_tokens=6, is_done=lambda now: now == whole[0][:2])
+    whole = generate_greedy(a_model(), prompts, max_new_tokens=6, should_stop=lambda _: False)
+    short = generate_greedy(
+        a_model(), prompts, max_new_tokens=6, should_stop=lambda now: now == whole[0][:2]
+    )
     assert short == [whole[0][:2], whole[1]]
 
 
@@ -95,7 +97,7 @@ def test_what_is_read_is_what_was_saved(tmp_path: Path) -> None:
     model = a_model()
     folder = saved(model, tmp_path)
     again = read_model(folder)
-    assert again.shape == GROUPED
+    assert again.config == GROUPED
     tensors = again.state_dict()
     assert all(torch.equal(found, tensors[name]) for name, found in model.state_dict().items())
     assert json.loads((folder / "config.json").read_text())["tie_word_embeddings"]

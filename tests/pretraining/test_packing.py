@@ -9,8 +9,13 @@ import pytest
 
 from snow_assets import shards
 from snow_assets.curation.tokens import END_OF_TEXT
-from snow_assets.pretraining.packs import decoded, decoded_documents, flaws, passes_by_language
-from snow_assets.pretraining.sources import whole_corpus
+from snow_assets.pretraining.packs import (
+    decode_packed,
+    decoded_documents,
+    passes_by_language,
+    validate_packs,
+)
+from snow_assets.pretraining.sources import general_sources
 from tests.pretraining.builders import (
     CONTEXT,
     PACKING,
@@ -51,7 +56,7 @@ def forms(packs: str) -> dict[tuple[str, int], list[int]]:
 
 def test_packs_hold_exactly_the_budget_and_spans_account_for_every_token(lake_url: str) -> None:
     packs = put_packs(lake_url, a_supply(lake_url))
-    assert flaws(packs, tokens=PHASE.tokens, context_tokens=CONTEXT) == []
+    assert validate_packs(packs, tokens=PHASE.tokens, context_tokens=CONTEXT) == []
     tokens, spans = stream(packs)
     assert len(tokens) == PHASE.tokens == sum(span["length"] for span in spans)
     covered = Counter(span["sequence"] for span in spans for _ in range(span["length"]))
@@ -64,10 +69,10 @@ def test_a_gap_between_spans_is_a_flaw(lake_url: str) -> None:
     shards.put_table(packs, "spans", 0, spans.slice(1), spans.schema)
     shards.remove(shards.join(packs, shards.MANIFEST))
     finish(packs)
-    assert flaws(packs, tokens=PHASE.tokens, context_tokens=CONTEXT) == [
+    assert validate_packs(packs, tokens=PHASE.tokens, context_tokens=CONTEXT) == [
         "spans do not cover sequences 0 to 8"
     ]
-    assert "exactly 7" in flaws(packs, tokens=7, context_tokens=CONTEXT)[-1]
+    assert "exactly 7" in validate_packs(packs, tokens=7, context_tokens=CONTEXT)[-1]
 
 
 def test_a_documents_spans_decode_to_its_text_and_end_with_the_separator(lake_url: str) -> None:
@@ -99,7 +104,7 @@ def test_a_sequence_has_one_language_and_a_repositorys_files_stand_together(
 
 def test_passes_are_whole_and_each_has_an_order_of_its_own(lake_url: str) -> None:
     documents = [row for row in a_corpus() if row["language"] == "c"]
-    supplies = whole_corpus(put_clean_corpus(lake_url, documents), max_passes=3)
+    supplies = general_sources(put_clean_corpus(lake_url, documents), max_passes=3)
     full = sum(supplies[0].pass_tokens) // CONTEXT * CONTEXT
     phase = replace(PHASE, tokens=full, batch_sequences=1, max_passes=3)
     packs = put_packs(lake_url, supplies, phase=phase)
@@ -155,7 +160,7 @@ def test_the_middle_moves_for_all_at_rate_one_and_decoding_moves_it_back(lake_ur
     for (document_id, _), form in forms(packs).items():
         assert form[0] == tokenizer.token_to_id("<fim_prefix>")
         if form[-1] == end:
-            assert decoded(form, tokenizer) == TEXTS[document_id]
+            assert decode_packed(form, tokenizer) == TEXTS[document_id]
             moved += tokenizer.decode(form) != TEXTS[document_id]
     assert moved > 5
 
@@ -172,13 +177,13 @@ def test_repository_tokens_name_repository_and_path(lake_url: str) -> None:
             assert f"<file_sep>{path}\ndef " in text
     head = text.split("<file_sep>")[0]
     assert head == f"<repo_name>{spans[0]['repository']}"
-    assert flaws(packs, tokens=PHASE.tokens, context_tokens=CONTEXT) == []
+    assert validate_packs(packs, tokens=PHASE.tokens, context_tokens=CONTEXT) == []
 
 
 def test_a_text_that_spells_a_special_token_cannot_forge_one(lake_url: str) -> None:
     text = f"a = '{END_OF_TEXT}'\n" * 30
     documents = [a_document("python", "evil", "a.py", text)]
-    supplies = whole_corpus(put_clean_corpus(lake_url, documents), max_passes=4)
+    supplies = general_sources(put_clean_corpus(lake_url, documents), max_passes=4)
     phase = replace(PHASE, tokens=4 * CONTEXT)
     packs = put_packs(lake_url, supplies, phase=phase)
     tokens, _ = stream(packs)

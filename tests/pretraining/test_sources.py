@@ -8,10 +8,10 @@ import pytest
 from snow_assets import shards
 from snow_assets.documents import DECISION, SELECTION
 from snow_assets.pretraining.sources import (
-    Supply,
-    selected_corpus,
-    synthetic_corpus,
-    whole_corpus,
+    LanguageSource,
+    continued_sources,
+    enhanced_sources,
+    general_sources,
 )
 from tests.pretraining.builders import (
     CONTEXT,
@@ -26,7 +26,7 @@ from tests.pretraining.builders import (
 )
 
 
-def names(supply: Supply) -> dict[str, int]:
+def names(supply: LanguageSource) -> dict[str, int]:
     """Document -> passes."""
     rows = [row for batch in supply.read() for row in batch.to_pylist()]
     assert len(rows) == supply.num_documents
@@ -41,7 +41,7 @@ def names(supply: Supply) -> dict[str, int]:
 def test_the_general_phase_reads_every_training_document_of_every_language(lake_url: str) -> None:
     held_out = frozenset({"c-one/0.x", "python-two/3.x"})
     clean = put_clean_corpus(lake_url, a_corpus(), held_out)
-    c, python = whole_corpus(clean, max_passes=3)
+    c, python = general_sources(clean, max_passes=3)
     assert (c.language, python.language) == ("c", "python")
     expected = {row["document_id"] for row in a_corpus()} - held_out
     assert {**names(c), **names(python)} == dict.fromkeys(expected, 3)
@@ -50,7 +50,7 @@ def test_the_general_phase_reads_every_training_document_of_every_language(lake_
 def test_the_continued_phase_reads_what_is_selected_as_often_as_it_says(lake_url: str) -> None:
     clean = put_clean_corpus(lake_url, a_corpus())
     repeats = {"c-one/0.x": 4, "c-two/1.x": 1, "python-one/2.x": 2}
-    c, python = selected_corpus(clean, put_subset(lake_url, a_corpus(), repeats), max_passes=4)
+    c, python = continued_sources(clean, put_subset(lake_url, a_corpus(), repeats), max_passes=4)
     assert {**names(c), **names(python)} == repeats
     assert len(c.pass_tokens) == 4
     assert c.pass_tokens[1] == c.pass_tokens[3] < c.pass_tokens[0] == c.unique_tokens
@@ -60,20 +60,20 @@ def test_more_repeats_than_passes_are_refused(lake_url: str) -> None:
     clean = put_clean_corpus(lake_url, a_corpus())
     subset = put_subset(lake_url, a_corpus(), {"c-one/0.x": 4})
     with pytest.raises(ValueError, match=r"4 times.*max_passes is 3"):
-        selected_corpus(clean, subset, max_passes=3)
+        continued_sources(clean, subset, max_passes=3)
 
 
 def test_a_selection_of_what_is_not_kept_for_training_is_refused(lake_url: str) -> None:
     clean = put_clean_corpus(lake_url, a_corpus(), frozenset({"c-one/0.x"}))
     subset = put_subset(lake_url, a_corpus(), {"c-one/0.x": 1})
     with pytest.raises(ValueError, match=r"1 documents .* does not keep for training, c-one/0\.x"):
-        selected_corpus(clean, subset, max_passes=4)
+        continued_sources(clean, subset, max_passes=4)
 
 
 def test_the_enhanced_phase_reads_synthetic_files_under_their_seeds_repository(
     lake_url: str,
 ) -> None:
-    c, python = synthetic_corpus(put_synthetic(lake_url, a_corpus()), max_passes=5)
+    c, python = enhanced_sources(put_synthetic(lake_url, a_corpus()), max_passes=5)
     assert set(names(c).values()) == set(names(python).values()) == {5}
     rows = [row for batch in python.read() for row in batch.to_pylist()]
     assert {row["repository"] for row in rows} == {"python-one", "python-two", "python-three"}
@@ -91,9 +91,9 @@ def test_a_language_without_documents_offers_nothing(lake_url: str) -> None:
         finish(f"{lake_url}/{asset}/bare/g")
     empty = [f"{lake_url}/clean_corpus/{name}/g" for name in ("bare", "empty")]
     subset = [f"{lake_url}/high_quality_subset/{name}/g" for name in ("bare", "empty")]
-    supplies = whole_corpus([*clean, *empty], max_passes=4)
+    supplies = general_sources([*clean, *empty], max_passes=4)
     assert [supply.unique_tokens for supply in supplies[2:]] == [0, 0]
-    chosen = selected_corpus([*clean, *empty], subset, max_passes=4)
+    chosen = continued_sources([*clean, *empty], subset, max_passes=4)
     assert [supply.pass_tokens for supply in chosen] == [[], []]
     packs = put_packs(lake_url, supplies)
     assert shards.manifest(packs).facts["tokens"] == PHASE.tokens

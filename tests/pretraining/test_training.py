@@ -17,9 +17,9 @@ from pydantic import TypeAdapter
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from snow_assets import pod, shards
-from snow_assets.pretraining.contract import RESUME, Pretraining, PretrainingReport
+from snow_assets.pretraining.contract import RESUME, PretrainingReport, PretrainingRequest
+from snow_assets.pretraining.distributed import World
 from snow_assets.pretraining.model import load_parent, new_model
-from snow_assets.pretraining.ranks import Ranks
 from snow_assets.pretraining.training import make_optimizer, request_digest, train, update, work
 from tests.pretraining.builders import (
     CONTEXT,
@@ -36,7 +36,7 @@ from tests.pretraining.builders import (
     put_packs,
 )
 
-ALONE = Ranks(rank=0, size=1, device=torch.device("cpu"))
+ALONE = World(rank=0, world_size=1, device=torch.device("cpu"))
 STEPS = PHASE.tokens // CONTEXT // PHASE.batch_sequences
 
 
@@ -60,7 +60,7 @@ class Quiet(pod.Progress):
         """Nothing to flush."""
 
 
-def a_packed_request(lake_url: str, **changes: object) -> Pretraining:
+def a_packed_request(lake_url: str, **changes: object) -> PretrainingRequest:
     packs = f"{lake_url}/general_packs/all/g"
     if not shards.is_finished(packs):
         put_packs(lake_url, a_supply(lake_url))
@@ -182,7 +182,7 @@ def test_a_child_starts_from_its_parents_weights(lake_url: str) -> None:
     report = work(child, Quiet())
     orphan = work(replace(child, parent=None, output=f"{lake_url}/x/all/orphan"), Quiet())
     assert report.first_loss_bits < orphan.first_loss_bits - 1
-    assert loaded.shape.vocab_size == a_tokenizer().get_vocab_size()
+    assert loaded.config.vocab_size == a_tokenizer().get_vocab_size()
 
 
 def test_a_parent_of_another_shape_is_refused(lake_url: str) -> None:
@@ -221,8 +221,10 @@ def test_only_the_latest_checkpoint_is_kept(lake_url: str) -> None:
 def test_the_digest_of_a_request_does_not_depend_on_where_things_lie(lake_url: str) -> None:
     request = a_packed_request(lake_url)
     moved = Path(lake_url).rename(Path(lake_url).parent / "moved")
-    there = TypeAdapter(Pretraining).validate_json(
-        TypeAdapter(Pretraining).dump_json(request).replace(lake_url.encode(), str(moved).encode())
+    there = TypeAdapter(PretrainingRequest).validate_json(
+        TypeAdapter(PretrainingRequest)
+        .dump_json(request)
+        .replace(lake_url.encode(), str(moved).encode())
     )
     digest = request_digest(there)
     moved.rename(lake_url)
@@ -236,7 +238,7 @@ def test_packs_of_another_size_are_refused(lake_url: str) -> None:
     model = new_model(MODEL, a_tokenizer(), seed=0)
     sequences = np.zeros((PHASE.tokens // CONTEXT, CONTEXT), np.uint16)
     with pytest.raises(ValueError, match=r"holds 1280 tokens.*on exactly 2560"):
-        train(model, sequences, larger, resume=f"{lake_url}/resume", progress=Quiet(), ranks=ALONE)
+        train(model, sequences, larger, resume=f"{lake_url}/resume", progress=Quiet(), world=ALONE)
 
 
 def run_job(folder: Path) -> subprocess.Popen[bytes]:
@@ -246,7 +248,7 @@ def run_job(folder: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def wait_for_step(request: Pretraining, process: subprocess.Popen[bytes], step: int) -> None:
+def wait_for_step(request: PretrainingRequest, process: subprocess.Popen[bytes], step: int) -> None:
     latest = Path(request.output) / RESUME / "latest.json"
     while not latest.exists() or json.loads(latest.read_text())["position"]["step"] < step:
         assert process.poll() is None, "the job ended before it could be killed"

@@ -1,4 +1,4 @@
-"""A finished job's generation, as its manifest and its page tell it."""
+"""Manifest stats and Dagster metadata of a finished checkpoint."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from snow_assets import shards
 from snow_assets.pretraining.contract import RESUME, PretrainingReport
 
 
-def settled(folder: str, report: PretrainingReport) -> dict[str, Any]:
-    """The manifest's facts of a checkpoint, the same for a phase that was killed and resumed.
+def finish_checkpoint(folder: str, report: PretrainingReport) -> dict[str, Any]:
+    """Return a checkpoint's manifest stats, equal for an interrupted and an uninterrupted phase.
 
-    Deletes what only a resume needs. FileNotFoundError if the folder lost what the job wrote.
+    Deletes the resume folder. FileNotFoundError if the model that the job wrote is missing.
     """
     if shards.record(folder, "model/config.json") is None:
         raise FileNotFoundError(
@@ -30,18 +30,18 @@ def settled(folder: str, report: PretrainingReport) -> dict[str, Any]:
 
 
 def tokens_per_second(report: PretrainingReport) -> float:
-    """Of the attempt that finished, without its start."""
-    share = (report.steps - report.resumed_from) / report.steps
-    return round(report.tokens * share / max(report.seconds, 1e-9), 1)
+    """Training throughput of the last attempt, without its startup."""
+    fraction = (report.steps - report.resumed_from) / report.steps
+    return round(report.tokens * fraction / max(report.seconds, 1e-9), 1)
 
 
 def repositories_table(folder: str, *, rows: int) -> str:
-    """Markdown: the repositories that a checkpoint saw most of, from its table `seen`."""
+    """Markdown table of the repositories with the most trained tokens, from table `seen`."""
     names = [entry.name for entry in shards.records(folder) if entry.name.startswith("seen-")]
-    seen = pa.concat_tables(shards.read_shard(folder, name) for name in names)
-    by_repository = seen.group_by(["language", "repository", "license"])
-    sums = by_repository.aggregate([("num_tokens", "sum"), ("document_id", "count")])
-    ordered = sums.sort_by([("num_tokens_sum", "descending"), ("repository", "ascending")])
+    documents = pa.concat_tables(shards.read_shard(folder, name) for name in names)
+    by_repository = documents.group_by(["language", "repository", "license"])
+    totals = by_repository.aggregate([("num_tokens", "sum"), ("document_id", "count")])
+    ranked = totals.sort_by([("num_tokens_sum", "descending"), ("repository", "ascending")])
     lines = [
         "| repository | language | license | files | tokens |",
         "| --- | --- | --- | ---: | ---: |",
@@ -49,6 +49,6 @@ def repositories_table(folder: str, *, rows: int) -> str:
     lines += [
         f"| {row['repository']} | {row['language']} | {row['license']} "
         f"| {row['document_id_count']:,} | {row['num_tokens_sum']:,} |"
-        for row in ordered.slice(0, rows).to_pylist()
+        for row in ranked.slice(0, rows).to_pylist()
     ]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What the Dagster page shows of a phase."""
+"""Dagster metadata of a phase: a table and a plot."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from snow_assets.plots import Plot, as_plot, new_figure
 
 
 def language_table(languages: Mapping[str, Mapping[str, Any]]) -> str:
-    """Markdown: what each language gives to a phase."""
+    """Markdown table of a phase's documents, tokens and passes by language."""
     lines = [
         "| language | documents | unique tokens | tokens | passes |",
         "| --- | ---: | ---: | ---: | ---: |",
@@ -21,13 +21,15 @@ def language_table(languages: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def loss_curve(metrics: Sequence[Mapping[str, Any]]) -> Plot:
-    """Training loss in bits per token, and below it the learning rate, by tokens."""
+    """Plot of the training loss (bits per token) and the learning rate over trained tokens."""
     figure = new_figure(8, 4.2)
-    loss, rate = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    loss_axes, rate_axes = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     tokens = [entry["tokens"] for entry in metrics]
-    loss.plot(tokens, [entry["loss_bits"] for entry in metrics], linewidth=1)
-    rate.plot(tokens, [entry["learning_rate"] for entry in metrics], color="tab:gray", linewidth=1)
-    loss.set_ylabel("bits per token")
-    rate.set_ylabel("learning rate")
-    rate.set_xlabel("tokens")
+    loss_axes.plot(tokens, [entry["loss_bits"] for entry in metrics], linewidth=1)
+    rate_axes.plot(
+        tokens, [entry["learning_rate"] for entry in metrics], color="tab:gray", linewidth=1
+    )
+    loss_axes.set_ylabel("bits per token")
+    rate_axes.set_ylabel("learning rate")
+    rate_axes.set_xlabel("tokens")
     return as_plot(figure, "Training loss and learning rate")
