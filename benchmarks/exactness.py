@@ -18,8 +18,8 @@ from tokenizers import Tokenizer
 
 from snow_assets import shards
 from snow_assets.corpus.problems import human_eval
-from snow_assets.curation.leak_rule import LEAK_METHODS
-from snow_assets.curation.leaks import leaks
+from snow_assets.curation.contamination_gate import gate_hits
+from snow_assets.curation.contamination_rule import GATE_METHODS
 from snow_assets.curation.text_keys import text_keys
 from snow_assets.curation.tokens import END_OF_TEXT
 from snow_assets.documents import BENCHMARK_PROBLEM
@@ -102,7 +102,7 @@ def _contamination_exactness(outs: dict[str, Path], folder: Path) -> dict[str, s
     leaking: set[str] = set()
     for name in [one.name for one in shards.records(made) if one.name.startswith("hits-")]:
         for row in shards.read_shard(made, name, columns=["document_id", "method"]).to_pylist():
-            if row["method"] in LEAK_METHODS:
+            if row["method"] in GATE_METHODS:
                 leaking.add(row["document_id"])
             else:
                 hits.setdefault(row["document_id"], set()).add(row["method"])
@@ -117,7 +117,7 @@ def _contamination_exactness(outs: dict[str, Path], folder: Path) -> dict[str, s
         table = shards.read_shard(str(documents), entry.name, columns=["document_id", "text"])
         for number, (name, text) in enumerate(zip(*table.to_pydict().values(), strict=True)):
             if number % 10 == 0 or name in leaking:
-                refused = leaks([(name, text)], table_of_problems, window_tokens=window)
+                refused = gate_hits([(name, text)], table_of_problems, window_tokens=window)
                 leaks_differing += bool(refused) != (name in leaking)
             if number % 10 == 0 or name in hits or any(name in gone for gone in removed.values()):
                 found = quotations(text, wanted)

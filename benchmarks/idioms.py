@@ -18,8 +18,8 @@ sys.path.insert(0, str(CHECKOUT))
 
 from snow_assets.corpus.problems import human_eval  # noqa: E402
 from snow_assets.curation.contamination import hits, index_problems, prefilter  # noqa: E402
-from snow_assets.curation.leak_rule import LEAK_METHODS  # noqa: E402
-from snow_assets.curation.leaks import leaks  # noqa: E402
+from snow_assets.curation.contamination_gate import gate_hits  # noqa: E402
+from snow_assets.curation.contamination_rule import GATE_METHODS  # noqa: E402
 from snow_assets.documents import BENCHMARK_PROBLEM  # noqa: E402
 from snow_assets.recipe import ARCTIC  # noqa: E402
 
@@ -51,7 +51,7 @@ def main(folders: list[str]) -> None:
         num_bytes += sum(len(text.encode()) for text in texts.values())
         column = pa.array(texts.values(), pa.large_string())
         suspects = suspects_in(pa.chunked_array([column]))
-        suspect = set(np.flatnonzero(suspects.quotes | suspects.leaks).tolist())
+        suspect = set(np.flatnonzero(suspects.overlap | suspects.gate).tolist())
         shown: dict[str, tuple[str, set[str]]] = {}
         for place, (path, text) in enumerate(texts.items()):
             found = hits(text, index) if place in suspect else []
@@ -59,11 +59,11 @@ def main(folders: list[str]) -> None:
                 dropped[hit.method].add(path)
                 by_problem[hit.problem_id, hit.method].append((path, hit.evidence))
             if found or (start + place) % GATE_EVERY == 0:
-                own = {hit.problem_id for hit in found if hit.method in LEAK_METHODS}
+                own = {hit.problem_id for hit in found if hit.method in GATE_METHODS}
                 shown[str(path)] = (text, own)
         refused: dict[str, set[str]] = defaultdict(set)
         pairs = [(name, text) for name, (text, _) in shown.items()]
-        for leak in leaks(pairs, problems, window_tokens=recipe.gate_window_tokens):
+        for leak in gate_hits(pairs, problems, window_tokens=recipe.gate_window_tokens):
             refused[leak.document_id].add(leak.problem_id)
         num_shown += len(shown)
         disagreements += sum(refused[name] != own for name, (_, own) in shown.items())

@@ -1,10 +1,10 @@
-"""Documents that quote a benchmark problem, with the evidence.
+"""Detect benchmark contamination in documents, with evidence.
 
 Three matchers: StarCoder2's (arXiv 2402.19173, section 3.5: a problem's docstring or solution as a
-substring once all white space is removed, here in lower case too, as StarCoder had it); runs of
-words that a description or solution shares; and what the gate before packing would refuse
-(`renamed`: programs under other names, descriptions word by word), so that a document is dropped
-here instead of a run stopping there.
+substring without white space, here in lower case as in StarCoder); word n-grams of descriptions
+and solutions; and the rule of the gate before packing (`renamed`: programs with renamed
+identifiers, descriptions word by word), so that such documents are dropped here and do not stop a
+run later.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ from snow_assets.recipe import ContaminationRecipe
 from snow_assets.remaining import Remaining
 
 if TYPE_CHECKING:
-    from snow_assets.curation.prefilter import Suspects
+    from snow_assets.curation.prefilter import PrefilterMasks
     from snow_assets.curation.renamed import RenamedIndex
 
 _EVIDENCE_CHARS = 200
@@ -42,12 +42,12 @@ _EVIDENCE_CHARS = 200
 class Hit:
     problem_id: str
     method: str  # substring, ngram, renamed or description
-    evidence: str  # what of the document agrees
+    evidence: str  # the matching excerpt of the document
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProblemIndex:
-    """Problems prepared for matching. Memory: a number per character and word of them."""
+    """An index of problems for matching. Memory: a number per character and word of them."""
 
     needles: Sequence[tuple[str, str]]  # problem and text without white space, in lower case
     needle_keys: HashSet  # of the needles' first windows
@@ -61,7 +61,7 @@ class ProblemIndex:
 
 def index_problems(problems: pa.Table, *, recipe: ContaminationRecipe) -> ProblemIndex:
     """Index the descriptions and solutions of a `problems` table."""
-    # Compiled code is heavy: not with the definitions.
+    # Imported lazily: the Dagster definitions load without compiled kernels.
     from snow_assets.curation.renamed import RenamedIndex
 
     needles: list[tuple[str, str]] = []
@@ -71,16 +71,16 @@ def index_problems(problems: pa.Table, *, recipe: ContaminationRecipe) -> Proble
     for row in sorted(columns, key=lambda row: str(row["problem_id"])):
         for text in [*docstrings(row["prompt"]), row["solution"]]:
             texts.append(text)
-            bare = _strip_spaces(text).lower()
-            if len(bare) >= recipe.min_substring_chars:
-                needles.append((row["problem_id"], bare))
+            stripped = _strip_spaces(text).lower()
+            if len(stripped) >= recipe.min_substring_chars:
+                needles.append((row["problem_id"], stripped))
             hashes, _, _ = _ngrams(text, recipe)
             for hashed in hashes.tolist():
                 ngrams.setdefault(hashed, row["problem_id"])
     needles_of: dict[int, list[int]] = {}
-    for place, (_, text) in enumerate(needles):
+    for index, (_, text) in enumerate(needles):
         key = window_hashes(text.encode()[: recipe.min_substring_chars], recipe.min_substring_chars)
-        needles_of.setdefault(int(key[0]), []).append(place)
+        needles_of.setdefault(int(key[0]), []).append(index)
     return ProblemIndex(
         needles=needles,
         needle_keys=HashSet.of(needles_of),
@@ -94,21 +94,21 @@ def index_problems(problems: pa.Table, *, recipe: ContaminationRecipe) -> Proble
 
 
 def hits(
-    text: str, index: ProblemIndex, *, may_quote: bool = True, may_leak: bool = True
+    text: str, index: ProblemIndex, *, check_overlap: bool = True, check_gate: bool = True
 ) -> list[Hit]:
-    """The problems that a text quotes, each once per method.
+    """Benchmark problems in a text, once per problem and method.
 
-    `may_quote`, `may_leak`: what the prefilter says of the text.
+    `check_overlap`, `check_gate`: the matchers to apply, from the prefilter's masks.
     """
-    hits_of: dict[tuple[str, str], Hit] = {}
-    if may_quote:
+    hits_by_key: dict[tuple[str, str], Hit] = {}
+    if check_overlap:
         for hit in (*_substring_hits(text, index), *_ngram_hits(text, index)):
-            hits_of.setdefault((hit.problem_id, hit.method), hit)
-    if may_leak:
+            hits_by_key.setdefault((hit.problem_id, hit.method), hit)
+    if check_gate:
         for problem_id, method, evidence in index.renamed.hits(text):
             hit = Hit(problem_id=problem_id, method=method, evidence=evidence)
-            hits_of.setdefault((problem_id, method), hit)
-    return [hits_of[key] for key in sorted(hits_of)]
+            hits_by_key.setdefault((problem_id, method), hit)
+    return [hits_by_key[key] for key in sorted(hits_by_key)]
 
 
 def _strip_spaces(text: str) -> str:
@@ -116,71 +116,75 @@ def _strip_spaces(text: str) -> str:
 
 
 def _substring_hits(text: str, index: ProblemIndex) -> Iterator[Hit]:
-    bare = _strip_spaces(text).lower()
-    windows = window_hashes(bare.encode(), index.recipe.min_substring_chars)
-    # Only a text that holds a needle's beginning can hold the needle.
-    keys = {int(windows[place]) for place in index.needle_keys.indices_in(windows)}
-    for needle in sorted(place for key in keys for place in index.needles_of[key]):
-        problem_id, quoted = index.needles[needle]
-        if quoted in bare:
-            evidence = quoted[:_EVIDENCE_CHARS]
+    stripped = _strip_spaces(text).lower()
+    windows = window_hashes(stripped.encode(), index.recipe.min_substring_chars)
+    # A text that contains a needle contains the needle's first window.
+    keys = {int(windows[window]) for window in index.needle_keys.indices_in(windows)}
+    for needle in sorted(needle for key in keys for needle in index.needles_of[key]):
+        problem_id, needle_text = index.needles[needle]
+        if needle_text in stripped:
+            evidence = needle_text[:_EVIDENCE_CHARS]
             yield Hit(problem_id=problem_id, method="substring", evidence=evidence)
 
 
 def _ngram_hits(text: str, index: ProblemIndex) -> Iterator[Hit]:
     hashes, starts, ends = _ngrams(text, index.recipe)
     content = text.lower().encode()
-    for place in index.ngrams.indices_in(hashes):
-        problem = index.ngram_problems[index.ngrams.index(int(hashes[place]))]
-        excerpt = content[starts[place] : ends[place]].decode(errors="replace")
-        yield Hit(problem_id=problem, method="ngram", evidence=excerpt[:_EVIDENCE_CHARS])
+    for ngram_index in index.ngrams.indices_in(hashes):
+        problem_id = index.ngram_problems[index.ngrams.index(int(hashes[ngram_index]))]
+        excerpt = content[starts[ngram_index] : ends[ngram_index]].decode(errors="replace")
+        yield Hit(problem_id=problem_id, method="ngram", evidence=excerpt[:_EVIDENCE_CHARS])
 
 
 def _ngrams(text: str, recipe: ContaminationRecipe) -> tuple[Hashes, Any, Any]:
-    """Hash, start and end (in bytes of the lower-case text) of every n-gram that says enough.
+    """Hash, start and end (in bytes of the lower-case text) of each n-gram that is long enough.
 
-    Numbers in a row and `for i in range` are common to all programs: an n-gram counts only if its
-    words have enough characters together.
+    Sequences of numbers and `for i in range` occur in all programs, so an n-gram counts only if its
+    words have enough characters in total.
     """
     content = text.lower().encode()
     starts, ends = word_spans(content)
     size = recipe.ngram_words
     if len(starts) < size:
-        nothing = np.zeros(0, dtype=np.int64)
-        return nothing.astype(np.uint64), nothing, nothing
+        empty = np.zeros(0, dtype=np.int64)
+        return empty.astype(np.uint64), empty, empty
     hashes = ngram_hashes(span_hashes(content, starts, ends), size)
     letters = np.concatenate([[0], np.cumsum(ends - starts)])
-    says = letters[size:] - letters[:-size] >= recipe.min_ngram_chars
-    return hashes[says], starts[: len(hashes)][says], ends[size - 1 :][says]
+    is_long_enough = letters[size:] - letters[:-size] >= recipe.min_ngram_chars
+    return (
+        hashes[is_long_enough],
+        starts[: len(hashes)][is_long_enough],
+        ends[size - 1 :][is_long_enough],
+    )
 
 
 def find_contamination(
     documents_folder: str, folder: str, *, problems: pa.Table, recipe: ContaminationRecipe
 ) -> dict[str, Any]:
-    """Write `hits`, a shard beside each shard of documents; return the facts.
+    """Write `hits`, co-partitioned with the documents; return the stats.
 
-    Memory: a shard of documents. A shard of hits that is there is not made again.
+    Memory: a shard of documents. Existing shards of hits are not rewritten.
     """
     index = index_problems(problems, recipe=recipe)
-    suspects_in = prefilter(index)
+    apply_prefilter = prefilter(index)
     sources = document_shards([documents_folder])
     remaining = Remaining(len(sources), "shards searched")
-    for number, source in enumerate(sources):
-        if shards.record(folder, shards.table_name("hits", number)) is None:
+    for shard_index, source in enumerate(sources):
+        if shards.record(folder, shards.table_name("hits", shard_index)) is None:
             table = source.read(["document_id", "text_id", "text"])
-            rows = list(_rows(table, suspects_in(table["text"]), index))
-            shards.put_table(folder, "hits", number, rows, CONTAMINATION, facts=source.beside)
+            rows = list(_rows(table, apply_prefilter(table["text"]), index))
+            shards.put_table(folder, "hits", shard_index, rows, CONTAMINATION, facts=source.beside)
             remaining.advance()
         else:
             remaining.skip()
-    found = [entry for entry in shards.records(folder) if entry.name.startswith("hits-")]
-    return {"problems": problems.num_rows, "hits": sum(entry.num_rows or 0 for entry in found)}
+    hit_files = [entry for entry in shards.records(folder) if entry.name.startswith("hits-")]
+    return {"problems": problems.num_rows, "hits": sum(entry.num_rows or 0 for entry in hit_files)}
 
 
-def prefilter(index: ProblemIndex) -> "Callable[[pa.ChunkedArray], Suspects]":
-    """Says of a column of texts which of them `hits` must look at, and for what."""
-    # Compiled code is heavy: not with the definitions.
-    from snow_assets.curation.prefilter import Prefilter, Suspects, suspects_of
+def prefilter(index: ProblemIndex) -> "Callable[[pa.ChunkedArray], PrefilterMasks]":
+    """A function that computes, for a column of texts, which matchers `hits` must apply."""
+    # Imported lazily: the Dagster definitions load without compiled kernels.
+    from snow_assets.curation.prefilter import Prefilter, PrefilterMasks, prefilter_masks
 
     recipe = index.recipe
     tables = Prefilter.of(
@@ -192,33 +196,33 @@ def prefilter(index: ProblemIndex) -> "Callable[[pa.ChunkedArray], Suspects]":
     )
     descriptions = index.renamed.descriptions.shapes
 
-    def suspects_in(texts: pa.ChunkedArray) -> Suspects:
+    def masks(texts: pa.ChunkedArray) -> PrefilterMasks:
         column = texts.combine_chunks() if texts.num_chunks != 1 else texts.chunk(0)
         non_ascii = np.flatnonzero(~pc.string_is_ascii(column).to_numpy(zero_copy_only=False))
-        texts_of = {row: column[row].as_py() for row in non_ascii.tolist()}
+        non_ascii_texts = {row: column[row].as_py() for row in non_ascii.tolist()}
         lowered = replace_values(
-            pc.ascii_lower(column), {row: text.lower() for row, text in texts_of.items()}
+            pc.ascii_lower(column), {row: text.lower() for row, text in non_ascii_texts.items()}
         )
-        quotes, leaks = suspects_of(*buffers(lowered), tables, descriptions)
-        leaks |= index.renamed.flag_programs(column)
-        # The lower case of a capital sigma depends on its neighbours.
-        sigma = [row for row, text in texts_of.items() if "\u03a3" in text]
-        quotes[sigma] = leaks[sigma] = True
-        return Suspects(quotes, leaks)
+        overlap, gate = prefilter_masks(*buffers(lowered), tables, descriptions)
+        gate |= index.renamed.flag_programs(column)
+        # The lower case of a capital sigma depends on its context: apply all matchers.
+        sigma = [row for row, text in non_ascii_texts.items() if "\u03a3" in text]
+        overlap[sigma] = gate[sigma] = True
+        return PrefilterMasks(overlap, gate)
 
-    return suspects_in
+    return masks
 
 
 def _rows(
-    documents: pa.Table, suspects: "Suspects", index: ProblemIndex
+    documents: pa.Table, masks: "PrefilterMasks", index: ProblemIndex
 ) -> Iterator[dict[str, Any]]:
-    rows = np.flatnonzero(suspects.quotes | suspects.leaks)
+    rows = np.flatnonzero(masks.overlap | masks.gate)
     for row, document in zip(rows.tolist(), documents.take(rows).to_pylist(), strict=True):
         for hit in hits(
             document["text"],
             index,
-            may_quote=bool(suspects.quotes[row]),
-            may_leak=bool(suspects.leaks[row]),
+            check_overlap=bool(masks.overlap[row]),
+            check_gate=bool(masks.gate[row]),
         ):
             yield {
                 "document_id": document["document_id"],

@@ -1,13 +1,13 @@
-"""Prefilter of contamination: which texts of a column may quote a benchmark problem.
+"""Prefilter of contamination: which texts of a column may contain a benchmark problem.
 
-One pass over a text in lower case looks for three things by hash:
+One pass over a text in lower case searches three kinds of hashes:
 
 - the first `window_bytes` of a problem text without white space: multi-pattern search with a shift
   table (Wu and Manber 1994), which reads about every thirtieth byte;
 - n-grams of words;
-- windows of a description's words, as `renamed` compares them.
+- windows of a description's words, as in `renamed`.
 
-A hash that agrees says "perhaps"; the matchers of `contamination` and `renamed` decide.
+There are no false negatives; the matchers of `contamination` and `renamed` decide on the rest.
 """
 
 from collections.abc import Iterable
@@ -30,10 +30,10 @@ from snow_assets.curation.token_scan import (
 
 Mask = npt.NDArray[np.bool_]
 
-BLOCK_BYTES = 8  # what the shift table is asked about at once
+BLOCK_BYTES = 8  # bytes of a block of the shift table
 _NGRAM_FACTOR = np.uint64(0xD1342543DE82EF95)
-_MIN_SHIFT_BITS, _MAX_SHIFT_BITS = 16, 20  # 64 KB stay in a processor's second cache
-_BITS = 18  # 32 KB: a processor's first cache holds it
+_MIN_SHIFT_BITS, _MAX_SHIFT_BITS = 16, 20  # 64 KB fit in a processor's L2 cache
+_BITS = 18  # 32 KB fit in a processor's L1 cache
 _MAX_WORDS = 64
 
 
@@ -41,7 +41,7 @@ _WORD, _SPACE, _LETTER = 1, 2, 4
 
 
 def _byte_kinds() -> Bytes:
-    """What a byte is, as `hashing.word_spans` and `re` have it for ASCII."""
+    """Classes of bytes as bits, consistent with `hashing.word_spans` and, for ASCII, `re`."""
     byte_kinds = np.full(256, _WORD, dtype=np.uint8)
     for byte in range(128):
         char = chr(byte)
@@ -57,11 +57,11 @@ _BYTE_KINDS = _byte_kinds()
 
 
 class Prefilter(NamedTuple):
-    """What is searched for. Memory: a number per n-gram and window, at most 1 MB of tables."""
+    """The search tables. Memory: a number per n-gram and window, at most 1 MB of tables."""
 
     window_bytes: int
     window_hashes: Hashes  # sorted
-    shifts: Bytes  # by hash of a block: how far the search may go on
+    shifts: Bytes  # by hash of a block: how far the search may skip
     ngram_words: int
     min_ngram_chars: int
     ngram_hashes: Hashes  # sorted
@@ -77,7 +77,7 @@ class Prefilter(NamedTuple):
         ngram_words: int,
         min_ngram_chars: int,
     ) -> "Prefilter":
-        """`needles` are texts without white space; `texts` are those to take n-grams of.
+        """Build the tables from `needles` (texts without white space) and the n-grams of `texts`.
 
         ValueError if a needle is shorter than `window_bytes`.
         """
@@ -98,24 +98,24 @@ class Prefilter(NamedTuple):
         )
 
 
-class Suspects(NamedTuple):
-    """Per text: whether a matcher must look at it. It finds nothing in the others."""
+class PrefilterMasks(NamedTuple):
+    """Per text: whether a matcher must be applied; it has no hits in the other texts."""
 
-    quotes: Mask  # substrings and n-grams
-    leaks: Mask  # renamed programs and descriptions
+    overlap: Mask  # substrings and n-grams
+    gate: Mask  # renamed programs and descriptions
 
 
-def suspects_of(
+def prefilter_masks(
     data: Bytes, offsets: Offsets, prefilter: Prefilter, descriptions: Shapes
-) -> Suspects:
+) -> PrefilterMasks:
     """Search texts in lower case. Memory: 17 bytes per byte of the longest text."""
     num_texts = len(offsets) - 1
-    quotes, leaks = np.zeros(num_texts, dtype=np.bool_), np.zeros(num_texts, dtype=np.bool_)
+    overlap, gate = np.zeros(num_texts, dtype=np.bool_), np.zeros(num_texts, dtype=np.bool_)
     longest = int(np.diff(offsets).max(initial=0))
-    bare = np.zeros(longest + 1, np.uint8)
+    stripped = np.zeros(longest + 1, np.uint8)
     ngrams, words = np.zeros(longest + 1, np.uint64), np.zeros(longest + 1, np.uint64)
-    _search(data, offsets, kinds(), prefilter, descriptions, bare, ngrams, words, quotes, leaks)
-    return Suspects(quotes, leaks)
+    _search(data, offsets, kinds(), prefilter, descriptions, stripped, ngrams, words, overlap, gate)
+    return PrefilterMasks(overlap, gate)
 
 
 def _as_array(text: bytes) -> Bytes:
@@ -123,7 +123,7 @@ def _as_array(text: bytes) -> Bytes:
 
 
 def _shift_table(windows: list[bytes], window_bytes: int) -> Bytes:
-    """By hash of a block: its distance from the nearest end of a window that holds it."""
+    """By hash of a block: its distance from the nearest end of a window that contains it."""
     num_blocks = window_bytes - BLOCK_BYTES + 1
     bits = (8 * num_blocks * len(windows)).bit_length()
     bits = min(_MAX_SHIFT_BITS, max(_MIN_SHIFT_BITS, bits))
@@ -143,7 +143,7 @@ def _ngrams_of(text: bytes, ngram_words: int, min_chars: int) -> Hashes:
 
 
 def _bits_of(hashes: Hashes) -> Bytes:
-    """A bit per beginning of a hash."""
+    """A bitmap of the hashes' leading bits."""
     bits = np.zeros(1 << _BITS, dtype=np.uint8)
     bits[hashes >> np.uint64(64 - _BITS)] = 1
     return np.packbits(bits, bitorder="little")
@@ -153,10 +153,10 @@ _ANY = np.full(1 << _BITS >> 3, 0xFF, dtype=np.uint8)
 
 
 @kernel
-def _slot(bare: Bytes, end: int, num_slots: int) -> Any:
+def _slot(stripped: Bytes, end: int, num_slots: int) -> Any:
     block = np.uint64(0)
     for offset in range(BLOCK_BYTES):
-        block = block << np.uint64(8) | np.uint64(bare[end - BLOCK_BYTES + offset])
+        block = block << np.uint64(8) | np.uint64(stripped[end - BLOCK_BYTES + offset])
     return (block * WORD_FACTOR >> np.uint64(64 - _MAX_SHIFT_BITS)) & np.uint64(num_slots - 1)
 
 
@@ -167,15 +167,15 @@ def _search(
     kinds: Bytes,
     prefilter: Prefilter,
     descriptions: Shapes,
-    bare: Bytes,
+    stripped: Bytes,
     ngrams: Hashes,
     words: Hashes,
-    quotes: Mask,
-    leaks: Mask,
+    overlap: Mask,
+    gate: Mask,
 ) -> None:
     for row in range(len(offsets) - 1):
         text = data[offsets[row] : offsets[row + 1]]
-        num_bare = _strip_spaces(text, kinds, bare)
+        num_stripped = _strip_spaces(text, kinds, stripped)
         num_ngrams, num_words = _scan_words(
             text,
             prefilter.ngram_words,
@@ -184,58 +184,61 @@ def _search(
             ngrams,
             words,
         )
-        leaks[row] = has_shape(words[:num_words], descriptions)
-        quotes[row] = _any_in(ngrams[:num_ngrams], prefilter.ngram_hashes) or _has_window(
-            bare[:num_bare], prefilter.window_bytes, prefilter.shifts, prefilter.window_hashes
+        gate[row] = has_shape(words[:num_words], descriptions)
+        overlap[row] = _contains_any(ngrams[:num_ngrams], prefilter.ngram_hashes) or _has_window(
+            stripped[:num_stripped],
+            prefilter.window_bytes,
+            prefilter.shifts,
+            prefilter.window_hashes,
         )
 
 
 @kernel
-def _any_in(hashes: Hashes, values: Hashes) -> bool:
+def _contains_any(hashes: Hashes, values: Hashes) -> bool:
     num_hits = 0
     for hashed in hashes:
-        num_hits += _is_in(hashed, values)
+        num_hits += _contains(hashed, values)
     return num_hits > 0
 
 
 @kernel
-def _is_in(hashed: Any, values: Hashes) -> bool:
-    at = np.searchsorted(values, hashed)
-    return bool(at < len(values) and values[at] == hashed)
+def _contains(hashed: Any, values: Hashes) -> bool:
+    index = np.searchsorted(values, hashed)
+    return bool(index < len(values) and values[index] == hashed)
 
 
 @kernel
-def _strip_spaces(text: Bytes, kinds: Bytes, bare: Bytes) -> int:
-    """Copy a text without its white space; returns how many bytes are left."""
-    num_bare = 0
-    for place in range(len(text)):
-        byte = text[place]
-        is_bare = _BYTE_KINDS[byte] & _SPACE == 0
+def _strip_spaces(text: Bytes, kinds: Bytes, stripped: Bytes) -> int:
+    """Copy a text without white space; return the number of bytes."""
+    num_stripped = 0
+    for offset in range(len(text)):
+        byte = text[offset]
+        is_kept = _BYTE_KINDS[byte] & _SPACE == 0
         if byte >= 0x80:
-            if byte >= 0xC2 and kind_at(text, place, kinds) & SPACE:
-                is_bare = False  # and its later bytes
-            elif byte < 0xC0 and _is_in_space(text, place, kinds):
-                is_bare = False
-        bare[num_bare] = byte
-        num_bare += is_bare
-    return num_bare
+            if byte >= 0xC2 and kind_at(text, offset, kinds) & SPACE:
+                is_kept = False  # and its continuation bytes
+            elif byte < 0xC0 and _is_continuation_of_space(text, offset, kinds):
+                is_kept = False
+        stripped[num_stripped] = byte
+        num_stripped += is_kept
+    return num_stripped
 
 
 @kernel
-def _window_hash(bare: Bytes, start: int, size: int) -> Any:
+def _window_hash(stripped: Bytes, start: int, size: int) -> Any:
     hashed = np.uint64(0)
-    for place in range(start, start + size):
-        hashed = hashed * WORD_FACTOR + np.uint64(bare[place]) + np.uint64(1)
+    for offset in range(start, start + size):
+        hashed = hashed * WORD_FACTOR + np.uint64(stripped[offset]) + np.uint64(1)
     return hashed
 
 
 @kernel
-def _has_window(bare: Bytes, size: int, shifts: Bytes, windows: Hashes) -> bool:
+def _has_window(stripped: Bytes, size: int, shifts: Bytes, windows: Hashes) -> bool:
     end = size
-    while end <= len(bare):
-        shift = shifts[_slot(bare, end, len(shifts))]
+    while end <= len(stripped):
+        shift = shifts[_slot(stripped, end, len(shifts))]
         if shift == 0:
-            if _is_in(_window_hash(bare, end - size, size), windows):
+            if _contains(_window_hash(stripped, end - size, size), windows):
                 return True
             end += 1
         else:
@@ -247,35 +250,35 @@ def _has_window(bare: Bytes, size: int, shifts: Bytes, windows: Hashes) -> bool:
 def _scan_words(
     text: Bytes, ngram_words: int, min_chars: int, bits: Bytes, ngrams: Hashes, words: Hashes
 ) -> tuple[int, int]:
-    """Fill in the hashes of n-grams whose bits are set, and the codes of a description's words.
+    """Write the hashes of n-grams whose bits are set, and the codes of a description's words.
 
-    Returns how many of each. A word of an n-gram may hold digits and `_`, one of a description
+    Return the numbers of both. Words of n-grams may contain digits and `_`, words of descriptions
     letters only.
     """
-    num_ngrams = num_words = num_codes = slot = ngram_size = place = 0
+    num_ngrams = num_words = num_codes = slot = ngram_size = offset = 0
     last_power, ngram = np.uint64(1), np.uint64(0)
     for _ in range(ngram_words):
         last_power *= _NGRAM_FACTOR
     ring = np.zeros(_MAX_WORDS, dtype=np.uint64)
     sizes = np.zeros(_MAX_WORDS, dtype=np.int64)
-    while place < len(text):
-        start, word, common = place, np.uint64(0), np.uint8(0xFF)
-        while place < len(text) and _BYTE_KINDS[text[place]] & _WORD:
-            common &= _BYTE_KINDS[text[place]]
-            word = word * WORD_FACTOR + np.uint64(text[place]) + np.uint64(1)
-            place += 1
-        if place == start:
-            place += 1
+    while offset < len(text):
+        start, word, common_classes = offset, np.uint64(0), np.uint8(0xFF)
+        while offset < len(text) and _BYTE_KINDS[text[offset]] & _WORD:
+            common_classes &= _BYTE_KINDS[text[offset]]
+            word = word * WORD_FACTOR + np.uint64(text[offset]) + np.uint64(1)
+            offset += 1
+        if offset == start:
+            offset += 1
             continue
-        if not common & _LETTER:
-            num_codes = letter_run_codes(text, start, place, words, num_codes)
-        elif place - start > 1:
+        if not common_classes & _LETTER:
+            num_codes = letter_run_codes(text, start, offset, words, num_codes)
+        elif offset - start > 1:
             words[num_codes] = word_code(word)
             num_codes += 1
         mixed = word ^ (word >> np.uint64(32))
         ngram = ngram * _NGRAM_FACTOR + mixed - ring[slot] * last_power
-        ngram_size += place - start - sizes[slot]
-        ring[slot], sizes[slot] = mixed, place - start
+        ngram_size += offset - start - sizes[slot]
+        ring[slot], sizes[slot] = mixed, offset - start
         slot = slot + 1 if slot + 1 < ngram_words else 0
         num_words += 1
         hashed = ngram * WORD_FACTOR
@@ -292,8 +295,8 @@ def _has_bit(hashed: Any, bits: Bytes) -> bool:
 
 
 @kernel
-def _is_in_space(text: Bytes, place: int, kinds: Bytes) -> bool:
-    """Whether a later byte belongs to a character that is white space."""
-    while place and text[place] & 0xC0 == 0x80:
-        place -= 1
-    return width(text[place]) > 1 and kind_at(text, place, kinds) & SPACE != 0
+def _is_continuation_of_space(text: Bytes, offset: int, kinds: Bytes) -> bool:
+    """Whether a continuation byte belongs to a white-space character."""
+    while offset and text[offset] & 0xC0 == 0x80:
+        offset -= 1
+    return width(text[offset]) > 1 and kind_at(text, offset, kinds) & SPACE != 0

@@ -1,4 +1,4 @@
-"""What of a benchmark problem would give it away: its description, its program."""
+"""The parts of a benchmark problem that contamination is searched for."""
 
 import re
 
@@ -6,11 +6,11 @@ _TRIPLE_QUOTED = re.compile(r'("""|\'\'\')(.*?)\1', re.DOTALL)
 
 
 def docstrings(prompt: str) -> list[str]:
-    """The texts that describe a task in its prompt: the docstrings, or else the whole prompt."""
-    found = [match.group(2) for match in _TRIPLE_QUOTED.finditer(prompt)]
-    return [text for text in found if text.strip()] or [prompt]
+    """The task descriptions in a prompt: its docstrings, or else the complete prompt."""
+    texts = [match.group(2) for match in _TRIPLE_QUOTED.finditer(prompt)]
+    return [text for text in texts if text.strip()] or [prompt]
 
 
-def signature(prompt: str) -> str:
+def prompt_without_docstrings(prompt: str) -> str:
     """A prompt without its docstrings."""
     return _TRIPLE_QUOTED.sub("", prompt)

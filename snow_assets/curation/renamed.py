@@ -1,8 +1,9 @@
-"""Texts that hold a benchmark's program under other names, or its description in other marks.
+"""Detect benchmark programs with renamed identifiers, and descriptions with other punctuation.
 
-The filter's side of what `leaks` refuses later. It shares the rule (`leak_rule`) with the gate and
-no matcher: tokens are read by compiled code, windows are found by their shape, in which all names
-are alike, and then compared name by name as they are numbered from the window's beginning.
+The filter's implementation of the rule of `contamination_gate`. It shares the constants
+(`contamination_rule`) with the gate and no matcher: compiled code reads the tokens and searches
+windows by their shape, in which all names are equal; then names are compared by their order of
+first occurrence in the window.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,16 +16,21 @@ import pyarrow as pa
 
 from snow_assets.curation import token_scan
 from snow_assets.curation.columns import Bytes, buffers
+from snow_assets.curation.contamination_rule import (
+    DESCRIPTION,
+    MIN_WORD_SHARE,
+    RENAMED,
+    fixed_names,
+)
 from snow_assets.curation.hashing import Hashes
-from snow_assets.curation.leak_rule import DESCRIPTION, MIN_WORD_SHARE, RENAMED, fixed_names
-from snow_assets.curation.problem_texts import docstrings, signature
+from snow_assets.curation.problem_texts import docstrings, prompt_without_docstrings
 from snow_assets.curation.token_scan import NAME, OTHER
 
 _EVIDENCE_CHARS = 200
 
 
 class RenamedHit(NamedTuple):
-    """A problem in a text, how it was found, and what of the text agrees."""
+    """A benchmark problem in a text, the method, and the matching excerpt."""
 
     problem_id: str
     method: str
@@ -33,7 +39,7 @@ class RenamedHit(NamedTuple):
 
 class _Pattern(NamedTuple):
     problem_id: str
-    numbered: tuple[int, ...]  # the window's tokens, its names numbered from -1 down
+    normalized: tuple[int, ...]  # the window's tokens, names as -1, -2, ... by first occurrence
 
 
 @dataclass(frozen=True)
@@ -42,13 +48,13 @@ class _Tokens:
     kinds: Bytes
     spans: token_scan.Spans
 
-    def numbered(self, start: int, length: int) -> tuple[int, ...]:
-        """A window's codes; of a name, the number of its first place among the window's names."""
-        numbers: dict[int, int] = {}
+    def normalized(self, start: int, length: int) -> tuple[int, ...]:
+        """A window's codes, in which names are -1, -2, ... by their first occurrence."""
+        name_codes: dict[int, int] = {}
         window = slice(start, start + length)
         return tuple(
             [
-                numbers.setdefault(code, -1 - len(numbers)) if kind == NAME else code
+                name_codes.setdefault(code, -1 - len(name_codes)) if kind == NAME else code
                 for code, kind in zip(
                     self.codes[window].tolist(), self.kinds[window].tolist(), strict=True
                 )
@@ -66,7 +72,7 @@ class _Tokens:
 
 @dataclass(frozen=True)
 class _Patterns:
-    """What to look for in programs, or in descriptions: by the shape of a window's beginning."""
+    """Patterns of programs or of descriptions, by the shape of a window's prefix."""
 
     is_program: bool
     by_shape: Mapping[int, Mapping[int, Sequence[_Pattern]]]  # tokens of the shape -> shape
@@ -79,31 +85,31 @@ class _Patterns:
         return cls(is_program, by_shape, shapes)
 
     def hits(self, content: bytes) -> Iterator[tuple[str, int, int]]:
-        """Problem, start and end in bytes of every window that agrees."""
+        """Problem, start and end (in bytes) of each matching window."""
         tokens = _tokens(content, is_program=self.is_program)
         for key_tokens, group in self.by_shape.items():
             shapes = tokens.shapes(key_tokens)
-            places = np.zeros(len(shapes), np.int64)
-            count = token_scan.places_in(shapes, self.shapes.bits, self.shapes.hashes, places)
-            for place in places[:count].tolist():
-                for pattern in group.get(int(shapes[place]), ()):
-                    length = len(pattern.numbered)
-                    if tokens.numbered(place, length) == pattern.numbered:
-                        end = tokens.spans[place + length - 1, 1]
-                        yield pattern.problem_id, int(tokens.spans[place, 0]), int(end)
+            starts = np.zeros(len(shapes), np.int64)
+            num_starts = token_scan.indices_in(shapes, self.shapes.bits, self.shapes.hashes, starts)
+            for start in starts[:num_starts].tolist():
+                for pattern in group.get(int(shapes[start]), ()):
+                    length = len(pattern.normalized)
+                    if tokens.normalized(start, length) == pattern.normalized:
+                        end = tokens.spans[start + length - 1, 1]
+                        yield pattern.problem_id, int(tokens.spans[start, 0]), int(end)
 
 
 @dataclass(frozen=True)
 class RenamedIndex:
-    """Problems prepared for matching. Memory: `window` numbers per token of the problems."""
+    """An index of problems for matching. Memory: `window` numbers per token of the problems."""
 
     programs: _Patterns
     descriptions: _Patterns
 
     @classmethod
     def of(cls, problems: pa.Table, *, window: int) -> "RenamedIndex":
-        """Index a `problems` table: windows of `window` tokens; shorter texts, down to half a
-        window, as a whole."""
+        """Index a `problems` table: windows of `window` tokens; shorter texts of at least half a
+        window as a whole."""
         programs: dict[int, dict[int, list[_Pattern]]] = {window: {}, window // 2: {}}
         descriptions: dict[int, dict[int, list[_Pattern]]] = {window: {}, window // 2: {}}
         rows = problems.select(["problem_id", "prompt", "solution"]).to_pylist()
@@ -112,7 +118,7 @@ class RenamedIndex:
             tokens = _tokens(solution.encode(), is_program=True)
             _add(programs, name, tokens, window)
             if len(tokens.codes) < window:
-                whole = (signature(row["prompt"]) + solution).encode()
+                whole = (prompt_without_docstrings(row["prompt"]) + solution).encode()
                 _add(programs, name, _tokens(whole, is_program=True), window)
             for text in docstrings(row["prompt"]):
                 words = _tokens(text.lower().encode(), is_program=False)
@@ -122,31 +128,31 @@ class RenamedIndex:
         )
 
     def flag_programs(self, texts: pa.Array) -> npt.NDArray[np.bool_]:
-        """Which texts may hold a program: `hits` finds none in the others."""
+        """A mask of the texts that may contain a program; `hits` finds none in the others."""
         data, offsets = buffers(texts)
         flags = np.zeros(len(texts), dtype=np.bool_)
         token_scan.flag_programs(data, offsets, *_fixed(), self.programs.shapes, flags)
         return flags
 
     def hits(self, text: str) -> list[RenamedHit]:
-        """The problems that a text holds, each once per method."""
-        found: dict[tuple[str, str], RenamedHit] = {}
+        """Benchmark problems in a text, once per problem and method."""
+        hits: dict[tuple[str, str], RenamedHit] = {}
         for method, patterns, content in (
             (RENAMED, self.programs, text.encode()),
             (DESCRIPTION, self.descriptions, text.lower().encode()),
         ):
             for problem_id, start, end in patterns.hits(content):
-                if (problem_id, method) not in found:
+                if (problem_id, method) not in hits:
                     excerpt = " ".join(content[start:end].decode(errors="replace").split())
                     evidence = excerpt[:_EVIDENCE_CHARS]
-                    found[problem_id, method] = RenamedHit(problem_id, method, evidence)
-        return [found[key] for key in sorted(found)]
+                    hits[problem_id, method] = RenamedHit(problem_id, method, evidence)
+        return [hits[key] for key in sorted(hits)]
 
 
 def _add(
     by_shape: dict[int, dict[int, list[_Pattern]]], problem_id: str, tokens: _Tokens, window: int
 ) -> None:
-    """The windows of a problem's tokens that say enough; of a short text, all of it."""
+    """Add the windows of a problem's tokens with enough words; of a short text, all tokens."""
     count = len(tokens.codes)
     length = min(count, window)
     if length < window // 2:
@@ -155,7 +161,7 @@ def _add(
     shapes = tokens.shapes(key_tokens)
     for start in range(count - length + 1):
         if tokens.num_words(start, length) >= MIN_WORD_SHARE * length:
-            pattern = _Pattern(problem_id, tokens.numbered(start, length))
+            pattern = _Pattern(problem_id, tokens.normalized(start, length))
             group = by_shape[key_tokens].setdefault(int(shapes[start]), [])
             if pattern not in group:
                 group.append(pattern)
@@ -176,14 +182,14 @@ _FIXED: list[tuple[Hashes, Bytes]] = []
 
 
 def _fixed() -> tuple[Hashes, Bytes]:
-    """The hashes of the fixed names, computed once by the tokens' own code."""
+    """The hashes of the fixed names, computed once by the tokenizer itself."""
     if not _FIXED:
-        nothing = np.zeros(0, np.uint64)
+        empty = np.zeros(0, np.uint64)
         text = np.frombuffer(" ".join(sorted(fixed_names())).encode(), dtype=np.uint8)
         codes, kinds = np.zeros(len(text), np.uint64), np.zeros(len(text), np.uint8)
         spans = np.zeros((len(text), 2), np.int64)
         count = token_scan.program_tokens(
-            text, nothing, token_scan.bits_of(nothing), codes, kinds, spans
+            text, empty, token_scan.bits_of(empty), codes, kinds, spans
         )
         hashes = np.unique(codes[:count])
         _FIXED.append((hashes, token_scan.bits_of(hashes)))

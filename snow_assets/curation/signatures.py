@@ -24,7 +24,7 @@ SHINGLES = pa.schema([pa.field("shingles", pa.binary(), nullable=False)])
 Stored so that candidate pairs are verified without their texts (docs/decisions)."""
 
 
-def signature(bands: int) -> pa.Schema:
+def signature_schema(bands: int) -> pa.Schema:
     """Table `signatures`: a row per distinct text, in the first shard that contains it."""
     return pa.schema(
         [
@@ -93,7 +93,7 @@ def _put_shard(
         buffers = [None, pa.py_buffer(ends), pa.py_buffer(values)]
         shingles.append(pa.Array.from_buffers(pa.binary(), len(sizes), buffers))
     sizes = np.concatenate(counts)
-    schema = signature(recipe.bands)
+    schema = signature_schema(recipe.bands)
     columns = [
         table["text_id"],
         pa.array(sizes),

@@ -1,7 +1,7 @@
-"""The tokens of a program or a description in compiled code, for `renamed`.
+"""Compiled tokenizer of programs and descriptions, for `renamed`.
 
-One pass over a text's bytes, whatever it holds: what is never closed (a string, a comment) is
-looked for once and not again from each of its quotes.
+Time is linear in a text's bytes for any input: the end of an unterminated string or comment is
+searched once, not from each quote.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ NAME, FIXED, OTHER = 1, 2, 0  # an identifier; a keyword or builtin name; a numb
 WORD_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _WINDOW_FACTOR = np.uint64(0xD1342543DE82EF95)
 _NAME_CODE = np.uint64(0x2545F4914F6CDD1D)
-_MAX_BITS = 18  # 32 KB: a processor's first cache holds it
+_MAX_BITS = 18  # 32 KB fit in a processor's L1 cache
 _BITS_PER_HASH = 32
 
 _WORD, _DIGIT, _SYMBOL, _LETTER, _BEGIN = 1, 2, 4, 8, 16
@@ -32,7 +32,7 @@ def _byte_classes() -> Bytes:
     for byte in range(256):
         char = chr(byte)
         is_word = byte >= 0x80 or char.isalnum() or char == "_"
-        # A line may be continued and ended by `\\` and `;` or not.
+        # Line continuations (`\\`) and `;` are optional, and so are ignored.
         is_symbol = 0x21 <= byte < 0x7F and not is_word and char not in "\\;"
         is_letter = byte < 0x80 and char.isalpha()
         is_digit = byte < 0x80 and char.isdigit()
@@ -52,7 +52,7 @@ _BYTE_CLASSES = _byte_classes()
 
 @kernel
 def word_code(value: Any) -> Any:
-    """The code of a word from the polynomial in `WORD_FACTOR` of its bytes + 1."""
+    """The code of a word, from the polynomial in `WORD_FACTOR` of its bytes + 1."""
     hashed = np.uint64(value)
     hashed = (hashed ^ (hashed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     hashed = (hashed ^ (hashed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -60,16 +60,16 @@ def word_code(value: Any) -> Any:
 
 
 @kernel
-def _is_in(hashed: Any, bits: Bytes, values: Hashes) -> bool:
-    place = (hashed >> np.uint64(64 - _MAX_BITS)) & np.uint64(8 * len(bits) - 1)
-    if not bits[place >> np.uint64(3)] >> (place & np.uint64(7)) & 1:
+def _contains(hashed: Any, bits: Bytes, values: Hashes) -> bool:
+    slot = (hashed >> np.uint64(64 - _MAX_BITS)) & np.uint64(8 * len(bits) - 1)
+    if not bits[slot >> np.uint64(3)] >> (slot & np.uint64(7)) & 1:
         return False
-    at = np.searchsorted(values, hashed)
-    return bool(at < len(values) and values[at] == hashed)
+    index = np.searchsorted(values, hashed)
+    return bool(index < len(values) and values[index] == hashed)
 
 
 def bits_of(hashes: Hashes) -> Bytes:
-    """A bit per hash in a table whose size is a power of two, as small as has few bits set."""
+    """A bitmap of hashes; its size is a power of two, large enough to be sparse."""
     size = min(1 << _MAX_BITS, max(8, 1 << (_BITS_PER_HASH * len(hashes)).bit_length()))
     bits = np.zeros(size, dtype=np.uint8)
     bits[(hashes >> np.uint64(64 - _MAX_BITS)) & np.uint64(size - 1)] = 1
@@ -85,24 +85,24 @@ _SYMBOL_CODES = _symbol_codes()
 
 @kernel
 def _string_end(text: Bytes, start: int) -> int:
-    """Behind the quote that closes the string that starts here; -(where it breaks off) if none."""
-    quote, place = text[start], start + 1
-    while place < len(text):
-        byte = text[place]
+    """The offset after the closing quote of the string at `start`; if unterminated, -(its end)."""
+    quote, offset = text[start], start + 1
+    while offset < len(text):
+        byte = text[offset]
         if byte == quote:
-            return place + 1
+            return offset + 1
         if byte == 0x0A:
-            return -place
-        place += 2 if byte == 0x5C else 1
+            return -offset
+        offset += 2 if byte == 0x5C else 1
     return -len(text)
 
 
 @kernel
 def _last_comment_end(text: Bytes) -> int:
-    """Where the last `*/` begins, or -1."""
-    for place in range(len(text) - 2, -1, -1):
-        if text[place] == 0x2A and text[place + 1] == 0x2F:
-            return place
+    """The offset of the last `*/`, or -1."""
+    for offset in range(len(text) - 2, -1, -1):
+        if text[offset] == 0x2A and text[offset + 1] == 0x2F:
+            return offset
     return -1
 
 
@@ -110,127 +110,127 @@ def _last_comment_end(text: Bytes) -> int:
 def program_tokens(
     text: Bytes, fixed: Hashes, fixed_bits: Bytes, codes: Hashes, kinds: Bytes, spans: Spans
 ) -> int:
-    """Fill in a code, kind and (start, end) per token, as many as the text has bytes at most.
+    """Write code, kind and (start, end) of each token; return the number of tokens.
 
-    `spans` without rows: none are filled in.
+    The buffers need a row per byte of the text; `spans` without rows is not written.
     """
     with_spans = len(spans) > 0
-    count = place = broken_single = broken_double = 0
+    count = offset = broken_single = broken_double = 0
     last_end = _last_comment_end(text)
-    while place < len(text):
-        byte = text[place]
+    while offset < len(text):
+        byte = text[offset]
         kind = _BYTE_CLASSES[byte]
-        start = place
+        start = offset
         if kind & _WORD:
             word = np.uint64(0)
-            while place < len(text) and _BYTE_CLASSES[text[place]] & _WORD:
-                word = word * WORD_FACTOR + np.uint64(text[place]) + np.uint64(1)
-                place += 1
+            while offset < len(text) and _BYTE_CLASSES[text[offset]] & _WORD:
+                word = word * WORD_FACTOR + np.uint64(text[offset]) + np.uint64(1)
+                offset += 1
             codes[count] = word_code(word)
             if kind & _DIGIT:
                 kinds[count] = OTHER
             else:
-                kinds[count] = FIXED if _is_in(codes[count], fixed_bits, fixed) else NAME
+                kinds[count] = FIXED if _contains(codes[count], fixed_bits, fixed) else NAME
             if with_spans:
-                spans[count, 0], spans[count, 1] = start, place
+                spans[count, 0], spans[count, 1] = start, offset
             count += 1
             continue
-        place += 1
+        offset += 1
         if kind & _BEGIN:
-            following = text[place] if place < len(text) else np.uint8(0)
+            following = text[offset] if offset < len(text) else np.uint8(0)
             if byte in (0x22, 0x27):
-                if following == byte and place + 1 < len(text) and text[place + 1] == byte:
-                    place += 2
+                if following == byte and offset + 1 < len(text) and text[offset + 1] == byte:
+                    offset += 2
                     continue
                 broken = broken_double if byte == 0x22 else broken_single
                 if start >= broken:
                     end = _string_end(text, start)
                     if end >= 0:
-                        byte, place = np.uint8(0x22), end
+                        byte, offset = np.uint8(0x22), end
                     elif byte == 0x22:
                         broken_double = -end
                     else:
                         broken_single = -end
             elif byte == 0x23 or following == 0x2F:
-                while place < len(text) and text[place] != 0x0A:
-                    place += 1
+                while offset < len(text) and text[offset] != 0x0A:
+                    offset += 1
                 continue
             elif following == 0x2A and start + 2 <= last_end:
-                place += 1
-                while not (text[place] == 0x2A and text[place + 1] == 0x2F):
-                    place += 1
-                place += 2
+                offset += 1
+                while not (text[offset] == 0x2A and text[offset + 1] == 0x2F):
+                    offset += 1
+                offset += 2
                 continue
         if kind & _SYMBOL:
             codes[count], kinds[count] = _SYMBOL_CODES[byte], OTHER
             if with_spans:
-                spans[count, 0], spans[count, 1] = start, place
+                spans[count, 0], spans[count, 1] = start, offset
             count += 1
     return count
 
 
 @kernel
 def description_tokens(text: Bytes, codes: Hashes, kinds: Bytes, spans: Spans) -> int:
-    """Likewise of a text in lower case: its words of two letters or more, each as itself."""
-    count = place = 0
-    while place < len(text):
-        start, word = place, np.uint64(0)
-        while place < len(text) and _BYTE_CLASSES[text[place]] & _LETTER:
-            word = word * WORD_FACTOR + np.uint64(text[place]) + np.uint64(1)
-            place += 1
-        if place - start > 1:
+    """Tokens of a description in lower case: its words of two letters or more."""
+    count = offset = 0
+    while offset < len(text):
+        start, word = offset, np.uint64(0)
+        while offset < len(text) and _BYTE_CLASSES[text[offset]] & _LETTER:
+            word = word * WORD_FACTOR + np.uint64(text[offset]) + np.uint64(1)
+            offset += 1
+        if offset - start > 1:
             codes[count], kinds[count] = word_code(word), FIXED
-            spans[count, 0], spans[count, 1] = start, place
+            spans[count, 0], spans[count, 1] = start, offset
             count += 1
-        place += place == start
+        offset += offset == start
     return count
 
 
 @kernel
 def letter_run_codes(text: Bytes, start: int, end: int, codes: Hashes, count: int) -> int:
-    """Append the codes that `description_tokens` gives a part of a text; returns how many."""
-    place = start
-    while place < end:
-        start, word = place, np.uint64(0)
-        while place < end and _BYTE_CLASSES[text[place]] & _LETTER:
-            word = word * WORD_FACTOR + np.uint64(text[place]) + np.uint64(1)
-            place += 1
-        if place - start > 1:
+    """Append the codes of `description_tokens` of text[start:end]; return the new count."""
+    offset = start
+    while offset < end:
+        start, word = offset, np.uint64(0)
+        while offset < end and _BYTE_CLASSES[text[offset]] & _LETTER:
+            word = word * WORD_FACTOR + np.uint64(text[offset]) + np.uint64(1)
+            offset += 1
+        if offset - start > 1:
             codes[count] = word_code(word)
             count += 1
-        place += place == start
+        offset += offset == start
     return count
 
 
 @kernel
 def shape_hashes(codes: Hashes, kinds: Bytes, length: int, hashes: Hashes) -> int:
-    """A hash per window of `length` tokens, in which all names are alike; returns how many."""
+    """Hash each window of `length` tokens with all names equal; return the number of windows."""
     last_power, rolling = np.uint64(1), np.uint64(0)
     for _ in range(length):
         last_power *= _WINDOW_FACTOR
-    for place in range(len(codes)):
-        rolling = rolling * _WINDOW_FACTOR + (_NAME_CODE if kinds[place] == NAME else codes[place])
-        if place >= length:
-            gone = place - length
-            rolling -= last_power * (_NAME_CODE if kinds[gone] == NAME else codes[gone])
-        if place >= length - 1:
-            hashes[place - length + 1] = rolling * WORD_FACTOR
+    for index in range(len(codes)):
+        rolling = rolling * _WINDOW_FACTOR + (_NAME_CODE if kinds[index] == NAME else codes[index])
+        if index >= length:
+            leaving = index - length
+            rolling -= last_power * (_NAME_CODE if kinds[leaving] == NAME else codes[leaving])
+        if index >= length - 1:
+            hashes[index - length + 1] = rolling * WORD_FACTOR
     return max(0, len(codes) - length + 1)
 
 
 @kernel
-def places_in(hashes: Hashes, bits: Bytes, values: Hashes, places: npt.NDArray[np.int64]) -> int:
-    """Fill in the places of hashes that are among sorted `values`; returns how many."""
+def indices_in(hashes: Hashes, bits: Bytes, values: Hashes, indices: npt.NDArray[np.int64]) -> int:
+    """Write the indices of the hashes that are in sorted `values`; return their number."""
     count = 0
-    for place in range(len(hashes)):
-        if _is_in(hashes[place], bits, values):
-            places[count] = place
+    for index in range(len(hashes)):
+        if _contains(hashes[index], bits, values):
+            indices[count] = index
             count += 1
     return count
 
 
 class Shapes(NamedTuple):
-    """The shapes of windows of two lengths, in tokens, and a bit table of them."""
+    """The shapes of windows of two lengths (in tokens), and a bitmap of them."""
 
     long: int
     short: int
@@ -245,7 +245,7 @@ class Shapes(NamedTuple):
 
 @kernel
 def has_shape(codes: Hashes, shapes: Shapes) -> bool:
-    """Whether a window of either length is among the shapes, as `shape_hashes` has it."""
+    """Whether the shape hash of a window of either length is in `shapes`."""
     long, short = shapes.long, shapes.short
     long_power, short_power = np.uint64(1), np.uint64(1)
     for _ in range(long):
@@ -253,16 +253,18 @@ def has_shape(codes: Hashes, shapes: Shapes) -> bool:
     for _ in range(short):
         short_power *= _WINDOW_FACTOR
     rolling = rolling_short = np.uint64(0)
-    for place in range(len(codes)):
-        rolling = rolling * _WINDOW_FACTOR + codes[place]
-        rolling_short = rolling_short * _WINDOW_FACTOR + codes[place]
-        if place >= long:
-            rolling -= long_power * codes[place - long]
-        if place >= short:
-            rolling_short -= short_power * codes[place - short]
-        if place >= short - 1 and _is_in(rolling_short * WORD_FACTOR, shapes.bits, shapes.hashes):
+    for index in range(len(codes)):
+        rolling = rolling * _WINDOW_FACTOR + codes[index]
+        rolling_short = rolling_short * _WINDOW_FACTOR + codes[index]
+        if index >= long:
+            rolling -= long_power * codes[index - long]
+        if index >= short:
+            rolling_short -= short_power * codes[index - short]
+        if index >= short - 1 and _contains(
+            rolling_short * WORD_FACTOR, shapes.bits, shapes.hashes
+        ):
             return True
-        if place >= long - 1 and _is_in(rolling * WORD_FACTOR, shapes.bits, shapes.hashes):
+        if index >= long - 1 and _contains(rolling * WORD_FACTOR, shapes.bits, shapes.hashes):
             return True
     return False
 
@@ -276,7 +278,7 @@ def flag_programs(
     shapes: Shapes,
     flags: npt.NDArray[np.bool_],
 ) -> None:
-    """Set the flag of each text with a window of tokens whose shape is one of `shapes`.
+    """Set the flag of each text that has a window with one of the `shapes`.
 
     Memory: 9 bytes per byte of the longest text.
     """
@@ -288,7 +290,7 @@ def flag_programs(
     for row in range(len(flags)):
         text = data[offsets[row] : offsets[row + 1]]
         count = program_tokens(text, fixed, fixed_bits, codes, kinds, no_spans)
-        for place in range(count):
-            if kinds[place] == NAME:
-                codes[place] = _NAME_CODE
+        for index in range(count):
+            if kinds[index] == NAME:
+                codes[index] = _NAME_CODE
         flags[row] = has_shape(codes[:count], shapes)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from snow_assets import shards
+from snow_assets.curation.contamination_rule import GATE_METHODS
 from snow_assets.curation.document_shards import DocumentShard, beside, document_shards
 from snow_assets.curation.exemptions import exemption_of
-from snow_assets.curation.leak_rule import LEAK_METHODS
 from snow_assets.curation.rules import COLUMNS, rule_reason
 from snow_assets.curation.split import HELD_OUT, TRAIN, held_out_repositories
 from snow_assets.documents import DOCUMENT
@@ -70,7 +70,7 @@ class Judge:
         evidence: dict[str, tuple[str, str]] = {}
         for hit in _rows(self._hits, shard, "hits"):
             shown = f"{hit['problem_id']} by {hit['method']}: {hit['evidence']}"
-            reason = "benchmark_leak" if hit["method"] in LEAK_METHODS else "contaminated"
+            reason = "benchmark_leak" if hit["method"] in GATE_METHODS else "contaminated"
             previous = evidence.get(hit["document_id"])
             if previous is None or (previous[0], reason) == ("benchmark_leak", "contaminated"):
                 evidence[hit["document_id"]] = (reason, shown)

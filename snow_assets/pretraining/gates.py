@@ -8,8 +8,8 @@ import pyarrow.compute as pc
 from tokenizers import Tokenizer
 
 from snow_assets import shards
+from snow_assets.curation.contamination_gate import assert_uncontaminated
 from snow_assets.curation.exemptions import exempt_document_ids
-from snow_assets.curation.leaks import refuse_leaks
 from snow_assets.curation.split import assert_no_held_out
 from snow_assets.pretraining.packs import decoded_documents, validate_packs
 from snow_assets.pretraining.sources import LanguageSource
@@ -95,7 +95,7 @@ def _texts(sources: Sequence[LanguageSource]) -> Iterator[tuple[str, str]]:
 def _refuse_leaks(
     texts: Iterator[tuple[str, str]], benchmarks: Benchmarks, clean_folders: Sequence[str]
 ) -> None:
-    refuse_leaks(
+    assert_uncontaminated(
         texts,
         benchmarks.problems,
         window_tokens=benchmarks.window_tokens,

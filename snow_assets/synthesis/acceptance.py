@@ -11,8 +11,8 @@ from tokenizers import Tokenizer
 from snow_assets import shards
 from snow_assets.corpus.opt_outs import is_listed
 from snow_assets.curation.contamination import ProblemIndex, hits, index_problems
-from snow_assets.curation.leak_rule import LEAK_METHODS
-from snow_assets.curation.leaks import leaks
+from snow_assets.curation.contamination_gate import gate_hits
+from snow_assets.curation.contamination_rule import GATE_METHODS
 from snow_assets.curation.shingles import Shingles, band_hashes, jaccard, shingles
 from snow_assets.curation.tokens import count_tokens
 from snow_assets.documents import SYNTHETIC_DOCUMENT, SYNTHETIC_REFUSAL, text_id
@@ -197,11 +197,11 @@ def _leaked(
     found: dict[str, tuple[str, str]] = {}
     texts = [(made.seed["document_id"], made.text) for made in candidates]
     window = rules.contamination.gate_window_tokens
-    for leak in leaks(texts, rules.problems, window_tokens=window):
+    for leak in gate_hits(texts, rules.problems, window_tokens=window):
         found[leak.document_id] = ("leaks", f"{leak.part} of {leak.problem_id}: {leak.evidence}")
     for name, text in texts:
         for hit in hits(text, index):
-            if hit.method not in LEAK_METHODS:  # those are the gate's own, found above
+            if hit.method not in GATE_METHODS:  # those are the gate's own, found above
                 found[name] = ("contaminated", f"{hit.method} of {hit.problem_id}: {hit.evidence}")
                 break
     return found

@@ -6,8 +6,8 @@ import dagster as dg
 
 from snow_assets import pod, shards
 from snow_assets.corpus import opt_outs
+from snow_assets.curation.contamination_gate import assert_uncontaminated
 from snow_assets.curation.exemptions import exempt_document_ids
-from snow_assets.curation.leaks import refuse_leaks
 from snow_assets.curation.tokens import load_tokenizer
 from snow_assets.materialize import Made, check_result, materialize, upstream, upstreams
 from snow_assets.recipe import Recipe
@@ -103,7 +103,7 @@ def synthetic_answers(
         texts = seeds.put_seeds(
             folder, selected, recipe=recipe.synthesis, prompt_version=PROMPT_VERSION
         )
-        refuse_leaks(
+        assert_uncontaminated(
             texts,
             shards.read(known.folder, "problems"),
             window_tokens=window,

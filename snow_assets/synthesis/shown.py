@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from snow_assets import shards
-from snow_assets.curation.leaks import leaks
+from snow_assets.curation.contamination_gate import gate_hits
 from snow_assets.plots import Plot, as_plot, legend_outside, new_figure
 from snow_assets.synthesis.acceptance import DOCUMENTS, REFUSALS
 from snow_assets.synthesis.contract import Generated
@@ -114,7 +114,7 @@ def leaked(folder: str, problems: pa.Table, *, window_tokens: int) -> list[str]:
     )
     return [
         f"{leak.document_id} holds the {leak.part} of {leak.problem_id}: {leak.evidence}"
-        for leak in leaks(texts, problems, window_tokens=window_tokens)
+        for leak in gate_hits(texts, problems, window_tokens=window_tokens)
     ]
 
 

@@ -9,9 +9,9 @@ import pytest
 from snow_assets import shards
 from snow_assets.curation import faults
 from snow_assets.curation.clean import counted_before, decide
+from snow_assets.curation.contamination_gate import ContaminatedError, assert_uncontaminated
 from snow_assets.curation.exemptions import exempt_document_ids
 from snow_assets.curation.kept import decisions, kept_documents
-from snow_assets.curation.leaks import ContaminatedError, refuse_leaks
 from snow_assets.curation.tokens import load_tokenizer
 from snow_assets.curation.verdicts import Curated
 from snow_assets.documents import BENCHMARK_PROBLEM
@@ -148,7 +148,7 @@ def test_what_the_gate_would_refuse_is_dropped_with_its_evidence(lake_url: str) 
         for document_id, text in zip(*(column.to_pylist() for column in batch), strict=True)
     ]
     table = pa.Table.from_pylist([a_problem()], schema=BENCHMARK_PROBLEM)
-    refuse_leaks(texts, table, window_tokens=RECIPE.contamination.gate_window_tokens)
+    assert_uncontaminated(texts, table, window_tokens=RECIPE.contamination.gate_window_tokens)
 
 
 @pytest.mark.parametrize("names", ["path", "id"])
@@ -163,9 +163,9 @@ def test_an_exempt_document_is_kept_with_the_reason_and_passes_the_gate(
     table = pa.Table.from_pylist([a_problem()], schema=BENCHMARK_PROBLEM)
     exempt = exempt_document_ids([folder], [exemption])
     assert exempt == {row["document_id"]}
-    refuse_leaks([(row["document_id"], IDIOM)], table, window_tokens=32, exempt=exempt)
+    assert_uncontaminated([(row["document_id"], IDIOM)], table, window_tokens=32, exempt=exempt)
     with pytest.raises(ContaminatedError, match="contamination_exemptions"):
-        refuse_leaks([("another", IDIOM)], table, window_tokens=32, exempt=exempt)
+        assert_uncontaminated([("another", IDIOM)], table, window_tokens=32, exempt=exempt)
 
 
 FILE_ID = str(a_file("spans.py", IDIOM, repository="birch")["document_id"])

@@ -5,7 +5,12 @@ import pyarrow as pa
 import pytest
 
 from snow_assets.corpus.problems import human_eval
-from snow_assets.curation.leaks import ContaminatedError, Leak, leaks, refuse_leaks
+from snow_assets.curation.contamination_gate import (
+    ContaminatedError,
+    GateHit,
+    assert_uncontaminated,
+    gate_hits,
+)
 from snow_assets.curation.program_tokens import program_tokens, window_hashes
 from snow_assets.documents import BENCHMARK_PROBLEM
 from tests.curation.builders import RECIPE, a_problem, a_program
@@ -28,8 +33,8 @@ class Checker:
 """
 
 
-def found(text: str) -> list[Leak]:
-    return leaks([("doc", text)], TABLE, window_tokens=WINDOW)
+def found(text: str) -> list[GateHit]:
+    return gate_hits([("doc", text)], TABLE, window_tokens=WINDOW)
 
 
 def test_a_solution_with_other_names_comments_and_space_is_found() -> None:
@@ -68,13 +73,15 @@ def test_tables_of_strings_and_numbers_are_no_evidence() -> None:
         [a_problem(solution=f"    return {{\n{rows}\n    }}\n")], schema=BENCHMARK_PROBLEM
     )
     other = "X = {" + ", ".join(f"'other{n}': {n % 10}" for n in range(40)) + "}"
-    assert leaks([("doc", other)], table, window_tokens=WINDOW) == []
+    assert gate_hits([("doc", other)], table, window_tokens=WINDOW) == []
 
 
 def test_the_gate_refuses_and_names_document_problem_and_evidence() -> None:
     with pytest.raises(ContaminatedError, match=r"document doc holds the solution of Task/1: .*in"):
-        refuse_leaks([("clean", a_program("x")), ("doc", DISGUISED)], TABLE, window_tokens=WINDOW)
-    refuse_leaks([("clean", a_program("x"))], TABLE, window_tokens=WINDOW)
+        assert_uncontaminated(
+            [("clean", a_program("x")), ("doc", DISGUISED)], TABLE, window_tokens=WINDOW
+        )
+    assert_uncontaminated([("clean", a_program("x"))], TABLE, window_tokens=WINDOW)
 
 
 def renamed(source: str) -> str:
@@ -102,6 +109,6 @@ def test_most_renamed_humaneval_solutions_are_found_and_copies_nearly_all() -> N
         (lambda row: row["prompt"] + row["solution"], 0.94),
     ):
         texts = [(row["problem_id"], text_of(row)) for row in rows]
-        caught = leaks(texts, table, window_tokens=WINDOW)
+        caught = gate_hits(texts, table, window_tokens=WINDOW)
         own = {leak.document_id for leak in caught if leak.document_id == leak.problem_id}
         assert len(own) >= at_least * len(rows)

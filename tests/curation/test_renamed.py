@@ -16,7 +16,7 @@ from snow_assets.corpus.problems import human_eval
 from snow_assets.curation import program_tokens as gate_tokens
 from snow_assets.curation import renamed
 from snow_assets.curation.contamination import ProblemIndex, index_problems, prefilter
-from snow_assets.curation.leaks import leaks
+from snow_assets.curation.contamination_gate import gate_hits
 from snow_assets.documents import BENCHMARK_PROBLEM
 from snow_assets.recipe import SMOKE
 from tests.curation.builders import a_problem, a_program
@@ -84,7 +84,7 @@ def by_filter(texts: list[str], index: ProblemIndex) -> set[tuple[str, str, str]
     suspects = prefilter(index)(pa.chunked_array([pa.array(texts, pa.string())]))
     return {
         (str(place), hit.problem_id, PARTS[hit.method])
-        for place in np.flatnonzero(suspects.leaks).tolist()
+        for place in np.flatnonzero(suspects.gate).tolist()
         for hit in index.renamed.hits(texts[place])
     }
 
@@ -93,7 +93,7 @@ def by_gate(texts: list[str], problems: pa.Table) -> set[tuple[str, str, str]]:
     named = [(str(place), text) for place, text in enumerate(texts)]
     return {
         (leak.document_id, leak.problem_id, leak.part)
-        for leak in leaks(named, problems, window_tokens=WINDOW)
+        for leak in gate_hits(named, problems, window_tokens=WINDOW)
     }
 
 

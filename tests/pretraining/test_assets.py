@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from snow_assets import shards
-from snow_assets.curation.leaks import ContaminatedError
+from snow_assets.curation.contamination_gate import ContaminatedError
 from snow_assets.curation.tokens import count_tokens
 from snow_assets.documents import SYNTHETIC_DOCUMENT
 from snow_assets.pretraining import assets, checks
