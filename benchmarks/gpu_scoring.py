@@ -33,7 +33,7 @@ sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "benchmarks")]
 from agreement import agreement  # noqa: E402
 from ours import finish  # noqa: E402
 
-from snow_assets import pod, shards  # noqa: E402
+from snow_assets import shards, worker  # noqa: E402
 from snow_assets.documents import DECISION, DOCUMENT, text_id  # noqa: E402
 from snow_assets.quality import encoder as encoders  # noqa: E402
 from snow_assets.quality import gate, head, scoring  # noqa: E402
@@ -51,13 +51,13 @@ DEVICE = "cuda"
 SEED = 0
 
 
-class Told(pod.Progress):
+class Told(worker.Progress):
     """Progress on the screen."""
 
     def __init__(self) -> None:
         pass
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         print(" ", line, flush=True)
 
     def metrics(self, step: int, **values: float) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from snow_assets import automation, unclaimed, whole_recipe
+from snow_assets import automation, orphan_cleanup, whole_recipe
 from snow_assets.corpus import assets as corpus
 from snow_assets.curation import assets as curation
 from snow_assets.curation import checks as curation_checks
@@ -102,9 +102,9 @@ defs = dg.Definitions(
         automation.shared_steps,
         automation.read_sources,
         automation.curate_languages,
-        *([unclaimed.unclaimed_jobs] if _IN_CLUSTER else []),
+        *([orphan_cleanup.orphan_cleanup_job] if _IN_CLUSTER else []),
     ],
-    schedules=[unclaimed.quarter_hourly_clean_up] if _IN_CLUSTER else [],
+    schedules=[orphan_cleanup.orphan_cleanup_schedule] if _IN_CLUSTER else [],
     sensors=[automation.automation],
     resources=resources(chosen_recipe()),
 )

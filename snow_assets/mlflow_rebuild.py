@@ -24,7 +24,7 @@ def rebuild(lake: str, tracking: Tracking) -> int:
     path = mlflow_store.store_path(tracking.uri)
     if path is None:
         return _record_all(lake, tracking)
-    with mlflow_store.replaced(path) as fresh:
+    with mlflow_store.replace_store(path) as fresh:
         aside = tracking.model_copy(update={"uri": f"sqlite:///{fresh}"})
         return _record_all(lake, aside)
 

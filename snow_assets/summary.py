@@ -12,7 +12,7 @@ from snow_assets.materialize import upstream
 from snow_assets.recipe import PHASES, Recipe
 from snow_resources.lake import Lake
 from snow_resources.publishing import literal
-from snow_resources.warehouse import Answer, query
+from snow_resources.warehouse import QueryResult, query
 
 _FUNNEL = """
 select stage, coalesce(reason, outcome) as what, sum(num_documents)::bigint as documents
@@ -66,7 +66,7 @@ def show(console: Console, lake: Lake, recipe: Recipe, warehouse: str) -> None:
     )
 
 
-def _ask(warehouse: str, sql: str, recipe: Recipe) -> Answer:
+def _ask(warehouse: str, sql: str, recipe: Recipe) -> QueryResult:
     """The recipe's rows of a table that holds all recipes'."""
     return query(warehouse, sql.format(recipe=literal(recipe.name)))
 
@@ -75,7 +75,7 @@ def _is_made(lake: Lake, recipe: Recipe, asset: str) -> bool:
     return bool(shards.names(lake.pointers(recipe.name, asset)))
 
 
-def _print(console: Console, title: str, answer: Answer) -> None:
+def _print(console: Console, title: str, answer: QueryResult) -> None:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2))
     for column in answer.columns:
         is_number = any(
@@ -96,19 +96,19 @@ def _shown(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _areas(lake: Lake, recipe: Recipe) -> Answer:
+def _areas(lake: Lake, recipe: Recipe) -> QueryResult:
     """Each AUC of the annotator with its 95 % interval."""
     facts = shards.manifest(upstream(lake, recipe, "quality_annotator").folder).facts
     names = [name for name in facts if name.endswith("_auc")]
     rows = [(name, facts[name], facts[f"{name}_low"], facts[f"{name}_high"]) for name in names]
-    return Answer(columns=["measure", "auc", "low", "high"], rows=rows, is_truncated=False)
+    return QueryResult(columns=["measure", "auc", "low", "high"], rows=rows, is_truncated=False)
 
 
-def _losses(lake: Lake, recipe: Recipe, phases: Sequence[str]) -> Answer:
+def _losses(lake: Lake, recipe: Recipe, phases: Sequence[str]) -> QueryResult:
     """The training loss at a phase's first and last step, in bits per token."""
     columns = ["first_loss_bits", "last_loss_bits"]
     rows = []
     for phase in phases:
         facts = shards.manifest(upstream(lake, recipe, f"{phase}_checkpoint").folder).facts
         rows.append((phase, *(facts[name] for name in columns)))
-    return Answer(columns=["phase", *columns], rows=rows, is_truncated=False)
+    return QueryResult(columns=["phase", *columns], rows=rows, is_truncated=False)

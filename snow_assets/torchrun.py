@@ -17,14 +17,14 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from snow_assets import pod, shards
+from snow_assets import shards, worker
 
 _PORT = 29_400
 _MEETING_SECONDS = 1_800  # until the last node's pod has been scheduled and pulled
 
 
 def main(nodes: int, processes: int, module: str, folder: str) -> int:
-    """The exit code of the contract in `pod.py`."""
+    """The exit code of the contract in `worker.py`."""
     config = LaunchConfig(
         min_nodes=nodes,
         max_nodes=nodes,
@@ -39,14 +39,14 @@ def main(nodes: int, processes: int, module: str, folder: str) -> int:
     try:
         elastic_launch(config, sys.executable)("-m", module, folder)
     except SignalException:
-        return pod.PREEMPTED
+        return worker.PREEMPTED
     except ChildFailedError as error:
         _, failure = error.get_first_failure()
         print(error, file=sys.stderr)  # noqa: T201  the pod's log
-        if failure.exitcode in (pod.BAD_INPUT, pod.RETRYABLE, pod.PREEMPTED):
+        if failure.exitcode in (worker.BAD_INPUT, worker.RETRYABLE, worker.PREEMPTED):
             return int(failure.exitcode)
         # It may have lost a process of another node, and says only that a connection broke.
-        return pod.RETRYABLE if nodes > 1 else max(failure.exitcode, 1)
+        return worker.RETRYABLE if nodes > 1 else max(failure.exitcode, 1)
     return 0
 
 
@@ -67,5 +67,5 @@ def _endpoint(folder: str) -> str:
 if __name__ == "__main__":
     if len(sys.argv) != 5:
         sys.exit(f"usage: NODES PROCESSES MODULE JOB_FOLDER, not {sys.argv[1:]}")
-    pod.end_with_parent()
+    worker.end_with_parent()
     sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]))

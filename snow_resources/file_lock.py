@@ -1,4 +1,4 @@
-"""One process at a time, by a locked file; who waits says for whom."""
+"""Mutual exclusion of processes by a lock on a file."""
 
 import fcntl
 import os
@@ -10,9 +10,10 @@ from pathlib import Path
 
 @contextmanager
 def exclusive(lock: Path, *, waiting: str, warn: Callable[[str], object]) -> Iterator[None]:
-    """Hold a file's lock. One that is held is waited for, after `warn(waiting and its holder)`.
+    """Hold a file's lock; if another process holds it, call `warn` with `waiting` and the holder,
+    then wait.
 
-    The system frees the lock when its holder ends, however it ends. Not for network file systems
+    The kernel releases the lock when its holder ends, also by a kill. Not for network file systems
     without locks.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""The one way to run GPU work: a module, a request, a size; where it runs is configuration.
+"""Interface to run GPU work: a module, a request and a size; configuration chooses the backend.
 
-A job is named by the digest of its module, code version and request. It is a folder in the
-lake with a folder per attempt: `request.json` is there first, `report.json` is written last.
+A job is identified by the digest of its module, code version and request. It is a folder in the
+lake with a folder per attempt: `request.json` is written first, `report.json` last.
 """
 
 import hashlib
@@ -22,36 +22,37 @@ Report = TypeVar("Report")
 
 REQUEST, REPORT, ENDED, LOG = "request.json", "report.json", "ended.json", "log.txt"
 
-BAD_INPUT, PASSING_FAULT, KILLED, PREEMPTED = 42, 75, 137, 143
-"""Exit codes that a job's module (`snow_assets/pod.py`) and the kernel have a meaning for."""
+BAD_INPUT, RETRYABLE, KILLED, PREEMPTED = 42, 75, 137, 143
+"""Exit codes of a worker (`snow_assets/worker.py`) and of the kernel's signals."""
 
-_MEANINGS = {
+_EXIT_CODE_MEANINGS = {
     BAD_INPUT: "bad input: the same request fails again; read the error above and change its cause",
-    PASSING_FAULT: "a passing fault: materialize again",
+    RETRYABLE: "a transient error: materialize again",
     KILLED: "killed from outside, often for want of memory: materialize again, and it resumes",
     PREEMPTED: "preempted after a checkpoint: materialize again, and it goes on from there",
 }
 
 VLLM = "vllm"
-"""The environment whose one process spreads a model over all its GPUs."""
+"""The environment in which a single process shards a model over all its GPUs."""
 
 SANDBOX = "sandbox"
-"""The environment that reaches neither network nor lake."""
+"""The environment without access to network and lake."""
 
 LOG_LINES = 40
-"""Of a failed job, told with its exit code; `log.txt` in its folder has all."""
+"""Last lines of a failed job's log that its error message holds; `log.txt` has all."""
 
 
-def meaning(code: int) -> str:
-    return _MEANINGS.get(code, "an error of the job; its log tells which")
+def exit_code_meaning(code: int) -> str:
+    """What an exit code means and what to do, for error messages."""
+    return _EXIT_CODE_MEANINGS.get(code, "an error of the job; read its log")
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobSize:
-    """What a job asks for. `environment` chooses interpreter or image: trainer, vllm or sandbox
-    (which reaches neither network nor lake: its request and report are all that crosses).
+    """Resources of a job. `environment` selects the interpreter or image: trainer, vllm or sandbox
+    (without network and lake: it exchanges its request and report only).
 
-    `parts`: into how many pieces several pods could share the work; 1: it is one piece.
+    `parts`: maximum number of pods that can share the work; 1: the work is not sharded.
     """
 
     gpus: int = 0
@@ -60,36 +61,36 @@ class JobSize:
     environment: str = "trainer"
     parts: int = 1
     nodes: int = 1
-    processes: int = 1  # on each node, that work on the same model
+    processes: int = 1  # per node, of one distributed training job
 
     def __post_init__(self) -> None:
-        """Refuse GPUs that nothing would use: a process of the trainer computes on one."""
+        """Raise ValueError for unused GPUs: a process of the trainer uses one GPU."""
         if self.environment != VLLM and self.gpus > self.processes:
             raise ValueError(
                 f"{self.gpus} GPUs for {self.processes} process(es) of the {self.environment} "
-                "environment: a process uses one GPU; ask for as many processes, or fewer GPUs"
+                "environment: a process uses one GPU; request as many processes, or fewer GPUs"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedJob(Generic[Report]):
-    """A job's reports, the folder with request, reports, metrics and log, and what it took."""
+    """A job's reports, its folder (request, reports, metrics, log) and its duration."""
 
-    reports: tuple[Report, ...]  # one of each pod that shared the work
+    reports: tuple[Report, ...]  # one per pod that shared the work
     folder: str
-    seconds: float  # of this call; 0 when an earlier run's report was there
+    seconds: float  # of this call; 0 if an earlier run's report was reused
     attempt: int
 
     @property
     def report(self) -> Report:
-        """The only report; ValueError where pods shared the work."""
-        (one,) = self.reports
-        return one
+        """The only report; ValueError where several pods shared the work."""
+        (report,) = self.reports
+        return report
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A piece of work, and its folder in the lake that holds a folder per attempt."""
+    """A module's request, and its folder in the lake that holds a folder per attempt."""
 
     module: str
     request: bytes
@@ -100,41 +101,41 @@ class Job:
 
     @property
     def step(self) -> str:
-        """The module's last name: what people call this job."""
+        """The last component of the module's name, as shown to users."""
         return self.module.rsplit(".", 1)[-1]
 
     @cached_property
-    def _place(self) -> tuple[Any, str]:
+    def _file_system(self) -> tuple[Any, str]:
         options = {} if "://" not in self.url else {"use_listings_cache": False}
         system, root = fsspec.core.url_to_fs(self.url, **options)
         return system, str(root)
 
     def attempts(self) -> list[int]:
         """The numbers of the attempts so far, in order."""
-        system, root = self._place
-        found = system.ls(root, detail=False) if system.isdir(root) else []
-        return sorted(int(path.rstrip("/").rsplit("-", 1)[1]) for path in found)
+        system, root = self._file_system
+        paths = system.ls(root, detail=False) if system.isdir(root) else []
+        return sorted(int(path.rstrip("/").rsplit("-", 1)[1]) for path in paths)
 
     def folder(self, attempt: int) -> str:
-        """The attempt's folder as a URL, the same for every process."""
-        return str(self._place[0].unstrip_protocol(self._path(attempt)))
+        """The attempt's folder as an absolute URL."""
+        return str(self._file_system[0].unstrip_protocol(self._path(attempt)))
 
     def has(self, attempt: int, name: str) -> bool:
-        return bool(self._place[0].exists(self._path(attempt, name)))
+        return bool(self._file_system[0].exists(self._path(attempt, name)))
 
     def get(self, attempt: int, name: str) -> bytes:
-        return bytes(self._place[0].cat_file(self._path(attempt, name)))
+        return bytes(self._file_system[0].cat_file(self._path(attempt, name)))
 
     def names(self, attempt: int, folder: str) -> list[str]:
-        """The sorted names of the finished files in a folder of the attempt."""
-        system, path = self._place[0], self._path(attempt, folder)
-        found = system.ls(path, detail=False) if system.isdir(path) else []
-        names = (one.rstrip("/").rsplit("/", 1)[1] for one in found)
+        """The sorted names of the complete files in a folder of the attempt."""
+        system, path = self._file_system[0], self._path(attempt, folder)
+        paths = system.ls(path, detail=False) if system.isdir(path) else []
+        names = (path.rstrip("/").rsplit("/", 1)[1] for path in paths)
         return sorted(name for name in names if not name.startswith("."))
 
     def put(self, attempt: int, name: str, content: bytes) -> None:
-        """A whole file or none."""
-        system, path = self._place[0], self._path(attempt, name)
+        """Write a file atomically."""
+        system, path = self._file_system[0], self._path(attempt, name)
         if isinstance(system, LocalFileSystem):
             system.makedirs(self._path(attempt), exist_ok=True)
             part = f"{path}.{uuid.uuid4().hex}.part"  # two runs may write at once
@@ -143,26 +144,26 @@ class Job:
         else:
             system.pipe_file(path, content)
 
-    def set_aside(self, attempt: int, name: str) -> None:
-        """Keep a damaged file under another name, so that nobody takes it for a whole one."""
-        self._place[0].mv(self._path(attempt, name), self._path(attempt, f"{name}.damaged"))
+    def quarantine(self, attempt: int, name: str) -> None:
+        """Rename a damaged file to NAME.damaged, so that it is not read again."""
+        self._file_system[0].mv(self._path(attempt, name), self._path(attempt, f"{name}.damaged"))
 
     def _path(self, attempt: int, name: str = "") -> str:
-        folder = f"{self._place[1]}/attempt-{attempt:03d}"
+        folder = f"{self._file_system[1]}/attempt-{attempt:03d}"
         return f"{folder}/{name}" if name else folder
 
 
 def command(job: Job, attempt: int, size: JobSize, python: str) -> list[str]:
-    """What runs a job, on each of its nodes."""
+    """The command line that runs a job on each of its nodes."""
     folder = job.folder(attempt)
     if size.nodes * size.processes == 1:
         return [python, "-m", job.module, folder]
-    numbers = [str(size.nodes), str(size.processes)]
-    return [python, "-m", "snow_assets.torchrun", *numbers, job.module, folder]
+    world = [str(size.nodes), str(size.processes)]
+    return [python, "-m", "snow_assets.torchrun", *world, job.module, folder]
 
 
 class GpuJobs(dg.ConfigurableResource, ABC):  # type: ignore[type-arg]
-    """Runs jobs. A finished one is never run again: its report is read."""
+    """Runs jobs. A finished job is not run again: its report is reused."""
 
     url: str  # of the folder that holds all jobs
 
@@ -176,13 +177,13 @@ class GpuJobs(dg.ConfigurableResource, ABC):  # type: ignore[type-arg]
         code_version: str,
         size: JobSize,
     ) -> FinishedJob[Report]:
-        """Run `python -m module` on a dataclass `request`; return what it reported.
+        """Run `python -m module` on a dataclass `request`; return its reports.
 
-        Raises dg.Failure with the true reason when the job fails.
+        Raises dg.Failure with the root cause if the job fails.
         """
         content = TypeAdapter(type(request)).dump_json(request, indent=1)
-        named = "\0".join([module, code_version, *self.identity(size), ""])
-        digest = hashlib.sha256(named.encode() + content).hexdigest()[:32]
+        identity = "\0".join([module, code_version, *self.identity(size), ""])
+        digest = hashlib.sha256(identity.encode() + content).hexdigest()[:32]
         asset = context.asset_key.path[-1]
         partition = context.partition_key if context.has_partition_key else "all"
         job = Job(
@@ -194,7 +195,7 @@ class GpuJobs(dg.ConfigurableResource, ABC):  # type: ignore[type-arg]
             url=f"{self.url}/{asset}/{partition}/{digest}",
         )
         started = time.monotonic()
-        attempt, reports = _finished(context, job, report)
+        attempt, reports = _finished_attempt(context, job, report)
         seconds = 0.0
         if reports is None or attempt is None:
             attempt = self.work(context, job, size)
@@ -211,21 +212,21 @@ class GpuJobs(dg.ConfigurableResource, ABC):  # type: ignore[type-arg]
 
     @abstractmethod
     def identity(self, size: JobSize) -> list[str]:
-        """What else names a job, beside its module, code version and request."""
+        """What the job's digest covers besides its module, code version and request."""
 
     def sandbox_level(self) -> str | None:
-        """How a sandbox is isolated that runs elsewhere; None: it runs here, look for yourself."""
+        """The isolation level of a sandbox in a pod; None: it runs on this machine."""
         return None
 
     @abstractmethod
     def work(self, context: dg.AssetExecutionContext, job: Job, size: JobSize) -> int:
-        """Do the work; return the attempt whose report is there now. Raises dg.Failure."""
+        """Execute the job; return the attempt that holds the report. Raises dg.Failure."""
 
 
-def _finished(
+def _finished_attempt(
     context: dg.AssetExecutionContext, job: Job, report: type[Report]
 ) -> tuple[int | None, tuple[Report, ...] | None]:
-    """The attempt that has a report, and what it reports; a damaged report counts as none."""
+    """The finished attempt and its reports; a damaged report counts as none."""
     for attempt in job.attempts():
         if not job.has(attempt, REPORT):
             continue
@@ -236,12 +237,12 @@ def _finished(
                 f"{job.folder(attempt)}/{REPORT} is damaged ({error.errors()[0]['msg']}) and set "
                 "aside: the job runs again, and goes on from what it has written"
             )
-            job.set_aside(attempt, REPORT)
+            job.quarantine(attempt, REPORT)
     return None, None
 
 
 def _reports(report: type[Report], content: bytes) -> tuple[Report, ...]:
-    """One report, or the list of them that the launcher of a shared job collected."""
+    """Parse a report, or the list of them that the launcher of a sharded job collected."""
     if content.lstrip().startswith(b"["):
         return TypeAdapter(tuple[report, ...]).validate_json(content)  # type: ignore[valid-type]
     return (TypeAdapter(report).validate_json(content),)

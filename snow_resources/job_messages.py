@@ -1,7 +1,7 @@
-"""The telephone from a job's pods: their messages, read from the attempt's folder as they appear.
+"""Dagster Pipes messages of a job's pods, polled from the attempt's folder.
 
-Each start of a pod writes files of its own (`snow_assets/pod.py`), so nothing is overwritten, and
-a run that adopts a job reads what was said before it came.
+Each start of a pod writes files of its own (`snow_assets/worker.py`), so nothing is overwritten,
+and a run that adopts a job reads the earlier messages too.
 """
 
 import json
@@ -20,7 +20,7 @@ _POLL_SECONDS = 2.0
 
 
 class FolderMessageReader(dg.PipesMessageReader):
-    """Reads the messages of all pods of an attempt; one that was read is not read again."""
+    """Reads the messages of all pods of an attempt, each file once."""
 
     def __init__(self, job: Job, attempt: int) -> None:
         self._job, self._attempt = job, attempt
@@ -33,7 +33,7 @@ class FolderMessageReader(dg.PipesMessageReader):
 
         def follow() -> None:
             while not is_over.wait(_POLL_SECONDS):
-                self._pass_on(handler)
+                self._forward(handler)
 
         thread = threading.Thread(target=follow, daemon=True)
         thread.start()
@@ -42,18 +42,18 @@ class FolderMessageReader(dg.PipesMessageReader):
         finally:
             is_over.set()
             thread.join()
-            self._pass_on(handler)
+            self._forward(handler)
             if self._has_closed:
                 handler.handle_message({"method": "closed", "params": {}})
 
-    def _pass_on(self, handler: Any) -> None:
+    def _forward(self, handler: Any) -> None:
         for name in self._job.names(self._attempt, MESSAGES):
             if name in self._read:
                 continue
             self._read.add(name)
             content = self._job.get(self._attempt, f"{MESSAGES}/{name}").decode()
             for message in map(json.loads, content.splitlines()):
-                # Many writers, one session: it opens with the first and closes when we do.
+                # Many writers, one session: the first `opened` is forwarded, `closed` at the end.
                 if message["method"] == "closed":
                     self._has_closed = True
                 elif message["method"] != "opened" or not self._has_opened:

@@ -1,8 +1,8 @@
-"""GPU jobs as Kubernetes Jobs: created or adopted, waited for by their conditions, explained.
+"""GPU jobs as Kubernetes Jobs: create or adopt a Job, wait for its conditions, explain its state.
 
-A Job is named by asset, partition, digest of the work and attempt. The work's first unfinished
-attempt is the one that every run waits for, whoever started it; a failed one is followed by the
-next. Only a cancel that drops the last claim deletes a Job (`job_claims.py`).
+A Job's name holds asset, partition, digest of the work and attempt. Every run waits for the first
+unfinished attempt, no matter which run started it; a failed attempt is followed by the next one.
+Only a cancelled run that releases the last lease deletes a Job (`kubernetes_job_leases.py`).
 """
 
 import json
@@ -17,7 +17,6 @@ import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 from pydantic import Field
 
-from snow_resources.enclosed_jobs import enclosed, report_in, request_config_map
 from snow_resources.gpu_jobs import (
     BAD_INPUT,
     ENDED,
@@ -30,46 +29,47 @@ from snow_resources.gpu_jobs import (
     Job,
     JobSize,
 )
-from snow_resources.janitor import delete_unclaimed
-from snow_resources.job_claims import claimed, drop_claim
+from snow_resources.isolated_jobs import isolated_manifest, parse_report, request_config_map
 from snow_resources.job_manifest import DIGEST, SHARDS, job_name, read_yaml, render
 from snow_resources.job_messages import FolderMessageReader
 from snow_resources.job_state import JobState, job_state
-from snow_resources.kubernetes_api import KubernetesApi, events_of, until
+from snow_resources.kubernetes_api import KubernetesApi, list_events, until
+from snow_resources.kubernetes_job_leases import acquire_lease, release_lease
+from snow_resources.orphan_cleanup import delete_orphaned_jobs
 
 Json = dict[str, Any]
 
 _SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 15.0
 _FAILURE_POLICY_VERSION = (1, 31)  # podFailurePolicy is stable
 _KEPT_LOG_LINES = 2_000
-_PODS_GONE_SECONDS = 600.0  # their grace and more; those of a lost node are not waited for
+_PODS_DELETED_SECONDS = 600.0  # their grace and more; those of a lost node are not waited for
 
 
 class KubernetesJobs(GpuJobs):
-    """Runs jobs in one namespace of the cluster that this process's kubeconfig or pod is in."""
+    """Runs jobs in a namespace of the cluster of this process's kubeconfig or pod."""
 
     namespace: str
     images: dict[str, str]  # by environment: trainer, vllm
     pythons: dict[str, str] = Field(default_factory=dict)  # in each image, if not `python`
     patches: list[str] = Field(default_factory=list)  # files, each a strategic-merge patch on Jobs
-    sandbox_namespace: str = ""  # where no pod reaches anything; empty: the same namespace
+    sandbox_namespace: str = ""  # with a deny-all NetworkPolicy; empty: the same namespace
     sandbox_patches: list[str] = Field(default_factory=list)  # on the sandbox's Jobs only
     sandbox_canary: str = ""  # host:port that is up, and that a sandbox must not reach
-    shards: dict[str, int] = Field(default_factory=dict)  # a module's last name -> pods in all
+    shards: dict[str, int] = Field(default_factory=dict)  # a module's last name -> number of pods
     parallelism: dict[str, int] = Field(default_factory=dict)  # and how many of them at once
-    queue: str = ""  # Kueue's, if it admits the Jobs
-    queue_seconds: int = 86_400  # may it stay suspended, unschedulable or without quota
-    start_seconds: int = 1_800  # may it take from a node until it runs
-    run_seconds: int = 604_800  # may it run; the cluster ends it
-    unclaimed_grace_seconds: int = 3_600  # may a Job go on that no run waits for
-    max_attempts: int = 3  # of one run, after faults that pass
+    queue: str = ""  # Kueue's local queue, if Kueue admits the Jobs
+    queue_seconds: int = 86_400  # limit for suspended, unschedulable or without quota
+    start_seconds: int = 1_800  # limit from scheduling to running
+    run_seconds: int = 604_800  # limit of a pod's run, enforced by the cluster
+    unclaimed_grace_seconds: int = 3_600  # before an orphaned Job is deleted
+    max_attempts: int = 3  # of one run, after transient failures
     gpu_hour_price: float = 0.0  # in your currency; 0: no cost is shown
     cpu_hour_price: float = 0.0
-    kubeconfig: str = ""  # a file; empty: this pod's account, or what KUBECONFIG names
-    patience_seconds: float = 1_800.0  # with an API server that does not answer
+    kubeconfig: str = ""  # a file; empty: this pod's service account, or KUBECONFIG
+    patience_seconds: float = 1_800.0  # retries of calls to the API server
 
-    def clean_up(self, instance: dg.DagsterInstance) -> list[str]:
-        """Delete live Jobs whose runs ended longer ago than the grace; returns their names."""
+    def delete_orphans(self, instance: dg.DagsterInstance) -> list[str]:
+        """Delete live Jobs whose runs ended before the grace period; return their names."""
 
         def end_of_run(run_id: str) -> float | None:
             record = instance.get_run_record_by_id(run_id)
@@ -78,7 +78,7 @@ class KubernetesJobs(GpuJobs):
         return [
             name
             for namespace in sorted({self.namespace, self.sandbox_namespace or self.namespace})
-            for name in delete_unclaimed(
+            for name in delete_orphaned_jobs(
                 self._api(namespace),
                 end_of_run=end_of_run,
                 grace_seconds=self.unclaimed_grace_seconds,
@@ -104,39 +104,41 @@ class KubernetesJobs(GpuJobs):
         return self.images[name]
 
     def work(self, context: dg.AssetExecutionContext, job: Job, size: JobSize) -> int:
-        is_enclosed = size.environment == SANDBOX
-        api = self._api((is_enclosed and self.sandbox_namespace) or self.namespace)
+        is_isolated = size.environment == SANDBOX
+        api = self._api((is_isolated and self.sandbox_namespace) or self.namespace)
         for number in range(1, self.max_attempts + 1):
-            attempt, state = self._attempt(context, api, job, size)
+            attempt, state = self._run_attempt(context, api, job, size)
             if state.phase == "complete":
-                self._show(context, job, attempt, size, state)
+                self._add_metadata(context, job, attempt, size, state)
                 return attempt
             if not state.is_passing or number == self.max_attempts:
                 break
             context.log.warning(f"{job_name(job, attempt)}: {state.why}; the next attempt starts")
         raise self._failure(job, attempt, state)
 
-    def _attempt(
+    def _run_attempt(
         self, context: dg.AssetExecutionContext, api: KubernetesApi, job: Job, size: JobSize
     ) -> tuple[int, JobState]:
-        """See one attempt to its end, ours or another run's that is under way."""
+        """Run an attempt to its end, or wait for an attempt that another run started."""
         while True:
             attempt = _next_attempt(job)
             job.put(attempt, REQUEST, job.request)
-            with _telephone(context, job, attempt, size) as environment:
+            with _pipes_environment(context, job, attempt, size) as environment:
                 manifest = self._manifest(context, api, job, attempt, size, environment)
                 name = manifest["metadata"]["name"]
                 try:
-                    state = self._awaited(context, api, job, manifest)
+                    state = self._await_job(context, api, job, manifest)
                 except (DagsterExecutionInterruptedError, KeyboardInterrupt):
-                    context.log.info(f"{name}: cancelled; its claim is dropped")
-                    if self._drop(context, api, name):
-                        _end(job, attempt, JobState(phase="failed", why="cancelled"))
+                    context.log.info(f"{name}: cancelled; its lease is released")
+                    if self._release(context, api, name):
+                        _write_end(job, attempt, JobState(phase="failed", why="cancelled"))
                     raise
-            if state is None:  # it had ended before, or another run has just cancelled it
-                _end(job, attempt, JobState(phase="failed", why="an earlier run's; it was over"))
+            if state is None:  # it ended before, or another run has just cancelled it
+                _write_end(
+                    job, attempt, JobState(phase="failed", why="an earlier run's; it was over")
+                )
                 continue
-            return attempt, self._ended(context, api, job, attempt, state)
+            return attempt, self._finish_attempt(context, api, job, attempt, state)
 
     def _manifest(
         self,
@@ -147,10 +149,10 @@ class KubernetesJobs(GpuJobs):
         size: JobSize,
         environment: dict[str, str],
     ) -> Json:
-        is_enclosed = size.environment == SANDBOX
-        python = self.pythons.get("trainer" if is_enclosed else size.environment, "python")
-        patches = self.sandbox_patches if is_enclosed else self.patches
-        made = render(
+        is_isolated = size.environment == SANDBOX
+        python = self.pythons.get("trainer" if is_isolated else size.environment, "python")
+        patches = self.sandbox_patches if is_isolated else self.patches
+        manifest = render(
             job,
             attempt,
             size,
@@ -165,44 +167,44 @@ class KubernetesJobs(GpuJobs):
             queue=self.queue,
             patches=[read_yaml(Path(path)) for path in patches],
         )
-        if not is_enclosed:
-            return made
+        if not is_isolated:
+            return manifest
         if not self.sandbox_canary:
             raise dg.Failure(
                 "sandbox_canary is not set: name a host:port that is up, so that a sandbox can "
                 "prove that it does not reach it"
             )
-        return enclosed(made, job, python=python, canary=self.sandbox_canary)
+        return isolated_manifest(manifest, job, python=python, canary=self.sandbox_canary)
 
-    def _awaited(
-        self, context: dg.AssetExecutionContext, api: KubernetesApi, work: Job, manifest: Json
+    def _await_job(
+        self, context: dg.AssetExecutionContext, api: KubernetesApi, job_spec: Job, manifest: Json
     ) -> JobState | None:
-        """How the Job ended that this run made or found; None: it was over when it was found."""
+        """Wait for the Job's end, created or adopted by this run; None: it had ended before."""
         name = manifest["metadata"]["name"]
-        found = claimed(api, manifest, run_id=context.run.run_id)
-        if found is None:
+        leased_job = acquire_lease(api, manifest, run_id=context.run.run_id)
+        if leased_job is None:
             return None
-        if job_state(found, _pods(api, name)).phase == "failed":
+        if job_state(leased_job, _pods(api, name)).phase == "failed":
             return None
         if "snow/network" in manifest["spec"]["template"]["metadata"]["labels"]:
-            api.create("configmaps", request_config_map(work, found))
+            api.create("configmaps", request_config_map(job_spec, leased_job))
         context.log.info(f"Job {name} in namespace {self.namespace}")
         began = entered = time.monotonic()
-        told: tuple[str, str] = ("", "")
+        logged: tuple[str, str] = ("", "")
         while True:
             job = api.get("jobs", name)
             if job is None:
                 return JobState(
                     phase="failed", why="the Job was deleted from outside", is_passing=True
                 )
-            state = self._explained(api, job, job_state(job, _pods(api, name)))
+            state = self._explain(api, job, job_state(job, _pods(api, name)))
             if state.phase in ("complete", "failed"):
                 return state
             now = time.monotonic()
-            if state.phase != told[0]:
+            if state.phase != logged[0]:
                 entered = now
-            if (state.phase, state.why) != told:
-                told = (state.phase, state.why)
+            if (state.phase, state.why) != logged:
+                logged = (state.phase, state.why)
                 context.log.info(f"{name}: {state.phase}: {state.why}")
             limit = {"queued": self.queue_seconds, "starting": self.start_seconds}.get(state.phase)
             if limit is not None and now - entered > limit:
@@ -211,19 +213,19 @@ class KubernetesJobs(GpuJobs):
             pause = (now - began) / 10
             time.sleep(min(max(pause, _SHORTEST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS))
 
-    def _explained(self, api: KubernetesApi, job: Json, state: JobState) -> JobState:
-        """A Job without a pod says nothing of why; its events do (quota, missing account)."""
+    def _explain(self, api: KubernetesApi, job: Json, state: JobState) -> JobState:
+        """Add the reason from the events of a Job without pods (quota, missing account)."""
         if (state.phase, state.why) != ("queued", "no pod yet"):
             return state
         warnings = [
             event
-            for event in events_of(api, job["metadata"]["uid"])
+            for event in list_events(api, job["metadata"]["uid"])
             if event.get("type") == "Warning"
         ]
         why = f"no pod yet: {warnings[-1].get('message')}" if warnings else state.why
         return JobState(phase="queued", why=why)
 
-    def _ended(
+    def _finish_attempt(
         self,
         context: dg.AssetExecutionContext,
         api: KubernetesApi,
@@ -231,30 +233,36 @@ class KubernetesJobs(GpuJobs):
         attempt: int,
         state: JobState,
     ) -> JobState:
-        """Keep what the cluster forgets; a Job that is complete without a report has failed."""
+        """Store logs, events and report in the lake; a complete Job without a report has failed."""
         name = job_name(job, attempt)
-        found = api.get("jobs", name)
+        existing = api.get("jobs", name)
         pods = _pods(api, name)
-        _keep_evidence(api, job, attempt, found, pods)
+        _store_logs_and_events(api, job, attempt, existing, pods)
         if state.phase == "complete":
             _fetch_report(api, job, attempt, pods)
-        if state.phase == "complete" and not _collected(job, attempt, found):
+        if state.phase == "complete" and not _collect_reports(job, attempt, existing):
             state = JobState(phase="failed", why="complete, but without a report")
-        if found is not None and state.phase == "failed" and not found["status"].get("conditions"):
-            self._drop(context, api, name)  # past a limit of ours: other runs may be more patient
+        if (
+            existing is not None
+            and state.phase == "failed"
+            and not existing["status"].get("conditions")
+        ):
+            self._release(
+                context, api, name
+            )  # past this run's limit: other runs may have a longer one
         if state.phase == "failed":  # two attempts must never write at once
-            until(lambda: not _live_pods(api, job), seconds=_PODS_GONE_SECONDS)
-        _end(job, attempt, state)
+            until(lambda: not _live_pods(api, job), seconds=_PODS_DELETED_SECONDS)
+        _write_end(job, attempt, state)
         return state
 
-    def _drop(self, context: dg.AssetExecutionContext, api: KubernetesApi, name: str) -> bool:
+    def _release(self, context: dg.AssetExecutionContext, api: KubernetesApi, name: str) -> bool:
         def is_finished(run_id: str) -> bool:
             run = context.instance.get_run_by_id(run_id)
             return run is not None and run.is_finished
 
-        return drop_claim(api, name, run_id=context.run.run_id, is_finished=is_finished)
+        return release_lease(api, name, run_id=context.run.run_id, is_finished=is_finished)
 
-    def _show(
+    def _add_metadata(
         self,
         context: dg.AssetExecutionContext,
         job: Job,
@@ -291,11 +299,11 @@ class KubernetesJobs(GpuJobs):
 
 
 def kubernetes_jobs(settings: Path, *, url: str) -> KubernetesJobs:
-    """Jobs as a site's file describes them (`k8s/example/jobs.yaml`); its patches lie beside it."""
-    known = read_yaml(settings)
-    patches = [str(settings.parent / patch) for patch in known.pop("patches", [])]
-    sandbox_patches = [str(settings.parent / patch) for patch in known.pop("sandbox_patches", [])]
-    return KubernetesJobs(url=url, patches=patches, sandbox_patches=sandbox_patches, **known)
+    """The resource from a site's file (`k8s/example/jobs.yaml`); patches are relative to it."""
+    config = read_yaml(settings)
+    patches = [str(settings.parent / patch) for patch in config.pop("patches", [])]
+    sandbox_patches = [str(settings.parent / patch) for patch in config.pop("sandbox_patches", [])]
+    return KubernetesJobs(url=url, patches=patches, sandbox_patches=sandbox_patches, **config)
 
 
 def _next_attempt(job: Job) -> int:
@@ -304,7 +312,7 @@ def _next_attempt(job: Job) -> int:
     return last if last and not job.has(last, ENDED) else last + 1
 
 
-def _end(job: Job, attempt: int, state: JobState) -> None:
+def _write_end(job: Job, attempt: int, state: JobState) -> None:
     job.put(attempt, ENDED, json.dumps(asdict(state), indent=1).encode())
 
 
@@ -313,10 +321,10 @@ def _pods(api: KubernetesApi, name: str) -> list[Json]:
 
 
 @contextmanager
-def _telephone(
+def _pipes_environment(
     context: dg.AssetExecutionContext, job: Job, attempt: int, size: JobSize
 ) -> Iterator[dict[str, str]]:
-    """The environment that lets a pod speak to this run; a sandbox is told nothing."""
+    """Open a Dagster Pipes session and yield its environment variables; empty for a sandbox."""
     if size.environment == SANDBOX:
         yield {}
         return
@@ -327,17 +335,17 @@ def _telephone(
 
 
 def _fetch_report(api: KubernetesApi, job: Job, attempt: int, pods: Sequence[Json]) -> None:
-    """Out of the log of a pod that reaches no lake."""
+    """Copy the report from the log of a pod without lake to the attempt's folder."""
     for pod in pods:
         if pod["metadata"]["labels"].get("snow/network") and not job.has(attempt, REPORT):
-            report = report_in(api.log(pod["metadata"]["name"]))
+            report = parse_report(api.log(pod["metadata"]["name"]))
             if report is not None:
                 job.put(attempt, REPORT, report)
 
 
-def _collected(job: Job, attempt: int, found: Json | None) -> bool:
-    """Whether the report is there; those of pods that shared the work become one file of all."""
-    num_shards = int(found["metadata"]["annotations"][SHARDS]) if found else 1
+def _collect_reports(job: Job, attempt: int, existing: Json | None) -> bool:
+    """Merge the reports of a sharded job into a single file; return whether the report exists."""
+    num_shards = int(existing["metadata"]["annotations"][SHARDS]) if existing else 1
     if num_shards == 1 or job.has(attempt, REPORT):
         return job.has(attempt, REPORT)
     names = [f"report-{index:05d}.json" for index in range(num_shards)]
@@ -349,30 +357,31 @@ def _collected(job: Job, attempt: int, found: Json | None) -> bool:
 
 
 def _gpu_percent(job: Job, attempt: int) -> float | None:
-    """The mean use of all pods' GPUs; None where there was none."""
+    """Mean utilisation of all pods' GPUs; None without a GPU."""
     names = [name for name in job.names(attempt, "") if name.startswith("usage-")]
-    found = [float(json.loads(job.get(attempt, name))["gpu_percent"]) for name in names]
-    return sum(found) / len(found) if found else None
+    percentages = [float(json.loads(job.get(attempt, name))["gpu_percent"]) for name in names]
+    return sum(percentages) / len(percentages) if percentages else None
 
 
 def _live_pods(api: KubernetesApi, job: Job) -> list[Json]:
     """Pods of any attempt that may still write."""
-    found = api.list("pods", labelSelector=f"{DIGEST}={job.digest}")
-    return [pod for pod in found if pod["status"].get("phase") not in ("Succeeded", "Failed")]
+    pods = api.list("pods", labelSelector=f"{DIGEST}={job.digest}")
+    return [pod for pod in pods if pod["status"].get("phase") not in ("Succeeded", "Failed")]
 
 
-def _keep_evidence(
-    api: KubernetesApi, job: Job, attempt: int, found: Json | None, pods: Sequence[Json]
+def _store_logs_and_events(
+    api: KubernetesApi, job: Job, attempt: int, existing: Json | None, pods: Sequence[Json]
 ) -> None:
-    """The last lines of every pod and all events, beside the attempt's request."""
+    """Store the last log lines of every pod and all events in the attempt's folder."""
     logs = []
     for pod in pods:
         name = pod["metadata"]["name"]
         logs.append(f"--- {name}\n".encode() + api.log(name, lines=_KEPT_LOG_LINES))
     job.put(attempt, LOG, b"\n".join(logs))
-    uids = [one["metadata"]["uid"] for one in ([found] if found else []) + list(pods)]
-    events = [event for uid in uids for event in events_of(api, uid)]
-    told = [
+    objects = ([existing] if existing else []) + list(pods)
+    uids = [item["metadata"]["uid"] for item in objects]
+    events = [event for uid in uids for event in list_events(api, uid)]
+    entries = [
         {
             "object": event["involvedObject"]["name"],
             "time": event.get("lastTimestamp"),
@@ -380,4 +389,4 @@ def _keep_evidence(
         }
         for event in events
     ]
-    job.put(attempt, "events.json", json.dumps(told, indent=1).encode())
+    job.put(attempt, "events.json", json.dumps(entries, indent=1).encode())

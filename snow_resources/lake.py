@@ -1,4 +1,4 @@
-"""Where assets lie in the lake: the only place that names their folders."""
+"""Layout of the lake: paths of artifacts, pointers, estimates and jobs."""
 
 import dagster as dg
 from pydantic import ConfigDict, field_validator
@@ -9,8 +9,8 @@ from snow_assets.urls import refuse_credentials
 class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
     """A folder or an object-store prefix: `/data/lake`, `s3://bucket/lake`.
 
-    An asset's generation lies at asset/partition/generation; unpartitioned assets have the
-    partition `all`. A recipe's *pointer* names the generation that it materialized last.
+    An artifact is stored at asset/partition/fingerprint; unpartitioned assets have the partition
+    `all`. A recipe's *pointer* names the artifact that it materialized last.
     """
 
     url: str

@@ -1,7 +1,7 @@
-"""Walk MLflow's records: from a registered model back to its sources, from a dataset forward.
+"""Lineage from MLflow: from a registered model back to its sources, from a dataset forward.
 
-A step of the walk is a run, found by the digest of what it made. Everything else about it (the
-Dagster run, the folder in the lake) stands in its tags.
+A step is a run, looked up by the digest of its output. Its tags hold the rest (the Dagster run, the
+folder in the lake).
 """
 
 from collections.abc import Callable
@@ -22,43 +22,45 @@ class Step:
     dagster_run_id: str
     model_id: str | None  # of a checkpoint
     parent_model_id: str | None
-    inputs: tuple[tuple[str, str], ...]  # name and digest of each dataset that it read
+    inputs: tuple[tuple[str, str], ...]  # name and digest of each input dataset
 
 
 def ancestors(uri: str, model: str, *, alias: str) -> list[Step]:
-    """What a registered model was made from, itself first, each once, breadth first."""
+    """Ancestors of a registered model, itself first, each once, breadth first."""
     client = client_of(uri)
     version = client.get_model_version_by_alias(model, alias)
     if version.run_id is None:
-        raise LookupError(f"{model} {alias!r} was registered by hand: no run tells its inputs")
+        raise LookupError(f"{model} {alias!r} was registered by hand: no run records its inputs")
     start = _step(client.get_run(version.run_id))
 
     def parents(step: Step) -> list[Step]:
-        found = [_maker(uri, name, digest) for name, digest in step.inputs]
-        return [made for made in found if made is not None]
+        producers = [_producer(uri, name, digest) for name, digest in step.inputs]
+        return [producer for producer in producers if producer is not None]
 
-    return _walk([start], parents)
+    return _breadth_first([start], parents)
 
 
 def descendants(uri: str, name: str, digest: str) -> list[Step]:
-    """What was made from a dataset, directly or not, each once, breadth first."""
-    return _walk(_readers(uri, name, digest), lambda step: _readers(uri, step.name, step.digest))
+    """Direct and indirect descendants of a dataset, each once, breadth first."""
+    return _breadth_first(
+        _readers(uri, name, digest), lambda step: _readers(uri, step.name, step.digest)
+    )
 
 
-def _walk(first: list[Step], following: Callable[[Step], list[Step]]) -> list[Step]:
-    found: dict[tuple[str, str], Step] = {}
-    waiting = list(first)
-    while waiting:
-        step = waiting.pop(0)
-        if (step.name, step.digest) not in found:
-            found[step.name, step.digest] = step
-            waiting += following(step)
-    return list(found.values())
+def _breadth_first(first: list[Step], neighbors: Callable[[Step], list[Step]]) -> list[Step]:
+    visited: dict[tuple[str, str], Step] = {}
+    queue = list(first)
+    while queue:
+        step = queue.pop(0)
+        if (step.name, step.digest) not in visited:
+            visited[step.name, step.digest] = step
+            queue += neighbors(step)
+    return list(visited.values())
 
 
-def _maker(uri: str, name: str, digest: str) -> Step | None:
-    found = _runs(uri, name, digest, "output")
-    return found[0] if found else None
+def _producer(uri: str, name: str, digest: str) -> Step | None:
+    producers = _runs(uri, name, digest, "output")
+    return producers[0] if producers else None
 
 
 def _readers(uri: str, name: str, digest: str) -> list[Step]:
@@ -70,7 +72,7 @@ def _runs(uri: str, name: str, digest: str, context: str) -> list[Step]:
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         raise LookupError(f"{uri} has no experiment {EXPERIMENT!r}: nothing was recorded there")
-    token, found = None, []
+    token, steps = None, []
     while True:
         page = client.search_runs(
             [experiment.experiment_id],
@@ -78,24 +80,24 @@ def _runs(uri: str, name: str, digest: str, context: str) -> list[Step]:
             order_by=["attributes.start_time ASC"],
             page_token=token,
         )
-        found += [_step(run) for run in page if _has(run, name, digest, context)]
+        steps += [_step(run) for run in page if _has_dataset(run, name, digest, context)]
         token = page.token
         if not token:
-            return found
+            return steps
 
 
-def _has(run: Any, name: str, digest: str, context: str) -> bool:
-    """MLflow's filter takes each condition from any dataset of the run; all must hold of one."""
+def _has_dataset(run: Any, name: str, digest: str, context: str) -> bool:
+    """Whether one dataset meets all conditions: MLflow's filter may match several datasets."""
     return (name, digest) in _datasets(run, context)
 
 
 def _datasets(run: Any, context: str) -> list[tuple[str, str]]:
-    found = []
-    for given in run.inputs.dataset_inputs:
-        tags = {tag.key: tag.value for tag in given.tags}
+    datasets = []
+    for dataset_input in run.inputs.dataset_inputs:
+        tags = {tag.key: tag.value for tag in dataset_input.tags}
         if tags["mlflow.data.context"] == context:
-            found.append((str(given.dataset.name), tags["sha256"]))
-    return sorted(found)
+            datasets.append((str(dataset_input.dataset.name), tags["sha256"]))
+    return sorted(datasets)
 
 
 def _step(run: Any) -> Step:

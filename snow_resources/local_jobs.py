@@ -19,17 +19,17 @@ from snow_resources.gpu_jobs import (
     Job,
     JobSize,
     command,
-    meaning,
+    exit_code_meaning,
 )
-from snow_resources.job_lease import GRACE_SECONDS, Lease, held
+from snow_resources.local_job_lease import GRACE_SECONDS, Lease, hold_lease
 
 
 class LocalJobs(GpuJobs):
     """Runs jobs as subprocesses.
 
-    An unfinished one runs again in the next attempt's folder, and resumes by what it finds at its
-    own output. One process at a time works on a job (`job_lease.py`): the job's process stops when
-    the run that started it is killed, and the next run waits for it.
+    An unfinished job runs again in the next attempt's folder and resumes from its own output. At
+    most one process works on a job (`local_job_lease.py`): the job's process stops when the run
+    that started it is killed, and the next run waits for it.
     """
 
     vllm_python: str  # the interpreter of vLLM's own environment
@@ -39,23 +39,25 @@ class LocalJobs(GpuJobs):
 
     def work(self, context: dg.AssetExecutionContext, job: Job, size: JobSize) -> int:
         if size.nodes > 1:
-            raise dg.Failure(f"{job.module} asks for {size.nodes} nodes, and this is one machine")
-        with held(job.url, run=context.run.run_id, say=context.log.info) as lease:
+            raise dg.Failure(
+                f"{job.module} requests {size.nodes} nodes, and local jobs run on a single machine"
+            )
+        with hold_lease(job.url, run=context.run.run_id, log=context.log.info) as lease:
             attempts = job.attempts()
             finished = next((number for number in attempts if job.has(number, REPORT)), None)
             if finished is not None:
-                return finished  # by the run that this one has waited for
+                return finished  # by the run that held the lease before
             attempt = max(attempts, default=0) + 1
             job.put(attempt, REQUEST, job.request)
             with tempfile.TemporaryFile() as log:
                 try:
-                    self._subprocess(context, job, attempt, size, log, lease)
+                    self._run_subprocess(context, job, attempt, size, log, lease)
                 finally:
                     log.seek(0)
                     job.put(attempt, LOG, log.read())
             return attempt
 
-    def _subprocess(
+    def _run_subprocess(
         self,
         context: dg.AssetExecutionContext,
         job: Job,
@@ -80,12 +82,12 @@ class LocalJobs(GpuJobs):
                     # Threads that wait for each other by spinning stall a shared machine: an
                     # update of SMOKE's model took 3.9 s instead of 0.5 s beside other work.
                     "OMP_WAIT_POLICY": "PASSIVE",
-                    # Memory that a tensor leaves is kept for the next one: giving each back to the
-                    # system and faulting it in again is a tenth of an update of SMOKE's model.
+                    # Freed memory is kept for the next tensor: returning it to the system and
+                    # faulting it in again is a tenth of an update of SMOKE's model.
                     "MALLOC_MMAP_THRESHOLD_": "33554432",  # glibc takes no more
                     "MALLOC_TRIM_THRESHOLD_": "4294967296",
-                    # Its default is below TMPDIR, and what it keeps is to outlive the job.
-                    "TORCHINDUCTOR_CACHE_DIR": str(_compiled_dir()),
+                    # Its default is below TMPDIR, and the cache must outlive the job.
+                    "TORCHINDUCTOR_CACHE_DIR": str(_compile_cache_dir()),
                     **os.environ,
                     **session.get_bootstrap_env_vars(),
                     **lease.environment(),
@@ -97,8 +99,10 @@ class LocalJobs(GpuJobs):
                 pass_fds=(lease.descriptor,),
             )
             try:
-                ended = process.wait()
-                code = 128 - ended if ended < 0 else ended  # as a shell and a pod tell a signal
+                returncode = process.wait()
+                code = (
+                    128 - returncode if returncode < 0 else returncode
+                )  # a signal's exit code as in a shell and a pod
             finally:
                 # Reached with a live process only when the run is cancelled.
                 if process.poll() is None:
@@ -111,13 +115,13 @@ class LocalJobs(GpuJobs):
         if code != 0:
             log.seek(0)
             last_lines = log.read().decode(errors="replace").splitlines()[-LOG_LINES:]
-            told = f"{job.module} ended with exit code {code}: {meaning(code)}"
+            message = f"{job.module} ended with exit code {code}: {exit_code_meaning(code)}"
             raise dg.Failure(
-                "\n".join([told, *last_lines]),
+                "\n".join([message, *last_lines]),
                 metadata={"exit_code": code, "job": job.folder(attempt)},
                 allow_retries=code != BAD_INPUT,
             )
 
 
-def _compiled_dir() -> Path:
+def _compile_cache_dir() -> Path:
     return Path(tempfile.gettempdir()) / f"torchinductor-{os.getuid()}"

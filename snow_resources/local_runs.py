@@ -1,7 +1,7 @@
-"""Runs whose process is on this machine: whether it still works, and the end of those that do not.
+"""Health checks of Dagster runs whose process is on this machine, and the end of dead runs.
 
-Dagster counts a run as started until its own process says otherwise. A process that was killed says
-nothing, and the queue then waits for it for ever.
+Dagster counts a run as started until its own process reports an end. A killed process reports
+nothing, and without a check the queue waits for it forever.
 """
 
 import socket
@@ -25,48 +25,48 @@ _UNFINISHED = [
 
 
 class LocalRunLauncher(DefaultRunLauncher):
-    """Dagster's own launcher that also tells its run monitoring whether a run's process lives."""
+    """Dagster's default launcher with a health check of a run's process for run monitoring."""
 
     @property
     def supports_check_run_worker_health(self) -> bool:
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        if reason := why_dead(self._instance, run):
+        if reason := dead_run_reason(self._instance, run):
             return CheckRunHealthResult(WorkerStatus.FAILED, reason)
         return CheckRunHealthResult(WorkerStatus.RUNNING)
 
 
 def process_tags() -> Mapping[str, str]:
-    """Tags of a run that works in this very process."""
+    """Tags of a run that executes in this process."""
     process = psutil.Process()
     return {HOST_TAG: socket.gethostname(), PROCESS_TAG: f"{process.pid}:{process.create_time()}"}
 
 
-def why_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | None:
-    """Why nobody works on an unfinished run any more; None: somebody does, or nobody can say."""
+def dead_run_reason(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | None:
+    """Why an unfinished run's process is dead; None: it is alive, or its state is unknown."""
     if run.tags.get(HOST_TAG, socket.gethostname()) != socket.gethostname():
         return None
     if PROCESS_TAG in run.tags:
         pid, _, started = run.tags[PROCESS_TAG].partition(":")
-        is_alive = _started_by(int(pid), float(started))
-    elif (worker := _worker(instance, run.run_id)) is not None:
-        pid, is_alive = str(worker[0]), _started_by(*worker)
+        is_alive = _is_alive(int(pid), float(started))
+    elif (worker := _worker_process(instance, run.run_id)) is not None:
+        pid, is_alive = str(worker[0]), _is_alive(*worker)
     else:
         return None
     if is_alive:
         return None
     return (
-        f"The run's process (pid {pid}) is gone: it was killed, or the machine was restarted. "
+        f"The run's process (pid {pid}) has ended: it was killed, or the machine was restarted. "
         "Files that it finished are kept; run it again to go on from there."
     )
 
 
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """End every unfinished run whose process is gone; returns their ids."""
+    """End every unfinished run whose process is dead; return their ids."""
     ended = []
     for run in instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED)):
-        reason = why_dead(instance, run)
+        reason = dead_run_reason(instance, run)
         if reason is None:
             continue
         if run.status == dg.DagsterRunStatus.CANCELING:
@@ -77,8 +77,8 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     return ended
 
 
-def _worker(instance: dg.DagsterInstance, run_id: str) -> tuple[int, float] | None:
-    """Process id of a run's worker, and a time at which it lived; None before it has started."""
+def _worker_process(instance: dg.DagsterInstance, run_id: str) -> tuple[int, float] | None:
+    """Pid of a run's worker, and a time at which it was alive; None before its start."""
     for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
         event = entry.dagster_event
         metadata: Mapping[str, Any] = event.engine_event_data.metadata if event else {}
@@ -87,8 +87,8 @@ def _worker(instance: dg.DagsterInstance, run_id: str) -> tuple[int, float] | No
     return None
 
 
-def _started_by(pid: int, seconds: float) -> bool:
-    """Whether the process lives and is no later one that was given the same id."""
+def _is_alive(pid: int, seconds: float) -> bool:
+    """Whether the process is alive and was started by that time, so that the pid is not reused."""
     try:
         process = psutil.Process(pid)
         is_zombie = process.status() == psutil.STATUS_ZOMBIE

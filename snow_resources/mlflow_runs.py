@@ -1,7 +1,7 @@
-"""A record in; the run, datasets and registered model that MLflow keeps of it, out.
+"""Write a record to MLflow as a run with datasets, metrics and a registered model.
 
-Recording is idempotent: a run is found by the artifact's fingerprint and digest, and what it lacks
-is added. The runs of one recipe are nested under a run of its name, so that they stand together.
+Recording is idempotent: a run is looked up by the artifact's fingerprint and digest, and completed.
+The runs of a recipe are nested under a run of the recipe's name.
 """
 
 import json
@@ -32,28 +32,28 @@ from snow_resources.tracking import Record, TrackedDataset
 
 EXPERIMENT = "snow"
 _KIND_TAG, _KIND = "mlflow.experimentKind", "custom_model_development"
-"""Without it MLflow's UI asks what the experiment is for, and may show it as one of GenAI."""
+"""Without this tag MLflow's UI prompts for the experiment's kind, and may show it as GenAI."""
 _PARENT_TAG = "mlflow.parentRunId"
 UNREACHABLE = (MlflowException, SQLAlchemyError, OSError)
-"""What a store raises that is down, locked, full or refuses."""
+"""Errors of a store that is down, locked, full or refuses a record."""
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether a record will never be taken as it is, however often it is offered."""
+    """Whether MLflow will never accept the record as it is, so that a retry is useless."""
     return isinstance(error, MlflowException) and error.error_code == "INVALID_PARAMETER_VALUE"
 
 
-# What the tracking server takes in one request.
+# The tracking server's limits per request.
 _MAX_METRICS, _MAX_PARAMS = 1_000, 100
 _MAX_VALUE_CHARS = 500
 DIGEST_CHARS = 32
-"""Of a sha256, what names a dataset: MLflow refuses more than 36. The whole is the input's tag."""
+"""Prefix of a sha256 as a dataset's digest: MLflow's limit is 36. The whole is the input's tag."""
 
 
 def client_of(uri: str) -> MlflowClient:
-    """A client of this store; of MLflow's global state only the address is set."""
+    """A client of this store; sets only the tracking URI in MLflow's global state."""
     prepare_store(uri)
-    # Without a server, the registry resolves models:/ by the process's own address.
+    # Without a server, the registry resolves models:/ by the process's tracking URI.
     mlflow.set_tracking_uri(uri)
     return _client(uri)
 
@@ -71,7 +71,7 @@ def _experiment(client: MlflowClient) -> str:
         try:
             experiment_id = str(client.create_experiment(EXPERIMENT, tags={_KIND_TAG: _KIND}))
         except MlflowException:
-            # Another process was faster; if it was not that, the look-up says what is wrong.
+            # Created by another process; otherwise raise MLflow's error.
             experiment = client.get_experiment_by_name(EXPERIMENT)
             if experiment is None:
                 raise
@@ -85,8 +85,8 @@ def _experiment(client: MlflowClient) -> str:
 def write(uri: str, record: Record) -> dict[str, str]:
     """Record a materialization unless it is recorded, and return its ids.
 
-    What an earlier attempt wrote in part is completed. The recipe's alias moves to a promoted
-    model in any case: a recipe that comes back to an earlier model gets its alias back.
+    An incomplete record of an earlier attempt is completed. The recipe's alias is set to a promoted
+    model in any case, also if the recipe returns to an earlier model.
     """
     client = client_of(uri)
     experiment = _experiment(client)
@@ -101,7 +101,7 @@ def write(uri: str, record: Record) -> dict[str, str]:
     ids = {"mlflow_run_id": run_id, "mlflow_experiment_id": experiment}
     model_id = None
     if record.model:
-        model_id, version = _registered(client, experiment, run_id, record, parent_model)
+        model_id, version = _register_model(client, experiment, run_id, record, parent_model)
         outputs = client.get_run(run_id).outputs
         if model_id not in {entry.model_id for entry in (outputs.model_outputs if outputs else [])}:
             output = LoggedModelOutput(model_id=model_id, step=_last_step(record))
@@ -118,13 +118,13 @@ def write(uri: str, record: Record) -> dict[str, str]:
 def _log_inputs(
     client: MlflowClient, run_id: str, record: Record, parent_model: str | None
 ) -> None:
-    """Data sets in and out, and the parent model; MLflow takes each of them once only."""
+    """Log input and output datasets and the parent model, which MLflow accepts only once."""
     inputs = client.get_run(run_id).inputs
     logged = {entry.model_id for entry in (inputs.model_inputs or [])} if inputs else set()
     is_new = parent_model is not None and parent_model not in logged
     client.log_inputs(
         run_id,
-        datasets=[_dataset(made, "input") for made in record.inputs]
+        datasets=[_dataset(dataset, "input") for dataset in record.inputs]
         + [_dataset(record.output, "output")],
         models=[LoggedModelInput(model_id=str(parent_model))] if is_new else None,
     )
@@ -144,7 +144,7 @@ def _runs(client: MlflowClient, experiment: str, record: Record) -> list[Any]:
 
 
 def _ids(client: MlflowClient, run: Any, record: Record) -> dict[str, str] | None:
-    """The ids that a complete run names; None if somebody has deleted its model since."""
+    """The ids in a complete run's tags; None if its model was deleted since."""
     ids = {
         name.removeprefix("snow."): str(value)
         for name, value in run.data.tags.items()
@@ -185,20 +185,20 @@ def _recipe_run(client: MlflowClient, experiment: str, recipe: str) -> str:
     return str(run.info.run_id)
 
 
-def _dataset(made: TrackedDataset, context: str) -> Any:
+def _dataset(dataset: TrackedDataset, context: str) -> Any:
     return DatasetInput(
         Dataset(
-            name=made.name,
-            digest=made.digest[:DIGEST_CHARS],
+            name=dataset.name,
+            digest=dataset.digest[:DIGEST_CHARS],
             source_type="lake",
-            source=json.dumps({"uri": made.url}),
+            source=json.dumps({"uri": dataset.url}),
         ),
-        [InputTag("mlflow.data.context", context), InputTag("sha256", made.digest)],
+        [InputTag("mlflow.data.context", context), InputTag("sha256", dataset.digest)],
     )
 
 
 def _parent_model(client: MlflowClient, record: Record) -> str | None:
-    """The logged model of the very checkpoint among the inputs, not of a newer one's."""
+    """The logged model of exactly the input checkpoint, not of a newer version."""
     if not (record.model and record.model.parent):
         return None
     name, digest = record.model.parent, record.parent_digest
@@ -206,14 +206,14 @@ def _parent_model(client: MlflowClient, record: Record) -> str | None:
     return str(versions[0].tags["model_id"]) if versions else None
 
 
-def _registered(
+def _register_model(
     client: MlflowClient, experiment: str, run_id: str, record: Record, parent: str | None
 ) -> tuple[str, str]:
-    """Log it as an external model and register it; if promoted, the recipe's alias points to it."""
+    """Log the output as an external model and register it; return its id and version."""
     assert record.model is not None
     name = record.model.name
     tags = {
-        # MLflow's own mark for weights that lie elsewhere.
+        # MLflow's tag for weights stored outside its artifact store.
         "mlflow.model.isExternal": "true",
         "folder": record.output.url,
         "data_version": record.output.digest,
@@ -223,16 +223,16 @@ def _registered(
     }
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
-    found = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
-    if found:
-        model_id, version = found[0].tags["model_id"], str(found[0].version)
+    versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+    if versions:
+        model_id, version = versions[0].tags["model_id"], str(versions[0].version)
     else:
-        begun = client.search_logged_models(
+        logged_models = client.search_logged_models(
             [experiment], filter_string=f"source_run_id = '{run_id}'", max_results=1
         )
-        logged = (
-            begun[0]
-            if begun
+        logged_model = (
+            logged_models[0]
+            if logged_models
             else client.create_logged_model(
                 experiment,
                 name=name,
@@ -242,20 +242,20 @@ def _registered(
                 params=_params(record),
             )
         )
-        model_id = str(logged.model_id)
+        model_id = str(logged_model.model_id)
         created = client.create_model_version(
             name, f"models:/{model_id}", run_id=run_id, tags={**tags, "model_id": model_id}
         )
         version = str(created.version)
     # MLflow's page of a logged model names its registered version by this tag.
-    versions = json.dumps([{"name": name, "version": version}])
-    client.set_logged_model_tags(model_id, {"mlflow.modelVersions": versions})
+    version_tag = json.dumps([{"name": name, "version": version}])
+    client.set_logged_model_tags(model_id, {"mlflow.modelVersions": version_tag})
     client.finalize_logged_model(model_id, LoggedModelStatus.READY)
     return model_id, version
 
 
 def _promote(client: MlflowClient, record: Record, version: str | None) -> None:
-    """Point the recipe's alias to the model, if it is promoted."""
+    """Set the recipe's alias to the model, if it is promoted."""
     if record.model is not None and record.model.is_promoted and version is not None:
         client.set_registered_model_alias(record.model.name, record.recipe, version)
 
@@ -266,30 +266,36 @@ def _last_step(record: Record) -> int:
 
 def _params(record: Record) -> dict[str, str]:
     flat = list(flattened(record.settings).items())[:_MAX_PARAMS]
-    return {_key(name): value[:_MAX_VALUE_CHARS] for name, value in flat}
+    return {_mlflow_name(name): value[:_MAX_VALUE_CHARS] for name, value in flat}
 
 
 def _metrics(record: Record, model_id: str | None) -> list[Metric]:
-    """Metrics by step, and the manifest's numbers as metrics of the last step.
+    """Metrics by step, and the manifest's numeric stats as metrics of the last step.
 
-    A number whose name is also a metric by step is called `final_...`: under one name it would be
-    a spike in the curve. A model's metrics name it and the data set that it was made from.
+    A stat whose name is also a metric by step is named `final_...`: under the same name it would be
+    a spike in the curve. A model's metrics refer to the model and its first input dataset.
     """
     ended = int(record.ended * 1000)
     by_step = {name for entry in record.metrics for name in entry}
-    whose: dict[str, Any] = {"model_id": model_id} if model_id else {}
+    reference: dict[str, Any] = {"model_id": model_id} if model_id else {}
     if model_id and record.inputs:
         first = record.inputs[0]
-        whose |= {"dataset_name": first.name, "dataset_digest": first.digest[:DIGEST_CHARS]}
+        reference |= {"dataset_name": first.name, "dataset_digest": first.digest[:DIGEST_CHARS]}
     last = _last_step(record)
     metrics = [
-        Metric(_key(f"final_{name}" if name in by_step else name), value, ended, last, **whose)
-        for name, value in numbers(record.facts).items()
+        Metric(
+            _mlflow_name(f"final_{name}" if name in by_step else name),
+            value,
+            ended,
+            last,
+            **reference,
+        )
+        for name, value in numeric_stats(record.facts).items()
     ]
     for entry in record.metrics:
-        moment = int(float(entry.get("time", record.ended)) * 1000)
+        timestamp = int(float(entry.get("time", record.ended)) * 1000)
         metrics += [
-            Metric(_key(name), float(value), moment, int(entry["step"]), **whose)
+            Metric(_mlflow_name(name), float(value), timestamp, int(entry["step"]), **reference)
             for name, value in entry.items()
             if name not in ("step", "time")
         ]
@@ -302,36 +308,36 @@ def _log(
     """All parameters, metrics and tags, in as few requests as the server's limits allow."""
     metrics = _metrics(record, model_id)
     params = [Param(name, value) for name, value in _params(record).items()]
-    room = _MAX_METRICS - len(params) - len(tags)
-    client.log_batch(run_id, metrics=metrics[:room], params=params, tags=tags)
-    for start in range(room, len(metrics), _MAX_METRICS):
+    num_metrics = _MAX_METRICS - len(params) - len(tags)
+    client.log_batch(run_id, metrics=metrics[:num_metrics], params=params, tags=tags)
+    for start in range(num_metrics, len(metrics), _MAX_METRICS):
         client.log_batch(run_id, metrics=metrics[start : start + _MAX_METRICS])
 
 
-def _key(name: str) -> str:
-    """A name as MLflow takes it: letters, digits, and `_-. /`."""
+def _mlflow_name(name: str) -> str:
+    """Replace characters that MLflow refuses in names: it allows letters, digits and `_-. /`."""
     kept = (letter if letter.isalnum() or letter in "_-. /" else "_" for letter in name)
     return "".join(kept)[:250]
 
 
 def flattened(settings: Any, prefix: str = "") -> dict[str, str]:
-    """Nested settings as one level, `corpus.max_file_bytes`; a list is one value, as JSON."""
+    """Flatten nested settings to keys such as `corpus.max_file_bytes`; lists become JSON."""
     if not isinstance(settings, Mapping):
         text = settings if isinstance(settings, str) else json.dumps(settings)
         return {prefix or "value": text}
-    found: dict[str, str] = {}
+    flat: dict[str, str] = {}
     for name, value in settings.items():
-        found |= flattened(value, f"{prefix}.{name}" if prefix else str(name))
-    return found
+        flat |= flattened(value, f"{prefix}.{name}" if prefix else str(name))
+    return flat
 
 
-def numbers(facts: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """The numbers among nested facts, as one level; truth values and lists are none."""
-    found: dict[str, float] = {}
-    for name, value in facts.items():
-        place = f"{prefix}{name}"
+def numeric_stats(stats: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Flatten the numbers in nested stats to dotted keys; booleans and lists are left out."""
+    flat: dict[str, float] = {}
+    for name, value in stats.items():
+        key = f"{prefix}{name}"
         if isinstance(value, Mapping):
-            found |= numbers(value, f"{place}.")
+            flat |= numeric_stats(value, f"{key}.")
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            found[place] = float(value)
-    return found
+            flat[key] = float(value)
+    return flat

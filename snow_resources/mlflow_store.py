@@ -1,7 +1,7 @@
-"""The local MLflow store: created aside and renamed, so that no interruption can destroy it.
+"""The local MLflow store: created in a temporary file and renamed, so that it is never incomplete.
 
 MLflow creates a SQLite store by migrating it in place; a process that is killed meanwhile leaves a
-database that no later one can open.
+database that cannot be opened.
 """
 
 import fcntl
@@ -18,33 +18,33 @@ _SQLITE = "sqlite:///"
 
 
 def store_path(uri: str) -> Path | None:
-    """The file of a SQLite store; None of a server."""
+    """The file of a SQLite store; None for a server."""
     return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
 
 
 def prepare_store(uri: str) -> None:
-    """Create a SQLite store that is not there; every other store is left as it is."""
+    """Create a SQLite store if it does not exist; leave every other store unchanged."""
     path = store_path(uri)
-    if path is None or _is_there(path):
+    if path is None or _exists(path):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path):
-        if not _is_there(path):
-            fresh = _create_aside(path)
+        if not _exists(path):
+            fresh = _create_temporary(path)
             for journal in _journals(path):
-                journal.unlink()  # of a store that was destroyed: it must not reach the new one
+                journal.unlink()  # of a deleted store: SQLite must not apply it to the new one
             fresh.replace(path)
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[Path]:
-    """An empty store that takes the place of `path` when the block ends without an error.
+def replace_store(path: Path) -> Iterator[Path]:
+    """Yield an empty store that replaces `path` when the block ends without an error.
 
-    The old one is kept beside it as `NAME.old-TIME`, with its journals.
+    The old store is kept in the same folder as `NAME.old-TIME`, with its journals.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path):
-        fresh = _create_aside(path)
+        fresh = _create_temporary(path)
         yield fresh
         suffix = time.strftime(".old-%Y%m%d-%H%M%S")
         for old in [*_journals(path), path]:
@@ -58,8 +58,8 @@ def _journals(path: Path) -> list[Path]:
     return [journal for journal in names if journal.exists()]
 
 
-def _create_aside(path: Path) -> Path:
-    """A whole, empty store beside `path`; what earlier attempts left is deleted."""
+def _create_temporary(path: Path) -> Path:
+    """Create an empty store in the folder of `path`; delete leftovers of earlier attempts."""
     for leftover in path.parent.glob(f".{path.name}.new-*"):
         leftover.unlink()
     fresh = path.with_name(f".{path.name}.new-{uuid.uuid4().hex}")
@@ -70,7 +70,7 @@ def _create_aside(path: Path) -> Path:
     return fresh
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     return path.exists() and path.stat().st_size > 0  # SQLite takes an empty file for a new store
 
 
@@ -85,7 +85,7 @@ def _create(path: Path, artifacts: Path) -> None:
     def without_sync(connection: Any, _: Any) -> None:
         connection.execute("PRAGMA synchronous=OFF")
 
-    # The file is synchronised once, as a whole: half a hundred migrations each would take seconds.
+    # The file is synced once at the end: a sync for each of about 50 migrations would take seconds.
     event.listen(Engine, "connect", without_sync)
     try:
         store = SqlAlchemyStore(f"{_SQLITE}{path}", str(artifacts))
@@ -96,7 +96,7 @@ def _create(path: Path, artifacts: Path) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Two processes that start at once create one store; the second one waits for it."""
+    """Lock the store's creation: a second process waits for the first."""
     with path.with_name(f".{path.name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""The one writer of the published tables: dbt builds a new file, a rename publishes it."""
+"""Publishing of tables: dbt builds a new DuckDB file, and a rename publishes it."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """What became of one model or test of the dbt project."""
+    """Result of a model or test of the dbt project."""
 
     unique_id: str
     status: str  # success, pass, warn, fail, error, skipped
@@ -45,7 +45,7 @@ class Node:
 
 
 class PublishingError(Exception):
-    """dbt built or tested something that must not be published; `nodes` say what."""
+    """A dbt model or test failed, so nothing is published; `nodes` hold the results."""
 
     def __init__(self, message: str, nodes: Sequence[Node]) -> None:
         super().__init__(message)
@@ -54,7 +54,7 @@ class PublishingError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Warehouse:
-    """The published file, and the dbt project that makes it; dbt's own files lie beside it."""
+    """The published file and the dbt project that builds it; dbt's files are in the same folder."""
 
     path: str
     project: str
@@ -64,68 +64,68 @@ class Warehouse:
         return Path(self.path).resolve().parent / "dbt"
 
     def published(self, digest: str) -> list[Node] | None:
-        """What dbt said of the published file, if exactly these inputs made it; else None.
+        """dbt's results for the published file, if it was built from exactly these inputs.
 
-        The file carries its inputs' digest, in its table `publication`.
+        The file's table `publication` holds the digest of its inputs.
         """
         results = self._scratch / _RESULTS
         if not (Path(self.path).exists() and results.exists()):
             return None
         try:
-            answer = query(self.path, "select distinct inputs_digest from publication")
+            stored = query(self.path, "select distinct inputs_digest from publication")
         except WarehouseError:
             return None  # broken, or of an older layout: publishing replaces it
-        told = json.loads(results.read_text())
-        if answer.rows != [(digest,)] or told["digest"] != digest:
+        publication = json.loads(results.read_text())
+        if stored.rows != [(digest,)] or publication["digest"] != digest:
             return None
-        return [Node(**node) for node in told["nodes"]]
+        return [Node(**node) for node in publication["nodes"]]
 
     def publish(
         self, relations: Iterable[Relation], manifests: Mapping[str, pa.Table], *, digest: str
     ) -> list[Node]:
-        """Build and test every model in a new file, and put it in the published one's place.
+        """Build and test every model in a new file, and replace the published file by it.
 
-        `digest` names what goes in. `manifests` are small tables that the project reads as source
-        `manifests`. Raises PublishingError, and publishes nothing, when a model or test fails.
-        Publishers wait for each other; readers wait for nobody.
+        `digest`: of the inputs. `manifests`: small tables that the project reads as source
+        `manifests`. Raises PublishingError, and publishes nothing, if a model or test fails.
+        Publishers lock each other out; readers never wait.
         """
         target = Path(self.path).resolve()
         scratch = self._scratch
         building = scratch / "building"
-        with _alone(scratch):
-            # What a killed publisher left goes.
+        with _publisher_lock(scratch):
+            # Remove what a killed publisher left.
             shutil.rmtree(building, ignore_errors=True)
             building.mkdir()
             is_remote = write_catalog(building / "catalog.duckdb", relations, manifests)
-            nodes = _build(self.project, scratch, target="s3" if is_remote else "local")
-            put_in_place(building / "warehouse.duckdb", target)
-            told = {"digest": digest, "nodes": [asdict(node) for node in nodes]}
-            (scratch / _RESULTS).write_text(json.dumps(told))
+            nodes = _build_models(self.project, scratch, target="s3" if is_remote else "local")
+            replace_file(building / "warehouse.duckdb", target)
+            publication = {"digest": digest, "nodes": [asdict(node) for node in nodes]}
+            (scratch / _RESULTS).write_text(json.dumps(publication))
             shutil.rmtree(building)
         return nodes
 
     def share(self, lake: str, *, recipe: str, digest: str) -> Version | None:
-        """Make the published file, whose inputs have this digest, the lake's current version too.
+        """Upload the published file, whose inputs have this digest, as the lake's current version.
 
-        Only in an object store: a lake in a folder has its readers on this machine.
+        Only to an object store: a lake in a folder has its readers on this machine.
         """
         if "://" not in lake:
             return None
-        with _alone(self._scratch):  # nobody replaces the file meanwhile
+        with _publisher_lock(self._scratch):  # the file must not be replaced meanwhile
             folder = folder_of(lake, recipe)
             return put_version(Path(self.path), folder, inputs_digest=digest)
 
 
-def put_in_place(fresh: Path, target: Path) -> None:
-    """Make a closed database the published one; who reads the former one reads on in it."""
+def replace_file(fresh: Path, target: Path) -> None:
+    """Replace the published file by a closed database; open readers keep the former file."""
     if (leftover := Path(f"{fresh}.wal")).exists():
-        raise RuntimeError(f"{leftover} is there: the database was not closed")
+        raise RuntimeError(f"{leftover} exists: the database was not closed")
     with fresh.open("rb") as file:
         os.fsync(file.fileno())
     fresh.replace(target)
 
 
-def _build(project: str, scratch: Path, *, target: str) -> list[Node]:
+def _build_models(project: str, scratch: Path, *, target: str) -> list[Node]:
     results = scratch / "target" / "run_results.json"
     results.unlink(missing_ok=True)
     output = _run_dbt("build", project=project, scratch=scratch, target=target)
@@ -143,19 +143,19 @@ def _build(project: str, scratch: Path, *, target: str) -> list[Node]:
     ]
     bad = [node for node in nodes if not node.is_good]
     if bad:
-        told = "\n".join(f"{node.unique_id}: {node.message}" for node in bad if node.message)
+        messages = "\n".join(f"{node.unique_id}: {node.message}" for node in bad if node.message)
         raise PublishingError(
-            f"nothing is published, the former tables stay; dbt says:\n{told}", nodes
+            f"nothing is published, the former tables stay; dbt says:\n{messages}", nodes
         )
     return nodes
 
 
 def _run_dbt(command: str, *, project: str, scratch: Path, target: str) -> str:
-    """Run dbt in its own process, offline and without telemetry; return what it printed."""
-    # A process of its own: its DuckDB is surely closed when it ends, its memory given back, and
-    # its global state is not Dagster's. The environment is the same for every command, because
-    # dbt parses everything anew when it changes. Errors only: a line or more per node, told twice,
-    # takes a tenth of its time, and the results say it again. No garbage collection: another tenth.
+    """Run dbt in its own process, offline and without telemetry; return its output."""
+    # In a separate process: its DuckDB is closed and its memory freed at its end, and its global
+    # state is not Dagster's. The environment is the same for every command, because dbt parses
+    # the whole project again when it changes. `--quiet`: log lines per node take a tenth of the
+    # time and repeat the results. No garbage collection: it takes another tenth.
     done = subprocess.run(
         [
             sys.executable,
@@ -186,7 +186,7 @@ def _run_dbt(command: str, *, project: str, scratch: Path, target: str) -> str:
 
 
 def project_digest(project: str) -> str:
-    """sha256 over a dbt project's files: an edited model is another project."""
+    """sha256 over the .sql and .yml files of a dbt project."""
     content = hashlib.sha256()
     for path in sorted(Path(project).rglob("*")):
         if path.is_file() and path.suffix in (".sql", ".yml"):
@@ -196,28 +196,28 @@ def project_digest(project: str) -> str:
 
 
 def prepared_manifest(project: str, scratch: Path) -> dict[str, Any]:
-    """dbt's description of the project, parsed once for each content of its files.
+    """dbt's manifest of the project, cached by the digest of its files.
 
-    `scratch` is the folder `dbt` beside the warehouse: its first build then parses no second time.
+    `scratch`: the folder `dbt` next to the warehouse, so that the first build need not parse again.
     """
-    kept = scratch.resolve() / f"manifest-{project_digest(project)[:32]}.json"
-    if not kept.exists():
-        with _alone(kept.parent):
-            if not kept.exists():  # another process may have made it meanwhile
-                _parse(project, kept)
-    manifest: dict[str, Any] = json.loads(kept.read_text())
+    cached = scratch.resolve() / f"manifest-{project_digest(project)[:32]}.json"
+    if not cached.exists():
+        with _publisher_lock(cached.parent):
+            if not cached.exists():  # another process may have written it meanwhile
+                _parse(project, cached)
+    manifest: dict[str, Any] = json.loads(cached.read_text())
     return manifest
 
 
-def _parse(project: str, kept: Path) -> None:
-    made = kept.parent / "target" / "manifest.json"
-    made.unlink(missing_ok=True)
-    output = _run_dbt("parse", project=project, scratch=kept.parent, target="local")
-    if not made.exists():
+def _parse(project: str, cached: Path) -> None:
+    parsed = cached.parent / "target" / "manifest.json"
+    parsed.unlink(missing_ok=True)
+    output = _run_dbt("parse", project=project, scratch=cached.parent, target="local")
+    if not parsed.exists():
         raise RuntimeError(f"dbt cannot parse {project}:\n{output}")
-    for former in kept.parent.glob("manifest-*.json"):
+    for former in cached.parent.glob("manifest-*.json"):
         former.unlink()
-    made.replace(kept)
+    parsed.replace(cached)
 
 
 def write_catalog(
@@ -225,8 +225,8 @@ def write_catalog(
 ) -> bool:
     """Write a DuckDB file of views over the lake's files: schema = asset, view = table.
 
-    A file of any length of list: nothing passes through a command line. Returns whether some
-    files lie in an object store.
+    The number of files is unlimited, as none is on a command line. Returns whether some files are
+    in an object store.
     """
     is_remote = False
     with duckdb.connect(str(path)) as connection:
@@ -253,36 +253,36 @@ def _view(
     kinds = connection.execute("describe select * from empty").fetchall()
     columns = ", ".join(quoted(str(row[0])) for row in kinds)
     typed = ", ".join(f"cast(null as {row[1]}) as {quoted(str(row[0]))}" for row in kinds)
-    place = (
+    lake_columns = (
         "cast(null as varchar) as partition, cast(null as varchar) as generation,"
         " cast(null as varchar) as recipe, cast(null as boolean) as is_current"
     )
-    source = f"select {typed}, {place} where false"
+    source = f"select {typed}, {lake_columns} where false"
     for recipe, is_current, files in parts:
-        # By name, below the typed columns: a file of older code that lacks a column has nulls.
+        # By name, after the typed columns: a column missing in a file of older code is null.
         # A file's URL ends in partition/generation/name.
-        listed = ", ".join(literal(url) for url in files)
+        urls = ", ".join(literal(url) for url in files)
         source += (
             " union all by name select *, string_split(filename, '/')[-3] as partition,"
             f" string_split(filename, '/')[-2] as generation, {literal(recipe)} as recipe,"
             f" {str(is_current).lower()} as is_current"
-            f" from read_parquet([{listed}], union_by_name = true, filename = true)"
+            f" from read_parquet([{urls}], union_by_name = true, filename = true)"
         )
     return f"select recipe, {columns}, partition, generation, is_current from ({source})"
 
 
 def quoted(name: str) -> str:
-    """A SQL identifier."""
+    """Quote a SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def literal(text: str) -> str:
-    """A SQL string."""
+    """Quote a SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
 @contextmanager
-def _alone(scratch: Path) -> Iterator[None]:
+def _publisher_lock(scratch: Path) -> Iterator[None]:
     waiting = "Another process builds or shares the published tables; waiting for it"
     with exclusive(scratch / ".lock", waiting=waiting, warn=_LOGGER.warning):
         yield

@@ -1,7 +1,7 @@
-"""Ask the published tables from a terminal: `python -m snow_resources.sql "select ..."`.
+"""Query the published tables from a terminal: `python -m snow_resources.sql "select ..."`.
 
-They are this installation's, or with `--lake URL` the current ones that a recipe published to an
-object store; each question then goes to what is current when it is asked.
+The tables are this installation's, or with `--lake URL` the current ones that a recipe published to
+an object store; each query then reads the version that is current at that time.
 """
 
 import argparse
@@ -13,19 +13,19 @@ from typing import Any
 
 from snow_resources.warehouse import TABLES, WarehouseError, query
 
-_SHOWN_ROWS = 200
+_MAX_ROWS = 200
 
-Find = Callable[[], Path]
-"""Where the tables that are current now lie on this machine."""
+Locate = Callable[[], Path]
+"""Returns the local path of the tables that are current now."""
 
 
-def _show(find: Find, sql: str) -> None:
+def _print_result(locate: Locate, sql: str) -> None:
     from rich import box  # only a person at a terminal needs it
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    answer = query(find(), sql, rows=_SHOWN_ROWS)
+    answer = query(locate(), sql, rows=_MAX_ROWS)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     is_number = [
         all(isinstance(row[index], int | float | None) for row in answer.rows)
@@ -43,7 +43,7 @@ def _show(find: Find, sql: str) -> None:
         console = Console(highlight=False, width=200)
     console.print(table)
     if answer.is_truncated:
-        console.print(f"The first {_SHOWN_ROWS} rows; add a `limit` or an aggregate to see others.")
+        console.print(f"The first {_MAX_ROWS} rows; add a `limit` or an aggregate to see others.")
 
 
 def _cell(value: Any) -> str:
@@ -59,14 +59,14 @@ def _cell(value: Any) -> str:
 
 
 def printable(text: str) -> str:
-    """A text with a dot for each character that a terminal would obey instead of show."""
+    """Replace each control character, which a terminal would interpret, by a dot."""
     return "".join(letter if letter.isprintable() or letter == "\n" else "·" for letter in text)
 
 
-def _prompt(find: Find) -> None:
+def _prompt(locate: Locate) -> None:
     import readline  # noqa: F401  # gives input() its history and editing
 
-    _show(find, TABLES)
+    _print_result(locate, TABLES)
     sys.stdout.write(
         "SQL, ended by ; or an empty line. `describe TABLE` tells its columns. ctrl-D ends.\n"
     )
@@ -82,37 +82,37 @@ def _prompt(find: Find) -> None:
         if not sql:
             continue
         try:
-            _show(find, sql)
+            _print_result(locate, sql)
         except WarehouseError as error:
             sys.stdout.write(f"{printable(str(error))}\n")
 
 
 def _published(lake: str, recipe: str | None, cache: Path) -> Path:
-    from snow_resources import table_versions  # the stores' clients take a while
+    from snow_resources import table_versions  # importing the stores' clients is slow
 
     folder = table_versions.folder_of(lake, recipe or table_versions.only_recipe(lake))
     return table_versions.fetch_current(folder, cache)
 
 
 def main() -> None:
-    """Answer the argument, or prompt for questions."""
+    """Run the query of the command line, or prompt for queries."""
     parser = argparse.ArgumentParser(prog="python -m snow_resources.sql", description=__doc__)
     parser.add_argument("sql", nargs="?", help="one query; without it, a prompt")
     parser.add_argument("--lake", help="an object store's URL, s3://bucket/lake")
     parser.add_argument("--recipe", help="whose tables, if the lake holds several recipes'")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     home = Path(os.environ.get("SNOW_HOME", ".snow"))
 
-    def find() -> Path:
-        if not given.lake:
+    def locate() -> Path:
+        if not arguments.lake:
             return home / "warehouse.duckdb"
-        return _published(given.lake, given.recipe, home / "fetched-tables")
+        return _published(arguments.lake, arguments.recipe, home / "fetched-tables")
 
     try:
-        if given.sql:
-            _show(find, given.sql)
+        if arguments.sql:
+            _print_result(locate, arguments.sql)
         else:
-            _prompt(find)
+            _prompt(locate)
     except WarehouseError as error:
         sys.exit(printable(str(error)))
 

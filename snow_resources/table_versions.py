@@ -1,8 +1,8 @@
-"""The published tables in an object store: whole versions, a pointer put last, copies by digest.
+"""Published tables in an object store: immutable versions, a pointer put last, a cache by digest.
 
-A folder holds `versions/TIME-DIGEST.duckdb` and `current.json`, which names one of them with its
-digest. A version never changes and an object's put is atomic, so a reader has a whole version or
-none; if that one was removed meanwhile, the pointer names a newer one by then.
+A folder holds `versions/TIME-DIGEST.duckdb` and `current.json`, which names a version with its
+digest. A version never changes and an object's put is atomic, so a reader gets a complete version
+or none; if the version was removed meanwhile, the pointer names a newer one by then.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ import fsspec
 
 from snow_resources.warehouse import WarehouseError
 
-KEPT = 3
-"""Versions that stay, the current one included; as many copies stay with a reader."""
+NUM_KEPT_VERSIONS = 3
+"""Number of versions kept, the current one included; a reader's cache keeps as many."""
 
 _POINTER = "current.json"
 _TABLES = "tables"
@@ -35,7 +35,7 @@ _ABANDONED_SECONDS = 86_400.0
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """What the pointer says. `inputs_digest` names what the tables were made from."""
+    """A published version, as the pointer names it. `inputs_digest`: of the tables' inputs."""
 
     name: str
     sha256: str
@@ -44,66 +44,72 @@ class Version:
 
 
 def folder_of(lake: str, recipe: str) -> str:
-    """Where a recipe's published tables lie in a lake."""
+    """The folder of a recipe's published tables in a lake."""
     return posixpath.join(lake, _TABLES, recipe)
 
 
 def only_recipe(lake: str) -> str:
-    """The name of the recipe that published tables to a lake; WarehouseError if not just one."""
+    """The only recipe with published tables in a lake; WarehouseError if none or several."""
     with _store_errors(lake):
         system, root = _file_system(posixpath.join(lake, _TABLES))
-        found = system.ls(root, detail=False) if system.isdir(root) else []
-    names = sorted(posixpath.basename(path.rstrip("/")) for path in found)
+        folders = system.ls(root, detail=False) if system.isdir(root) else []
+    names = sorted(posixpath.basename(path.rstrip("/")) for path in folders)
     if not names:
         raise WarehouseError(
             f"no tables were published to {lake}: materialize them with SNOW_LAKE={lake}"
         )
     if len(names) > 1:
-        raise WarehouseError(f"{lake} holds tables of {', '.join(names)}: say RECIPE=one of them")
+        raise WarehouseError(
+            f"{lake} holds tables of {', '.join(names)}: set RECIPE to one of them"
+        )
     return str(names[0])
 
 
 def put_version(file: Path, folder: str, *, inputs_digest: str) -> Version:
-    """Make a closed database the current version of a folder (URL); then remove the oldest.
+    """Upload a closed database as the current version of a folder (URL); then remove the oldest.
 
-    The same inputs' tables are not put a second time. The file must not change meanwhile.
+    Tables of the same inputs are not uploaded again. The file must not change meanwhile.
     """
     system, root = _file_system(folder)
     former = _pointer(system, root)
-    if former and former.inputs_digest == inputs_digest and system.exists(_path(root, former.name)):
+    if (
+        former
+        and former.inputs_digest == inputs_digest
+        and system.exists(_version_path(root, former.name))
+    ):
         return former
     sha256 = _sha256(file)
-    made = Version(
+    version = Version(
         name=f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{sha256[:16]}.duckdb",
         sha256=sha256,
         num_bytes=file.stat().st_size,
         inputs_digest=inputs_digest,
     )
-    system.put_file(str(file), _path(root, made.name))
-    system.pipe_file(posixpath.join(root, _POINTER), json.dumps(asdict(made)).encode())
+    system.put_file(str(file), _version_path(root, version.name))
+    system.pipe_file(posixpath.join(root, _POINTER), json.dumps(asdict(version)).encode())
     listed = system.ls(posixpath.join(root, _VERSIONS), detail=False)
     names = sorted(posixpath.basename(path) for path in listed)
-    for name in names[:-KEPT]:
-        if name != made.name:
-            system.rm_file(_path(root, name))
-    return made
+    for name in names[:-NUM_KEPT_VERSIONS]:
+        if name != version.name:
+            system.rm_file(_version_path(root, name))
+    return version
 
 
 def fetch_current(folder: str, cache: Path) -> Path:
-    """A local copy of a folder's current version, checked by its digest; one is fetched once.
+    """Download a folder's current version to the cache, unless cached, and verify its digest.
 
-    WarehouseError where nothing was published, where the version that the pointer names is missing,
-    where its digest differs, and where the store does not answer. Memory: a few megabytes.
+    Raises WarehouseError if nothing was published, if the version that the pointer names is
+    missing, if its digest differs, or if the store does not answer. Memory: a few megabytes.
     """
     with _store_errors(folder):
         system, root = _file_system(folder)
         version = _pointer(system, root)
         while version:
             copy = cache / f"{version.sha256}.duckdb"
-            if _is_there(copy):
+            if _touch_if_exists(copy):
                 return copy
             try:
-                _fetch(system, _path(root, version.name), copy, version)
+                _download(system, _version_path(root, version.name), copy, version)
             except FileNotFoundError:
                 newer = _pointer(system, root)
                 if newer == version:
@@ -113,7 +119,7 @@ def fetch_current(folder: str, cache: Path) -> Path:
                     ) from None
                 version = newer
             else:
-                _remove_old(cache)
+                _prune_cache(cache)
                 return copy
     raise WarehouseError(
         f"no tables were published at {folder} ({_POINTER} is missing): "
@@ -121,25 +127,25 @@ def fetch_current(folder: str, cache: Path) -> Path:
     )
 
 
-def _is_there(copy: Path) -> bool:
+def _touch_if_exists(copy: Path) -> bool:
     try:
-        os.utime(copy)  # used now: the newest copies stay
+        os.utime(copy)  # last used now: the newest copies are kept
     except FileNotFoundError:
         return False
     return True
 
 
-def _fetch(system: Any, path: str, copy: Path, version: Version) -> None:
+def _download(system: Any, path: str, copy: Path, version: Version) -> None:
     copy.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=copy.parent, suffix=_UNFINISHED)
     os.close(descriptor)
     unfinished = Path(name)
     try:
         system.get_file(path, name)
-        found = _sha256(unfinished)
-        if found != version.sha256:
+        sha256 = _sha256(unfinished)
+        if sha256 != version.sha256:
             raise WarehouseError(
-                f"{version.name} has the digest {found}, and the pointer says {version.sha256}: "
+                f"{version.name} has the digest {sha256}, but the pointer has {version.sha256}: "
                 "the object was damaged or replaced; remove it and materialize the tables again"
             )
         unfinished.replace(copy)
@@ -147,11 +153,11 @@ def _fetch(system: Any, path: str, copy: Path, version: Version) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def _remove_old(cache: Path) -> None:
-    """Copies beyond the newest, and what killed readers left."""
+def _prune_cache(cache: Path) -> None:
+    """Remove copies beyond the newest, and unfinished downloads of killed readers."""
     ages = {path: _age_seconds(path) for path in cache.iterdir()}
     copies = sorted((path for path in ages if path.suffix == ".duckdb"), key=ages.__getitem__)
-    for path in copies[KEPT:]:
+    for path in copies[NUM_KEPT_VERSIONS:]:
         path.unlink(missing_ok=True)
     for path, age in ages.items():
         if path.suffix == _UNFINISHED and age > _ABANDONED_SECONDS:
@@ -172,7 +178,7 @@ def _pointer(system: Any, root: str) -> Version | None:
         return None
 
 
-def _path(root: str, name: str) -> str:
+def _version_path(root: str, name: str) -> str:
     return posixpath.join(root, _VERSIONS, name)
 
 

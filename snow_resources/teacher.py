@@ -1,4 +1,4 @@
-"""Where a teacher that is not run by us can be reached."""
+"""Endpoint of a teacher model that an external server runs."""
 
 import dagster as dg
 from pydantic import ConfigDict, field_validator
@@ -7,8 +7,8 @@ from snow_assets.urls import refuse_credentials
 
 
 class Teacher(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """An OpenAI-compatible server, such as `http://teacher:8000/v1`; its key is the job's own
-    OPENAI_API_KEY and never passes through here."""
+    """An OpenAI-compatible server, such as `http://teacher:8000/v1`; the job reads its key from
+    its own OPENAI_API_KEY, never from this resource."""
 
     url: str = ""  # needed only by recipes whose synthesis.engine is `endpoint`
 
@@ -20,12 +20,12 @@ class Teacher(dg.ConfigurableResource):  # type: ignore[type-arg]
         return refuse_credentials(url, "the teacher's URL")
 
     def address(self, engine: str) -> str:
-        """The URL for the engine `endpoint`, empty for others."""
+        """The URL for the engine `endpoint`, empty for other engines."""
         if engine != "endpoint":
             return ""
         if not self.url:
             raise ValueError(
                 "the recipe's synthesis.engine is `endpoint`, and no teacher's URL is set: "
-                "set SNOW_TEACHER_URL, or take the engine `vllm`"
+                "set SNOW_TEACHER_URL, or use the engine `vllm`"
             )
         return self.url

@@ -1,4 +1,4 @@
-"""MLflow, through an explicit client: one run per materialization, links both ways."""
+"""MLflow tracking through an explicit client: a run per materialization, links both ways."""
 
 import fcntl
 import logging
@@ -22,7 +22,7 @@ from snow_assets.urls import redact_urls, refuse_credentials
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedDataset:
-    """A generation as MLflow sees it: its name is asset/partition, its digest the manifest's."""
+    """An artifact as an MLflow dataset: name is asset/partition, digest is the manifest's."""
 
     name: str
     url: str
@@ -31,17 +31,17 @@ class TrackedDataset:
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedModel:
-    """A model to log and register; `parent` is the registered name it was trained from."""
+    """A model to log and register; `parent`: registered name of the model it was trained from."""
 
     name: str
     parent: str | None
     kind: str = "checkpoint"
-    is_promoted: bool = True  # else it is registered, and the recipe's alias stays where it was
+    is_promoted: bool = True  # else it is registered without moving the recipe's alias
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunLink:
-    """Where a materialization stands in MLflow: ids for the lake, links for Dagster's page."""
+    """A materialization's MLflow ids, for the lake, and links, for Dagster's metadata."""
 
     ids: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class RunLink:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """All that MLflow is told of a materialization; plain, so that it can wait in a file."""
+    """What MLflow records of a materialization, as plain data that the spool stores as JSON."""
 
     asset: str
     partition: str
@@ -70,7 +70,7 @@ class Record:
         if not (self.model and self.model.parent):
             return None
         name = self.model.parent
-        digests = [made.digest for made in self.inputs if made.name.split("/")[0] == name]
+        digests = [dataset.digest for dataset in self.inputs if dataset.name.split("/")[0] == name]
         if not digests:
             raise ValueError(f"{self.asset} names the parent {name}, which is none of its inputs")
         return digests[0]
@@ -93,7 +93,7 @@ def materialization_record(
     metrics: Sequence[Mapping[str, Any]] = (),
     model: TrackedModel | None = None,
 ) -> Record:
-    """The record of an artifact, the same whenever it is built from the artifact's own files."""
+    """Build the record of an artifact; deterministic, given the artifact's own files."""
     tags = {
         "dagster.run_id": dagster_run_id,
         "dagster.asset_key": asset,
@@ -123,14 +123,14 @@ def materialization_record(
 
 @dataclass(frozen=True, kw_only=True)
 class WaitingRecords:
-    """Records that MLflow has not taken yet, and the reason of the last failure."""
+    """Records that MLflow has not accepted yet, and the reason of the last failure."""
 
     num_records: int
     folder: str
     reason: str
 
     def message(self) -> str:
-        """One sentence with the remedy; empty if nothing waits."""
+        """A message with the remedy; empty if no record waits."""
         if not self.num_records:
             return ""
         return (
@@ -148,9 +148,9 @@ _NO_LOG = logging.getLogger("snow.tracking")
 class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Records materializations in the MLflow store at `uri`; an empty `uri` records nothing.
 
-    A record is first written to the folder `spool` and deleted when the store has all of it: when
-    the store cannot be reached or the process is killed, the next one writes it. Without a
-    `spool`, the store's error is raised.
+    A record is first written to the folder `spool` and deleted once the store has it: if the store
+    is unreachable or the process is killed, the next materialization writes it. Without a `spool`,
+    the store's error is raised.
     """
 
     uri: str
@@ -165,33 +165,34 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
         return refuse_credentials(url, "MLflow's URL")
 
     def record(self, log: Any, record: Record) -> RunLink:
-        """Write a record, and those that wait before it; recording twice changes nothing."""
-        _ = record.parent_digest  # a parent that is no input is the caller's mistake
+        """Write a record and the waiting ones before it. Idempotent."""
+        _ = record.parent_digest  # ValueError if the parent is not an input
         if not self.uri:
             return RunLink()
         if not self.spool:
-            return self._link(self._runs().write(self.uri, record))
-        path = self._keep(record)
+            return self._run_link(self._runs().write(self.uri, record))
+        path = self._spool_record(record)
         ids = self._write_waiting(log).get(path.name)
         if ids is None and not path.exists() and not path.with_suffix(".refused").exists():
-            ids = self._runs().write(self.uri, record)  # another process wrote it: find it
+            ids = self._runs().write(self.uri, record)  # another process wrote it: look up its ids
         if ids is not None:
-            return self._link(ids)
+            return self._run_link(ids)
         waiting = self.waiting()
         log.warning(
-            f"MLflow at {self.uri} took no record of {record.asset} [{record.partition}]: "
+            f"MLflow at {self.uri} did not accept the record of {record.asset} "
+            f"[{record.partition}]: "
             f"{waiting.reason}. It waits in {path} and is written before the next one."
         )
         return RunLink(metadata={"mlflow": f"not reached; the record waits in {path}"})
 
     def write_waiting(self, log: Any = _NO_LOG) -> WaitingRecords:
-        """Try to write what waits; what still waits afterwards, and why."""
+        """Try to write the waiting records; return those that still wait, with the reason."""
         if self.uri and self.waiting().num_records:
             self._write_waiting(log)
         return self.waiting()
 
     def waiting(self) -> WaitingRecords:
-        """What waits, without a try."""
+        """The waiting records, without an attempt to write them."""
         folder = Path(self.spool)
         if not (self.spool and folder.is_dir()):
             return WaitingRecords(num_records=0, folder=self.spool, reason="")
@@ -203,15 +204,15 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
         )
 
     def _runs(self) -> Any:
-        # A server that is down is known in seconds; MLflow's default is minutes.
+        # Fail within seconds if the server is down; MLflow's default is minutes.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        from snow_resources import mlflow_runs  # here: its import takes seconds
+        from snow_resources import mlflow_runs  # imported lazily: it takes seconds
 
         return mlflow_runs
 
     def _write_waiting(self, log: Any) -> dict[str, dict[str, str]]:
-        """File name -> MLflow's ids of the records that were written, the oldest first."""
+        """Write the waiting records, oldest first; return file name -> MLflow's ids."""
         runs, written = self._runs(), {}
         with self._locked() as folder:
             for path in sorted(folder.glob("*.json")):
@@ -224,16 +225,16 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
                     if not runs.is_refusal(error):
                         (folder / _REASON).write_text(_first_line(error), "utf-8")
                         return written
-                    # Set aside, or it would hold up every later record.
+                    # Renamed, or it would block every later record.
                     aside = path.rename(path.with_suffix(".refused"))
-                    log.warning(f"MLflow refuses the record in {aside} for good: {error}")
+                    log.warning(f"MLflow refuses the record in {aside} permanently: {error}")
                 else:
                     path.unlink()
             (folder / _REASON).unlink(missing_ok=True)
         return written
 
     def _read(self, log: Any, path: Path) -> Record | None:
-        """A waiting record; a damaged one is set aside, since the lake has all that was in it."""
+        """Read a waiting record; a damaged one is renamed, since the lake holds its content."""
         try:
             return _RECORD.validate_json(path.read_bytes())
         except ValidationError:
@@ -246,29 +247,31 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @contextmanager
     def _locked(self) -> Iterator[Path]:
-        """The spool's folder; another process waits until this one has written its records."""
+        """Lock the spool and yield its folder; other processes wait meanwhile."""
         folder = Path(self.spool)
         with (folder / ".lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield folder
 
-    def _keep(self, record: Record) -> Path:
-        whole = Path(self.spool) / f"{time.time_ns():020d}-{uuid.uuid4().hex}.json"
-        whole.parent.mkdir(parents=True, exist_ok=True)
-        # Hidden until it is whole: another process may be writing what waits.
-        part = whole.with_name(f".{whole.name}")
+    def _spool_record(self, record: Record) -> Path:
+        path = Path(self.spool) / f"{time.time_ns():020d}-{uuid.uuid4().hex}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Hidden until it is complete: another process may be writing the waiting records.
+        part = path.with_name(f".{path.name}")
         part.write_bytes(_RECORD.dump_json(record))
-        part.replace(whole)
-        return whole
+        part.replace(path)
+        return path
 
-    def _link(self, ids: dict[str, str]) -> RunLink:
+    def _run_link(self, ids: dict[str, str]) -> RunLink:
         run, model = ids["mlflow_run_id"], ids.get("mlflow_model_id")
         metadata: dict[str, Any] = {"mlflow_run_id": run}
         if self.ui_url:
-            place = f"{self.ui_url.rstrip('/')}/#/experiments/{ids['mlflow_experiment_id']}"
-            metadata["mlflow_run"] = dg.MetadataValue.url(f"{place}/runs/{run}")
+            experiment_url = (
+                f"{self.ui_url.rstrip('/')}/#/experiments/{ids['mlflow_experiment_id']}"
+            )
+            metadata["mlflow_run"] = dg.MetadataValue.url(f"{experiment_url}/runs/{run}")
             if model:
-                metadata["mlflow_model"] = dg.MetadataValue.url(f"{place}/models/{model}")
+                metadata["mlflow_model"] = dg.MetadataValue.url(f"{experiment_url}/models/{model}")
         if model:
             metadata["mlflow_model_id"] = model
             metadata["mlflow_model_version"] = ids["mlflow_model_version"]
@@ -281,7 +284,7 @@ def _first_line(error: Exception) -> str:
 
 
 def default_ui_url(uri: str, environment: Mapping[str, str]) -> str:
-    """Where links to MLflow lead: SNOW_MLFLOW_UI, the server itself, or the port of `make mlflow`.
+    """Base URL of MLflow links: SNOW_MLFLOW_UI, the server itself, or the port of `make mlflow`.
 
     MLFLOW_PORT is the Makefile's; 5000 if it is not set.
     """
@@ -294,7 +297,7 @@ def default_ui_url(uri: str, environment: Mapping[str, str]) -> str:
 
 @lru_cache(maxsize=1)
 def git_commit() -> str:
-    """Of the checkout; an image has none: whoever builds it sets SNOW_COMMIT."""
+    """The checkout's commit; an image has no checkout: its build sets SNOW_COMMIT."""
     commit = os.environ.get("SNOW_COMMIT", "")
     if commit or not shutil.which("git"):
         return commit

@@ -1,8 +1,8 @@
-"""The published tables, read-only.
+"""Read-only queries on the published tables.
 
-A publisher puts a whole new file in the old one's place (`publishing.py`), so a reader neither
-waits nor sees half a table. Queries see the file's own tables and nothing else of this machine;
-that keeps mistakes small, and is no fence between hostile tenants.
+A publisher replaces the file atomically (`publishing.py`), so a reader neither waits nor sees an
+incomplete table. Queries see only the file's tables and nothing else of this machine; this limits
+mistakes, but does not isolate hostile tenants.
 """
 
 import threading
@@ -27,29 +27,29 @@ order by 1
 
 
 class WarehouseError(Exception):
-    """What a person asked cannot be answered; the message says why and what to do."""
+    """A query cannot be answered; the message holds the reason and the remedy."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What a query returned: at most as many rows as were asked for."""
+class QueryResult:
+    """A query's result, truncated to the requested number of rows."""
 
     columns: list[str]
     rows: list[tuple[Any, ...]]
     is_truncated: bool
 
 
-def query(path: str | Path, sql: str, *, rows: int | None = None) -> Answer:
-    """Answer one query from the tables that are published now; `rows`: at most so many.
+def query(path: str | Path, sql: str, *, rows: int | None = None) -> QueryResult:
+    """Run a query on the tables that are published now; `rows`: maximum number of rows.
 
-    WarehouseError where the text holds no statement: only white space, comments and semicolons.
+    Raises WarehouseError if the text holds no statement: only white space, comments, semicolons.
     """
-    with _reading(Path(path)) as connection:
+    with _connect(Path(path)) as connection:
         _require_statement(sql)
         try:
             result = connection.execute(sql)
             columns = [str(column[0]) for column in result.description or []]
-            found = result.fetchall() if rows is None else result.fetchmany(rows + 1)
+            fetched = result.fetchall() if rows is None else result.fetchmany(rows + 1)
         except duckdb.InterruptException as error:
             raise WarehouseError(
                 f"no answer in {_TIMEOUT_SECONDS:.0f} s: ask for less, or open {path} yourself"
@@ -59,8 +59,8 @@ def query(path: str | Path, sql: str, *, rows: int | None = None) -> Answer:
             raise WarehouseError(f"{error}\n\nTables: {tables}") from error
         except duckdb.Error as error:
             raise WarehouseError(str(error)) from error
-    is_truncated = rows is not None and len(found) > rows
-    return Answer(columns=columns, rows=found[:rows], is_truncated=is_truncated)
+    is_truncated = rows is not None and len(fetched) > rows
+    return QueryResult(columns=columns, rows=fetched[:rows], is_truncated=is_truncated)
 
 
 def _require_statement(sql: str) -> None:
@@ -70,7 +70,7 @@ def _require_statement(sql: str) -> None:
         statements = duckdb.extract_statements(sql)
     except UnicodeEncodeError as error:
         raise WarehouseError(
-            f"the query holds {sql[error.start]!r}, which is no character: type it again"
+            f"the query holds {sql[error.start]!r}, which is not a character: type it again"
         ) from error
     except duckdb.Error as error:
         raise WarehouseError(str(error)) from error
@@ -82,7 +82,7 @@ def _require_statement(sql: str) -> None:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def _connect(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     if not path.exists():
         raise WarehouseError(
             f"{path} is not published yet: run `make demo`, or materialize the tables in Dagster"
@@ -100,9 +100,9 @@ def _reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
                 f"another program has {path} open for writing, which shuts out readers: "
                 f"close it, or open it read-only there ({error})"
             ) from error
-        raise WarehouseError(_broken(path, error)) from error
+        raise WarehouseError(_unreadable_message(path, error)) from error
     except duckdb.Error as error:
-        raise WarehouseError(_broken(path, error)) from error
+        raise WarehouseError(_unreadable_message(path, error)) from error
     timer = threading.Timer(_TIMEOUT_SECONDS, connection.interrupt)
     timer.daemon = True
     timer.start()
@@ -113,7 +113,7 @@ def _reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.close()
 
 
-def _broken(path: Path, error: duckdb.Error) -> str:
+def _unreadable_message(path: Path, error: duckdb.Error) -> str:
     return (
         f"{path} cannot be read: delete it and materialize the tables again, nothing is lost "
         f"that the lake does not hold ({error})"

@@ -16,7 +16,7 @@ WITH_DAGSTER = {
     "summary",
     "checks",
     "graph",
-    "unclaimed",
+    "orphan_cleanup",
     "order",
     "past",
     "plan",

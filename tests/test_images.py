@@ -123,8 +123,8 @@ def work_modules(target: str) -> list[str]:
     if target == "vllm":
         return [generation]
     paths = modules().items()
-    jobs = [name for name, path in paths if "pod.main(" in path.read_text()]
-    return [name for name in jobs if name != "snow_assets.pod"] + ["snow_assets.torchrun"]
+    jobs = [name for name, path in paths if "worker.main(" in path.read_text()]
+    return [name for name in jobs if name != "snow_assets.worker"] + ["snow_assets.torchrun"]
 
 
 def roots(target: str) -> list[str]:

@@ -7,7 +7,7 @@ machine measures the machine (evalplus, issue 5).
 
 from collections.abc import Callable, Sequence
 
-from snow_assets import pod, sandbox
+from snow_assets import sandbox, worker
 from snow_assets.evaluation.contract import NOT_RUN, Executed, Execution, Program, Ran
 from snow_assets.recipe import EvaluationRecipe
 
@@ -64,11 +64,11 @@ def run_all(programs: Sequence[Program], run: Run, *, seconds: float) -> list[Ra
     ]
 
 
-def execute(request: Execution, progress: pod.Progress) -> Executed:
+def execute(request: Execution, progress: worker.Progress) -> Executed:
     """Verdicts, or `not_run` and why where the sandbox's floor cannot be had."""
     isolation = sandbox.probe()
     if not isolation.available:
-        progress.say(f"{request.checkpoint}: no program was run: {isolation.reason}")
+        progress.log(f"{request.checkpoint}: no program was run: {isolation.reason}")
         nothing = Ran(verdict=NOT_RUN, isolation="none", seconds=0.0, message=isolation.reason)
         ran = [nothing] * len(request.programs)
         return _report(ran, "none", isolation.reason, num_canonical=0, slowest=0.0, limit=0.0)
@@ -78,7 +78,7 @@ def execute(request: Execution, progress: pod.Progress) -> Executed:
     patience = limits.timeout_seconds * limits.timeout_factor
     slowest = slowest_canonical(list(by_id.values()), in_sandbox, timeout_seconds=patience)
     limit = max(limits.timeout_seconds, limits.timeout_factor * slowest)
-    progress.say(f"{len(by_id)} canonical solutions passed; an answer may take {limit:.1f} s")
+    progress.log(f"{len(by_id)} canonical solutions passed; an answer may take {limit:.1f} s")
     ran = run_all(request.programs, in_sandbox, seconds=limit)
     num_timeouts = sum(each.verdict == TIMEOUT for each in ran)
     refuse_timeouts(num_timeouts, len(ran), max_share=limits.max_timeout_share)
@@ -111,4 +111,4 @@ def _report(
 
 
 if __name__ == "__main__":
-    pod.main(Execution, execute)
+    worker.main(Execution, execute)

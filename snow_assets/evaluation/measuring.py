@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from snow_assets import pod, shards
+from snow_assets import shards, worker
 from snow_assets.documents import COMPLETION, LIKELIHOOD
 from snow_assets.evaluation import checkpoint as checkpoints
 from snow_assets.evaluation import generation, likelihood, samples
@@ -17,27 +17,27 @@ from snow_assets.evaluation.contract import Evaluation, Measured
 from snow_assets.evaluation.results import HELD_OUT
 
 
-def measure(request: Evaluation, progress: pod.Progress) -> Measured:
+def measure(request: Evaluation, progress: worker.Progress) -> Measured:
     """Write `likelihoods`, a shard per language and one for solutions, and `completions`."""
     torch.set_num_threads(request.recipe.threads)
     checkpoint = checkpoints.load(
         request.checkpoint_folder, request.tokenizer, precision=request.precision
     )
-    progress.say(f"{request.checkpoint}: on {checkpoint.device}")
+    progress.log(f"{request.checkpoint}: on {checkpoint.device}")
     languages = sorted(request.corpora)
     for index, language in enumerate(languages):
         if not shards.record(request.output, shards.table_name("likelihoods", index)):
             rows = _documents(request, checkpoint, language)
             shards.put_table(request.output, "likelihoods", index, rows, LIKELIHOOD)
-            progress.say(f"{request.checkpoint}: {len(rows)} held-out documents of {language}")
+            progress.log(f"{request.checkpoint}: {len(rows)} held-out documents of {language}")
     if not shards.record(request.output, shards.table_name("likelihoods", len(languages))):
         rows = _solutions(request, checkpoint)
         shards.put_table(request.output, "likelihoods", len(languages), rows, LIKELIHOOD)
-        progress.say(f"{request.checkpoint}: {len(rows)} canonical solutions")
+        progress.log(f"{request.checkpoint}: {len(rows)} canonical solutions")
     if not shards.record(request.output, shards.table_name("completions", 0)):
         rows = _completions(request, checkpoint)
         shards.put_table(request.output, "completions", 0, rows, COMPLETION)
-        progress.say(f"{request.checkpoint}: {len(rows)} problems answered")
+        progress.log(f"{request.checkpoint}: {len(rows)} problems answered")
     finished = {entry.name: entry.num_rows or 0 for entry in shards.records(request.output)}
     return Measured(
         num_documents=sum(
@@ -128,4 +128,4 @@ def _completions(request: Evaluation, checkpoint: Checkpoint) -> list[dict[str, 
 
 
 if __name__ == "__main__":
-    pod.main(Evaluation, measure)
+    worker.main(Evaluation, measure)

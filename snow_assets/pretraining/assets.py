@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from snow_assets import pod, shards
+from snow_assets import shards, worker
 from snow_assets.curation.tokens import load_tokenizer
 from snow_assets.materialize import Made, Upstream, materialize, upstream
 from snow_assets.pretraining import gates
@@ -245,7 +245,7 @@ def _trained(
                 memory_gib=recipe.operation.worker_memory.pretraining_gib,
             ),
         )
-        metrics = pod.read_attempts(job.folder)
+        metrics = worker.read_attempts(job.folder)
         return Made(
             facts=finish_checkpoint(folder, job.report),
             metadata={

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from snow_assets import pod, shards
+from snow_assets import shards, worker
 from snow_assets.curation.tokens import fetch_tokenizer, load_tokenizer
 from snow_assets.pretraining import checkpoints
 from snow_assets.pretraining.checkpoints import TrainingState
@@ -45,7 +45,7 @@ _INITIAL_STATE = TrainingState(
 )
 
 
-def work(request: PretrainingRequest, progress: pod.Progress) -> PretrainingReport:
+def work(request: PretrainingRequest, progress: worker.Progress) -> PretrainingReport:
     """Train, then write `model/` and table `seen` to the output artifact.
 
     The last checkpoint stays in the output's `resume` folder until the report is written, so that a
@@ -56,7 +56,7 @@ def work(request: PretrainingRequest, progress: pod.Progress) -> PretrainingRepo
 
 
 def _train_phase(
-    request: PretrainingRequest, progress: pod.Progress, world: World
+    request: PretrainingRequest, progress: worker.Progress, world: World
 ) -> PretrainingReport:
     _make_deterministic(request.optimization)
     tokenizer = load_tokenizer(request.tokenizer)
@@ -113,7 +113,7 @@ def train(
     request: PretrainingRequest,
     *,
     resume: str,
-    progress: pod.Progress,
+    progress: worker.Progress,
     world: World,
 ) -> PretrainingReport:
     """Train on every sequence once, resuming from the latest checkpoint in `resume`.
@@ -143,7 +143,7 @@ def train(
     resumed_from, started = state.step, time.monotonic()
     remaining = Remaining(steps - resumed_from, "steps")
     if resumed_from:
-        progress.say(f"{request.phase}: resumed after step {resumed_from} of {steps}")
+        progress.log(f"{request.phase}: resumed after step {resumed_from} of {steps}")
 
     def save() -> None:
         if not world.is_first:
@@ -180,11 +180,11 @@ def train(
             )
             if world.all_reduce_any(is_terminated()):
                 save()
-                progress.say(f"{request.phase}: terminated, saved after step {step} of {steps}")
-                sys.exit(pod.PREEMPTED)
+                progress.log(f"{request.phase}: terminated, saved after step {step} of {steps}")
+                sys.exit(worker.PREEMPTED)
             if step % recipe.checkpoint_steps == 0 or step == steps:
                 save()
-                progress.say(
+                progress.log(
                     f"{request.phase}: step {step} of {steps}, {loss:.3f} bits per token"
                     f"{remaining.left()}"
                 )
@@ -273,4 +273,4 @@ def _defer_sigterm() -> Iterator[Callable[[], bool]]:
 
 
 if __name__ == "__main__":
-    pod.main(PretrainingRequest, work)
+    worker.main(PretrainingRequest, work)

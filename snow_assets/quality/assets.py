@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from snow_assets import pod
+from snow_assets import worker
 from snow_assets.corpus.assets import benchmark_problems, exemplars
 from snow_assets.curation.assets import clean_corpus, languages
 from snow_assets.materialize import Made, Upstream, materialize, upstream
@@ -97,7 +97,7 @@ def quality_annotator(
         return Made(
             facts=facts,
             metadata=metadata,
-            metrics=pod.read_attempts(job.folder),
+            metrics=worker.read_attempts(job.folder),
             model=TrackedModel(
                 name="quality_annotator",
                 parent=None,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
-from snow_assets import pod, shards
+from snow_assets import shards, worker
 from snow_assets.quality import encoder as encoders
 from snow_assets.quality import scores
 from snow_assets.quality.contract import Annotator, Scoring, ScoringReport
@@ -33,7 +33,7 @@ class _Part:
     windows: dict[str, list[Tokens]]
 
 
-def work(request: Scoring, progress: pod.Progress) -> ScoringReport:
+def work(request: Scoring, progress: worker.Progress) -> ScoringReport:
     annotator = refuse_failed_gate(request.annotator)
     head = read_head(request.annotator)
     encoder = load_encoder(
@@ -41,7 +41,7 @@ def work(request: Scoring, progress: pod.Progress) -> ScoringReport:
     )
     wanted = scores.text_ids(request.clean)
     known = scores.Known.of(request.earlier, annotator=annotator.version, wanted=set(wanted))
-    progress.say(f"{len(wanted)} texts, of which {len(known.rows)} have a score already")
+    progress.log(f"{len(wanted)} texts, of which {len(known.rows)} have a score already")
     all_parts = scores.parts(wanted, request.part_texts)
 
     def read() -> Iterator[_Part]:
@@ -49,7 +49,7 @@ def work(request: Scoring, progress: pod.Progress) -> ScoringReport:
         for index, part in enumerate(all_parts):
             content = dict(islice(texts, len(part)))
             name = shards.table_name(scores.TABLE, index)
-            if progress.takes(index) and shards.record(request.output, name) is None:
+            if progress.owns(index) and shards.record(request.output, name) is None:
                 new = [name for name in content if name not in known.rows]
                 windows = encoder.windows([content[name] for name in new])
                 yield _Part(index, part, dict(zip(new, windows, strict=True)))
@@ -67,7 +67,7 @@ def work(request: Scoring, progress: pod.Progress) -> ScoringReport:
             for name, found in zip(part.windows, logits, strict=True)
         }
         scores.put_part(request.output, part.index, part.wanted, known, fresh)
-        progress.say(f"{remaining.advance()}; {len(fresh)} texts in the last")
+        progress.log(f"{remaining.advance()}; {len(fresh)} texts in the last")
         progress.metrics(part.index, num_scored=len(fresh), seconds=seconds)
     return scores.report(request.output, annotator=annotator.version)
 
@@ -117,4 +117,4 @@ def _row(name: str, found: Vectors, version: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    pod.main(Scoring, work)
+    worker.main(Scoring, work)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from snow_assets import pod, shards
+from snow_assets import shards, worker
 from snow_assets.documents import ANNOTATOR_VALIDATION, text_id
 from snow_assets.quality import encoder as encoders
 from snow_assets.quality import gate, head
@@ -39,7 +39,7 @@ class _Read:
         self.rows.append(row)
 
 
-def work(request: AnnotatorTraining, progress: pod.Progress) -> AnnotatorReport:
+def work(request: AnnotatorTraining, progress: worker.Progress) -> AnnotatorReport:
     recipe = request.recipe
     torch.use_deterministic_algorithms(True)
     encoder = encoders.load(
@@ -51,7 +51,7 @@ def work(request: AnnotatorTraining, progress: pod.Progress) -> AnnotatorReport:
         threads=recipe.threads,
     )
     read = _read(request, encoder)
-    progress.say(f"embedding {len(read.windows)} windows of {len(read.rows)} texts")
+    progress.log(f"embedding {len(read.windows)} windows of {len(read.rows)} texts")
     vectors = _embed(encoder, read.windows, progress)
     trained, loss, num_iterations = _train(read, vectors, recipe)
     validation = _validation(read, vectors, trained)
@@ -97,14 +97,14 @@ def _role(row: dict[str, Any]) -> str:
     return gate.RANDOM if row["matches"] is None else gate.LENGTH_MATCHED
 
 
-def _embed(encoder: encoders.Encoder, windows: list[Tokens], progress: pod.Progress) -> Vectors:
+def _embed(encoder: encoders.Encoder, windows: list[Tokens], progress: worker.Progress) -> Vectors:
     vectors: Vectors | None = None
     for number, (places, batch) in enumerate(encoder.embed(windows)):
         if vectors is None:
             vectors = np.zeros((len(windows), batch.shape[1]), dtype=np.float32)
         vectors[places] = batch
         if number % _SAY_EVERY_BATCHES == 0:
-            progress.say(f"batch {number} embedded")
+            progress.log(f"batch {number} embedded")
     if vectors is None:
         raise ValueError("there are no examples: materialize annotator_examples again")
     return vectors
@@ -172,4 +172,4 @@ def _annotator(
 
 
 if __name__ == "__main__":
-    pod.main(AnnotatorTraining, work)
+    worker.main(AnnotatorTraining, work)

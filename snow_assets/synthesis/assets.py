@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from snow_assets import pod, shards
+from snow_assets import shards, worker
 from snow_assets.corpus import opt_outs
 from snow_assets.curation.contamination_gate import assert_uncontaminated
 from snow_assets.curation.exemptions import exempt_document_ids
@@ -154,7 +154,7 @@ def _generated(
     return Made(
         facts=seeds.answer_facts(folder),
         metadata={"speed": shown.speed(shown.together(done.reports), done.seconds)},
-        metrics=pod.read_attempts(done.folder),
+        metrics=worker.read_attempts(done.folder),
     )
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-from snow_assets import pod, shards
+from snow_assets import shards, worker
 from snow_assets.synthesis.contract import MODEL, Conversion, Converted
 from snow_assets.synthesis.teacher import file_digest, packaged_gguf
 
 
-def work(request: Conversion, progress: pod.Progress) -> Converted:
+def work(request: Conversion, progress: worker.Progress) -> Converted:
     """De-quantise into bfloat16. These are not the weights that were quantised: good enough to
     show how a teacher works, not to judge one by."""
     gguf = packaged_gguf(request.package)
@@ -37,7 +37,7 @@ def work(request: Conversion, progress: pod.Progress) -> Converted:
         model.save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
         written = shards.put_folder(request.output, Path(scratch), prefix=MODEL)
-    progress.say(f"{len(written)} files of {sum(file.num_bytes for file in written)} bytes")
+    progress.log(f"{len(written)} files of {sum(file.num_bytes for file in written)} bytes")
     return Converted(num_parameters=sum(weights.numel() for weights in model.parameters()))
 
 
@@ -51,4 +51,4 @@ def _parse_once() -> None:
 
 
 if __name__ == "__main__":
-    pod.main(Conversion, work)
+    worker.main(Conversion, work)

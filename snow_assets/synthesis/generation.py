@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from snow_assets import pod, shards
+from snow_assets import shards, worker
 from snow_assets.documents import SYNTHETIC_ANSWER
 from snow_assets.remaining import Remaining
 from snow_assets.synthesis import seeds
@@ -22,14 +22,14 @@ from snow_assets.synthesis.teacher import local_model
 ANSWERS = "answers"
 
 
-def work(request: Generation, progress: pod.Progress) -> Generated:
+def work(request: Generation, progress: worker.Progress) -> Generated:
     """Answer what is not answered yet; the engine starts only if there is something to ask."""
     if request.prompt_version != PROMPT_VERSION:
         raise ValueError(
             f"the request is for prompt version {request.prompt_version}, and this code asks with "
             f"{PROMPT_VERSION}: run the job with the code that made the request"
         )
-    left = [index for index in chunks_left(request.output) if progress.takes(index)]
+    left = [index for index in chunks_left(request.output) if progress.owns(index)]
     if not left:
         return Generated(
             num_chunks=0, num_answers=0, num_answer_tokens=0, start_seconds=0.0, seconds=0.0
@@ -38,7 +38,7 @@ def work(request: Generation, progress: pod.Progress) -> Generated:
         started = time.monotonic()
         engine = _engine(request, Path(scratch))
         start_seconds = time.monotonic() - started
-        progress.say(f"{engine.name} is ready after {start_seconds:.0f} s; {len(left)} chunks")
+        progress.log(f"{engine.name} is ready after {start_seconds:.0f} s; {len(left)} chunks")
         return answer(request, engine, left, start_seconds=start_seconds, progress=progress)
 
 
@@ -66,7 +66,7 @@ def answer(
     chunks: Sequence[int],
     *,
     start_seconds: float,
-    progress: pod.Progress,
+    progress: worker.Progress,
 ) -> Generated:
     """Ask chunk by chunk; each one's answers are complete before the next is asked."""
     started = time.monotonic()
@@ -80,7 +80,7 @@ def answer(
         num_answers, num_tokens = num_answers + len(rows), num_tokens + tokens
         seconds = time.monotonic() - began
         progress.metrics(index, num_answers=len(rows), tokens_per_second=tokens / seconds)
-        progress.say(
+        progress.log(
             f"chunk {index}: {len(rows)} answers, {tokens / seconds:.0f} tokens/s; "
             f"{remaining.advance()}"
         )
@@ -118,4 +118,4 @@ def _answered(request: Generation, engine: Engine, index: int) -> list[dict[str,
 
 
 if __name__ == "__main__":
-    pod.main(Generation, work)
+    worker.main(Generation, work)

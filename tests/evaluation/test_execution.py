@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from dagster_pipes import PipesContext
 
-from snow_assets import pod, sandbox, shards
+from snow_assets import sandbox, shards, worker
 from snow_assets.corpus.problems import human_eval
 from snow_assets.documents import COMPLETION
 from snow_assets.evaluation import execution
@@ -33,10 +33,10 @@ class Said:
         self.lines.append(line)
 
 
-def progress(folder: Path) -> pod.Progress:
+def progress(folder: Path) -> worker.Progress:
     pipes: Any = type("Pipes", (), {"log": Said()})()
     told: PipesContext = pipes
-    return pod.Progress(folder=str(folder), pipes=told)
+    return worker.Progress(folder=str(folder), pipes=told)
 
 
 def executed(request: Evaluation, tmp_path: Path, completions: list[str]) -> Executed:

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from snow_assets.home import CHECKOUT
-from snow_resources.job_manifest import merged, read_yaml
+from snow_resources.job_manifest import read_yaml, strategic_merge
 from snow_resources.kubernetes_api import until
 from tests.kubernetes.test_cancel import STATUS, ask
 from tests.postgres import PASSWORDS
@@ -178,7 +178,7 @@ def _host(lake: Path) -> Json:
     mount = {"name": "lake", "mountPath": str(lake)}
     volume = {"name": "lake", "hostPath": {"path": str(lake)}}
     more = {"volumes": [volume], "containers": [{"name": "work", "volumeMounts": [mount]}]}
-    return merged(patch, {"spec": {"template": {"spec": more}}})
+    return strategic_merge(patch, {"spec": {"template": {"spec": more}}})
 
 
 def _hosted(doc: Json, host: Json, aliases: list[Json]) -> Json:
@@ -197,7 +197,7 @@ def _hosted(doc: Json, host: Json, aliases: list[Json]) -> Json:
     if container["name"] == "code-location":
         ours["command"] = [*container["command"][:-1], "tests.kubernetes.platform_definitions"]
     change = {"containers": [ours], "volumes": pod["volumes"], "hostAliases": aliases}
-    return merged(doc, {"spec": {"template": {"spec": change}}})
+    return strategic_merge(doc, {"spec": {"template": {"spec": change}}})
 
 
 _PATH = {"name": "PATH", "value": f"{Path(sys.executable).parent}:/usr/bin:/bin"}

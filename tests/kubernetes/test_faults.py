@@ -97,14 +97,14 @@ def test_a_job_that_nobody_waits_for_is_deleted_after_a_grace(site: Site, tmp_pa
     with proxied(tmp_path) as proxy:
         launched = site.launch_aside(request, kubeconfig=proxy.kubeconfig, patience_seconds=2)
         site.wait_for(lambda: site.count("parts") >= 1)
-        assert strict.clean_up(site.instance) == []  # its run waits
+        assert strict.delete_orphans(site.instance) == []  # its run waits
         proxy.mode = "drop"
         failure(launched.result())
-    assert patient.clean_up(site.instance) == []
+    assert patient.delete_orphans(site.instance) == []
     (job,) = site.api.list("jobs")
     with dg.DagsterInstance.ephemeral() as another:
-        assert strict.clean_up(another) == []  # whose runs these are is not known there
-    assert strict.clean_up(site.instance) == [job["metadata"]["name"]]
+        assert strict.delete_orphans(another) == []  # whose runs these are is not known there
+    assert strict.delete_orphans(site.instance) == [job["metadata"]["name"]]
     site.wait_for(lambda: site.api.list("jobs") == [])
 
 

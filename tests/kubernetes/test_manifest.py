@@ -11,8 +11,8 @@ import pytest
 from snow_assets.recipe import ARCTIC
 from snow_assets.synthesis.assets import size_of
 from snow_resources.gpu_jobs import Job, JobSize
-from snow_resources.job_claims import wait_until_gone
-from snow_resources.job_manifest import job_name, merged, read_yaml, render
+from snow_resources.job_manifest import job_name, read_yaml, render, strategic_merge
+from snow_resources.kubernetes_job_leases import wait_until_deleted
 from tests.kubernetes.conftest import Site
 from tests.kubernetes.policy import faults, work_faults
 
@@ -126,7 +126,10 @@ def test_a_patch_adds_changes_and_removes_by_name() -> None:
 
 
 def test_a_null_in_a_patch_removes_a_field() -> None:
-    assert merged({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"c": None}}) == {"a": 1, "b": {"d": 3}}
+    assert strategic_merge({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"c": None}}) == {
+        "a": 1,
+        "b": {"d": 3},
+    }
 
 
 @pytest.mark.parametrize(
@@ -161,7 +164,7 @@ def test_the_server_keeps_every_field_that_it_knows(site: Site, size: JobSize) -
     kept = site.api.get("jobs", made["metadata"]["name"])
     assert lost(made, kept) == []
     site.api.delete("jobs", made["metadata"]["name"])
-    wait_until_gone(site.api, made["metadata"]["name"])
+    wait_until_deleted(site.api, made["metadata"]["name"])
 
 
 def lost(ours: Any, kept: Any, path: str = "") -> list[str]:

@@ -11,11 +11,16 @@ import dagster as dg
 import kubernetes_validate
 import pytest
 
-from snow_assets import pod
-from snow_assets.enclosed import main, network_fault, report_lines
+from snow_assets import worker
 from snow_assets.evaluation.contract import Executed, Execution, Program
-from snow_resources.enclosed_jobs import enclosed, report_in, request_config_map, resolved
+from snow_assets.isolated_worker import check_isolation, format_report, main
 from snow_resources.gpu_jobs import FinishedJob, JobSize
+from snow_resources.isolated_jobs import (
+    isolated_manifest,
+    parse_report,
+    request_config_map,
+    resolve_canary,
+)
 from tests.evaluation.builders import an_evaluation_recipe
 from tests.kubernetes.conftest import Site
 from tests.kubernetes.policy import faults, work_faults
@@ -100,34 +105,34 @@ def test_without_a_canary_no_sandbox_starts(site: Site) -> None:
 def test_a_pod_whose_canary_is_no_address_runs_nothing(
     canary: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main("no.such.module", canary) == pod.BAD_INPUT
+    assert main("no.such.module", canary) == worker.BAD_INPUT
     assert "nothing was run" in capsys.readouterr().err
 
 
 def test_a_canary_that_listens_is_a_fault_and_one_that_does_not_is_none() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-        assert "answers" in str(network_fault(address))
-        assert "answers" in str(network_fault(f"127.0.0.1:1,{address}"))
-    assert network_fault(address) is None
+        assert "answers" in str(check_isolation(address))
+        assert "answers" in str(check_isolation(f"127.0.0.1:1,{address}"))
+    assert check_isolation(address) is None
 
 
 def test_the_launcher_resolves_a_canary_s_name() -> None:
-    assert "127.0.0.1:80" in resolved("localhost:80").split(",")
-    assert resolved("10.0.0.1:443") == "10.0.0.1:443"
-    assert resolved("[::1]:443") == "[::1]:443"
+    assert "127.0.0.1:80" in resolve_canary("localhost:80").split(",")
+    assert resolve_canary("10.0.0.1:443") == "10.0.0.1:443"
+    assert resolve_canary("[::1]:443") == "[::1]:443"
 
 
 @pytest.mark.parametrize("canary", ["no.such.host.invalid:80", "10.0.0.1", "", "host:http"])
 def test_a_canary_that_does_not_resolve_starts_no_job(canary: str) -> None:
     with pytest.raises(dg.Failure, match=r"sandbox_canary .* cannot be resolved"):
-        enclosed(rendered(SIZE), a_job(), python="python", canary=canary)
+        isolated_manifest(rendered(SIZE), a_job(), python="python", canary=canary)
 
 
 def test_a_report_crosses_a_log_among_other_lines() -> None:
     report = os.urandom(50_000)
-    log = "\n".join(["before", *report_lines(report), "after"]).encode()
-    assert report_in(log) == report
+    log = "\n".join(["before", *format_report(report), "after"]).encode()
+    assert parse_report(log) == report
 
 
 @pytest.mark.parametrize(
@@ -136,13 +141,13 @@ def test_a_report_crosses_a_log_among_other_lines() -> None:
     ids=["changed", "cut", "begun late"],
 )
 def test_a_report_that_did_not_cross_whole_is_none(spoil: object) -> None:
-    log = "\n".join(report_lines(os.urandom(50_000))).encode()
-    assert report_in(spoil(log)) is None  # type: ignore[operator]
+    log = "\n".join(format_report(os.urandom(50_000))).encode()
+    assert parse_report(spoil(log)) is None  # type: ignore[operator]
 
 
 def test_an_enclosed_job_is_valid_and_keeps_to_the_policy() -> None:
     job = a_job()
-    made = enclosed(rendered(SIZE), job, python="python", canary="10.0.0.1:443")
+    made = isolated_manifest(rendered(SIZE), job, python="python", canary="10.0.0.1:443")
     kubernetes_validate.validate(made, "1.37", strict=True)
     assert faults(made) == []
     assert work_faults(made) == []

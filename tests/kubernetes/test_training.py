@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from snow_assets import pod, shards
+from snow_assets import shards, worker
 from snow_assets.pretraining.contract import RESUME, PretrainingReport, PretrainingRequest
 from snow_resources.gpu_jobs import FinishedJob, JobSize
 from tests.kubernetes.conftest import Site
@@ -38,7 +38,7 @@ def train(site: Site, request: PretrainingRequest, size: JobSize) -> FinishedJob
 
 
 def curve(done: FinishedJob[Any]) -> list[tuple[int, float]]:
-    return [(entry["step"], entry["loss_bits"]) for entry in pod.read_attempts(done.folder)]
+    return [(entry["step"], entry["loss_bits"]) for entry in worker.read_attempts(done.folder)]
 
 
 def digest(request: PretrainingRequest) -> str:

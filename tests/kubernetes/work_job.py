@@ -5,7 +5,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from snow_assets import pod, shards
+from snow_assets import shards, worker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +29,13 @@ class Worked:
     made: int  # parts, by this start
 
 
-def work(request: Work, progress: pod.Progress) -> Worked:
+def work(request: Work, progress: worker.Progress) -> Worked:
     shards.put(shards.join(request.output, "starts", f"{time.time_ns()}"), b"")
     starts = len(shards.names(shards.join(request.output, "starts")))
     hog = bytearray(os.urandom(1 << 20) * request.hog_mib)
     made = 0
     for index in range(request.num_parts):
-        if not progress.takes(index):
+        if not progress.owns(index):
             continue
         while request.gate and index == request.gated_part and not shards.exists(request.gate):
             time.sleep(0.1)
@@ -47,14 +47,14 @@ def work(request: Work, progress: pod.Progress) -> Worked:
             shards.put(name, f"{starts}".encode())
             shards.put(shards.join(request.output, "made", f"{index:03d}-{time.time_ns()}"), b"")
             made += 1
-        progress.say(f"part {index} of {request.num_parts}")
+        progress.log(f"part {index} of {request.num_parts}")
     if request.exiting_part is None and request.exit_code and starts <= request.exits:
         _exit(request.exit_code)
     return Worked(starts=starts, made=made + len(hog) * 0)
 
 
 def _exit(code: int) -> None:
-    if code == pod.BAD_INPUT:
+    if code == worker.BAD_INPUT:
         raise ValueError(f"about to end with {code}")
     sys.exit(code)
 
@@ -68,4 +68,4 @@ def _has_exit_left(request: Work) -> bool:
 
 
 if __name__ == "__main__":
-    pod.main(Work, work)
+    worker.main(Work, work)

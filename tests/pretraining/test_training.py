@@ -16,7 +16,7 @@ import torch
 from pydantic import TypeAdapter
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
-from snow_assets import pod, shards
+from snow_assets import shards, worker
 from snow_assets.pretraining.contract import RESUME, PretrainingReport, PretrainingRequest
 from snow_assets.pretraining.distributed import World
 from snow_assets.pretraining.model import load_parent, new_model
@@ -40,7 +40,7 @@ ALONE = World(rank=0, world_size=1, device=torch.device("cpu"))
 STEPS = PHASE.tokens // CONTEXT // PHASE.batch_sequences
 
 
-class Quiet(pod.Progress):
+class Quiet(worker.Progress):
     """Progress that keeps metrics in memory, and calls `after` with each step."""
 
     def __init__(self, after: object = None) -> None:
@@ -48,7 +48,7 @@ class Quiet(pod.Progress):
         self.lines: list[str] = []
         self.after = after
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         self.lines.append(line)
 
     def metrics(self, step: int, **values: float) -> None:
@@ -163,7 +163,7 @@ def test_stopping_at_a_step_and_resuming_equals_never_having_stopped(
 
     with pytest.raises(SystemExit) as ended:
         work(torn, Quiet(after=terminate))
-    assert ended.value.code == pod.PREEMPTED
+    assert ended.value.code == worker.PREEMPTED
     progress = Quiet()
     report = work(torn, progress)
     assert report.resumed_from == stop
@@ -289,7 +289,7 @@ def test_a_phase_that_is_killed_goes_on_as_if_never_stopped(
     report = TypeAdapter(PretrainingReport).validate_json((again / "report.json").read_bytes())
     assert report.resumed_from >= 10
     assert digest_of(requests[1].output) == digest_of(requests[0].output)
-    told = [entry["step"] for entry in pod.read_attempts(str(again))]
+    told = [entry["step"] for entry in worker.read_attempts(str(again))]
     assert told == list(range(1, report.steps + 1))
 
 
@@ -300,6 +300,6 @@ def test_sigterm_saves_and_ends_with_the_code_for_preempted(lake_url: str, tmp_p
     process = run_job(a_local_job(tmp_path / "job" / "attempt-001", request))
     wait_for_step(request, process, 5)
     process.terminate()
-    assert process.wait() == pod.PREEMPTED
+    assert process.wait() == worker.PREEMPTED
     latest = json.loads(shards.get(f"{request.output}/{RESUME}/latest.json"))
     assert latest["position"]["step"] >= 5

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
 
-from snow_assets import pod, shards
+from snow_assets import shards, worker
 from snow_assets.documents import EXEMPLAR, text_id
 from snow_assets.quality import examples, training
 from snow_assets.quality.contract import AnnotatorReport, AnnotatorTraining, Scoring
@@ -24,13 +24,13 @@ NEAR = SMOKE.curation.near_duplicates
 GENERATION = "0" * 32
 
 
-class Quiet(pod.Progress):
+class Quiet(worker.Progress):
     """Progress that nobody listens to; it keeps the metrics."""
 
     def __init__(self) -> None:
         self.told: list[dict[str, float]] = []
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         pass
 
     def metrics(self, step: int, **values: float) -> None:
@@ -183,7 +183,7 @@ def job_folder(folder: Path, request: Any) -> Path:
     """A job that `python -m MODULE FOLDER` runs."""
     folder.mkdir(parents=True)
     content = TypeAdapter(type(request)).dump_json(request)
-    (folder / pod.REQUEST).write_bytes(content)
+    (folder / worker.REQUEST).write_bytes(content)
     return folder
 
 

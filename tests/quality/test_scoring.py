@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from snow_assets import pod, shards
+from snow_assets import shards, worker
 from snow_assets.quality import scores, scoring
 from snow_assets.quality.contract import Scoring, ScoringReport
 from snow_assets.quality.facts import scoring_facts
@@ -170,13 +170,13 @@ def test_a_killed_scoring_resumes_and_ends_with_the_same_digest(made: Made, tmp_
         time.sleep(0.001)
     process.kill()
     assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
-    assert not (job / pod.REPORT).exists()
+    assert not (job / worker.REPORT).exists()
     done = {path.name: path.stat().st_mtime_ns for path in Path(torn.output).glob("scores-*")}
     assert 3 <= len(done) < len(rows(whole.output))
     recorded = {name: changed for name, changed in done.items() if shards.record(torn.output, name)}
     again = job_folder(tmp_path / "job" / "attempt-002", torn)
     subprocess.run([*command, str(again)], cwd=CHECKOUT, check=True)
-    report = TypeAdapter(ScoringReport).validate_json((again / pod.REPORT).read_bytes())
+    report = TypeAdapter(ScoringReport).validate_json((again / worker.REPORT).read_bytes())
     assert report.num_scored == report.num_texts == len(rows(whole.output))
     assert digest(finish(torn.output)) == digest(whole.output)
     for name, changed in recorded.items():

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from snow_assets import pod
+from snow_assets import worker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +25,12 @@ class Echoed:
     starts: int
 
 
-def work(request: Echo, progress: pod.Progress) -> Echoed:
+def work(request: Echo, progress: worker.Progress) -> Echoed:
     marker = Path(request.marker)
     with marker.open("a") as file:
         file.write("started\n")
     starts = len(marker.read_text().splitlines())
-    progress.say(f"start {starts}")
+    progress.log(f"start {starts}")
     for step in range(3):
         progress.metrics(step, loss=3.0 - step)
     if request.behaviour.startswith("linger"):
@@ -76,4 +76,4 @@ def linger(request: Echo, marker: Path, starts: int) -> None:
 
 
 if __name__ == "__main__":
-    pod.main(Echo, work)
+    worker.main(Echo, work)

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from snow_assets import pod
+from snow_assets import worker
 from snow_resources.gpu_jobs import GpuJobs, JobSize
 from snow_resources.local_jobs import LocalJobs
 from tests.resources.echo_job import Echo, Echoed
@@ -45,7 +45,7 @@ def launch(tmp_path: Path, request: Echo, *, vllm_python: str = "") -> dict[str,
 def test_a_job_answers_with_its_report_and_metrics(tmp_path: Path) -> None:
     done = launch(tmp_path, Echo(word="hello", marker=str(tmp_path / "starts")))
     assert done["word"] == "hello"
-    steps = [(entry["step"], entry["loss"]) for entry in pod.read_metrics(done["folder"])]
+    steps = [(entry["step"], entry["loss"]) for entry in worker.read_metrics(done["folder"])]
     assert steps == [(0, 3.0), (1, 2.0), (2, 1.0)]
 
 
@@ -101,4 +101,4 @@ def test_a_damaged_line_of_metrics_is_left_out(tmp_path: Path) -> None:
     done = launch(tmp_path, Echo(word="hello", marker=str(tmp_path / "starts")))
     [metrics] = Path(done["folder"].removeprefix("file://")).glob("metrics-*")
     metrics.write_bytes(metrics.read_bytes().replace(b'"step": 1,', b'"step": ",', 1))
-    assert [entry["step"] for entry in pod.read_metrics(done["folder"])] == [0, 2]
+    assert [entry["step"] for entry in worker.read_metrics(done["folder"])] == [0, 2]

@@ -19,9 +19,9 @@ from snow_assets.home import prepare
 from snow_resources.local_runs import (
     PROCESS_TAG,
     LocalRunLauncher,
+    dead_run_reason,
     end_dead_runs,
     process_tags,
-    why_dead,
 )
 
 ENDLESS = """
@@ -128,4 +128,4 @@ def tagged(instance: dg.DagsterInstance, **tags: str) -> dg.DagsterRun:
 def test_a_run_that_never_started_is_judged_by_its_tags(
     instance: dg.DagsterInstance, tags: dict[str, str], is_dead: bool
 ) -> None:
-    assert (why_dead(instance, tagged(instance, **tags)) is not None) is is_dead
+    assert (dead_run_reason(instance, tagged(instance, **tags)) is not None) is is_dead

@@ -10,7 +10,13 @@ import duckdb
 import pytest
 import s3fs
 
-from snow_resources.table_versions import KEPT, Version, fetch_current, folder_of, put_version
+from snow_resources.table_versions import (
+    NUM_KEPT_VERSIONS,
+    Version,
+    fetch_current,
+    folder_of,
+    put_version,
+)
 from snow_resources.warehouse import WarehouseError, query
 
 
@@ -78,12 +84,12 @@ def test_equal_inputs_are_not_put_twice_unless_their_version_is_lost(
 
 def test_few_versions_and_few_copies_stay(folder: str, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    for number in range(KEPT + 2):
+    for number in range(NUM_KEPT_VERSIONS + 2):
         made = publish(folder, tmp_path, number)
         fetch_current(folder, cache)
-    assert len(versions(folder)) == len(list(cache.iterdir())) == KEPT
+    assert len(versions(folder)) == len(list(cache.iterdir())) == NUM_KEPT_VERSIONS
     assert made.name == versions(folder)[-1]
-    assert editions(fetch_current(folder, cache)) == {KEPT + 1}
+    assert editions(fetch_current(folder, cache)) == {NUM_KEPT_VERSIONS + 1}
 
 
 def test_a_version_that_no_pointer_names_is_not_read(folder: str, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from snow_resources.publishing import put_in_place
+from snow_resources.publishing import replace_file
 from snow_resources.warehouse import WarehouseError, query
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -40,7 +40,7 @@ def in_place(folder: Path, edition: int = 0) -> Path:
     """A published file; the folder is the reader's SNOW_HOME."""
     fresh = folder / f"fresh-{edition}.duckdb"
     write_edition(fresh, edition)
-    put_in_place(fresh, folder / "warehouse.duckdb")
+    replace_file(fresh, folder / "warehouse.duckdb")
     return folder / "warehouse.duckdb"
 
 
@@ -105,7 +105,7 @@ def test_a_database_that_was_not_closed_is_not_published(tmp_path: Path) -> None
     write_edition(fresh, 1)
     Path(f"{fresh}.wal").touch()
     with pytest.raises(RuntimeError, match="was not closed"):
-        put_in_place(fresh, tmp_path / "warehouse.duckdb")
+        replace_file(fresh, tmp_path / "warehouse.duckdb")
 
 
 @pytest.mark.parametrize(

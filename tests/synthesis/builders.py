@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from snow_assets import pod, shards
+from snow_assets import shards, worker
 from snow_assets.corpus import opt_outs
 from snow_assets.documents import (
     BENCHMARK_PROBLEM,
@@ -275,12 +275,12 @@ def an_engine(complete: Complete | None = None) -> Engine:
     return Engine(name="echo 1", complete=complete or echo)
 
 
-class Progress(pod.Progress):
+class Progress(worker.Progress):
     """Keeps what it is told."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder=str(folder), pipes=PipesContext.__new__(PipesContext))
         self.lines: list[str] = []
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         self.lines.append(line)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from snow_assets import pod, shards
+from snow_assets import shards, worker
 from snow_assets.documents import SYNTHETIC_SEED
 from snow_assets.synthesis import generation
 from snow_assets.synthesis.contract import Generation
@@ -53,7 +53,7 @@ def answers_digest(folder: Path) -> str:
 def job(request: Generation, folder: Path) -> list[str]:
     """The command of a job folder with this request."""
     folder.mkdir(parents=True)
-    (folder / pod.REQUEST).write_text(json.dumps(asdict(request)))
+    (folder / worker.REQUEST).write_text(json.dumps(asdict(request)))
     return [sys.executable, "-m", "snow_assets.synthesis.generation", str(folder)]
 
 
@@ -176,7 +176,7 @@ def test_a_job_killed_between_chunks_resumes_to_the_same_answers(tmp_path: Path)
         whole = a_request(tmp_path / "whole", endpoint=stub.url, recipe=recipe)
         subprocess.run(job(whole, tmp_path / "third"), env=environment(), check=True)
     assert answers_digest(tmp_path / "killed") == answers_digest(tmp_path / "whole")
-    report = json.loads((tmp_path / "second" / pod.REPORT).read_text())
+    report = json.loads((tmp_path / "second" / worker.REPORT).read_text())
     assert report["num_chunks"] == 2
 
 
@@ -187,5 +187,5 @@ def test_a_job_that_is_told_to_stop_says_that_it_was_preempted(tmp_path: Path) -
         assert stub.stalled.wait(60)
         process.terminate()
         stub.close()
-        assert process.wait(60) == pod.PREEMPTED
-    assert not (tmp_path / "job" / pod.REPORT).exists()
+        assert process.wait(60) == worker.PREEMPTED
+    assert not (tmp_path / "job" / worker.REPORT).exists()

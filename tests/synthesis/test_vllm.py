@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from snow_assets import pod, shards
+from snow_assets import shards, worker
 from snow_assets.documents import SYNTHETIC_SEED
 from snow_assets.home import CHECKOUT
 from snow_assets.synthesis import generation
@@ -53,14 +53,14 @@ def teacher(python: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def command(python: str, module: str, request: object, folder: Path) -> list[str]:
     folder.mkdir(parents=True)
-    (folder / pod.REQUEST).write_text(json.dumps(asdict(request)))  # type: ignore[call-overload]
+    (folder / worker.REQUEST).write_text(json.dumps(asdict(request)))  # type: ignore[call-overload]
     return [python, "-m", module, str(folder)]
 
 
 def run(python: str, module: str, request: object, folder: Path) -> dict[str, float]:
     """The report of a job that ended well."""
     subprocess.run(command(python, module, request, folder), env=LOCAL, check=True, cwd=CHECKOUT)
-    report: dict[str, float] = json.loads((folder / pod.REPORT).read_text())
+    report: dict[str, float] = json.loads((folder / worker.REPORT).read_text())
     return report
 
 

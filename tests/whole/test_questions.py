@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from snow_resources.warehouse import Answer, query
+from snow_resources.warehouse import QueryResult, query
 from tests.whole.conftest import CHECKOUT, Installation
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
@@ -30,7 +30,7 @@ QUESTIONS = [
 WITHOUT_ROWS = 2  # a second annotator and people's grades, which SMOKE has not
 
 
-def asked(smoke: Installation, question: Question) -> Answer:
+def asked(smoke: Installation, question: Question) -> QueryResult:
     return query(smoke.warehouse, question.sql)
 
 

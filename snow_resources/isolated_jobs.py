@@ -1,6 +1,6 @@
-"""What crosses to a pod without network and lake: request by ConfigMap, report by the pod's log.
+"""Jobs in pods without network and lake: request by ConfigMap, report by the pod's log.
 
-The other end is `snow_assets/enclosed.py`.
+The worker's side is `snow_assets/isolated_worker.py`.
 """
 
 import base64
@@ -19,71 +19,73 @@ _BEGIN, _END = b"-----BEGIN SNOW REPORT-----", b"-----END SNOW REPORT-----"
 _CONFIGMAP_BYTES = 1_000_000  # the API server's limit is 1 MiB for the whole object
 
 
-def enclosed(manifest: Json, job: Job, *, python: str, canary: str) -> Json:
-    """The same Job without the lake: its request is mounted, and a canary must be out of reach.
+def isolated_manifest(manifest: Json, job: Job, *, python: str, canary: str) -> Json:
+    """Return the Job's manifest without the lake: its request is mounted from a ConfigMap, and the
+    worker checks that a canary cannot be reached.
 
-    dg.Failure where the canary's name does not resolve here: in the pod it could not.
+    Raises dg.Failure where the canary's name does not resolve in this process: a pod without
+    network cannot resolve it.
     """
     pod = manifest["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     name = manifest["metadata"]["name"]
-    container["command"] = [python, "-m", "snow_assets.enclosed", job.module]
-    container["env"].append({"name": "SNOW_CANARY", "value": resolved(canary)})
+    container["command"] = [python, "-m", "snow_assets.isolated_worker", job.module]
+    container["env"].append({"name": "SNOW_CANARY", "value": resolve_canary(canary)})
     container["volumeMounts"].append({"name": "request", "mountPath": "/request", "readOnly": True})
     pod["volumes"].append({"name": "request", "configMap": {"name": name}})
     manifest["spec"]["template"]["metadata"]["labels"]["snow/network"] = "none"
     return manifest
 
 
-def resolved(canary: str) -> str:
-    """HOST:PORT as ADDRESS:PORT,... with all addresses of the host. dg.Failure for none."""
+def resolve_canary(canary: str) -> str:
+    """Resolve HOST:PORT to ADDRESS:PORT,... with all addresses of the host; dg.Failure if none."""
     host, _, port = canary.rpartition(":")
     try:
         if not host or not port.isdecimal():
             raise ValueError("not of the form host:port")
-        answers = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+        address_infos = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
     except (OSError, ValueError) as error:
         raise dg.Failure(
             f"sandbox_canary {canary!r} cannot be resolved ({error}), so no pod can show that it "
             "has no network: name a host:port that is up and that resolves where runs are "
             "launched, or an IP address and port"
         ) from error
-    hosts = dict.fromkeys(str(answer[4][0]) for answer in answers)
+    hosts = dict.fromkeys(str(address_info[4][0]) for address_info in address_infos)
     return ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host in hosts)
 
 
 def request_config_map(job: Job, owner: Json) -> Json:
-    """The request, to be deleted with its Job. dg.Failure if it is too large."""
+    """The ConfigMap that holds the request, owned by its Job. Raises dg.Failure if too large."""
     content = base64.b64encode(gzip.compress(job.request, mtime=0)).decode()
     if len(content) > _CONFIGMAP_BYTES:
         raise dg.Failure(
             f"the request of {job.module} is {len(content)} bytes as base64, more than the "
             f"{_CONFIGMAP_BYTES} that reach a pod without network: evaluate fewer problems at once"
         )
-    known = owner["metadata"]
+    job_metadata = owner["metadata"]
     reference = {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "name": known["name"],
-        "uid": known["uid"],
+        "name": job_metadata["name"],
+        "uid": job_metadata["uid"],
     }
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": known["name"], "ownerReferences": [reference]},
+        "metadata": {"name": job_metadata["name"], "ownerReferences": [reference]},
         "immutable": True,
         "binaryData": {"request.json.gz": content},
     }
 
 
-def report_in(log: bytes) -> bytes | None:
-    """The report in a pod's log, whole and as it was sent; else None."""
+def parse_report(log: bytes) -> bytes | None:
+    """Read the report from a pod's log; None if it is incomplete or its digest differs."""
     lines = log.splitlines()
     if _BEGIN not in lines or _END not in lines[lines.index(_BEGIN) :]:
         return None
     begin = lines.index(_BEGIN)
-    digest, *told = lines[begin + 1 : lines.index(_END, begin)]
-    content = b"".join(told)
+    digest, *chunks = lines[begin + 1 : lines.index(_END, begin)]
+    content = b"".join(chunks)
     if hashlib.sha256(content).hexdigest().encode() != digest:
         return None
     return gzip.decompress(base64.b64decode(content))

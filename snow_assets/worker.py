@@ -1,9 +1,9 @@
-"""The one entry point of work that runs in a GPU job: request in, report out.
+"""Entry point of a worker, the process that runs a GPU job: reads a request, writes a report.
 
-A job is a folder: `request.json` is there before it starts, `report.json` is written last, and
-`metrics-*.jsonl` grow beside them. Of several pods that share a job each writes
-`report-NNNNN.json`. `python -m snow_assets.quality.training JOB_FOLDER` runs one by hand. The
-report is the truth; Dagster Pipes only carries progress and logs.
+A job is a folder: `request.json` exists before the start, `report.json` is written last, and
+`metrics-*.jsonl` are added in between. Each pod of a sharded job writes `report-NNNNN.json`.
+`python -m snow_assets.quality.training JOB_FOLDER` runs a job by hand. The report is
+authoritative; Dagster Pipes only carries progress and logs.
 """
 
 import ctypes
@@ -34,7 +34,7 @@ from snow_assets.gpu_use import sampled
 
 REQUEST, REPORT = "request.json", "report.json"
 BAD_INPUT, RETRYABLE, PREEMPTED = 42, 75, 143
-"""Exit codes beside 0: do not retry; retry; stopped after a checkpoint."""
+"""Exit codes besides 0: do not retry; retry; stopped after a checkpoint."""
 
 _PARENT_VARIABLE = "SNOW_JOB_PARENT"
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -48,34 +48,34 @@ Report = TypeVar("Report")
 
 @dataclass
 class Progress:
-    """What a job tells while it works: lines for people, metrics by step for the tracker."""
+    """Progress of a running job: log lines for users, metrics by step for the tracker."""
 
     folder: str
     pipes: PipesContext
-    shard: int = 0  # of a job that several pods share: which of them this is
+    shard: int = 0  # index of this pod in a sharded job
     num_shards: int = 1
-    is_mute: bool = False  # another process of the same pod group speaks
+    is_silent: bool = False  # of ranks other than 0: rank 0 reports
     _pending: list[str] = field(default_factory=list)
     _flushed_at: float = field(default_factory=time.monotonic)
     _num_files: int = 0
 
-    def takes(self, index: int) -> bool:
-        """Whether part `index` of the work is this pod's."""
+    def owns(self, index: int) -> bool:
+        """Whether part `index` of the work is assigned to this pod."""
         return index % self.num_shards == self.shard
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         self.pipes.log.info(line)
 
     def metrics(self, step: int, **values: float) -> None:
-        """Append metrics of a global step; a step that is told twice counts once."""
-        if self.is_mute:
+        """Append metrics of a global step; the last entry of a step counts."""
+        if self.is_silent:
             return
         self._pending.append(json.dumps({"step": step, "time": time.time(), **values}))
         if time.monotonic() - self._flushed_at > _METRICS_FLUSH_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Make all metrics so far readable; call it before a checkpoint is written."""
+        """Write all pending metrics to the folder; to be called before a checkpoint is written."""
         if self._pending:
             # One put per file: an object store cannot append.
             name = f"metrics-{time.time_ns():020d}-{self.shard:05d}-{self._num_files:05d}.jsonl"
@@ -85,7 +85,7 @@ class Progress:
 
 
 class FolderMessages(PipesBlobStoreMessageWriter):  # type: ignore[type-arg]
-    """Pipes messages as files of a folder in the lake, where a pod and its launcher both reach."""
+    """Writes Pipes messages to files in the lake, which a pod and its launcher can access."""
 
     def make_channel(self, params: Mapping[str, Any]) -> "_FolderChannel":
         return _FolderChannel(params["folder"], interval=_MESSAGES_SECONDS)
@@ -102,14 +102,14 @@ class _FolderChannel(PipesBlobStoreMessageWriterChannel):
 
 
 def _message_writer(loader: PipesMappingParamsLoader) -> PipesMessageWriter[Any] | None:
-    """Messages go to a folder where the launcher gave one, else the way that Pipes chooses."""
+    """A writer to the folder that the launcher names; None: the default of Pipes."""
     if loader.is_dagster_pipes_process() and "folder" in loader.load_messages_params():
         return FolderMessages()
     return None
 
 
 def read_metrics(folder: str) -> list[dict[str, Any]]:
-    """A job's metrics by step, each step once (the last one told), in order."""
+    """A job's metrics sorted by step; the last entry of each step counts."""
     by_step: dict[int, dict[str, Any]] = {}
     for name in shards.names(folder):
         if name.startswith("metrics-"):
@@ -117,7 +117,7 @@ def read_metrics(folder: str) -> list[dict[str, Any]]:
             for line in shards.get(url).decode(errors="replace").splitlines():
                 entry = _metrics_entry(line)
                 if entry is None:
-                    # Curves are for people: a point less is better than training again.
+                    # A missing point in a curve is better than training again.
                     logging.getLogger(__name__).warning("%s holds a damaged line: left out", url)
                 else:
                     by_step[entry["step"]] = entry
@@ -135,7 +135,7 @@ def _metrics_entry(line: str) -> dict[str, Any] | None:
 
 
 def read_attempts(folder: str) -> list[dict[str, Any]]:
-    """The metrics by step of a job over all its attempts, given the last attempt's folder."""
+    """Metrics by step over all attempts of a job, from the last attempt's folder."""
     job = folder.rstrip("/").rsplit("/", 1)[0]
     attempts = [name for name in shards.names(job) if name.startswith("attempt-")]
     by_step: dict[int, dict[str, Any]] = {}
@@ -145,57 +145,61 @@ def read_attempts(folder: str) -> list[dict[str, Any]]:
 
 
 def end_with_parent() -> None:
-    """Have the kernel send SIGTERM when the process that started this local job ends, however.
+    """Have the kernel send SIGTERM when the parent process of this local job ends, also by a kill.
 
-    What this process starts in turn does the same when this one ends. Without SNOW_JOB_PARENT
-    (a pod, a person at a prompt) nothing happens.
+    Child processes that call this function end with this process. Without SNOW_JOB_PARENT (in a
+    pod, or started by hand) it does nothing.
     """
     if _PARENT_VARIABLE not in os.environ:
         return
     parent = int(os.environ[_PARENT_VARIABLE])
     os.environ[_PARENT_VARIABLE] = str(os.getpid())
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent:  # it ended before the kernel was asked
+    if os.getppid() != parent:  # it ended before prctl was called
         sys.exit(PREEMPTED)
 
 
 def main(request_type: type[Request], work: Callable[[Request, Progress], Report]) -> None:
-    """Run `work` on the job folder that the command line names, and exit by the contract."""
+    """Run `work` on the job folder of the command line, and exit with a worker's exit code."""
     if len(sys.argv) != 2:
         sys.exit(f"usage: python -m MODULE JOB_FOLDER, not {sys.argv[1:]}")
     folder = sys.argv[1]
-    # What is finished is in the lake already; work with more to save sets a handler of its own.
+    # Finished files are in the lake already; work that must save more sets its own handler.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(PREEMPTED))
     end_with_parent()
-    # Of the processes that torchrun starts only the first one speaks; the others' pipes are mute.
-    is_first = os.environ.get("RANK", "0") == "0"
-    loader = PipesMappingParamsLoader(os.environ if is_first else {})
+    # Only rank 0 of torchrun's processes reports; the pipes of other ranks are disabled.
+    is_rank_zero = os.environ.get("RANK", "0") == "0"
+    loader = PipesMappingParamsLoader(os.environ if is_rank_zero else {})
     with open_dagster_pipes(params_loader=loader, message_writer=_message_writer(loader)) as pipes:
         num_shards = int(os.environ.get("SNOW_SHARDS", "1"))
         shard = int(os.environ["JOB_COMPLETION_INDEX"]) if num_shards > 1 else 0
         progress = Progress(
-            folder=folder, pipes=pipes, shard=shard, num_shards=num_shards, is_mute=not is_first
+            folder=folder,
+            pipes=pipes,
+            shard=shard,
+            num_shards=num_shards,
+            is_silent=not is_rank_zero,
         )
         refused = shards.join(folder, f"refused-{shard:05d}.txt")
-        if shards.exists(refused):  # a cluster without failure policies starts it again
+        if shards.exists(refused):  # a cluster without failure policies restarts the pod
             sys.exit(BAD_INPUT)
         try:
             request = TypeAdapter(request_type).validate_json(
                 shards.get(shards.join(folder, REQUEST))
             )
-            with sampled() as use:
+            with sampled() as gpu_usage:
                 report = work(request, progress)
         except (ValueError, FileNotFoundError, ValidationError):
-            # Ours or the user's mistake: the same input fails again.
+            # A bug or an invalid input: the same input fails again.
             traceback.print_exc()
             progress.flush()
             shards.put(refused, traceback.format_exc().encode())
             sys.exit(BAD_INPUT)
-        if not is_first:
+        if not is_rank_zero:
             return
         progress.flush()
-        if use.mean_percent is not None:
-            usage = json.dumps({"gpu_percent": use.mean_percent})
+        if gpu_usage.mean_percent is not None:
+            usage = json.dumps({"gpu_percent": gpu_usage.mean_percent})
             shards.put(shards.join(folder, f"usage-{shard:05d}.json"), usage.encode())
         name = REPORT if num_shards == 1 else f"report-{shard:05d}.json"
         shards.put(shards.join(folder, name), TypeAdapter(type(report)).dump_json(report))

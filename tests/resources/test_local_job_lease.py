@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from snow_resources import job_lease
-from snow_resources.job_lease import held, job_processes, leases_dir
+from snow_resources import local_job_lease
+from snow_resources.local_job_lease import hold_lease, job_processes, leases_dir
 from tests.resources.echo_job import Echo, is_alive
 from tests.resources.test_gpu_jobs import launch
 
@@ -33,8 +33,8 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr("tempfile.tempdir", str(folder))
-    monkeypatch.setattr(job_lease, "GRACE_SECONDS", 1.0)
-    monkeypatch.setattr(job_lease, "_SAY_SECONDS", 0.5)
+    monkeypatch.setattr(local_job_lease, "GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(local_job_lease, "_LOG_SECONDS", 0.5)
     return folder
 
 
@@ -110,9 +110,9 @@ def test_a_job_stops_with_its_run_and_the_next_start_of_any_job_removes_its_fold
 
 def test_a_held_lease_s_folder_is_left_alone_by_other_jobs() -> None:
     lines: list[str] = []
-    with held("/a", run="1", say=lines.append) as first:
+    with hold_lease("/a", run="1", log=lines.append) as first:
         (first.temporary_dir / "mine").write_text("x")
-        with held("/b", run="2", say=lines.append) as second:
+        with hold_lease("/b", run="2", log=lines.append) as second:
             assert first.temporary_dir != second.temporary_dir
             assert (first.temporary_dir / "mine").read_text() == "x"
     assert lines == []
@@ -124,11 +124,12 @@ def test_a_lease_is_held_by_one_process_at_a_time_through_many_turns(tmp_path: P
     counter = tmp_path / "counter"
     counter.write_text("0")
     turn = (
-        "import sys\nfrom pathlib import Path\nfrom snow_resources.job_lease import held\n"
-        "import snow_resources.job_lease as module\nmodule._POLL_SECONDS = 0.001\n"
+        "import sys\nfrom pathlib import Path\n"
+        "from snow_resources.local_job_lease import hold_lease\n"
+        "import snow_resources.local_job_lease as module\nmodule._POLL_SECONDS = 0.001\n"
         "counter = Path(sys.argv[1])\n"
         "for _ in range(10):\n"
-        "    with held('/same', run='x', say=lambda line: None):\n"
+        "    with hold_lease('/same', run='x', log=lambda line: None):\n"
         "        counter.write_text(str(int(counter.read_text()) + 1))\n"
     )
     processes = [
@@ -142,7 +143,7 @@ def test_others_may_walk_through_a_lease_s_folder_whatever_the_umask_says() -> N
     """A sandboxed program works below it, as a user that owns nothing else."""
     before = os.umask(0o077)
     try:
-        with held("/a", run="1", say=print) as lease:
+        with hold_lease("/a", run="1", log=print) as lease:
             modes = [path.stat().st_mode & 0o777 for path in (leases_dir(), lease.temporary_dir)]
     finally:
         os.umask(before)
@@ -159,7 +160,7 @@ def test_a_folder_of_another_user_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_process_is_known_by_its_lease_s_key_alone(tmp_path: Path) -> None:
-    environment = {job_lease.LEASE_VARIABLE: "some-key"}
+    environment = {local_job_lease.LEASE_VARIABLE: "some-key"}
     sleep = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"]
     process = subprocess.Popen(sleep, env=environment, stdout=subprocess.PIPE)
     assert process.stdout is not None

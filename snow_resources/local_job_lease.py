@@ -1,8 +1,8 @@
-"""The lease of a local job: one process of this machine works on an output at a time.
+"""Lease of a local job: at most one process of this machine works on an output at a time.
 
 A lease is a lock on a file, held by the run and inherited by the job's process, so it lasts as long
-as either lives: also after `kill -9` of the run alone. Whoever comes next waits for a run that
-lives, ends what a killed one left, and removes its temporary folder. Linux only (/proc).
+as either lives: also after `kill -9` of the run alone. The next holder waits for a live run, ends
+the processes of a killed one, and removes its temporary folder. Linux only (/proc).
 """
 
 import fcntl
@@ -19,26 +19,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LEASE_VARIABLE, PARENT_VARIABLE = "SNOW_JOB_LEASE", "SNOW_JOB_PARENT"
-"""In a job's environment: its lease's key, by which what it leaves is recognised; and the process
-that started it, at whose end `snow_assets/pod.py` has the job stop."""
+"""In a job's environment: its lease's key, which identifies its processes; and the pid of the
+process that started it, at whose end `snow_assets/worker.py` stops the job."""
 
 GRACE_SECONDS = 120.0  # after SIGTERM: long enough to write a checkpoint
 _POLL_SECONDS = 0.2
-_SAY_SECONDS = 60.0
+_LOG_SECONDS = 60.0
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """What a run holds while its job works."""
+    """A held lease of a run on a job."""
 
     key: str
-    descriptor: int  # for the job's process to inherit
-    temporary_dir: Path  # of this job; removed with the lease, or by the next start
+    descriptor: int  # of the lock file; the job's process inherits it
+    temporary_dir: Path  # of this job; removed with the lease, or by the next holder
 
     def environment(self) -> dict[str, str]:
-        """What the job's process needs in its environment."""
+        """Environment variables of the job's process."""
         return {
             LEASE_VARIABLE: self.key,
             PARENT_VARIABLE: str(os.getpid()),
@@ -47,19 +47,19 @@ class Lease:
 
 
 @contextmanager
-def held(url: str, *, run: str, say: Say) -> Iterator[Lease]:
-    """Hold the lease of the job at `url`; `say` is told what this waits for.
+def hold_lease(url: str, *, run: str, log: Log) -> Iterator[Lease]:
+    """Hold the lease of the job at `url`; `log` receives what the call waits for.
 
     Raises PermissionError where another user owns the folder of leases.
     """
     key, folder = hashlib.sha256(url.encode()).hexdigest()[:16], leases_dir()
     path = folder / f"{key}.lock"
-    descriptor = _lock(path, key, say)
+    descriptor = _lock(path, key, log)
     try:
         os.ftruncate(descriptor, 0)
         owner = {"pid": os.getpid(), "start": _start_time(os.getpid()), "run": run}
         os.pwrite(descriptor, json.dumps(owner).encode(), 0)
-        end_processes(key, say)
+        end_processes(key, log)
         remove_leftovers(folder)
         temporary_dir = folder / key
         shutil.rmtree(temporary_dir, ignore_errors=True)
@@ -67,7 +67,7 @@ def held(url: str, *, run: str, say: Say) -> Iterator[Lease]:
         try:
             yield Lease(key=key, descriptor=descriptor, temporary_dir=temporary_dir)
         finally:
-            end_processes(key, say)
+            end_processes(key, log)
             shutil.rmtree(temporary_dir, ignore_errors=True)
             path.unlink(missing_ok=True)
     finally:
@@ -75,7 +75,7 @@ def held(url: str, *, run: str, say: Say) -> Iterator[Lease]:
 
 
 def leases_dir() -> Path:
-    """This user's folder of leases. Others may walk through it: sandboxed programs do."""
+    """This user's folder of leases; mode 0711, since sandboxed programs traverse it."""
     folder = Path(tempfile.gettempdir()) / f"snow-jobs-{os.getuid()}"
     try:
         _make_dir(folder)
@@ -87,14 +87,14 @@ def leases_dir() -> Path:
 
 
 def _make_dir(path: Path) -> None:
-    """A folder that others may walk through, whatever the umask says, and nothing more."""
+    """Make a folder with mode 0711 independent of the umask."""
     path.mkdir()
     path.chmod(0o711)
 
 
-def _lock(path: Path, key: str, say: Say) -> int:
-    """The locked file; a file that its last holder removed meanwhile does not count."""
-    said_at = -_SAY_SECONDS
+def _lock(path: Path, key: str, log: Log) -> int:
+    """Open and lock the file; one that its last holder removed meanwhile is opened again."""
+    logged_at = -_LOG_SECONDS
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -104,16 +104,16 @@ def _lock(path: Path, key: str, say: Say) -> int:
         except BlockingIOError:
             owner = _owner(descriptor)
             if owner is None:
-                end_processes(key, say)
-            elif time.monotonic() - said_at >= _SAY_SECONDS:
-                said_at = time.monotonic()
-                say(f"the same job runs for {owner}: waiting until it has ended")
+                end_processes(key, log)
+            elif time.monotonic() - logged_at >= _LOG_SECONDS:
+                logged_at = time.monotonic()
+                log(f"the same job runs for {owner}: waiting until it has ended")
         os.close(descriptor)
         time.sleep(_POLL_SECONDS)
 
 
 def _owner(descriptor: int) -> str | None:
-    """The run that holds a lease, for people; None if its process has ended."""
+    """The run that holds a lease, for log lines; None if its process has ended."""
     try:
         owner = json.loads(os.pread(descriptor, 4096, 0))
     except ValueError:
@@ -124,7 +124,7 @@ def _owner(descriptor: int) -> str | None:
 
 
 def _start_time(pid: int) -> str:
-    """When a process began, in the kernel's ticks: with the number it names a process for good."""
+    """A process's start time in clock ticks: with the pid it identifies a process uniquely."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -134,7 +134,7 @@ def _start_time(pid: int) -> str:
 
 
 def job_processes(key: str) -> dict[int, int]:
-    """The living processes of a job, with their parents: it and what it started."""
+    """Live processes of a job and their descendants: pid -> parent's pid."""
     mark, processes = f"{LEASE_VARIABLE}={key}".encode(), {}
     for path in Path("/proc").glob("[0-9]*"):
         try:
@@ -148,33 +148,33 @@ def job_processes(key: str) -> dict[int, int]:
     return processes
 
 
-def end_processes(key: str, say: Say) -> None:
-    """End what is left of a job: SIGTERM to its first processes, SIGKILL to all after the grace."""
+def end_processes(key: str, log: Log) -> None:
+    """End a job's processes: SIGTERM to the topmost, SIGKILL to all after the grace period."""
     processes = job_processes(key)
     if not processes:
         return
-    numbers = ", ".join(map(str, sorted(processes)))
-    say(f"ending what is left of an earlier attempt at this job: process {numbers}")
+    pids = ", ".join(map(str, sorted(processes)))
+    log(f"ending what is left of an earlier attempt at this job: process {pids}")
     for pid, parent in processes.items():
         if parent not in processes:
-            _signal(pid, signal.SIGTERM)
+            _send_signal(pid, signal.SIGTERM)
     deadline = time.monotonic() + GRACE_SECONDS
     while job_processes(key):
         if time.monotonic() > deadline:
             for pid in job_processes(key):
-                _signal(pid, signal.SIGKILL)
+                _send_signal(pid, signal.SIGKILL)
         time.sleep(_POLL_SECONDS)
 
 
-def _signal(pid: int, number: signal.Signals) -> None:
+def _send_signal(pid: int, signal_number: signal.Signals) -> None:
     try:
-        os.kill(pid, number)
+        os.kill(pid, signal_number)
     except ProcessLookupError:
         return  # it has ended
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove temporary folders whose lease nobody holds: their jobs were killed."""
+    """Remove temporary folders without a held lease: their jobs were killed."""
     for path in folder.glob("*.lock"):
         descriptor = os.open(path, os.O_RDWR)
         try:
@@ -182,6 +182,6 @@ def remove_leftovers(folder: Path) -> None:
             shutil.rmtree(path.with_suffix(""), ignore_errors=True)
             path.unlink(missing_ok=True)
         except BlockingIOError:
-            continue  # held, this run's own too: flock tells two descriptors of one file apart
+            continue  # held, also by this run: flock distinguishes two descriptors of one file
         finally:
             os.close(descriptor)

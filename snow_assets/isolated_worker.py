@@ -1,11 +1,10 @@
-"""Run a job's module in a pod without network and lake: `python -m snow_assets.enclosed MODULE`.
+"""Worker in a pod without network and lake: `python -m snow_assets.isolated_worker MODULE`.
 
-The request is a mounted file, the report a block of the pod's log with its digest, since the log
-is all that leaves. Before anything runs, the canary that the launcher names (SNOW_CANARY, the
-addresses and port of something that is up) must be out of reach: a network policy that nobody
-enforces is none. The launcher resolves the canary's name, since a pod without network cannot; a
-name that arrives here is refused, because a connection that fails for want of an address says
-nothing about the network.
+The request is a mounted file. The report is a block of the pod's log with its digest, since the log
+is the pod's only output. Before the module runs, the canary (SNOW_CANARY: addresses and port of a
+server that is up) must be unreachable, which shows that the cluster enforces the network policy.
+The launcher resolves the canary's name, since a pod without network cannot; a name in SNOW_CANARY
+is refused, because a connection that fails for lack of an address proves nothing about the network.
 """
 
 import base64
@@ -20,7 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from snow_assets import pod
+from snow_assets import worker
 
 REQUEST_FILE = "/request/request.json.gz"
 BEGIN, END = "-----BEGIN SNOW REPORT-----", "-----END SNOW REPORT-----"
@@ -48,14 +47,15 @@ def is_reachable(address: tuple[str, int]) -> bool:
         return False
 
 
-def network_fault(canary: str) -> str | None:
-    """Why nothing may run in this pod; None: the canary is out of reach."""
+def check_isolation(canary: str) -> str | None:
+    """Why the pod is not isolated and must not run the module; None: the canary is unreachable."""
     try:
         addresses = canary_addresses(canary)
     except ValueError as error:
         return (
             f"the canary {canary!r} is no list of IP addresses with ports ({error}), so this pod "
-            "cannot show that it has no network: name in sandbox_canary what the launcher resolves"
+            "cannot show that it has no network: set sandbox_canary to a name that the launcher "
+            "can resolve"
         )
     if any(map(is_reachable, addresses)):
         return (
@@ -65,30 +65,30 @@ def network_fault(canary: str) -> str | None:
     return None
 
 
-def report_lines(report: bytes) -> list[str]:
-    """What stands in the log for a report."""
-    told = base64.b64encode(gzip.compress(report, mtime=0)).decode()
-    lines = [told[start : start + _LINE_CHARS] for start in range(0, len(told), _LINE_CHARS)]
-    return [BEGIN, hashlib.sha256(told.encode()).hexdigest(), *lines, END]
+def format_report(report: bytes) -> list[str]:
+    """Encode a report as lines of the pod's log."""
+    encoded = base64.b64encode(gzip.compress(report, mtime=0)).decode()
+    lines = [encoded[start : start + _LINE_CHARS] for start in range(0, len(encoded), _LINE_CHARS)]
+    return [BEGIN, hashlib.sha256(encoded.encode()).hexdigest(), *lines, END]
 
 
 def main(module: str, canary: str) -> int:
-    """The exit code of the contract in `pod.py`."""
-    if fault := network_fault(canary):
-        print(f"{fault}; nothing was run", file=sys.stderr)  # noqa: T201  the pod's log
-        return pod.BAD_INPUT
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(pod.PREEMPTED))
+    """Run the module in an isolated pod; return an exit code as in `worker.py`."""
+    if violation := check_isolation(canary):
+        print(f"{violation}; nothing was run", file=sys.stderr)  # noqa: T201  the pod's log
+        return worker.BAD_INPUT
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(worker.PREEMPTED))
     with tempfile.TemporaryDirectory() as folder:
         request = gzip.decompress(Path(REQUEST_FILE).read_bytes())
-        (Path(folder) / pod.REQUEST).write_bytes(request)
+        (Path(folder) / worker.REQUEST).write_bytes(request)
         code = subprocess.run([sys.executable, "-m", module, folder], check=False).returncode
         if code:
             return code if code > 0 else 128 - code
-        print("\n".join(report_lines((Path(folder) / pod.REPORT).read_bytes())), flush=True)  # noqa: T201
+        print("\n".join(format_report((Path(folder) / worker.REPORT).read_bytes())), flush=True)  # noqa: T201
     return 0
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit(f"usage: python -m snow_assets.enclosed MODULE, not {sys.argv[1:]}")
+        sys.exit(f"usage: python -m snow_assets.isolated_worker MODULE, not {sys.argv[1:]}")
     sys.exit(main(sys.argv[1], os.environ["SNOW_CANARY"]))
