@@ -65,7 +65,7 @@ def finish(folder: Path, *given: Path) -> str:
 
 def rules(folder: Path, out: Path) -> None:
     """Signals, StarCoder2's rules, and the texts that pass."""
-    from snow_assets.curation.rules import COLUMNS, passes
+    from snow_assets.curation.filters import COLUMNS, passing_rows
     from snow_assets.curation.signals import signals
     from snow_assets.recipe import ARCTIC
 
@@ -82,7 +82,9 @@ def rules(folder: Path, out: Path) -> None:
         kept = np.zeros(len(table), dtype=np.bool_)
         for language in np.unique(languages).tolist():
             places = np.flatnonzero(languages == language)
-            kept[places] = passes(rows.take(pa.array(places)), language, ARCTIC.curation.rules)
+            kept[places] = passing_rows(
+                rows.take(pa.array(places)), language, ARCTIC.curation.rules
+            )
         put(out, number, table.filter(pa.array(kept)))
 
 

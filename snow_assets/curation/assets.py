@@ -7,13 +7,13 @@ import dagster as dg
 
 from snow_assets import shards
 from snow_assets.corpus.assets import benchmark_problems, raw_code_corpus, sources
-from snow_assets.curation import shown
-from snow_assets.curation.clean import counted_before, decide
+from snow_assets.curation import asset_metadata
+from snow_assets.curation.clean import artifacts_with_token_counts, decide
 from snow_assets.curation.contamination import find_contamination
+from snow_assets.curation.decisions import CurationInputs
 from snow_assets.curation.export import export_clean
 from snow_assets.curation.prepare import prepare
 from snow_assets.curation.tokenizer_training import put_tokenizer, tokenizer_settings
-from snow_assets.curation.verdicts import Curated
 from snow_assets.materialize import Made, Upstream, materialize, source_upstreams, upstream
 from snow_assets.plots import Plot
 from snow_assets.recipe import Recipe, chosen_recipe
@@ -44,7 +44,7 @@ def documents(
 
     def work(folder: str) -> Made:
         facts = prepare(raw.folder, folder, languages=spoken, with_parses=with_parses)
-        return Made(facts=facts, metadata=_markdown(shown.counts(facts)))
+        return Made(facts=facts, metadata=_markdown(asset_metadata.counts(facts)))
 
     return materialize(
         context,
@@ -78,7 +78,7 @@ def signatures(
         from snow_assets.curation.signatures import put_signatures
 
         facts = put_signatures(made.folder, folder, recipe=hashing)
-        return Made(facts=facts, metadata=_markdown(shown.counts(facts)))
+        return Made(facts=facts, metadata=_markdown(asset_metadata.counts(facts)))
 
     return materialize(
         context,
@@ -114,7 +114,7 @@ def near_duplicates(
             rules=rules,
             recipe=thresholds,
         )
-        return Made(facts=facts, metadata=_markdown(shown.clusters(folder, facts)))
+        return Made(facts=facts, metadata=_markdown(asset_metadata.clusters(folder, facts)))
 
     return materialize(
         context,
@@ -154,7 +154,7 @@ def contamination(
     def work(folder: str) -> Made:
         problems = shards.read(known.folder, "problems")
         facts = find_contamination(made.folder, folder, problems=problems, recipe=thresholds)
-        return Made(facts=facts, metadata=_markdown(shown.hits(folder, facts)))
+        return Made(facts=facts, metadata=_markdown(asset_metadata.hits(folder, facts)))
 
     return materialize(
         context,
@@ -185,7 +185,7 @@ def tokenizer(
 
     def work(folder: str) -> Made:
         facts = put_tokenizer(curated, folder, recipe=recipe.curation)
-        return Made(facts=facts, metadata=_markdown(shown.counts(facts)))
+        return Made(facts=facts, metadata=_markdown(asset_metadata.counts(facts)))
 
     return materialize(
         context,
@@ -235,11 +235,11 @@ def clean_corpus(
             counter.folder,
             folder,
             recipe=recipe.curation,
-            earlier=counted_before(
+            earlier=artifacts_with_token_counts(
                 lake.partition("clean_corpus", context.partition_key), counter.digest
             ),
         )
-        return Made(facts=facts, metadata=_markdown(shown.funnel(folder, facts)))
+        return Made(facts=facts, metadata=_markdown(asset_metadata.funnel(folder, facts)))
 
     return materialize(
         context,
@@ -277,12 +277,12 @@ def dataset_exports(
     )
 
 
-def _curated(lake: Lake, recipe: Recipe) -> tuple[Curated, list[Upstream]]:
+def _curated(lake: Lake, recipe: Recipe) -> tuple[CurationInputs, list[Upstream]]:
     """What verdicts are made from, and the same as inputs."""
     made = source_upstreams(lake, recipe, "documents")
     copies = upstream(lake, recipe, "near_duplicates")
     quoting = source_upstreams(lake, recipe, "contamination")
-    curated = Curated(
+    curated = CurationInputs(
         documents=[given.folder for given in made],
         near_duplicates=copies.folder,
         contamination=[given.folder for given in quoting],

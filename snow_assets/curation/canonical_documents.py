@@ -212,7 +212,7 @@ def _put_clusters_shard(
     ]
     output = pa.table(columns, schema=DUPLICATE_CLUSTER)
     shards.put_table(
-        folder, "clusters", index, output, DUPLICATE_CLUSTER, facts=shard.source.beside
+        folder, "clusters", index, output, DUPLICATE_CLUSTER, facts=shard.source.co_partition_stats
     )
     for kind, name in ((_CANONICAL, "survivors"), (_NEAR, "near"), (_EXACT, "exact")):
         counts.kinds[name] += int((kinds == kind).sum())

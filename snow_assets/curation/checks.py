@@ -1,8 +1,8 @@
-"""Curation's promises as asset checks; later stages enforce their own again."""
+"""Asset checks of curation."""
 
 import dagster as dg
 
-from snow_assets.curation import faults
+from snow_assets.curation import violations
 from snow_assets.curation.assets import clean_corpus, documents, near_duplicates
 from snow_assets.curation.split import split_shortfalls
 from snow_assets.materialize import check_result, upstream, upstreams
@@ -12,42 +12,44 @@ from snow_resources.lake import Lake
 
 @dg.asset_check(asset=documents, blocking=True)
 def documents_add_up(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
-    """Received files = documents + drops, in every source."""
-    return check_result(faults.wrong_document_counts(_folders(lake, recipe, "documents")))
+    """Raw files = documents + drops, in each source."""
+    return check_result(violations.validate_document_counts(_folders(lake, recipe, "documents")))
 
 
 @dg.asset_check(asset=near_duplicates, blocking=True)
 def clusters_have_one_survivor(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
-    """Each cluster has one survivor, texts survive once, and no verified pair survives whole."""
-    return check_result(faults.wrong_survivors(upstream(lake, recipe, "near_duplicates").folder))
+    """Each cluster has one canonical document, and no two of them are exact or near duplicates."""
+    return check_result(
+        violations.validate_clusters(upstream(lake, recipe, "near_duplicates").folder)
+    )
 
 
 @dg.asset_check(asset=clean_corpus, blocking=True)
 def decisions_add_up(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
-    """Documents of a language = kept + dropped, each dropped one with its reason."""
-    return check_result(faults.wrong_decision_counts(_folders(lake, recipe, "clean_corpus")))
+    """Documents of a language = kept + dropped, each dropped document with its reason."""
+    return check_result(violations.validate_decision_counts(_folders(lake, recipe, "clean_corpus")))
 
 
 @dg.asset_check(asset=clean_corpus, blocking=True)
 def no_kept_document_is_contaminated(
     lake: Lake, recipe: dg.ResourceParam[Recipe]
 ) -> dg.AssetCheckResult:
-    """No kept document shares a text with one that quotes a benchmark problem."""
-    return check_result(faults.kept_contamination(_folders(lake, recipe, "clean_corpus")))
+    """No kept document has a text with a contamination hit, unless it is exempt."""
+    return check_result(violations.validate_contamination(_folders(lake, recipe, "clean_corpus")))
 
 
 @dg.asset_check(asset=clean_corpus, blocking=True)
 def split_is_disjoint(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """Train and held-out documents share no repository, no text and no near-duplicate cluster."""
-    return check_result(faults.split_faults(_folders(lake, recipe, "clean_corpus")))
+    return check_result(violations.validate_split(_folders(lake, recipe, "clean_corpus")))
 
 
 @dg.asset_check(asset=clean_corpus)
 def held_out_share_is_within_tolerance(
     lake: Lake, recipe: dg.ResourceParam[Recipe]
 ) -> dg.AssetCheckResult:
-    """Of each language the recipe's share is held out; a warning where its repositories are too
-    few or too large for that."""
+    """The recipe's share of each language is held out; a warning if its repositories are too few
+    or too large."""
     curation = recipe.curation
     shortfalls = split_shortfalls(
         _folders(lake, recipe, "clean_corpus"),
@@ -58,4 +60,4 @@ def held_out_share_is_within_tolerance(
 
 
 def _folders(lake: Lake, recipe: Recipe, asset: str) -> list[str]:
-    return [given.folder for given in upstreams(lake, recipe, asset)]
+    return [artifact.folder for artifact in upstreams(lake, recipe, asset)]

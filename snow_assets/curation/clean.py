@@ -1,4 +1,4 @@
-"""Verdicts in; the decisions of a language with token counts, out. Text is not written again."""
+"""The clean corpus of a language: decisions with token counts; text is not written again."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,9 +7,9 @@ from typing import Any
 import pyarrow as pa
 
 from snow_assets import shards
-from snow_assets.curation.document_shards import DocumentShard, beside
+from snow_assets.curation.decisions import CurationInputs, DocumentSelector
+from snow_assets.curation.document_shards import DocumentShard, co_partitioned
 from snow_assets.curation.tokens import count_tokens, load_tokenizer
-from snow_assets.curation.verdicts import Curated, Judge
 from snow_assets.documents import DECISION
 from snow_assets.recipe import CurationRecipe
 from snow_assets.remaining import Remaining
@@ -19,34 +19,38 @@ _TEXTS_AT_ONCE = 64
 
 def decide(
     language: str,
-    curated: Curated,
+    curated: CurationInputs,
     tokenizer_folder: str,
     folder: str,
     *,
     recipe: CurationRecipe,
     earlier: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Write `decisions`, a shard beside each shard of the language's documents; return the facts.
+    """Write `decisions`, co-partitioned with the language's documents; return the stats.
 
-    `earlier` generations were counted by the same tokenizer: their token counts are taken over,
-    so that another threshold reads no text but that of documents which were never kept before.
-    Memory: a shard of documents. A shard of decisions that is there is not made again.
+    `earlier` artifacts were counted by the same tokenizer: their token counts are reused, so that
+    after a changed threshold only texts that were never kept before are read. Memory: a shard of
+    documents. Existing shards of decisions are not rewritten.
     """
-    judge = Judge(curated, recipe)
+    selector = DocumentSelector(curated, recipe)
     tokenizer = load_tokenizer(tokenizer_folder)
-    counted = [beside([folder], "decisions") for folder in earlier]
+    earlier_shards = [co_partitioned([folder], "decisions") for folder in earlier]
     counts: Counter[str] = Counter()
     sources = curated.shards(language)
     remaining = Remaining(len(sources), "shards decided")
     for index, source in enumerate(sources):
-        done = shards.record(folder, shards.table_name("decisions", index))
-        if done is None:
-            known = [places[source.key] for places in counted if source.key in places]
-            done = _put_decisions(folder, index, source, judge, tokenizer, known)
+        record = shards.record(folder, shards.table_name("decisions", index))
+        if record is None:
+            counted_shards = [
+                shards_by_key[source.key]
+                for shards_by_key in earlier_shards
+                if source.key in shards_by_key
+            ]
+            record = _put_decisions(folder, index, source, selector, tokenizer, counted_shards)
             remaining.advance()
         else:
             remaining.skip()
-        counts.update(done.facts["counts"])
+        counts.update(record.facts["counts"])
     if not sources:  # a language without documents still has a table
         shards.put_table(
             folder, "decisions", 0, [], DECISION, facts={"documents": "", "counts": {}}
@@ -67,8 +71,8 @@ _ALWAYS = (
 )
 
 
-def counted_before(partition: str, tokenizer_digest: str) -> list[str]:
-    """The finished generations under a partition's folder whose tokens this tokenizer counted."""
+def artifacts_with_token_counts(partition: str, tokenizer_digest: str) -> list[str]:
+    """The finished artifacts of a partition whose tokens this tokenizer counted."""
     folders = [shards.join(partition, name) for name in shards.names(partition)]
     return [
         folder
@@ -85,18 +89,18 @@ def _put_decisions(
     folder: str,
     index: int,
     source: DocumentShard,
-    judge: Judge,
+    selector: DocumentSelector,
     tokenizer: Any,
     earlier: Sequence[tuple[str, str]],
 ) -> shards.FileRecord:
     rows: list[dict[str, Any]] = []
-    for document, verdict in judge.verdicts(source):
-        decided = {**document, **vars(verdict), "num_tokens": None}
-        rows.append({name: decided[name] for name in DECISION.names})
-    for place in earlier:
-        _take_over(rows, shards.read_shard(*place, columns=["document_id", "num_tokens"]))
+    for document, decision in selector.decisions(source):
+        columns = {**document, **vars(decision), "num_tokens": None}
+        rows.append({name: columns[name] for name in DECISION.names})
+    for shard in earlier:
+        _reuse_token_counts(rows, shards.read_shard(*shard, columns=["document_id", "num_tokens"]))
     if any(row["kept"] and row["num_tokens"] is None for row in rows):
-        _count(rows, source, tokenizer)
+        _count_tokens(rows, source, tokenizer)
     counts: Counter[str] = Counter()
     for row in rows:
         if row["kept"]:
@@ -105,20 +109,20 @@ def _put_decisions(
             counts[f"{row['split']}_documents"] += 1
         else:
             counts[f"dropped_{row['reason']}"] += 1
-    facts = {**source.beside, "counts": dict(sorted(counts.items()))}
-    return shards.put_table(folder, "decisions", index, rows, DECISION, facts=facts)
+    stats = {**source.co_partition_stats, "counts": dict(sorted(counts.items()))}
+    return shards.put_table(folder, "decisions", index, rows, DECISION, facts=stats)
 
 
-def _take_over(rows: Sequence[dict[str, Any]], earlier: pa.Table) -> None:
-    """Earlier decisions about the same shard stand row by row beside these."""
-    for row, name, length in zip(
+def _reuse_token_counts(rows: Sequence[dict[str, Any]], earlier: pa.Table) -> None:
+    """Copy token counts from earlier decisions on the same shard, which are row-aligned."""
+    for row, document_id, num_tokens in zip(
         rows, earlier["document_id"].to_pylist(), earlier["num_tokens"].to_pylist(), strict=True
     ):
-        if row["kept"] and row["document_id"] == name and length is not None:
-            row["num_tokens"] = length
+        if row["kept"] and row["document_id"] == document_id and num_tokens is not None:
+            row["num_tokens"] = num_tokens
 
 
-def _count(rows: Sequence[dict[str, Any]], source: DocumentShard, tokenizer: Any) -> None:
+def _count_tokens(rows: Sequence[dict[str, Any]], source: DocumentShard, tokenizer: Any) -> None:
     start = 0
     for batch in source.read(["text"]).to_batches(max_chunksize=_TEXTS_AT_ONCE):
         chosen = [

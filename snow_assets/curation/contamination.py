@@ -173,7 +173,9 @@ def find_contamination(
         if shards.record(folder, shards.table_name("hits", shard_index)) is None:
             table = source.read(["document_id", "text_id", "text"])
             rows = list(_rows(table, apply_prefilter(table["text"]), index))
-            shards.put_table(folder, "hits", shard_index, rows, CONTAMINATION, facts=source.beside)
+            shards.put_table(
+                folder, "hits", shard_index, rows, CONTAMINATION, facts=source.co_partition_stats
+            )
             remaining.advance()
         else:
             remaining.skip()

@@ -1,7 +1,7 @@
-"""Shards of `documents`, and the tables that stand beside them row by row.
+"""Shards of `documents`, and tables that are co-partitioned with them.
 
-Clusters, hits and decisions are written one shard per shard of documents, and its record says
-which (`beside`). So a stage joins them by position, a shard at a time, at any size.
+Signatures, clusters, hits and decisions have one shard per shard of documents, with the key of
+that shard in the shard's record. Stages join row-aligned tables shard by shard, at any size.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from snow_assets import shards
 
 @dataclass(frozen=True, kw_only=True)
 class DocumentShard:
-    """A shard of a finished `documents` generation; all its rows are of one language."""
+    """A shard of a finished `documents` artifact; all its rows are in the same language."""
 
     folder: str
     name: str
@@ -24,12 +24,12 @@ class DocumentShard:
 
     @property
     def key(self) -> str:
-        """Source, generation and file: the same wherever the lake lies."""
+        """Source, artifact and file name; independent of the lake's URL."""
         return "/".join(self.folder.rstrip("/").rsplit("/", 2)[1:] + [self.name])
 
     @property
-    def beside(self) -> Mapping[str, Any]:
-        """The facts of a shard that stands beside this one."""
+    def co_partition_stats(self) -> Mapping[str, Any]:
+        """The stats in the records of shards that are co-partitioned with this one."""
         return {"documents": self.key, "language": self.language}
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
@@ -37,7 +37,7 @@ class DocumentShard:
 
 
 def document_shards(folders: Sequence[str], *, language: str | None = None) -> list[DocumentShard]:
-    """The shards of `documents` generations, of one language or all, folder by folder."""
+    """The shards of `documents` artifacts, of a language or of all, folder by folder."""
     return [
         DocumentShard(
             folder=folder,
@@ -51,8 +51,8 @@ def document_shards(folders: Sequence[str], *, language: str | None = None) -> l
     ]
 
 
-def beside(folders: Sequence[str], table: str) -> dict[str, tuple[str, str]]:
-    """Key of a shard of documents -> folder and name of the shard of `table` beside it."""
+def co_partitioned(folders: Sequence[str], table: str) -> dict[str, tuple[str, str]]:
+    """Key of a shard of documents -> folder and name of the co-partitioned shard of `table`."""
     return {
         entry.facts["documents"]: (folder, entry.name)
         for folder in folders

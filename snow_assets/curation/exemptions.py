@@ -1,7 +1,7 @@
-"""Documents that a person exempts from contamination, and the record of it.
+"""Exemptions of documents from decontamination.
 
-The recipe names each with a reason. `clean_corpus` keeps such a document and writes the reason
-beside what it holds; the gates before packing and training look it up there.
+The recipe names each document with a reason. `clean_corpus` keeps such a document and stores the
+reason with the evidence; the gates before packing and training read it there.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

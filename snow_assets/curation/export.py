@@ -1,8 +1,8 @@
-"""A data set folder for people outside: text, data card, attribution.
+"""Export a data set folder: text, data card, attribution.
 
-Inside the lake text is written once, in `documents`, and decisions never rewrite it. An export is
-the deliberate copy: whoever receives it has neither the lake nor its joins, and the licences ask
-for attribution beside the text. `datasets.load_dataset(folder)` reads it.
+In the lake, text is stored once, in `documents`. An export is a copy of it for users without access
+to the lake, with the attribution that the licences require. `datasets.load_dataset(folder)` reads
+it.
 """
 
 import json
@@ -33,7 +33,7 @@ _SHARD_BYTES = 256_000_000
 
 
 def export_clean(clean_folder: str, folder: str, *, language: str) -> dict[str, Any]:
-    """Export a `clean_corpus` generation: its kept documents, train and held out apart."""
+    """Export the kept documents of a `clean_corpus` artifact, train and held out separately."""
     table = decisions(clean_folder)
     return export_dataset(
         folder,
@@ -64,9 +64,8 @@ def export_dataset(
     """Write each split as Parquet, README.md (the data card) and ATTRIBUTION.md; return counts.
 
     `sources` has a row per exported document with `repository`, `revision` and `license`; `notices`
-    are copyright notices by repository. A split
-    without rows is left out. Memory: about 256 MB of text. Shards that are there are not written
-    again.
+    are copyright notices by repository. A split without rows is omitted. Memory: about 256 MB of
+    text. Existing shards are not rewritten.
     """
     counts: Counter[str] = Counter()
     for split, batches in splits.items():
@@ -81,21 +80,21 @@ def export_dataset(
 
 
 def _tables(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.Table]:
-    held: list[pa.RecordBatch] = []
+    pending: list[pa.RecordBatch] = []
     for batch in batches:
-        held.append(batch)
-        if sum(one.nbytes for one in held) >= _SHARD_BYTES:
-            yield pa.Table.from_batches(held)
-            held = []
-    if held:
-        yield pa.Table.from_batches(held)
+        pending.append(batch)
+        if sum(batch.nbytes for batch in pending) >= _SHARD_BYTES:
+            yield pa.Table.from_batches(pending)
+            pending = []
+    if pending:
+        yield pa.Table.from_batches(pending)
 
 
 def _card(title: str, description: str, counts: Mapping[str, int], sources: pa.Table) -> str:
     licenses = Counter(sources["license"].to_pylist())
     header = ["---", f"pretty_name: {json.dumps(title)}", "license: other", "license_name: various"]
     header += ["license_link: ATTRIBUTION.md", "task_categories:", "- text-generation"]
-    # Without `configs` a reader guesses the files, and takes our manifest for data.
+    # Without `configs`, `datasets` infers the files and reads the manifest as data.
     header += ["configs:", "- config_name: default"]
     files = [f"  - split: {name}\n    path: {name}-*.parquet" for name in counts if counts[name]]
     header += ["  data_files:", *files] if files else ["  data_files: []"]
@@ -112,7 +111,7 @@ def _card(title: str, description: str, counts: Mapping[str, int], sources: pa.T
 def repository_notices(clean_folder: str) -> dict[str, list[str]]:
     """The copyright notices of each repository's licence files, from the raw files of its source.
 
-    A source that is no longer in the lake gives none. Memory: a shard's columns without text.
+    A source that is no longer in the lake has none. Memory: a shard's columns without text.
     """
     notices: dict[str, dict[str, None]] = {}
     for documents_folder in shards.input_folders(clean_folder, "documents"):
@@ -126,8 +125,8 @@ def repository_notices(clean_folder: str) -> dict[str, list[str]]:
                     raw_folder, entry.name, columns=["repository", "copyright_notices"]
                 )
                 for row in table.to_pylist():
-                    of_repository = notices.setdefault(row["repository"], {})
-                    of_repository.update(dict.fromkeys(row["copyright_notices"] or ()))
+                    repository_lines = notices.setdefault(row["repository"], {})
+                    repository_lines.update(dict.fromkeys(row["copyright_notices"] or ()))
     return {repository: list(lines) for repository, lines in notices.items()}
 
 
@@ -153,7 +152,7 @@ def _attribution(title: str, sources: pa.Table, notices: Mapping[str, Sequence[s
 
 
 def _license_text(identifier: str) -> list[str]:
-    """A licence's text as a block of Markdown, or where it is to be had."""
+    """A licence's text as a block of Markdown, or its URL."""
     text = license_text(identifier)
     if text is None:
         return [f"https://spdx.org/licenses/{_cell(identifier)}.html"]
@@ -161,5 +160,5 @@ def _license_text(identifier: str) -> list[str]:
 
 
 def _cell(value: str) -> str:
-    """Text from outside that can end neither a cell nor a line, nor start markup."""
+    """Escape untrusted text so that it cannot end a cell or a line, or start markup."""
     return "".join(c if c.isprintable() and c not in "`|<>[]\\" else "?" for c in value)

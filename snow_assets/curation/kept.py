@@ -1,4 +1,4 @@
-"""The clean corpus as later stages read it: decisions joined with the text they are about."""
+"""Read the clean corpus: decisions joined with the documents' text."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,7 +11,7 @@ from snow_assets.documents import DECISION
 
 
 def decisions(clean_folder: str) -> pa.Table:
-    """Every document of a language, kept or not, and why. Memory: the table, which has no text."""
+    """The decisions of a language, one per document. Memory: the table, which has no text."""
     return shards.read(clean_folder, "decisions")
 
 
@@ -30,16 +30,16 @@ def kept_documents(
     ),
     rows: int = 256,
 ) -> Iterator[pa.RecordBatch]:
-    """Stream a `clean_corpus` generation's kept documents of a split (None: of both).
+    """Stream the kept documents of a `clean_corpus` artifact, of a split or (None) of both.
 
-    `columns` are any of `documents` and `decisions`. The order is that of sources and shards, the
-    same in every run. Memory: one shard of documents.
+    `columns` are columns of `documents` and `decisions`. The order is that of sources and shards,
+    and deterministic. Memory: a shard of documents.
     """
     texts = {
         shard.key: shard
         for shard in document_shards(shards.input_folders(clean_folder, "documents"))
     }
-    own = [name for name in columns if name not in DECISION.names]
+    document_columns = [name for name in columns if name not in DECISION.names]
     for entry in shards.manifest(clean_folder).tables("decisions"):
         decided = shards.read_shard(clean_folder, entry.name)
         chosen = decided["kept"]
@@ -47,15 +47,15 @@ def kept_documents(
             chosen = pc.and_(chosen, pc.fill_null(pc.equal(decided["split"], split), False))
         if not pc.any(chosen).as_py():
             continue
-        found = decided.filter(chosen)
-        if own:
-            text = texts[entry.facts["documents"]].read(["document_id", *own])
-            if not text["document_id"].equals(decided["document_id"]):
+        kept = decided.filter(chosen)
+        if document_columns:
+            document_rows = texts[entry.facts["documents"]].read(["document_id", *document_columns])
+            if not document_rows["document_id"].equals(decided["document_id"]):
                 raise ValueError(
-                    f"{clean_folder}/{entry.name} does not stand row by row beside "
+                    f"{clean_folder}/{entry.name} is not row-aligned with "
                     f"{entry.facts['documents']}: materialize clean_corpus again"
                 )
-            text = text.filter(chosen)
-            for name in own:
-                found = found.append_column(text.schema.field(name), text[name])
-        yield from found.select(list(columns)).combine_chunks().to_batches(max_chunksize=rows)
+            document_rows = document_rows.filter(chosen)
+            for name in document_columns:
+                kept = kept.append_column(document_rows.schema.field(name), document_rows[name])
+        yield from kept.select(list(columns)).combine_chunks().to_batches(max_chunksize=rows)

@@ -22,9 +22,9 @@ import pyarrow as pa
 from snow_assets import shards
 from snow_assets.curation.candidates import candidate_pairs
 from snow_assets.curation.canonical_documents import FilteredShard, put_clusters
-from snow_assets.curation.document_shards import DocumentShard, beside, document_shards
+from snow_assets.curation.document_shards import DocumentShard, co_partitioned, document_shards
+from snow_assets.curation.filters import COLUMNS, passing_rows
 from snow_assets.curation.hashing import Hashes
-from snow_assets.curation.rules import COLUMNS, passes
 from snow_assets.curation.signatures import bands_in
 from snow_assets.curation.text_keys import TextKeys, as_ids, text_keys
 from snow_assets.curation.verification import SignatureShard, VerifiedPairs, verify_pairs
@@ -76,7 +76,7 @@ def _apply_filters(
     filtered_keys = [np.zeros(0, dtype=np.uint64)]
     for source in sources:
         documents = source.read([*COLUMNS, "text_id"])
-        rows = passes(documents, source.language, rules)
+        rows = passing_rows(documents, source.language, rules)
         filtered_shards.append(FilteredShard(source=source, rows=rows))
         filtered_keys.append(text_keys(documents["text_id"].filter(pa.array(~rows))))
     filtered_texts = np.unique(np.concatenate(filtered_keys))
@@ -89,7 +89,7 @@ def _apply_filters(
 def _signature_shards(
     sources: Sequence[DocumentShard], signature_folders: Sequence[str]
 ) -> list[SignatureShard]:
-    signature_shards = beside(signature_folders, "signatures")
+    signature_shards = co_partitioned(signature_folders, "signatures")
     for source in sources:
         if source.key not in signature_shards:
             raise ValueError(

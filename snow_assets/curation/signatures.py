@@ -118,7 +118,7 @@ def _put_shard(
         index,
         pa.table(columns, schema=schema),
         schema,
-        facts={**source.beside, "shingles": int(sizes.sum())},
+        facts={**source.co_partition_stats, "shingles": int(sizes.sum())},
         compression=None,
     )
 

@@ -1,24 +1,24 @@
-"""Which repositories are held out from training, and the proof that nothing of them is trained on.
+"""Split repositories into train and held out, and assert that no held-out document is used.
 
-A repository is held out as a whole, in all languages. Of each language the bytes of the held-out
-repositories come to the recipe's share, within its tolerance, where the repositories allow it:
+A repository is held out as a whole, in all languages. In each language the held-out repositories
+have the recipe's share of the bytes, within its tolerance, where the repositories allow it:
 
-1. Repositories whose hash lies below the share are held out, in the order of their hashes, unless
+1. Repositories whose hash is below the share are held out, in the order of their hashes, unless
    that would exceed the share of one of their languages by more than the tolerance.
-2. Languages that fall short take further repositories, in the order of their hashes, within the
+2. Languages below their share get further repositories, in the order of their hashes, within the
    same limit.
 3. A language that still has none holds out its smallest repository that is at most
-   `MAX_FALLBACK_SHARE` of it and exceeds no other language's limit; else it is trained on whole.
+   `MAX_FALLBACK_SHARE` of it and exceeds no other language's limit; else all of it is trained on.
 
-What is not met is a warning on the asset: `split_shortfalls`.
+`split_shortfalls` reports languages that miss their share, as a warning on the asset.
 
-Sources decide in the recipe's order, each over the repositories that no earlier one has, with the
-bytes of all up to it. So a source that is added at the recipe's end leaves every earlier
-repository where it was, as long as deduplication leaves the earlier sources' sizes: a repository
-that was held out stays held out.
+Sources are split in the recipe's order: each splits the repositories that no earlier source has,
+with the bytes of all sources up to it. So a source appended to the recipe does not move earlier
+repositories, as long as deduplication does not change the earlier sources' sizes: a held-out
+repository stays held out.
 
-Of a near-duplicate cluster only the survivor is kept at all, so no kept document of one side has a
-near copy on the other.
+Only the canonical document of a near-duplicate cluster is kept, so no kept document of one split
+has a near duplicate in the other.
 """
 
 from collections import Counter
@@ -34,12 +34,12 @@ from snow_assets.curation.sampling import stable_share
 TRAIN, HELD_OUT = "train", "held_out"
 
 MAX_FALLBACK_SHARE = 0.25
-"""Of a language's bytes: no repository that is more is held out, whatever the recipe's share."""
+"""Maximum share of a language's bytes of a held-out repository in step 3."""
 
 
 @dataclass
 class _Split:
-    """The choice so far. Memory: a name, a hash and a count per language of each repository."""
+    """The state of the split. Memory: name, hash and a count per language of each repository."""
 
     share: float
     tolerance: float
@@ -50,7 +50,7 @@ class _Split:
     _held_out_bytes: Counter[str] = field(default_factory=Counter)
 
     def add_source(self, sizes: Mapping[str, Mapping[str, int]]) -> None:
-        """Decide over a source's repositories (name -> language -> bytes)."""
+        """Split a source's repositories (name -> language -> bytes)."""
         for name, languages in sizes.items():
             self._total_bytes.update(languages)
             if name in self.held_out:
@@ -69,8 +69,8 @@ class _Split:
         return self._held_out_bytes[language] < (1 - self.tolerance) * target
 
     def _fits(self, languages: Mapping[str, int], *, without_any: bool = False) -> bool:
-        """Whether no language's limit is exceeded; `without_any`: one that has no held-out
-        repository may give up `MAX_FALLBACK_SHARE`."""
+        """Whether no language's limit is exceeded; `without_any`: the limit of a language without
+        held-out repositories is `MAX_FALLBACK_SHARE`."""
         limit = (1 + self.tolerance) * self.share
         fallback = max(limit, MAX_FALLBACK_SHARE) if without_any else limit
         return all(
@@ -84,7 +84,7 @@ class _Split:
         self._held_out_bytes.update(languages)
 
     def _fall_back(self, names: Sequence[str], sizes: Mapping[str, Mapping[str, int]]) -> None:
-        """Give each language without a held-out repository its smallest that harms no other."""
+        """Hold out the smallest fitting repository of each language that has none."""
         by_language: dict[str, list[tuple[int, str]]] = {}
         for name in names:
             for language, size in sizes[name].items():
@@ -106,24 +106,24 @@ def held_out_repositories(
     seed: int,
     source_order: Sequence[str] = (),
 ) -> frozenset[str]:
-    """The held-out ones of a `repositories` table (source, repository, language, num_bytes).
+    """The held-out repositories of a table (source, repository, language, num_bytes).
 
-    `tolerance` is relative to `share`. Sources that `source_order` does not name come last, in
-    name order. Time: that of sorting the repositories by hash.
+    `tolerance` is relative to `share`. Sources not in `source_order` come last, by name.
+    Time: that of sorting the repositories by hash.
     """
     sizes: dict[str, dict[str, Counter[str]]] = {}
     for row in repositories.select(["source", "repository", "language", "num_bytes"]).to_pylist():
-        of_source = sizes.setdefault(row["source"], {})
-        of_source.setdefault(row["repository"], Counter())[row["language"]] += row["num_bytes"]
+        source_sizes = sizes.setdefault(row["source"], {})
+        source_sizes.setdefault(row["repository"], Counter())[row["language"]] += row["num_bytes"]
     split = _Split(share=share, tolerance=tolerance, seed=seed)
-    known = [name for name in source_order if name in sizes]
-    for source in [*known, *sorted(sizes.keys() - set(known))]:
+    ordered = [name for name in source_order if name in sizes]
+    for source in [*ordered, *sorted(sizes.keys() - set(ordered))]:
         split.add_source(sizes[source])
     return frozenset(split.held_out)
 
 
 def split_shortfalls(clean_folders: Sequence[str], *, share: float, tolerance: float) -> list[str]:
-    """Languages whose kept held-out bytes are not the share within its tolerance, and why."""
+    """Languages whose kept held-out bytes miss the share by more than the tolerance, and why."""
     shortfalls = []
     for folder in clean_folders:
         columns = ["repository", "split", "num_bytes"]
@@ -153,14 +153,14 @@ def assert_no_held_out(
     *,
     text_ids: Iterable[str] = (),
 ) -> None:
-    """Refuse documents that are held out, or share a text or a near-duplicate cluster with one.
+    """ValueError if a document is held out, or shares a text or cluster with a held-out document.
 
-    For packs, seeds and annotator examples. `text_ids` are for tables that name texts only. A
-    document that no `clean_corpus` generation decided on is refused too: nothing is known of it.
-    Memory: the ids given, those of held-out documents, and a shard of decisions.
+    For packs, seeds and annotator examples. `text_ids` are for tables without document ids. A
+    document without a decision in the `clean_corpus` artifacts raises, too. Memory: the ids, those
+    of held-out documents, and a shard of decisions.
     """
-    texts, clusters, names = _held_out(clean_folders)
-    unknown = set(document_ids)
+    texts, clusters, held_out_ids = _held_out(clean_folders)
+    undecided = set(document_ids)
     for text_id in text_ids:
         if text_id in texts:
             raise ValueError(
@@ -170,19 +170,19 @@ def assert_no_held_out(
     for folder in clean_folders:
         for batch in shards.batches(folder, "decisions", columns=columns, rows=4096):
             for row in batch.filter(
-                pc.is_in(batch["document_id"], pa.array(list(unknown), pa.string()))
+                pc.is_in(batch["document_id"], pa.array(list(undecided), pa.string()))
             ).to_pylist():
                 document_id = row["document_id"]
-                unknown.discard(document_id)
-                held = texts.get(row["text_id"]) or clusters.get(row["cluster_id"])
-                if document_id in names or held:
+                undecided.discard(document_id)
+                held_out_id = texts.get(row["text_id"]) or clusters.get(row["cluster_id"])
+                if document_id in held_out_ids or held_out_id:
                     raise ValueError(
                         f"document {document_id} is held out or a near copy of the held-out "
-                        f"document {held or document_id}: leave it out"
+                        f"document {held_out_id or document_id}: leave it out"
                     )
-    if unknown:
+    if undecided:
         raise ValueError(
-            f"{len(unknown)} documents, {min(unknown)} among them, are in none of the clean "
+            f"{len(undecided)} documents, {min(undecided)} among them, are in none of the clean "
             f"corpora {list(clean_folders)}: name the generations that they come from"
         )
 
@@ -190,7 +190,7 @@ def assert_no_held_out(
 def _held_out(
     clean_folders: Sequence[str],
 ) -> tuple[dict[str, str], dict[str, str], set[str]]:
-    """Text and cluster -> held-out document; and the held-out documents."""
+    """Text -> held-out document, cluster -> held-out document, and all held-out document ids."""
     texts: dict[str, str] = {}
     clusters: dict[str, str] = {}
     columns = ["document_id", "text_id", "cluster_id", "split"]

@@ -1,8 +1,8 @@
-"""What would make a given tokenizer.json count or pack wrongly, found before anything is counted.
+"""Validate a pretrained tokenizer.json before its first use.
 
-Round trips are tried on samples, which cannot prove that every text survives; the samples hold
-what tokenizers are known to lose: case, tabs, line ends, runs of blanks, composed and decomposed
-letters, characters outside a vocabulary, and texts that spell special tokens.
+Round trips are tested on samples, which do not prove that all texts are preserved; the samples
+contain what tokenizers commonly lose: case, tabs, line ends, runs of blanks, composed and
+decomposed letters, characters outside a vocabulary, and texts that spell special tokens.
 """
 
 import json
@@ -32,16 +32,16 @@ ROUND_TRIP_SAMPLES = (
     "\u0430\u0431\u0432 \u03b1\u03b2\u03b3 \u05d0\u05d1 \u0e01\u0e02 \U00010348 \ufffd \uffff",
     "a" * 300 + " " * 300 + "\n" * 30,
 )
-"""Texts that a tokenizer must give back exactly."""
+"""Texts that a tokenizer must decode exactly."""
 
 _SHOWN_CHARS = 40
 _MAX_SHOWN = 3
 
 
 def tokenizer_violations(content: bytes, *, vocabulary: int) -> list[str]:
-    """What is wrong with a tokenizer.json, each with its remedy; none if it can be used.
+    """The violations of a tokenizer.json, each with its remedy; empty if it is valid.
 
-    `vocabulary` is the size of the model's embedding: each id, the special tokens' too, is below.
+    `vocabulary` is the size of the model's embedding: all ids, also of special tokens, are below.
     """
     try:
         spec = json.loads(content)
@@ -50,7 +50,7 @@ def tokenizer_violations(content: bytes, *, vocabulary: int) -> list[str]:
         return [f"it cannot be read as a tokenizer ({error}): save it with the tokenizers library"]
     settings = list(_settings_violations(spec))
     if settings:
-        return settings  # what they change would show as other faults below
+        return settings  # they would cause further violations below
     own = {str(entry["content"]) for entry in spec.get("added_tokens") or ()}
     holes = list(_id_violations(tokenizer))
     if holes:
@@ -90,10 +90,10 @@ def _id_violations(tokenizer: Tokenizer) -> Iterator[str]:
         yield "its vocabulary is empty: name another folder"
         return
     if len(set(ids)) != len(ids):
-        twice = next(low for low, high in pairwise(ids) if low == high)
-        yield f"two tokens have the id {twice}: give each token its own"
+        duplicate = next(low for low, high in pairwise(ids) if low == high)
+        yield f"two tokens have the id {duplicate}: give each token its own"
     elif ids[-1] + 1 != len(ids):
-        missing = next((place for place, value in enumerate(ids) if place != value), 0)
+        missing = next((index for index, value in enumerate(ids) if index != value), 0)
         yield (
             f"its {len(ids)} tokens have ids up to {ids[-1]}, and no token has the id {missing}: "
             f"number them from 0 to {len(ids) - 1}, the model's embedding has a row for each id"
@@ -147,11 +147,11 @@ def _round_trip(tokenizer: Tokenizer, text: str) -> str:
 
 
 def _difference(text: str, decoded: str) -> str:
-    """Where what came back differs first."""
+    """The first difference between a text and its round trip."""
     pairs = zip(text, decoded, strict=False)
-    same = next((place for place, (left, right) in enumerate(pairs) if left != right), None)
-    at = min(len(text), len(decoded)) if same is None else same
-    window = slice(max(0, at - 8), at + 16)
+    difference = next((index for index, (left, right) in enumerate(pairs) if left != right), None)
+    offset = min(len(text), len(decoded)) if difference is None else difference
+    window = slice(max(0, offset - 8), offset + 16)
     return f"{text[window]!r} comes back as {decoded[window]!r}"
 
 

@@ -1,7 +1,7 @@
-"""The tokenizer that the recipe names, or one trained on what will be trained on.
+"""The recipe's pretrained tokenizer, or a tokenizer trained on the clean corpus.
 
-A byte-level BPE: no text is unknown to it and decoding gives back what went in. Trained on a
-sample by hash of kept train documents of every language, so the same corpus gives the same bytes.
+A byte-level BPE: it has no unknown tokens, and decoding is lossless. It is trained on a
+deterministic sample of kept train documents of all languages, so the result is reproducible.
 """
 
 import hashlib
@@ -14,18 +14,18 @@ import pyarrow as pa
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from snow_assets import shards
+from snow_assets.curation.decisions import CurationInputs, DocumentSelector
 from snow_assets.curation.sampling import stable_share
 from snow_assets.curation.split import TRAIN
 from snow_assets.curation.tokenizer_checks import tokenizer_violations
 from snow_assets.curation.tokens import END_OF_TEXT, FOLDER, PAD, SPECIAL_TOKENS
-from snow_assets.curation.verdicts import Curated, Judge
 from snow_assets.recipe import CurationRecipe
 
 
 def tokenizer_settings(recipe: CurationRecipe, source_order: Sequence[str] = ()) -> dict[str, Any]:
-    """All of the recipe that decides what the tokenizer is; a given one's content too."""
+    """The config that determines the tokenizer; of a pretrained one also the content's hash."""
     if recipe.tokenizer.given:
-        content = _checked(recipe.tokenizer.given, recipe.tokenizer.vocabulary)
+        content = _read_valid_tokenizer(recipe.tokenizer.given, recipe.tokenizer.vocabulary)
         return {"tokenizer": recipe.tokenizer, "given": hashlib.sha256(content).hexdigest()}
     return {
         "tokenizer": recipe.tokenizer,
@@ -38,34 +38,36 @@ def tokenizer_settings(recipe: CurationRecipe, source_order: Sequence[str] = ())
     }
 
 
-def put_tokenizer(curated: Curated, folder: str, *, recipe: CurationRecipe) -> dict[str, Any]:
-    """Write the recipe's tokenizer, or one trained on what `curated` keeps; return the facts."""
+def put_tokenizer(
+    curated: CurationInputs, folder: str, *, recipe: CurationRecipe
+) -> dict[str, Any]:
+    """Write the recipe's tokenizer, or one trained on kept documents; return the stats."""
     if recipe.tokenizer.given:
-        return put_given_tokenizer(
+        return put_pretrained_tokenizer(
             recipe.tokenizer.given, folder, vocabulary=recipe.tokenizer.vocabulary
         )
     return put_trained_tokenizer(curated, folder, recipe=recipe)
 
 
 def put_trained_tokenizer(
-    curated: Curated, folder: str, *, recipe: CurationRecipe
+    curated: CurationInputs, folder: str, *, recipe: CurationRecipe
 ) -> dict[str, Any]:
-    """Train on about `sample_bytes` of text and write the tokenizer's files; return the facts."""
-    judge = Judge(curated, recipe)
+    """Train on about `sample_bytes` of text and write the tokenizer's files; return the stats."""
+    selector = DocumentSelector(curated, recipe)
     eligible = sum(
         row["num_bytes"]
         for shard in curated.shards()
-        for row, verdict in judge.verdicts(shard)
-        if verdict.split == TRAIN
+        for row, decision in selector.decisions(shard)
+        if decision.split == TRAIN
     )
     if not eligible:
         raise ValueError(
-            "no document is kept for training, so no tokenizer can be trained: loosen the rules, "
+            "no document is kept for training, so no tokenizer can be trained: loosen the filters, "
             "add sources, or name a tokenizer in the recipe's tokenizer.given"
         )
     share = min(1.0, recipe.tokenizer.sample_bytes / eligible)
     tokenizer = train(
-        _sample(judge, curated, share, recipe.seed), vocabulary=recipe.tokenizer.vocabulary
+        _sample(selector, curated, share, recipe.seed), vocabulary=recipe.tokenizer.vocabulary
     )
     _put(folder, json.loads(tokenizer.to_str()))
     return {
@@ -76,20 +78,22 @@ def put_trained_tokenizer(
     }
 
 
-def put_given_tokenizer(given: str, folder: str, *, vocabulary: int) -> dict[str, Any]:
-    """Copy a folder's tokenizer.json, with our special tokens added where it lacks them.
+def put_pretrained_tokenizer(
+    tokenizer_folder: str, folder: str, *, vocabulary: int
+) -> dict[str, Any]:
+    """Copy a folder's tokenizer.json and add missing special tokens.
 
     ValueError if it would count or pack wrongly (`tokenizer_checks`).
     """
-    tokenizer = Tokenizer.from_str(_checked(given, vocabulary).decode())
+    tokenizer = Tokenizer.from_str(_read_valid_tokenizer(tokenizer_folder, vocabulary).decode())
     tokenizer.add_special_tokens([_special(token) for token in SPECIAL_TOKENS])
     _put(folder, json.loads(tokenizer.to_str()))
     return {"vocabulary": tokenizer.get_vocab_size(), "is_trained": False}
 
 
-def _checked(folder: str, vocabulary: int) -> bytes:
-    """A folder's tokenizer.json; ValueError names all that is wrong with it, before any count."""
-    content = _given(folder)
+def _read_valid_tokenizer(folder: str, vocabulary: int) -> bytes:
+    """A folder's tokenizer.json; ValueError names all its violations."""
+    content = _read_tokenizer_json(folder)
     if violations := tokenizer_violations(content, vocabulary=vocabulary):
         raise ValueError(
             f"the recipe's tokenizer.given {folder!r} cannot be used: {'; '.join(violations)}"
@@ -97,7 +101,7 @@ def _checked(folder: str, vocabulary: int) -> bytes:
     return content
 
 
-def _given(folder: str) -> bytes:
+def _read_tokenizer_json(folder: str) -> bytes:
     url = shards.join(folder, "tokenizer.json")
     if not shards.exists(url):
         raise FileNotFoundError(
@@ -111,7 +115,7 @@ def train(texts: Iterator[str], *, vocabulary: int) -> Tokenizer:
     """A byte-level BPE of at most `vocabulary` tokens, special ones and all bytes included."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        # Digits one by one, as StarCoder2 splits them: a number has one spelling.
+        # Single digits, as in StarCoder2, so that numbers have a unique tokenization.
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(False)]
     )
     tokenizer.decoder = decoders.ByteLevel()
@@ -129,11 +133,13 @@ def _special(token: str) -> AddedToken:
     return AddedToken(token, special=True, normalized=False)
 
 
-def _sample(judge: Judge, curated: Curated, share: float, seed: int) -> Iterator[str]:
+def _sample(
+    selector: DocumentSelector, curated: CurationInputs, share: float, seed: int
+) -> Iterator[str]:
     for shard in curated.shards():
         chosen = [
-            verdict.split == TRAIN and stable_share(row["document_id"], seed=seed) < share
-            for row, verdict in judge.verdicts(shard)
+            decision.split == TRAIN and stable_share(row["document_id"], seed=seed) < share
+            for row, decision in selector.decisions(shard)
         ]
         texts = shard.read(["text"]).filter(pa.array(chosen, pa.bool_()))
         for batch in texts.to_batches(max_chunksize=256):

@@ -8,11 +8,11 @@ from typing import Any
 from snow_assets import shards
 from snow_assets.curation.clean import decide
 from snow_assets.curation.contamination import find_contamination
+from snow_assets.curation.decisions import CurationInputs
 from snow_assets.curation.near_duplicates import find_near_duplicates
 from snow_assets.curation.prepare import prepare
 from snow_assets.curation.signatures import put_signatures
 from snow_assets.curation.tokenizer_training import put_tokenizer
-from snow_assets.curation.verdicts import Curated
 from snow_assets.documents import BENCHMARK_PROBLEM, RAW_FILE, document_id
 from snow_assets.recipe import SMOKE, CurationRecipe
 
@@ -171,7 +171,7 @@ def clean_corpora(
     made = [documents(lake, folder, recipe=recipe) for folder in raw]
     copies = near_duplicates(lake, made, recipe=recipe)
     quoting = [contamination(lake, folder, known, recipe=recipe) for folder in made]
-    curated = Curated(documents=made, near_duplicates=copies, contamination=quoting)
+    curated = CurationInputs(documents=made, near_duplicates=copies, contamination=quoting)
     counter = f"{lake}/tokenizer/all/{'0' * 32}"
     put_tokenizer(curated, counter, recipe=recipe)
     finish(counter, inputs=[*made, copies, *quoting])

@@ -7,13 +7,13 @@ import pyarrow as pa
 import pytest
 
 from snow_assets import shards
-from snow_assets.curation import faults
-from snow_assets.curation.clean import counted_before, decide
+from snow_assets.curation import violations
+from snow_assets.curation.clean import artifacts_with_token_counts, decide
 from snow_assets.curation.contamination_gate import ContaminatedError, assert_uncontaminated
+from snow_assets.curation.decisions import CurationInputs
 from snow_assets.curation.exemptions import exempt_document_ids
 from snow_assets.curation.kept import decisions, kept_documents
 from snow_assets.curation.tokens import load_tokenizer
-from snow_assets.curation.verdicts import Curated
 from snow_assets.documents import BENCHMARK_PROBLEM
 from snow_assets.recipe import ContaminationExemption
 from tests.curation.builders import (
@@ -69,9 +69,9 @@ def test_each_document_is_kept_or_dropped_for_the_first_reason(corpora: dict[str
 
 def test_the_checks_find_nothing_wrong_in_it(corpora: dict[str, str]) -> None:
     folders = list(corpora.values())
-    assert faults.wrong_decision_counts(folders) == []
-    assert faults.kept_contamination(folders) == []
-    assert faults.split_faults(folders) == []
+    assert violations.validate_decision_counts(folders) == []
+    assert violations.validate_contamination(folders) == []
+    assert violations.validate_split(folders) == []
 
 
 def test_kept_documents_are_read_with_their_own_text_and_tokens(corpora: dict[str, str]) -> None:
@@ -178,12 +178,12 @@ def test_a_source_that_came_after_deduplication_is_refused(lake_url: str) -> Non
         name: shards.input_folders(clean, name)
         for name in ("documents", "contamination", "near_duplicates", "tokenizer")
     }
-    curated = Curated(
+    curated = CurationInputs(
         documents=[*old["documents"], late],
         near_duplicates=old["near_duplicates"][0],
         contamination=old["contamination"],
     )
-    with pytest.raises(ValueError, match="no clusters stand beside late/"):
+    with pytest.raises(ValueError, match=r"late/.* has no clusters"):
         decide(
             "python",
             curated,
@@ -198,12 +198,12 @@ def test_looser_rules_than_deduplication_saw_are_refused(lake_url: str) -> None:
     strict = dataclasses.replace(RECIPE, rules=dataclasses.replace(RECIPE.rules, max_lines=1))
     near_duplicates(lake_url, [made], recipe=strict, name="1" * 32)
     clean = clean_corpora(f"{lake_url}/other", FILES[:3])["python"]
-    curated = Curated(
+    curated = CurationInputs(
         documents=[made],
         near_duplicates=f"{lake_url}/near_duplicates/all/{'1' * 32}",
         contamination=shards.input_folders(clean, "contamination"),
     )
-    with pytest.raises(ValueError, match="near_duplicates knows nothing of it"):
+    with pytest.raises(ValueError, match="passes the filters and has no cluster"):
         decide(
             "python",
             curated,
@@ -233,9 +233,9 @@ def test_checks_see_wrong_tables(lake_url: str, corpora: dict[str, str]) -> None
         for one in shards.input_folders(corpora["python"], name)
     ]
     finish(folder, inputs=inputs)
-    assert "18 documents, 15 decisions" in faults.wrong_decision_counts([folder])[0]
-    assert "quotes Task/1" in faults.kept_contamination([folder])[0]
-    assert any("repository" in fault for fault in faults.split_faults([folder]))
+    assert "18 documents, 15 decisions" in violations.validate_decision_counts([folder])[0]
+    assert "quotes Task/1" in violations.validate_contamination([folder])[0]
+    assert any("repository" in fault for fault in violations.validate_split([folder]))
 
 
 def test_another_threshold_reads_no_text_where_tokens_are_counted(
@@ -246,7 +246,7 @@ def test_another_threshold_reads_no_text_where_tokens_are_counted(
         name: shards.input_folders(corpora["python"], name)
         for name in ("documents", "contamination", "near_duplicates", "tokenizer")
     }
-    curated = Curated(
+    curated = CurationInputs(
         documents=made["documents"],
         contamination=made["contamination"],
         near_duplicates=made["near_duplicates"][0],
@@ -266,10 +266,12 @@ def test_another_threshold_reads_no_text_where_tokens_are_counted(
 
     monkeypatch.setattr(shards, "read_shard", watched)
     digest = shards.manifest(counter).digest
-    earlier = counted_before(f"{lake_url}/clean_corpus/python", digest)
+    earlier = artifacts_with_token_counts(f"{lake_url}/clean_corpus/python", digest)
     assert earlier == [corpora["python"]]
     assert decide("python", curated, counter, helped, recipe=stricter, earlier=earlier) == facts
     assert "num_tokens" in read
     assert "text" not in read
     assert shards.records(helped) == shards.records(alone)
-    assert counted_before(f"{lake_url}/clean_corpus/python", "another tokenizer's") == []
+    assert (
+        artifacts_with_token_counts(f"{lake_url}/clean_corpus/python", "another tokenizer's") == []
+    )

@@ -7,10 +7,10 @@ import pytest
 from snow_assets import shards
 from snow_assets.curation.candidates import _MAX_ALL_PAIRS, _NUM_PIVOTS
 from snow_assets.curation.connected_components import connected_components
-from snow_assets.curation.faults import wrong_survivors
 from snow_assets.curation.hashing import Hashes
 from snow_assets.curation.minhash import distinct_pairs
 from snow_assets.curation.shingles import band_hashes, jaccard, shingles
+from snow_assets.curation.violations import validate_clusters
 from snow_assets.documents import DUPLICATE_CLUSTER, DUPLICATE_PAIR
 from tests.curation.builders import (
     RECIPE,
@@ -42,7 +42,7 @@ def clusters(lake: str, files: list[dict[str, object]]) -> dict[str, tuple[objec
         for start in range(2)
     ]
     found = near_duplicates(lake, made)
-    assert wrong_survivors(found) == []
+    assert validate_clusters(found) == []
     paths = {
         row["document_id"]: row["path"]
         for folder in made
@@ -101,7 +101,7 @@ def test_no_documents_are_no_clusters(lake_url: str) -> None:
     made = documents(lake_url, raw_corpus(lake_url, []))
     found = near_duplicates(lake_url, [made])
     assert shards.manifest(found).facts["documents"] == 0
-    assert wrong_survivors(found) == []
+    assert validate_clusters(found) == []
 
 
 def test_shingles_are_what_a_plain_definition_says() -> None:
@@ -157,11 +157,11 @@ def test_the_check_sees_copies_that_survive_and_clusters_without_survivor(lake_u
         + [{**rows[0], "cluster_id": "lost", "is_survivor": False}],
         DUPLICATE_CLUSTER,
     )
-    wrong = wrong_survivors(finish(broken))
+    wrong = validate_clusters(finish(broken))
     assert "cluster lost has no survivor" in wrong
     everyone = f"{lake_url}/near_duplicates/all/everyone"
     shards.put_table(everyone, "pairs", 0, pairs, DUPLICATE_PAIR)
     alive = [{**row, "is_survivor": True} for row in rows]
     shards.put_table(everyone, "clusters", 0, alive, DUPLICATE_CLUSTER)
-    wrong = wrong_survivors(finish(everyone))
+    wrong = validate_clusters(finish(everyone))
     assert [fault.split()[-1] for fault in wrong] == ["survivors", "times", "survive"]

@@ -3,7 +3,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from snow_assets.curation.rules import REASONS, rule_reason
+from snow_assets.curation.filters import REASONS, filter_reason
 from snow_assets.curation.signals import signals
 from snow_assets.recipe import STARCODER2_RULES
 
@@ -19,7 +19,7 @@ GOOD = {
 
 
 def reason(language: str = "python", **changed: Any) -> str | None:
-    return rule_reason(GOOD | changed, language=language, rules=STARCODER2_RULES)
+    return filter_reason(GOOD | changed, language=language, rules=STARCODER2_RULES)
 
 
 def test_ordinary_code_passes_every_rule() -> None:

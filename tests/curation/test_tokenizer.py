@@ -21,7 +21,11 @@ from tokenizers import (
 from snow_assets import shards
 from snow_assets.curation import tokens
 from snow_assets.curation.tokenizer_checks import tokenizer_violations
-from snow_assets.curation.tokenizer_training import put_given_tokenizer, tokenizer_settings, train
+from snow_assets.curation.tokenizer_training import (
+    put_pretrained_tokenizer,
+    tokenizer_settings,
+    train,
+)
 from snow_assets.curation.tokens import (
     END_OF_TEXT,
     SPECIAL_TOKENS,
@@ -165,11 +169,11 @@ def test_a_given_tokenizer_is_taken_with_the_special_tokens_added(tmp_path: Path
     place = tmp_path / "given"
     place.mkdir()
     a_byte_level_tokenizer().save(str(place / "tokenizer.json"))
-    stats = put_given_tokenizer(str(place), folder, vocabulary=267)
+    stats = put_pretrained_tokenizer(str(place), folder, vocabulary=267)
     assert stats == {"vocabulary": 267, "is_trained": False}
     assert load_tokenizer(folder).token_to_id(END_OF_TEXT) == 260
     with pytest.raises(ValueError, match=r"267 tokens with the special ones, more than .* 266"):
-        put_given_tokenizer(str(place), folder, vocabulary=266)
+        put_pretrained_tokenizer(str(place), folder, vocabulary=266)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +188,7 @@ def test_a_given_tokenizer_is_refused_before_anything_is_counted(
 ) -> None:
     given = str(CASES / folder)
     with pytest.raises(ValueError, match=message):
-        put_given_tokenizer(given, str(tmp_path), vocabulary=600)
+        put_pretrained_tokenizer(given, str(tmp_path), vocabulary=600)
     recipe = dataclasses.replace(
         RECIPE, tokenizer=dataclasses.replace(RECIPE.tokenizer, given=given)
     )

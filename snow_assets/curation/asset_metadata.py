@@ -1,4 +1,4 @@
-"""What a data user looks at on an asset's page, as Markdown: small tables, a picture of lengths."""
+"""Asset metadata for Dagster: Markdown tables, a plot of document lengths."""
 
 import math
 from collections import Counter
@@ -8,54 +8,54 @@ from typing import Any
 from snow_assets import shards
 from snow_assets.plots import Plot, as_plot, new_figure
 
-_MOST_ROWS = 20
+_MAX_ROWS = 20
 
 
-def counts(facts: Mapping[str, Any]) -> dict[str, str]:
-    return {"counts": _table(["what", "number"], list(facts.items()))}
+def counts(stats: Mapping[str, Any]) -> dict[str, str]:
+    return {"counts": _table(["what", "number"], list(stats.items()))}
 
 
-def clusters(folder: str, facts: Mapping[str, Any]) -> dict[str, str]:
-    """The counts, and the largest clusters with where their copies come from."""
+def clusters(folder: str, stats: Mapping[str, Any]) -> dict[str, str]:
+    """The stats, and the largest clusters."""
     sizes: Counter[str] = Counter()
     for row in _rows(folder, "clusters", ["cluster_id"]):
         sizes[row["cluster_id"]] += 1
     ordered = sorted(sizes.items(), key=lambda entry: (-entry[1], entry[0]))
-    largest = [(name, size) for name, size in ordered[:_MOST_ROWS] if size > 1]
+    largest = [(name, size) for name, size in ordered[:_MAX_ROWS] if size > 1]
     return {
-        **counts(facts),
+        **counts(stats),
         "largest_clusters": _table(["survivor", "documents"], largest),
     }
 
 
-def hits(folder: str, facts: Mapping[str, Any]) -> dict[str, str]:
-    """The counts, and the first hits with their evidence."""
+def hits(folder: str, stats: Mapping[str, Any]) -> dict[str, str]:
+    """The stats, and the first hits with their evidence."""
     columns = ["problem_id", "method", "document_id", "evidence"]
-    found = [tuple(row[name] for name in columns) for row in _rows(folder, "hits", columns)]
-    return {**counts(facts), "first_hits": _table(columns, sorted(found)[:_MOST_ROWS])}
+    rows = [tuple(row[name] for name in columns) for row in _rows(folder, "hits", columns)]
+    return {**counts(stats), "first_hits": _table(columns, sorted(rows)[:_MAX_ROWS])}
 
 
-def funnel(folder: str, facts: Mapping[str, Any]) -> dict[str, str | Plot]:
-    """Documents in, dropped by reason, kept; and how long the kept ones are."""
-    total = max(1, facts["documents"])
-    steps = ["documents", *(name for name in facts if name.startswith("dropped_")), "kept"]
-    rows = [(name, facts[name], f"{facts[name] / total:.1%}") for name in steps]
+def funnel(folder: str, stats: Mapping[str, Any]) -> dict[str, str | Plot]:
+    """Numbers of documents, of dropped ones by reason and of kept ones; a plot of kept lengths."""
+    total = max(1, stats["documents"])
+    steps = ["documents", *(name for name in stats if name.startswith("dropped_")), "kept"]
+    rows = [(name, stats[name], f"{stats[name] / total:.1%}") for name in steps]
     lengths = [
         row["num_tokens"]
         for row in _rows(folder, "decisions", ["num_tokens"])
         if row["num_tokens"] is not None
     ]
-    shown: dict[str, str | Plot] = {
-        **counts(facts),
+    metadata: dict[str, str | Plot] = {
+        **counts(stats),
         "funnel": _table(["step", "documents", "share"], rows),
     }
     if lengths:
-        shown["tokens_per_kept_document"] = _histogram(lengths)
-    return shown
+        metadata["tokens_per_kept_document"] = _histogram(lengths)
+    return metadata
 
 
 def _rows(folder: str, table: str, columns: list[str]) -> list[dict[str, Any]]:
-    """A table of a generation that is still being made; without text it is small."""
+    """The rows of a table of an unfinished artifact; the table has no text."""
     return [
         row
         for entry in shards.records(folder)
@@ -71,7 +71,7 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def _cell(value: Any) -> str:
-    """Corpus text made harmless: nothing in it ends a cell or starts markup."""
+    """Escape corpus text so that it cannot end a cell or start markup."""
     text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
     return "".join(c if c.isprintable() and c not in "`|<>[]\\" else " " for c in text)[:120]
 

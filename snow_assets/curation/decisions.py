@@ -1,8 +1,8 @@
-"""Rules, deduplication, decontamination and the split, joined into a verdict per document.
+"""Join filters, deduplication, decontamination and the split into a decision per document.
 
-The order of reasons is that of the stages: a rule's, then `exact_duplicate` or `near_duplicate`,
-then `contaminated` (it quotes a benchmark problem) or `benchmark_leak` (it holds one's program
-under other names, or its description word by word: what the gate before packing refuses).
+The order of reasons is that of the stages: a filter's, then `exact_duplicate` or `near_duplicate`,
+then `contaminated` (text overlap with a benchmark problem) or `benchmark_leak` (a problem's program
+with renamed identifiers, or its description word by word: what the gate before packing refuses).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,19 +11,19 @@ from typing import Any
 
 from snow_assets import shards
 from snow_assets.curation.contamination_rule import GATE_METHODS
-from snow_assets.curation.document_shards import DocumentShard, beside, document_shards
+from snow_assets.curation.document_shards import DocumentShard, co_partitioned, document_shards
 from snow_assets.curation.exemptions import exemption_of
-from snow_assets.curation.rules import COLUMNS, rule_reason
+from snow_assets.curation.filters import COLUMNS, filter_reason
 from snow_assets.curation.split import HELD_OUT, TRAIN, held_out_repositories
 from snow_assets.documents import DOCUMENT
 from snow_assets.recipe import CurationRecipe
 
-_WITHOUT_TEXT = [name for name in DOCUMENT.names if name != "text"]
+_COLUMNS_WITHOUT_TEXT = [name for name in DOCUMENT.names if name != "text"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """Whether a document is kept; else the reason, and what shows it."""
+class Decision:
+    """Whether a document is kept; if not, the filter reason and the evidence."""
 
     kept: bool
     reason: str | None
@@ -33,23 +33,23 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Curated:
-    """The finished generations that verdicts are made from."""
+class CurationInputs:
+    """The finished artifacts that decisions are computed from."""
 
     documents: Sequence[str]
     near_duplicates: str
     contamination: Sequence[str]
-    source_order: Sequence[str] = ()  # the recipe's, in which sources decide over the split
+    source_order: Sequence[str] = ()  # the recipe's, in which sources are split
 
     def shards(self, language: str | None = None) -> list[DocumentShard]:
         return document_shards(self.documents, language=language)
 
 
 @dataclass
-class Judge:
-    """Gives verdicts, a shard of documents at a time. Memory: one shard's rows, without text."""
+class DocumentSelector:
+    """Compute decisions, a shard of documents at a time. Memory: a shard's rows without text."""
 
-    curated: Curated
+    curated: CurationInputs
     recipe: CurationRecipe
     held_out: frozenset[str] = field(init=False)
 
@@ -61,36 +61,36 @@ class Judge:
             seed=self.recipe.seed,
             source_order=self.curated.source_order,
         )
-        self._clusters = beside([self.curated.near_duplicates], "clusters")
-        self._hits = beside(self.curated.contamination, "hits")
+        self._clusters = co_partitioned([self.curated.near_duplicates], "clusters")
+        self._hits = co_partitioned(self.curated.contamination, "hits")
 
-    def verdicts(self, shard: DocumentShard) -> Iterator[tuple[dict[str, Any], Verdict]]:
-        """Every document of a shard, in order, without its text, and what becomes of it."""
+    def decisions(self, shard: DocumentShard) -> Iterator[tuple[dict[str, Any], Decision]]:
+        """Each document of a shard, in order and without text, and its decision."""
         clusters = {row["document_id"]: row for row in _rows(self._clusters, shard, "clusters")}
         evidence: dict[str, tuple[str, str]] = {}
         for hit in _rows(self._hits, shard, "hits"):
-            shown = f"{hit['problem_id']} by {hit['method']}: {hit['evidence']}"
+            hit_evidence = f"{hit['problem_id']} by {hit['method']}: {hit['evidence']}"
             reason = "benchmark_leak" if hit["method"] in GATE_METHODS else "contaminated"
             previous = evidence.get(hit["document_id"])
             if previous is None or (previous[0], reason) == ("benchmark_leak", "contaminated"):
-                evidence[hit["document_id"]] = (reason, shown)
-        for row in shard.read(_WITHOUT_TEXT).to_pylist():
-            yield row, self._verdict(row, clusters.get(row["document_id"]), evidence)
+                evidence[hit["document_id"]] = (reason, hit_evidence)
+        for row in shard.read(_COLUMNS_WITHOUT_TEXT).to_pylist():
+            yield row, self._decision(row, clusters.get(row["document_id"]), evidence)
 
-    def _verdict(
+    def _decision(
         self,
         row: Mapping[str, Any],
         cluster: Mapping[str, Any] | None,
         contamination: Mapping[str, tuple[str, str]],
-    ) -> Verdict:
+    ) -> Decision:
         signals = {name: row[name] for name in COLUMNS}
-        reason = rule_reason(signals, language=row["language"], rules=self.recipe.rules)
+        reason = filter_reason(signals, language=row["language"], rules=self.recipe.rules)
         evidence = None
         if reason is None:
             if cluster is None:
                 raise ValueError(
-                    f"document {row['document_id']} passes the rules and near_duplicates knows "
-                    "nothing of it: materialize near_duplicates again with this recipe"
+                    f"document {row['document_id']} passes the filters and has no cluster: "
+                    "materialize near_duplicates again with this recipe"
                 )
             if not cluster["is_survivor"]:
                 reason = f"{cluster['kind']}_duplicate"
@@ -103,7 +103,7 @@ class Judge:
         split = None
         if reason is None:
             split = HELD_OUT if row["repository"] in self.held_out else TRAIN
-        return Verdict(
+        return Decision(
             kept=reason is None,
             reason=reason,
             evidence=evidence,
@@ -113,11 +113,11 @@ class Judge:
 
 
 def _rows(
-    places: Mapping[str, tuple[str, str]], shard: DocumentShard, table: str
+    shard_names: Mapping[str, tuple[str, str]], shard: DocumentShard, table: str
 ) -> list[dict[str, Any]]:
-    if shard.key not in places:
+    if shard.key not in shard_names:
         raise ValueError(
-            f"no {table} stand beside {shard.key}: materialize them again, a source has changed"
+            f"{shard.key} has no {table}: a source has changed, materialize them again"
         )
-    read: list[dict[str, Any]] = shards.read_shard(*places[shard.key]).to_pylist()
-    return read
+    rows: list[dict[str, Any]] = shards.read_shard(*shard_names[shard.key]).to_pylist()
+    return rows
