@@ -23,7 +23,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
 from snow_assets.curation.go_regex import go_to_python  # noqa: E402
-from snow_assets.curation.secret_rules import is_allowed_everywhere  # noqa: E402
+from snow_assets.curation.secret_rules import is_globally_allowed  # noqa: E402
 from snow_assets.curation.secret_values import bits_per_char  # noqa: E402
 
 sys.modules["rstr.xeger"].STAR_PLUS_LIMIT = 400  # some formats repeat 250 times at least
@@ -71,9 +71,7 @@ def reported_tokens(rule: dict, num_tokens: int) -> list[str]:
         if match is None:
             continue
         token = next((value for value in match.groups() if value), match[0])
-        is_dropped = bits_per_char(token) <= rule.get("entropy", 0.0) or is_allowed_everywhere(
-            token
-        )
+        is_dropped = bits_per_char(token) <= rule.get("entropy", 0.0) or is_globally_allowed(token)
         if not is_dropped:
             tokens.append(token)
         if len(tokens) == num_tokens:

@@ -1,7 +1,7 @@
-"""Values that a telling name is assigned: `api_key = "..."`, `export TOKEN=...`.
+"""Detect values assigned to secret-like names: `api_key = "..."`, `export TOKEN=...`.
 
-Forms: code and JSON with quotes; YAML, .properties, .env, INI, shell and connection strings
-without; PHP's constants, calls (`define('KEY', '...')`, `setPassword("...")`), XML elements, pairs
+Syntaxes: quoted in code and JSON; unquoted in YAML, .properties, .env, INI, shell and connection
+strings; PHP's constants, calls (`define('KEY', '...')`, `setPassword("...")`), XML elements, pairs
 of name and value (`name="password" value="..."`, also in YAML and JSON), Dockerfile's ENV, options
 of commands, .netrc.
 """
@@ -20,7 +20,7 @@ from snow_assets.curation.secret_values import (
 
 Span = tuple[int, int]
 
-# Each match begins with one of these, in a name.
+# Each match begins with one of these parts of a name.
 NAME_PARTS = ("pass", "pwd", "secret", "token", "credential", "key", "salt", "_auth")
 _NAME_CHARS = r"[\w$.-]"
 _MAX_NAME_CHARS = 64
@@ -29,11 +29,11 @@ ASSIGNED = re.compile(
     rf"(?i:{'|'.join(NAME_PARTS)})[\w.-]{{0,40}}"
     r"(\\?[\"'`])?[\])]?"  # 1: the name's quote
     r"(?:,?\s{1,20}[\"']?value[\"']?(?=\s{0,2}[:=]))?\s{0,4}"  # name="TOKEN" value="..."
-    r"(?::\s{0,3}[A-Za-z_][\w.\[\]| ]{0,30}\s{0,3}(?==))?"  # an annotation of a type
+    r"(?::\s{0,3}[A-Za-z_][\w.\[\]| ]{0,30}\s{0,3}(?==))?"  # a type annotation
     r"(=>|:=|\?=|={1,3}|!={1,2}|:|,|>|\(|(?<=[\w])[ \t])\s{0,4}"  # 2: the operator
     r"(?:[bBrRfFuU@$]{1,2}(?=\\?[\"'`]))?"  # the prefix of a literal
     r"(?:(\\?[\"'`])((?:(?!\3)[^\s<>\\]|\\(?!\3)[^\s]){8,512})(?=\3)"  # 3, 4: quote, value
-    r"|([^\s\"'`<>{}(),;&\[\]]{8,512})(?=[\s\"'`<,;&\\]|\Z))",  # 5: a value without quotes
+    r"|([^\s\"'`<>{}(),;&\[\]]{8,512})(?=[\s\"'`<,;&\\]|\Z))",  # 5: an unquoted value
     re.ASCII,
 )
 WORDPRESS_KEY = re.compile(
@@ -50,10 +50,10 @@ _MIN_KEY_CHARS = 16
 
 
 def assigned_secret(match: re.Match[str]) -> tuple[SecretKind, Span] | None:
-    """The kind and the place of the secret in a match of `ASSIGNED`, or None."""
+    """The kind and the span of the secret in a match of `ASSIGNED`, or None."""
     text, start = match.string, match.start()
-    before = re.search(rf"{_NAME_CHARS}*\Z", text[max(0, start - _MAX_NAME_CHARS) : start])
-    name_start = start - len(before[0]) if before else start
+    prefix = re.search(rf"{_NAME_CHARS}*\Z", text[max(0, start - _MAX_NAME_CHARS) : start])
+    name_start = start - len(prefix[0]) if prefix else start
     name_match = re.compile(r"[\w$.-]+").match(text, name_start)
     name = name_match[0].strip(".-$") if name_match else ""
     kind = secret_kind(name)
@@ -69,12 +69,12 @@ def assigned_secret(match: re.Match[str]) -> tuple[SecretKind, Span] | None:
 
 
 def is_wordpress_key(value: str) -> bool:
-    """Whether a value of WordPress' eight constants is drawn, not `put your phrase here`."""
+    """Whether a value of WordPress' eight constants looks random, unlike `put your phrase here`."""
     return bits_per_char(value) >= 4.0 and re.search(r"[0-9]", value) is not None
 
 
 def _is_operator(match: re.Match[str], name_start: int) -> bool:
-    """Whether what stands between name and value assigns in the form around it."""
+    """Whether the text between name and value is an assignment in the surrounding syntax."""
     operator, quote = match[2], match[1]
     if operator == ",":  # define('NAME', 'value'), setdefault("NAME", "value")
         return quote is not None and match[3] is not None

@@ -1,7 +1,7 @@
-"""The bytes that every match of a regular expression begins with, as one set of bytes per position.
+"""Byte prefixes of the matches of a regular expression: a set of bytes per position.
 
-`\\bghp_[0-9a-z]{36}` begins with {g} {h} {p} {_} and then 36 times {0-9a-z}: what a pass over bytes
-can test before the expression itself is tried. Expressions are of `str` under `re.ASCII`.
+`\\bghp_[0-9a-z]{36}` begins with {g} {h} {p} {_} and then 36 times {0-9a-z}, which a byte scan can
+test before the expression is tried. Expressions are for `str` with `re.ASCII`.
 """
 
 import re
@@ -26,20 +26,20 @@ _REPEATS = (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT)
 
 @dataclass(frozen=True)
 class BytePrefix:
-    """Sets of bytes by position, and whether a match starts at a boundary of a word."""
+    """Sets of bytes by position, and whether a match starts at a word boundary."""
 
     sets: tuple[ByteSet, ...]
     at_word_boundary: bool
 
 
 Variant = tuple[list[ByteSet], bool]
-"""Sets of a part of a pattern, and whether they are all of it."""
+"""The sets of a part of a pattern, and whether they cover the complete part."""
 
 
 def byte_prefixes(pattern: str, *, max_length: int = 40) -> list[BytePrefix]:
-    """The prefixes of a pattern's matches, one per alternative that begins it.
+    """The prefixes of a pattern's matches, one per leading alternative.
 
-    Each ends at `max_length` bytes, or at what first has no fixed place.
+    A prefix ends at `max_length` bytes or at the first part of variable position.
     """
     parsed = _parser.parse(pattern, re.ASCII)
     ignores_case = bool(parsed.state.flags & re.IGNORECASE)
@@ -51,7 +51,7 @@ def byte_prefixes(pattern: str, *, max_length: int = 40) -> list[BytePrefix]:
 
 
 def _begins_at_boundary(items: Any) -> bool:
-    """Whether `\\b` comes before anything else, also inside leading groups."""
+    """Whether the pattern begins with `\\b`, also inside leading groups."""
     for code, argument in items:
         if code is op.AT:
             return bool(argument is op.AT_BOUNDARY)
@@ -82,9 +82,9 @@ def _sequence(items: Any, ignores_case: bool, max_length: int) -> list[Variant]:
 
 def _node(code: Any, argument: Any, ignores_case: bool, max_length: int) -> list[Variant]:
     if code is op.LITERAL:
-        return [_one_byte(frozenset([argument]), ignores_case)]
+        return [_single_byte(frozenset([argument]), ignores_case)]
     if code is op.IN:
-        return [_one_byte(_members(argument), ignores_case)]
+        return [_single_byte(_members(argument), ignores_case)]
     if code is op.SUBPATTERN:
         _, added, removed, items = argument
         inner = (ignores_case or bool(added & re.IGNORECASE)) and not removed & re.IGNORECASE
@@ -95,31 +95,36 @@ def _node(code: Any, argument: Any, ignores_case: bool, max_length: int) -> list
         branches = (_sequence(items, ignores_case, max_length) for items in argument[1])
         return [variant for variants in branches for variant in variants]
     if code in _REPEATS:
-        least, most, items = argument
+        min_repeats, max_repeats, items = argument
         return [
-            _repeat(least, most, _union(_sequence(items, ignores_case, max_length)), max_length)
+            _repeat(
+                min_repeats,
+                max_repeats,
+                _union(_sequence(items, ignores_case, max_length)),
+                max_length,
+            )
         ]
     return [([], False)]
 
 
-def _repeat(least: int, most: int, repeated: Variant, max_length: int) -> Variant:
+def _repeat(min_repeats: int, max_repeats: int, repeated: Variant, max_length: int) -> Variant:
     sets, is_whole = repeated
     if not is_whole:
-        return (sets if least else []), False
-    return (sets * min(least, max_length))[:max_length], least == most
+        return (sets if min_repeats else []), False
+    return (sets * min(min_repeats, max_length))[:max_length], min_repeats == max_repeats
 
 
 def _union(variants: Sequence[Variant]) -> Variant:
     lengths = {len(sets) for sets, _ in variants}
     sets = [
-        frozenset[int]().union(*(variant[at] for variant, _ in variants))
-        for at in range(min(lengths))
+        frozenset[int]().union(*(variant[position] for variant, _ in variants))
+        for position in range(min(lengths))
     ]
     return sets, len(lengths) == 1 and all(is_whole for _, is_whole in variants)
 
 
-def _one_byte(members: ByteSet, ignores_case: bool) -> Variant:
-    """A set of one character, unless a character of it takes several bytes."""
+def _single_byte(members: ByteSet, ignores_case: bool) -> Variant:
+    """The set of a single character, unless it contains multi-byte characters."""
     if not members or max(members) >= 0x80:
         return [], False
     if ignores_case:
@@ -129,7 +134,7 @@ def _one_byte(members: ByteSet, ignores_case: bool) -> Variant:
 
 
 def _members(items: Any) -> ByteSet:
-    """Code points of a character class; a class with others than ASCII's has 0x80 as a member."""
+    """Code points of a character class; non-ASCII members are represented by 0x80."""
     members: set[int] = set()
     for code, argument in items:
         if code is op.LITERAL:
@@ -138,6 +143,6 @@ def _members(items: Any) -> ByteSet:
             members.update(range(argument[0], min(argument[1], 0x80) + 1))
         elif code is op.CATEGORY and argument in _CATEGORIES:
             members |= _CATEGORIES[argument]
-        else:  # a negation holds characters beside ASCII
+        else:  # a negated class contains non-ASCII characters
             members.add(0x80)
     return frozenset(members)

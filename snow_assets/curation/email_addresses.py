@@ -1,7 +1,7 @@
-"""E-mail addresses, told from matrix products, labels, file names and units that look like them.
+"""Detect e-mail addresses, and reject matrix products, labels, file names and units like them.
 
-Domains end in a top-level domain of IANA's root zone, written as such or in a script of its own.
-Kept: reserved domains (RFC 2606, RFC 6762) and addresses of no person (`noreply@`, `git@`).
+Domains end in a top-level domain of IANA's root zone, as ASCII or in its own script. Not redacted:
+reserved domains (RFC 2606, RFC 6762) and impersonal addresses (`noreply@`, `git@`).
 """
 
 import re
@@ -10,7 +10,7 @@ from importlib import resources
 
 Span = tuple[int, int]
 
-# Letters beside ASCII: of Latin, Greek and Cyrillic; and of all scripts.
+# Non-ASCII letters: of Latin, Greek and Cyrillic; of all scripts.
 _LETTERS = "\u00c0-\u024f\u0370-\u052f"
 _ALL_LETTERS = "\u00b7-\u1fff\u2c00-\u2dff\u3005-\ud7ff\uf900-\ufdff\U00010000-\U0003ffff"
 _USER = rf"(?:[A-Za-z0-9_.%+{_LETTERS}-]{{1,64}}|(?<![\u3005-\ud7ff])[\u3005-\ud7ff]{{1,32}})"
@@ -27,10 +27,10 @@ _RESERVED_DOMAIN = re.compile(
     r"|domain\.(?:com|tld)|email\.com|mail\.com|host\.com|foo\.(?:com|org)|bar\.(?:com|org))$",
     re.IGNORECASE,
 )
-_NOBODY = re.compile(
+_IMPERSONAL_USERS = re.compile(
     r"(?:git|hg|svn|no-?reply|do-?not-?reply|user|username|you|me)$", re.IGNORECASE
 )
-_URL_USER = re.compile(r"://[^\s/@]*:\Z")  # what follows is a password
+_URL_USER = re.compile(r"://[^\s/@]*:\Z")  # followed by a password
 # Escapes of string literals, roff and terminals that end in letters or digits before an address.
 _ESCAPE = re.compile(
     r"(?:\\(f[BIRP]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|[0-7]{3}|[abfnrtv0])|[\[;](\d{1,3}m))(?=[\w.%+-])",
@@ -42,8 +42,8 @@ _CODE_HOST = re.compile(r"(?:^|\.)(?:github\.com|gitlab\.com|bitbucket\.org|gola
 _OBJECTS = frozenset({"self", "this", "cls", "np", "jnp", "torch", "tf"})
 _CLASSIC_DOMAINS = frozenset({"com", "net", "org", "edu", "gov", "mil", "int", "biz"})
 _KEYWORDS = frozenset({"this", "super", "return", "break", "continue", "self"})
-# Endings of files and units, and attributes, that are top-level domains too.
-_NO_ENDINGS = frozenset(
+# File extensions, units and attributes that are also top-level domains.
+_FILE_EXTENSIONS = frozenset(
     {"target", "zip", "mov", "java", "py", "rs", "sh", "ps", "so", "data", "dot"}
 )
 _ATTRIBUTES = frozenset(
@@ -58,15 +58,15 @@ _MAX_USER_CHARS = 64
 
 
 def email_match(text: str, at: int) -> re.Match[str] | None:
-    """The match of `EMAIL` around the `@` at a place of a text."""
-    begin = max(0, at - _MAX_USER_CHARS - 2)
-    user = _USER_BEFORE_AT.search(text[begin:at])
-    return EMAIL.match(text, begin + user.start()) if user else None
+    """The match of `EMAIL` around the `@` at offset `at`."""
+    start = max(0, at - _MAX_USER_CHARS - 2)
+    user = _USER_BEFORE_AT.search(text[start:at])
+    return EMAIL.match(text, start + user.start()) if user else None
 
 
 @cache
 def top_level_domains() -> frozenset[str]:
-    """Top-level domains in lower case, those of other scripts in both spellings."""
+    """Top-level domains in lower case; internationalized ones in Punycode and in Unicode."""
     folder = resources.files("snow_assets.curation") / "secret_data"
     lines = (folder / "top_level_domains.txt").read_text("utf-8").lower().split("\n")
     domains = {line for line in lines if line and not line.startswith("#")}
@@ -75,7 +75,7 @@ def top_level_domains() -> frozenset[str]:
 
 
 def email_span(match: re.Match[str]) -> Span | None:
-    """Where the address of a match of `EMAIL` stands, or None if it is none."""
+    """The span of the address in a match of `EMAIL`, or None for a false positive."""
     user, domain = match[1], match[2]
     top = match[3]
     end = match.end()
@@ -85,18 +85,18 @@ def email_span(match: re.Match[str]) -> Span | None:
     if escape := _ESCAPE.match(match.string, start - 1) if start else None:
         start = escape.end()
     user = match.string[start : match.end(1)].lstrip(".")
-    if not user or _RESERVED_DOMAIN.search(domain) or _NOBODY.match(user):
+    if not user or _RESERVED_DOMAIN.search(domain) or _IMPERSONAL_USERS.match(user):
         return None
     is_path = _CODE_HOST.search(domain) is not None and match.string[end : end + 1] == "/"
     return (match.end(1) - len(user), end) if _is_address(match) and not is_path else None
 
 
 def _is_address(match: re.Match[str]) -> bool:
-    """Whether case and surroundings are those of an address and not of code."""
+    """Whether case and context are those of an address and not of code."""
     user, domain, top = match[1], match[2], match[3]
     labels = domain.split(".")
     text, start, end = match.string, match.start(), match.end()
-    follows = text[end : end + 1]
+    next_char = text[end : end + 1]
     is_enclosed = text[start - 1 : start] == "<" or text[max(0, start - 7) : start] == "mailto:"
     if user in _KEYWORDS or user.endswith((".this", ".super")) or user.startswith("self."):
         return False
@@ -108,9 +108,9 @@ def _is_address(match: re.Match[str]) -> bool:
     is_type = any(label[:1].isupper() and not label.isupper() for label in labels[:-1])
     if is_type and len(top) > 2 and top.lower() not in _CLASSIC_DOMAINS and not is_enclosed:
         return False
-    if follows and follows in "([=" and text[start - 1 : start] not in ("<", '"', "'"):
+    if next_char and next_char in "([=" and text[start - 1 : start] not in ("<", '"', "'"):
         return False
-    if re.fullmatch(r"\d+x", labels[-2]) or top.lower() in _NO_ENDINGS:
+    if re.fullmatch(r"\d+x", labels[-2]) or top.lower() in _FILE_EXTENSIONS:
         return False
     if top.lower() in _ATTRIBUTES and len(labels) == 2:
         return is_enclosed

@@ -1,7 +1,7 @@
-"""Go's regular expressions (RE2 syntax) as Python's.
+"""Translate Go's regular expressions (RE2 syntax) to Python's.
 
-What differs in gitleaks' rules: flags that stand in the middle of a group and hold to its end,
-`\\z`, `$` for the end of the text alone, and POSIX classes. Everything else is written alike.
+The differences in gitleaks' rules: flags in the middle of a group that apply until its end, `\\z`,
+`$` for the end of the text only, and POSIX classes.
 """
 
 import re
@@ -17,35 +17,35 @@ _CLASS = re.compile(r"\[\^?\]?(?:\[:\w+:\]|\\.|[^\]\\])*\]", re.DOTALL)
 
 
 def go_to_python(pattern: str) -> str:
-    """Translate a pattern; whether Python reads the result is said by `re.compile`."""
-    pieces: list[str] = []
+    """Translate a pattern; `re.compile` validates the result."""
+    parts: list[str] = []
     open_flags: list[list[str]] = [[]]  # per open group: flag groups that end with it
-    at = 0
-    while at < len(pattern):
-        char = pattern[at]
-        if flags := _FLAGS.match(pattern, at):
+    offset = 0
+    while offset < len(pattern):
+        char = pattern[offset]
+        if flags := _FLAGS.match(pattern, offset):
             open_flags[-1].append(f"(?{flags[1]}:")
-            pieces.append(open_flags[-1][-1])
-            at = flags.end()
+            parts.append(open_flags[-1][-1])
+            offset = flags.end()
             continue
-        if char == "[" and (members := _CLASS.match(pattern, at)):
-            pieces.append(_python_class(members[0]))
-            at = members.end()
+        if char == "[" and (members := _CLASS.match(pattern, offset)):
+            parts.append(_python_class(members[0]))
+            offset = members.end()
             continue
         if char == "\\":
-            pieces.append("\\Z" if pattern[at + 1] == "z" else pattern[at : at + 2])
-            at += 2
+            parts.append("\\Z" if pattern[offset + 1] == "z" else pattern[offset : offset + 2])
+            offset += 2
             continue
         if char == "(":
             open_flags.append([])
         elif char == ")":
-            pieces.append(")" * len(open_flags.pop()))
-        elif char == "|":  # a flag holds beyond an alternative, a group of Python's does not
-            pieces.append(")" * len(open_flags[-1]) + "|" + "".join(open_flags[-1]))
-        pieces.append({"$": "\\Z", "|": ""}.get(char, char))
-        at += 1
-    pieces.append(")" * len(open_flags.pop()))
-    return "".join(pieces)
+            parts.append(")" * len(open_flags.pop()))
+        elif char == "|":  # in Go a flag also applies to the next alternatives
+            parts.append(")" * len(open_flags[-1]) + "|" + "".join(open_flags[-1]))
+        parts.append({"$": "\\Z", "|": ""}.get(char, char))
+        offset += 1
+    parts.append(")" * len(open_flags.pop()))
+    return "".join(parts)
 
 
 def _python_class(members: str) -> str:

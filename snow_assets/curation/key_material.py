@@ -1,7 +1,7 @@
-"""Private keys as text: PEM (RFC 7468, RFC 1421), OpenPGP's armor (RFC 9580), PuTTY's files.
+"""Detect private keys: PEM (RFC 7468, RFC 1421), OpenPGP's armor (RFC 9580), PuTTY's files.
 
-Two markers alone are no key: between them must stand Base64, as it stands in files, in string
-literals (`\\n`, quotes, `+`) and in comments. A key without its end counts from 128 characters.
+A key requires Base64 between the markers, as in files, in string literals (`\\n`, quotes, `+`) or
+in comments. A key without an end marker requires 128 characters.
 """
 
 import re
@@ -13,10 +13,11 @@ _HEADER = (
     r"(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash|MessageID)"
     r"[ \t]*:(?:(?!-----)[^\n\\\"']){0,200}"
 )
-# What joins lines of Base64 in code and comments; no bracket and no colon, which code has.
-_GLUE = r"""\\[nrt]|[\s"'`+,.#*|>&;\\]|//"""
+# Separators of Base64 lines in code and comments; brackets and colons occur in other code.
+_SEPARATOR = r"""\\[nrt]|[\s"'`+,.#*|>&;\\]|//"""
 KEY_BLOCK = re.compile(
-    rf"-----BEGIN {_MARKER}((?:{_HEADER}|[A-Za-z0-9+/=]|{_GLUE}){{0,40000}}+)(-----END {_MARKER})?",
+    rf"-----BEGIN {_MARKER}((?:{_HEADER}|[A-Za-z0-9+/=]|{_SEPARATOR}){{0,40000}}+)"
+    rf"(-----END {_MARKER})?",
     re.ASCII,
 )
 PUTTY_LINES = re.compile(
@@ -32,18 +33,20 @@ _IN_LITERALS = re.compile(r"[\"'`]")
 
 
 def key_block_spans(match: re.Match[str]) -> list[Span]:
-    """What to replace of a match of `KEY_BLOCK`: all of it, or its lines within several literals.
+    """The spans to replace in a match of `KEY_BLOCK`: all of it, or its lines in several literals.
 
-    Empty if what stands between the markers is no key. Where string literals end and begin between
-    the markers, only the Base64 in them goes, so that the code around stays code.
+    Empty if there is no key between the markers. Where the key is split over string literals, only
+    the Base64 in them is replaced, so that the code remains valid.
     """
     body, is_complete = match[1], match[2] is not None
     material = re.sub(_HEADER, "", body)
     lines = _LINE.findall(material)
     num_chars = sum(map(len, lines))
-    words = sum(map(len, re.findall(r"[A-Za-z0-9+/=]+", re.sub(r"\\[nrt]", " ", material))))
-    least = _MIN_MATERIAL_CHARS if is_complete else _MIN_CUT_MATERIAL_CHARS
-    if num_chars < least or num_chars < 0.75 * words or len(set("".join(lines))) < 12:
+    num_word_chars = sum(
+        map(len, re.findall(r"[A-Za-z0-9+/=]+", re.sub(r"\\[nrt]", " ", material)))
+    )
+    min_chars = _MIN_MATERIAL_CHARS if is_complete else _MIN_CUT_MATERIAL_CHARS
+    if num_chars < min_chars or num_chars < 0.75 * num_word_chars or len(set("".join(lines))) < 12:
         return []
     if is_complete and _IN_LITERALS.search(body) is None:
         return [match.span()]

@@ -1,7 +1,7 @@
-"""Which language a file is in, by its name, its first line and, where names are shared, its text.
+"""Detect a file's language by name, shebang and, for ambiguous extensions, text.
 
-The rules are those of github-linguist's heuristics.yml, in our own words, for the extensions that
-the table of `corpus.extensions` shares among languages. Comments and strings decide nothing.
+The rules reimplement github-linguist's heuristics.yml for the extensions that `corpus.extensions`
+lists for several languages. Comments and strings are ignored.
 """
 
 import re
@@ -46,11 +46,11 @@ _CPP = (
     r"|#[ \t]*include[ \t]*<(?:algorithm|atomic|cstddef|cstdint|cstdio|cstdlib|cstring|functional"
     r"|iostream|map|memory|mutex|sstream|string|tuple|unordered_map|utility|vector)>"
 )
-_ANY_OF_HEADERS = f"(?m){_OBJECTIVE_C}|{_CPP}"
+_OBJECTIVE_C_OR_CPP = f"(?m){_OBJECTIVE_C}|{_CPP}"
 _XML = r"\A\s*+(?:(?><!--[\s\S]*?-->)\s*+)*+<(?:\?xml\b|!DOCTYPE\b|TS\b|tileset\b)"
 
-# By extension: what is tried in order, on a text whose line ends are \n. An empty expression always
-# matches. `code` is matched without comments and strings, `text` as it is.
+# By extension: rules in order of evaluation, on a text with \n line ends. An empty expression
+# always matches. `code` is matched without comments and strings, `text` with them.
 _RULES: dict[str, tuple[tuple[str, str, str], ...]] = {
     "h": (("objective-c", "code", _OBJECTIVE_C), ("cpp", "code", _CPP), ("c", "text", "")),
     "hh": (("hack", "text", r"\A\s*<\?hh\b"), ("cpp", "text", "")),
@@ -132,12 +132,12 @@ _COMMENTS = re.compile(
 
 
 def language_of(path: str, text: str) -> str | None:
-    """The language's name as recipes spell it, or None if neither name nor first line tells."""
+    """The language's name as in recipes, or None if neither name nor shebang determines it."""
     return languages_of([path], pa.array([text], pa.string()))[0]
 
 
 def languages_of(paths: Sequence[str], texts: pa.Array) -> list[str | None]:
-    """`language_of` each file. A text is looked at only where its path leaves the question open."""
+    """`language_of` each file; a text is read only if the path is ambiguous."""
     languages: list[str | None] = []
     headers: list[int] = []
     for row, path in enumerate(paths):
@@ -149,7 +149,7 @@ def languages_of(paths: Sequence[str], texts: pa.Array) -> list[str | None]:
             languages[row] = _by_interpreter(texts[row].as_py())
         elif len(by_name) > 1:
             languages[row] = _by_text(extension(path), by_name[0], texts[row].as_py())
-    for row in _not_plain_c(headers, texts):
+    for row in _unclear_headers(headers, texts):
         languages[row] = _by_text("h", "c", texts[row].as_py())
     return languages
 
@@ -159,36 +159,36 @@ def _by_interpreter(text: str) -> str | None:
     return _INTERPRETERS.get(shebang.group(1).lower()) if shebang else None
 
 
-def _by_text(ending: str, likeliest: str, text: str) -> str:
-    """The first rule of a shared extension that matches."""
-    rules = _RULES[ending]
+def _by_text(file_extension: str, default: str, text: str) -> str:
+    """The language of the first matching rule of an ambiguous extension."""
+    rules = _RULES[file_extension]
     by_interpreter = _by_interpreter(text)
     if by_interpreter and any(by_interpreter == language for language, *_ in rules):
         return by_interpreter
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     for language, kind, expression in rules:
-        # Taking comments out costs more than all rules: only where a rule matches at all.
+        # Removing comments costs more than all rules, so it is done only after a match.
         if re.search(expression, text, re.MULTILINE) and (
             kind == "text" or re.search(expression, _without_comments(text), re.MULTILINE)
         ):
             return language
-    return likeliest
+    return default
 
 
 def _without_comments(text: str) -> str:
-    """C's comments and strings as blanks; what includes a file stays."""
+    """Replace C-style comments and strings by blanks; includes stay."""
     return _COMMENTS.sub(lambda match: match["kept"] or " ", text)
 
 
-def _not_plain_c(rows: list[int], texts: pa.Array) -> list[int]:
-    """Headers in which a word of C++ or Objective-C stands at all, perhaps in a comment."""
+def _unclear_headers(rows: list[int], texts: pa.Array) -> list[int]:
+    """Headers with a keyword of C++ or Objective-C, possibly in a comment."""
     headers = texts.take(pa.array(rows, pa.int64()))
-    # RE2 is fast; its words are ASCII's and its lines end with \n: other texts are looked at.
-    matches = pc.match_substring_regex(headers, _ANY_OF_HEADERS)
-    unclear = pc.or_(pc.invert(pc.string_is_ascii(headers)), pc.match_substring(headers, "\r"))
+    # RE2 is fast, but its \\w is ASCII and its lines end with \\n: other texts are unclear.
+    matches = pc.match_substring_regex(headers, _OBJECTIVE_C_OR_CPP)
+    needs_re = pc.or_(pc.invert(pc.string_is_ascii(headers)), pc.match_substring(headers, "\r"))
     return [
         row
-        for row, is_open in zip(rows, pc.or_(matches, unclear).to_pylist(), strict=True)
-        if is_open
+        for row, is_unclear in zip(rows, pc.or_(matches, needs_re).to_pylist(), strict=True)
+        if is_unclear
     ]

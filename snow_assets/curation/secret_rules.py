@@ -1,10 +1,10 @@
-"""Secrets that their own form gives away: gitleaks' rules as data, and a few that they lack.
+"""Detection rules of secrets with a recognizable format: gitleaks' rules and additional ones.
 
-The rules come from `secret_data/gitleaks.toml` (MIT) and `secret_data/more_rules.toml` in one
-schema: an expression, the least entropy of the secret, and what is allowed. Of gitleaks' rules,
-those that name a product (`dropbox ... = <15 letters or digits>`) hold only where the name also
-says that it is a secret and the value looks drawn at random; values with a prefix of their own
-(`NRAK-`, `dnkey-`) are looked for without the name too.
+The rules are in `secret_data/gitleaks.toml` (MIT) and `secret_data/more_rules.toml`, in the same
+schema: a regular expression, the minimum entropy of the secret, and allowlists. gitleaks' rules
+that name a product (`dropbox ... = <15 letters or digits>`) apply only where the name also denotes
+a secret and the value looks random; values with a distinctive prefix (`NRAK-`, `dnkey-`) are
+detected without the name, too.
 """
 
 import itertools
@@ -30,15 +30,15 @@ from snow_assets.curation.secret_values import (
 
 Span = tuple[int, int]
 
-# Texts that gitleaks' generator puts into its rules.
+# Parts of regular expressions from gitleaks' rule generator.
 _NAME_BEFORE = r"[\w.-]{0,50}?"
 _ASSIGNED = r"""(?:[ \t\w.-]{0,20})[\s'"]{0,3}(?:=|>|:{1,3}=|\|\||:|=>|\?=|,)[\x60'"\s=]{0,5}"""
 _ASSIGNED_IN_FLAG = _ASSIGNED.replace("{0,3}(", "{0,3})(", 1)
 _END = r"""(?:[\x60'"\s;]|\\[nr]|$)"""
-# Where a token may end in prose and code: not inside a longer word or Base64.
+# The end of a token in prose and code: not inside a longer word or Base64.
 _END_OF_WORD = r"(?![\w+/=-])"
 _NOT_IN_BASE64 = r"(?<![0-9A-Za-z][+/])"
-_MIN_OWN_PREFIX = 4  # different bytes that tell a value's format without a name
+_MIN_OWN_PREFIX = 4  # distinct bytes that identify a value's format without a name
 
 _CHECKS = {"key": is_random_key, "basic": is_basic_credentials, "url_password": is_url_password}
 
@@ -65,11 +65,11 @@ class SecretRule:
 
     @cached_property
     def is_searched_anywhere(self) -> bool:
-        """Whether matches begin with nothing rare: then texts with a keyword are searched."""
+        """Whether matches lack a rare prefix, so that all texts with a keyword are searched."""
         return not all(has_rare_pair(prefix.sets) for prefix in self.prefixes)
 
     def secret_span(self, match: re.Match[str]) -> Span | None:
-        """Where the secret of a match stands, or None if the match is none."""
+        """The span of the secret in a match, or None for a false positive."""
         group = self.secret_group or next(
             (number for number, value in enumerate(match.groups(), 1) if value), 0
         )
@@ -86,8 +86,8 @@ class SecretRule:
 
 
 @dataclass(frozen=True)
-class _Allowed:
-    """What gitleaks allows everywhere."""
+class _Allowlist:
+    """gitleaks' global allowlist."""
 
     pattern: re.Pattern[str]
     stopwords: tuple[str, ...] = field(default=())
@@ -111,14 +111,13 @@ def _toml(name: str) -> dict[str, Any]:
 
 
 def _rules_of(entry: Mapping[str, Any]) -> Iterator[SecretRule]:
-    """A rule as it is applied, and a second one for a value with a prefix of its own."""
-    whole = str(entry["regex"])
-    if f"{_END}|" in whole:  # two formats in one rule
-        for text in whole.split(f"{_END}|"):
-            text += "" if text.endswith(_END) else _END
-            yield from _rules_of({**entry, "regex": text})
+    """The rule of an entry, and a second one for a value with a distinctive prefix."""
+    regex = str(entry["regex"])
+    if f"{_END}|" in regex:  # two formats in one rule
+        for part in regex.split(f"{_END}|"):
+            part_regex = part if part.endswith(_END) else part + _END
+            yield from _rules_of({**entry, "regex": part_regex})
         return
-    text = whole
     values = {
         "kind": entry.get("kind", "key"),
         "min_bits": float(entry.get("entropy", 0.0)),
@@ -132,73 +131,75 @@ def _rules_of(entry: Mapping[str, Any]) -> Iterator[SecretRule]:
         ),
         "check": entry.get("check"),
     }
-    if assigned := next((form for form in (_ASSIGNED, _ASSIGNED_IN_FLAG) if form in text), None):
-        yield from _product_rules(entry["id"], text, assigned, values)
+    if assigned := next((form for form in (_ASSIGNED, _ASSIGNED_IN_FLAG) if form in regex), None):
+        yield from _product_rules(entry["id"], regex, assigned, values)
         return
-    pattern = go_to_python(text.replace(_END, _END_OF_WORD))
+    pattern = go_to_python(regex.replace(_END, _END_OF_WORD))
     prefixes = byte_prefixes(pattern)
-    own = _literals(prefixes)
-    if "check" not in entry and any(literal.isalnum() for literal in own):
+    literals = _literals(prefixes)
+    if "check" not in entry and any(literal.isalnum() for literal in literals):
         pattern = _NOT_IN_BASE64 + pattern
-    is_weak = 1 <= min(map(len, own)) <= 2
+    is_weak = 1 <= min(map(len, literals)) <= 2
     yield SecretRule(entry["id"], pattern, prefixes, **values, is_weak=is_weak)
 
 
 def _product_rules(
     rule_id: str, text: str, assigned: str, values: Mapping[str, Any]
 ) -> Iterator[SecretRule]:
-    """A rule that names a product, and one for its value if that has a prefix of its own."""
+    """A rule that names a product, and one for its value if that has a distinctive prefix."""
     text = text.replace(_NAME_BEFORE, "")
     name, value = text.split(assigned)
     prefixes = byte_prefixes(go_to_python(name + (")" if assigned == _ASSIGNED_IN_FLAG else "")))
     yield SecretRule(rule_id, go_to_python(text), prefixes, **values, names_product=True)
-    alone = go_to_python("(?i)" + value.replace(_END, _END_OF_WORD))
-    prefixes = byte_prefixes(alone)
+    value_pattern = go_to_python("(?i)" + value.replace(_END, _END_OF_WORD))
+    prefixes = byte_prefixes(value_pattern)
     if "|" not in name + value.replace(_END, "") and (
         min(len(set(literal)) for literal in _literals(prefixes)) >= _MIN_OWN_PREFIX
     ):
-        pattern = rf"(?<![0-9A-Za-z_-]){alone}"
-        alone_values = {**values, "secret_group": 0, "check": "key"}
-        yield SecretRule(f"{rule_id}-alone", pattern, prefixes, **alone_values)
+        pattern = rf"(?<![0-9A-Za-z_-]){value_pattern}"
+        value_fields = {**values, "secret_group": 0, "check": "key"}
+        yield SecretRule(f"{rule_id}-alone", pattern, prefixes, **value_fields)
 
 
 def _literals(prefixes: Sequence[BytePrefix]) -> list[bytes]:
     """The literals that a pattern's alternatives begin with, in lower case."""
     literals = []
     for prefix in prefixes:
-        letters = itertools.takewhile(
+        single_bytes = itertools.takewhile(
             lambda members: len(members) == 1, ({*bytes(sets).lower()} for sets in prefix.sets)
         )
-        literals.append(bytes(itertools.chain.from_iterable(letters)))
+        literals.append(bytes(itertools.chain.from_iterable(single_bytes)))
     return literals
 
 
 @cache
-def _allowed_everywhere() -> _Allowed:
+def _global_allowlist() -> _Allowlist:
     allowed = _toml("gitleaks.toml")["allowlist"]
     patterns = [f"(?:{go_to_python(pattern)})" for pattern in allowed["regexes"]]
-    return _Allowed(re.compile("|".join(patterns), re.ASCII), tuple(allowed["stopwords"]))
+    return _Allowlist(re.compile("|".join(patterns), re.ASCII), tuple(allowed["stopwords"]))
 
 
 def _is_allowed(rule: SecretRule, secret: str) -> bool:
-    """Whether gitleaks' lists say that a value is no secret."""
-    return is_allowed_everywhere(secret) or any(
+    """Whether the rule's or the global allowlist contains a value."""
+    return is_globally_allowed(secret) or any(
         re.search(pattern, secret, re.ASCII) for pattern in rule.allowed_secrets
     )
 
 
-def is_allowed_everywhere(secret: str) -> bool:
-    """Whether gitleaks' global lists say that a value is no secret."""
-    everywhere = _allowed_everywhere()
-    return everywhere.pattern.search(secret) is not None or any(
-        word in secret.lower() for word in everywhere.stopwords
+def is_globally_allowed(secret: str) -> bool:
+    """Whether gitleaks' global allowlist or stopwords contain a value."""
+    allowlist = _global_allowlist()
+    return allowlist.pattern.search(secret) is not None or any(
+        word in secret.lower() for word in allowlist.stopwords
     )
 
 
 def _is_product_secret(match: re.Match[str], group: int) -> bool:
-    """Whether a product's name goes on as a secret's name, and the value looks drawn at random."""
-    before = re.search(r"[\w.-]{0,50}\Z", match.string[max(0, match.start() - 50) : match.start()])
-    name = (before[0] if before else "") + match.string[match.start() : match.start(group)]
+    """Whether a product's name continues as a secret's name, and the value looks random."""
+    name_start = re.search(
+        r"[\w.-]{0,50}\Z", match.string[max(0, match.start() - 50) : match.start()]
+    )
+    name = (name_start[0] if name_start else "") + match.string[match.start() : match.start(group)]
     secret = match[group]
     return (
         is_product_secret(name)

@@ -1,4 +1,4 @@
-"""Whether a value looks drawn at random, as keys and passwords do, or like words and code."""
+"""Heuristics that tell random keys and passwords from words and code."""
 
 import base64
 import binascii
@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 
-# Hexadecimal has at most 4 bits a character, identifiers and words in English about 3.
+# Hexadecimal has at most 4 bits per character, identifiers and English words about 3.
 _MIN_KEY_BITS = 3.2
 _MIN_PASSWORD_BITS = 2.75
 _MIN_PUNCTUATED_KEY_CHARS = 32
@@ -23,7 +23,7 @@ _WORD_PART = r"(?:[A-Za-z]{1,24}\d{0,4}|\d{1,8}[A-Za-z]{0,3}|[vV]\d[\da-z]{0,3})
 _WORDS = re.compile(rf"[._/:~-]*{_WORD_PART}(?:[._/:~-]+{_WORD_PART})*[._/:~=-]*")
 # Words in camel case with numbers between: `Uint8Array`, `getPasswordFor2`, `HTTPServer`.
 _CAMEL = re.compile(r"_*(?:(?:[A-Z]\d{1,2}|[A-Z]{2,8}|[A-Z]?[a-z]{2,16})\d{0,4}_*){1,8}[A-Z]?")
-# Names of a catalogue have parts that are neither: `LicenseRef-scancode-x11-x11r5`, `w3c-03-docs`.
+# Catalogue names have parts that are neither: `LicenseRef-scancode-x11-x11r5`, `w3c-03-docs`.
 _CATALOGUE_WORD = re.compile(
     r"[A-Z]?[a-z]{2,24}(?:[A-Z][a-z]+)?|[a-z]{3,}\d[a-z]?|[A-Z]{2,5}|\d{1,8}"
 )
@@ -40,19 +40,19 @@ def bits_per_char(value: str) -> float:
 
 
 def character_kinds(value: str) -> int:
-    """How many of lower case, upper case, digits and others occur."""
+    """The number of character kinds: lower case, upper case, digits, others."""
     kinds = (str.islower, str.isupper, str.isdigit)
     is_other = any(not any(kind(char) for kind in kinds) for char in value)
     return sum(any(map(kind, value)) for kind in kinds) + is_other
 
 
 def alternations(value: str) -> int:
-    """How often letters and digits follow each other; words with a number have one or two."""
+    """The number of alternations of letters and digits; words with a number have one or two."""
     return len(_RUNS.findall(value)) - len(re.findall(r"[^A-Za-z0-9]+", value.strip("=._-"))) - 1
 
 
 def is_placeholder(value: str) -> bool:
-    """Whether a value is plainly an example, or stands for a variable."""
+    """Whether a value is an example or a variable reference."""
     return _PLACEHOLDER.search(value) is not None
 
 
@@ -72,7 +72,7 @@ def is_random_key(value: str) -> bool:
 
 
 def _is_catalogue_name(value: str) -> bool:
-    """Whether words and numbers between separators are half of a value, and the rest short."""
+    """Whether words and numbers make up half of a value, and its other parts are short."""
     parts = re.findall(r"[^._/:~-]+", value)
     words = [part for part in parts if _CATALOGUE_WORD.fullmatch(part)]
     codes = [part for part in parts if not _CATALOGUE_WORD.fullmatch(part)]
@@ -88,7 +88,7 @@ def _is_catalogue_name(value: str) -> bool:
 
 
 def _is_punctuated_key(value: str) -> bool:
-    """Whether a value looks like a framework's key, which has any punctuation (Django)."""
+    """Whether a value looks like a framework's key with arbitrary punctuation (Django)."""
     return (
         len(value) >= _MIN_PUNCTUATED_KEY_CHARS
         and character_kinds(value) >= 3
@@ -100,9 +100,9 @@ def _is_punctuated_key(value: str) -> bool:
 
 
 def is_random_password(value: str) -> bool:
-    """Whether a value in quotes looks like a password: three kinds of characters, or no words."""
+    """Whether a quoted value looks like a password: three character kinds, or no words."""
     return bool(
-        ((character_kinds(value) >= 3 and re.search(r"[0-9]", value)) or _is_drawn(value))
+        ((character_kinds(value) >= 3 and re.search(r"[0-9]", value)) or _looks_random(value))
         and _CODE.search(value) is None
         and not is_placeholder(value)
         and bits_per_char(value) >= _MIN_PASSWORD_BITS
@@ -110,20 +110,20 @@ def is_random_password(value: str) -> bool:
 
 
 def is_unquoted_password(value: str, *, is_environment_variable: bool) -> bool:
-    """Likewise without quotes, where a value may be a name: letters and digits must alternate."""
-    has_sign = re.search(r"[!@#%^*]", value[1:]) is not None  # which names of code have not
-    least = 2 if is_environment_variable or has_sign else 3
+    """`is_random_password` for an unquoted value, which may be a name: digits must alternate."""
+    has_punctuation = re.search(r"[!@#%^*]", value[1:]) is not None  # not in identifiers
+    min_alternations = 2 if is_environment_variable or has_punctuation else 3
     return (
         is_random_password(value)
         and _CAMEL.fullmatch(value) is None
         and _WORDS.fullmatch(value) is None
         and _DOTTED_NAME.fullmatch(value) is None
-        and alternations(value) >= least
+        and alternations(value) >= min_alternations
     )
 
 
 def is_unquoted_key(value: str) -> bool:
-    """Whether a value without quotes is a key and neither a number nor a name of code."""
+    """Whether an unquoted value is a key and neither a number nor an identifier."""
     return (
         is_random_key(value)
         and _DOTTED_NAME.fullmatch(value) is None
@@ -132,8 +132,8 @@ def is_unquoted_key(value: str) -> bool:
     )
 
 
-def _is_drawn(value: str) -> bool:
-    """Whether letters and digits stand as dice put them, and not as words and a number do."""
+def _looks_random(value: str) -> bool:
+    """Whether letters and digits are in random order, unlike words followed by a number."""
     is_words = re.fullmatch(r"(?:[A-Z]+|[A-Z]?[a-z]+)(?:[A-Z][a-z]{2,})*\d{0,4}", value)
     return (
         len(value) >= 10
@@ -145,7 +145,7 @@ def _is_drawn(value: str) -> bool:
 
 
 def is_url_password(value: str) -> bool:
-    """Whether what stands between `user:` and `@` is a password and no example or variable."""
+    """Whether the text between `user:` and `@` is a password, not an example or a variable."""
     return (
         not is_placeholder(value)
         and (len(value) >= 10 or character_kinds(value) >= 2)  # `user:pass@host` is an example
@@ -156,7 +156,7 @@ def is_url_password(value: str) -> bool:
 
 
 def is_basic_credentials(value: str) -> bool:
-    """Whether Base64 of `Authorization: Basic` holds a user and a password (RFC 7617)."""
+    """Whether Base64 of `Authorization: Basic` encodes a user and a password (RFC 7617)."""
     try:
         user, colon, password = (
             base64.b64decode(value, validate=True).decode("ascii").partition(":")

@@ -24,13 +24,13 @@ def signals(
 ) -> dict[str, Any]:
     """The columns of documents.SIGNALS, without the counts of redactions.
 
-    num_lines: lines that `\\n`, `\\r\\n` or `\\r` end, and a last one that nothing ends.
+    num_lines: lines that `\\n`, `\\r\\n` or `\\r` end, and an unterminated last line.
     mean_line_chars, max_line_chars: without the line break; 0 in an empty text.
     alphabetic_share, alphanumeric_share: of all characters, Unicode letters (and digits).
     longest_encoded_chars, encoded_share: over runs that look like base64 (64 characters or more),
     hexadecimal bytes (8 or more) or \\u escapes (8 or more); overlapping runs count once.
-    parses: `ast` of this Python accepts it; True for every language but Python; null unless asked,
-    for it costs more than all else together.
+    parses: whether `ast` of the running Python parses it; True for other languages; null without
+    `with_parses`, because it costs more than all other signals together.
     """
     data, offsets = buffers(texts)
     counts = kernels.count_signals(data, offsets)
@@ -71,7 +71,9 @@ def _parses(texts: pa.Array, languages: Sequence[str]) -> list[bool]:
 
 def _is_python(text: str) -> bool:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the file's own: invalid escapes, `is` with a literal
+        warnings.simplefilter(
+            "ignore"
+        )  # from the parsed file: invalid escapes, `is` with a literal
         try:
             ast.parse(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError):

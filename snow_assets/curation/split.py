@@ -139,7 +139,7 @@ def split_shortfalls(clean_folders: Sequence[str], *, share: float, tolerance: f
             name, largest = max(repositories.items(), key=lambda entry: entry[1])
             shortfalls.append(
                 f"{shards.manifest(folder).partition}: {held_out:.2%} of the bytes are held out, "
-                f"and the recipe asks for {share:.2%} within {tolerance:.0%} of it: "
+                f"and the recipe's share is {share:.2%} within {tolerance:.0%} of it: "
                 f"{len(repositories)} repositories do not divide so, the largest, {name}, is "
                 f"{largest / total:.0%}; add repositories of the language, or raise "
                 "curation.held_out_tolerance"
@@ -177,13 +177,13 @@ def assert_no_held_out(
                 held_out_id = texts.get(row["text_id"]) or clusters.get(row["cluster_id"])
                 if document_id in held_out_ids or held_out_id:
                     raise ValueError(
-                        f"document {document_id} is held out or a near copy of the held-out "
+                        f"document {document_id} is held out or a near duplicate of the held-out "
                         f"document {held_out_id or document_id}: leave it out"
                     )
     if undecided:
         raise ValueError(
             f"{len(undecided)} documents, {min(undecided)} among them, are in none of the clean "
-            f"corpora {list(clean_folders)}: name the generations that they come from"
+            f"corpora {list(clean_folders)}: name the artifacts that they come from"
         )
 
 

@@ -50,7 +50,7 @@ def validate_clusters(folder: str) -> list[str]:
     ]
     pairs = shards.read(folder, "pairs", columns=["text_id", "other_text_id"]).to_pylist()
     return violations + [
-        f"text {pair['text_id']} and its near copy {pair['other_text_id']} both survive"
+        f"text {pair['text_id']} and its near duplicate {pair['other_text_id']} both survive"
         for pair in pairs
         if pair["text_id"] in texts and pair["other_text_id"] in texts
     ]

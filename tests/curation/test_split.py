@@ -172,7 +172,7 @@ def test_train_documents_pass_the_gate(lake_url: str) -> None:
 
 @pytest.mark.parametrize("document_id", ["held", "near_copy", "twin"])
 def test_held_out_documents_and_their_copies_are_refused(lake_url: str, document_id: str) -> None:
-    with pytest.raises(ValueError, match=f"document {document_id} is held out or a near copy"):
+    with pytest.raises(ValueError, match=f"document {document_id} is held out or a near duplicate"):
         assert_no_held_out(["trained", document_id], [corpus(lake_url)])
 
 
@@ -189,6 +189,8 @@ def test_a_document_that_nobody_decided_on_is_refused(lake_url: str) -> None:
 def test_a_share_that_the_repositories_do_not_allow_is_told_with_the_reason(lake_url: str) -> None:
     folder = corpus(lake_url)
     (shortfall,) = split_shortfalls([folder], share=0.1, tolerance=0.5)
-    assert shortfall.startswith("python: 50.00% of the bytes are held out, and the recipe asks for")
+    assert shortfall.startswith(
+        "python: 50.00% of the bytes are held out, and the recipe's share is"
+    )
     assert "1 repositories do not divide so, the largest, lib, is 100%" in shortfall
     assert split_shortfalls([folder], share=0.5, tolerance=0.01) == []
