@@ -52,11 +52,11 @@ _DOCUMENT_BYTES = 300  # approximate, with repository, path and id
 class FilteredShard:
     """A shard of documents, and the mask of its rows that pass the filters."""
 
-    source: DocumentShard
+    document_shard: DocumentShard
     rows: npt.NDArray[np.bool_]
 
     def read(self, columns: Sequence[str]) -> pa.Table:
-        return self.source.read(columns).filter(pa.array(self.rows))
+        return self.document_shard.read(columns).filter(pa.array(self.rows))
 
 
 @dataclass(frozen=True)
@@ -212,12 +212,17 @@ def _put_clusters_shard(
     ]
     output = pa.table(columns, schema=DUPLICATE_CLUSTER)
     shards.put_table(
-        folder, "clusters", index, output, DUPLICATE_CLUSTER, facts=shard.source.co_partition_stats
+        folder,
+        "clusters",
+        index,
+        output,
+        DUPLICATE_CLUSTER,
+        facts=shard.document_shard.co_partition_stats,
     )
     for kind, name in ((_CANONICAL, "survivors"), (_NEAR, "near"), (_EXACT, "exact")):
         counts.kinds[name] += int((kinds == kind).sum())
     canonical = table.filter(pa.array(is_canonical)).group_by(["source", "repository"])
     for row in canonical.aggregate([("num_bytes", "sum"), ("num_bytes", "count")]).to_pylist():
-        repository_key = row["source"], row["repository"], shard.source.language
+        repository_key = row["source"], row["repository"], shard.document_shard.language
         counts.canonical_documents[repository_key] += row["num_bytes_count"]
         counts.canonical_bytes[repository_key] += row["num_bytes_sum"]

@@ -19,7 +19,7 @@ _TEXTS_AT_ONCE = 64
 
 def decide(
     language: str,
-    curated: CurationInputs,
+    inputs: CurationInputs,
     tokenizer_folder: str,
     folder: str,
     *,
@@ -32,31 +32,33 @@ def decide(
     after a changed threshold only texts that were never kept before are read. Memory: a shard of
     documents. Existing shards of decisions are not rewritten.
     """
-    selector = DocumentSelector(curated, recipe)
+    selector = DocumentSelector(inputs, recipe)
     tokenizer = load_tokenizer(tokenizer_folder)
     earlier_shards = [co_partitioned([folder], "decisions") for folder in earlier]
     counts: Counter[str] = Counter()
-    sources = curated.shards(language)
-    remaining = Remaining(len(sources), "shards decided")
-    for index, source in enumerate(sources):
+    document_shards = inputs.shards(language)
+    remaining = Remaining(len(document_shards), "shards decided")
+    for index, document_shard in enumerate(document_shards):
         record = shards.record(folder, shards.table_name("decisions", index))
         if record is None:
             counted_shards = [
-                shards_by_key[source.key]
+                shards_by_key[document_shard.key]
                 for shards_by_key in earlier_shards
-                if source.key in shards_by_key
+                if document_shard.key in shards_by_key
             ]
-            record = _put_decisions(folder, index, source, selector, tokenizer, counted_shards)
+            record = _put_decisions(
+                folder, index, document_shard, selector, tokenizer, counted_shards
+            )
             remaining.advance()
         else:
             remaining.skip()
         counts.update(record.facts["counts"])
-    if not sources:  # a language without documents still has a table
+    if not document_shards:  # a language without documents still has a table
         shards.put_table(
             folder, "decisions", 0, [], DECISION, facts={"documents": "", "counts": {}}
         )
     return {
-        "documents": sum(source.num_rows for source in sources),
+        "documents": sum(document_shard.num_rows for document_shard in document_shards),
         **{name: counts.pop(name, 0) for name in _ALWAYS},
         **dict(sorted(counts.items())),
     }
@@ -79,8 +81,8 @@ def artifacts_with_token_counts(partition: str, tokenizer_digest: str) -> list[s
         for folder in folders
         if (manifest := shards.sound_manifest(folder)) is not None
         and any(
-            (source.asset, source.digest) == ("tokenizer", tokenizer_digest)
-            for source in manifest.inputs
+            (artifact_input.asset, artifact_input.digest) == ("tokenizer", tokenizer_digest)
+            for artifact_input in manifest.inputs
         )
     ]
 
@@ -88,19 +90,19 @@ def artifacts_with_token_counts(partition: str, tokenizer_digest: str) -> list[s
 def _put_decisions(
     folder: str,
     index: int,
-    source: DocumentShard,
+    document_shard: DocumentShard,
     selector: DocumentSelector,
     tokenizer: Any,
     earlier: Sequence[tuple[str, str]],
 ) -> shards.FileRecord:
     rows: list[dict[str, Any]] = []
-    for document, decision in selector.decisions(source):
+    for document, decision in selector.decisions(document_shard):
         columns = {**document, **vars(decision), "num_tokens": None}
         rows.append({name: columns[name] for name in DECISION.names})
     for shard in earlier:
         _reuse_token_counts(rows, shards.read_shard(*shard, columns=["document_id", "num_tokens"]))
     if any(row["kept"] and row["num_tokens"] is None for row in rows):
-        _count_tokens(rows, source, tokenizer)
+        _count_tokens(rows, document_shard, tokenizer)
     counts: Counter[str] = Counter()
     for row in rows:
         if row["kept"]:
@@ -109,7 +111,7 @@ def _put_decisions(
             counts[f"{row['split']}_documents"] += 1
         else:
             counts[f"dropped_{row['reason']}"] += 1
-    stats = {**source.co_partition_stats, "counts": dict(sorted(counts.items()))}
+    stats = {**document_shard.co_partition_stats, "counts": dict(sorted(counts.items()))}
     return shards.put_table(folder, "decisions", index, rows, DECISION, facts=stats)
 
 
@@ -122,9 +124,11 @@ def _reuse_token_counts(rows: Sequence[dict[str, Any]], earlier: pa.Table) -> No
             row["num_tokens"] = num_tokens
 
 
-def _count_tokens(rows: Sequence[dict[str, Any]], source: DocumentShard, tokenizer: Any) -> None:
+def _count_tokens(
+    rows: Sequence[dict[str, Any]], document_shard: DocumentShard, tokenizer: Any
+) -> None:
     start = 0
-    for batch in source.read(["text"]).to_batches(max_chunksize=_TEXTS_AT_ONCE):
+    for batch in document_shard.read(["text"]).to_batches(max_chunksize=_TEXTS_AT_ONCE):
         chosen = [
             (row, text.as_py())
             for row, text in zip(rows[start : start + batch.num_rows], batch["text"], strict=True)

@@ -2,7 +2,7 @@
 
 Three matchers: StarCoder2's (arXiv 2402.19173, section 3.5: a problem's docstring or solution as a
 substring without white space, here in lower case as in StarCoder); word n-grams of descriptions
-and solutions; and the rule of the gate before packing (`renamed`: programs with renamed
+and solutions; and the rule of the gate before packing (`renamed_identifiers`: programs with renamed
 identifiers, descriptions word by word), so that such documents are dropped here and do not stop a
 run later.
 """
@@ -33,7 +33,7 @@ from snow_assets.remaining import Remaining
 
 if TYPE_CHECKING:
     from snow_assets.curation.prefilter import PrefilterMasks
-    from snow_assets.curation.renamed import RenamedIndex
+    from snow_assets.curation.renamed_identifiers import RenamedIndex
 
 _EVIDENCE_CHARS = 200
 
@@ -62,7 +62,7 @@ class ProblemIndex:
 def index_problems(problems: pa.Table, *, recipe: ContaminationRecipe) -> ProblemIndex:
     """Index the descriptions and solutions of a `problems` table."""
     # Imported lazily: the Dagster definitions load without compiled kernels.
-    from snow_assets.curation.renamed import RenamedIndex
+    from snow_assets.curation.renamed_identifiers import RenamedIndex
 
     needles: list[tuple[str, str]] = []
     ngrams: dict[int, str] = {}
@@ -167,14 +167,19 @@ def find_contamination(
     """
     index = index_problems(problems, recipe=recipe)
     apply_prefilter = prefilter(index)
-    sources = document_shards([documents_folder])
-    remaining = Remaining(len(sources), "shards searched")
-    for shard_index, source in enumerate(sources):
+    input_shards = document_shards([documents_folder])
+    remaining = Remaining(len(input_shards), "shards searched")
+    for shard_index, input_shard in enumerate(input_shards):
         if shards.record(folder, shards.table_name("hits", shard_index)) is None:
-            table = source.read(["document_id", "text_id", "text"])
+            table = input_shard.read(["document_id", "text_id", "text"])
             rows = list(_rows(table, apply_prefilter(table["text"]), index))
             shards.put_table(
-                folder, "hits", shard_index, rows, CONTAMINATION, facts=source.co_partition_stats
+                folder,
+                "hits",
+                shard_index,
+                rows,
+                CONTAMINATION,
+                facts=input_shard.co_partition_stats,
             )
             remaining.advance()
         else:

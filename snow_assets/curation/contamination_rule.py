@@ -1,7 +1,7 @@
 """Constants of the contamination rule that the filter and the gate share.
 
-Each has its own matcher (`renamed`, `contamination_gate`), so that each can reveal a bug of the
-other.
+Each has its own matcher (`renamed_identifiers`, `contamination_gate`), so that each can reveal a
+bug of the other.
 """
 
 import builtins

@@ -49,20 +49,20 @@ class CurationInputs:
 class DocumentSelector:
     """Compute decisions, a shard of documents at a time. Memory: a shard's rows without text."""
 
-    curated: CurationInputs
+    inputs: CurationInputs
     recipe: CurationRecipe
     held_out: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         self.held_out = held_out_repositories(
-            shards.read(self.curated.near_duplicates, "repositories"),
+            shards.read(self.inputs.near_duplicates, "repositories"),
             share=self.recipe.held_out_share,
             tolerance=self.recipe.held_out_tolerance,
             seed=self.recipe.seed,
-            source_order=self.curated.source_order,
+            source_order=self.inputs.source_order,
         )
-        self._clusters = co_partitioned([self.curated.near_duplicates], "clusters")
-        self._hits = co_partitioned(self.curated.contamination, "hits")
+        self._clusters = co_partitioned([self.inputs.near_duplicates], "clusters")
+        self._hits = co_partitioned(self.inputs.contamination, "hits")
 
     def decisions(self, shard: DocumentShard) -> Iterator[tuple[dict[str, Any], Decision]]:
         """Each document of a shard, in order and without text, and its decision."""

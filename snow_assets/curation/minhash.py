@@ -105,7 +105,7 @@ def _distinct(values: Values32, count: int, bucket_ends: Ints, output: Values32)
 
 
 @kernel
-def min_hashes(values: Values32, factors: Values32, terms: Values32, least: Values32) -> None:
+def min_hashes(values: Values32, factors: Values32, terms: Values32, minima: Values32) -> None:
     """The minimum of factor x value + term modulo 2^32 over the values, for each factor.
 
     Four factors at a time: a value is loaded once for four, and SIMD takes eight values.
@@ -114,24 +114,29 @@ def min_hashes(values: Values32, factors: Values32, terms: Values32, least: Valu
         factor0, factor1 = factors[row], factors[row + 1]
         factor2, factor3 = factors[row + 2], factors[row + 3]
         term0, term1, term2, term3 = terms[row], terms[row + 1], terms[row + 2], terms[row + 3]
-        least0, least1, least2, least3 = _MOST, _MOST, _MOST, _MOST
+        minimum0, minimum1, minimum2, minimum3 = _MOST, _MOST, _MOST, _MOST
         for index in range(values.size):
             value = values[index]
             # LLVM vectorizes only with the index, and with eight lanes only with the casts.
-            least0 = min(least0, np.uint32(factor0 * value + term0))
-            least1 = min(least1, np.uint32(factor1 * value + term1))
-            least2 = min(least2, np.uint32(factor2 * value + term2))
-            least3 = min(least3, np.uint32(factor3 * value + term3))
-        least[row], least[row + 1], least[row + 2], least[row + 3] = least0, least1, least2, least3
+            minimum0 = min(minimum0, np.uint32(factor0 * value + term0))
+            minimum1 = min(minimum1, np.uint32(factor1 * value + term1))
+            minimum2 = min(minimum2, np.uint32(factor2 * value + term2))
+            minimum3 = min(minimum3, np.uint32(factor3 * value + term3))
+        minima[row], minima[row + 1], minima[row + 2], minima[row + 3] = (
+            minimum0,
+            minimum1,
+            minimum2,
+            minimum3,
+        )
 
 
 @kernel
-def band_keys(least: Values32, rows_per_band: int, keys: Values64) -> None:
+def band_keys(minima: Values32, rows_per_band: int, keys: Values64) -> None:
     """Hash each band's values to a key; the key depends on the band as well."""
     for band in range(keys.size):
         key = _splitmix64(np.uint64(band + 1) * _FACTOR)
         for row in range(band * rows_per_band, (band + 1) * rows_per_band):
-            key = _splitmix64(key * _FACTOR + np.uint64(least[row]))
+            key = _splitmix64(key * _FACTOR + np.uint64(minima[row]))
         keys[band] = key
 
 
@@ -175,13 +180,13 @@ def signatures(
     keys: Values64,
 ) -> None:
     """Write the band keys of each text's shingles, (texts, bands); zeros for a text without any."""
-    least = np.empty(factors.size, dtype=np.uint32)
+    minima = np.empty(factors.size, dtype=np.uint32)
     start = 0
     for text in range(counts.size):
         end = start + counts[text]
         if end > start:
-            min_hashes(values[start:end], factors, terms, least)
-            band_keys(least, rows_per_band, keys[text])
+            min_hashes(values[start:end], factors, terms, minima)
+            band_keys(minima, rows_per_band, keys[text])
         else:
             keys[text] = 0
         start = end

@@ -46,9 +46,9 @@ def find_near_duplicates(
 
     `clusters` is co-partitioned with the documents.
     """
-    sources = document_shards(document_folders)
-    filtered_shards, filtered_texts = _apply_filters(sources, rules)
-    signature_shards = _signature_shards(sources, signature_folders)
+    input_shards = document_shards(document_folders)
+    filtered_shards, filtered_texts = _apply_filters(input_shards, rules)
+    signature_shards = _signature_shards(input_shards, signature_folders)
     num_texts = sum(
         shards.manifest(signature_folder).num_rows("signatures")
         for signature_folder in signature_folders
@@ -66,7 +66,7 @@ def find_near_duplicates(
 
 
 def _apply_filters(
-    sources: Sequence[DocumentShard], rules: RulesRecipe
+    input_shards: Sequence[DocumentShard], rules: RulesRecipe
 ) -> tuple[list[FilteredShard], TextKeys]:
     """The documents that pass the filters, and the ascending keys of texts of which none passes.
 
@@ -74,10 +74,10 @@ def _apply_filters(
     """
     filtered_shards = []
     filtered_keys = [np.zeros(0, dtype=np.uint64)]
-    for source in sources:
-        documents = source.read([*COLUMNS, "text_id"])
-        rows = passing_rows(documents, source.language, rules)
-        filtered_shards.append(FilteredShard(source=source, rows=rows))
+    for input_shard in input_shards:
+        documents = input_shard.read([*COLUMNS, "text_id"])
+        rows = passing_rows(documents, input_shard.language, rules)
+        filtered_shards.append(FilteredShard(document_shard=input_shard, rows=rows))
         filtered_keys.append(text_keys(documents["text_id"].filter(pa.array(~rows))))
     filtered_texts = np.unique(np.concatenate(filtered_keys))
     for shard in filtered_shards if len(filtered_texts) else []:
@@ -87,16 +87,16 @@ def _apply_filters(
 
 
 def _signature_shards(
-    sources: Sequence[DocumentShard], signature_folders: Sequence[str]
+    input_shards: Sequence[DocumentShard], signature_folders: Sequence[str]
 ) -> list[SignatureShard]:
     signature_shards = co_partitioned(signature_folders, "signatures")
-    for source in sources:
-        if source.key not in signature_shards:
+    for input_shard in input_shards:
+        if input_shard.key not in signature_shards:
             raise ValueError(
-                f"{source.key} has no signatures: its source has changed, materialize signatures "
-                "again"
+                f"{input_shard.key} has no signatures: its source has changed, materialize "
+                "signatures again"
             )
-    return [SignatureShard(*signature_shards[source.key]) for source in sources]
+    return [SignatureShard(*signature_shards[input_shard.key]) for input_shard in input_shards]
 
 
 def _signatures(

@@ -5,9 +5,10 @@ One pass over a text in lower case searches three kinds of hashes:
 - the first `window_bytes` of a problem text without white space: multi-pattern search with a shift
   table (Wu and Manber 1994), which reads about every thirtieth byte;
 - n-grams of words;
-- windows of a description's words, as in `renamed`.
+- windows of a description's words, as in `renamed_identifiers`.
 
-There are no false negatives; the matchers of `contamination` and `renamed` decide on the rest.
+There are no false negatives; the matchers of `contamination` and `renamed_identifiers` reject false
+positives.
 """
 
 from collections.abc import Iterable

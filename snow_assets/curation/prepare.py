@@ -49,15 +49,15 @@ def prepare(
     entries = shards.manifest(raw_folder).tables("files")
     remaining = Remaining(len(entries), "shards of documents")
     for index, entry in enumerate(entries):
-        done = shards.record(folder, shards.table_name("drops", index))
-        if done is None:
+        record = shards.record(folder, shards.table_name("drops", index))
+        if record is None:
             raw_files = shards.read_shard(raw_folder, entry.name)
             output = prepare_shard(raw_files, languages=languages, with_parses=with_parses)
-            done = _put_shard(folder, index, output, languages)
+            record = _put_shard(folder, index, output, languages)
             remaining.advance()
         else:
             remaining.skip()
-        counts.update(done.facts["counts"])
+        counts.update(record.facts["counts"])
     return {
         "files": counts.pop("files"),
         "documents": counts.pop("documents"),

@@ -44,40 +44,44 @@ def put_signatures(
     After a kill it resumes at the first shard without `signatures`. Memory: a shard with its
     text, and 16 bytes per document.
     """
-    sources = document_shards([documents_folder])
-    remaining = Remaining(len(sources), "shards signed")
-    for index, (source, rows) in enumerate(zip(sources, _first_rows(sources), strict=True)):
+    input_shards = document_shards([documents_folder])
+    remaining = Remaining(len(input_shards), "shards signed")
+    for index, (input_shard, rows) in enumerate(
+        zip(input_shards, _first_rows(input_shards), strict=True)
+    ):
         if shards.record(folder, shards.table_name("signatures", index)) is None:
-            _put_shard(folder, index, source, rows, recipe)
+            _put_shard(folder, index, input_shard, rows, recipe)
             remaining.advance()
         else:
             remaining.skip()
-    done = [shards.record(folder, shards.table_name("signatures", i)) for i in range(len(sources))]
+    records = [
+        shards.record(folder, shards.table_name("signatures", i)) for i in range(len(input_shards))
+    ]
     return {
-        "documents": sum(source.num_rows for source in sources),
-        "texts": sum(record.num_rows or 0 for record in done if record),
-        "shingles": sum(record.facts["shingles"] for record in done if record),
+        "documents": sum(input_shard.num_rows for input_shard in input_shards),
+        "texts": sum(record.num_rows or 0 for record in records if record),
+        "shingles": sum(record.facts["shingles"] for record in records if record),
     }
 
 
-def _first_rows(sources: Sequence[DocumentShard]) -> list[npt.NDArray[np.int64]]:
+def _first_rows(input_shards: Sequence[DocumentShard]) -> list[npt.NDArray[np.int64]]:
     """For each shard the rows whose text no earlier row or shard contains."""
     keys: list[TextKeys] = [np.zeros(0, dtype=np.uint64)]
-    keys += [text_keys(source.read(["text_id"])["text_id"]) for source in sources]
-    _, firsts = np.unique(np.concatenate(keys), return_index=True)
+    keys += [text_keys(input_shard.read(["text_id"])["text_id"]) for input_shard in input_shards]
+    _, first_indices = np.unique(np.concatenate(keys), return_index=True)
     ends = np.cumsum([len(shard_keys) for shard_keys in keys])
-    parts = np.split(np.sort(firsts), np.searchsorted(np.sort(firsts), ends[:-1]))
+    parts = np.split(np.sort(first_indices), np.searchsorted(np.sort(first_indices), ends[:-1]))
     return [rows - start for rows, start in zip(parts[1:], ends[:-1], strict=True)]
 
 
 def _put_shard(
     folder: str,
     index: int,
-    source: DocumentShard,
+    input_shard: DocumentShard,
     rows: npt.NDArray[np.int64],
     recipe: NearDuplicatesRecipe,
 ) -> None:
-    table = source.read(["text_id", "text"])
+    table = input_shard.read(["text_id", "text"])
     if len(rows) < table.num_rows:
         table = table.take(rows)
     counts = [np.zeros(0, dtype=np.int64)]
@@ -118,7 +122,7 @@ def _put_shard(
         index,
         pa.table(columns, schema=schema),
         schema,
-        facts={**source.co_partition_stats, "shingles": int(sizes.sum())},
+        facts={**input_shard.co_partition_stats, "shingles": int(sizes.sum())},
         compression=None,
     )
 

@@ -1,4 +1,4 @@
-"""Compiled tokenizer of programs and descriptions, for `renamed`.
+"""Compiled tokenizer of programs and descriptions, for `renamed_identifiers`.
 
 Time is linear in a text's bytes for any input: the end of an unterminated string or comment is
 searched once, not from each quote.

@@ -38,25 +38,23 @@ def tokenizer_settings(recipe: CurationRecipe, source_order: Sequence[str] = ())
     }
 
 
-def put_tokenizer(
-    curated: CurationInputs, folder: str, *, recipe: CurationRecipe
-) -> dict[str, Any]:
+def put_tokenizer(inputs: CurationInputs, folder: str, *, recipe: CurationRecipe) -> dict[str, Any]:
     """Write the recipe's tokenizer, or one trained on kept documents; return the stats."""
     if recipe.tokenizer.given:
         return put_pretrained_tokenizer(
             recipe.tokenizer.given, folder, vocabulary=recipe.tokenizer.vocabulary
         )
-    return put_trained_tokenizer(curated, folder, recipe=recipe)
+    return put_trained_tokenizer(inputs, folder, recipe=recipe)
 
 
 def put_trained_tokenizer(
-    curated: CurationInputs, folder: str, *, recipe: CurationRecipe
+    inputs: CurationInputs, folder: str, *, recipe: CurationRecipe
 ) -> dict[str, Any]:
     """Train on about `sample_bytes` of text and write the tokenizer's files; return the stats."""
-    selector = DocumentSelector(curated, recipe)
+    selector = DocumentSelector(inputs, recipe)
     eligible = sum(
         row["num_bytes"]
-        for shard in curated.shards()
+        for shard in inputs.shards()
         for row, decision in selector.decisions(shard)
         if decision.split == TRAIN
     )
@@ -67,7 +65,7 @@ def put_trained_tokenizer(
         )
     share = min(1.0, recipe.tokenizer.sample_bytes / eligible)
     tokenizer = train(
-        _sample(selector, curated, share, recipe.seed), vocabulary=recipe.tokenizer.vocabulary
+        _sample(selector, inputs, share, recipe.seed), vocabulary=recipe.tokenizer.vocabulary
     )
     _put(folder, json.loads(tokenizer.to_str()))
     return {
@@ -134,9 +132,9 @@ def _special(token: str) -> AddedToken:
 
 
 def _sample(
-    selector: DocumentSelector, curated: CurationInputs, share: float, seed: int
+    selector: DocumentSelector, inputs: CurationInputs, share: float, seed: int
 ) -> Iterator[str]:
-    for shard in curated.shards():
+    for shard in inputs.shards():
         chosen = [
             decision.split == TRAIN and stable_share(row["document_id"], seed=seed) < share
             for row, decision in selector.decisions(shard)

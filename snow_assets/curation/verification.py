@@ -51,7 +51,7 @@ class VerifiedPairs:
 
 
 def verify_pairs(
-    candidates: CandidatePairs, sources: Sequence[SignatureShard], *, min_jaccard: float
+    candidates: CandidatePairs, signature_shards: Sequence[SignatureShard], *, min_jaccard: float
 ) -> VerifiedPairs:
     """The candidate pairs with a Jaccard similarity of at least `min_jaccard`.
 
@@ -62,7 +62,7 @@ def verify_pairs(
     keys = np.unique(np.concatenate(candidates))
     left, right = np.searchsorted(keys, candidates.left), np.searchsorted(keys, candidates.right)
     with tempfile.TemporaryFile() as file:
-        ids, sizes, starts = _spill_shingles(keys, sources, file)
+        ids, sizes, starts = _spill_shingles(keys, signature_shards, file)
         similarities = np.concatenate(
             [
                 np.zeros(0),
@@ -83,15 +83,15 @@ def verify_pairs(
 
 
 def _spill_shingles(
-    keys: TextKeys, sources: Sequence[SignatureShard], file: BufferedRandom
+    keys: TextKeys, signature_shards: Sequence[SignatureShard], file: BufferedRandom
 ) -> tuple[npt.NDArray[np.uint8], Indices, Indices]:
     """Write the texts' shingles to the file; return their ids, sizes and starts (in values)."""
     ids = np.zeros((len(keys), 64), dtype=np.uint8)
     sizes = np.zeros(len(keys), dtype=np.int64)
     starts = np.full(len(keys), -1, dtype=np.int64)
     num_values = 0
-    for source in sources if len(keys) else []:
-        table = source.read(["text_id", "num_shingles"])
+    for signature_shard in signature_shards if len(keys) else []:
+        table = signature_shard.read(["text_id", "num_shingles"])
         shard_keys = text_keys(table["text_id"])
         indices = np.minimum(np.searchsorted(keys, shard_keys), len(keys) - 1)
         rows = np.flatnonzero((keys[indices] == shard_keys) & (starts[indices] < 0))
@@ -103,7 +103,7 @@ def _spill_shingles(
         starts[indices] = num_values + np.cumsum(sizes[indices]) - sizes[indices]
         num_values += int(sizes[indices].sum())
         chunk_start = 0
-        for chunk in source.shingles():
+        for chunk in signature_shard.shingles():
             chunk_rows = (
                 rows[(rows >= chunk_start) & (rows < chunk_start + len(chunk))] - chunk_start
             )

@@ -61,10 +61,10 @@ def validate_decision_counts(clean_folders: Sequence[str]) -> list[str]:
     violations = []
     for folder in clean_folders:
         manifest = shards.manifest(folder)
-        sources = document_shards(
+        input_shards = document_shards(
             shards.input_folders(folder, "documents"), language=manifest.partition
         )
-        num_documents = sum(source.num_rows for source in sources)
+        num_documents = sum(input_shard.num_rows for input_shard in input_shards)
         table = shards.read(folder, "decisions", columns=["kept", "reason", "split", "num_tokens"])
         if num_documents != table.num_rows:
             violations.append(

@@ -1,4 +1,4 @@
-"""What is measured once per document, with no threshold in sight (see `rules`).
+"""What is measured once per document, with no threshold in sight (see `filters`).
 
 All of it is measured on the redacted text, that is, on what would be trained on.
 """
