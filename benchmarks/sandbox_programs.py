@@ -19,7 +19,7 @@ from snow_assets.evaluation.samples import problem
 LIMITS = sandbox.Limits(seconds=30.0)
 
 
-def measured(name: str, runs: list[Callable[[], sandbox.Verdict]]) -> None:
+def measured(name: str, runs: list[Callable[[], sandbox.ExecutionResult]]) -> None:
     """Print what `runs` took, each one verdict."""
     started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     outcomes = Counter(run().outcome for run in runs)

@@ -1,10 +1,10 @@
-"""What Dagster and MLflow show of an artifact, as files of the artifact itself.
+"""Metadata of an artifact for Dagster and MLflow, stored as files of the artifact.
 
-`metadata/` holds the entries of Dagster's page, plots as PNG files, metrics by step and how the
-artifact was materialized. The files are written before the manifest, which lists them with their
-SHA-256 beside the data. Times and speeds differ from run to run, so they are not part of the
-artifact's digest; each file's name holds its own digest, so that two runs that finish the same
-artifact never overwrite each other's.
+`metadata/` holds Dagster's metadata entries, plots as PNG files, metrics by step and the
+materialization run. The files are written before the manifest, which lists them with their SHA-256.
+Times and speeds differ from run to run, so they are not part of the artifact's digest; each file's
+name holds its own digest, so that two runs that finish the same artifact never overwrite each
+other's files.
 """
 
 import base64
@@ -41,7 +41,7 @@ _KINDS: dict[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class MaterializationRun:
-    """Which run made an artifact, when, and the model that it is, if it is one."""
+    """The run that materialized an artifact, its times, and the model, if the artifact is one."""
 
     dagster_run_id: str
     git_commit: str
@@ -52,9 +52,9 @@ class MaterializationRun:
 
 @dataclass(frozen=True, kw_only=True)
 class ArtifactMetadata:
-    """`entries` as Dagster takes them; `metrics` by step: `{"step": 10, "loss": 2.3}`.
+    """`entries`: Dagster's metadata values; `metrics` by step: `{"step": 10, "loss": 2.3}`.
 
-    `run` is None of artifacts that were made before it was kept.
+    `run` is None for artifacts of versions that did not store it.
     """
 
     entries: dict[str, Any] = field(default_factory=dict)
@@ -72,17 +72,17 @@ def put_metadata(
     metrics: Sequence[Mapping[str, Any]],
     run: MaterializationRun,
 ) -> list[shards.FileRecord]:
-    """Write the files and return their records. TypeError names an entry of an unknown type."""
+    """Write the files and return their records; TypeError for an entry of an unsupported type."""
     files: list[shards.FileRecord] = []
-    described: dict[str, Any] = {}
+    json_entries: dict[str, Any] = {}
     for name, value in entries.items():
         if isinstance(value, Plot):
             file = _put(folder, f"plot_{name}", ".png", value.png)
             files.append(file)
-            described[name] = {"kind": "plot", "title": value.title, "file": file.name}
+            json_entries[name] = {"kind": "plot", "title": value.title, "file": file.name}
         else:
-            described[name] = _described(name, value)
-    files.append(_put(folder, _ENTRIES, ".json", _json(described)))
+            json_entries[name] = _to_json_entry(name, value)
+    files.append(_put(folder, _ENTRIES, ".json", _json(json_entries)))
     files.append(_put(folder, _RUN, ".json", _json(asdict(run))))
     if metrics:
         files.append(_put(folder, _METRICS, ".parquet", _metrics_parquet(metrics)))
@@ -90,19 +90,19 @@ def put_metadata(
 
 
 def read_metadata(folder: str, manifest: shards.Manifest) -> ArtifactMetadata:
-    """What `put_metadata` wrote; every file is compared with the manifest."""
+    """Read what `put_metadata` wrote; every file's digest is verified with the manifest."""
     files = {
         posixpath.basename(entry.name).rsplit("-", 1)[0]: entry.name
         for entry in manifest.metadata_files
     }
     if _ENTRIES not in files:
         return ArtifactMetadata()
-    described = json.loads(shards.get_file(folder, files[_ENTRIES]))
+    json_entries = json.loads(shards.get_file(folder, files[_ENTRIES]))
     metrics: list[dict[str, Any]] = []
     if _METRICS in files:
         metrics = _read_metrics(shards.get_file(folder, files[_METRICS]))
     return ArtifactMetadata(
-        entries={name: _to_dagster(folder, entry) for name, entry in described.items()},
+        entries={name: _to_dagster(folder, entry) for name, entry in json_entries.items()},
         metrics=metrics,
         run=_RUN_ADAPTER.validate_json(shards.get_file(folder, files[_RUN])),
     )
@@ -119,7 +119,7 @@ def _json(value: Any) -> bytes:
     return json.dumps(value, indent=1).encode()
 
 
-def _described(name: str, value: Any) -> dict[str, Any]:
+def _to_json_entry(name: str, value: Any) -> dict[str, Any]:
     if isinstance(value, bool | int | float | str):
         kind = {bool: "bool", int: "int", float: "float"}.get(type(value), "text")
         return {"kind": kind, "value": value}
@@ -137,7 +137,7 @@ def _to_dagster(folder: str, entry: Mapping[str, Any]) -> Any:
 
 
 def _metrics_parquet(metrics: Sequence[Mapping[str, Any]]) -> bytes:
-    """A row per step; a metric that a step lacks is null."""
+    """Encode metrics as Parquet with a row per step; a missing metric is null."""
     names = sorted({name for entry in metrics for name in entry} - {"step"})
     columns: dict[str, Any] = {"step": pa.array([int(entry["step"]) for entry in metrics])}
     for name in names:

@@ -1,8 +1,8 @@
-"""Small JSON files that carry a checksum of themselves: manifests, pointers, records, markers.
+"""Small JSON files with a checksum of themselves: manifests, pointers, records, markers.
 
-The checksum is the SHA-256 of the file's bytes with 64 zeros in its own place, so that any change
-of the file is noticed, in its white space too. Files written before there were checksums are read
-as long as they hold no key that is unknown.
+The checksum is the SHA-256 of the file's bytes with 64 zeros in place of the checksum, so that any
+change of the file is detected, also of white space. Files of older versions without a checksum are
+read if they hold no unknown key.
 """
 
 import hashlib
@@ -11,11 +11,11 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 CHECKSUM = "checksum"
-_ZEROS = "0" * 64
+_PLACEHOLDER = "0" * 64
 
 
 class DamagedFileError(ValueError):
-    """A file of the lake is not what was written; the message names it and the remedy."""
+    """A file of the lake is damaged; the message holds its URL, the reason and the remedy."""
 
     def __init__(self, url: str, reason: str, remedy: str) -> None:
         super().__init__(f"{url} is damaged ({reason}): {remedy}")
@@ -23,16 +23,16 @@ class DamagedFileError(ValueError):
 
 
 def dump(value: Mapping[str, Any]) -> bytes:
-    """The file's bytes; `value` is plain JSON."""
+    """Serialize with a checksum; `value` is plain JSON."""
     ordered = json.loads(json.dumps(value, sort_keys=True))
-    content = json.dumps({CHECKSUM: _ZEROS, **ordered}, indent=1)
-    return content.replace(_ZEROS, _digest(content.encode()), 1).encode()
+    content = json.dumps({CHECKSUM: _PLACEHOLDER, **ordered}, indent=1)
+    return content.replace(_PLACEHOLDER, _digest(content.encode()), 1).encode()
 
 
 def load(url: str, content: bytes, *, known_keys: Collection[str], remedy: str) -> dict[str, Any]:
-    """The value of a file without its checksum; DamagedFileError if it is not what was written.
+    """Parse a file and verify its checksum, which is removed; DamagedFileError if it is damaged.
 
-    `known_keys`: all that a file without a checksum may hold.
+    `known_keys`: the keys allowed in a file without a checksum.
     """
     try:
         value = json.loads(content)
@@ -45,7 +45,7 @@ def load(url: str, content: bytes, *, known_keys: Collection[str], remedy: str) 
         if unknown := sorted(value.keys() - set(known_keys)):
             raise DamagedFileError(url, f"it has no checksum and a key {unknown[0]!r}", remedy)
         return value
-    unsigned = content.replace(str(checksum).encode(errors="replace"), _ZEROS.encode(), 1)
+    unsigned = content.replace(str(checksum).encode(errors="replace"), _PLACEHOLDER.encode(), 1)
     if _digest(unsigned) != checksum:
         raise DamagedFileError(url, "its checksum is another", remedy)
     return value

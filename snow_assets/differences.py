@@ -1,12 +1,12 @@
-"""Why one address is not another: settings, inputs, code version; as short phrases."""
+"""Why two artifacts' fingerprints differ: settings, inputs, code version; as short phrases."""
 
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 
-class Made(Protocol):
-    """A generation as somebody names it: what it was, or would be, made from."""
+class ArtifactSpec(Protocol):
+    """Code version and settings of an existing or planned artifact."""
 
     @property
     def code_version(self) -> str: ...
@@ -15,38 +15,38 @@ class Made(Protocol):
 
 
 def changed_settings(before: Any, after: Any) -> list[str]:
-    """`rules.max_lines 1000 -> 2000` for each number that is not the same."""
-    old, new = _flat(before), _flat(after)
+    """`rules.max_lines 1000 -> 2000` for each setting that differs."""
+    old, new = _flatten(before), _flatten(after)
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     return [f"{name} {old.get(name, 'none')} -> {new.get(name, 'none')}" for name in names]
 
 
-def changed_code(before: Made, after: Made) -> list[str]:
+def changed_code(before: ArtifactSpec, after: ArtifactSpec) -> list[str]:
     if before.code_version == after.code_version:
         return []
     return [f"code version {before.code_version} -> {after.code_version}"]
 
 
-def by_asset(told: str, inputs: Iterable[tuple[str, str]]) -> list[str]:
-    """`its input documents [a, b] is new`: a phrase for each asset, its partitions together."""
+def by_asset(change: str, inputs: Iterable[tuple[str, str]]) -> list[str]:
+    """`its input documents [a, b] is new`: a phrase per asset with all its partitions."""
     partitions: dict[str, list[str]] = {}
     for asset, partition in inputs:
         partitions.setdefault(asset, []).append(partition)
     return [
-        f"its input {asset}{'' if names == ['all'] else f' [{_few(names)}]'} {told}"
+        f"its input {asset}{'' if names == ['all'] else f' [{_abbreviate(names)}]'} {change}"
         for asset, names in partitions.items()
     ]
 
 
-def _few(names: list[str]) -> str:
+def _abbreviate(names: list[str]) -> str:
     return ", ".join(names) if len(names) <= 4 else f"{len(names)} partitions"
 
 
-def _flat(settings: Any, prefix: str = "") -> dict[str, str]:
+def _flatten(settings: Any, prefix: str = "") -> dict[str, str]:
     if not isinstance(settings, Mapping):
         text = json.dumps(settings)
         return {prefix: text if len(text) <= 40 else f"{text[:37]}..."} if prefix else {}
-    found: dict[str, str] = {}
+    flat: dict[str, str] = {}
     for name, value in settings.items():
-        found |= _flat(value, f"{prefix}.{name}" if prefix else str(name))
-    return found
+        flat |= _flatten(value, f"{prefix}.{name}" if prefix else str(name))
+    return flat

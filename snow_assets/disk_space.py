@@ -1,4 +1,4 @@
-"""What a person needs to know when a disk is full: which one, how much, and what is kept."""
+"""Error message for a full disk: which disk, free and needed space, and the remedy."""
 
 import errno
 import shutil
@@ -9,7 +9,7 @@ _ERRORS = {errno.ENOSPC, errno.EDQUOT}
 
 
 def is_disk_full(error: BaseException | str) -> bool:
-    """Whether an error, or the text of one, says that a disk or a quota is full."""
+    """Whether an error, or an error's text, means that a disk or a quota is full."""
     if isinstance(error, OSError) and error.errno in _ERRORS:
         return True
     text = str(error).lower()
@@ -17,7 +17,7 @@ def is_disk_full(error: BaseException | str) -> bool:
 
 
 def full_disk_message(folder: Path, needed_bytes: float | None) -> str:
-    """Which disk is full, how much is free and needed, and what to do."""
+    """Message with the full disk, its free space, the needed space and the remedy."""
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     usage = shutil.disk_usage(existing)
     needed = "an unknown amount" if needed_bytes is None else f"about {_megabytes(needed_bytes)}"

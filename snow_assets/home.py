@@ -1,4 +1,4 @@
-"""The folder of one installation: lake, databases, Dagster's state; `.snow` of the checkout."""
+"""Home folder of an installation: lake, databases, Dagster's state; default: `.snow`."""
 
 import os
 import sys
@@ -54,14 +54,16 @@ def home() -> Path:
 
 
 def prepare() -> None:
-    """Make the folder, Dagster's settings and its databases, and say where they are.
+    """Create the home folder, Dagster's settings and its databases, and set DAGSTER_HOME.
 
-    Processes that start at once wait for each other: Dagster makes the tables of a new SQLite file
-    without a lock of its own. Done twice does no harm.
+    A lock serializes concurrent processes, since Dagster creates the tables of a new SQLite file
+    without one. Idempotent.
     """
     dagster_home = Path(os.environ.setdefault("DAGSTER_HOME", str(home() / "dagster")))
     dagster_home.mkdir(parents=True, exist_ok=True)
-    from snow_resources.file_lock import exclusive  # here: stage code imports this module
+    from snow_resources.file_lock import (
+        exclusive,  # imported lazily: stage code imports this module
+    )
 
     waiting = "Another process prepares this home; waiting for it"
     with exclusive(dagster_home / ".lock", waiting=waiting, warn=warn):
@@ -69,12 +71,12 @@ def prepare() -> None:
         if not settings.exists() or settings.read_text() == _FORMER_DAGSTER_YAML:
             settings.write_text(_DAGSTER_YAML)
         if not (dagster_home / _INITIALIZED).exists():
-            _make_databases()
+            _create_databases()
             (dagster_home / _INITIALIZED).touch()
 
 
-def _make_databases() -> None:
-    """Open each of Dagster's storages once, which makes its tables."""
+def _create_databases() -> None:
+    """Open each of Dagster's storages once, which creates its tables."""
     import dagster as dg
 
     with dg.DagsterInstance.get() as instance:
@@ -84,13 +86,13 @@ def _make_databases() -> None:
 
 
 def warn(line: str) -> None:
-    """Say a line to the person at the terminal."""
+    """Print a line to stderr."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 
 
 def main() -> None:
-    """What `make dev` does first: prepare, and end the runs whose process was killed."""
+    """Prepare the home folder, and end the runs whose process was killed; run by `make dev`."""
     prepare()
     import dagster as dg
 
@@ -98,7 +100,7 @@ def main() -> None:
 
     with dg.DagsterInstance.get() as instance:
         for run_id in end_dead_runs(instance):
-            warn(f"Ended run {run_id}: its process is gone")
+            warn(f"Ended run {run_id}: its process has ended")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Whether an artifact's files are what was written, and clearing away what is not.
+"""Integrity of an artifact's files: detect damaged files and remove them.
 
 A reused artifact is checked for the existence and size of its files; `make verify` compares
-digests. What is damaged is cleared away, so that materializing the asset makes it again.
+digests. Damaged files are removed, so that materializing the asset writes them again.
 """
 
 import json
@@ -19,25 +19,27 @@ _REPORT, _REQUEST = "report.json", "request.json"
 
 
 def violations(folder: str, manifest: Manifest) -> dict[str, str]:
-    """File -> what is wrong with it: it is missing, has another size, or was marked as damaged.
+    """Validate an artifact's files: name -> violation (missing, another size, marked as damaged).
 
-    One listing of the folder, and a file's bytes only where it was marked.
+    Lists the folder once, and reads only files that are marked as damaged.
     """
     sizes = storage.sizes(folder)
-    wrong = {}
+    violation_by_file = {}
     for entry in (*manifest.files, *manifest.metadata_files):
         size = sizes.get(entry.name)
         if size is None:
-            wrong[entry.name] = "it is missing"
+            violation_by_file[entry.name] = "it is missing"
         elif size != entry.num_bytes:
-            wrong[entry.name] = f"it has {size:,} bytes, and {entry.num_bytes:,} were written"
+            violation_by_file[entry.name] = (
+                f"it has {size:,} bytes, and {entry.num_bytes:,} were written"
+            )
         elif f"{shards.DAMAGED}/{entry.name.replace('/', '%')}" in sizes:
-            wrong |= digest_violation(folder, entry)
-    return wrong
+            violation_by_file |= digest_violation(folder, entry)
+    return violation_by_file
 
 
 def digest_violation(folder: str, entry: FileRecord) -> dict[str, str]:
-    """The file -> what is wrong with it, if its SHA-256 is not its record's; reads the file."""
+    """Compare a file's SHA-256 with its record: name -> violation, or empty; reads the file."""
     try:
         sha256 = shards.file_sha256(shards.join(folder, entry.name), shards.remedy(folder))
     except FileNotFoundError:
@@ -48,39 +50,39 @@ def digest_violation(folder: str, entry: FileRecord) -> dict[str, str]:
 
 
 def record_violations(folder: str) -> dict[str, str]:
-    """Files of an artifact without a (readable) manifest whose record or content is damaged."""
-    wrong = {}
+    """Validate the files of an artifact without a readable manifest by their records' digests."""
+    violation_by_file = {}
     for name in shards.names(shards.join(folder, shards.RECORDS)):
         file = name.removesuffix(".json").replace("%", "/")
         try:
             entry = shards.record(folder, file)
         except DamagedFileError as error:
-            wrong[file] = f"its record is damaged ({error.reason})"
+            violation_by_file[file] = f"its record is damaged ({error.reason})"
         else:
-            wrong |= digest_violation(folder, entry) if entry else {}
-    return wrong
+            violation_by_file |= digest_violation(folder, entry) if entry else {}
+    return violation_by_file
 
 
 def unfinished_violations(folder: str) -> dict[str, str]:
-    """Files of an unfinished artifact that its records name and that cannot be gone on with.
+    """Validate the recorded files of an unfinished artifact, before it is resumed.
 
-    Records that are damaged, and files that are missing or of another size. One listing.
+    Violations: damaged records, and files that are missing or of another size. A single listing.
     """
-    sizes, wrong = storage.sizes(folder), {}
+    sizes, violation_by_file = storage.sizes(folder), {}
     for name in shards.names(shards.join(folder, shards.RECORDS)):
         file = name.removesuffix(".json").replace("%", "/")
         try:
             entry = shards.record(folder, file)
         except DamagedFileError as error:
-            wrong[file] = f"its record is damaged ({error.reason})"
+            violation_by_file[file] = f"its record is damaged ({error.reason})"
         else:
             if entry is not None and sizes.get(file) != entry.num_bytes:
-                wrong[file] = "it is missing or has another size than its record"
-    return wrong
+                violation_by_file[file] = "it is missing or has another size than its record"
+    return violation_by_file
 
 
 def readable_records(folder: str) -> list[FileRecord]:
-    """The records of an unfinished artifact's files, for its size; damaged ones are left out."""
+    """The records of an unfinished artifact's files, for its size; damaged ones are skipped."""
     entries = []
     for name in shards.names(shards.join(folder, shards.RECORDS)):
         with suppress(DamagedFileError):
@@ -90,7 +92,7 @@ def readable_records(folder: str) -> list[FileRecord]:
 
 
 def earlier_digest(folder: str) -> str | None:
-    """The digest that a damaged artifact had, once it is cleared; None if it cannot be told."""
+    """The digest of a damaged artifact that was cleared; None if it is unknown."""
     url = shards.join(folder, _DAMAGED_MANIFEST)
     with suppress(OSError, ValueError, KeyError, TypeError):
         digest = json.loads(shards.get(url))["digest"]
@@ -98,31 +100,31 @@ def earlier_digest(folder: str) -> str | None:
     return None
 
 
-def clear(folder: str, wrong: Collection[str]) -> None:
-    """Take an artifact's manifest away, and the files that are wrong, with those of equal index.
+def clear(folder: str, damaged_files: Collection[str]) -> None:
+    """Remove an artifact's manifest and the damaged files, with all files of the same shard index.
 
-    Tables of one artifact are co-partitioned: work decides by one table's shard whether the
-    others' are there. Jobs that wrote the files are no longer finished.
+    Tables of an artifact are co-partitioned: a resumed stage checks only one table's shard for
+    completion. The reports of jobs that wrote the files are renamed, so that the jobs run again.
     """
     manifest = shards.join(folder, shards.MANIFEST)
     if shards.exists(manifest):
         shards.put(shards.join(folder, _DAMAGED_MANIFEST), shards.get(manifest))
         shards.remove(manifest)
     shards.remove(shards.join(folder, shards.DAMAGED))
-    if not wrong:
+    if not damaged_files:
         return
-    groups = {_group(name) for name in wrong}
+    groups = {_group(name) for name in damaged_files}
     for name in shards.names(shards.join(folder, shards.RECORDS)):
         file = name.removesuffix(".json").replace("%", "/")
         if _group(file) in groups:
             _remove(folder, file)
-    for file in wrong:
+    for file in damaged_files:
         _remove(folder, file)
     _reopen_jobs(folder)
 
 
 def clear_all(folder: str) -> None:
-    """Take everything away that an artifact's work left, but not its in-progress marker."""
+    """Remove all files of an artifact except its in-progress marker."""
     files = [name.removesuffix(".json") for name in shards.names(f"{folder}/{shards.RECORDS}")]
     clear(folder, [name.replace("%", "/") for name in files])
 
@@ -133,13 +135,13 @@ def _remove(folder: str, file: str) -> None:
 
 
 def _group(file: str) -> str:
-    """A shard's index; files without one stand together."""
+    """The shard index in a file's name; files without an index form a group."""
     match = _INDEX.search(file)
     return match.group() if match else ""
 
 
 def _reopen_jobs(folder: str) -> None:
-    """Set the reports of jobs aside whose output is this artifact: they run again."""
+    """Rename the reports of jobs whose output is this artifact, so that they run again."""
     lake, asset, partition, _ = folder.rstrip("/").rsplit("/", 3)
     root = shards.join(lake, "jobs", asset, partition)
     for digest in shards.names(root):

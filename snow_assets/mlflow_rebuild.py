@@ -1,7 +1,7 @@
-"""Record everything that the lake holds in MLflow: `make mlflow-rebuild`.
+"""Record all artifacts of the lake in MLflow: `make mlflow-rebuild`.
 
-A SQLite store is built anew beside the old one, which is kept under another name; what a server
-lacks is added. Publications of the tables are recorded again by the next `make demo`.
+A SQLite store is replaced by a new one, and the old one is kept under another name; a server gets
+its missing runs. Publications of the tables are recorded again by the next `make demo`.
 """
 
 import sys
@@ -20,13 +20,13 @@ from snow_resources.tracking import Record, Tracking
 
 
 def rebuild(lake: str, tracking: Tracking) -> int:
-    """Record all artifacts of the lake, and then what waits; returns how many artifacts."""
+    """Record all artifacts of the lake and the waiting records; return the number of artifacts."""
     path = mlflow_store.store_path(tracking.uri)
     if path is None:
         return _record_all(lake, tracking)
     with mlflow_store.replace_store(path) as fresh:
-        aside = tracking.model_copy(update={"uri": f"sqlite:///{fresh}"})
-        return _record_all(lake, aside)
+        new_tracking = tracking.model_copy(update={"uri": f"sqlite:///{fresh}"})
+        return _record_all(lake, new_tracking)
 
 
 def _record_all(lake: str, tracking: Tracking) -> int:
@@ -36,19 +36,19 @@ def _record_all(lake: str, tracking: Tracking) -> int:
     for record in _records(lake):
         mlflow_runs.write(tracking.uri, record)
         num_artifacts += 1
-    # A recipe's alias belongs to the model that its pointer names, not to the newest one.
+    # A recipe's alias must point to the model that its pointer names, not to the newest one.
     for record in _current_models(lake):
         mlflow_runs.write(tracking.uri, record)
     waiting = tracking.write_waiting()
     if waiting.num_records:
         raise OSError(waiting.message())
     for damaged in Path(tracking.spool).glob("*.damaged") if tracking.spool else ():
-        damaged.unlink()  # the lake had all that was in it
+        damaged.unlink()  # its content was recorded from the lake
     return num_artifacts
 
 
 def _records(lake: str) -> Iterator[Record]:
-    """Of every artifact under the recipe that made it, inputs before what was made from them."""
+    """Yield the record of every artifact under its recipe, inputs before outputs."""
     manifests = [
         (manifest.finished or 0.0, folder)
         for asset in shards.names(lake)

@@ -1,4 +1,4 @@
-"""Pointers: the artifact that a recipe materialized last, of each asset and partition."""
+"""Current pointers: the artifact that a recipe materialized last, per asset and partition."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,14 +16,14 @@ _KEYS = ("generation", "digest", *_MLFLOW_KEYS)
 
 
 def pointer_content(generation: str, digest: str, ids: Mapping[str, str]) -> bytes:
-    """A pointer's file, which carries its own checksum."""
+    """Content of a pointer's file, with a checksum."""
     return checked_json.dump({"generation": generation, "digest": digest, **ids})
 
 
 def read_pointer(url: str) -> dict[str, Any] | None:
-    """A pointer by its URL, `.../current/RECIPE/ASSET/PARTITION.json`; None if there is none.
+    """Read a pointer, `.../current/RECIPE/ASSET/PARTITION.json`; None if it does not exist.
 
-    DamagedFileError names the file and what to materialize again.
+    Raises DamagedFileError with the file and what to materialize again.
     """
     try:
         content = shards.get(url)
@@ -37,7 +37,7 @@ def read_pointer(url: str) -> dict[str, Any] | None:
 
 
 def pointer_remedy(url: str) -> str:
-    """What writes a pointer again."""
+    """The remedy for a damaged pointer."""
     _, asset, name = url.rsplit("/", 2)
     partition = name.removesuffix(".json")
     return f"materialize {asset}{'' if partition == 'all' else f' [{partition}]'} again"

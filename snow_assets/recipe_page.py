@@ -1,4 +1,4 @@
-"""The recipe as a page of Dagster's: every value that the code location was loaded with."""
+"""The recipe as an asset in Dagster's UI: every value that the code location was loaded with."""
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -13,7 +13,7 @@ _MAX_SHOWN_CHARS = 300
 
 
 def recipe_spec(recipe: Recipe) -> dg.AssetSpec:
-    """An asset that nobody materializes: its description is the table of the recipe's values."""
+    """An external asset whose description is the table of the recipe's values."""
     return dg.AssetSpec(
         ASSET,
         group_name=ASSET,
@@ -23,7 +23,7 @@ def recipe_spec(recipe: Recipe) -> dg.AssetSpec:
 
 
 def markdown(recipe: Recipe) -> str:
-    """A heading with the recipe's name, and a table per section with its fields and values."""
+    """Markdown with the recipe's name, and a table of fields and values per section."""
     lines = [
         f"The recipe **{recipe.name}**, which `SNOW_RECIPE` chose when this code location was "
         "loaded. `docs/recipe.md` says where each value comes from."
@@ -37,7 +37,7 @@ def markdown(recipe: Recipe) -> str:
 
 
 def leaves(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of a dataclass and of those within it, each with its dotted path."""
+    """Yield the values of a dataclass and its nested dataclasses, with their dotted paths."""
     for field in fields(section):
         value, path = getattr(section, field.name), f"{prefix}{field.name}"
         if is_dataclass(value):

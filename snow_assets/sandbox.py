@@ -1,45 +1,45 @@
-"""Run an untrusted Python program, and judge from outside whether its function is right.
+"""Sandbox: run an untrusted Python program, and test its function from another process.
 
 Three processes: a supervisor (`sandbox_child/supervisor.py`) starts two children, watches them and
 ends them. The *program* runs in the first. The *judge* runs the test in the second, and calls the
-program's function through a channel that carries plain values (`sandbox_child/values.py`). What the
-program returns is compared outside its interpreter, as built-in types. The program's process never
-holds the test, the reference solution, the verdict or a descriptor of the judge's. Whatever breaks
-the channel is "failed".
+program's function through a channel that carries plain values (`sandbox_child/values.py`). Return
+values are compared outside the program's interpreter, as built-in types. The program's process
+never holds the test, the reference solution, the outcome or a descriptor of the judge's. A broken
+channel is "failed".
 
-The floor of both children needs no privilege, and without it nothing is run:
+The baseline isolation of both children needs no privilege, and without it nothing is run:
 
-- seccomp (`sandbox_filter.py`), a list of what is allowed: no sockets (but a stream pair within the
-  program, which asyncio needs), no new processes or namespaces, no other program started, no signal
-  to anybody and no way to have the kernel send one, no tracing, no look at or change of other
-  processes, no leaving of the session, no System V or POSIX IPC, no change of modes, owners, times
-  or attributes;
-- Landlock: it reads the standard library (not what is installed beside it) and the system's
-  libraries, writes in its own empty folder, opens nothing else (no /proc, /etc, /tmp, home);
+- seccomp (`sandbox_filter.py`), an allow list of system calls: no sockets (except a stream pair
+  within the program, which asyncio needs), no new processes or namespaces, no exec, no signals to
+  other processes and no way to have the kernel send one, no tracing, no inspection or change of
+  other processes, no new session, no System V or POSIX IPC, no change of modes, owners, times or
+  attributes;
+- Landlock: read access to the standard library (without installed packages) and the system's
+  libraries, write access to its own empty folder, nothing else (no /proc, /etc, /tmp, home);
 - limits on CPU, memory, file size, open files and threads, no core file, all within the hard limits
-  of the host; wall-clock limit; folder capped; of what it prints the end is kept;
+  of the host; a wall-clock limit; a limit on the folder's size; only the end of the output is kept;
 - no environment but HOME and TMPDIR, no standard input, no inherited descriptor, no capability;
-- started by root, it becomes a user that nothing else runs as, before the limits (root ignores
-  the one on processes);
-- it ends with its supervisor, which ends with whoever asked: also after `kill -9` of either.
+- started by root, it changes to an unused user id before the limits are set (root ignores the one
+  on processes);
+- it ends with its supervisor, which ends with the calling process: also after `kill -9` of either.
 
-On top where they can be had: namespaces of users, processes, network, mounts, IPC and host name,
-and a disk of its own in memory. The level that was reached stands with each verdict.
+In addition, where available: namespaces of users, processes, network, mounts, IPC and host name,
+and a tmpfs of its own. Each result records the isolation level.
 
-All programs run with the same hash seed, and a test that draws random numbers with the same seed,
-so that a verdict can be repeated.
+All programs run with the same hash seed, and a test that uses `random` with the same seed, so that
+outcomes are reproducible.
 
-What remains possible: a kernel bug; side channels; to ask whether a path exists and how large it is
+Remaining risks: a kernel bug; side channels; queries whether a path exists and how large it is
 (`stat` opens nothing); load up to the limits, where memory counts per process; without namespaces,
-disk is looked at 20 times a second and deleted open files escape it, and an ordinary user's limit
-on processes counts all that the user runs. A program can notice that it is called through a
-channel, see the arguments of each call, answer by a table of the benchmark that it has learnt, keep
-state between calls, or end itself in any way that is not "passed". Without a test, "passed" says
-only that the program claims to have run to its end. `atexit` and other threads are not awaited.
+disk usage is polled 20 times a second and does not count deleted open files, and an ordinary user's
+limit on processes counts all that the user runs. A program can detect that it is called through a
+channel, see the arguments of each call, answer from a memorised table of the benchmark, keep state
+between calls, or end itself in any way that is not "passed". Without a test, "passed" means only
+that the program reports to have run to its end. `atexit` and other threads are not awaited.
 
-What a test cannot do here: look at how its arguments were changed (the program works on copies),
-pass functions or objects, or use what a program returns but that is no plain value: the verdict is
-then "failed", with the type's name.
+Limits of a test: it cannot see changes of its arguments (the program works on copies), pass
+functions or objects, or use a return value that is not a plain value: the outcome is then "failed",
+with the type's name.
 """
 
 import os
@@ -61,13 +61,13 @@ from snow_assets.sandbox_child.messages import (
     FunctionTest,
     Report,
     Request,
-    packed,
-    unpacked,
+    pack,
+    unpack,
 )
 from snow_assets.sandbox_filter import FilterUnavailableError, seccomp_filter
 
 _OVERHEAD_SECONDS = 60.0  # for the supervisor itself, which keeps the program's own limit
-_FLOOR = ("seccomp", "landlock", "rlimits")
+_BASELINE = ("seccomp", "landlock", "rlimits")
 _HASH_SEED = "0"
 _START = (
     "import sys\n"
@@ -77,12 +77,12 @@ _START = (
     "supervisor.main()\n"
 )
 __all__ = [
+    "ExecutionResult",
     "FunctionTest",
     "Isolation",
     "Limits",
     "Outcome",
     "SandboxUnavailableError",
-    "Verdict",
     "probe",
     "run",
 ]
@@ -92,12 +92,12 @@ Outcome = Literal["passed", "failed", "timeout", "memory", "folder", "killed"]
 
 
 class SandboxUnavailableError(RuntimeError):
-    """The isolation floor cannot be had here, and so nothing was run; the message says why."""
+    """The baseline isolation is unavailable, so nothing was run; the message holds the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one program may use. Times in seconds, sizes in bytes."""
+    """Resource limits of a program. Times in seconds, sizes in bytes."""
 
     seconds: float
     memory_bytes: int = 1 << 30
@@ -107,50 +107,50 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What the judge says of a program. `message`: the end of what it printed, and the reason."""
+class ExecutionResult:
+    """Outcome of a program's test. `message`: the end of the program's output, and the reason."""
 
     outcome: Outcome
     seconds: float
-    isolation: str  # seccomp+landlock+rlimits, with +uid and +namespaces where they were had
+    isolation: str  # seccomp+landlock+rlimits, with +uid and +namespaces where available
     message: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Isolation:
-    """What the sandbox can offer here; `reason` says why not, where it is not available."""
+    """The sandbox's isolation level on this host; `reason`: why it is not available."""
 
     available: bool
     level: str
     reason: str
 
 
-def run(program: str, *, limits: Limits, test: FunctionTest = _NO_TEST) -> Verdict:
-    """Run Python source in isolation and judge it by a test that calls `candidate`.
+def run(program: str, *, limits: Limits, test: FunctionTest = _NO_TEST) -> ExecutionResult:
+    """Run Python source in isolation and test it; the test calls the function as `candidate`.
 
-    Raises SandboxUnavailableError where the floor is missing, before anything has run, and
-    RuntimeError where the supervisor cannot start. Memory: two processes of `limits.memory_bytes`.
+    Raises SandboxUnavailableError without the baseline isolation, before anything has run, and
+    RuntimeError if the supervisor cannot start. Memory: two processes of `limits.memory_bytes`.
     """
     with _lifeline() as lifeline, _empty_folder() as folder:
         try:
             request = Request(program, folder, seccomp_filter().hex(), lifeline, **asdict(limits))
         except FilterUnavailableError as error:
             raise SandboxUnavailableError(str(error)) from error
-        report = _supervised(request, test)
+        report = _run_supervisor(request, test)
     if report.refused:
         raise SandboxUnavailableError(report.refused)
-    return Verdict(
+    return ExecutionResult(
         outcome=_outcome(report),
         seconds=report.seconds,
-        isolation="+".join((*_FLOOR, *report.layers)),
+        isolation="+".join((*_BASELINE, *report.layers)),
         message=report.message,
     )
 
 
-def _supervised(request: Request, test: FunctionTest) -> Report:
-    frames = [packed(part) for part in (request, test)]
+def _run_supervisor(request: Request, test: FunctionTest) -> Report:
+    frames = [pack(part) for part in (request, test)]
     process = subprocess.Popen(
-        # Like -I, but for the environment: it holds the hash seed and nothing else.
+        # Like -I, except for the environment, which holds only the hash seed.
         [sys.executable, "-P", "-s", "-S", "-X", "utf8", "-c", _START],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -162,21 +162,22 @@ def _supervised(request: Request, test: FunctionTest) -> Report:
     with process:
         content = b"".join(len(frame).to_bytes(HEADER_BYTES, "big") + frame for frame in frames)
         try:
-            answer, errors = process.communicate(content, request.seconds + _OVERHEAD_SECONDS)
+            output, errors = process.communicate(content, request.seconds + _OVERHEAD_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()  # its children end with it
-            answer, errors = process.communicate()
+            output, errors = process.communicate()
         except BaseException:  # this process is to end: do not wait for the program's limit
             process.kill()
             raise
-    return _report(answer, errors, process.returncode)
+    return _parse_report(output, errors, process.returncode)
 
 
-def _report(answer: bytes, errors: bytes, code: int) -> Report:
-    """The supervisor's report. Once a program runs, a supervisor that breaks is its failure."""
-    has_started, frame = answer.startswith(STARTED), answer.removeprefix(STARTED)
+def _parse_report(output: bytes, errors: bytes, code: int) -> Report:
+    """Parse the supervisor's report. Once a program runs, a crash of the supervisor counts as the
+    program's failure."""
+    has_started, frame = output.startswith(STARTED), output.removeprefix(STARTED)
     try:
-        report = unpacked(Report, frame[HEADER_BYTES:])
+        report = unpack(Report, frame[HEADER_BYTES:])
     except (ValueError, TypeError):
         reason = f"the sandbox's supervisor ended with {code}: {errors.decode(errors='replace')}"
         if not has_started:
@@ -188,18 +189,18 @@ def _report(answer: bytes, errors: bytes, code: int) -> Report:
 def _outcome(report: Report) -> Outcome:
     if report.stopped:
         return "folder" if report.stopped == "folder" else "timeout"
-    if report.verdict == PASSED:
+    if report.test_outcome == PASSED:
         return "passed"
-    if report.verdict == MEMORY:
+    if report.test_outcome == MEMORY:
         return "memory"
-    if report.verdict == ENDED and os.WIFSIGNALED(report.status):
+    if report.test_outcome == ENDED and os.WIFSIGNALED(report.status):
         return "killed"  # only the kernel may signal it: a crash, or the machine is short of memory
     return "failed"
 
 
 @contextmanager
 def _lifeline() -> Iterator[int]:
-    """A pipe's reading end; the other hangs up with this process, however it goes."""
+    """Yield a pipe's reading end; the writing end closes when this process ends, also by a kill."""
     reading, writing = os.pipe()
     try:
         yield reading
@@ -214,12 +215,13 @@ def _empty_folder() -> Iterator[str]:
     try:
         yield str(folder)
     finally:
-        _empty(folder)
+        _delete_contents(folder)
         folder.rmdir()
 
 
-def _empty(folder: Path) -> None:
-    """Delete what is in it; deep folders are pulled up first, which no recursion or path bounds."""
+def _delete_contents(folder: Path) -> None:
+    """Delete a folder's content; nested folders are moved up first, which limits recursion and path
+    length."""
     num_moved = 0
     while entries := sorted(folder.iterdir()):
         for entry in entries:
@@ -235,8 +237,8 @@ def _empty(folder: Path) -> None:
             entry.rmdir()
 
 
-# Every act is one that the floor must refuse; the program passes if all are refused.
-_FORBIDDEN_ACTS = """
+# Calls that the baseline isolation must refuse; the program passes if all are refused.
+_FORBIDDEN_CALLS = """
 import ctypes, fcntl, os, socket
 libc = ctypes.CDLL(None)
 def refused_call(name, *arguments):
@@ -274,12 +276,12 @@ open('mine', 'w').write('to write')
 
 
 def probe() -> Isolation:
-    """Try the floor with a program that does what it must not; it holds if all is refused."""
+    """Test the baseline isolation with a program of forbidden calls, all of which must fail."""
     try:
-        verdict = run(_FORBIDDEN_ACTS, limits=Limits(seconds=10.0))
+        result = run(_FORBIDDEN_CALLS, limits=Limits(seconds=10.0))
     except SandboxUnavailableError as error:
         return Isolation(available=False, level="none", reason=str(error))
-    if verdict.outcome != "passed":
-        reason = f"the floor has a hole: {verdict.outcome}: {verdict.message}"
+    if result.outcome != "passed":
+        reason = f"the baseline isolation has a hole: {result.outcome}: {result.message}"
         return Isolation(available=False, level="none", reason=reason)
-    return Isolation(available=True, level=verdict.isolation, reason="")
+    return Isolation(available=True, level=result.isolation, reason="")

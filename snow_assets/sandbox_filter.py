@@ -1,10 +1,10 @@
-"""The sandbox's seccomp filter: a list of the system calls that are allowed, as BPF.
+"""Seccomp filter of the sandbox: an allow list of system calls, as BPF.
 
-Everything else fails with EPERM. What takes a path is bounded by Landlock. What can reach another
-process is not on the list (signals, tracing, memory of others, priorities, other processes'
-limits), or only with the arguments that cannot: `fcntl` and `ioctl` without the commands that make
-the kernel send signals to an owner, questions about processes only about the caller itself. New
-processes cannot be started, only threads, so nothing outlives a program.
+Other calls fail with EPERM. Landlock limits calls with paths. Calls that affect other processes
+(signals, tracing, other processes' memory, priorities and limits) are not allowed, or only with
+harmless arguments: `fcntl` and `ioctl` without the commands that make the kernel send signals to an
+owner, queries about processes only about the caller itself. Only threads can be started, no
+processes, so nothing outlives a program.
 """
 
 import errno
@@ -33,12 +33,12 @@ _ALLOWED = """
     wait4 waitid exit exit_group
     recvfrom sendto recvmsg shutdown getsockname getpeername getsockopt
 """
-_ABOUT_ITSELF = "sched_getaffinity sched_getscheduler sched_getparam getpgid getsid prlimit64"
-"""Of the process that the first argument names; 0 is the caller."""
+_SELF_ONLY = "sched_getaffinity sched_getscheduler sched_getparam getpgid getsid prlimit64"
+"""Allowed if the first argument, a pid, is 0: the caller."""
 
-_UNKNOWN_TO_LIBC = ("clone3", "openat2")  # their flags lie in memory; libc falls back
+_NOT_IMPLEMENTED = ("clone3", "openat2")  # ENOSYS: their flags are in memory, and libc falls back
 _CLONE_THREAD, _NAMESPACE_FLAGS = 0x10000, 0x7E020080
-_TERMINAL_QUESTIONS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # is it one; and FIO*
+_IOCTL_REQUESTS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # is it one; and FIO*
 _PR_SET_NAME, _PR_GET_NAME = 15, 16
 
 # linux/fcntl.h: F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_GETLK, F_SETLK, F_SETLKW, F_DUPFD_CLOEXEC,
@@ -54,7 +54,7 @@ class FilterUnavailableError(RuntimeError):
 
 @cache
 def seccomp_filter() -> bytes:
-    """The filter, built here so that the program's process needs no libseccomp."""
+    """Build the filter in this process, so that the program's process needs no libseccomp."""
     try:
         import pyseccomp as s
     except (ImportError, RuntimeError) as error:
@@ -63,24 +63,24 @@ def seccomp_filter() -> bytes:
     rules.set_attr(s.Attr.ACT_BADARCH, s.KILL_PROCESS)
     for name in _ALLOWED.split():
         _allow(s, rules, name)
-    for name in _UNKNOWN_TO_LIBC:
+    for name in _NOT_IMPLEMENTED:
         rules.add_rule(s.ERRNO(errno.ENOSYS), name)
     threads_only = _CLONE_THREAD | _NAMESPACE_FLAGS
     _allow(s, rules, "clone", s.Arg(0, s.MASKED_EQ, threads_only, _CLONE_THREAD))
-    for name in _ABOUT_ITSELF.split():
+    for name in _SELF_ONLY.split():
         _allow(s, rules, name, s.Arg(0, s.EQ, 0))
     _allow(s, rules, "getpriority", s.Arg(1, s.EQ, 0))
     for option in (_PR_SET_NAME, _PR_GET_NAME):
         _allow(s, rules, "prctl", s.Arg(0, s.EQ, option))
-    for question in _TERMINAL_QUESTIONS:
-        _allow(s, rules, "ioctl", s.Arg(1, s.EQ, question))
+    for request in _IOCTL_REQUESTS:
+        _allow(s, rules, "ioctl", s.Arg(1, s.EQ, request))
     for command in _FCNTL_COMMANDS:
         _allow(s, rules, "fcntl", s.Arg(1, s.EQ, command))
     _allow(s, rules, "fcntl", s.Arg(1, s.EQ, _F_SETFL), s.Arg(2, s.MASKED_EQ, _O_ASYNC, 0))
     stream = s.Arg(1, s.MASKED_EQ, 0xF, 1)
     _allow(s, rules, "socketpair", s.Arg(0, s.EQ, 1), stream)
     for name, flags in (("open", 1), ("openat", 2)):
-        # Not "to read, and truncate": Landlock before version 3 would let it.
+        # Not O_RDONLY with O_TRUNC: Landlock before version 3 would allow it.
         for mask, value in ((os.O_ACCMODE | os.O_TRUNC, 0), (3, os.O_WRONLY), (3, os.O_RDWR)):
             _allow(s, rules, name, s.Arg(flags, s.MASKED_EQ, mask, value))
     with tempfile.TemporaryFile() as file:

@@ -23,7 +23,7 @@ RECIPE_TAG = "snow/recipe"
 
 
 class StepRunner:
-    """Runs steps one after the other; what they log goes to `logger` as well."""
+    """Runs steps sequentially; their log lines go to `logger` as well."""
 
     def __init__(self, instance: dg.DagsterInstance, logger: logging.Logger) -> None:
         self._instance = instance
@@ -36,7 +36,7 @@ class StepRunner:
     def run(
         self, keys: Sequence[dg.AssetKey], partition: str | None, recipe: Recipe
     ) -> dg.JobExecutionResult:
-        """Materialize assets together, in this process; a failure is in the result."""
+        """Materialize assets in a single run in this process; the result holds a failure."""
         selection = frozenset(keys)
         tags = {**self._job.run_tags, **process_tags(), RECIPE_TAG: recipe.name}
         if partition is not None:
@@ -52,7 +52,7 @@ class StepRunner:
 
 
 def _origin(job: str) -> RemoteJobOrigin:
-    """The code location that `make dev` loads: the UI puts runs on the timeline by it."""
+    """The origin in the code location of `make dev`, by which the UI's timeline groups runs."""
     module = "snow_assets.definitions"
     target = LoadableTargetOrigin(
         executable_path=sys.executable, module_name=module, working_directory=str(CHECKOUT)

@@ -1,7 +1,7 @@
-"""Files by URL: a local path or an object store's, in pods too.
+"""Files by URL: local paths and object stores.
 
-Nothing half-written is ever visible: locally a sibling is renamed into place; on an object store a
-put is atomic, and an exclusive put refuses to replace another (If-None-Match).
+Writes are atomic: locally a temporary file is renamed; on an object store a put is atomic, and an
+exclusive put does not replace an existing object (If-None-Match).
 """
 
 import os
@@ -28,7 +28,7 @@ def file_system(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
 
 @contextmanager
 def store_errors(url: str) -> Iterator[None]:
-    """What a store's client raises of its own, without credentials or an answer, as an OSError."""
+    """Convert errors of a store's client (no credentials, no response) to OSError."""
     if "://" not in url:
         yield
         return
@@ -38,7 +38,7 @@ def store_errors(url: str) -> Iterator[None]:
         yield
     except (OSError, BotoCoreError) as error:
         raise OSError(
-            f"{url!r} cannot be read ({type(error).__name__}: {error}): correct the URL, or give "
+            f"{url!r} cannot be read ({type(error).__name__}: {error}): correct the URL, or set "
             "the store's address and credentials"
         ) from error
 
@@ -54,7 +54,7 @@ def get(url: str) -> bytes:
 
 
 def put(url: str, content: bytes, *, exclusive: bool = False) -> None:
-    """Write a file so that a reader sees all of it or none.
+    """Write a file atomically.
 
     With `exclusive`, an existing file is not replaced: FileExistsError.
     """
@@ -64,19 +64,19 @@ def put(url: str, content: bytes, *, exclusive: bool = False) -> None:
         return
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, sibling = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(sibling).chmod(0o644)
+        Path(temporary).chmod(0o644)
         if exclusive:
-            os.link(sibling, target)
+            os.link(temporary, target)
         else:
-            Path(sibling).replace(target)
+            Path(temporary).replace(target)
     finally:
-        Path(sibling).unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
 
 
 def names(url: str) -> list[str]:
@@ -84,25 +84,25 @@ def names(url: str) -> list[str]:
     system, path = file_system(url)
     if not system.isdir(path):
         return []
-    found = (posixpath.basename(entry.rstrip("/")) for entry in system.ls(path, detail=False))
-    return sorted(name for name in found if name and not name.startswith("."))
+    basenames = (posixpath.basename(entry.rstrip("/")) for entry in system.ls(path, detail=False))
+    return sorted(name for name in basenames if name and not name.startswith("."))
 
 
 def modified(url: str) -> float:
-    """When a file was last written, in seconds since the epoch."""
+    """A file's modification time, in seconds since the epoch."""
     system, path = file_system(url)
     return float(system.modified(path).timestamp())
 
 
 def remove(url: str) -> None:
-    """Delete a file or a folder, if it is there."""
+    """Delete a file or a folder, if it exists."""
     system, path = file_system(url)
     if system.exists(path):
         system.rm(path, recursive=True)
 
 
 def sizes(url: str) -> dict[str, int]:
-    """Bytes of every file below a folder, by its path in it; one listing of an object store."""
+    """Sizes in bytes of all files below a folder, by relative path; a single listing."""
     system, path = file_system(url)
     if not system.isdir(path):
         return {}

@@ -1,11 +1,11 @@
-"""Run a GPU job's module as several processes: `python -m snow_assets.torchrun NODES PROCESSES
-MODULE JOB_FOLDER` on each node, PROCESSES on each.
+"""Launch a GPU job's module with several processes: `python -m snow_assets.torchrun NODES PROCESSES
+MODULE JOB_FOLDER` on each node, PROCESSES per node.
 
-One process that fails ends them all, and the job's next attempt goes on from the last checkpoint:
-a group cannot go on without a member, and nobody waits in a rendezvous for it.
+The failure of a process ends all of them (`max_restarts=0`), and the job's next attempt resumes
+from the last checkpoint.
 
-Several nodes meet at SNOW_RENDEZVOUS (host:port, a headless Service's name say). Without it the
-first node writes its address, POD_IP, into the job's folder, which is new with each attempt.
+The rendezvous endpoint of several nodes is SNOW_RENDEZVOUS (host:port, e.g. of a headless Service).
+Without it the first node writes its address, POD_IP, to the folder of the job's attempt.
 """
 
 import hashlib
@@ -20,19 +20,19 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from snow_assets import shards, worker
 
 _PORT = 29_400
-_MEETING_SECONDS = 1_800  # until the last node's pod has been scheduled and pulled
+_RENDEZVOUS_SECONDS = 1_800  # until the last node's pod has been scheduled and pulled
 
 
 def main(nodes: int, processes: int, module: str, folder: str) -> int:
-    """The exit code of the contract in `worker.py`."""
+    """Launch the module; return an exit code as in `worker.py`."""
     config = LaunchConfig(
         min_nodes=nodes,
         max_nodes=nodes,
         nproc_per_node=processes,
         run_id=hashlib.sha256(folder.encode()).hexdigest()[:16],
         rdzv_backend="c10d",
-        rdzv_endpoint=_endpoint(folder) if nodes > 1 else "localhost:0",
-        rdzv_configs={"timeout": _MEETING_SECONDS},
+        rdzv_endpoint=_rendezvous_endpoint(folder) if nodes > 1 else "localhost:0",
+        rdzv_configs={"timeout": _RENDEZVOUS_SECONDS},
         max_restarts=0,
         local_addr=os.environ.get("POD_IP"),
     )
@@ -45,18 +45,18 @@ def main(nodes: int, processes: int, module: str, folder: str) -> int:
         print(error, file=sys.stderr)  # noqa: T201  the pod's log
         if failure.exitcode in (worker.BAD_INPUT, worker.RETRYABLE, worker.PREEMPTED):
             return int(failure.exitcode)
-        # It may have lost a process of another node, and says only that a connection broke.
+        # The cause may be a process of another node: this one only reports a broken connection.
         return worker.RETRYABLE if nodes > 1 else max(failure.exitcode, 1)
     return 0
 
 
-def _endpoint(folder: str) -> str:
-    if told := os.environ.get("SNOW_RENDEZVOUS"):
-        return told
+def _rendezvous_endpoint(folder: str) -> str:
+    if endpoint := os.environ.get("SNOW_RENDEZVOUS"):
+        return endpoint
     url = shards.join(folder, "rendezvous.txt")
     if os.environ["JOB_COMPLETION_INDEX"] == "0":
         shards.put(url, f"{os.environ['POD_IP']}:{_PORT}".encode())
-    end = time.monotonic() + _MEETING_SECONDS
+    end = time.monotonic() + _RENDEZVOUS_SECONDS
     while not shards.exists(url):
         if time.monotonic() > end:
             raise TimeoutError(f"the first node wrote no address to {url}")

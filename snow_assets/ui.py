@@ -1,6 +1,6 @@
-"""The web pages of an installation: `make dev` serves Dagster and MLflow, `make mlflow` the latter.
+"""Web servers of an installation: `make dev` serves Dagster and MLflow, `make mlflow` the latter.
 
-Both servers end together, whichever way they are stopped.
+Both servers end together, no matter how they are stopped.
 """
 
 import os
@@ -19,7 +19,7 @@ _GRACE_SECONDS = 20
 
 
 def mlflow_command(uri: str, port: int) -> list[str]:
-    """MLflow's server over a SQLite store; one worker is enough for one person."""
+    """Command of MLflow's server with a SQLite store; a single worker is enough for one user."""
     return [
         str(Path(sys.executable).with_name("mlflow")),
         "server",
@@ -47,8 +47,7 @@ def dagster_command(port: int) -> list[str]:
 
 
 def mlflow_server(port: int) -> list[list[str]]:
-    """The command that serves a whole store; none where a server elsewhere, or another process,
-    serves."""
+    """The command of MLflow's server; none if MLflow is a remote server or the port is in use."""
     from snow_assets import definitions  # its import takes seconds
     from snow_assets.recipe import chosen_recipe
 
@@ -56,7 +55,7 @@ def mlflow_server(port: int) -> list[list[str]]:
     if store_path(uri) is None:
         warn(f"MLflow is served at {uri}")
         return []
-    if _is_taken(port):
+    if _is_port_in_use(port):
         warn(f"port {port} is in use: MLflow is not started; MLFLOW_PORT=5001 chooses another one")
         return []
     prepare_store(uri)
@@ -68,16 +67,16 @@ def mlflow_server(port: int) -> list[list[str]]:
 
 
 def serve(commands: Sequence[Sequence[str]]) -> int:
-    """Start servers, wait for the first one's end or a signal, and stop them all.
+    """Start servers, wait for the end of the first server or a signal, and stop all of them.
 
-    Returns the first one's exit code.
+    Returns the first server's exit code.
     """
 
-    def stop(number: int, _: FrameType | None) -> None:
-        sys.exit(128 + number)
+    def stop(signal_number: int, _: FrameType | None) -> None:
+        sys.exit(128 + signal_number)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, stop)
+    for signal_number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(signal_number, stop)
     environment = {
         **os.environ,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -87,7 +86,7 @@ def serve(commands: Sequence[Sequence[str]]) -> int:
     servers: list[subprocess.Popen[bytes]] = []
     try:
         for command in commands:
-            servers.append(subprocess.Popen(command, env=environment))  # noqa: PERF401  one by one
+            servers.append(subprocess.Popen(command, env=environment))  # noqa: PERF401  if one fails, stop the others
         return servers[0].wait()
     finally:
         for server in servers:
@@ -101,7 +100,7 @@ def serve(commands: Sequence[Sequence[str]]) -> int:
                 server.wait()
 
 
-def _is_taken(port: int) -> bool:
+def _is_port_in_use(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 

@@ -1,7 +1,7 @@
-"""Credentials in URLs: refused where a person states a URL, redacted wherever a text shows one.
+"""Credentials in URLs: refused in configuration, redacted in logs and error messages.
 
-A URL of Snow ends up in logs, manifests, tags, rows and MLflow, so it must not be a secret itself:
-the clients' own variables carry those (AWS_SHARED_CREDENTIALS_FILE, PGPASSWORD,
+URLs are written to logs, manifests, tags, rows and MLflow, so they must not hold secrets: these
+belong in the clients' own variables (AWS_SHARED_CREDENTIALS_FILE, PGPASSWORD,
 MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, OPENAI_API_KEY, a netrc file).
 """
 
@@ -16,17 +16,17 @@ _QUERY = re.compile(
     r"|authorization|password|passwd|pwd|credentials?)=)[^&\s#'\")>\]]+",
     re.IGNORECASE,
 )
-# A database's or a shell's user name alone is no secret; before a web server it may be a token.
+# A user name without password is no secret for databases and SSH; in an HTTP URL it may be a token.
 _USER_NAMES_ALONE = re.compile(r"(?i)(?:ssh|git\+ssh|postgres|mysql|mssql|oracle|mariadb)")
 
 
 def redact_urls(text: str) -> str:
-    """The text with each URL's password, user token or signed query value replaced by `***`."""
+    """Replace each URL's password, user token or signed query value by `***`."""
     return _QUERY.sub(rf"\1{REDACTED}", _USERINFO.sub(_without_userinfo, text))
 
 
 def refuse_credentials(url: str, name: str) -> str:
-    """The URL as it is; ValueError names the setting and where credentials belong instead."""
+    """Return the URL unchanged; ValueError if it holds credentials, with the setting's `name`."""
     redacted = redact_urls(url)
     if redacted != url:
         raise ValueError(
@@ -42,5 +42,5 @@ def _without_userinfo(match: re.Match[str]) -> str:
     user, _, password = userinfo.partition(":")
     if not password and _USER_NAMES_ALONE.match(scheme):
         return match[0]
-    shown = f"{user}:{REDACTED}" if password else REDACTED
-    return f"{scheme}://{shown}@"
+    redacted = f"{user}:{REDACTED}" if password else REDACTED
+    return f"{scheme}://{redacted}@"

@@ -30,7 +30,7 @@ from dagster_pipes import (
 from pydantic import TypeAdapter, ValidationError
 
 from snow_assets import shards
-from snow_assets.gpu_use import sampled
+from snow_assets.gpu_use import sample_gpu_usage
 
 REQUEST, REPORT = "request.json", "report.json"
 BAD_INPUT, RETRYABLE, PREEMPTED = 42, 75, 143
@@ -187,7 +187,7 @@ def main(request_type: type[Request], work: Callable[[Request, Progress], Report
             request = TypeAdapter(request_type).validate_json(
                 shards.get(shards.join(folder, REQUEST))
             )
-            with sampled() as gpu_usage:
+            with sample_gpu_usage() as gpu_usage:
                 report = work(request, progress)
         except (ValueError, FileNotFoundError, ValidationError):
             # A bug or an invalid input: the same input fails again.

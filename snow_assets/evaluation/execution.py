@@ -13,11 +13,11 @@ from snow_assets.recipe import EvaluationRecipe
 
 PASSED, TIMEOUT = "passed", "timeout"
 
-Run = Callable[[str, Program, float], sandbox.Verdict]
+Run = Callable[[str, Program, float], sandbox.ExecutionResult]
 """A source text, the program whose test judges it, and its time limit in seconds -> verdict."""
 
 
-def in_sandbox(source: str, program: Program, seconds: float) -> sandbox.Verdict:
+def in_sandbox(source: str, program: Program, seconds: float) -> sandbox.ExecutionResult:
     """The verdict on `source`, which defines the program's function, by the program's test."""
     test = sandbox.FunctionTest(
         entry_point=program.entry_point, reference=program.solution, source=program.test

@@ -1,7 +1,7 @@
-"""Take from a process what the sandbox does not allow: users, namespaces, files, calls, resources.
+"""Confinement of the sandbox's processes: user ids, namespaces, Landlock, seccomp, resource limits.
 
-`share_nothing` and `leave_root` are the supervisor's own steps; `confine` is what each of its two
-children does to itself before it runs anything. Standard library only.
+The supervisor calls `unshare_namespaces` and `drop_root`; each of its two children calls `confine`
+before it runs anything. Standard library only.
 """
 
 import ctypes
@@ -12,13 +12,13 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-FIRST_SPARE_ID = 2_000_000_000  # + process id: each program of a root has a user id of its own
-ENTRY_BYTES = 4096  # what any entry of the folder is charged, so that names alone cannot fill it
+FIRST_UNUSED_ID = 2_000_000_000  # + pid: each program started by root gets its own user id
+ENTRY_BYTES = 4096  # minimum charge per entry of the folder, so that names alone cannot fill it
 
-# What the standard library's extension modules load, and time zones.
+# Shared libraries of the standard library's extension modules, and time zones.
 LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
 READABLE = (*LIBRARIES, "/usr/share/zoneinfo", "/etc/ld.so.cache", "/dev/urandom")
-# Beside the standard library: installed packages, and benchmarks with their tests among them.
+# Installed packages are excluded: they may contain benchmarks with their tests.
 INSTALLED_PACKAGES = ("site-packages", "dist-packages")
 
 # linux/prctl.h, linux/sched.h, sys/mount.h
@@ -32,7 +32,7 @@ MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 0x4000, 0x40000
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
 MAKE_CHAR, MAKE_SOCK, MAKE_BLOCK, TRUNCATE, IOCTL_DEV = 1 << 6, 1 << 9, 1 << 11, 1 << 14, 1 << 15
-NOT_EVEN_IN_ITS_FOLDER = EXECUTE | MAKE_CHAR | MAKE_SOCK | MAKE_BLOCK | IOCTL_DEV
+DENIED_IN_FOLDER = EXECUTE | MAKE_CHAR | MAKE_SOCK | MAKE_BLOCK | IOCTL_DEV
 HIGHEST_LANDLOCK_VERSION = 6  # whose rights are listed here
 
 RLIMIT_SIGPENDING = 11  # asm-generic/resource.h; the module `resource` does not name it
@@ -43,21 +43,21 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error
-    """A layer of the sandbox cannot be had here."""
+    """A layer of the sandbox is not available here."""
 
 
 class Bounds(NamedTuple):
-    """What one process may use; each field as in `messages.Request`."""
+    """Resource limits of a process; each field as in `messages.Request`."""
 
     seconds: float
     memory_bytes: int
     folder_bytes: int
-    num_tasks: int  # threads and processes of this user, all together
+    num_tasks: int  # threads and processes of this user in total
     open_files: int
 
 
 def call(name: str, *arguments: object) -> int:
-    """A libc function; its failure is an OSError that names it."""
+    """Call a libc function; on failure raise an OSError with its name."""
     result = int(getattr(libc, name)(*arguments))
     if result < 0:
         number = ctypes.get_errno()
@@ -74,22 +74,23 @@ def write(path: str, text: str) -> None:
         file.write(text)
 
 
-def leave_root(folder: str) -> None:
-    """Become a user without name or files; from here on RLIMIT_NPROC holds, which root ignores."""
-    spare = FIRST_SPARE_ID + os.getpid()
+def drop_root(folder: str) -> None:
+    """Change to an unused user id, so that RLIMIT_NPROC applies, which root ignores."""
+    unused_id = FIRST_UNUSED_ID + os.getpid()
     try:
-        os.chown(folder, spare, spare)
+        os.chown(folder, unused_id, unused_id)
         os.setgroups([])
-        os.setresgid(spare, spare, spare)
-        os.setresuid(spare, spare, spare)
+        os.setresgid(unused_id, unused_id, unused_id)
+        os.setresuid(unused_id, unused_id, unused_id)
     except OSError as error:
-        raise Refused(f"root cannot become the unprivileged user {spare}: {error}") from error
+        raise Refused(f"root cannot become the unprivileged user {unused_id}: {error}") from error
 
 
-def share_nothing(folder: str, folder_bytes: int) -> bool:
-    """Own users, processes, network, mounts, IPC and host name, and a small disk; if they let us.
+def unshare_namespaces(folder: str, folder_bytes: int) -> bool:
+    """Create namespaces of users, processes, network, mounts, IPC and host name, and mount a tmpfs.
 
-    This process goes on as the first of the new ones: when it ends the kernel kills the others.
+    Returns False where the kernel does not allow them. Continues in a forked child that is pid 1 of
+    the new namespace: when it ends, the kernel kills the namespace's processes.
     """
     user, group = os.getuid(), os.getgid()
     kinds = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS
@@ -104,10 +105,10 @@ def share_nothing(folder: str, folder_bytes: int) -> bool:
         mount("none", "/", "none", MS_REC | MS_PRIVATE, "")
         mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, size)
     except OSError as error:
-        raise Refused(f"new namespaces are given, but not their use: {error}") from error
-    first = os.fork()
-    if first:
-        os._exit(os.waitstatus_to_exitcode(os.waitpid(first, 0)[1]) & 0xFF)
+        raise Refused(f"new namespaces can be created, but not configured: {error}") from error
+    child = os.fork()
+    if child:
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 0xFF)
     prctl(PR_SET_PDEATHSIG, SIGKILL)
     return True
 
@@ -117,8 +118,8 @@ def mount(source: str, target: str, kind: str, flags: int, data: str) -> None:
     call("mount", *words, ctypes.c_ulong(flags), data.encode())
 
 
-def num_tasks_of(user: int) -> int:
-    """How many threads this user runs; RLIMIT_NPROC counts them too."""
+def count_tasks(user: int) -> int:
+    """Count this user's threads, which RLIMIT_NPROC includes."""
     total = 0
     for name in os.listdir("/proc"):
         try:
@@ -130,50 +131,50 @@ def num_tasks_of(user: int) -> int:
 
 
 def confine(ruleset: int, seccomp: bytes, bounds: Bounds) -> None:
-    """Shut in the calling process. The order matters: each step removes what an earlier one needs.
+    """Confine the calling process. The order matters: each step removes what an earlier one needs.
 
-    OSError with the libc function's name where a step cannot be done.
+    Raises OSError with the libc function's name if a step fails.
     """
-    write("/proc/self/oom_score_adj", "1000")  # short of memory, the kernel ends this one first
+    write("/proc/self/oom_score_adj", "1000")  # the OOM killer's first choice
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     landlock(RESTRICT_SELF, ruleset, 0)
     os.close(ruleset)
     call("capset", struct.pack("=Ii", 0x20080522, 0), bytes(24))  # a user namespace gives them all
-    prctl(PR_SET_DUMPABLE, 0)  # no core, no /proc of it for others; a change of rights resets it
+    prctl(PR_SET_DUMPABLE, 0)  # no core file, no access to its /proc; a change of rights resets it
     limit_resources(bounds)
     instructions = ctypes.create_string_buffer(seccomp, len(seccomp))
     filters = struct.pack("@HP", len(seccomp) // 8, ctypes.addressof(instructions))
     call("prctl", PR_SET_SECCOMP, ctypes.c_ulong(SECCOMP_MODE_FILTER), filters)
 
 
-def file_rules(library: int) -> int:
-    """A Landlock ruleset: write in the working folder, read the standard library, open no more."""
+def landlock_ruleset(library: int) -> int:
+    """Landlock ruleset: write in the working folder, read the standard library, nothing else."""
     version = min(landlock(CREATE_RULESET, None, 0, 1), HIGHEST_LANDLOCK_VERSION)
     handled = (1 << (13 + (version >= 2) + (version >= 3) + (version >= 5))) - 1
     network, scopes = 3, 3  # bind and connect; signals and abstract sockets
     size = 24 if version >= 6 else 16 if version >= 4 else 8
     attributes = struct.pack("=QQQ", handled, network, scopes)[:size]
     ruleset = landlock(CREATE_RULESET, attributes, size, 0)
-    for descriptor, rights in opened_paths(library):
+    for descriptor, rights in open_allowed_paths(library):
         beneath = struct.pack("=Qi", rights & handled, descriptor)
         landlock(ADD_RULE, ruleset, 1, beneath, 0)
         os.close(descriptor)
     return ruleset
 
 
-def opened_paths(library: int) -> Iterator[tuple[int, int]]:
-    """Each path that may be opened, as an O_PATH descriptor, and what may be done there."""
-    yield os.open(".", os.O_PATH), ~NOT_EVEN_IN_ITS_FOLDER
+def open_allowed_paths(library: int) -> Iterator[tuple[int, int]]:
+    """Open each allowed path with O_PATH; yield the descriptor and its Landlock rights."""
+    yield os.open(".", os.O_PATH), ~DENIED_IN_FOLDER
     yield os.open("/dev/null", os.O_PATH), READ_FILE | WRITE_FILE | TRUNCATE
     for path in READABLE:
         if os.access(path, os.R_OK):
             rights = READ_FILE | READ_DIR if os.path.isdir(path) else READ_FILE
             yield os.open(path, os.O_PATH), rights
-    yield from opened_library(library)
+    yield from open_library_entries(library)
 
 
-def opened_library(library: int) -> Iterator[tuple[int, int]]:
-    """The standard library without what is installed beside it, and the shared objects above."""
+def open_library_entries(library: int) -> Iterator[tuple[int, int]]:
+    """Open the standard library without installed packages, and the shared objects above it."""
     folder = os.path.basename(os.path.dirname(os.__file__))
     yield os.open(folder, os.O_PATH, dir_fd=library), READ_DIR  # names only
     for name in (folder, "."):
@@ -205,7 +206,7 @@ def limit_resources(bounds: Bounds) -> None:
         (resource.RLIMIT_NOFILE, bounds.open_files),
         (resource.RLIMIT_NPROC, bounds.num_tasks),
         (resource.RLIMIT_CORE, 0),
-        (RLIMIT_SIGPENDING, 64),  # counts all of the user's, so one program cannot use them up
+        (RLIMIT_SIGPENDING, 64),  # per user, so that a program cannot use them up
     ):
         ceiling = resource.getrlimit(kind)[1]
         value = limit if ceiling == resource.RLIM_INFINITY else min(limit, ceiling)

@@ -1,9 +1,9 @@
-"""The judge's process: run the test against a stand-in for the tested program's function.
+"""The judge's process: run the test against a proxy of the tested program's function.
 
-The test, the reference and all comparisons stay here. The stand-in sends arguments as data and
-returns decoded data (`values.py`), so no code and no class of the program gets here. Once the
-channel breaks or a value cannot cross, the verdict is "failed" whatever the test does with it.
-Arguments are copies: what the program does to its own is not visible to the test.
+The test, the reference and all comparisons stay in this process. The proxy sends arguments as data
+and returns decoded data (`values.py`), so no code and no class of the program is loaded. Once the
+channel breaks or a value cannot be encoded, the outcome is "failed" whatever the test does.
+Arguments are copies: the program's changes of them are not visible to the test.
 """
 
 import builtins
@@ -21,7 +21,7 @@ from snow_assets.sandbox_child.messages import (
     BrokenChannelError,
     FunctionTest,
     read_frame,
-    unpacked,
+    unpack,
     write_frame,
 )
 from snow_assets.sandbox_child.program import LOADED, RAISED, RETURNED, UNCROSSABLE
@@ -32,24 +32,24 @@ NO_ANSWER = "the program ended, or closed its channel, before it answered"
 
 
 class NoAnswerError(BaseException):
-    """The program cannot be asked any more. No Exception, so that a test does not catch it."""
+    """The program does not answer any more. Not an Exception, so that a test cannot catch it."""
 
 
 class Candidate:
-    """Calls of the program's function. `failure`: the only verdict that is possible any more."""
+    """Proxy of the program's function. `failure`: letter and reason once the channel has failed."""
 
     def __init__(self, name: str, calls: int, answers: int) -> None:
         self.failure = ""
         self._name, self._calls, self._answers = name, calls, answers
 
-    def ask_to_load(self) -> None:
+    def request_load(self) -> None:
         self._send(b"")
 
     def wait_until_loaded(self) -> None:
         self._receive(LOADED)
 
     def function(self) -> Callable[..., object]:
-        """What the test calls in place of the program's function."""
+        """The proxy function that the test calls."""
 
         def candidate(*args: object, **kwargs: object) -> object:
             self._send(values.encode((self._name, args, kwargs)))
@@ -61,34 +61,34 @@ class Candidate:
         try:
             write_frame(self._calls, content)
         except BrokenChannelError:
-            raise self._failed(NO_ANSWER, ENDED) from None
+            raise self._fail(NO_ANSWER, ENDED) from None
 
     def _receive(self, kind: str) -> object:
-        """The value of an answer of this kind; raises what the program raised."""
-        match self._decoded():
+        """Receive the value of an answer of this kind; raise the exception of the program's."""
+        match self._decode_answer():
             case (str(tag), value) if tag == kind:
                 return value
             case (str(tag), str(name), str(text)) if tag == RAISED:
                 raise _error(name, text[:REASON_CHARS])
             case (str(tag), str(reason)) if tag == UNCROSSABLE:
-                raise self._failed(reason[:REASON_CHARS])
-        raise self._failed("the program's answer is none of those that were agreed")
+                raise self._fail(reason[:REASON_CHARS])
+        raise self._fail("the program's answer is none of those that were agreed")
 
-    def _decoded(self) -> object:
+    def _decode_answer(self) -> object:
         try:
             return values.decode(read_frame(self._answers))
         except BrokenChannelError as error:
-            raise self._failed(f"{NO_ANSWER}: {error}", ENDED) from None
+            raise self._fail(f"{NO_ANSWER}: {error}", ENDED) from None
         except (values.ValueCannotCrossError, RecursionError) as error:
-            raise self._failed(f"the program's answer cannot be read: {error}") from None
+            raise self._fail(f"the program's answer cannot be read: {error}") from None
 
-    def _failed(self, reason: str, letter: str = FAILED) -> NoAnswerError:
+    def _fail(self, reason: str, letter: str = FAILED) -> NoAnswerError:
         self.failure = self.failure or letter + reason
         return NoAnswerError(reason)
 
 
 def _error(name: str, text: str) -> BaseException:
-    """A built-in exception by its name; RuntimeError where there is none that takes a text."""
+    """Create a built-in exception by its name; RuntimeError for unknown names and signatures."""
     kind = getattr(builtins, name, None)
     if isinstance(kind, type) and issubclass(kind, BaseException):
         try:
@@ -100,16 +100,17 @@ def _error(name: str, text: str) -> BaseException:
 
 
 def judge(tests: int, calls: int, answers: int) -> str:
-    """The verdict's letter, and the reason; `tests`: where the frame with the test is read."""
-    test = unpacked(FunctionTest, read_frame(tests, max_bytes=1 << 30))
+    """Run the test; return the outcome's letter and the reason. `tests`: descriptor of the frame
+    with the test."""
+    test = unpack(FunctionTest, read_frame(tests, max_bytes=1 << 30))
     os.close(tests)
     candidate = Candidate(test.entry_point, calls, answers)
     namespace: dict[str, object] = {"__name__": TEST_FILE}
     error = None
     try:
-        candidate.ask_to_load()
+        candidate.request_load()
         _execute(test.reference, "<reference>", namespace)
-        if "random" in test.source:  # a verdict must not depend on what a test draws
+        if "random" in test.source:  # the outcome must not depend on random numbers
             _execute("import random\nrandom.seed(0)\ndel random", TEST_FILE, {})
         candidate.wait_until_loaded()
         namespace["candidate"] = candidate.function()
@@ -128,7 +129,7 @@ def _execute(source: str, name: str, namespace: dict[str, object]) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """The error, and the line of the test that it came from."""
+    """The error, with the line of the test that raised it."""
     line, frames = 0, error.__traceback__
     while frames:
         if frames.tb_frame.f_code.co_filename == TEST_FILE:
@@ -141,9 +142,9 @@ def _reason(error: BaseException) -> str:
     return f"line {line} of the test: {text}" if line else text
 
 
-def report_verdict(tests: int, calls: int, answers: int, verdict: int) -> NoReturn:
-    """Judge, write the verdict, and end the process."""
+def report_outcome(tests: int, calls: int, answers: int, descriptor: int) -> NoReturn:
+    """Run the test, write the outcome to the descriptor, and end the process."""
     content = judge(tests, calls, answers).encode(errors="replace")
     sys.stdout = sys.stderr = None
-    os.write(verdict, content[:4000])  # a pipe takes 4,096 bytes at once
+    os.write(descriptor, content[:4000])  # a pipe takes 4,096 bytes at once
     os._exit(0)

@@ -1,4 +1,4 @@
-"""What crosses between the sandbox's processes: requests and reports, and frames of bytes."""
+"""Messages between the sandbox's processes: requests and reports, and frames of bytes."""
 
 import os
 from typing import NamedTuple, TypeVar
@@ -6,27 +6,27 @@ from typing import NamedTuple, TypeVar
 from snow_assets.sandbox_child import values
 
 PASSED, FAILED, MEMORY, ENDED = "P", "F", "M", "E"
-"""The first letter that the judge writes; what follows says why. ENDED: no answer came."""
+"""The first letter of the judge's output; the reason follows. ENDED: the program did not answer."""
 
 READY = b"ready"
-"""What a child writes once it is confined; anything else says why it is not."""
+"""Written by a child once it is confined; any other content is the reason of a failure."""
 
 STARTED = b"started\n"
-"""The supervisor's first line; from here on nothing that goes wrong is the host's fault."""
+"""The supervisor's first line; later errors are the program's failures, not the host's."""
 
 MAX_FRAME_BYTES = 1 << 24
 HEADER_BYTES = 8
 
-_write, _read_some = os.write, os.read  # from before: a program may replace them
+_write, _read_some = os.write, os.read  # bound at import: a program may replace them in `os`
 
 
 class Request(NamedTuple):
     """The supervisor's first frame on its standard input. It holds no test."""
 
     program: str
-    folder: str  # exists, is empty, and belongs to whoever asks
+    folder: str  # exists, is empty, and belongs to the caller
     seccomp: str  # the filter as BPF, in hex
-    lifeline: int  # a pipe's end that hangs up when whoever asks is gone
+    lifeline: int  # a pipe's end that hangs up when the caller ends
     seconds: float
     memory_bytes: int
     folder_bytes: int
@@ -38,7 +38,7 @@ class FunctionTest(NamedTuple):
     """The second frame, which the judge reads and the program never holds."""
 
     entry_point: str  # the program's function that `candidate` calls; empty: none
-    reference: str  # source of the benchmark's own that `source` may use
+    reference: str  # source of the benchmark's reference solution, which `source` may use
     source: str  # raises if `candidate` is wrong
 
 
@@ -46,10 +46,10 @@ class Report(NamedTuple):
     """The supervisor's last frame on its standard output."""
 
     refused: str = ""  # why nothing was run
-    layers: tuple[str, ...] = ()  # beyond the floor
-    stopped: str = ""  # by the watch, and why: timeout, folder or abandoned
-    status: int = 0  # of a program that ended before its verdict, as wait() gives it
-    verdict: str = ""  # the judge's letter; empty: it came to none
+    layers: tuple[str, ...] = ()  # beyond the baseline isolation
+    stopped: str = ""  # why the supervisor stopped it: timeout, folder or abandoned
+    status: int = 0  # of a program that ended before the test did, as returned by wait()
+    test_outcome: str = ""  # the judge's letter; empty: none
     seconds: float = 0.0
     message: str = ""
 
@@ -57,12 +57,12 @@ class Report(NamedTuple):
 Message = TypeVar("Message", Request, FunctionTest, Report)
 
 
-def packed(message: Request | FunctionTest | Report) -> bytes:
+def pack(message: Request | FunctionTest | Report) -> bytes:
     return values.encode(tuple(message))
 
 
-def unpacked(kind: type[Message], content: bytes) -> Message:
-    """A message of this kind. ValueError or TypeError where the content is none."""
+def unpack(kind: type[Message], content: bytes) -> Message:
+    """Decode a message of this kind; ValueError or TypeError for other content."""
     fields = values.decode(content)
     if not isinstance(fields, tuple):
         raise TypeError(f"a message is a tuple, not a {type(fields).__name__}")
@@ -70,7 +70,7 @@ def unpacked(kind: type[Message], content: bytes) -> Message:
 
 
 class BrokenChannelError(Exception):
-    """The other end is closed, or sent what is no frame."""
+    """The peer closed the channel, or sent an invalid frame."""
 
 
 def write_frame(descriptor: int, content: bytes) -> None:
@@ -84,7 +84,7 @@ def write_frame(descriptor: int, content: bytes) -> None:
 
 
 def read_frame(descriptor: int, *, max_bytes: int = MAX_FRAME_BYTES) -> bytes:
-    """One frame's content. BrokenChannelError at the end, for a cut frame and a longer one."""
+    """Read a frame's content; BrokenChannelError at the end, for a truncated or oversized frame."""
     size = int.from_bytes(_read(descriptor, HEADER_BYTES), "big")
     if size > max_bytes:
         raise BrokenChannelError(f"a value of {size} bytes is more than the {max_bytes} that cross")

@@ -1,9 +1,9 @@
 """The supervisor of one untrusted program; `sandbox.run` starts it in an interpreter of its own.
 
-It gives up what it has (root, the host's namespaces) and forks twice: the judge, which reads the
-test from standard input, and the program, which never holds it. Both shut themselves in. It
-watches, ends both, and reports what it saw. Standard library only, and little of it: every program
-pays for these imports.
+It drops root and the host's namespaces and forks twice: the judge, which reads the test from
+standard input, and the program, which never holds it. Both confine themselves. The supervisor
+watches them, ends them, and reports. Few imports, and only of the standard library: they add to
+every program's run time.
 """
 
 import os
@@ -21,14 +21,14 @@ from snow_assets.sandbox_child.confinement import (
     Bounds,
     Refused,
     confine,
-    file_rules,
-    leave_root,
+    count_tasks,
+    drop_root,
+    landlock_ruleset,
     library_folder,
-    num_tasks_of,
     prctl,
-    share_nothing,
+    unshare_namespaces,
 )
-from snow_assets.sandbox_child.judge import report_verdict
+from snow_assets.sandbox_child.judge import report_outcome
 from snow_assets.sandbox_child.messages import (
     ENDED,
     PASSED,
@@ -36,17 +36,17 @@ from snow_assets.sandbox_child.messages import (
     STARTED,
     Report,
     Request,
-    packed,
+    pack,
     read_frame,
-    unpacked,
+    unpack,
     write_frame,
 )
 from snow_assets.sandbox_child.program import serve
 
 POLL_SECONDS = 0.05
-READY_SECONDS = 45.0  # for both children to shut themselves in
+READY_SECONDS = 45.0  # for both children to confine themselves
 REAP_SECONDS = 10.0
-ENDING_SECONDS = 0.2  # a crash of the program is told from a stop, after the judge's verdict
+ENDING_SECONDS = 0.2  # after the judge's end, to distinguish a crash of the program from a stop
 MESSAGE_BYTES = 2000
 MAX_REQUEST_BYTES = 1 << 30
 
@@ -56,14 +56,14 @@ class Channels(NamedTuple):
 
     calls: tuple[int, int]  # from the judge to the program
     answers: tuple[int, int]  # back
-    output: tuple[int, int]  # what the program prints
-    verdict: tuple[int, int]  # from the judge to the supervisor
+    output: tuple[int, int]  # the program's stdout and stderr
+    outcome: tuple[int, int]  # from the judge to the supervisor
     judge_ready: tuple[int, int]
     program_ready: tuple[int, int]
 
 
-class Setting(NamedTuple):
-    """What both children need to shut themselves in."""
+class ConfinementSetup(NamedTuple):
+    """Inputs of the children's confinement."""
 
     request: Request
     bounds: Bounds
@@ -71,7 +71,7 @@ class Setting(NamedTuple):
     library: int
 
 
-def keep_only(*descriptors: int) -> None:
+def close_all_except(*descriptors: int) -> None:
     """Close every descriptor above 2 but these."""
     low = 3
     for descriptor in sorted(descriptors):
@@ -85,10 +85,10 @@ def replace_standard_streams(standard_input: int, output: int) -> None:
         os.dup2(end, descriptor)
 
 
-def reach_library(descriptor: int) -> None:
-    """Where this user may not walk to the interpreter (/root/.pyenv), go through the open folder.
+def redirect_imports(descriptor: int) -> None:
+    """Import through the open folder if this user has no access to the interpreter (/root/.pyenv).
 
-    Every package's own path is turned too, else `encodings` or `json` lose their submodules.
+    Every package's path is changed too, else `encodings` or `json` lose their submodules.
     """
     if os.access(os.__file__, os.R_OK):
         return
@@ -99,81 +99,84 @@ def reach_library(descriptor: int) -> None:
     sys.path_importer_cache.clear()
 
 
-def enter_sandbox(setting: Setting, ready: int, supervisor: int) -> None:
-    """Shut the calling child in, say so, and close the descriptor it is said on."""
+def enter_sandbox(setup: ConfinementSetup, ready: int, supervisor: int) -> None:
+    """Confine the calling child, write READY to the descriptor `ready`, and close it."""
     try:
         prctl(PR_SET_PDEATHSIG, SIGKILL)
         if os.getppid() != supervisor:
             os._exit(1)  # it ended before it could be watched
         os.setsid()
-        confine(setting.ruleset, bytes.fromhex(setting.request.seccomp), setting.bounds)
+        confine(setup.ruleset, bytes.fromhex(setup.request.seccomp), setup.bounds)
     except OSError as error:
-        layer = {"syscall": "Landlock", "prctl": "seccomp"}.get(error.filename, "the floor")
-        os.write(ready, f"{layer} cannot be had here: {error}".encode())
+        layers = {"syscall": "Landlock", "prctl": "seccomp"}
+        layer = layers.get(error.filename, "the baseline isolation")
+        os.write(ready, f"{layer} is not available here: {error}".encode())
         os._exit(1)
     os.environ.clear()
-    os.environ.update(HOME=setting.request.folder, TMPDIR=setting.request.folder)
+    os.environ.update(HOME=setup.request.folder, TMPDIR=setup.request.folder)
     sys.argv[:] = ["<program>"]
-    reach_library(setting.library)
+    redirect_imports(setup.library)
     os.write(ready, READY)
     os.close(ready)
 
 
-def be_judge(setting: Setting, channels: Channels, null: int, supervisor: int) -> NoReturn:
-    calls, answers, verdict = channels.calls[1], channels.answers[0], channels.verdict[1]
+def run_judge(setup: ConfinementSetup, channels: Channels, null: int, supervisor: int) -> NoReturn:
+    calls, answers, outcome = channels.calls[1], channels.answers[0], channels.outcome[1]
     ready, tests = channels.judge_ready[1], os.dup(0)
     replace_standard_streams(null, null)
-    keep_only(calls, answers, verdict, ready, tests, setting.ruleset, setting.library)
+    close_all_except(calls, answers, outcome, ready, tests, setup.ruleset, setup.library)
     os.chdir("/")
-    enter_sandbox(setting, ready, supervisor)
-    report_verdict(tests, calls, answers, verdict)
+    enter_sandbox(setup, ready, supervisor)
+    report_outcome(tests, calls, answers, outcome)
 
 
-def be_program(setting: Setting, channels: Channels, null: int, supervisor: int) -> NoReturn:
+def run_program(
+    setup: ConfinementSetup, channels: Channels, null: int, supervisor: int
+) -> NoReturn:
     calls, answers, ready = channels.calls[0], channels.answers[1], channels.program_ready[1]
     replace_standard_streams(null, channels.output[1])
-    keep_only(calls, answers, ready, setting.ruleset, setting.library)
-    enter_sandbox(setting, ready, supervisor)
-    serve(setting.request.program, calls, answers)
+    close_all_except(calls, answers, ready, setup.ruleset, setup.library)
+    enter_sandbox(setup, ready, supervisor)
+    serve(setup.request.program, calls, answers)
 
 
-def fork(be: Callable[[], NoReturn]) -> int:
+def fork(child_main: Callable[[], NoReturn]) -> int:
     child = os.fork()
     if not child:
         try:
-            be()
+            child_main()
         finally:
             os._exit(1)
     return child
 
 
 def wait_until_ready(channels: Channels) -> None:
-    """Both children are shut in. Refused with the reason of the first that cannot be."""
+    """Wait until both children are confined; Refused with the reason of the first failure."""
     deadline = time.monotonic() + READY_SECONDS
     for descriptor in (channels.judge_ready[0], channels.program_ready[0]):
         poller = select.poll()
         poller.register(descriptor, select.POLLIN)
         if not poller.poll(1000 * max(deadline - time.monotonic(), 0)):
-            raise Refused(f"a child was not shut in within {READY_SECONDS:g} s")
-        answer = os.read(descriptor, 4096)
-        if answer != READY:
-            raise Refused(answer.decode(errors="replace") or "a child ended before it was shut in")
+            raise Refused(f"a child was not confined within {READY_SECONDS:g} s")
+        status = os.read(descriptor, 4096)
+        if status != READY:
+            raise Refused(status.decode(errors="replace") or "a child ended before its confinement")
 
 
 class Watch:
-    """Looks after a running program; keeps the end of what it prints and discards the rest."""
+    """Watches a running program; keeps the end of its output and discards earlier output."""
 
     def __init__(self, request: Request, channels: Channels, *, own_disk: bool) -> None:
         self.request, self.message = request, bytearray()
-        self._own_disk, self._output, self._verdict = (
+        self._own_disk, self._output, self._outcome = (
             own_disk,
             channels.output[0],
-            channels.verdict[0],
+            channels.outcome[0],
         )
         os.set_blocking(self._output, False)
 
     def until(self, child: int, seconds: float) -> str:
-        """Until `child` ends ("") or must be stopped: timeout, folder or abandoned."""
+        """Wait until `child` ends ("") or must be stopped: timeout, folder or abandoned."""
         deadline, next_look = time.monotonic() + seconds, 0.0
         pidfd, poller = os.pidfd_open(child), select.poll()
         for descriptor in (pidfd, self._output, self.request.lifeline):
@@ -198,12 +201,12 @@ class Watch:
         finally:
             os.close(pidfd)
 
-    def verdict(self) -> str:
-        """What the judge, which has ended, wrote: a letter and a reason; empty for nothing."""
-        return os.read(self._verdict, 1 << 16).decode(errors="replace")
+    def read_outcome(self) -> str:
+        """Read the output of the judge, which has ended: a letter and a reason, or empty."""
+        return os.read(self._outcome, 1 << 16).decode(errors="replace")
 
     def drain(self) -> bool:
-        """Read once what is printed; whether more can follow."""
+        """Read the program's output once; return whether more can follow."""
         try:
             chunk = os.read(self._output, 1 << 16)
         except BlockingIOError:
@@ -213,7 +216,7 @@ class Watch:
 
 
 def is_full(folder_bytes: int, deadline: float) -> bool:
-    """Whether the folder holds more; a part that cannot be looked into counts as full."""
+    """Whether the folder exceeds the limit; an unreadable subfolder counts as full."""
     used, folders = 0, ["."]
     while folders and used <= folder_bytes and time.monotonic() < deadline:
         try:
@@ -230,9 +233,9 @@ def is_full(folder_bytes: int, deadline: float) -> bool:
 
 
 def end_children(*children: int) -> dict[int, tuple[int, float]]:
-    """Kill and reap: each child's status and CPU seconds. None can have a child of its own."""
+    """Kill and reap the children, which have no children: pid -> status and CPU seconds."""
     for child in children:
-        os.kill(child, SIGKILL)  # not yet reaped, so the number is still its own
+        os.kill(child, SIGKILL)  # not yet reaped, so the pid is not reused
     ends: dict[int, tuple[int, float]] = {}
     deadline = time.monotonic() + REAP_SECONDS
     while len(ends) < len(children) and time.monotonic() < deadline:
@@ -245,21 +248,21 @@ def end_children(*children: int) -> dict[int, tuple[int, float]]:
 
 
 def supervise(request: Request, announce: Callable[[], None]) -> Report:
-    """Run the program and its judge, and leave nothing of them behind; `announce` the start."""
+    """Run the program and its judge to their end; call `announce` at the start."""
     library, null = os.open(library_folder(), os.O_PATH), os.open("/dev/null", os.O_RDWR)
     was_root = os.geteuid() == 0
     if was_root:
-        leave_root(request.folder)
+        drop_root(request.folder)
     prctl(PR_SET_DUMPABLE, 1)  # else the files of /proc/self are root's
-    own_disk = share_nothing(request.folder, request.folder_bytes)
+    own_disk = unshare_namespaces(request.folder, request.folder_bytes)
     try:
         os.chdir(request.folder)
     except OSError as error:
         raise Refused(f"user {os.getuid()} cannot reach the working folder: {error}") from error
-    setting = Setting(request, bounds(request, own_disk), rules(library), library)
+    setup = ConfinementSetup(request, bounds(request, own_disk), rules(library), library)
     channels, supervisor = Channels(*(os.pipe() for _ in Channels._fields)), os.getpid()
-    judge = fork(lambda: be_judge(setting, channels, null, supervisor))
-    program = fork(lambda: be_program(setting, channels, null, supervisor))
+    judge = fork(lambda: run_judge(setup, channels, null, supervisor))
+    program = fork(lambda: run_program(setup, channels, null, supervisor))
     prctl(PR_SET_DUMPABLE, 0)
     close_children_ends(channels)
     try:
@@ -269,30 +272,31 @@ def supervise(request: Request, announce: Callable[[], None]) -> Report:
         raise
     announce()
     layers = ("uid",) * was_root + ("namespaces",) * own_disk
-    return watched(Watch(request, channels, own_disk=own_disk), judge, program, layers)
+    return watch_children(Watch(request, channels, own_disk=own_disk), judge, program, layers)
 
 
-def watched(watch: Watch, judge: int, program: int, layers: tuple[str, ...]) -> Report:
-    """Wait for the verdict or the limit, end both children, and report."""
+def watch_children(watch: Watch, judge: int, program: int, layers: tuple[str, ...]) -> Report:
+    """Wait for the judge or the time limit, end both children, and report."""
     started = time.monotonic()
     stopped = watch.until(judge, watch.request.seconds)
     seconds = time.monotonic() - started
-    verdict = "" if stopped else watch.verdict()
-    has_ended = verdict.startswith(ENDED) and not watch.until(program, ENDING_SECONDS)
+    outcome = "" if stopped else watch.read_outcome()
+    has_ended = outcome.startswith(ENDED) and not watch.until(program, ENDING_SECONDS)
     ends = end_children(judge, program)
     watch.drain()
     status, cpu_seconds = ends.get(program, (0, 0.0))
-    if not stopped and not verdict.startswith(PASSED) and cpu_seconds >= watch.request.seconds:
+    if not stopped and not outcome.startswith(PASSED) and cpu_seconds >= watch.request.seconds:
         stopped = "timeout"  # the kernel's limit on CPU seconds came first
-    message = watch.message.decode(errors="replace") + verdict[1:]
+    message = watch.message.decode(errors="replace") + outcome[1:]
     return Report(
-        "", layers, stopped, status * has_ended, verdict[:1], seconds, message[-MESSAGE_BYTES:]
+        "", layers, stopped, status * has_ended, outcome[:1], seconds, message[-MESSAGE_BYTES:]
     )
 
 
 def bounds(request: Request, own_disk: bool) -> Bounds:
-    """Of each child. Its user's tasks are counted together: supervisor, judge and program too."""
-    num_present = 2 if own_disk else num_tasks_of(os.getuid())
+    """Resource limits of each child. The limit on tasks counts the supervisor, judge and program
+    together, as they have the same user."""
+    num_present = 2 if own_disk else count_tasks(os.getuid())
     return Bounds(
         seconds=request.seconds,
         memory_bytes=request.memory_bytes,
@@ -304,14 +308,14 @@ def bounds(request: Request, own_disk: bool) -> Bounds:
 
 def rules(library: int) -> int:
     try:
-        return file_rules(library)
+        return landlock_ruleset(library)
     except OSError as error:
-        raise Refused(f"Landlock cannot be had here: {error}") from error
+        raise Refused(f"Landlock is not available here: {error}") from error
 
 
 def close_children_ends(channels: Channels) -> None:
-    """The supervisor only reads; an end that it kept would hide that a child has closed its own."""
-    kept = {channels.output[0], channels.verdict[0]}
+    """Close the children's ends of the pipes, else the supervisor would not see their closing."""
+    kept = {channels.output[0], channels.outcome[0]}
     kept |= {channels.judge_ready[0], channels.program_ready[0]}
     for end in {end for pair in channels for end in pair} - kept:
         os.close(end)
@@ -319,7 +323,7 @@ def close_children_ends(channels: Channels) -> None:
 
 def main() -> None:
     """Read a request's frame, leave the test's frame to the judge, and print a report."""
-    request = unpacked(Request, read_frame(0, max_bytes=MAX_REQUEST_BYTES))
+    request = unpack(Request, read_frame(0, max_bytes=MAX_REQUEST_BYTES))
 
     def announce() -> None:
         os.write(1, STARTED)
@@ -328,4 +332,4 @@ def main() -> None:
         report = supervise(request, announce)
     except Refused as error:
         report = Report(refused=str(error))
-    write_frame(1, packed(report))
+    write_frame(1, pack(report))

@@ -1,14 +1,14 @@
-"""Plain Python values as bytes and back: the only thing that crosses to a judge from a program.
+"""Serialization of plain Python values, the only data that a program can send to the judge.
 
-The grammar is closed: None, bool, int, float, complex, str, bytes, bytearray, list, tuple, set,
-frozenset, dict, range, and iterators (as an iterator over what they yield). An instance of a
-subclass crosses as the plain value of its built-in base; nothing else crosses. So what is decoded
-compares, hashes and prints as the built-in types do, whatever class it came from. Two references
+Supported types: None, bool, int, float, complex, str, bytes, bytearray, list, tuple, set,
+frozenset, dict, range, and iterators (decoded as an iterator over their items). An instance of a
+subclass is encoded as the plain value of its built-in base; other types are refused. So decoded
+values compare, hash and print as the built-in types do, whatever their class was. Two references
 to one object become two objects.
 
 A value is a tag byte, then for scalars a length and content, for containers a count and the
 items. Integers are two's complement, floats are IEEE doubles, text is UTF-8 with surrogates.
-Memory: at most about 10 times the bytes that are decoded, which the caller bounds.
+Memory: at most about 10 times the decoded bytes, which the caller limits.
 """
 
 import struct
@@ -29,11 +29,11 @@ _VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items())
 
 
 class ValueCannotCrossError(ValueError):
-    """A value outside the grammar, nested too deep, or bytes that no value encodes to."""
+    """A value of an unsupported type, nested too deep, or bytes that encode no value."""
 
 
 def encode(value: object) -> bytes:
-    """Bytes of a value. ValueCannotCrossError names the type that cannot cross."""
+    """Encode a value; ValueCannotCrossError names an unsupported type."""
     parts: list[bytes] = []
     _encode(value, parts, 0)
     return b"".join(parts)
@@ -53,7 +53,7 @@ def _encode(value: object, parts: list[bytes], depth: int) -> None:
 
 
 def _scalar(value: object) -> bytes | None:
-    """The bytes of a value without items; None for any other. Subclasses' methods are not used."""
+    """Encode a scalar; None for other values. Methods of subclasses are not called."""
     if value is None or value is True or value is False:
         return {None: b"N", True: b"T", False: b"F"}[value]
     if isinstance(value, int):
@@ -75,7 +75,7 @@ def _sized(tag: bytes, content: bytes) -> bytes:
 
 
 def _items(value: object) -> tuple[bytes, list[object]]:
-    """A container's tag and items; a dict's are its keys and values in turn."""
+    """A container's tag and items; of a dict, keys and values alternate."""
     if isinstance(value, dict):
         return b"d", [part for pair in dict.items(value) for part in pair]
     for tag, kind in _KINDS:
@@ -96,7 +96,7 @@ def _items(value: object) -> tuple[bytes, list[object]]:
 
 
 def decode(content: bytes) -> object:
-    """The value that `content` encodes, whole. ValueCannotCrossError for any other bytes."""
+    """Decode a value from all of `content`; ValueCannotCrossError for invalid bytes."""
     try:
         value, end = _decode(content, 0, 0)
     except ValueCannotCrossError:
@@ -109,7 +109,7 @@ def decode(content: bytes) -> object:
 
 
 def _decode(content: bytes, start: int, depth: int) -> tuple[object, int]:
-    """The value that begins at `start`, and where it ends."""
+    """Decode the value that begins at `start`; return it and its end."""
     if depth > MAX_DEPTH:
         raise ValueCannotCrossError(f"a value nested deeper than {MAX_DEPTH} cannot cross")
     tag, start = content[start : start + 1], start + 1

@@ -52,7 +52,7 @@ def tables(
     version = warehouse.share(lake.url, recipe=recipe.name, digest=made.digest)
     if version is not None:
         context.log.info(f"{version.name} is the current version of the tables in {lake.url}")
-    link = graph.recorded(
+    link = graph.record_publication(
         context,
         tracking,
         made,

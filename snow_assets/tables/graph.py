@@ -1,7 +1,7 @@
-"""dbt's manifest in; the published models as asset specs, their tests as checks, events out.
+"""dbt models as Dagster assets: specs and checks from dbt's manifest, events from its results.
 
-Not dagster-dbt's decorator: it offers each model to be materialized alone, and here all are built
-and published together; and its import would double the load time of the definitions.
+dagster-dbt's decorator is not used: it makes each model materializable alone, but all are built and
+published together; and its import would double the load time of the definitions.
 """
 
 import time
@@ -23,15 +23,15 @@ from snow_resources.tracking import (
 from snow_resources.warehouse import query
 
 GROUP = "tables"
-_SHOWN_ROWS = 20
-_SHOWN_COLUMNS = 12
-_MAX_SHOWN_CELL = 80
+_MAX_TABLE_ROWS = 20
+_MAX_TABLE_COLUMNS = 12
+_MAX_CELL_CHARS = 80
 
 
-def _published(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The models that the warehouse holds, each after those that it reads.
+def _published_models(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The models of the warehouse in topological order.
 
-    Staging is scaffolding of the build, in a database of its own.
+    Staging models are excluded: the build keeps them in a separate database.
     """
     order = TopologicalSorter(
         {name: sorted(parents) for name, parents in sorted(manifest["parent_map"].items())}
@@ -44,15 +44,15 @@ def _published(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _upstream_keys(manifest: Mapping[str, Any], unique_id: str) -> set[dg.AssetKey]:
-    """The assets that a model reads, looking through staging."""
-    published = _published(manifest)
+    """The assets upstream of a model, also through staging models."""
+    published = _published_models(manifest)
     keys: set[dg.AssetKey] = set()
     for parent in manifest["nodes"][unique_id]["depends_on"]["nodes"]:
         if parent in published:
             keys.add(dg.AssetKey(published[parent]["name"]))
         elif parent in manifest["sources"]:
             meta = manifest["sources"][parent]["config"]["meta"]
-            # A source without an asset is the catalog's own: the list of generations.
+            # A source without an asset belongs to the catalog: the list of artifacts.
             if "dagster" in meta:
                 keys.add(dg.AssetKey(meta["dagster"]["asset_key"]))
         else:
@@ -83,13 +83,13 @@ def asset_specs(manifest: Mapping[str, Any]) -> list[dg.AssetSpec]:
                 )
             },
         )
-        for unique_id, node in _published(manifest).items()
+        for unique_id, node in _published_models(manifest).items()
     ]
 
 
 def _checked_model(manifest: Mapping[str, Any], test: Mapping[str, Any]) -> str | None:
-    """The published model that a test is about: a singular test's first, by name."""
-    published = _published(manifest)
+    """The published model that a test checks; for a singular test, the first by name."""
+    published = _published_models(manifest)
     candidates = [test.get("attached_node"), *sorted(test["depends_on"]["nodes"])]
     return next((published[name]["name"] for name in candidates if name in published), None)
 
@@ -106,7 +106,7 @@ def check_specs(manifest: Mapping[str, Any]) -> list[dg.AssetCheckSpec]:
 def check_results(
     manifest: Mapping[str, Any], nodes: Sequence[Node]
 ) -> Iterator[dg.AssetCheckResult]:
-    """What dbt's tests found, as the results of their checks."""
+    """Yield dbt's test results as asset check results."""
     for node in nodes:
         test = manifest["nodes"][node.unique_id]
         if test["resource_type"] != "test":
@@ -134,30 +134,30 @@ def materializations(
     metadata: Mapping[str, Any],
     recipe: str,
 ) -> Iterator[dg.MaterializeResult[Any]]:
-    """Every published table with its row count and, if it is small, its rows."""
-    for node in _published(manifest).values():
+    """Yield a materialization per published table with its row count and, if small, its rows."""
+    for node in _published_models(manifest).values():
         name = node["name"]
         [(num_rows,)] = query(warehouse, f"select count(*) from {quoted(name)}").rows
-        shown: dict[str, Any] = {
+        model_metadata: dict[str, Any] = {
             "dagster/row_count": num_rows,
             "reused": reused,
             "recipe": recipe,
             **metadata,
         }
-        if 0 < num_rows <= _SHOWN_ROWS:
-            shown["rows"] = _rows(warehouse, name)
+        if 0 < num_rows <= _MAX_TABLE_ROWS:
+            model_metadata["rows"] = _rows(warehouse, name)
         yield dg.MaterializeResult(
             asset_key=name,
             data_version=dg.DataVersion(digest),
-            metadata=shown,
+            metadata=model_metadata,
             tags={"snow/recipe": recipe},
         )
 
 
-def recorded(
+def record_publication(
     context: dg.AssetExecutionContext,
     tracking: Tracking,
-    made: LakeTables,
+    tables: LakeTables,
     nodes: Sequence[Node],
     *,
     warehouse: str,
@@ -165,7 +165,7 @@ def recorded(
     project: str,
     started: float,
 ) -> RunLink:
-    """One run for a publication: every current generation in, the warehouse out."""
+    """Record a publication in MLflow: current artifacts as inputs, the warehouse as output."""
     record = materialization_record(
         asset=GROUP,
         partition="all",
@@ -174,14 +174,14 @@ def recorded(
         settings={},
         inputs=[
             TrackedDataset(
-                name=f"{given.manifest.asset}/{given.manifest.partition}",
-                url=given.folder,
-                digest=given.manifest.digest,
+                name=f"{artifact.manifest.asset}/{artifact.manifest.partition}",
+                url=artifact.folder,
+                digest=artifact.manifest.digest,
             )
-            for given in made.generations
-            if given.is_current and given.recipe == recipe
+            for artifact in tables.artifacts
+            if artifact.is_current and artifact.recipe == recipe
         ],
-        output=TrackedDataset(name=f"{GROUP}/all", url=warehouse, digest=made.digest),
+        output=TrackedDataset(name=f"{GROUP}/all", url=warehouse, digest=tables.digest),
         facts={
             "models": sum(node.unique_id.startswith("model.") for node in nodes),
             "tests": sum(node.unique_id.startswith("test.") for node in nodes),
@@ -197,15 +197,15 @@ def recorded(
 
 
 def _rows(warehouse: str, name: str) -> dg.TableMetadataValue:
-    answer = query(warehouse, f"select * from {quoted(name)} order by all")
-    columns = answer.columns[:_SHOWN_COLUMNS]
+    result = query(warehouse, f"select * from {quoted(name)} order by all")
+    columns = result.columns[:_MAX_TABLE_COLUMNS]
     return dg.MetadataValue.table(
         records=[
             dg.TableRecord({column: _cell(row[index]) for index, column in enumerate(columns)})
-            for row in answer.rows
+            for row in result.rows
         ]
     )
 
 
 def _cell(value: Any) -> str | int | float | bool | None:
-    return value[:_MAX_SHOWN_CELL] if isinstance(value, str) else value
+    return value[:_MAX_CELL_CHARS] if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""People's grades of documents, an optional input: `labels/*.csv` in the lake."""
+"""Human labels of documents, an optional input: `labels/*.csv` in the lake."""
 
 import csv
 import io
@@ -14,16 +14,16 @@ LABEL = pa.schema(
         pa.field("grader", pa.string(), nullable=False),
     ]
 )
-"""A row per document and person."""
+"""A row per document and grader."""
 
-_HIGHEST = 5.0
+_MAX_GRADE = 5.0
 
 
 def labels(lake: str) -> pa.Table:
-    """Every grade that lies in the lake, in the files' order; none if nobody has graded.
+    """Read all labels of the lake, in the order of the files; empty without labels.
 
-    A file has the columns document_id, grade (0 to 5) and grader, and may have others. ValueError
-    names the file, the line and what is wrong with it. Memory: all of them.
+    A file has the columns document_id, grade (0 to 5) and grader, and may have more. Raises
+    ValueError with the file, the line and the error. Memory: all labels.
     """
     folder = shards.join(lake, "labels")
     rows = []
@@ -36,28 +36,28 @@ def labels(lake: str) -> pa.Table:
         if missing:
             raise ValueError(f"labels/{name} has no column {', '.join(sorted(missing))}")
         for row in reader:
-            where = f"labels/{name} line {reader.line_num}"
+            location = f"labels/{name} line {reader.line_num}"
             rows.append(
                 {
-                    "document_id": _name(row["document_id"], where),
-                    "grade": _grade(row["grade"], where),
+                    "document_id": _parse_document_id(row["document_id"], location),
+                    "grade": _parse_grade(row["grade"], location),
                     "grader": row["grader"] or "",
                 }
             )
     return pa.Table.from_pylist(rows, LABEL)
 
 
-def _name(told: str | None, where: str) -> str:
-    if not told:
-        raise ValueError(f"{where}: no document_id; take it from the table labelling_sample")
-    return told
+def _parse_document_id(text: str | None, location: str) -> str:
+    if not text:
+        raise ValueError(f"{location}: no document_id; take it from the table labelling_sample")
+    return text
 
 
-def _grade(told: str | None, where: str) -> float:
+def _parse_grade(text: str | None, location: str) -> float:
     try:
-        grade = float(told or "")
+        grade = float(text or "")
     except ValueError:
         grade = -1.0
-    if not 0 <= grade <= _HIGHEST:
-        raise ValueError(f"{where}: grade {told!r} is no number from 0 to 5; leave the line out")
+    if not 0 <= grade <= _MAX_GRADE:
+        raise ValueError(f"{location}: grade {text!r} is no number from 0 to 5; leave the line out")
     return grade

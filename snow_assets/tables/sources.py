@@ -1,4 +1,4 @@
-"""What the dbt project may read: the lake's tables, as the files of every recipe's generations."""
+"""Sources of the dbt project: the lake's tables, as the files of every recipe's artifacts."""
 
 import hashlib
 import json
@@ -29,15 +29,15 @@ _SCHEMAS: dict[tuple[str, str], pa.Schema] = {
     ("benchmark_results", "results"): documents.RESULT,
     ("benchmark_results", "answers"): documents.ANSWER,
 }
-"""Every table that a dbt source may name, and what it looks like before anything is there."""
+"""Every table that may be a dbt source, with its schema, which an empty table has too."""
 
 WITH_HISTORY = "quality_scores"
-"""The asset whose every generation is read: older annotators' scores stay queryable."""
+"""The asset of which all artifacts are read, so that older annotators' scores can be queried."""
 CHECKPOINTS = ("general_checkpoint", "continued_checkpoint", "enhanced_checkpoint")
-"""Their ancestors are read as well: a child may stand on a parent that is current no longer."""
+"""Their ancestors are read as well: a parent checkpoint may not be current any more."""
 
 _REQUIRED = {"nullable": False}
-_GENERATION = pa.schema(
+_ARTIFACT_SCHEMA = pa.schema(
     [
         pa.field("asset", pa.string(), **_REQUIRED),
         pa.field("partition", pa.string(), **_REQUIRED),
@@ -53,7 +53,7 @@ _GENERATION = pa.schema(
         pa.field("facts", pa.string(), **_REQUIRED),  # JSON
     ]
 )
-_INPUT = pa.schema(
+_INPUT_SCHEMA = pa.schema(
     [
         pa.field(name, pa.string(), **_REQUIRED)
         for name in (
@@ -68,7 +68,7 @@ _INPUT = pa.schema(
         )
     ]
 )
-_PUBLICATION = pa.schema(
+_PUBLICATION_SCHEMA = pa.schema(
     [
         pa.field("inputs_digest", pa.string(), **_REQUIRED),
         pa.field("recipe", pa.string(), **_REQUIRED),
@@ -77,7 +77,7 @@ _PUBLICATION = pa.schema(
 
 
 class RecipeFiles(NamedTuple):
-    """Parquet files (URLs) whose rows are a recipe's, as its pointers name them now or did once."""
+    """Parquet files (URLs) of a recipe's current or former artifacts."""
 
     recipe: str
     is_current: bool
@@ -85,9 +85,9 @@ class RecipeFiles(NamedTuple):
 
 
 class Relation(NamedTuple):
-    """One table of the lake, by recipe; without files it is empty.
+    """A table of the lake, by recipe; without files it is empty.
 
-    A file that several recipes' pointers name is there for each of them.
+    A file that several recipes' pointers name is listed for each of them.
     """
 
     asset: str
@@ -97,13 +97,13 @@ class Relation(NamedTuple):
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Every file, in the order of folders."""
+        """All files, sorted by URL."""
         return tuple(sorted({url for part in self.parts for url in part.files}))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generation:
-    """A finished generation that a recipe's rows are made from."""
+class RecipeArtifact:
+    """A finished artifact whose rows are published for a recipe."""
 
     recipe: str
     folder: str
@@ -113,20 +113,20 @@ class Generation:
 
 @dataclass(frozen=True, kw_only=True)
 class LakeTables:
-    """All that a publication is made from. `digest` names it: equal inputs, equal digest."""
+    """Inputs of a publication. `digest` identifies them: equal inputs have equal digests."""
 
     relations: Sequence[Relation]
     manifests: dict[str, pa.Table]  # generations, inputs, labels, publication
-    generations: Sequence[Generation]
+    artifacts: Sequence[RecipeArtifact]
     digest: str
 
 
 def lake_tables(lake: str, current: Iterable[str], *, recipe: str, project: str) -> LakeTables:
-    """The tables behind a recipe's `current` generations (URLs), and all other recipes' own.
+    """Collect the tables of a recipe's `current` artifacts (URLs) and of all other recipes.
 
-    A recipe is one that has pointers in the lake. `project` is the digest of what will be made of
-    the tables, so that an edited model publishes anew. Reads pointers, manifests and labels only.
-    Memory: those, a few hundred bytes for each file.
+    Recipes are those with pointers in the lake. `project`: digest of the dbt project, so that an
+    edited model is published again. Reads pointers, manifests and labels only. Memory: a few
+    hundred bytes for each file.
     """
     current_by_recipe = {recipe: set(current), **_other_recipes(lake, recipe)}
     manifests: dict[str, shards.Manifest] = {}
@@ -142,8 +142,8 @@ def lake_tables(lake: str, current: Iterable[str], *, recipe: str, project: str)
         if (manifest := shards.sound_manifest(folder)) is not None:
             manifests[folder] = manifest
             is_current.setdefault((manifest.recipe, folder), False)
-    generations = [
-        Generation(
+    artifacts = [
+        RecipeArtifact(
             recipe=name,
             folder=folder,
             manifest=manifests[folder],
@@ -153,43 +153,45 @@ def lake_tables(lake: str, current: Iterable[str], *, recipe: str, project: str)
     ]
     parts = [
         [
-            made.recipe,
-            made.manifest.asset,
-            made.manifest.partition,
-            made.manifest.generation,
-            made.manifest.digest,
-            made.is_current,
+            artifact.recipe,
+            artifact.manifest.asset,
+            artifact.manifest.partition,
+            artifact.manifest.generation,
+            artifact.manifest.digest,
+            artifact.is_current,
         ]
-        for made in generations
+        for artifact in artifacts
     ]
-    graded = labels(lake)
-    made_from = [sorted(current_by_recipe), project, parts, graded.to_pylist()]
-    digest = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
+    labels_table = labels(lake)
+    digest_inputs = [sorted(current_by_recipe), project, parts, labels_table.to_pylist()]
+    digest = hashlib.sha256(json.dumps(digest_inputs).encode()).hexdigest()
     return LakeTables(
         relations=[
-            _relation(asset, table, schema, generations)
+            _relation(asset, table, schema, artifacts)
             for (asset, table), schema in _SCHEMAS.items()
         ],
         manifests={
-            "generations": pa.Table.from_pylist([_row(made) for made in generations], _GENERATION),
-            "inputs": pa.Table.from_pylist(_input_rows(generations), _INPUT),
-            "labels": graded,
+            "generations": pa.Table.from_pylist(
+                [_artifact_row(artifact) for artifact in artifacts], _ARTIFACT_SCHEMA
+            ),
+            "inputs": pa.Table.from_pylist(_input_rows(artifacts), _INPUT_SCHEMA),
+            "labels": labels_table,
             "publication": pa.Table.from_pylist(
                 [{"inputs_digest": digest, "recipe": name} for name in sorted(current_by_recipe)],
-                _PUBLICATION,
+                _PUBLICATION_SCHEMA,
             ),
         },
-        generations=generations,
+        artifacts=artifacts,
         digest=digest,
     )
 
 
 def _other_recipes(lake: str, recipe: str) -> dict[str, set[str]]:
-    """The folders that the pointers of all recipes but this one name, by recipe."""
+    """The artifact folders that the pointers of all other recipes name, by recipe."""
     root = shards.join(lake, "current")
     return {
         name: {
-            _pointed(lake, shards.join(root, name, asset, pointer), asset, pointer)
+            _read_pointer_target(lake, shards.join(root, name, asset, pointer), asset, pointer)
             for asset in shards.names(shards.join(root, name))
             for pointer in shards.names(shards.join(root, name, asset))
         }
@@ -198,7 +200,7 @@ def _other_recipes(lake: str, recipe: str) -> dict[str, set[str]]:
     }
 
 
-def _pointed(lake: str, url: str, asset: str, pointer: str) -> str:
+def _read_pointer_target(lake: str, url: str, asset: str, pointer: str) -> str:
     try:
         generation = str(json.loads(shards.get(url))["generation"])
     except (ValueError, KeyError, TypeError) as error:
@@ -217,59 +219,61 @@ def _history(lake: str) -> list[str]:
     ]
 
 
-def _ancestors(lake: str, found: dict[str, shards.Manifest]) -> list[str]:
-    """The checkpoints that these checkpoints were trained from, and theirs."""
-    waiting = [made for made in found.values() if made.asset in CHECKPOINTS]
+def _ancestors(lake: str, manifests: dict[str, shards.Manifest]) -> list[str]:
+    """Folders of the direct and indirect parents of these checkpoints."""
+    queue = [manifest for manifest in manifests.values() if manifest.asset in CHECKPOINTS]
     folders: list[str] = []
-    while waiting:
-        for parent in waiting.pop().inputs:
+    while queue:
+        for parent in queue.pop().inputs:
             folder = shards.join(lake, parent.asset, parent.partition, parent.generation)
             is_checkpoint = parent.asset in CHECKPOINTS
             if not is_checkpoint or folder in folders:
                 continue
             if (manifest := shards.sound_manifest(folder)) is not None:
                 folders.append(folder)
-                waiting.append(manifest)
+                queue.append(manifest)
     return folders
 
 
 def _relation(
-    asset: str, table: str, schema: pa.Schema, generations: Sequence[Generation]
+    asset: str, table: str, schema: pa.Schema, artifacts: Sequence[RecipeArtifact]
 ) -> Relation:
-    own = [made for made in generations if made.manifest.asset == asset]
+    asset_artifacts = [artifact for artifact in artifacts if artifact.manifest.asset == asset]
     return Relation(
         asset=asset,
         table=table,
         schema=schema,
         parts=tuple(
             RecipeFiles(recipe=recipe, is_current=is_current, files=files)
-            for recipe, is_current in sorted({(made.recipe, made.is_current) for made in own})
-            if (files := _files(own, table, recipe, is_current=is_current))
+            for recipe, is_current in sorted(
+                {(artifact.recipe, artifact.is_current) for artifact in asset_artifacts}
+            )
+            if (files := _files(asset_artifacts, table, recipe, is_current=is_current))
         ),
     )
 
 
 def _files(
-    generations: Sequence[Generation], table: str, recipe: str, *, is_current: bool
+    artifacts: Sequence[RecipeArtifact], table: str, recipe: str, *, is_current: bool
 ) -> tuple[str, ...]:
     return tuple(
-        shards.join(made.folder, entry.name)
-        for made in generations
-        if (made.recipe, made.is_current) == (recipe, is_current)
-        for entry in made.manifest.tables(table)
+        shards.join(artifact.folder, entry.name)
+        for artifact in artifacts
+        if (artifact.recipe, artifact.is_current) == (recipe, is_current)
+        for entry in artifact.manifest.tables(table)
     )
 
 
-def _row(made: Generation) -> dict[str, Any]:
-    manifest = made.manifest
+def _artifact_row(artifact: RecipeArtifact) -> dict[str, Any]:
+    manifest = artifact.manifest
     return {
         "asset": manifest.asset,
         "partition": manifest.partition,
         "generation": manifest.generation,
         "digest": manifest.digest,
-        "is_current": made.is_current,
+        "is_current": artifact.is_current,
         "code_version": manifest.code_version,
-        "recipe": made.recipe,
+        "recipe": artifact.recipe,
         "num_files": len(manifest.files),
         "num_bytes": sum(entry.num_bytes for entry in manifest.files),
         "num_rows": sum(entry.num_rows or 0 for entry in manifest.files),
@@ -278,15 +282,15 @@ def _row(made: Generation) -> dict[str, Any]:
     }
 
 
-def _input_rows(generations: Sequence[Generation]) -> list[dict[str, Any]]:
+def _input_rows(artifacts: Sequence[RecipeArtifact]) -> list[dict[str, Any]]:
     return [
         {
-            "recipe": made.recipe,
-            "asset": made.manifest.asset,
-            "partition": made.manifest.partition,
-            "generation": made.manifest.generation,
-            **{f"input_{name}": value for name, value in asdict(given).items()},
+            "recipe": artifact.recipe,
+            "asset": artifact.manifest.asset,
+            "partition": artifact.manifest.partition,
+            "generation": artifact.manifest.generation,
+            **{f"input_{name}": value for name, value in asdict(upstream).items()},
         }
-        for made in generations
-        for given in made.manifest.inputs
+        for artifact in artifacts
+        for upstream in artifact.manifest.inputs
     ]

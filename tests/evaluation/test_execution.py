@@ -126,8 +126,10 @@ def test_too_many_timeouts_fail_the_job_and_leave_no_answers(
 
 
 def test_a_canonical_solution_that_fails_stops_everything() -> None:
-    def broken(source: str, program: Program, seconds: float) -> sandbox.Verdict:
-        return sandbox.Verdict(outcome="memory", seconds=0.1, isolation="x", message="no room")
+    def broken(source: str, program: Program, seconds: float) -> sandbox.ExecutionResult:
+        return sandbox.ExecutionResult(
+            outcome="memory", seconds=0.1, isolation="x", message="no room"
+        )
 
     with pytest.raises(ValueError, match=r"Own/0 ended as memory within 5 s \(no room\)"):
         execution.slowest_canonical([a_program(a_problem())], broken, timeout_seconds=5.0)
@@ -136,8 +138,10 @@ def test_a_canonical_solution_that_fails_stops_everything() -> None:
 def test_the_slowest_of_the_canonical_solutions_is_found() -> None:
     seconds = iter([0.1, 0.7, 0.3])
 
-    def timed(source: str, program: Program, limit: float) -> sandbox.Verdict:
-        return sandbox.Verdict(outcome="passed", seconds=next(seconds), isolation="x", message="")
+    def timed(source: str, program: Program, limit: float) -> sandbox.ExecutionResult:
+        return sandbox.ExecutionResult(
+            outcome="passed", seconds=next(seconds), isolation="x", message=""
+        )
 
     found = execution.slowest_canonical([a_program(a_problem())] * 3, timed, timeout_seconds=5.0)
     assert found == 0.7

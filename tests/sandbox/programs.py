@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from snow_assets import sandbox
-from snow_assets.sandbox import Limits, Verdict
+from snow_assets.sandbox import ExecutionResult, Limits
 
 LIMITS = Limits(seconds=5.0)
 ROOT = Path(sandbox.__file__).parent.parent
@@ -26,7 +26,7 @@ needs_floor = pytest.mark.skipif(
 )
 
 
-def run(program: str, limits: Limits = LIMITS) -> Verdict:
+def run(program: str, limits: Limits = LIMITS) -> ExecutionResult:
     return sandbox.run(textwrap.dedent(program), limits=limits)
 
 

@@ -8,7 +8,7 @@ import textwrap
 import pytest
 
 from snow_assets import sandbox
-from snow_assets.sandbox import FunctionTest, Limits, Verdict
+from snow_assets.sandbox import ExecutionResult, FunctionTest, Limits
 from tests.sandbox.programs import needs_floor
 
 pytestmark = needs_floor
@@ -29,7 +29,7 @@ check(candidate)
 ADD = FunctionTest(entry_point="add", reference=REFERENCE, source=SOURCE)
 
 
-def judged(program: str, test: FunctionTest = ADD, limits: Limits = LIMITS) -> Verdict:
+def judged(program: str, test: FunctionTest = ADD, limits: Limits = LIMITS) -> ExecutionResult:
     return sandbox.run(textwrap.dedent(program), limits=limits, test=test)
 
 
@@ -115,7 +115,7 @@ ACTS = {
     "    sys.modules['snow_assets.sandbox_child.' + name] = fake\ndef add(a, b): return 0",
     "functions of the harness replaced": "import gc, types\n"
     "for f in [o for o in gc.get_objects() if isinstance(o, types.FunctionType)]:\n"
-    "    if f.__name__ in ('judge', '_decoded', '_receive', '_reason', 'report_verdict'):\n"
+    "    if f.__name__ in ('judge', '_decode_answer', '_receive', '_reason', 'report_outcome'):\n"
     "        f.__code__ = (lambda *a, **k: 'P').__code__.replace(co_freevars=())\n"
     "def add(a, b): return 0",
     "locals of the frames changed": "import sys, ctypes\ndef add(a, b):\n"

@@ -175,8 +175,8 @@ def test_without_libseccomp_nothing_runs(monkeypatch: pytest.MonkeyPatch) -> Non
         ("_FCNTL_COMMANDS", (10,)),
         ("_FCNTL_COMMANDS", (15,)),
         ("_FCNTL_COMMANDS", (4,)),
-        ("_TERMINAL_QUESTIONS", (0x5452,)),
-        ("_TERMINAL_QUESTIONS", (0x8901,)),
+        ("_IOCTL_REQUESTS", (0x5452,)),
+        ("_IOCTL_REQUESTS", (0x8901,)),
     ],
     ids=["socket", "prctl", "F_SETOWN", "F_SETSIG", "F_SETOWN_EX", "O_ASYNC", "FIOASYNC", "SETOWN"],
 )
