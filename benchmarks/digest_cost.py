@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from snow_assets import shards
-from snow_assets.corpus.traces import finished
 from snow_assets.curation.prepare import prepare
 from snow_assets.curation.signatures import put_signatures
+from snow_assets.opt_out_traces import finished
 from snow_assets.recipe import SMOKE
 
 _TABLES = ("raw_code_corpus", "documents", "signatures", "quality_scores", "clean_corpus")

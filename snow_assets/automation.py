@@ -15,35 +15,25 @@ from typing import Any
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-from snow_assets.materialize import UNPARTITIONED, every_upstream
-from snow_assets.order import steps
+from snow_assets.graph import STAGE_BY_NAME, STAGES
+from snow_assets.materialize import all_current_artifacts
 from snow_assets.past import Past
-from snow_assets.plan import Planner
+from snow_assets.plan import TABLES, Planner
 from snow_assets.planned import Step
 from snow_assets.recipe import Recipe
+from snow_assets.stages import UNPARTITIONED, Partitions, partition_names
 from snow_assets.tables import graph as tables_graph
 from snow_assets.tables import sources as table_sources
 from snow_resources.publishing import project_digest
 
-BY_SOURCE = ("raw_code_corpus", "documents", "signatures", "contamination")
-BY_LANGUAGE = (
-    "clean_corpus",
-    "dataset_exports",
-    "quality_scores",
-    "high_quality_subset",
-    "high_quality_dataset",
-)
-UNPARTITIONED_ASSETS = (
-    "opt_outs",
-    "benchmark_problems",
-    "exemplars",
-    "near_duplicates",
-    "tokenizer",
-    "annotator_examples",
-    "quality_annotator",
-)
-TRAINED_ONCE = "quality_annotator"
-"""Made where there is none; a later one is trained by a person, and then scores follow it."""
+AUTOMATED = tuple(stage for stage in STAGES if stage.automation != "never")
+
+
+def _automated(partitions: Partitions) -> dg.AssetSelection:
+    return dg.AssetSelection.assets(
+        *(stage.name for stage in AUTOMATED if stage.partitions is partitions)
+    )
+
 
 MAX_ATTEMPTS = 3
 RETRY_SECONDS = 60.0
@@ -53,24 +43,23 @@ KEY_TAG, REASON_TAG, ESTIMATE_TAG = "snow/automation", "snow/reason", "snow/esti
 
 read_sources = dg.define_asset_job(
     "read_sources",
-    selection=dg.AssetSelection.assets(*BY_SOURCE),
+    selection=_automated(Partitions.SOURCES),
     description="Read a source without the repositories that opted out, and prepare its texts: "
     "documents, signatures, contamination.",
 )
 curate_languages = dg.define_asset_job(
     "curate_languages",
-    selection=dg.AssetSelection.assets(*BY_LANGUAGE),
+    selection=_automated(Partitions.LANGUAGES),
     description="Decide over the documents of a language, score the texts that have no score, and "
     "select and export the best of them.",
 )
 shared_steps = dg.define_asset_job(
     "shared_steps",
-    selection=dg.AssetSelection.assets(*UNPARTITIONED_ASSETS)
-    | dg.AssetSelection.groups(tables_graph.GROUP),
+    selection=_automated(Partitions.NONE) | dg.AssetSelection.groups(tables_graph.GROUP),
     description="What all sources and languages share: the opt-out list, near duplicates, the "
     "tokenizer, the annotator and the published tables.",
 )
-_JOBS = {**dict.fromkeys(BY_SOURCE, read_sources), **dict.fromkeys(BY_LANGUAGE, curate_languages)}
+_JOBS = {Partitions.SOURCES: read_sources, Partitions.LANGUAGES: curate_languages}
 
 
 @dataclass(frozen=True)
@@ -90,13 +79,10 @@ class Group:
     def name(self) -> str:
         assets = (
             "tables"
-            if self.steps[0].asset == _TABLES
+            if self.steps[0].asset == TABLES
             else ", ".join(step.asset for step in self.steps)
         )
         return assets if self.partition == UNPARTITIONED else f"{assets} [{self.partition}]"
-
-
-_TABLES = "tables"
 
 
 @dataclass
@@ -178,27 +164,23 @@ def find_todo(
     todo = Todo()
     ready: dict[tuple[str, str], Step] = {}  # to do now, by asset and partition
     blocked: dict[tuple[str, str], str] = {}
-    automated = {*BY_SOURCE, *BY_LANGUAGE, *UNPARTITIONED_ASSETS}
-    with dg.DagsterInstance.ephemeral() as ephemeral:
-        for keys, partition in steps(graph):
-            asset, part = keys[0].path[-1], partition or UNPARTITIONED
-            if len(keys) > 1 or asset not in automated:
+    for stage in AUTOMATED:
+        key, partitions = dg.AssetKey(stage.name), partition_names(stage.partitions, recipe)
+        for partition in partitions:
+            if stage.automation == "if missing" and planner.keep_current(stage.name, partition):
                 continue
-            if asset == TRAINED_ONCE and planner.keep_current(asset, part):
-                continue
-            asset_context = dg.build_asset_context(partition_key=partition, instance=ephemeral)
-            step = planner.step(graph.get(keys[0]), asset_context, 1)
+            step = planner.step(stage, partition, len(partitions))
             if step.verdict == "reuse" and not step.reasons:
                 continue
-            reason = _held(graph, keys[0], step, ready, blocked, busy)
+            reason = _held(graph, key, step, ready, blocked, busy)
             if reason is None and planner.fault is not None:
                 reason = "waits for its inputs"
-            reason = reason or _failed_check(graph, keys[0], instance)
+            reason = reason or _failed_check(graph, key, instance)
             if reason is None:
-                ready[asset, part] = step
+                ready[stage.name, partition] = step
             else:
-                blocked[asset, part] = reason
-                todo.held[_step_name(asset, part)] = reason
+                blocked[stage.name, partition] = reason
+                todo.held[_step_name(stage.name, partition)] = reason
     todo.groups = _grouped(ready)
     return todo
 
@@ -263,7 +245,7 @@ def _grouped(ready: Mapping[tuple[str, str], Step]) -> list[Group]:
 def _tables(resources: Mapping[str, Any]) -> list[Group]:
     """The published tables, unless they show exactly what the recipe's pointers name."""
     lake, recipe, warehouse = resources["lake"], resources["recipe"], resources["warehouse"]
-    current = [made.folder for made in every_upstream(lake, recipe)]
+    current = [artifact.folder for artifact in all_current_artifacts(lake, recipe)]
     if not current:
         return []
     tables = table_sources.lake_tables(
@@ -272,7 +254,7 @@ def _tables(resources: Mapping[str, Any]) -> list[Group]:
     if warehouse.published(tables.digest) is not None:
         return []
     step = Step(
-        asset=_TABLES,
+        asset=TABLES,
         partition=UNPARTITIONED,
         verdict="redo",
         reasons=("what they show has changed",),
@@ -282,7 +264,7 @@ def _tables(resources: Mapping[str, Any]) -> list[Group]:
 
 
 def _keys(graph: Any, group: Group) -> list[dg.AssetKey]:
-    if group.steps[0].asset == _TABLES:
+    if group.steps[0].asset == TABLES:
         return [
             key
             for key in graph.executable_asset_keys
@@ -342,7 +324,8 @@ def _tags(group: Group, recipe: Recipe) -> dict[str, str]:
 
 
 def _job(asset: str) -> Any:
-    return _JOBS.get(asset, shared_steps)
+    stage = STAGE_BY_NAME.get(asset)
+    return shared_steps if stage is None else _JOBS.get(stage.partitions, shared_steps)
 
 
 def _step_name(asset: str, partition: str) -> str:

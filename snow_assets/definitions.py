@@ -1,4 +1,4 @@
-"""The code location: asset modules by name, resources, jobs, schedules, sensors."""
+"""The code location: assets, checks, resources, jobs, schedules, sensors."""
 
 import os
 from pathlib import Path
@@ -7,18 +7,19 @@ from typing import Any
 import dagster as dg
 
 from snow_assets import automation, orphan_cleanup, whole_recipe
-from snow_assets.corpus import assets as corpus
-from snow_assets.curation import assets as curation
-from snow_assets.curation import checks as curation_checks
-from snow_assets.evaluation import assets as evaluation
+from snow_assets.dagster_assets import stage_assets
+from snow_assets.defs import (
+    corpus_checks,
+    curation_checks,
+    evaluation_checks,
+    pretraining_checks,
+    quality_checks,
+    synthesis_checks,
+)
+from snow_assets.graph import STAGES
 from snow_assets.home import CHECKOUT, home
-from snow_assets.pretraining import assets as pretraining
-from snow_assets.pretraining import checks as pretraining_checks
-from snow_assets.quality import assets as quality
-from snow_assets.quality import checks as quality_checks
 from snow_assets.recipe import Recipe, chosen_recipe
 from snow_assets.recipe_page import recipe_spec
-from snow_assets.synthesis import assets as synthesis
 from snow_assets.tables import assets as tables
 from snow_resources.gpu_jobs import GpuJobs
 from snow_resources.kubernetes_jobs import kubernetes_jobs
@@ -28,17 +29,12 @@ from snow_resources.publishing import Warehouse
 from snow_resources.teacher import Teacher
 from snow_resources.tracking import Tracking, default_ui_url
 
-ROOMS = [
-    corpus,
-    curation,
+_CHECK_MODULES = [
+    corpus_checks,
     curation_checks,
-    quality,
+    evaluation_checks,
     quality_checks,
-    synthesis,
-    pretraining,
-    pretraining_checks,
-    evaluation,
-    tables,
+    synthesis_checks,
 ]
 
 
@@ -65,7 +61,7 @@ def _jobs(lake: str) -> GpuJobs:
 
 
 def resources(recipe: Recipe) -> dict[str, Any]:
-    """The sockets of this installation, as the environment sets them."""
+    """The resources of this installation, as the environment sets them."""
     lake = os.environ.get("SNOW_LAKE", str(home() / "lake"))
     return {
         "recipe": recipe,
@@ -81,22 +77,16 @@ def resources(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _assets() -> list[Any]:
-    """All assets; those whose work runs in the cluster say so."""
-    found = dg.load_assets_from_modules(ROOMS)
-    if not _IN_CLUSTER:
-        return list(found)
-    return [
-        asset.map_asset_specs(lambda spec: spec.merge_attributes(kinds={"kubernetes"}))
-        if isinstance(asset, dg.AssetsDefinition) and "jobs" in asset.required_resource_keys
-        else asset
-        for asset in found
-    ]
-
-
 defs = dg.Definitions(
-    assets=[*_assets(), recipe_spec(chosen_recipe())],
-    asset_checks=dg.load_asset_checks_from_modules(ROOMS),
+    assets=[
+        *stage_assets(STAGES, chosen_recipe(), in_cluster=_IN_CLUSTER),
+        tables.tables,
+        recipe_spec(chosen_recipe()),
+    ],
+    asset_checks=[
+        *dg.load_asset_checks_from_modules(_CHECK_MODULES),
+        *pretraining_checks.phase_checks(),
+    ],
     jobs=[
         whole_recipe.whole_recipe,
         automation.shared_steps,

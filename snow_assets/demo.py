@@ -14,12 +14,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from snow_assets import definitions, summary
 from snow_assets.corpus.sources import source_violations
 from snow_assets.disk_space import full_disk_message, is_disk_full
+from snow_assets.graph import STAGES
 from snow_assets.home import home, prepare, warn
-from snow_assets.materialize import UNPARTITIONED
 from snow_assets.order import steps
 from snow_assets.past import Past
 from snow_assets.plan import plan
 from snow_assets.recipe import Recipe, chosen_recipe
+from snow_assets.stages import UNPARTITIONED
 from snow_assets.step_runs import StepRunner
 from snow_resources.file_lock import exclusive
 from snow_resources.local_runs import end_dead_runs
@@ -72,7 +73,7 @@ def _up_to_date(
     made = definitions.resources(recipe)
     past = Past(lake=made["lake"], recipe=recipe)
     found = set()
-    for step in plan(definitions.defs, made["lake"], recipe, made).steps:
+    for step in plan(STAGES, made["lake"], recipe, made).steps:
         current = past.current(step.asset, step.partition)
         if step.verdict == "reuse" and not step.reasons and current is not None:
             place = dg.AssetKey(step.asset), _partition(step.partition)
@@ -85,7 +86,7 @@ def _bytes_left(recipe: Recipe) -> float | None:
     """How much the steps that are left write, by the plan; None where it cannot be told."""
     resources = definitions.resources(recipe)
     try:
-        left = plan(definitions.defs, resources["lake"], recipe, resources).todo
+        left = plan(STAGES, resources["lake"], recipe, resources).todo
     except (OSError, ValueError):
         return None
     return sum(step.size.num_bytes for step in left)

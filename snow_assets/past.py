@@ -8,11 +8,12 @@ from typing import Any
 from snow_assets import estimates, shards
 from snow_assets.checked_json import DamagedFileError
 from snow_assets.differences import changed_code, changed_settings
-from snow_assets.estimates import Cost, Size
+from snow_assets.estimates import Cost
 from snow_assets.integrity import violations
-from snow_assets.materialize import Wanted
 from snow_assets.pointers import read_pointer
 from snow_assets.recipe import Recipe
+from snow_assets.sizes import Size, size_of, total_size
+from snow_assets.stages import ArtifactSpec, Stage
 from snow_resources.lake import Lake
 
 
@@ -68,46 +69,48 @@ class Past:
             return None
         return self.manifest(self.lake.generation(asset, partition, pointer["generation"]))
 
-    def latest(self, asset: str, partition: str, wanted: Wanted | None) -> shards.Manifest | None:
-        """The recipe's current generation; else the one most like what is wanted."""
+    def latest(
+        self, asset: str, partition: str, spec: ArtifactSpec | None
+    ) -> shards.Manifest | None:
+        """The recipe's current artifact; else the one most like what the spec describes."""
         if current := self.current(asset, partition):
             return current
         found = self.finished(asset, partition)
-        if wanted is None:
+        if spec is None:
             return max(found, key=lambda made: (made.finished or 0, made.generation), default=None)
-        return min(found, key=lambda made: (_distance(made, wanted), made.generation), default=None)
+        return min(found, key=lambda made: (_distance(made, spec), made.generation), default=None)
 
     def growth(self, latest: shards.Manifest, reads: Size) -> float:
         """How many times what `latest` read is read now."""
         before = self._reads(latest)
         return reads.num_bytes / before.num_bytes if before and before.num_bytes else 1.0
 
-    def seconds(self, asset: str, reads: Size) -> float | None:
+    def seconds(self, stage: Stage, reads: Size) -> float | None:
         """What the work takes at the pace of finished runs, this recipe's if there are any."""
-        root = self.lake.partition(asset, "").rstrip("/")
-        made = [each for name in shards.names(root) for each in self.finished(asset, name)]
+        root = self.lake.partition(stage.name, "").rstrip("/")
+        made = [each for name in shards.names(root) for each in self.finished(stage.name, name)]
         own = [each for each in made if each.recipe == self.recipe.name]
         seconds = units = 0.0
         for each in own or made:
-            if each.seconds is not None and (amount := self._units(each)):
+            if each.seconds is not None and (amount := self._units(stage, each)):
                 seconds, units = seconds + each.seconds, units + amount
         if not units:
             return None
-        wished = estimates.work_tokens(asset, self.recipe)
+        wished = estimates.model_tokens(stage, self.recipe)
         return seconds / units * (reads.num_bytes or 1 if wished is None else wished)
 
-    def cost(self, asset: str, *, reads: Size, makes: Size, share: float = 1.0) -> Cost:
+    def cost(self, stage: Stage, *, reads: Size, makes: Size, share: float = 1.0) -> Cost:
         """Of a share of the work: at the pace of finished runs, else by the recipe's rates."""
-        seconds = self.seconds(asset, reads)
+        seconds = self.seconds(stage, reads)
         is_measured = seconds is not None
         if seconds is None:
-            seconds = estimates.stated_seconds(asset, self.recipe, makes)
-        return estimates.cost(asset, self.recipe, seconds * share, is_measured=is_measured)
+            seconds = estimates.stated_seconds(stage, self.recipe, makes)
+        return estimates.cost(stage, self.recipe, seconds * share, is_measured=is_measured)
 
-    def _units(self, made: shards.Manifest) -> float | None:
-        """How much work a generation was; None: nobody knows."""
-        if (tokens := estimates.past_work_tokens(made.asset, made.settings)) is not None:
-            return tokens
+    def _units(self, stage: Stage, made: shards.Manifest) -> float | None:
+        """How much work an artifact was; None: it cannot be known."""
+        if stage.cost.past_model_tokens is not None:
+            return stage.cost.past_model_tokens(made.settings)
         reads = self._reads(made)
         if reads is None:
             return None
@@ -124,7 +127,7 @@ class Past:
         ]
         if any(manifest is None for manifest in found):
             return None
-        return estimates.together(estimates.size_of(one) for one in found if one is not None)
+        return total_size(size_of(manifest) for manifest in found if manifest is not None)
 
     def last_estimate(self) -> tuple[float, float]:
         """Seconds that the last plan said and that were taken, over the steps done since."""
@@ -152,11 +155,12 @@ class Past:
         shards.put(self.lake.estimates(self.recipe.name), content.encode())
 
 
-def _distance(made: shards.Manifest, wanted: Wanted) -> int:
-    given = {(one.asset, one.partition, one.digest) for one in made.inputs}
-    asked = {(one.asset, one.partition, one.digest) for one in wanted.inputs}
+def _distance(manifest: shards.Manifest, spec: ArtifactSpec) -> int:
+    """In how many settings, code versions and inputs the two differ."""
+    before = {(read.asset, read.partition, read.digest) for read in manifest.inputs}
+    now = {(read.asset, read.partition, read.digest) for read in spec.inputs}
     return (
-        len(changed_settings(made.settings, wanted.settings))
-        + len(changed_code(made, wanted))
-        + len(given ^ asked)
+        len(changed_settings(manifest.settings, spec.settings))
+        + len(changed_code(manifest, spec))
+        + len(before ^ now)
     )

@@ -1,46 +1,44 @@
 """What a recipe would reuse and redo, why, and what it would cost: `make plan`.
 
-A look-up: every asset's own wiring is asked for its address, in the graph's order, over a lake in
-which nothing is made. An input that has to be made anew is *pending*, and so is all that reads it;
-should it come out as it was, what follows is reused after all.
+A look-up: the fingerprint of every stage's artifact is computed from its specification, in the
+graph's order; nothing is materialized. An input that has to be made anew is *pending*, and so is
+all that reads it; should it come out as it was, what follows is reused after all.
 """
 
 import os
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import dagster as dg
 from pydantic import TypeAdapter
 from rich.console import Console
 
 from snow_assets import estimates, planned, shards
 from snow_assets.corpus.source_sizes import source_size
+from snow_assets.defs.corpus import raw_code_corpus
 from snow_assets.differences import by_asset, changed_code, changed_settings
-from snow_assets.estimates import Size
+from snow_assets.graph import STAGES
 from snow_assets.integrity import readable_records
-from snow_assets.materialize import (
-    PENDING,
-    UNPARTITIONED,
-    Planning,
-    Upstream,
-    Wanted,
-    half_done,
-)
-from snow_assets.order import steps
+from snow_assets.materialize import half_done
 from snow_assets.past import Past
 from snow_assets.planned import HalfDone, Plan, Step
 from snow_assets.recipe import Recipe, chosen_recipe
+from snow_assets.sizes import Size, size_of, total_size
+from snow_assets.stages import (
+    PENDING,
+    UNPARTITIONED,
+    Artifact,
+    ArtifactSpec,
+    Stage,
+    StageInputs,
+    partition_names,
+)
 from snow_assets.tables import sources as table_sources
 from snow_resources.lake import Lake
 from snow_resources.publishing import project_digest
-
-INCREMENTAL = "snow/incremental"
-"""An asset's tag: the input of which it works off only the shards that are new."""
 
 
 @dataclass
@@ -49,42 +47,57 @@ class Planner:
     lake: Lake
     past: Past
     resources: Mapping[str, Any]
-    planning: Planning = field(default_factory=Planning)
+    planned: dict[tuple[str, str], Artifact] = field(default_factory=dict)
+    """The recipe's artifacts as they will be, by asset and partition."""
     sizes: dict[tuple[str, str], Size] = field(default_factory=dict)
     half_done: list[HalfDone] = field(default_factory=list)
     fault: Exception | None = None
-    """What stopped the last step's wiring; with pending inputs, that they cannot be read yet."""
+    """Why the last step has no fingerprint; with pending inputs, that they cannot be read yet."""
 
-    def step(self, node: Any, context: Any, num_partitions: int) -> Step:
-        asset = node.key.path[-1]
-        place = context.partition_key if context.has_partition_key else UNPARTITIONED
-        made = node.assets_def
-        fault: Exception | None = None
-        # The I/O manager is Dagster's own.
-        needed = made.required_resource_keys - {"io_manager"}
-        given = {name: self.resources[name] for name in needed}
+    def resolve(self, asset: str, partition: str) -> Artifact:
+        """The planned artifact; FileNotFoundError if the plan has none."""
+        if (asset, partition) not in self.planned:
+            raise FileNotFoundError(f"{asset} [{partition}] is not in the plan")
+        return self.planned[asset, partition]
+
+    def step(self, stage: Stage, partition: str, num_partitions: int) -> Step:
+        """What is to do for a partition of a stage."""
+        inputs = StageInputs(
+            stage=stage,
+            partition=partition,
+            recipe=self.recipe,
+            lake=self.lake,
+            resolve=self.resolve,
+            resources={name: self.resources[name] for name in stage.resources},
+        )
+        spec, self.fault = None, None
         try:
-            with self.planning.active():
-                made(context=context, **given)
+            spec = inputs.artifact_spec()
         except (OSError, ValueError) as error:
             # Pending inputs cannot be read; whatever else is wrong, the run would meet it too.
-            fault = error
-        self.fault = fault
-        wanted, asked = self.planning.told()
-        pending = [given for given in asked if given.digest == PENDING]
-        latest = self.past.latest(asset, place, wanted)
-        if fault is not None and not pending:
-            found = Step(asset=asset, partition=place, verdict="fails", reasons=(str(fault),))
-            return self._pending(found, latest, num_partitions, asked)
-        if wanted is not None and not pending:
-            folder = self.lake.generation(asset, place, wanted.generation)
+            self.fault = error
+        reads = inputs.resolved
+        is_pending = any(
+            read.digest == PENDING for read in (reads if spec is None else spec.inputs)
+        )
+        latest = self.past.latest(stage.name, partition, spec)
+        if self.fault is not None and not is_pending:
+            step = Step(
+                asset=stage.name,
+                partition=partition,
+                verdict="fails",
+                reasons=(str(self.fault),),
+            )
+            return self._pending(stage, step, latest, num_partitions, reads)
+        if spec is not None and not is_pending:
+            folder = self.lake.generation(stage.name, partition, spec.generation)
             if self.past.manifest(folder) is not None and not self.past.violations(folder):
-                return self._reused(asset, place, wanted.generation, latest)
-        found = self._redone(asset, place, wanted, asked, latest, node.tags.get(INCREMENTAL))
-        if wanted is not None and not pending:
-            found = replace(found, generation=wanted.generation)
-        self.half_done += self._half_done(asset, place, wanted if not pending else None)
-        return self._pending(found, latest, num_partitions, asked)
+                return self._reused(stage.name, partition, spec.generation, latest)
+        step = self._redone(stage, partition, spec, reads, latest)
+        if spec is not None and not is_pending:
+            step = replace(step, generation=spec.generation)
+        self.half_done += self._half_done(stage.name, partition, None if is_pending else spec)
+        return self._pending(stage, step, latest, num_partitions, reads)
 
     def keep_current(self, asset: str, partition: str) -> bool:
         """Plan with what the recipe's pointer names, whatever it was made from; whether it is."""
@@ -92,7 +105,7 @@ class Planner:
         if manifest is None:
             return False
         self._plan(asset, partition, manifest.generation, manifest.digest)
-        self.sizes[asset, partition] = estimates.size_of(manifest)
+        self.sizes[asset, partition] = size_of(manifest)
         return True
 
     def _reused(
@@ -101,7 +114,7 @@ class Planner:
         manifest = self.past.manifest(self.lake.generation(asset, partition, generation))
         assert manifest is not None
         self._plan(asset, partition, generation, manifest.digest)
-        self.sizes[asset, partition] = estimates.size_of(manifest)
+        self.sizes[asset, partition] = size_of(manifest)
         is_other = latest is None or latest.generation != generation
         pointer = self.lake.pointer(self.recipe.name, asset, partition)
         reasons = ["made earlier, not the current one"] if is_other else []
@@ -117,40 +130,33 @@ class Planner:
 
     def _redone(
         self,
-        asset: str,
+        stage: Stage,
         partition: str,
-        wanted: Wanted | None,
-        asked: Sequence[Upstream],
+        spec: ArtifactSpec | None,
+        reads: Sequence[Artifact],
         latest: shards.Manifest | None,
-        incremental: str | None,
     ) -> Step:
-        inputs = list(wanted.inputs) if wanted else list(asked)
-        is_pending = any(given.digest == PENDING for given in inputs)
-        found = Step(asset=asset, partition=partition, verdict="redo", reasons=("never made",))
+        inputs = list(reads if spec is None else spec.inputs)
+        is_pending = any(read.digest == PENDING for read in inputs)
+        step = Step(asset=stage.name, partition=partition, verdict="redo", reasons=("never made",))
         if latest is not None:
-            given = changed_inputs(latest, inputs, is_whole=wanted is not None)
-            numbers = (
-                []
-                if wanted is None
-                else [
-                    *changed_settings(latest.settings, wanted.settings),
-                    *changed_code(latest, wanted),
-                ]
-            )
-            found = replace(found, reasons=(*numbers, *given))
-            num_new = self._new_shards(latest, inputs, incremental)
-            if num_new is not None and not numbers and not is_pending:
-                found = replace(
-                    found, verdict="new shards", new_shards=num_new[0], all_shards=num_new[1]
+            changes = [] if spec is None else changed_settings(latest.settings, spec.settings)
+            changes += [] if spec is None else changed_code(latest, spec)
+            input_changes = changed_inputs(latest, inputs, is_whole=spec is not None)
+            step = replace(step, reasons=(*changes, *input_changes))
+            num_new = self._new_shards(latest, inputs, stage.incremental_input)
+            if num_new is not None and not changes and not is_pending:
+                step = replace(
+                    step, verdict="new shards", new_shards=num_new[0], all_shards=num_new[1]
                 )
-        if wanted is not None and not is_pending:
-            folder = self.lake.generation(asset, partition, wanted.generation)
-            if damaged := self._damaged(wanted.asset, wanted.partition, folder):
-                return replace(found, verdict="redo", reasons=damaged)
+        if spec is not None and not is_pending:
+            folder = self.lake.generation(stage.name, partition, spec.generation)
+            if damaged := self._damaged(stage.name, partition, folder):
+                return replace(step, verdict="redo", reasons=damaged)
             if done := shards.names(shards.join(folder, shards.RECORDS)):
-                there = f"{len(done)} files are there already"
-                found = replace(found, verdict="go on", reasons=(there, *found.reasons))
-        return found
+                finished = f"{len(done)} files are there already"
+                step = replace(step, verdict="go on", reasons=(finished, *step.reasons))
+        return step
 
     def _damaged(self, asset: str, partition: str, folder: str) -> tuple[str, ...]:
         """What is wrong with a finished artifact or the pointer to it, each with its file."""
@@ -164,75 +170,71 @@ class Planner:
         return (*named, *(f"{folder}/{text}" for text in self.past.violations(folder)))
 
     def _new_shards(
-        self, latest: shards.Manifest, inputs: Sequence[Upstream], incremental: str | None
+        self, latest: shards.Manifest, inputs: Sequence[Artifact], incremental: Stage | None
     ) -> tuple[int, int] | None:
         """How many shards of the incremental input are new; None: more than that has changed."""
-        known = {(given.asset, given.partition): given for given in latest.inputs}
+        digests = {(read.asset, read.partition): read.digest for read in latest.inputs}
         changed = [
-            given
-            for given in inputs
-            if (old := known.get((given.asset, given.partition))) is None
-            or old.digest != given.digest
+            read for read in inputs if digests.get((read.asset, read.partition)) != read.digest
         ]
-        if incremental is None or any(given.asset != incremental for given in changed):
+        if incremental is None or any(read.asset != incremental.name for read in changed):
             return None
-        before = {
-            entry.sha256
-            for given in latest.inputs
-            if given.asset == incremental
-            for entry in self.past.files(given.asset, given.partition, given.generation)
-        }
-        now = [
-            entry.sha256
-            for given in inputs
-            if given.asset == incremental
-            for entry in self.past.files(given.asset, given.partition, given.generation)
-        ]
+        before = set(self._shard_digests(latest.inputs, incremental))
+        now = self._shard_digests(inputs, incremental)
         return sum(digest not in before for digest in now), len(now)
+
+    def _shard_digests(self, inputs: Sequence[Artifact | shards.Input], stage: Stage) -> list[str]:
+        return [
+            entry.sha256
+            for read in inputs
+            if read.asset == stage.name
+            for entry in self.past.files(read.asset, read.partition, read.generation)
+        ]
 
     def _pending(
         self,
+        stage: Stage,
         step: Step,
         latest: shards.Manifest | None,
         num_partitions: int,
-        asked: Sequence[Upstream],
+        reads: Sequence[Artifact],
     ) -> Step:
         """The step with its size and cost; who reads it will find it pending."""
         self._plan(step.asset, step.partition, PENDING, PENDING)
-        reads = estimates.together(
-            self.sizes.get((given.asset, given.partition), Size()) for given in asked
+        read_size = total_size(
+            self.sizes.get((read.asset, read.partition), Size()) for read in reads
         )
         if latest is None:
-            text = self._text(step.asset, step.partition, num_partitions)
+            text = self._text(stage, step.partition, num_partitions)
             size = estimates.first_size(
-                step.asset, self.recipe, num_partitions=num_partitions, text=text
+                stage, self.recipe, num_partitions=num_partitions, text=text
             )
         else:
-            size = estimates.size_of(latest).times(self.past.growth(latest, reads))
+            size = size_of(latest).times(self.past.growth(latest, read_size))
         self.sizes[step.asset, step.partition] = size
         if step.verdict == "fails":
             return step
-        share = step.new_shards / step.all_shards if step.all_shards else 1.0
-        cost = self.past.cost(step.asset, reads=reads, makes=size, share=share)
-        return replace(step, size=size.times(share), cost=cost)
+        fraction = step.new_shards / step.all_shards if step.all_shards else 1.0
+        cost = self.past.cost(stage, reads=read_size, makes=size, share=fraction)
+        return replace(step, size=size.times(fraction), cost=cost)
 
-    def _text(self, asset: str, partition: str, num_partitions: int) -> Size | None:
+    def _text(self, stage: Stage, partition: str, num_partitions: int) -> Size | None:
         """The text that a partition is made from, by the files of its source or of all sources."""
-        if asset == "raw_code_corpus":
+        if stage is raw_code_corpus:
             return self._listed_text(partition)
         corpus = {
-            name: estimates.text_of_stored("raw_code_corpus", size)
-            for (made, name), size in self.sizes.items()
-            if made == "raw_code_corpus"
+            source: estimates.text_of_stored(raw_code_corpus, size)
+            for (asset, source), size in self.sizes.items()
+            if asset == raw_code_corpus.name
         }
         if partition in corpus:
             return corpus[partition]
-        total = estimates.together(corpus.values())
+        total = total_size(corpus.values())
         return total.times(1 / num_partitions) if total.num_bytes else None
 
     def _listed_text(self, partition: str) -> Size | None:
         corpus = self.recipe.corpus
-        source = next((one for one in corpus.sources if one.name == partition), None)
+        source = next((item for item in corpus.sources if item.name == partition), None)
         if source is None:
             return None
         try:
@@ -245,28 +247,24 @@ class Planner:
 
     def _plan(self, asset: str, partition: str, generation: str, digest: str) -> None:
         folder = self.lake.generation(asset, partition, generation)
-        self.planning.plan(
-            Upstream(
-                asset=asset,
-                partition=partition,
-                folder=folder,
-                generation=generation,
-                digest=digest,
-            )
+        self.planned[asset, partition] = Artifact(
+            asset=asset, partition=partition, folder=folder, generation=generation, digest=digest
         )
 
-    def _half_done(self, asset: str, partition: str, wanted: Wanted | None) -> Iterator[HalfDone]:
+    def _half_done(
+        self, asset: str, partition: str, spec: ArtifactSpec | None
+    ) -> Iterator[HalfDone]:
         for generation, note in half_done(self.lake, asset, partition).items():
-            if wanted is not None and generation == wanted.generation:
+            if spec is not None and generation == spec.generation:
                 continue
             files = readable_records(self.lake.generation(asset, partition, generation))
             differs = (
                 ["an input is pending"]
-                if wanted is None
+                if spec is None
                 else [
-                    *changed_settings(note.settings, wanted.settings),
-                    *changed_code(note, wanted),
-                    *changed_inputs(note, wanted.inputs, is_whole=True),
+                    *changed_settings(note.settings, spec.settings),
+                    *changed_code(note, spec),
+                    *changed_inputs(note, spec.inputs, is_whole=True),
                 ]
             )
             yield HalfDone(
@@ -282,80 +280,69 @@ class Planner:
 
 
 def changed_inputs(
-    before: shards.Manifest | shards.Begun, inputs: Sequence[Upstream], *, is_whole: bool
+    before: shards.Manifest | shards.Begun, inputs: Sequence[Artifact], *, is_whole: bool
 ) -> list[str]:
     """How the inputs differ; `is_whole`: these are all, so that others are gone."""
-    known = {(given.asset, given.partition): given.digest for given in before.inputs}
-    now = {(given.asset, given.partition): given.digest for given in inputs}
+    old = {(read.asset, read.partition): read.digest for read in before.inputs}
+    new = {(read.asset, read.partition): read.digest for read in inputs}
     changes: dict[str, list[tuple[str, str]]] = {"changes": [], "is new": [], "has changed": []}
-    for place, digest in now.items():
+    for key, digest in new.items():
         if digest == PENDING:
-            changes["changes"].append(place)
-        elif place not in known:
-            changes["is new"].append(place)
-        elif known[place] != digest:
-            changes["has changed"].append(place)
+            changes["changes"].append(key)
+        elif key not in old:
+            changes["is new"].append(key)
+        elif old[key] != digest:
+            changes["has changed"].append(key)
     if is_whole:
-        changes["is gone"] = [place for place in known if place not in now]
-    return [phrase for told, places in changes.items() for phrase in by_asset(told, places)]
+        changes["is gone"] = [key for key in old if key not in new]
+    return [phrase for change, keys in changes.items() for phrase in by_asset(change, keys)]
 
 
-def plan(defs: dg.Definitions, lake: Lake, recipe: Recipe, resources: Mapping[str, Any]) -> Plan:
-    """Every step of the graph in its order. Reads pointers, manifests and records; writes nothing.
+def plan(stages: Sequence[Stage], lake: Lake, recipe: Recipe, resources: Mapping[str, Any]) -> Plan:
+    """Every step of the stages, which are in the graph's order, and the tables at the end if there
+    is a warehouse.
 
-    `resources` are the definitions' own; lake and recipe are given apart.
+    Reads pointers, manifests and records; writes nothing. `resources` are the definitions' own.
     """
     past = Past(lake=lake, recipe=recipe)
-    planner = Planner(recipe, lake, past, {**resources, "lake": lake, "recipe": recipe})
-    graph = defs.resolve_asset_graph()
-    found: list[Step] = []
-    with dg.DagsterInstance.ephemeral() as instance:
-        todo = list(steps(graph))
-        counts = Counter(keys[0] for keys, _ in todo)
-        for keys, partition in todo:
-            if len(keys) > 1:
-                found.append(_tables(len(keys), found, planner))
-                continue
-            context = dg.build_asset_context(partition_key=partition, instance=instance)
-            found.append(planner.step(graph.get(keys[0]), context, counts[keys[0]]))
-    said, took = past.last_estimate()
+    planner = Planner(recipe, lake, past, resources)
+    steps = []
+    for stage in stages:
+        partitions = partition_names(stage.partitions, recipe)
+        steps += [planner.step(stage, name, len(partitions)) for name in partitions]
+    if "warehouse" in resources:
+        steps.append(_tables(steps, planner))
+    estimated, actual = past.last_estimate()
     return Plan(
         recipe=recipe.name,
         lake=lake.url,
         currency=recipe.operation.currency,
-        steps=found,
+        steps=steps,
         half_done=planner.half_done,
-        estimated_seconds=said,
-        actual_seconds=took,
+        estimated_seconds=estimated,
+        actual_seconds=actual,
     )
 
 
-def _tables(num_tables: int, before: Sequence[Step], planner: Planner) -> Step:
+TABLES = "tables"
+"""The plan's name of the step that publishes all tables."""
+
+
+def _tables(before: Sequence[Step], planner: Planner) -> Step:
     """The published tables: built together, anew when anything that they show is."""
-    name = f"{num_tables} tables"
-    if any(step.verdict != "reuse" for step in before):
-        return Step(
-            asset=name,
-            partition=UNPARTITIONED,
-            verdict="redo",
-            reasons=("what they show changes",),
-        )
+    step = Step(asset=TABLES, partition=UNPARTITIONED, verdict="redo")
+    if any(item.verdict != "reuse" for item in before):
+        return replace(step, reasons=("what they show changes",))
     warehouse = planner.resources["warehouse"]
-    current = [planner.planning.ask(step.asset, step.partition).folder for step in before]
-    made = table_sources.lake_tables(
+    tables = table_sources.lake_tables(
         planner.lake.url,
-        current,
+        [planner.resolve(item.asset, item.partition).folder for item in before],
         recipe=planner.recipe.name,
         project=project_digest(warehouse.project),
     )
-    if warehouse.published(made.digest) is not None:
-        return Step(asset=name, partition=UNPARTITIONED, verdict="reuse")
-    return Step(
-        asset=name,
-        partition=UNPARTITIONED,
-        verdict="redo",
-        reasons=("what is published was made from something else",),
-    )
+    if warehouse.published(tables.digest) is not None:
+        return replace(step, verdict="reuse")
+    return replace(step, reasons=("what is published was made from something else",))
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -369,12 +356,12 @@ def main(arguments: Sequence[str]) -> None:
         return
     if arguments:
         os.environ["SNOW_RECIPE"] = arguments[0]
-    found = _of_this_installation()
+    current = _of_this_installation()
     if os.environ.get(_AS_JSON):
-        sys.stdout.write(_PLAN.dump_json(found).decode())
+        sys.stdout.write(_PLAN.dump_json(current).decode())
     else:
-        planned.show(_console(), found)
-        sys.exit(any(step.verdict == "fails" for step in found.steps))
+        planned.show(_console(), current)
+        sys.exit(any(step.verdict == "fails" for step in current.steps))
 
 
 def _console() -> Console:
@@ -392,12 +379,12 @@ def _of_this_installation() -> Plan:
 
     recipe = chosen_recipe()
     resources = definitions.resources(recipe)
-    found = plan(definitions.defs, resources["lake"], recipe, resources)
+    current = plan(STAGES, resources["lake"], recipe, resources)
     seconds = {
-        f"{step.asset}/{step.partition}": step.cost.seconds for step in found.steps if step.cost
+        f"{step.asset}/{step.partition}": step.cost.seconds for step in current.steps if step.cost
     }
     Past(lake=resources["lake"], recipe=recipe).keep_estimates(seconds, now=time.time())
-    return found
+    return current
 
 
 def _in_a_process(choice: str) -> Plan:

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from snow_assets.estimates import Cost, Size, together
+from snow_assets.estimates import Cost
+from snow_assets.sizes import Size, total_size
 
 Verdict = Literal["reuse", "go on", "new shards", "redo", "fails"]
 
@@ -118,7 +119,7 @@ def _by_asset(plan: Plan) -> dict[str, list[Step]]:
 
 
 def _row(asset: str, steps: Sequence[Step]) -> list[str]:
-    size = together(step.size for step in steps)
+    size = total_size(step.size for step in steps)
     counts = [_count(size.documents), _count(size.tokens), _count(size.num_bytes)]
     name = asset if len(steps) == 1 and steps[0].partition == "all" else f"{asset} [{len(steps)}]"
     return [name, _verdicts(steps), *counts, *_cost(steps), _why(steps)]
@@ -127,7 +128,7 @@ def _row(asset: str, steps: Sequence[Step]) -> list[str]:
 def _short(steps: Sequence[Step]) -> list[str]:
     if not steps:
         return ["-", "", "", ""]
-    return [_verdicts(steps), _count(together(step.size for step in steps).tokens), *_cost(steps)]
+    return [_verdicts(steps), _count(total_size(step.size for step in steps).tokens), *_cost(steps)]
 
 
 def _verdicts(steps: Sequence[Step]) -> str:

@@ -17,19 +17,15 @@ from rich.console import Console
 
 from snow_assets import shards
 from snow_assets.corpus import opt_outs
-from snow_assets.corpus.traces import Trace, finished, traces
+from snow_assets.graph import STAGE_BY_NAME, STAGES
 from snow_assets.integrity import readable_records
-from snow_assets.materialize import as_json
+from snow_assets.opt_out_traces import Trace, finished, traces
 from snow_assets.pointers import read_pointer
 from snow_assets.recipe import Recipe, chosen_recipe
+from snow_assets.stages import Stage, as_json
 
 TOMBSTONES = "tombstones"
 NO_ASSETS = frozenset({"current", "estimates", "jobs", "labels", "tables", TOMBSTONES})
-_CHECKPOINT = "_checkpoint"
-HOLDS_NO_TEXT = frozenset({"quality_scores", "quality_annotator", "tokenizer", "benchmark_results"})
-"""What a repository may have shaped and is no copy of; checkpoints, too."""
-HISTORY = frozenset({"quality_scores"})
-"""Kept although no pointer names it: older annotators' scores stay queryable."""
 _DAY_SECONDS = 86_400
 
 
@@ -82,7 +78,7 @@ def find(
         for folder, note in half_done.items()
         if note is not None
     }
-    found = traces(lake, opted_out)
+    found = traces(lake, opted_out, STAGES)
     tainted = _descendants(
         {_folder(lake, one) for one in found if one.num_rows and not _is_kept(_folder(lake, one))},
         inputs,
@@ -93,7 +89,7 @@ def find(
     needed = _ancestors(
         {
             *current,
-            *(folder for folder in every if _asset(folder).endswith(_CHECKPOINT)),
+            *(folder for folder in every if _is_checkpoint(folder)),
             *(given for folders in running.values() for given in folders),
         },
         inputs,
@@ -117,7 +113,7 @@ def find(
                 doomed.append(Found(folder=folder, reason=reason, num_bytes=size))
         elif (
             folder not in needed
-            and _asset(folder) not in HISTORY
+            and not _keeps_history(folder)
             and shards.modified(shards.join(folder, shards.MANIFEST)) < limit
         ):
             doomed.append(Found(folder=folder, reason="unreferenced", num_bytes=size))
@@ -258,13 +254,31 @@ def _short(folder: str) -> str:
     return asset if partition == "all" else f"{asset} [{partition}]"
 
 
+def _stage(folder: str) -> Stage | None:
+    """The stage that wrote a folder; None of one that the graph has no longer."""
+    return STAGE_BY_NAME.get(_asset(folder))
+
+
+def _is_checkpoint(folder: str) -> bool:
+    stage = _stage(folder)
+    return stage is not None and stage.is_checkpoint
+
+
+def _keeps_history(folder: str) -> bool:
+    stage = _stage(folder)
+    return stage is not None and stage.keeps_history
+
+
 def _is_kept(folder: str) -> bool:
-    return _asset(folder) in HOLDS_NO_TEXT or _asset(folder).endswith(_CHECKPOINT)
+    """Whether a repository may have shaped it and it is no copy of one."""
+    stage = _stage(folder)
+    return stage is not None and not stage.holds_text
 
 
 def _is_costly(folder: str) -> bool:
-    """Whether a new opt-out is only reported of it, since nobody retrains unasked."""
-    return _asset(folder).endswith(_CHECKPOINT) or _asset(folder) == "benchmark_results"
+    """Whether a new opt-out is only reported of it, since retraining is asked for by a person."""
+    stage = _stage(folder)
+    return stage is not None and stage.is_retrained_by_hand
 
 
 def _folder(lake: str, one: Trace) -> str:

@@ -1,15 +1,20 @@
 """The one screen that `make demo` ends with: what went in, what came out, where to look next."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from snow_assets import shards
-from snow_assets.materialize import upstream
-from snow_assets.recipe import PHASES, Recipe
+from snow_assets.defs.evaluation import benchmark_results
+from snow_assets.defs.pretraining import CHECKPOINTS
+from snow_assets.defs.quality import high_quality_subset, quality_annotator
+from snow_assets.defs.synthesis import synthetic_set
+from snow_assets.materialize import current_artifact
+from snow_assets.recipe import Recipe
+from snow_assets.stages import Stage
 from snow_resources.lake import Lake
 from snow_resources.publishing import literal
 from snow_resources.warehouse import QueryResult, query
@@ -45,16 +50,20 @@ order by trained_tokens desc
 def show(console: Console, lake: Lake, recipe: Recipe, warehouse: str) -> None:
     """Print the screen; every figure comes from the published tables or a manifest."""
     _print(console, "What became of the files", _ask(warehouse, _FUNNEL, recipe))
-    if _is_made(lake, recipe, "quality_annotator"):
+    if _is_materialized(lake, recipe, quality_annotator):
         _print(console, "Annotator", _areas(lake, recipe))
-    if _is_made(lake, recipe, "high_quality_subset"):
+    if _is_materialized(lake, recipe, high_quality_subset):
         _print(console, "Selected, per language", _ask(warehouse, _SELECTED, recipe))
-    if _is_made(lake, recipe, "synthetic_set"):
+    if _is_materialized(lake, recipe, synthetic_set):
         _print(console, "Synthetic files", _ask(warehouse, _SYNTHETIC, recipe))
-    trained = [phase for phase in PHASES if _is_made(lake, recipe, f"{phase}_checkpoint")]
+    trained = {
+        phase: checkpoint
+        for phase, checkpoint in CHECKPOINTS.items()
+        if _is_materialized(lake, recipe, checkpoint)
+    }
     if trained:
         _print(console, "Loss", _losses(lake, recipe, trained))
-    if _is_made(lake, recipe, "benchmark_results"):
+    if _is_materialized(lake, recipe, benchmark_results):
         title = "Checkpoints (means; intervals in the scoreboard)"
         _print(console, title, _ask(warehouse, _SCORES, recipe))
     mlflow_port = os.environ.get("MLFLOW_PORT", "5000")
@@ -71,8 +80,8 @@ def _ask(warehouse: str, sql: str, recipe: Recipe) -> QueryResult:
     return query(warehouse, sql.format(recipe=literal(recipe.name)))
 
 
-def _is_made(lake: Lake, recipe: Recipe, asset: str) -> bool:
-    return bool(shards.names(lake.pointers(recipe.name, asset)))
+def _is_materialized(lake: Lake, recipe: Recipe, stage: Stage) -> bool:
+    return bool(shards.names(lake.pointers(recipe.name, stage.name)))
 
 
 def _print(console: Console, title: str, answer: QueryResult) -> None:
@@ -98,17 +107,17 @@ def _shown(value: Any) -> str:
 
 def _areas(lake: Lake, recipe: Recipe) -> QueryResult:
     """Each AUC of the annotator with its 95 % interval."""
-    facts = shards.manifest(upstream(lake, recipe, "quality_annotator").folder).facts
+    facts = shards.manifest(current_artifact(lake, recipe, quality_annotator.name).folder).facts
     names = [name for name in facts if name.endswith("_auc")]
     rows = [(name, facts[name], facts[f"{name}_low"], facts[f"{name}_high"]) for name in names]
     return QueryResult(columns=["measure", "auc", "low", "high"], rows=rows, is_truncated=False)
 
 
-def _losses(lake: Lake, recipe: Recipe, phases: Sequence[str]) -> QueryResult:
+def _losses(lake: Lake, recipe: Recipe, checkpoints: Mapping[str, Stage]) -> QueryResult:
     """The training loss at a phase's first and last step, in bits per token."""
     columns = ["first_loss_bits", "last_loss_bits"]
     rows = []
-    for phase in phases:
-        facts = shards.manifest(upstream(lake, recipe, f"{phase}_checkpoint").folder).facts
+    for phase, checkpoint in checkpoints.items():
+        facts = shards.manifest(current_artifact(lake, recipe, checkpoint.name).folder).facts
         rows.append((phase, *(facts[name] for name in columns)))
     return QueryResult(columns=["phase", *columns], rows=rows, is_truncated=False)

@@ -9,55 +9,39 @@ import dagster as dg
 import pytest
 
 from snow_assets import mlflow_rebuild, shards
-from snow_assets.materialize import Made, materialize, upstream
+from snow_assets.materialize import current_artifact
 from snow_assets.plots import DPI, as_plot, new_figure
-from snow_assets.recipe import SMOKE, Recipe
+from snow_assets.recipe import SMOKE
+from snow_assets.stages import StageResult, StageRun, stage
 from snow_resources.lake import Lake
 from snow_resources.tracking import RunLink, TrackedModel, Tracking
+from tests.stage_assets import asset_of
 
 METRICS = [{"step": step, "time": 10.0 + step, "loss": 3.0 / step} for step in (1, 2, 3)]
 
 
-@dg.asset
-def small_checkpoint(
-    context: dg.AssetExecutionContext,
-    lake: Lake,
-    tracking: Tracking,
-    recipe: dg.ResourceParam[Recipe],
-) -> dg.MaterializeResult[Any]:
+@stage(group="pretraining", code_version="1", config=lambda _: {"rate": 0.1})
+def small_checkpoint(run: StageRun) -> StageResult:
     """A model of nothing, with a plot, a table and metrics by step."""
-
-    def work(folder: str) -> Made:
-        shards.put_file(folder, "model/weights", b"\0\1")
-        figure = new_figure(4, 2)
-        figure.add_subplot().plot([1, 2, 3], [3, 2, 1])
-        return Made(
-            facts={"final_auc": 0.75, "tokens": 20, "by reason": {"too_long": 2}},
-            metadata={
-                "loss": as_plot(figure, "Loss"),
-                "table": dg.MetadataValue.md("| a |\n| - |\n| 1 |"),
-                "device": "cpu",
-                "speed": 12.5,
-            },
-            metrics=METRICS,
-            model=TrackedModel(name="small_checkpoint", parent=None),
-        )
-
-    return materialize(
-        context,
-        lake,
-        tracking,
-        recipe,
-        code_version="1",
-        settings={"rate": 0.1},
-        inputs=[],
-        work=work,
+    shards.put_file(run.folder, "model/weights", b"\0\1")
+    figure = new_figure(4, 2)
+    figure.add_subplot().plot([1, 2, 3], [3, 2, 1])
+    return StageResult(
+        stats={"final_auc": 0.75, "tokens": 20, "by reason": {"too_long": 2}},
+        metadata={
+            "loss": as_plot(figure, "Loss"),
+            "table": dg.MetadataValue.md("| a |\n| - |\n| 1 |"),
+            "device": "cpu",
+            "speed": 12.5,
+        },
+        metrics=METRICS,
+        model=TrackedModel(name="small_checkpoint", parent=None),
     )
 
 
 def run(lake: str, tracking: Tracking, instance: dg.DagsterInstance) -> dg.AssetMaterialization:
     result = dg.materialize(
-        [small_checkpoint],
+        [asset_of(small_checkpoint)],
         instance=instance,
         resources={"lake": Lake(url=lake), "tracking": tracking, "recipe": SMOKE},
     )
@@ -110,7 +94,7 @@ def test_plots_are_png_files_of_the_artifact_that_its_digest_leaves_out(
     lake_url: str, instance: dg.DagsterInstance
 ) -> None:
     run(lake_url, Tracking(uri=""), instance)
-    folder = upstream(Lake(url=lake_url), SMOKE, "small_checkpoint").folder
+    folder = current_artifact(Lake(url=lake_url), SMOKE, "small_checkpoint").folder
     manifest = shards.manifest(folder)
     assert [entry.name for entry in manifest.files] == ["model/weights"]
     assert manifest.digest == shards.content_digest(manifest.files)

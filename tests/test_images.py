@@ -304,16 +304,19 @@ ROOT_ASSETS = """
 import dagster as dg
 
 from snow_assets import definitions
-from snow_assets.corpus import assets as corpus
+from snow_assets.dagster_assets import stage_assets
+from snow_assets.defs import corpus
+from snow_assets.defs.synthesis import teacher_model
 from snow_assets.recipe import chosen_recipe
-from snow_assets.synthesis.assets import teacher_model
 
-assets = [corpus.opt_outs, corpus.benchmark_problems, corpus.exemplars, teacher_model]
+recipe = chosen_recipe()
+stages = [corpus.opt_outs, corpus.benchmark_problems, corpus.exemplars, teacher_model]
+assets = stage_assets(stages, recipe)
 resources = definitions.resources(chosen_recipe())
 with dg.DagsterInstance.ephemeral() as instance:
     assert dg.materialize(assets, resources=resources, instance=instance).success
-    name = chosen_recipe().corpus.sources[0].name
-    source = [*assets, corpus.raw_code_corpus]
+    name = recipe.corpus.sources[0].name
+    source = [*assets, *stage_assets([corpus.raw_code_corpus], recipe)]
     selection = dg.AssetSelection.assets("raw_code_corpus")
     assert dg.materialize(
         source, selection=selection, partition_key=name, resources=resources, instance=instance

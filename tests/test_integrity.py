@@ -12,7 +12,7 @@ from rich.console import Console
 
 from snow_assets import shards
 from snow_assets.checked_json import DamagedFileError
-from snow_assets.materialize import upstream
+from snow_assets.materialize import current_artifact
 from snow_assets.pointers import pointer_content, read_pointer
 from snow_assets.verify import show, verify
 from snow_resources.lake import Lake
@@ -47,7 +47,7 @@ def flips(path: Path, number: int) -> Iterator[int]:
 
 
 def folder_of(home: Home, asset: str) -> Path:
-    return Path(upstream(home.lake, home.recipe, asset).folder)
+    return Path(current_artifact(home.lake, home.recipe, asset).folder)
 
 
 def test_300_single_bit_flips_are_all_noticed(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_damaged_pointer_is_named_and_the_plan_goes_on(home: Home, content: by
     assert verdict == "reuse"
     assert f"{pointer} is damaged" in reasons[0]
     with pytest.raises(DamagedFileError, match="materialize words_said again"):
-        upstream(home.lake, home.recipe, "words_said")
+        current_artifact(home.lake, home.recipe, "words_said")
     home.run("words_said")
     assert {reasons for _, reasons in home.told().values()} == {()}
 

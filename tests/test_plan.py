@@ -11,83 +11,59 @@ import pytest
 from rich.console import Console
 
 from snow_assets import estimates, planned, shards
-from snow_assets.materialize import Made, MixedSettingsError, materialize, upstream
+from snow_assets.defs.corpus import benchmark_problems, exemplars, opt_outs, raw_code_corpus
+from snow_assets.defs.curation import documents
+from snow_assets.defs.pretraining import CHECKPOINTS
+from snow_assets.defs.quality import quality_scores
+from snow_assets.defs.synthesis import teacher_model
+from snow_assets.graph import STAGES
+from snow_assets.materialize import MixedSettingsError, current_artifact
 from snow_assets.past import Past
 from snow_assets.plan import plan
 from snow_assets.planned import Plan, Step
 from snow_assets.recipe import ARCTIC, SMOKE, Recipe
+from snow_assets.sizes import Size
+from snow_assets.stages import Input, Stage, StageInputs, StageResult, StageRun, stage
 from snow_resources.lake import Lake
 from snow_resources.tracking import Tracking
+from tests.stage_assets import assets_of
 
+GENERAL = CHECKPOINTS["general"]
 ROW = pa.schema([pa.field("word", pa.string()), pa.field("num_tokens", pa.int64())])
 
 
-def put_words(folder: str, words: str) -> Made:
+def put_words(folder: str, words: str) -> StageResult:
     for index, word in enumerate(words.split()):
         if shards.record(folder, shards.table_name("words", index)) is None:
             shards.put_table(folder, "words", index, [{"word": word, "num_tokens": 5}], ROW)
-    return Made(facts={"num_words": len(words.split())})
+    return StageResult(stats={"num_words": len(words.split())})
 
 
-def a_graph(words: str = "one two", code_version: str = "1") -> list[dg.AssetsDefinition]:
+def a_graph(words: str = "one two", code_version: str = "1") -> list[Stage]:
     """Words, a copy of them that works off new shards only, and a count that reads its input."""
 
-    @dg.asset
-    def words_said(
-        context: dg.AssetExecutionContext,
-        lake: Lake,
-        tracking: Tracking,
-        recipe: dg.ResourceParam[Recipe],
-    ) -> dg.MaterializeResult[Any]:
-        return materialize(
-            context,
-            lake,
-            tracking,
-            recipe,
-            code_version="1",
-            settings={"words": words},
-            inputs=[],
-            work=lambda folder: put_words(folder, words),
-        )
+    @stage(group="corpus", code_version="1", config=lambda _: {"words": words})
+    def words_said(run: StageRun) -> StageResult:
+        return put_words(run.folder, words)
 
-    @dg.asset(deps=[words_said], tags={"snow/incremental": "words_said"})
-    def words_heard(
-        context: dg.AssetExecutionContext,
-        lake: Lake,
-        tracking: Tracking,
-        recipe: dg.ResourceParam[Recipe],
-    ) -> dg.MaterializeResult[Any]:
-        given = upstream(lake, recipe, "words_said")
-        return materialize(
-            context,
-            lake,
-            tracking,
-            recipe,
-            code_version=code_version,
-            settings={"selection": recipe.selection},
-            inputs=[given],
-            work=lambda folder: put_words(folder, words),
-        )
+    @stage(
+        group="corpus",
+        code_version=code_version,
+        inputs=(Input(stage=words_said),),
+        config=lambda inputs: {"selection": inputs.recipe.selection},
+        incremental_input=words_said,
+    )
+    def words_heard(run: StageRun) -> StageResult:
+        return put_words(run.folder, words)
 
-    @dg.asset(deps=[words_heard])
-    def words_counted(
-        context: dg.AssetExecutionContext,
-        lake: Lake,
-        tracking: Tracking,
-        recipe: dg.ResourceParam[Recipe],
-    ) -> dg.MaterializeResult[Any]:
-        given = upstream(lake, recipe, "words_heard")
-        count = shards.manifest(given.folder).facts["num_words"]
-        return materialize(
-            context,
-            lake,
-            tracking,
-            recipe,
-            code_version="1",
-            settings={"count": count},
-            inputs=[given],
-            work=lambda folder: put_words(folder, "count"),
-        )
+    def count_config(inputs: StageInputs) -> Any:
+        return {"count": shards.manifest(inputs.input(words_heard).folder).facts["num_words"]}
+
+    @stage(
+        group="corpus", code_version="1", inputs=(Input(stage=words_heard),), config=count_config
+    )
+    def words_counted(run: StageRun) -> StageResult:
+        return put_words(run.folder, "count")
 
     return [words_said, words_heard, words_counted]
 
@@ -96,23 +72,21 @@ def a_graph(words: str = "one two", code_version: str = "1") -> list[dg.AssetsDe
 class Home:
     lake: Lake
     recipe: Recipe = SMOKE
-    assets: list[dg.AssetsDefinition] = field(default_factory=a_graph)
+    stages: list[Stage] = field(default_factory=a_graph)
 
     @property
     def resources(self) -> dict[str, Any]:
         return {"lake": self.lake, "recipe": self.recipe, "tracking": Tracking(uri="")}
 
-    @property
-    def defs(self) -> dg.Definitions:
-        return dg.Definitions(assets=self.assets, resources=self.resources)
-
     def run(self, *names: str) -> None:
-        graph = self.defs.resolve_implicit_global_asset_job_def()
+        assets = assets_of(*self.stages, recipe=self.recipe)
+        defs = dg.Definitions(assets=assets, resources=self.resources)
+        graph = defs.resolve_implicit_global_asset_job_def()
         for name in names or ("words_said", "words_heard", "words_counted"):
             graph.execute_in_process(asset_selection=[dg.AssetKey(name)])
 
     def plan(self) -> Plan:
-        return plan(self.defs, self.lake, self.recipe, self.resources)
+        return plan(self.stages, self.lake, self.recipe, self.resources)
 
     def told(self) -> dict[str, tuple[str, tuple[str, ...]]]:
         return {step.asset: (step.verdict, step.reasons) for step in self.plan().steps}
@@ -157,13 +131,13 @@ def test_a_changed_number_is_named_and_what_reads_it_waits_for_it(home: Home) ->
 
 def test_a_changed_code_version_is_named(home: Home) -> None:
     home.run()
-    home.assets = a_graph(code_version="2")
+    home.stages = a_graph(code_version="2")
     assert home.told()["words_heard"] == ("redo", ("code version 1 -> 2",))
 
 
 def test_of_an_incremental_asset_only_the_new_shards_are_counted(home: Home) -> None:
     home.run()
-    home.assets = a_graph("one two three")
+    home.stages = a_graph("one two three")
     home.run("words_said")
     (_, heard, _) = home.plan().steps
     assert (heard.verdict, heard.new_shards, heard.all_shards) == ("new shards", 1, 3)
@@ -172,7 +146,7 @@ def test_of_an_incremental_asset_only_the_new_shards_are_counted(home: Home) -> 
 
 def test_another_number_makes_an_incremental_asset_anew_as_a_whole(home: Home) -> None:
     home.run()
-    home.assets = a_graph("one two three")
+    home.stages = a_graph("one two three")
     home.run("words_said")
     home.recipe = with_budget(500_000)
     assert home.told()["words_heard"][0] == "redo"
@@ -189,7 +163,7 @@ def test_a_generation_of_before_is_found_again(home: Home) -> None:
 def test_an_unfinished_generation_is_gone_on_with(home: Home) -> None:
     home.run()
     ((folder, finished),) = (
-        (made.folder, made) for made in [upstream(home.lake, SMOKE, "words_heard")]
+        (made.folder, made) for made in [current_artifact(home.lake, SMOKE, "words_heard")]
     )
     shards.remove(shards.join(folder, "manifest.json"))
     assert finished.generation in folder
@@ -199,7 +173,7 @@ def test_an_unfinished_generation_is_gone_on_with(home: Home) -> None:
 
 def test_half_done_work_under_other_numbers_is_named_with_what_differs(home: Home) -> None:
     home.run()
-    folder = upstream(home.lake, SMOKE, "words_heard").folder
+    folder = current_artifact(home.lake, SMOKE, "words_heard").folder
     shards.remove(shards.join(folder, "manifest.json"))
     shards.remove(home.lake.pointer("SMOKE", "words_heard", "all"))
     home.recipe = with_budget(500_000)
@@ -209,17 +183,20 @@ def test_half_done_work_under_other_numbers_is_named_with_what_differs(home: Hom
 
 
 def test_a_fault_of_the_set_up_is_told_before_anything_runs(home: Home) -> None:
-    @dg.asset
-    def broken(context: dg.AssetExecutionContext, recipe: dg.ResourceParam[Recipe]) -> None:
-        raise ValueError(f"the model of {recipe.name} is not there: put it there")
+    def broken_config(inputs: StageInputs) -> Any:
+        raise ValueError(f"the model of {inputs.recipe.name} is not there: put it there")
 
-    home.assets = [broken]
+    @stage(group="corpus", code_version="1", config=broken_config)
+    def broken(run: StageRun) -> StageResult:
+        return StageResult(stats={})
+
+    home.stages = [broken]
     assert home.told() == {"broken": ("fails", ("the model of SMOKE is not there: put it there",))}
 
 
 def test_an_estimate_follows_past_runs_and_its_error_is_told(home: Home) -> None:
     home.run()
-    folder = upstream(home.lake, SMOKE, "words_heard").folder
+    folder = current_artifact(home.lake, SMOKE, "words_heard").folder
     taken = shards.manifest(folder).seconds
     home.recipe = with_budget(500_000)
     heard = home.plan().steps[1]
@@ -232,28 +209,26 @@ def test_an_estimate_follows_past_runs_and_its_error_is_told(home: Home) -> None
 
 
 def test_a_recipe_that_never_ran_is_estimated_by_its_stated_rates() -> None:
-    size = estimates.first_size("general_checkpoint", ARCTIC, num_partitions=1)
+    size = estimates.first_size(GENERAL, ARCTIC, num_partitions=1)
     assert size.tokens == ARCTIC.pretraining.general.tokens
-    seconds = estimates.stated_seconds("general_checkpoint", ARCTIC, size)
+    seconds = estimates.stated_seconds(GENERAL, ARCTIC, size)
     # Six operations a weight and token, 1.36 billion weights (docs/recipe.md).
     flops = 6 * 1.36e9 * ARCTIC.pretraining.general.tokens
     assert seconds == pytest.approx(flops / 4e14, rel=0.01)
-    cost = estimates.cost("general_checkpoint", ARCTIC, seconds, is_measured=False)
+    cost = estimates.cost(GENERAL, ARCTIC, seconds, is_measured=False)
     assert cost.gpu_hours == pytest.approx(seconds / 3600)
     assert cost.price == pytest.approx(cost.gpu_hours * 2.5)
 
 
 def test_every_step_of_a_model_has_a_stated_cost_before_it_ever_ran(tmp_path: Path) -> None:
     past = Past(lake=Lake(url=str(tmp_path)), recipe=ARCTIC)
-    for asset in (
-        "quality_annotator",
-        "quality_scores",
-        "synthetic_answers",
-        "general_checkpoint",
-        "benchmark_results",
-    ):
-        size = estimates.first_size(asset, ARCTIC, num_partitions=3)
-        cost = past.cost(asset, reads=estimates.Size(), makes=size)
+    model_stages = [stage for stage in STAGES if "jobs" in stage.resources]
+    assert len(model_stages) == 8
+    for model_stage in model_stages:
+        size = estimates.first_size(model_stage, ARCTIC, num_partitions=3)
+        cost = past.cost(model_stage, reads=Size(), makes=size)
+        if model_stage is teacher_model:
+            continue
         assert cost.is_known
         assert cost.seconds > 0
 
@@ -274,49 +249,24 @@ def test_a_fresh_home_s_sizes_follow_the_files_of_its_sources(home: Home, tmp_pa
         for name in ("large", "small")
     )
     home.recipe = replace(SMOKE, corpus=replace(SMOKE.corpus, sources=sources))
-    partitions = dg.StaticPartitionsDefinition(["large", "small"])
-
-    def an_asset(name: str, parents: list[str]) -> dg.AssetsDefinition:
-        @dg.asset(name=name, deps=parents, partitions_def=partitions)
-        def made(
-            context: dg.AssetExecutionContext,
-            lake: Lake,
-            tracking: Tracking,
-            recipe: dg.ResourceParam[Recipe],
-        ) -> dg.MaterializeResult[Any]:
-            inputs = [upstream(lake, recipe, parent, context.partition_key) for parent in parents]
-            return materialize(
-                context,
-                lake,
-                tracking,
-                recipe,
-                code_version="1",
-                settings={},
-                inputs=inputs,
-                work=lambda folder: put_words(folder, "one"),
-            )
-
-        return made
-
-    home.assets = [an_asset("raw_code_corpus", []), an_asset("documents", ["raw_code_corpus"])]
+    home.stages = [opt_outs, benchmark_problems, exemplars, raw_code_corpus, documents]
     sizes = {(step.asset, step.partition): step.size for step in home.plan().steps}
-    for asset in ("raw_code_corpus", "documents"):
-        share = estimates.STORED_SHARES[asset]
-        assert sizes[asset, "large"].num_bytes == pytest.approx(40_000 * share)
-        assert sizes[asset, "small"].documents == 4
-        assert sizes[asset, "small"].tokens == pytest.approx(4_000 / 3.6)
+    for read, fraction in ((raw_code_corpus, 0.23), (documents, 0.24)):
+        assert sizes[read.name, "large"].num_bytes == pytest.approx(40_000 * fraction)
+        assert sizes[read.name, "small"].documents == 4
+        assert sizes[read.name, "small"].tokens == pytest.approx(4_000 / 3.6)
 
 
 def test_scoring_takes_three_windows_of_a_document_however_long_it_is() -> None:
-    size = estimates.Size(documents=1_000, tokens=10_000_000)
-    seconds = estimates.stated_seconds("quality_scores", SMOKE, size)
+    size = Size(documents=1_000, tokens=10_000_000)
+    seconds = estimates.stated_seconds(quality_scores, SMOKE, size)
     assert seconds == pytest.approx(3 * 48 * 1_000 / 2_000)
 
 
 def test_a_size_that_nobody_knows_is_not_shown_as_no_cost(tmp_path: Path) -> None:
     past = Past(lake=Lake(url=str(tmp_path)), recipe=ARCTIC)
-    size = estimates.first_size("exemplars", ARCTIC, num_partitions=1)
-    cost = past.cost("exemplars", reads=estimates.Size(), makes=size)
+    size = estimates.first_size(exemplars, ARCTIC, num_partitions=1)
+    cost = past.cost(exemplars, reads=Size(), makes=size)
     steps = [Step(asset="exemplars", partition="all", verdict="redo", size=size, cost=cost)]
     with Path(os.devnull).open("w") as nowhere:
         console = Console(width=150, record=True, file=nowhere)
@@ -350,7 +300,7 @@ def test_partitions_of_an_asset_stand_on_one_line() -> None:
 def half_made(home: Home) -> str:
     """`words_heard` as a kill left it: its files, without a manifest and a pointer."""
     home.run("words_said", "words_heard")
-    folder = upstream(home.lake, home.recipe, "words_heard").folder
+    folder = current_artifact(home.lake, home.recipe, "words_heard").folder
     shards.remove(shards.join(folder, "manifest.json"))
     shards.remove(home.lake.pointer(home.recipe.name, "words_heard", "all"))
     return folder
@@ -371,7 +321,7 @@ def test_half_done_work_is_not_mixed_with_a_changed_number(home: Home) -> None:
 
 def test_another_recipe_and_new_data_may_pass_half_done_work(home: Home) -> None:
     half_made(home)
-    home.assets = a_graph("one two three")
+    home.stages = a_graph("one two three")
     home.run("words_said", "words_heard")
     half_made(home)
     home.recipe = replace(with_budget(500_000), name="OTHER")

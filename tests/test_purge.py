@@ -9,10 +9,11 @@ import pyarrow as pa
 import pytest
 
 from snow_assets import purge, shards
-from snow_assets.corpus.traces import markdown, traces
 from snow_assets.documents import SCORE, SEEN
-from snow_assets.materialize import as_json
+from snow_assets.graph import STAGES
+from snow_assets.opt_out_traces import markdown, traces
 from snow_assets.recipe import SMOKE, Recipe
+from snow_assets.stages import as_json
 from tests.curation.builders import a_file, finish, point, raw_corpus
 
 DAY = 86_400.0
@@ -115,7 +116,7 @@ def names(some: list[purge.Found]) -> set[str]:
 
 def test_where_a_repository_had_been_is_told_down_to_the_checkpoint(lake_url: str) -> None:
     a_lake(lake_url)
-    told = {one.asset: (one.num_rows, one.num_tokens) for one in traces(lake_url, ["tar"])}
+    told = {one.asset: (one.num_rows, one.num_tokens) for one in traces(lake_url, ["tar"], STAGES)}
     assert told == {
         "raw_code_corpus": (1, 0),
         "documents": (1, 0),
@@ -123,8 +124,8 @@ def test_where_a_repository_had_been_is_told_down_to_the_checkpoint(lake_url: st
         "general_checkpoint": (2, 14),  # its own file, and the child that it seeded
         "quality_scores": (1, 0),
     }
-    assert "general_checkpoint [all]" in markdown(traces(lake_url, ["tar"]))
-    assert traces(lake_url, ["nobody"]) == []
+    assert "general_checkpoint [all]" in markdown(traces(lake_url, ["tar"], STAGES))
+    assert traces(lake_url, ["nobody"], STAGES) == []
 
 
 def test_current_generations_are_never_purged(lake_url: str) -> None:
@@ -141,7 +142,10 @@ def test_a_text_that_others_hold_too_is_no_trace_of_a_score(lake_url: str) -> No
     documents = made(lake_url, "documents/src/one", [raw], ("documents", rows), DOCUMENT)
     score = {"text_id": "same", "annotator": "v", "logit": 0.0, "top_logit": 0.0, "num_windows": 1}
     made(lake_url, "quality_scores/python/one", [documents], ("scores", [{**score}]), SCORE)
-    assert {one.asset for one in traces(lake_url, ["tar"])} == {"raw_code_corpus", "documents"}
+    assert {one.asset for one in traces(lake_url, ["tar"], STAGES)} == {
+        "raw_code_corpus",
+        "documents",
+    }
 
 
 def test_opted_out_text_that_is_current_is_held_and_its_holder_is_named(lake_url: str) -> None:
@@ -178,7 +182,7 @@ def damage_documents(folder: str) -> None:
 def test_damaged_rows_may_be_an_opted_out_repositorys_and_stop_no_opt_out(lake_url: str) -> None:
     old = a_lake(lake_url)
     damage_documents(old["documents"])
-    (trace,) = traces(lake_url, ["whoever"])
+    (trace,) = traces(lake_url, ["whoever"], STAGES)
     assert (trace.asset, trace.num_rows) == ("documents", 0)
     assert "what is damaged" in markdown([trace])
     held = found(lake_url, opted_out=("whoever",)).held

@@ -14,7 +14,7 @@ from snow_assets.documents import DECISION
 from snow_assets.recipe import CurationRecipe
 from snow_assets.remaining import Remaining
 
-_TEXTS_PER_BATCH = 64
+_TEXTS_AT_ONCE = 64
 
 
 def decide(
@@ -59,12 +59,12 @@ def decide(
         )
     return {
         "documents": sum(document_shard.num_rows for document_shard in document_shards),
-        **{name: counts.pop(name, 0) for name in _REQUIRED_STATS},
+        **{name: counts.pop(name, 0) for name in _ALWAYS},
         **dict(sorted(counts.items())),
     }
 
 
-_REQUIRED_STATS = (
+_ALWAYS = (
     "kept",
     "train_documents",
     "held_out_documents",
@@ -128,13 +128,13 @@ def _count_tokens(
     rows: Sequence[dict[str, Any]], document_shard: DocumentShard, tokenizer: Any
 ) -> None:
     start = 0
-    for batch in document_shard.read(["text"]).to_batches(max_chunksize=_TEXTS_PER_BATCH):
-        uncounted = [
+    for batch in document_shard.read(["text"]).to_batches(max_chunksize=_TEXTS_AT_ONCE):
+        chosen = [
             (row, text.as_py())
             for row, text in zip(rows[start : start + batch.num_rows], batch["text"], strict=True)
             if row["kept"] and row["num_tokens"] is None
         ]
         start += batch.num_rows
-        token_counts = count_tokens(tokenizer, [text for _, text in uncounted])
-        for (row, _), num_tokens in zip(uncounted, token_counts, strict=True):
-            row["num_tokens"] = num_tokens
+        lengths = count_tokens(tokenizer, [text for _, text in chosen])
+        for (row, _), length in zip(chosen, lengths, strict=True):
+            row["num_tokens"] = length

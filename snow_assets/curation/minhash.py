@@ -14,7 +14,7 @@ Values32 = npt.NDArray[np.uint32]
 Values64 = npt.NDArray[np.uint64]
 
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
-_MAX_UINT32 = np.uint32(0xFFFFFFFF)
+_MOST = np.uint32(0xFFFFFFFF)
 
 
 def _is_word_byte() -> npt.NDArray[np.bool_]:
@@ -114,7 +114,7 @@ def min_hashes(values: Values32, factors: Values32, terms: Values32, minima: Val
         factor0, factor1 = factors[row], factors[row + 1]
         factor2, factor3 = factors[row + 2], factors[row + 3]
         term0, term1, term2, term3 = terms[row], terms[row + 1], terms[row + 2], terms[row + 3]
-        minimum0, minimum1, minimum2, minimum3 = _MAX_UINT32, _MAX_UINT32, _MAX_UINT32, _MAX_UINT32
+        minimum0, minimum1, minimum2, minimum3 = _MOST, _MOST, _MOST, _MOST
         for index in range(values.size):
             value = values[index]
             # LLVM vectorizes only with the index, and with eight lanes only with the casts.

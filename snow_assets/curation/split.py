@@ -68,11 +68,11 @@ class _Split:
         target = self.share * self._total_bytes[language]
         return self._held_out_bytes[language] < (1 - self.tolerance) * target
 
-    def _fits(self, languages: Mapping[str, int], *, is_fallback: bool = False) -> bool:
-        """Whether no language's limit is exceeded; `is_fallback`: the limit of a language without
+    def _fits(self, languages: Mapping[str, int], *, without_any: bool = False) -> bool:
+        """Whether no language's limit is exceeded; `without_any`: the limit of a language without
         held-out repositories is `MAX_FALLBACK_SHARE`."""
         limit = (1 + self.tolerance) * self.share
-        fallback = max(limit, MAX_FALLBACK_SHARE) if is_fallback else limit
+        fallback = max(limit, MAX_FALLBACK_SHARE) if without_any else limit
         return all(
             self._held_out_bytes[name] + size
             <= (limit if self._held_out_bytes[name] else fallback) * self._total_bytes[name]
@@ -94,7 +94,7 @@ class _Split:
             for _, name in sorted(repositories):
                 if self._held_out_bytes[language]:
                     break
-                if name not in self.held_out and self._fits(sizes[name], is_fallback=True):
+                if name not in self.held_out and self._fits(sizes[name], without_any=True):
                     self._hold_out(name, sizes[name])
 
 

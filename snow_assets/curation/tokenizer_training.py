@@ -38,15 +38,6 @@ def tokenizer_settings(recipe: CurationRecipe, source_order: Sequence[str] = ())
     }
 
 
-def put_tokenizer(inputs: CurationInputs, folder: str, *, recipe: CurationRecipe) -> dict[str, Any]:
-    """Write the recipe's tokenizer, or one trained on kept documents; return the stats."""
-    if recipe.tokenizer.given:
-        return put_pretrained_tokenizer(
-            recipe.tokenizer.given, folder, vocabulary=recipe.tokenizer.vocabulary
-        )
-    return put_trained_tokenizer(inputs, folder, recipe=recipe)
-
-
 def put_trained_tokenizer(
     inputs: CurationInputs, folder: str, *, recipe: CurationRecipe
 ) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from snow_assets.home import CHECKOUT, home
-from snow_assets.materialize import every_upstream, tag_run
+from snow_assets.materialize import all_current_artifacts, tag_run
 from snow_assets.recipe import Recipe
 from snow_assets.tables import graph, sources
 from snow_resources.lake import Lake
@@ -39,7 +39,7 @@ def tables(
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Build every dbt model from what the recipe's pointers name, test them, publish them."""
     started = time.time()
-    current = [made.folder for made in every_upstream(lake, recipe)]
+    current = [artifact.folder for artifact in all_current_artifacts(lake, recipe)]
     project = project_digest(warehouse.project)
     made = sources.lake_tables(lake.url, current, recipe=recipe.name, project=project)
     nodes = warehouse.published(made.digest)

@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 
+from snow_assets.stages import OWNERS
 from snow_assets.tables.sources import LakeTables
 from snow_resources.publishing import Node, quoted
 from snow_resources.tracking import (
@@ -68,6 +69,7 @@ def asset_specs(manifest: Mapping[str, Any]) -> list[dg.AssetSpec]:
             deps=sorted(_upstream_keys(manifest, unique_id)),
             description=node["description"],
             group_name=GROUP,
+            owners=[OWNERS[GROUP]],
             kinds={"dbt", "duckdb"},
             code_version=node["checksum"]["checksum"][:16],
             metadata={

@@ -8,33 +8,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from snow_assets import documents, shards
+from snow_assets import shards
+from snow_assets.graph import STAGE_BY_NAME, STAGES
 from snow_assets.tables.labels import labels
-
-_SCHEMAS: dict[tuple[str, str], pa.Schema] = {
-    ("raw_code_corpus", "files"): documents.RAW_FILE,
-    ("raw_code_corpus", "drops"): documents.DROP,
-    ("documents", "documents"): documents.DOCUMENT,
-    ("documents", "drops"): documents.DROP,
-    ("near_duplicates", "clusters"): documents.DUPLICATE_CLUSTER,
-    ("contamination", "hits"): documents.CONTAMINATION,
-    ("clean_corpus", "decisions"): documents.DECISION,
-    ("quality_scores", "scores"): documents.SCORE,
-    ("high_quality_subset", "documents"): documents.SELECTION,
-    ("synthetic_set", "documents"): documents.SYNTHETIC_DOCUMENT,
-    ("synthetic_set", "refusals"): documents.SYNTHETIC_REFUSAL,
-    ("general_checkpoint", "seen"): documents.SEEN,
-    ("continued_checkpoint", "seen"): documents.SEEN,
-    ("enhanced_checkpoint", "seen"): documents.SEEN,
-    ("benchmark_results", "results"): documents.RESULT,
-    ("benchmark_results", "answers"): documents.ANSWER,
-}
-"""Every table that may be a dbt source, with its schema, which an empty table has too."""
-
-WITH_HISTORY = "quality_scores"
-"""The asset of which all artifacts are read, so that older annotators' scores can be queried."""
-CHECKPOINTS = ("general_checkpoint", "continued_checkpoint", "enhanced_checkpoint")
-"""Their ancestors are read as well: a parent checkpoint may not be current any more."""
 
 _REQUIRED = {"nullable": False}
 _ARTIFACT_SCHEMA = pa.schema(
@@ -167,8 +143,10 @@ def lake_tables(lake: str, current: Iterable[str], *, recipe: str, project: str)
     digest = hashlib.sha256(json.dumps(digest_inputs).encode()).hexdigest()
     return LakeTables(
         relations=[
-            _relation(asset, table, schema, artifacts)
-            for (asset, table), schema in _SCHEMAS.items()
+            _relation(stage.name, table.name, table.schema, artifacts)
+            for stage in STAGES
+            for table in stage.tables
+            if table.is_dbt_source
         ],
         manifests={
             "generations": pa.Table.from_pylist(
@@ -211,22 +189,28 @@ def _read_pointer_target(lake: str, url: str, asset: str, pointer: str) -> str:
 
 
 def _history(lake: str) -> list[str]:
-    root = shards.join(lake, WITH_HISTORY)
+    """Every artifact of the stages whose earlier ones stay queryable."""
+    roots = [shards.join(lake, stage.name) for stage in STAGES if stage.keeps_history]
     return [
         shards.join(root, partition, generation)
+        for root in roots
         for partition in shards.names(root)
         for generation in shards.names(shards.join(root, partition))
     ]
 
 
+def _is_checkpoint(asset: str) -> bool:
+    return asset in STAGE_BY_NAME and STAGE_BY_NAME[asset].is_checkpoint
+
+
 def _ancestors(lake: str, manifests: dict[str, shards.Manifest]) -> list[str]:
-    """Folders of the direct and indirect parents of these checkpoints."""
-    queue = [manifest for manifest in manifests.values() if manifest.asset in CHECKPOINTS]
+    """Folders of the direct and indirect parents of these checkpoints: they may not be current."""
+    queue = [manifest for manifest in manifests.values() if _is_checkpoint(manifest.asset)]
     folders: list[str] = []
     while queue:
         for parent in queue.pop().inputs:
             folder = shards.join(lake, parent.asset, parent.partition, parent.generation)
-            is_checkpoint = parent.asset in CHECKPOINTS
+            is_checkpoint = _is_checkpoint(parent.asset)
             if not is_checkpoint or folder in folders:
                 continue
             if (manifest := shards.sound_manifest(folder)) is not None:

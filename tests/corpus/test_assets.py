@@ -7,21 +7,24 @@ import dagster as dg
 import pytest
 
 from snow_assets import shards
-from snow_assets.corpus import assets as corpus
 from snow_assets.corpus import shown
-from snow_assets.materialize import Upstream, upstream
+from snow_assets.defs import corpus, corpus_checks
+from snow_assets.materialize import current_artifact
 from snow_assets.recipe import SMOKE, Recipe
+from snow_assets.stages import Artifact
 from snow_resources.lake import Lake
 from snow_resources.tracking import Tracking
 from tests.corpus.builders import GPL, a_repository, a_source
+from tests.stage_assets import asset_of, assets_of
 
 CHECKS = [
-    corpus.raw_files_add_up,
-    corpus.raw_licenses_are_permissive,
-    corpus.raw_corpus_has_its_sources,
-    corpus.opt_outs_match_and_left,
+    corpus_checks.raw_files_add_up,
+    corpus_checks.raw_licenses_are_permissive,
+    corpus_checks.raw_corpus_has_its_sources,
+    corpus_checks.opt_outs_match_and_left,
 ]
-INPUTS = [corpus.opt_outs, corpus.benchmark_problems, corpus.exemplars]
+INPUTS = assets_of(corpus.opt_outs, corpus.benchmark_problems, corpus.exemplars)
+RAW = asset_of(corpus.raw_code_corpus)
 
 
 def a_tiny_recipe(tmp_path: Path, *, opted_out: str = "") -> Recipe:
@@ -42,19 +45,19 @@ def a_tiny_recipe(tmp_path: Path, *, opted_out: str = "") -> Recipe:
 
 def materialized(
     recipe: Recipe, lake: Lake, partition: str = "stdlib"
-) -> tuple[dg.ExecuteInProcessResult, Upstream]:
+) -> tuple[dg.ExecuteInProcessResult, Artifact]:
     instance = dg.DagsterInstance.ephemeral()
     resources = {"lake": lake, "tracking": Tracking(uri=""), "recipe": recipe}
     dg.materialize(INPUTS, instance=instance, resources=resources)
-    everything = [*INPUTS, corpus.raw_code_corpus, *CHECKS]
+    everything = [*INPUTS, RAW, *CHECKS]
     result = dg.materialize(
         everything,
-        selection=[corpus.raw_code_corpus],
+        selection=[RAW],
         instance=instance,
         resources=resources,
         partition_key=partition,
     )
-    return result, upstream(lake, recipe, "raw_code_corpus", partition)
+    return result, current_artifact(lake, recipe, "raw_code_corpus", partition)
 
 
 def test_a_source_is_ingested_checked_and_not_ingested_again(tmp_path: Path, lake_url: str) -> None:
@@ -132,7 +135,7 @@ def test_every_line_of_the_list_is_reported_with_what_it_matches(
     Path(recipe.corpus.opt_out_list).write_text("https://git.example.org/a/b\nTWO # asked\n")
     instance = dg.DagsterInstance.ephemeral()
     resources = {"lake": lake, "tracking": Tracking(uri=""), "recipe": recipe}
-    done = dg.materialize([corpus.opt_outs], instance=instance, resources=resources)
+    done = dg.materialize([asset_of(corpus.opt_outs)], instance=instance, resources=resources)
     (event,) = done.get_asset_materialization_events()
     metadata = event.materialization.metadata
     assert "raw_code_corpus [stdlib]" in str(metadata["traces"].value)

@@ -12,7 +12,7 @@ from snow_assets.curation.decisions import CurationInputs
 from snow_assets.curation.near_duplicates import find_near_duplicates
 from snow_assets.curation.prepare import prepare
 from snow_assets.curation.signatures import put_signatures
-from snow_assets.curation.tokenizer_training import put_tokenizer
+from snow_assets.curation.tokenizer_training import put_trained_tokenizer
 from snow_assets.documents import BENCHMARK_PROBLEM, RAW_FILE, document_id
 from snow_assets.recipe import SMOKE, CurationRecipe
 
@@ -173,7 +173,7 @@ def clean_corpora(
     quoting = [contamination(lake, folder, known, recipe=recipe) for folder in made]
     curated = CurationInputs(documents=made, near_duplicates=copies, contamination=quoting)
     counter = f"{lake}/tokenizer/all/{'0' * 32}"
-    put_tokenizer(curated, counter, recipe=recipe)
+    put_trained_tokenizer(curated, counter, recipe=recipe)
     finish(counter, inputs=[*made, copies, *quoting])
     corpora = {}
     for language in recipe.languages:

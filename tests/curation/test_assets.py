@@ -3,18 +3,23 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from snow_assets import shards
-from snow_assets.curation import assets, checks
-from snow_assets.materialize import source_upstreams, upstreams
+from snow_assets.defs import curation
+from snow_assets.defs import curation_checks as checks
+from snow_assets.defs.corpus import raw_code_corpus
+from snow_assets.materialize import current_artifact, current_artifacts
 from snow_assets.recipe import SMOKE, Recipe
+from snow_assets.stages import Input, Stage, StageInputs, StageResult
 from snow_resources.lake import Lake
 from snow_resources.tracking import Tracking
 from tests.curation.builders import a_file, a_problem, a_program, point, problems, raw_corpus
+from tests.stage_assets import asset_of
 
 STDLIB = SMOKE.corpus.sources[0].name  # a partition of the graph
 
@@ -31,13 +36,26 @@ def test_a_source_that_the_recipe_dropped_is_no_input_and_a_missing_one_is_named
     lake = Lake(url=lake_url)
     for source in ("new", "old"):
         point(lake_url, raw_corpus(lake_url, [a_file("a.py", a_program(source))], source=source))
-    (made,) = source_upstreams(lake, of_sources("new"), "raw_code_corpus")
-    assert made.partition == "new"
-    assert upstreams(lake, of_sources("new"), "raw_code_corpus") == [made]
+
+    def inputs_of(recipe: Recipe) -> StageInputs:
+        resolve = partial(current_artifact, lake, recipe)
+        reader = Stage(
+            name="reader",
+            description="",
+            group="curation",
+            code_version="1",
+            run=lambda _: StageResult(stats={}),
+            inputs=(Input(stage=raw_code_corpus),),
+        )
+        return StageInputs(stage=reader, partition="all", recipe=recipe, lake=lake, resolve=resolve)
+
+    (artifact,) = inputs_of(of_sources("new")).inputs(raw_code_corpus)
+    assert artifact.partition == "new"
+    assert current_artifacts(lake, of_sources("new"), raw_code_corpus.name) == [artifact]
     with pytest.raises(
         FileNotFoundError, match=r"raw_code_corpus \[newer\] .*materialize it first"
     ):
-        source_upstreams(lake, of_sources("new", "newer"), "raw_code_corpus")
+        inputs_of(of_sources("new", "newer")).inputs(raw_code_corpus)
 
 
 @pytest.mark.slow
@@ -59,23 +77,26 @@ def test_the_assets_make_a_clean_corpus_whose_checks_pass_and_reuse_it(lake_url:
         "recipe": of_sources(STDLIB),
     }
 
-    def run(asset: dg.AssetsDefinition, partition: str | None, *also: object) -> bool:
+    def run(stage: Stage, partition: str | None, *also: dg.AssetChecksDefinition) -> bool:
         done = dg.materialize(
-            [asset, *also], instance=instance, resources=resources, partition_key=partition
+            [asset_of(stage), *also],
+            instance=instance,
+            resources=resources,
+            partition_key=partition,
         )
         assert all(check.passed for check in done.get_asset_check_evaluations())
         assert len(done.get_asset_check_evaluations()) == len(also)
         (event,) = done.get_asset_materialization_events()
         return bool(event.materialization.metadata["reused"].value)
 
-    stages = (
-        (assets.documents, STDLIB, [checks.documents_add_up]),
-        (assets.signatures, STDLIB, []),
-        (assets.near_duplicates, None, [checks.clusters_have_one_survivor]),
-        (assets.contamination, STDLIB, []),
-        (assets.tokenizer, None, []),
+    stages: tuple[tuple[Stage, str | None, list[dg.AssetChecksDefinition]], ...] = (
+        (curation.documents, STDLIB, [checks.documents_add_up]),
+        (curation.signatures, STDLIB, []),
+        (curation.near_duplicates, None, [checks.clusters_have_one_survivor]),
+        (curation.contamination, STDLIB, []),
+        (curation.tokenizer, None, []),
         (
-            assets.clean_corpus,
+            curation.clean_corpus,
             "python",
             [
                 checks.decisions_add_up,
@@ -83,11 +104,11 @@ def test_the_assets_make_a_clean_corpus_whose_checks_pass_and_reuse_it(lake_url:
                 checks.split_is_disjoint,
             ],
         ),
-        (assets.dataset_exports, "python", []),
+        (curation.dataset_exports, "python", []),
     )
     for is_again in (False, True):
-        for asset, partition, also in stages:
-            assert run(asset, partition, *also) is is_again
+        for stage, partition, also in stages:
+            assert run(stage, partition, *also) is is_again
 
     (clean,) = shards.names(f"{lake_url}/clean_corpus/python")
     facts = shards.manifest(f"{lake_url}/clean_corpus/python/{clean}").facts

@@ -10,8 +10,8 @@ import dagster as dg
 import pytest
 
 from snow_assets import shards
-from snow_assets.curation import assets
 from snow_assets.curation.document_shards import DocumentShard
+from snow_assets.defs import curation as stages
 from snow_assets.documents import DOCUMENT
 from snow_assets.recipe import Recipe
 from snow_resources.lake import Lake
@@ -28,6 +28,7 @@ from tests.curation.builders import (
     signatures,
 )
 from tests.curation.test_assets import STDLIB, of_sources
+from tests.stage_assets import asset_of
 
 BASE = a_program("base", functions=40)
 SOURCES = {
@@ -187,7 +188,10 @@ def test_only_what_is_hashed_moves_the_signatures(lake_url: str) -> None:
     def is_reused(recipe: Recipe) -> bool:
         resources = {"lake": Lake(url=lake_url), "tracking": Tracking(uri=""), "recipe": recipe}
         done = dg.materialize(
-            [assets.signatures], instance=instance, resources=resources, partition_key=STDLIB
+            [asset_of(stages.signatures)],
+            instance=instance,
+            resources=resources,
+            partition_key=STDLIB,
         )
         (event,) = done.get_asset_materialization_events()
         return bool(event.materialization.metadata["reused"].value)

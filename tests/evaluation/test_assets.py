@@ -7,14 +7,16 @@ import dagster as dg
 import pytest
 
 from snow_assets import shards
+from snow_assets.defs import evaluation_checks
+from snow_assets.defs.evaluation import benchmark_results
 from snow_assets.documents import ANSWER, COMPLETION, LIKELIHOOD, RESULT
-from snow_assets.evaluation import assets
-from snow_assets.materialize import upstream
+from snow_assets.materialize import current_artifact
 from snow_assets.recipe import SMOKE, Recipe
 from snow_resources.lake import Lake
 from snow_resources.local_jobs import LocalJobs
 from snow_resources.tracking import Tracking
 from tests.evaluation.builders import RECIPE, put_lake
+from tests.stage_assets import asset_of
 
 
 def a_recipe() -> Recipe:
@@ -24,12 +26,12 @@ def a_recipe() -> Recipe:
 
 def materialized(lake_url: str, partition: str) -> dg.ExecuteInProcessResult:
     checks = [
-        assets.canonical_solutions_passed,
-        assets.intervals_hold_their_values,
-        assets.results_are_complete,
+        evaluation_checks.canonical_solutions_passed,
+        evaluation_checks.intervals_hold_their_values,
+        evaluation_checks.results_are_complete,
     ]
     return dg.materialize(
-        [assets.benchmark_results, *checks],
+        [asset_of(benchmark_results, a_recipe()), *checks],
         partition_key=partition,
         resources={
             "lake": Lake(url=lake_url),
@@ -44,7 +46,7 @@ def materialized(lake_url: str, partition: str) -> dg.ExecuteInProcessResult:
 def test_a_checkpoint_is_evaluated_once(lake_url: str) -> None:
     put_lake(lake_url)
     first = materialized(lake_url, "continued")
-    made = upstream(Lake(url=lake_url), a_recipe(), "benchmark_results", "continued")
+    made = current_artifact(Lake(url=lake_url), a_recipe(), "benchmark_results", "continued")
     for table, schema in {
         "likelihoods": LIKELIHOOD,
         "completions": COMPLETION,

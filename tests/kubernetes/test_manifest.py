@@ -8,8 +8,8 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
+from snow_assets.defs.synthesis import worker_size
 from snow_assets.recipe import ARCTIC
-from snow_assets.synthesis.assets import size_of
 from snow_resources.gpu_jobs import Job, JobSize
 from snow_resources.job_manifest import job_name, read_yaml, render, strategic_merge
 from snow_resources.kubernetes_job_leases import wait_until_deleted
@@ -60,7 +60,7 @@ def test_a_rendered_job_is_valid_for_a_current_server_and_keeps_to_the_policy(
 def test_a_jobs_memory_is_the_recipes() -> None:
     memory = replace(ARCTIC.operation.worker_memory, synthesis_gib=384)
     recipe = replace(ARCTIC, operation=replace(ARCTIC.operation, worker_memory=memory))
-    (container,) = rendered(size_of(recipe))["spec"]["template"]["spec"]["containers"]
+    (container,) = rendered(worker_size(recipe))["spec"]["template"]["spec"]["containers"]
     assert container["resources"]["requests"]["memory"] == "384Gi"
     assert container["resources"]["limits"]["memory"] == "384Gi"
 

@@ -11,9 +11,11 @@ import pytest
 from snow_assets import shards
 from snow_assets.curation.contamination_gate import ContaminatedError
 from snow_assets.curation.tokens import count_tokens
+from snow_assets.defs import pretraining
+from snow_assets.defs.pretraining_checks import phase_checks
 from snow_assets.documents import SYNTHETIC_DOCUMENT
-from snow_assets.pretraining import assets, checks
 from snow_assets.recipe import SMOKE, Recipe
+from snow_assets.stages import Stage
 from snow_resources.lake import Lake
 from snow_resources.local_jobs import LocalJobs
 from snow_resources.tracking import Tracking
@@ -34,6 +36,7 @@ from tests.pretraining.builders import (
     put_synthetic,
     put_tokenizer,
 )
+from tests.stage_assets import assets_of
 
 LINEAR = replace(PHASE, schedule="linear", final_learning_rate=0.0)
 RECIPE: Recipe = replace(
@@ -54,8 +57,8 @@ RECIPE: Recipe = replace(
 HELD_OUT = frozenset({"c-two/0.x"})
 SELECTED = [row["document_id"] for row in a_corpus()[::4] if row["document_id"] not in HELD_OUT]
 REPEATS = {name: 2 + index % 2 for index, name in enumerate(SELECTED)}
-PACKS = (assets.general_packs, assets.continued_packs, assets.enhanced_packs)
-CHECKPOINTS = (assets.general_checkpoint, assets.continued_checkpoint, assets.enhanced_checkpoint)
+PACKS = tuple(pretraining.PACKS.values())
+CHECKPOINTS = tuple(pretraining.CHECKPOINTS.values())
 
 
 def put_upstream(lake_url: str, documents: list[dict[str, Any]]) -> None:
@@ -71,9 +74,11 @@ def put_upstream(lake_url: str, documents: list[dict[str, Any]]) -> None:
         point(lake_url, folder)
 
 
-def run(lake_url: str, selection: Sequence[Any]) -> dg.ExecuteInProcessResult:
+def run(
+    lake_url: str, stages: Sequence[Stage], checks: Sequence[dg.AssetChecksDefinition] = ()
+) -> dg.ExecuteInProcessResult:
     return dg.materialize(
-        [*selection],
+        [*assets_of(*stages, recipe=RECIPE), *checks],
         resources={
             "recipe": RECIPE,
             "lake": Lake(url=lake_url),
@@ -106,10 +111,7 @@ def republish(lake_url: str, old: str, new: str) -> None:
 @pytest.mark.slow
 def test_three_chained_checkpoints_come_out_and_are_not_made_twice(lake_url: str) -> None:
     put_upstream(lake_url, a_corpus())
-    every_check = [
-        value for value in vars(checks).values() if isinstance(value, dg.AssetChecksDefinition)
-    ]
-    done = run(lake_url, [*PACKS, *CHECKPOINTS, *every_check])
+    done = run(lake_url, [*PACKS, *CHECKPOINTS], phase_checks())
     assert done.success
     evaluations = done.get_asset_check_evaluations()
     assert len(evaluations) == 10
@@ -139,7 +141,7 @@ def test_three_chained_checkpoints_come_out_and_are_not_made_twice(lake_url: str
 
 def test_continued_packs_read_a_document_in_as_many_passes_as_its_repeats(lake_url: str) -> None:
     put_upstream(lake_url, a_corpus())
-    run(lake_url, [assets.continued_packs])
+    run(lake_url, [pretraining.PACKS["continued"]])
     spans = shards.read(current(lake_url, "continued_packs"), "spans").to_pylist()
     passes = {(span["document_id"], span["pass_index"]) for span in spans}
     assert all(index < REPEATS[name] for name, index in passes)
@@ -149,7 +151,7 @@ def test_continued_packs_read_a_document_in_as_many_passes_as_its_repeats(lake_u
 
 def test_no_held_out_document_is_packed_and_a_selected_one_is_refused(lake_url: str) -> None:
     put_upstream(lake_url, a_corpus())
-    run(lake_url, [assets.general_packs])
+    run(lake_url, [pretraining.PACKS["general"]])
     spans = shards.read(current(lake_url, "general_packs"), "spans")
     assert not HELD_OUT & set(spans["document_id"].to_pylist())
     (name,) = HELD_OUT
@@ -165,19 +167,19 @@ def test_no_held_out_document_is_packed_and_a_selected_one_is_refused(lake_url: 
     finish(folder)
     point(lake_url, folder)
     with pytest.raises(ValueError, match=f"{name} is held out"):
-        run(lake_url, [assets.enhanced_packs])
+        run(lake_url, [pretraining.PACKS["enhanced"]])
 
 
 def test_a_solution_behind_curation_stops_the_packs(lake_url: str) -> None:
     leaked = a_document("python", "evil", "a.py", f"def f(words):\n{SOLUTION}")
     put_upstream(lake_url, [*a_corpus(), leaked])
     with pytest.raises(ContaminatedError, match=r"evil/a\.py.*T/0"):
-        run(lake_url, [assets.general_packs])
+        run(lake_url, [pretraining.PACKS["general"]])
 
 
 def test_a_solution_planted_in_packs_stops_the_checkpoint(lake_url: str) -> None:
     put_upstream(lake_url, a_corpus())
-    run(lake_url, [assets.general_packs])
+    run(lake_url, [pretraining.PACKS["general"]])
     old = current(lake_url, "general_packs")
     new, table = tampered(lake_url, "general_packs", "sequences")
     renamed = SOLUTION.replace("words", "items").replace("counts", "tally").replace("word", "w")
@@ -194,13 +196,13 @@ def test_a_solution_planted_in_packs_stops_the_checkpoint(lake_url: str) -> None
     shards.put_table(new, "sequences", 0, rows, table.schema, facts=facts.facts)
     republish(lake_url, old, new)
     with pytest.raises(ContaminatedError, match="T/0"):
-        run(lake_url, [assets.general_checkpoint])
+        run(lake_url, [pretraining.CHECKPOINTS["general"]])
     assert shards.names(f"{lake_url}/jobs") == []
 
 
 def test_packs_below_the_exact_budget_stop_the_checkpoint(lake_url: str) -> None:
     put_upstream(lake_url, a_corpus())
-    run(lake_url, [assets.general_packs])
+    run(lake_url, [pretraining.PACKS["general"]])
     old = current(lake_url, "general_packs")
     new, table = tampered(lake_url, "general_packs", "sequences")
     facts = shards.record(new, "sequences-00000.parquet")
@@ -208,11 +210,11 @@ def test_packs_below_the_exact_budget_stop_the_checkpoint(lake_url: str) -> None
     shards.put_table(new, "sequences", 0, table.slice(0, 7), table.schema, facts=facts.facts)
     republish(lake_url, old, new)
     with pytest.raises(ValueError, match="1248 tokens, and the phase asks for exactly 1280"):
-        run(lake_url, [assets.general_checkpoint])
+        run(lake_url, [pretraining.CHECKPOINTS["general"]])
 
 
 def test_a_checkpoint_without_its_parent_says_what_to_materialize(lake_url: str) -> None:
     put_upstream(lake_url, a_corpus())
-    run(lake_url, [assets.continued_packs])
+    run(lake_url, [pretraining.PACKS["continued"]])
     with pytest.raises(FileNotFoundError, match=r"general_checkpoint .* materialize it first"):
-        run(lake_url, [assets.continued_checkpoint])
+        run(lake_url, [pretraining.CHECKPOINTS["continued"]])

@@ -10,14 +10,17 @@ import datasets
 import pytest
 
 from snow_assets import checked_json, shards
-from snow_assets.quality import assets, checks
+from snow_assets.defs import quality
+from snow_assets.defs import quality_checks as checks
 from snow_assets.recipe import SMOKE
+from snow_assets.stages import Stage
 from snow_resources.lake import Lake
 from snow_resources.local_jobs import LocalJobs
 from snow_resources.tracking import Tracking
 from tests.curation.builders import point
 from tests.quality.builders import a_lake, corpus_files
 from tests.quality.conftest import Made
+from tests.stage_assets import asset_of
 
 LANGUAGES = SMOKE.curation.languages
 
@@ -42,11 +45,11 @@ def resources(made: Made) -> dict[str, Any]:
     }
 
 
-def run(
-    made: Made, asset: dg.AssetsDefinition, partition: str | None = None, *also: Any
-) -> dict[str, Any]:
+def run(made: Made, stage: Stage, partition: str | None = None, *also: Any) -> dict[str, Any]:
     """Materialize one asset with its checks, all passed; its metadata."""
-    done = dg.materialize([asset, *also], resources=resources(made), partition_key=partition)
+    done = dg.materialize(
+        [asset_of(stage), *also], resources=resources(made), partition_key=partition
+    )
     evaluations = done.get_asset_check_evaluations()
     assert len(evaluations) == len(also)
     assert all(check.passed for check in evaluations), evaluations
@@ -58,9 +61,9 @@ def rescored(made: Made) -> dict[str, dict[str, Any]]:
     """Score and select every language again: language -> facts of its scores."""
     facts = {}
     for language in LANGUAGES:
-        facts[language] = run(made, assets.quality_scores, language)["stats"]
+        facts[language] = run(made, quality.quality_scores, language)["stats"]
     for language in LANGUAGES:
-        run(made, assets.high_quality_subset, language)
+        run(made, quality.high_quality_subset, language)
     return facts
 
 
@@ -68,22 +71,22 @@ def rescored(made: Made) -> dict[str, dict[str, Any]]:
 def test_the_assets_make_a_subset_whose_checks_pass_and_reuse_it(made: Made) -> None:
     stages: list[tuple[dg.AssetsDefinition, str | None, list[Any]]] = [
         (
-            assets.annotator_examples,
+            quality.annotator_examples,
             None,
             [checks.examples_are_not_held_out, checks.examples_are_split_by_repository],
         ),
-        (assets.quality_annotator, None, [checks.annotator_passes_its_gate]),
-        (assets.quality_scores, "python", [checks.every_training_text_has_one_score]),
+        (quality.quality_annotator, None, [checks.annotator_passes_its_gate]),
+        (quality.quality_scores, "python", [checks.every_training_text_has_one_score]),
         (
-            assets.high_quality_subset,
+            quality.high_quality_subset,
             "python",
             [checks.selected_documents_are_trainable, checks.languages_meet_their_budget],
         ),
         # A language of the recipe of which there is no document.
-        (assets.quality_scores, "c", []),
-        (assets.high_quality_subset, "c", []),
-        (assets.high_quality_dataset, "c", []),
-        (assets.high_quality_dataset, "python", []),
+        (quality.quality_scores, "c", []),
+        (quality.high_quality_subset, "c", []),
+        (quality.high_quality_dataset, "c", []),
+        (quality.high_quality_dataset, "python", []),
     ]
     for is_again in (False, True):
         for asset, partition, also in stages:
@@ -101,11 +104,11 @@ def test_the_assets_make_a_subset_whose_checks_pass_and_reuse_it(made: Made) -> 
 
 @pytest.mark.slow
 def test_only_new_texts_are_scored_and_all_by_a_new_annotator_or_round(made: Made) -> None:
-    run(made, assets.annotator_examples)
-    run(made, assets.quality_annotator)
+    run(made, quality.annotator_examples)
+    run(made, quality.quality_annotator)
     first = rescored(made)
     assert first["python"]["num_scored"] == first["python"]["num_texts"] > 0
-    assert run(made, assets.quality_scores, "python")["reused"] is True
+    assert run(made, quality.quality_scores, "python")["reused"] is True
 
     # One new source: only the new is scored.
     grown = a_lake(f"{made.lake}-grown", [*corpus_files(), *corpus_files(3, source="new")])
@@ -116,7 +119,7 @@ def test_only_new_texts_are_scored_and_all_by_a_new_annotator_or_round(made: Mad
 
     # A new annotator: everything once more.
     made = replace(made, recipe=replace(made.recipe, inverse_regularization=2.0))
-    run(made, assets.quality_annotator)
+    run(made, quality.quality_annotator)
     third = rescored(made)["python"]
     assert third["num_scored"] == third["num_texts"] == second["num_texts"]
     assert third["annotator"] != second["annotator"]
@@ -160,11 +163,11 @@ def adopt(grown: str, lake: str, clean: dict[str, str]) -> None:
 
 
 def test_a_failed_gate_stops_scoring_in_a_separate_run(made: Made) -> None:
-    run(made, assets.annotator_examples)
+    run(made, quality.annotator_examples)
     strict = replace(made.recipe, min_auc=1.0, min_length_matched_auc=1.0)
     failing = replace(made, recipe=strict)
     done = dg.materialize(
-        [assets.quality_annotator, checks.annotator_passes_its_gate],
+        [asset_of(quality.quality_annotator), checks.annotator_passes_its_gate],
         resources=resources(failing),
         raise_on_error=False,
     )
@@ -172,7 +175,7 @@ def test_a_failed_gate_stops_scoring_in_a_separate_run(made: Made) -> None:
     assert not check.passed
     assert "minimum 1.0" in str(check.description)
     later = dg.materialize(
-        [assets.quality_scores],
+        [asset_of(quality.quality_scores)],
         resources=resources(failing),
         partition_key="python",
         raise_on_error=False,
@@ -184,4 +187,4 @@ def test_a_failed_gate_stops_scoring_in_a_separate_run(made: Made) -> None:
 def test_a_subset_without_all_languages_is_refused_by_name(made: Made) -> None:
     Path(f"{made.lake}/current/SMOKE/clean_corpus/sql.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"clean_corpus \[sql\] was never materialized"):
-        run(made, assets.annotator_examples)
+        run(made, quality.annotator_examples)

@@ -9,13 +9,15 @@ import dagster as dg
 import pytest
 
 from snow_assets import shards
-from snow_assets.materialize import upstream
+from snow_assets.defs import synthesis_checks
+from snow_assets.defs.synthesis import synthetic_answers, synthetic_set, teacher_model
+from snow_assets.materialize import current_artifact
 from snow_assets.recipe import SMOKE, AcceptanceRecipe, Recipe
-from snow_assets.synthesis import assets
 from snow_resources.lake import Lake
 from snow_resources.local_jobs import LocalJobs
 from snow_resources.teacher import Teacher
 from snow_resources.tracking import Tracking
+from tests.stage_assets import asset_of, assets_of
 from tests.synthesis.builders import (
     PROBLEM,
     a_module,
@@ -32,7 +34,11 @@ RECIPE = dataclasses.replace(
     synthesis=dataclasses.replace(a_recipe(engine="endpoint", python_share=1.0), model="stub"),
     acceptance=AcceptanceRecipe(min_tokens=1, max_jaccard=0.7),
 )
-CHECKS = [assets.no_synthetic_file_leaks, assets.every_answer_is_accounted_for]
+CHECKS = [
+    synthesis_checks.no_synthetic_file_leaks,
+    synthesis_checks.every_answer_is_accounted_for,
+]
+GENERATED = assets_of(teacher_model, synthetic_answers)
 
 
 @pytest.fixture
@@ -54,7 +60,7 @@ def materialized(
     lake: Lake, stub: Stub | None, *selection: Any, recipe: Recipe = RECIPE, fails: bool = False
 ) -> dg.ExecuteInProcessResult:
     return dg.materialize(
-        list(selection) or [*GENERATED, assets.synthetic_set, *CHECKS],
+        list(selection) or [*GENERATED, asset_of(synthetic_set), *CHECKS],
         resources={
             "lake": lake,
             "recipe": recipe,
@@ -66,15 +72,12 @@ def materialized(
     )
 
 
-GENERATED = [assets.teacher_model, assets.synthetic_answers]
-
-
 def test_the_set_keeps_its_seeds_and_accounts_for_every_answer(lake: Lake) -> None:
     a_python_subset(lake)
     with serving() as stub:
         done = materialized(lake, stub)
     assert all(check.passed for check in done.get_asset_check_evaluations())
-    made = upstream(lake, RECIPE, "synthetic_set")
+    made = current_artifact(lake, RECIPE, "synthetic_set")
     facts = shards.manifest(made.folder).facts
     assert facts["num_asked"] == 8 == facts["num_accepted"] + facts["num_refused"]
     rows = shards.read(made.folder, "documents").to_pylist()
@@ -95,7 +98,7 @@ def test_nothing_is_asked_again_when_only_a_threshold_changes(lake: Lake) -> Non
         )
         materialized(lake, stub, recipe=strict)
         assert len(stub.asked) == num_asked == 8
-    facts = shards.manifest(upstream(lake, strict, "synthetic_set").folder).facts
+    facts = shards.manifest(current_artifact(lake, strict, "synthetic_set").folder).facts
     assert facts["refused"] == {"too_short": 8}
 
 

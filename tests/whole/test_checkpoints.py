@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from snow_assets.materialize import upstream
+from snow_assets.materialize import current_artifact
 from snow_assets.recipe import SMOKE
 from snow_resources.lake import Lake
 from tests.vllm_server import complete, require_vllm, served
@@ -15,7 +15,7 @@ PROMPT = "def main():\n"
 
 
 def model_folder(smoke: Installation, phase: str) -> str:
-    made = upstream(Lake(url=smoke.lake), SMOKE, f"{phase}_checkpoint")
+    made = current_artifact(Lake(url=smoke.lake), SMOKE, f"{phase}_checkpoint")
     return f"{made.folder}/model"
 
 

@@ -107,8 +107,8 @@ def test_a_source_repository_leads_forward_to_the_checkpoints_that_saw_it(
 
 
 def _current(smoke: Installation, asset: str) -> str:
-    from snow_assets.materialize import upstream
+    from snow_assets.materialize import current_artifact
     from snow_assets.recipe import SMOKE
     from snow_resources.lake import Lake
 
-    return upstream(Lake(url=smoke.lake), SMOKE, asset).folder
+    return current_artifact(Lake(url=smoke.lake), SMOKE, asset).folder

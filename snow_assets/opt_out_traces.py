@@ -3,8 +3,8 @@
 Every finished generation is asked, whichever recipe made it, by columns that hold no text.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -13,20 +13,8 @@ import pyarrow.compute as pc
 from snow_assets import shards
 from snow_assets.checked_json import DamagedFileError
 from snow_assets.corpus.opt_outs import is_listed
-
-# asset, table -> the column that names a row's repository.
-_BY_REPOSITORY: Mapping[tuple[str, str], str] = {
-    ("raw_code_corpus", "files"): "repository",
-    ("documents", "documents"): "repository",
-    ("annotator_examples", "examples"): "repository",
-    ("high_quality_subset", "documents"): "repository",
-    ("synthetic_answers", "seeds"): "seed_repository",
-    ("synthetic_set", "documents"): "seed_repository",
-    ("general_checkpoint", "seen"): "repository",
-    ("continued_checkpoint", "seen"): "repository",
-    ("enhanced_checkpoint", "seen"): "repository",
-}
-_SCORES = "quality_scores"
+from snow_assets.documents import DOCUMENT, SCORE, SEEN, SYNTHETIC_DOCUMENT
+from snow_assets.stages import Stage, StageTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +30,7 @@ class Trace:
     damage: str = ""  # why it cannot be read: it may hold rows of theirs
 
 
-def traces(lake: str, names: Iterable[str]) -> list[Trace]:
+def traces(lake: str, names: Iterable[str], stages: Iterable[Stage]) -> list[Trace]:
     """All places of the listed repositories, in the order of the stages.
 
     A score names a text: it is told where no other repository holds the same text.
@@ -50,39 +38,57 @@ def traces(lake: str, names: Iterable[str]) -> list[Trace]:
     listed = frozenset(names)
     if not listed:
         return []
-    found: list[Trace] = []
-    texts, others = set[str](), set[str]()
-    children: set[str] = set()
-    for (asset, table), column in _BY_REPOSITORY.items():
-        for folder in finished(lake, asset):
-            rows = _Rows(folder)
-            for name, batch in _readable(folder, table, column, rows):
-                is_theirs = [is_listed(each, listed) for each in batch[column].to_pylist()]
-                if asset.endswith("_checkpoint"):
-                    # What the teacher wrote from their files counts as theirs.
-                    ids = batch["document_id"].to_pylist()
-                    is_theirs = [
-                        one or each in children for one, each in zip(is_theirs, ids, strict=True)
-                    ]
-                theirs = batch.filter(pa.array(is_theirs, pa.bool_()))
-                rows.add(name, theirs)
-                if asset == "synthetic_set":
-                    children.update(theirs["document_id"].to_pylist())
-                if asset == "documents":
-                    texts.update(theirs["text_id"].to_pylist())
-                    kept = pa.array([not one for one in is_theirs], pa.bool_())
-                    others.update(batch.filter(kept)["text_id"].to_pylist())
-            found += rows.trace()
-    return [*found, *_scored(lake, texts - others)]
+    stages = list(stages)
+    traced: list[Trace] = []
+    rows_of = _Repositories(listed)
+    for stage in stages:
+        for table in stage.tables:
+            if table.repository_column is None:
+                continue
+            for folder in finished(lake, stage.name):
+                rows = _Rows(folder)
+                for name, batch in _readable(folder, table.name, table.repository_column, rows):
+                    rows.add(name, rows_of.listed_in(batch, table))
+                traced += rows.trace()
+    return [*traced, *_scored(lake, rows_of.texts - rows_of.other_texts, stages)]
 
 
-def _scored(lake: str, texts: set[str]) -> Iterator[Trace]:
-    wanted = pa.array(sorted(texts), pa.string())
-    for folder in finished(lake, _SCORES):
-        rows = _Rows(folder)
-        for name, batch in _readable(folder, "scores", "text_id", rows):
-            rows.add(name, batch.filter(pc.is_in(batch["text_id"], value_set=wanted)))
-        yield from rows.trace()
+@dataclass
+class _Repositories:
+    """The listed repositories, and what their rows lead to in later tables."""
+
+    listed: frozenset[str]
+    texts: set[str] = field(default_factory=set)
+    other_texts: set[str] = field(default_factory=set)  # that another repository holds, too
+    children: set[str] = field(default_factory=set)  # what the teacher wrote from their files
+
+    def listed_in(self, batch: pa.Table, table: StageTable) -> pa.Table:
+        """The rows of a table that come from the listed repositories."""
+        mask = [is_listed(name, self.listed) for name in batch[table.repository_column].to_pylist()]
+        if table.schema is SEEN:
+            ids = batch["document_id"].to_pylist()
+            mask = [is_own or name in self.children for is_own, name in zip(mask, ids, strict=True)]
+        rows = batch.filter(pa.array(mask, pa.bool_()))
+        if table.schema is SYNTHETIC_DOCUMENT:
+            self.children.update(rows["document_id"].to_pylist())
+        if table.schema is DOCUMENT:
+            self.texts.update(rows["text_id"].to_pylist())
+            other_rows = batch.filter(pa.array([not is_own for is_own in mask], pa.bool_()))
+            self.other_texts.update(other_rows["text_id"].to_pylist())
+        return rows
+
+
+def _scored(lake: str, texts: set[str], stages: Iterable[Stage]) -> Iterator[Trace]:
+    text_ids = pa.array(sorted(texts), pa.string())
+    for stage in stages:
+        for table in stage.tables:
+            if table.schema is not SCORE:
+                continue
+            for folder in finished(lake, stage.name):
+                rows = _Rows(folder)
+                for name, batch in _readable(folder, table.name, "text_id", rows):
+                    rows.add(name, batch.filter(pc.is_in(batch["text_id"], value_set=text_ids)))
+                yield from rows.trace()
 
 
 def finished(lake: str, asset: str) -> list[str]:

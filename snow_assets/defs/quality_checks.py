@@ -3,43 +3,44 @@
 import dagster as dg
 
 from snow_assets import shards
-from snow_assets.materialize import check_result, upstream, upstreams
-from snow_assets.quality import examples, gate, scores, selection
-from snow_assets.quality.assets import (
+from snow_assets.defs.curation import clean_corpus
+from snow_assets.defs.quality import (
     annotator_examples,
     high_quality_subset,
     quality_annotator,
     quality_scores,
 )
+from snow_assets.materialize import check_result, current_artifact, current_artifacts
+from snow_assets.quality import examples, gate, scores, selection
 from snow_assets.recipe import Recipe
 from snow_resources.lake import Lake
 
 
-@dg.asset_check(asset=annotator_examples, blocking=True)
+@dg.asset_check(asset=annotator_examples.name, blocking=True)
 def examples_are_not_held_out(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """No example, and no repository of one, is held out for evaluation."""
-    folder = upstream(lake, recipe, "annotator_examples").folder
-    clean = shards.input_folders(folder, "clean_corpus")
+    folder = current_artifact(lake, recipe, annotator_examples.name).folder
+    clean = shards.input_folders(folder, clean_corpus.name)
     return check_result(examples.held_out_examples(folder, clean))
 
 
-@dg.asset_check(asset=annotator_examples, blocking=True)
+@dg.asset_check(asset=annotator_examples.name, blocking=True)
 def examples_are_split_by_repository(
     lake: Lake, recipe: dg.ResourceParam[Recipe]
 ) -> dg.AssetCheckResult:
     """No repository is in train and in validation."""
-    folder = upstream(lake, recipe, "annotator_examples").folder
+    folder = current_artifact(lake, recipe, annotator_examples.name).folder
     return check_result(examples.crossing_repositories(folder))
 
 
-@dg.asset_check(asset=quality_annotator, blocking=True)
+@dg.asset_check(asset=quality_annotator.name, blocking=True)
 def annotator_passes_its_gate(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """The lower bound of each gated AUC is at least the recipe's minimum."""
-    annotator = gate.read_annotator(upstream(lake, recipe, "quality_annotator").folder)
+    annotator = gate.read_annotator(current_artifact(lake, recipe, quality_annotator.name).folder)
     return check_result(gate.failures(annotator.gates))
 
 
-@dg.asset_check(asset=quality_scores, blocking=True)
+@dg.asset_check(asset=quality_scores.name, blocking=True)
 def every_training_text_has_one_score(
     lake: Lake, recipe: dg.ResourceParam[Recipe]
 ) -> dg.AssetCheckResult:
@@ -47,14 +48,14 @@ def every_training_text_has_one_score(
     return check_result(
         [
             fault
-            for made in upstreams(lake, recipe, "quality_scores")
-            for clean in shards.input_folders(made.folder, "clean_corpus")
-            for fault in scores.wrong_scores(clean, made.folder)
+            for artifact in current_artifacts(lake, recipe, quality_scores.name)
+            for clean in shards.input_folders(artifact.folder, clean_corpus.name)
+            for fault in scores.wrong_scores(clean, artifact.folder)
         ]
     )
 
 
-@dg.asset_check(asset=high_quality_subset, blocking=True)
+@dg.asset_check(asset=high_quality_subset.name, blocking=True)
 def selected_documents_are_trainable(
     lake: Lake, recipe: dg.ResourceParam[Recipe]
 ) -> dg.AssetCheckResult:
@@ -63,25 +64,25 @@ def selected_documents_are_trainable(
     return check_result(
         [
             fault
-            for made in upstreams(lake, recipe, "high_quality_subset")
-            for clean in shards.input_folders(made.folder, "clean_corpus")
-            for fault in selection.wrong_selection(clean, made.folder, max_repeats=cap)
+            for artifact in current_artifacts(lake, recipe, high_quality_subset.name)
+            for clean in shards.input_folders(artifact.folder, clean_corpus.name)
+            for fault in selection.wrong_selection(clean, artifact.folder, max_repeats=cap)
         ]
     )
 
 
-@dg.asset_check(asset=high_quality_subset)
+@dg.asset_check(asset=high_quality_subset.name)
 def languages_meet_their_budget(
     lake: Lake, recipe: dg.ResourceParam[Recipe]
 ) -> dg.AssetCheckResult:
     """No language runs out of documents before its share of the budget is full."""
-    facts = {
-        made.partition: shards.manifest(made.folder).facts
-        for made in upstreams(lake, recipe, "high_quality_subset")
+    stats_by_language = {
+        artifact.partition: shards.manifest(artifact.folder).facts
+        for artifact in current_artifacts(lake, recipe, high_quality_subset.name)
     }
     wrong = [
-        f"{name} lacks {found['missing_tokens']} of {found['budget_tokens']} tokens"
-        for name, found in facts.items()
-        if recipe.selection.fill == "budget" and found["missing_tokens"]
+        f"{name} lacks {stats['missing_tokens']} of {stats['budget_tokens']} tokens"
+        for name, stats in stats_by_language.items()
+        if recipe.selection.fill == "budget" and stats["missing_tokens"]
     ]
     return check_result(wrong, dg.AssetCheckSeverity.WARN)

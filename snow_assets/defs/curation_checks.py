@@ -3,48 +3,48 @@
 import dagster as dg
 
 from snow_assets.curation import violations
-from snow_assets.curation.assets import clean_corpus, documents, near_duplicates
 from snow_assets.curation.split import split_shortfalls
-from snow_assets.materialize import check_result, upstream, upstreams
+from snow_assets.defs.curation import clean_corpus, documents, near_duplicates
+from snow_assets.materialize import check_result, current_artifact, current_artifacts
 from snow_assets.recipe import Recipe
 from snow_resources.lake import Lake
 
 
-@dg.asset_check(asset=documents, blocking=True)
+@dg.asset_check(asset=documents.name, blocking=True)
 def documents_add_up(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """Raw files = documents + drops, in each source."""
-    return check_result(violations.validate_document_counts(_folders(lake, recipe, "documents")))
+    return check_result(violations.validate_document_counts(_folders(lake, recipe, documents.name)))
 
 
-@dg.asset_check(asset=near_duplicates, blocking=True)
+@dg.asset_check(asset=near_duplicates.name, blocking=True)
 def clusters_have_one_survivor(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """Each cluster has one canonical document, and no two of them are exact or near duplicates."""
     return check_result(
-        violations.validate_clusters(upstream(lake, recipe, "near_duplicates").folder)
+        violations.validate_clusters(current_artifact(lake, recipe, near_duplicates.name).folder)
     )
 
 
-@dg.asset_check(asset=clean_corpus, blocking=True)
+@dg.asset_check(asset=clean_corpus.name, blocking=True)
 def decisions_add_up(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """Documents of a language = kept + dropped, each dropped document with its reason."""
-    return check_result(violations.validate_decision_counts(_folders(lake, recipe, "clean_corpus")))
+    return check_result(violations.validate_decision_counts(_clean_folders(lake, recipe)))
 
 
-@dg.asset_check(asset=clean_corpus, blocking=True)
+@dg.asset_check(asset=clean_corpus.name, blocking=True)
 def no_kept_document_is_contaminated(
     lake: Lake, recipe: dg.ResourceParam[Recipe]
 ) -> dg.AssetCheckResult:
     """No kept document has a text with a contamination hit, unless it is exempt."""
-    return check_result(violations.validate_contamination(_folders(lake, recipe, "clean_corpus")))
+    return check_result(violations.validate_contamination(_clean_folders(lake, recipe)))
 
 
-@dg.asset_check(asset=clean_corpus, blocking=True)
+@dg.asset_check(asset=clean_corpus.name, blocking=True)
 def split_is_disjoint(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """Train and held-out documents share no repository, no text and no near-duplicate cluster."""
-    return check_result(violations.validate_split(_folders(lake, recipe, "clean_corpus")))
+    return check_result(violations.validate_split(_clean_folders(lake, recipe)))
 
 
-@dg.asset_check(asset=clean_corpus)
+@dg.asset_check(asset=clean_corpus.name)
 def held_out_share_is_within_tolerance(
     lake: Lake, recipe: dg.ResourceParam[Recipe]
 ) -> dg.AssetCheckResult:
@@ -52,12 +52,16 @@ def held_out_share_is_within_tolerance(
     or too large."""
     curation = recipe.curation
     shortfalls = split_shortfalls(
-        _folders(lake, recipe, "clean_corpus"),
+        _clean_folders(lake, recipe),
         share=curation.held_out_share,
         tolerance=curation.held_out_tolerance,
     )
     return check_result(shortfalls, dg.AssetCheckSeverity.WARN)
 
 
+def _clean_folders(lake: Lake, recipe: Recipe) -> list[str]:
+    return _folders(lake, recipe, clean_corpus.name)
+
+
 def _folders(lake: Lake, recipe: Recipe, asset: str) -> list[str]:
-    return [artifact.folder for artifact in upstreams(lake, recipe, asset)]
+    return [artifact.folder for artifact in current_artifacts(lake, recipe, asset)]

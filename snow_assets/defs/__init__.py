@@ -1,0 +1,1 @@
+"""Dagster definitions: stages, their checks, automation; stage packages hold the work itself."""

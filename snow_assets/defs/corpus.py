@@ -1,0 +1,184 @@
+"""Stages of the corpus: opt-outs, exemplars and benchmark problems, and raw code by source."""
+
+from typing import Any
+
+import dagster as dg
+
+from snow_assets import opt_out_traces, shards
+from snow_assets.corpus import exemplars as good_code
+from snow_assets.corpus import opt_out_matches, problems, shown
+from snow_assets.corpus import opt_outs as opted_out
+from snow_assets.corpus.distributions import snapshot as installed
+from snow_assets.corpus.ingest import Gate, ingest
+from snow_assets.corpus.received import normalised
+from snow_assets.corpus.sources import snapshot, source_named
+from snow_assets.documents import BENCHMARK_PROBLEM, DROP, EXEMPLAR, RAW_FILE
+from snow_assets.materialize import current_artifacts
+from snow_assets.recipe import Recipe
+from snow_assets.stages import (
+    PENDING,
+    CostModel,
+    Input,
+    Partitions,
+    StageInputs,
+    StageResult,
+    StageRun,
+    StageTable,
+    stage,
+)
+from snow_resources.lake import Lake
+
+_SMALL = CostModel(stored_fraction=None)
+
+
+def opt_out_list_url(lake: Lake, recipe: Recipe) -> str:
+    """Where the recipe's opt-out list is."""
+    return opted_out.list_url(recipe.corpus.opt_out_list, lake=lake.url)
+
+
+def raw_folders(lake: Lake, recipe: Recipe) -> dict[str, str]:
+    """The folder of each materialized source, by its name."""
+    return {
+        raw.partition: raw.folder for raw in current_artifacts(lake, recipe, raw_code_corpus.name)
+    }
+
+
+def _listed_names(inputs: StageInputs) -> list[str]:
+    listed = opted_out.read_opt_outs(opt_out_list_url(inputs.lake, inputs.recipe))
+    return sorted({opt_out.name for opt_out in listed})
+
+
+@stage(
+    group="corpus",
+    code_version="2",
+    config=lambda inputs: {"opt_outs": _listed_names(inputs)},
+    kinds={"text"},
+    automation="always",
+    cost=_SMALL,
+)
+def opt_outs(run: StageRun) -> StageResult:
+    """Repositories whose owners asked to be left out; none of them enters the corpus.
+
+    The page tells what each line matches, and where a new one had been: shards, scores, synthetic
+    children, checkpoints.
+    """
+    from snow_assets.graph import STAGES  # the traces go through all stages, this one among them
+
+    names = _listed_names(run)
+    listed = opted_out.read_opt_outs(opt_out_list_url(run.lake, run.recipe))
+    stats = {"num_repositories": opted_out.write(run.folder, names)}
+    matches = opt_out_matches.matches(run.recipe.corpus, listed, raw_folders(run.lake, run.recipe))
+    traces = opt_out_traces.traces(run.lake.url, names, STAGES)
+    metadata = {
+        "matches": dg.MetadataValue.md(opt_out_matches.markdown(matches)),
+        "traces": dg.MetadataValue.md(opt_out_traces.markdown(traces)),
+    }
+    return StageResult(stats=stats, metadata=metadata)
+
+
+@stage(
+    group="corpus",
+    code_version="1",
+    config=lambda _: problems.version(),
+    tables=(StageTable(name=problems.TABLE, schema=BENCHMARK_PROBLEM, is_dbt_source=False),),
+    kinds={"parquet"},
+    automation="always",
+    cost=_SMALL,
+)
+def benchmark_problems(run: StageRun) -> StageResult:
+    """HumanEval's problems with solutions and tests; a marked half may steer the annotator."""
+    return StageResult(stats=problems.write(run.folder))
+
+
+def _exemplars_config(inputs: StageInputs) -> Any:
+    recipe = inputs.recipe
+    return {
+        "exemplars": recipe.exemplars,
+        "permissive_licenses": recipe.corpus.permissive_licenses,
+        "max_file_bytes": recipe.corpus.max_file_bytes,
+        "languages": recipe.curation.languages,
+        "min_substring_chars": recipe.curation.contamination.min_substring_chars,
+        "versions": installed(recipe.exemplars.repositories),
+    }
+
+
+@stage(
+    group="corpus",
+    code_version="1",
+    inputs=(Input(stage=benchmark_problems),),
+    config=_exemplars_config,
+    tables=(StageTable(name=good_code.TABLE, schema=EXEMPLAR, is_dbt_source=False),),
+    kinds={"parquet"},
+    automation="always",
+    cost=_SMALL,
+)
+def exemplars(run: StageRun) -> StageResult:
+    """Good code for the annotator: files and docstring-to-function pairs, never in the corpus."""
+    recipe = run.recipe
+    stats = good_code.write(
+        run.folder,
+        problems=shards.read(run.input(benchmark_problems).folder, problems.TABLE),
+        recipe=recipe.exemplars,
+        corpus=recipe.corpus,
+        languages=recipe.curation.languages,
+        min_substring_chars=recipe.curation.contamination.min_substring_chars,
+    )
+    return StageResult(stats=stats)
+
+
+def _opted_out(inputs: StageInputs) -> frozenset[str]:
+    """The list as the recipe took it over; a plan that will take over a newer one reads that."""
+    listed = inputs.input(opt_outs)
+    if listed.digest == PENDING:
+        return frozenset(opted_out.read_list(opt_out_list_url(inputs.lake, inputs.recipe)))
+    return opted_out.read(listed.folder)
+
+
+def _raw_config(inputs: StageInputs) -> Any:
+    recipe = inputs.recipe
+    source = source_named(recipe.corpus, inputs.partition)
+    return {
+        "source": source,
+        "snapshot": snapshot(source, recipe.corpus),
+        # Not the whole list: an opt-out reads only those sources again that hold it.
+        "opted_out": opt_out_matches.held_by(source, recipe.corpus, _opted_out(inputs)),
+        "exemplars": recipe.exemplars.repositories,
+        "languages": recipe.curation.languages,
+        "permissive_licenses": recipe.corpus.permissive_licenses,
+        "max_file_bytes": recipe.corpus.max_file_bytes,
+        "archives": recipe.corpus.archives,
+        "shard_bytes": recipe.corpus.shard_bytes,
+    }
+
+
+@stage(
+    group="corpus",
+    code_version="8",
+    inputs=(
+        Input(stage=opt_outs, is_fingerprinted=False),
+        Input(stage=exemplars, is_fingerprinted=False),
+    ),
+    config=_raw_config,
+    partitions=Partitions.SOURCES,
+    tables=(
+        StageTable(name="files", schema=RAW_FILE, repository_column="repository"),
+        StageTable(name="drops", schema=DROP),
+    ),
+    kinds={"parquet"},
+    automation="always",
+    cost=CostModel(stored_fraction=0.23),
+)
+def raw_code_corpus(run: StageRun) -> StageResult:
+    """Code as received, each file under a permissive licence, and what was refused and why."""
+    recipe = run.recipe
+    stats = ingest(
+        run.folder,
+        source_named(recipe.corpus, run.partition),
+        recipe=recipe.corpus,
+        languages=recipe.curation.languages,
+        gate=Gate(
+            opted_out=_opted_out(run),
+            exemplars=frozenset(normalised(name) for name in recipe.exemplars.repositories),
+        ),
+    )
+    return StageResult(stats=stats, metadata={"counts": dg.MetadataValue.md(shown.markdown(stats))})

@@ -1,0 +1,126 @@
+"""The stage of evaluation: a partition per checkpoint."""
+
+from typing import Any
+
+import dagster as dg
+
+from snow_assets import sandbox
+from snow_assets.defs.corpus import benchmark_problems
+from snow_assets.defs.curation import clean_corpus, tokenizer
+from snow_assets.defs.pretraining import CHECKPOINTS
+from snow_assets.documents import ANSWER, RESULT
+from snow_assets.evaluation import answers, figures, results
+from snow_assets.evaluation.contract import Evaluation, Executed, Measured
+from snow_assets.recipe import PHASES, Recipe
+from snow_assets.sizes import Size
+from snow_assets.stages import (
+    CostModel,
+    Input,
+    Partitions,
+    StageInputs,
+    StageResult,
+    StageRun,
+    StageTable,
+    stage,
+)
+from snow_resources.gpu_jobs import JobSize
+
+CODE_VERSION = "4"
+_NUM_PROBLEMS = 164  # HumanEval
+
+
+def _config(inputs: StageInputs) -> Any:
+    # The isolation is part of the fingerprint, so that "not run" is not final: where a sandbox is
+    # available later, the programs run.
+    isolation = inputs.jobs.sandbox_level() or sandbox.probe().level
+    return {
+        "evaluation": inputs.recipe.evaluation,
+        "precision": inputs.recipe.pretraining.precision,
+        "isolation": isolation,
+    }
+
+
+def _completion_tokens(recipe: Recipe) -> float:
+    """Of all checkpoints' completions, which take longer than reading what is held out."""
+    evaluation = recipe.evaluation
+    problems = _NUM_PROBLEMS if evaluation.problems is None else evaluation.problems
+    return problems * evaluation.max_new_tokens * len(PHASES)
+
+
+def _seconds(recipe: Recipe, output: Size) -> float:
+    rate = recipe.operation.generation_tokens_per_second
+    return output.tokens / rate / max(1, recipe.evaluation.gpus)
+
+
+@stage(
+    group="evaluation",
+    code_version=CODE_VERSION,
+    inputs=(
+        *(
+            Input(stage=checkpoint, only_partition=phase)
+            for phase, checkpoint in CHECKPOINTS.items()
+        ),
+        Input(stage=tokenizer),
+        Input(stage=benchmark_problems),
+        Input(stage=clean_corpus),
+    ),
+    config=_config,
+    partitions=Partitions.PHASES,
+    tables=(StageTable(name="results", schema=RESULT), StageTable(name="answers", schema=ANSWER)),
+    kinds={"pytorch", "parquet"},
+    resources={"jobs"},
+    holds_text=False,
+    is_retrained_by_hand=True,
+    cost=CostModel(
+        gpus=lambda recipe: recipe.evaluation.gpus,
+        output_tokens=_completion_tokens,
+        seconds=_seconds,
+    ),
+)
+def benchmark_results(run: StageRun) -> StageResult:
+    """How good a checkpoint is, each value with its 95 % interval.
+
+    Bits per byte of held-out repositories by language and of canonical solutions; pass@1 of the
+    programs that it writes, run in a sandbox. Where no sandbox can be had, pass@1 is "not run".
+    """
+    request = Evaluation(
+        checkpoint=run.partition,
+        checkpoint_folder=run.input(CHECKPOINTS[run.partition]).folder,
+        tokenizer=run.input(tokenizer).folder,
+        corpora={corpus.partition: corpus.folder for corpus in run.inputs(clean_corpus)},
+        problems=run.input(benchmark_problems).folder,
+        output=run.folder,
+        precision=run.recipe.pretraining.precision,
+        recipe=run.recipe.evaluation,
+    )
+    worker_memory = run.recipe.operation.worker_memory
+    measured = run.jobs.run(
+        run.context,
+        "snow_assets.evaluation.measuring",
+        request,
+        report=Measured,
+        code_version=CODE_VERSION,
+        size=JobSize(
+            gpus=request.recipe.gpus,
+            cpus=request.recipe.threads,
+            memory_gib=worker_memory.evaluation_gib,
+        ),
+    )
+    executed = run.jobs.run(
+        run.context,
+        "snow_assets.evaluation.execution",
+        answers.asked(request),
+        report=Executed,
+        code_version=CODE_VERSION,
+        size=JobSize(environment="sandbox", memory_gib=worker_memory.sandbox_gib),
+    )
+    answers.put_answers(request, executed.report)
+    rows = results.put_results(request)
+    return StageResult(
+        stats=results.facts(rows, measured.report, executed.report),
+        metadata={
+            "results": dg.MetadataValue.md(figures.results_table(rows)),
+            "bits_per_byte": figures.bits_picture(rows),
+            **answers.timings(executed.report),
+        },
+    )

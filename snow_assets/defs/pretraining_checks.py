@@ -1,0 +1,83 @@
+"""Asset checks of packs and checkpoints; `gates` enforces the same before packs are used."""
+
+import dagster as dg
+
+from snow_assets import shards
+from snow_assets.defs.curation import clean_corpus
+from snow_assets.defs.pretraining import CHECKPOINTS, PACKS, phase_recipe
+from snow_assets.materialize import check_result, current_artifact
+from snow_assets.pretraining import gates
+from snow_assets.pretraining.packs import validate_packs
+from snow_assets.recipe import Recipe
+from snow_assets.stages import Stage
+from snow_resources.lake import Lake
+
+
+def _packs_are_exact(phase: str, packs: Stage) -> dg.AssetChecksDefinition:
+    @dg.asset_check(asset=packs.name, name="packs_are_exact", blocking=True)
+    def check(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
+        """Exactly the phase's tokens, each covered by one span, in single-language sequences."""
+        violations = validate_packs(
+            current_artifact(lake, recipe, packs.name).folder,
+            tokens=phase_recipe(recipe, phase).tokens,
+            context_tokens=recipe.pretraining.model.context_tokens,
+        )
+        return check_result(violations)
+
+    return check
+
+
+def _nothing_is_held_out(packs: Stage) -> dg.AssetChecksDefinition:
+    @dg.asset_check(asset=packs.name, name="nothing_is_held_out", blocking=True)
+    def check(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
+        """No held-out document or near duplicate of one is in the packs or was a seed of them."""
+        folder = current_artifact(lake, recipe, packs.name).folder
+        try:
+            gates.refuse_held_out(folder, shards.input_folders(folder, clean_corpus.name))
+        except ValueError as refused:
+            return check_result([str(refused)])
+        return check_result([])
+
+    return check
+
+
+def _loss_fell(checkpoint: Stage) -> dg.AssetChecksDefinition:
+    @dg.asset_check(asset=checkpoint.name, name="loss_fell")
+    def check(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
+        """The last step's loss is below the first step's."""
+        stats = shards.manifest(current_artifact(lake, recipe, checkpoint.name).folder).facts
+        return dg.AssetCheckResult(
+            passed=stats["last_loss_bits"] < stats["first_loss_bits"],
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={name: stats[name] for name in ("first_loss_bits", "last_loss_bits")},
+        )
+
+    return check
+
+
+def _python_has_its_share(packs: Stage) -> dg.AssetChecksDefinition:
+    @dg.asset_check(asset=packs.name, name="python_has_its_share")
+    def check(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
+        """Python has the recipe's share of the tokens; otherwise the note gives the reason."""
+        stats = shards.manifest(current_artifact(lake, recipe, packs.name).folder).facts
+        return dg.AssetCheckResult(
+            passed=stats["note"] is None,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=stats["note"],
+            metadata={
+                "share": stats["python_share"],
+                "wished": stats["python_share_wished"] or 0.0,
+            },
+        )
+
+    return check
+
+
+def phase_checks() -> list[dg.AssetChecksDefinition]:
+    """The checks of every phase; the last one's packs may raise Python's share."""
+    return [
+        *(_packs_are_exact(phase, packs) for phase, packs in PACKS.items()),
+        *(_nothing_is_held_out(packs) for packs in PACKS.values()),
+        *(_loss_fell(checkpoint) for checkpoint in CHECKPOINTS.values()),
+        _python_has_its_share(list(PACKS.values())[-1]),
+    ]

@@ -1,0 +1,282 @@
+"""Stages of quality: what the annotator learns from, the annotator, scores, the best of it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import dagster as dg
+
+from snow_assets import worker
+from snow_assets.defs.corpus import benchmark_problems, exemplars
+from snow_assets.defs.curation import clean_corpus
+from snow_assets.documents import EXAMPLE, SCORE, SELECTION
+from snow_assets.quality import examples, pictures, scores, selection
+from snow_assets.quality.contract import (
+    AnnotatorReport,
+    AnnotatorTraining,
+    Scoring,
+    ScoringReport,
+)
+from snow_assets.quality.export import export_selected
+from snow_assets.quality.facts import annotator_facts, scoring_facts, train_tokens
+from snow_assets.quality.gate import refuse_failed_gate
+from snow_assets.recipe import Recipe
+from snow_assets.sizes import Size
+from snow_assets.stages import (
+    CostModel,
+    Input,
+    Partitions,
+    StageInputs,
+    StageResult,
+    StageRun,
+    StageTable,
+    stage,
+)
+from snow_resources.gpu_jobs import JobSize
+from snow_resources.tracking import TrackedModel
+
+
+def _examples_config(inputs: StageInputs) -> Any:
+    return {
+        "drawing": examples.settings(inputs.recipe.annotator),
+        "near_duplicates": inputs.recipe.curation.near_duplicates,
+    }
+
+
+@stage(
+    group="quality",
+    code_version="1",
+    inputs=(Input(stage=exemplars), Input(stage=clean_corpus)),
+    config=_examples_config,
+    tables=(
+        StageTable(
+            name="examples", schema=EXAMPLE, repository_column="repository", is_dbt_source=False
+        ),
+    ),
+    kinds={"parquet"},
+    automation="always",
+    cost=CostModel(stored_fraction=None),
+)
+def annotator_examples(run: StageRun) -> StageResult:
+    """What the annotator learns from: exemplars, and random files; split by repository."""
+    stats = examples.write(
+        run.folder,
+        exemplars_folder=run.input(exemplars).folder,
+        clean_folders=run.folders(clean_corpus),
+        recipe=run.recipe.annotator,
+        near_duplicates=run.recipe.curation.near_duplicates,
+    )
+    return StageResult(
+        stats=stats, metadata={"counts": dg.MetadataValue.md(pictures.counts(stats))}
+    )
+
+
+def _worker_size(recipe: Recipe) -> JobSize:
+    return JobSize(
+        gpus=recipe.annotator.gpus,
+        cpus=recipe.annotator.threads,
+        memory_gib=recipe.operation.worker_memory.annotator_gib,
+    )
+
+
+def _annotator_tokens(recipe: Recipe) -> float:
+    """Of three windows of each example."""
+    annotator = recipe.annotator
+    num_examples = annotator.max_positives * (1 + annotator.negatives_per_positive)
+    return 3 * annotator.window_tokens * (num_examples + annotator.validation_negatives)
+
+
+def _encoder_seconds(recipe: Recipe, output: Size) -> float:
+    rate = recipe.operation.scoring_tokens_per_second
+    return output.tokens / rate / max(1, recipe.annotator.gpus)
+
+
+@stage(
+    group="quality",
+    code_version="3",
+    inputs=(Input(stage=annotator_examples), Input(stage=benchmark_problems)),
+    config=lambda inputs: {"annotator": inputs.recipe.annotator},
+    kinds={"pytorch", "safetensors"},
+    resources={"jobs"},
+    automation="if missing",
+    holds_text=False,
+    cost=CostModel(
+        gpus=lambda recipe: recipe.annotator.gpus,
+        output_tokens=_annotator_tokens,
+        seconds=_encoder_seconds,
+    ),
+)
+def quality_annotator(run: StageRun) -> StageResult:
+    """A frozen BERT-style encoder with a linear head that ranks files by quality, and its gate."""
+    request = AnnotatorTraining(
+        examples=run.input(annotator_examples).folder,
+        problems=run.input(benchmark_problems).folder,
+        output=run.folder,
+        recipe=run.recipe.annotator,
+    )
+    job = run.jobs.run(
+        run.context,
+        "snow_assets.quality.training",
+        request,
+        report=AnnotatorReport,
+        code_version="3",
+        size=_worker_size(run.recipe),
+    )
+    stats = annotator_facts(job.report)
+    return StageResult(
+        stats=stats,
+        metadata={
+            "gate": dg.MetadataValue.md(pictures.gates(job.report.annotator.gates)),
+            "separation": pictures.separation(run.folder),
+            "job": dg.MetadataValue.path(job.folder),
+        },
+        metrics=worker.read_attempts(job.folder),
+        model=TrackedModel(
+            name=run.stage.name,
+            parent=None,
+            kind="annotator",
+            is_promoted=stats["is_gate_passed"],
+        ),
+    )
+
+
+def _scores_config(inputs: StageInputs) -> Any:
+    refuse_failed_gate(inputs.input(quality_annotator).folder)
+    return scores.settings(inputs.recipe)
+
+
+def _scoring_seconds(recipe: Recipe, output: Size) -> float:
+    """The encoder reads a top, a middle and a bottom window of a document."""
+    if output.documents:
+        windows = 3 * recipe.annotator.window_tokens * output.documents
+        output = replace(output, tokens=min(output.tokens, windows))
+    return _encoder_seconds(recipe, output)
+
+
+@stage(
+    group="quality",
+    code_version="3",
+    inputs=(Input(stage=clean_corpus), Input(stage=quality_annotator)),
+    config=_scores_config,
+    partitions=Partitions.LANGUAGES,
+    tables=(StageTable(name="scores", schema=SCORE),),
+    kinds={"pytorch", "parquet"},
+    resources={"jobs"},
+    automation="always",
+    incremental_input=clean_corpus,
+    holds_text=False,
+    keeps_history=True,
+    cost=CostModel(
+        gpus=lambda recipe: recipe.annotator.gpus, stored_fraction=0.004, seconds=_scoring_seconds
+    ),
+)
+def quality_scores(run: StageRun) -> StageResult:
+    """A logit for each kept training file; held-out files are for evaluation and get none.
+
+    Only texts that this annotator never scored are scored, unless the recipe names a new
+    `scoring_round`. Other annotators' scores stay in the lake, each keyed by `text_id` and
+    annotator.
+    """
+    annotator, recipe = run.input(quality_annotator).folder, run.recipe
+    request = Scoring(
+        clean=run.input(clean_corpus).folder,
+        annotator=annotator,
+        earlier=scores.generations(
+            run.lake.partition(run.stage.name, run.partition),
+            scoring_round=recipe.operation.scoring_round,
+        ),
+        output=run.folder,
+        part_texts=recipe.annotator.part_texts,
+        batch_tokens=recipe.annotator.batch_tokens,
+        num_threads=recipe.annotator.threads,
+    )
+    version = refuse_failed_gate(annotator).version
+    report = scores.put_reused(request, annotator=version) or _scored(run, request)
+    stats = scoring_facts(report)
+    return StageResult(
+        stats=stats,
+        metadata={
+            "counts": dg.MetadataValue.md(pictures.counts(stats)),
+            "scores": pictures.score_histogram(run.folder),
+        },
+    )
+
+
+def _scored(run: StageRun, request: Scoring) -> ScoringReport:
+    num_parts = len(scores.parts(scores.text_ids(request.clean), request.part_texts))
+    done = run.jobs.run(
+        run.context,
+        "snow_assets.quality.scoring",
+        request,
+        report=ScoringReport,
+        code_version="3",
+        size=replace(_worker_size(run.recipe), parts=num_parts),
+    )
+    # Of the whole output: workers that shared it report each what was there when they ended.
+    return scores.report(request.output, annotator=done.reports[0].annotator)
+
+
+def _language_tokens(inputs: StageInputs) -> Mapping[str, int]:
+    return train_tokens({clean.partition: clean.folder for clean in inputs.inputs(clean_corpus)})
+
+
+def _budget_tokens(recipe: Recipe) -> float:
+    return recipe.selection.budget_tokens
+
+
+def _subset_config(inputs: StageInputs) -> Any:
+    return {"selection": inputs.recipe.selection, "language_tokens": _language_tokens(inputs)}
+
+
+@stage(
+    group="quality",
+    code_version="1",
+    inputs=(
+        Input(stage=clean_corpus),
+        Input(stage=quality_scores),
+        # The budget is shared out by the languages' tokens, which are part of the config.
+        Input(stage=clean_corpus, all_partitions=True, is_fingerprinted=False),
+    ),
+    config=_subset_config,
+    partitions=Partitions.LANGUAGES,
+    tables=(StageTable(name="documents", schema=SELECTION, repository_column="repository"),),
+    kinds={"parquet"},
+    automation="always",
+    cost=CostModel(output_tokens=_budget_tokens),
+)
+def high_quality_subset(run: StageRun) -> StageResult:
+    """Every trainable file of a language, ranked, and how often the recipe repeats it."""
+    stats = selection.write(
+        run.folder,
+        clean_folder=run.input(clean_corpus).folder,
+        scores_folder=run.input(quality_scores).folder,
+        language=run.partition,
+        language_tokens=_language_tokens(run),
+        recipe=run.recipe.selection,
+    )
+    metadata = {
+        "counts": dg.MetadataValue.md(pictures.counts(stats)),
+        "curve": pictures.selection_curve(run.folder),
+        "best": dg.MetadataValue.md(pictures.best_documents(run.folder, rows=20)),
+    }
+    return StageResult(stats=stats, metadata=metadata)
+
+
+@stage(
+    group="quality",
+    code_version="2",
+    inputs=(Input(stage=clean_corpus), Input(stage=high_quality_subset)),
+    partitions=Partitions.LANGUAGES,
+    kinds={"huggingface"},
+    automation="always",
+    cost=CostModel(output_tokens=_budget_tokens),
+)
+def high_quality_dataset(run: StageRun) -> StageResult:
+    """The selected files of a language as a data set folder, with data card and attribution."""
+    stats = export_selected(
+        run.input(clean_corpus).folder,
+        run.input(high_quality_subset).folder,
+        run.folder,
+        language=run.partition,
+    )
+    return StageResult(stats=stats)

@@ -1,0 +1,224 @@
+"""Stages of synthesis: the teacher, its completions, and the files that are accepted from them."""
+
+from typing import Any
+
+import dagster as dg
+
+from snow_assets import shards, worker
+from snow_assets.corpus import opt_outs as opted_out
+from snow_assets.curation.contamination_gate import assert_uncontaminated
+from snow_assets.curation.exemptions import exempt_document_ids
+from snow_assets.curation.tokens import load_tokenizer
+from snow_assets.defs.corpus import benchmark_problems, opt_outs
+from snow_assets.defs.curation import clean_corpus, tokenizer
+from snow_assets.defs.quality import high_quality_subset
+from snow_assets.documents import SYNTHETIC_DOCUMENT, SYNTHETIC_REFUSAL, SYNTHETIC_SEED
+from snow_assets.recipe import Recipe
+from snow_assets.sizes import Size
+from snow_assets.stages import (
+    CostModel,
+    Input,
+    StageInputs,
+    StageResult,
+    StageRun,
+    StageTable,
+    stage,
+)
+from snow_assets.synthesis import acceptance, seeds, shown
+from snow_assets.synthesis import teacher as teachers
+from snow_assets.synthesis.contract import Conversion, Converted, Generated, Generation
+from snow_assets.synthesis.prompts import PROMPT_VERSION
+from snow_resources.gpu_jobs import JobSize
+
+CODE_VERSION = "2"
+
+
+@stage(
+    group="synthesis",
+    code_version=CODE_VERSION,
+    config=lambda inputs: teachers.describe(inputs.recipe.synthesis),
+    kinds={"huggingface"},
+    resources={"jobs"},
+    cost=CostModel(stored_fraction=None),
+)
+def teacher_model(run: StageRun) -> StageResult:
+    """The model that writes synthetic files: its weights' digest, and a folder that vLLM serves."""
+    described = teachers.describe(run.recipe.synthesis)
+    stats = teachers.put_teacher(run.folder, described)
+    return StageResult(stats={**stats, **_converted(run, described)})
+
+
+def _converted(run: StageRun, described: dict[str, str]) -> dict[str, int]:
+    """A packaged model is turned into a Hugging Face folder; others are used where they are."""
+    if described["kind"] != "package":
+        return {}
+    request = Conversion(package=described["model"], sha256=described["sha256"], output=run.folder)
+    done = run.jobs.run(
+        run.context,
+        "snow_assets.synthesis.conversion",
+        request,
+        report=Converted,
+        code_version=CODE_VERSION,
+        size=JobSize(memory_gib=run.recipe.operation.worker_memory.conversion_gib),
+    )
+    return {"num_parameters": done.report.num_parameters}
+
+
+def _max_completion_tokens(recipe: Recipe) -> float:
+    return recipe.synthesis.requests * recipe.synthesis.max_new_tokens
+
+
+def _generation_seconds(recipe: Recipe, _: Size) -> float:
+    rate = recipe.operation.generation_tokens_per_second
+    return _max_completion_tokens(recipe) / rate / max(1, recipe.synthesis.gpus)
+
+
+def _completions_config(inputs: StageInputs) -> Any:
+    recipe = inputs.recipe
+    return {
+        "synthesis": recipe.synthesis,
+        "prompt_version": PROMPT_VERSION,
+        "gate_window_tokens": recipe.curation.contamination.gate_window_tokens,
+        "contamination_exemptions": recipe.curation.contamination_exemptions,
+    }
+
+
+@stage(
+    group="synthesis",
+    code_version=CODE_VERSION,
+    inputs=(
+        Input(stage=high_quality_subset, missing_ok=True),
+        Input(stage=clean_corpus, missing_ok=True),
+        Input(stage=benchmark_problems),
+        Input(stage=teacher_model),
+    ),
+    config=_completions_config,
+    tables=(
+        StageTable(
+            name="seeds",
+            schema=SYNTHETIC_SEED,
+            repository_column="seed_repository",
+            is_dbt_source=False,
+        ),
+    ),
+    kinds={"vllm"},
+    resources={"jobs", "teacher"},
+    cost=CostModel(
+        gpus=lambda recipe: recipe.synthesis.gpus,
+        model_tokens=_max_completion_tokens,
+        past_model_tokens=lambda settings: (
+            float(settings["synthesis"]["requests"]) * settings["synthesis"]["max_new_tokens"]
+        ),
+        seconds=_generation_seconds,
+    ),
+)
+def synthetic_answers(run: StageRun) -> StageResult:
+    """What the teacher wrote, each completion beside its seed; not accepted or refused yet."""
+    subsets = run.inputs(high_quality_subset)
+    folders = {clean.partition: clean.folder for clean in run.inputs(clean_corpus)}
+    clean = [folders[subset.partition] for subset in subsets]
+    selected = seeds.selections([subset.folder for subset in subsets], clean)
+    texts = seeds.put_seeds(
+        run.folder, selected, recipe=run.recipe.synthesis, prompt_version=PROMPT_VERSION
+    )
+    assert_uncontaminated(
+        texts,
+        shards.read(run.input(benchmark_problems).folder, "problems"),
+        window_tokens=run.recipe.curation.contamination.gate_window_tokens,
+        exempt=exempt_document_ids(clean, run.recipe.curation.contamination_exemptions),
+    )
+    return _generated(run)
+
+
+def _generated(run: StageRun) -> StageResult:
+    synthesis = run.recipe.synthesis
+    request = Generation(
+        output=run.folder,
+        teacher=teachers.teacher_address(run.input(teacher_model).folder),
+        endpoint=run.resources["teacher"].address(synthesis.engine),
+        recipe=synthesis,
+        prompt_version=PROMPT_VERSION,
+    )
+    done = run.jobs.run(
+        run.context,
+        "snow_assets.synthesis.generation",
+        request,
+        report=Generated,
+        code_version=CODE_VERSION,
+        size=worker_size(run.recipe),
+    )
+    return StageResult(
+        stats=seeds.answer_facts(run.folder),
+        metadata={"speed": shown.speed(shown.together(done.reports), done.seconds)},
+        metrics=worker.read_attempts(done.folder),
+    )
+
+
+def worker_size(recipe: Recipe) -> JobSize:
+    """vLLM has an environment of its own; calling an endpoint takes no GPU and no vLLM."""
+    memory_gib = recipe.operation.worker_memory.synthesis_gib
+    if recipe.synthesis.engine == "endpoint":
+        return JobSize(memory_gib=memory_gib)
+    num_chunks = -(-recipe.synthesis.requests // recipe.synthesis.chunk_requests)
+    return JobSize(
+        gpus=recipe.synthesis.gpus, memory_gib=memory_gib, environment="vllm", parts=num_chunks
+    )
+
+
+def _set_config(inputs: StageInputs) -> Any:
+    recipe = inputs.recipe
+    return {
+        "acceptance": recipe.acceptance,
+        "near_duplicates": recipe.curation.near_duplicates,
+        "contamination": recipe.curation.contamination,
+        "model_license": recipe.synthesis.model_license,
+        "model_terms": recipe.synthesis.model_terms,
+    }
+
+
+@stage(
+    group="synthesis",
+    code_version="3",
+    inputs=(
+        Input(stage=synthetic_answers),
+        Input(stage=benchmark_problems),
+        Input(stage=tokenizer),
+        Input(stage=opt_outs),
+    ),
+    config=_set_config,
+    tables=(
+        StageTable(
+            name="documents", schema=SYNTHETIC_DOCUMENT, repository_column="seed_repository"
+        ),
+        StageTable(name="refusals", schema=SYNTHETIC_REFUSAL),
+    ),
+    kinds={"parquet"},
+    cost=CostModel(output_tokens=_max_completion_tokens),
+)
+def synthetic_set(run: StageRun) -> StageResult:
+    """New files in the spirit of good ones: parsed, decontaminated, deduplicated; each names its
+    seed. What was refused is kept with its reason."""
+    recipe = run.recipe
+    rules = acceptance.Rules(
+        recipe=recipe.acceptance,
+        near_duplicates=recipe.curation.near_duplicates,
+        contamination=recipe.curation.contamination,
+        problems=shards.read(run.input(benchmark_problems).folder, "problems"),
+        tokenizer=load_tokenizer(run.input(tokenizer).folder),
+        opted_out=opted_out.read(run.input(opt_outs).folder),
+    )
+    asked = acceptance.Asked(
+        folder=run.input(synthetic_answers).folder,
+        prompt_version=PROMPT_VERSION,
+        model=recipe.synthesis.model,
+        model_license=recipe.synthesis.model_license,
+        model_terms=recipe.synthesis.model_terms,
+    )
+    return StageResult(
+        stats=acceptance.accept(asked, run.folder, rules),
+        metadata={
+            "yield": dg.MetadataValue.md(shown.yield_table(run.folder)),
+            "yield_picture": shown.yield_picture(run.folder),
+            "examples": dg.MetadataValue.md(shown.examples(run.folder)),
+        },
+    )

@@ -1,0 +1,34 @@
+"""Checks of synthesis: no leak, every completion accounted for."""
+
+import dagster as dg
+
+from snow_assets import shards
+from snow_assets.defs.corpus import benchmark_problems
+from snow_assets.defs.synthesis import synthetic_answers, synthetic_set
+from snow_assets.materialize import check_result, current_artifact
+from snow_assets.recipe import Recipe
+from snow_assets.synthesis import shown
+from snow_resources.lake import Lake
+
+
+@dg.asset_check(asset=synthetic_set.name, blocking=True)
+def no_synthetic_file_leaks(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
+    """No accepted file holds a benchmark problem, identifiers renamed or not."""
+    problems = shards.read(
+        current_artifact(lake, recipe, benchmark_problems.name).folder, "problems"
+    )
+    artifact = current_artifact(lake, recipe, synthetic_set.name)
+    window = recipe.curation.contamination.gate_window_tokens
+    return check_result(shown.leaked(artifact.folder, problems, window_tokens=window))
+
+
+@dg.asset_check(asset=synthetic_set.name, blocking=True)
+def every_answer_is_accounted_for(
+    lake: Lake, recipe: dg.ResourceParam[Recipe]
+) -> dg.AssetCheckResult:
+    """Accepted and refused files are exactly those that were asked for."""
+    artifact = current_artifact(lake, recipe, synthetic_set.name)
+    answers = shards.input_folders(artifact.folder, synthetic_answers.name)
+    return check_result(
+        [fault for folder in answers for fault in shown.unaccounted(folder, artifact.folder)]
+    )
