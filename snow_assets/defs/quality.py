@@ -10,16 +10,16 @@ from snow_assets import worker
 from snow_assets.defs.corpus import benchmark_problems, exemplars
 from snow_assets.defs.curation import clean_corpus
 from snow_assets.documents import EXAMPLE, SCORE, SELECTION
-from snow_assets.quality import examples, pictures, scores, selection
+from snow_assets.quality import asset_metadata, examples, scores, selection
 from snow_assets.quality.contract import (
     AnnotatorReport,
-    AnnotatorTraining,
-    Scoring,
+    AnnotatorTrainingRequest,
     ScoringReport,
+    ScoringRequest,
 )
 from snow_assets.quality.export import export_selected
-from snow_assets.quality.facts import annotator_facts, scoring_facts, train_tokens
-from snow_assets.quality.gate import refuse_failed_gate
+from snow_assets.quality.gate import require_passed_gates
+from snow_assets.quality.stats import annotator_stats, scoring_stats, train_tokens
 from snow_assets.recipe import Recipe
 from snow_assets.sizes import Size
 from snow_assets.stages import (
@@ -38,7 +38,7 @@ from snow_resources.tracking import TrackedModel
 
 def _examples_config(inputs: StageInputs) -> Any:
     return {
-        "drawing": examples.settings(inputs.recipe.annotator),
+        "drawing": examples.config(inputs.recipe.annotator),
         "near_duplicates": inputs.recipe.curation.near_duplicates,
     }
 
@@ -67,7 +67,7 @@ def annotator_examples(run: StageRun) -> StageResult:
         near_duplicates=run.recipe.curation.near_duplicates,
     )
     return StageResult(
-        stats=stats, metadata={"counts": dg.MetadataValue.md(pictures.counts(stats))}
+        stats=stats, metadata={"counts": dg.MetadataValue.md(asset_metadata.counts_table(stats))}
     )
 
 
@@ -108,7 +108,7 @@ def _encoder_seconds(recipe: Recipe, output: Size) -> float:
 )
 def quality_annotator(run: StageRun) -> StageResult:
     """A frozen BERT-style encoder with a linear head that ranks files by quality, and its gate."""
-    request = AnnotatorTraining(
+    request = AnnotatorTrainingRequest(
         examples=run.input(annotator_examples).folder,
         problems=run.input(benchmark_problems).folder,
         output=run.folder,
@@ -122,12 +122,12 @@ def quality_annotator(run: StageRun) -> StageResult:
         code_version="3",
         size=_worker_size(run.recipe),
     )
-    stats = annotator_facts(job.report)
+    stats = annotator_stats(job.report)
     return StageResult(
         stats=stats,
         metadata={
-            "gate": dg.MetadataValue.md(pictures.gates(job.report.annotator.gates)),
-            "separation": pictures.separation(run.folder),
+            "gate": dg.MetadataValue.md(asset_metadata.gates_table(job.report.annotator.gates)),
+            "separation": asset_metadata.separation_plot(run.folder),
             "job": dg.MetadataValue.path(job.folder),
         },
         metrics=worker.read_attempts(job.folder),
@@ -141,8 +141,8 @@ def quality_annotator(run: StageRun) -> StageResult:
 
 
 def _scores_config(inputs: StageInputs) -> Any:
-    refuse_failed_gate(inputs.input(quality_annotator).folder)
-    return scores.settings(inputs.recipe)
+    require_passed_gates(inputs.input(quality_annotator).folder)
+    return scores.config(inputs.recipe)
 
 
 def _scoring_seconds(recipe: Recipe, output: Size) -> float:
@@ -178,10 +178,10 @@ def quality_scores(run: StageRun) -> StageResult:
     annotator.
     """
     annotator, recipe = run.input(quality_annotator).folder, run.recipe
-    request = Scoring(
+    request = ScoringRequest(
         clean=run.input(clean_corpus).folder,
         annotator=annotator,
-        earlier=scores.generations(
+        earlier=scores.finished_artifacts(
             run.lake.partition(run.stage.name, run.partition),
             scoring_round=recipe.operation.scoring_round,
         ),
@@ -190,19 +190,19 @@ def quality_scores(run: StageRun) -> StageResult:
         batch_tokens=recipe.annotator.batch_tokens,
         num_threads=recipe.annotator.threads,
     )
-    version = refuse_failed_gate(annotator).version
-    report = scores.put_reused(request, annotator=version) or _scored(run, request)
-    stats = scoring_facts(report)
+    version = require_passed_gates(annotator).version
+    report = scores.write_reused(request, annotator=version) or _scored(run, request)
+    stats = scoring_stats(report)
     return StageResult(
         stats=stats,
         metadata={
-            "counts": dg.MetadataValue.md(pictures.counts(stats)),
-            "scores": pictures.score_histogram(run.folder),
+            "counts": dg.MetadataValue.md(asset_metadata.counts_table(stats)),
+            "scores": asset_metadata.score_histogram(run.folder),
         },
     )
 
 
-def _scored(run: StageRun, request: Scoring) -> ScoringReport:
+def _scored(run: StageRun, request: ScoringRequest) -> ScoringReport:
     num_parts = len(scores.parts(scores.text_ids(request.clean), request.part_texts))
     done = run.jobs.run(
         run.context,
@@ -255,9 +255,9 @@ def high_quality_subset(run: StageRun) -> StageResult:
         recipe=run.recipe.selection,
     )
     metadata = {
-        "counts": dg.MetadataValue.md(pictures.counts(stats)),
-        "curve": pictures.selection_curve(run.folder),
-        "best": dg.MetadataValue.md(pictures.best_documents(run.folder, rows=20)),
+        "counts": dg.MetadataValue.md(asset_metadata.counts_table(stats)),
+        "curve": asset_metadata.selection_curve(run.folder),
+        "best": dg.MetadataValue.md(asset_metadata.best_documents(run.folder, rows=20)),
     }
     return StageResult(stats=stats, metadata=metadata)
 

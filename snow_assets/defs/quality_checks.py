@@ -1,4 +1,4 @@
-"""Quality's promises as asset checks; the gate is enforced in its consumers, too."""
+"""Asset checks of quality; consumers of the annotator also enforce its gates."""
 
 import dagster as dg
 
@@ -21,7 +21,7 @@ def examples_are_not_held_out(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> d
     """No example, and no repository of one, is held out for evaluation."""
     folder = current_artifact(lake, recipe, annotator_examples.name).folder
     clean = shards.input_folders(folder, clean_corpus.name)
-    return check_result(examples.held_out_examples(folder, clean))
+    return check_result(examples.validate_not_held_out(folder, clean))
 
 
 @dg.asset_check(asset=annotator_examples.name, blocking=True)
@@ -30,14 +30,14 @@ def examples_are_split_by_repository(
 ) -> dg.AssetCheckResult:
     """No repository is in train and in validation."""
     folder = current_artifact(lake, recipe, annotator_examples.name).folder
-    return check_result(examples.crossing_repositories(folder))
+    return check_result(examples.validate_repository_split(folder))
 
 
 @dg.asset_check(asset=quality_annotator.name, blocking=True)
 def annotator_passes_its_gate(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """The lower bound of each gated AUC is at least the recipe's minimum."""
     annotator = gate.read_annotator(current_artifact(lake, recipe, quality_annotator.name).folder)
-    return check_result(gate.failures(annotator.gates))
+    return check_result(gate.gate_failures(annotator.gates))
 
 
 @dg.asset_check(asset=quality_scores.name, blocking=True)
@@ -47,10 +47,10 @@ def every_training_text_has_one_score(
     """Scores and kept training texts are the same set, in every language; logits are numbers."""
     return check_result(
         [
-            fault
+            violation
             for artifact in current_artifacts(lake, recipe, quality_scores.name)
             for clean in shards.input_folders(artifact.folder, clean_corpus.name)
-            for fault in scores.wrong_scores(clean, artifact.folder)
+            for violation in scores.validate_scores(clean, artifact.folder)
         ]
     )
 
@@ -63,10 +63,10 @@ def selected_documents_are_trainable(
     cap = recipe.selection.max_repeats
     return check_result(
         [
-            fault
+            violation
             for artifact in current_artifacts(lake, recipe, high_quality_subset.name)
             for clean in shards.input_folders(artifact.folder, clean_corpus.name)
-            for fault in selection.wrong_selection(clean, artifact.folder, max_repeats=cap)
+            for violation in selection.validate_selection(clean, artifact.folder, max_repeats=cap)
         ]
     )
 
@@ -80,9 +80,9 @@ def languages_meet_their_budget(
         artifact.partition: shards.manifest(artifact.folder).facts
         for artifact in current_artifacts(lake, recipe, high_quality_subset.name)
     }
-    wrong = [
+    violations = [
         f"{name} lacks {stats['missing_tokens']} of {stats['budget_tokens']} tokens"
         for name, stats in stats_by_language.items()
         if recipe.selection.fill == "budget" and stats["missing_tokens"]
     ]
-    return check_result(wrong, dg.AssetCheckSeverity.WARN)
+    return check_result(violations, dg.AssetCheckSeverity.WARN)

@@ -1,1 +1,1 @@
-"""Clean documents in; the good ones, and a model that can tell, out."""
+"""Annotator of document quality: examples, training, gates, scores, and selection by percentile."""

@@ -1,4 +1,4 @@
-"""BERT in plain PyTorch: what a folder of Hugging Face's BertModel computes (tests compare them).
+"""BERT in plain PyTorch, equal to Hugging Face's BertModel on the same folder (tests compare them).
 
 Importing transformers' class costs each job 7 CPU seconds, more than most of a shard's scoring.
 """
@@ -16,174 +16,203 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.varlen import varlen_attn
 
-from snow_assets.quality.bert_folder import Affine, Config, Layer, Weights, arranged, read_config
+from snow_assets.quality.bert_weights import (
+    Affine,
+    BertConfig,
+    BertWeights,
+    LayerWeights,
+    group_weights,
+    read_config,
+)
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
-    "gelu_new": lambda hidden: F.gelu(hidden, approximate="tanh"),
-    "gelu_pytorch_tanh": lambda hidden: F.gelu(hidden, approximate="tanh"),
+    "gelu_new": lambda hidden_states: F.gelu(hidden_states, approximate="tanh"),
+    "gelu_pytorch_tanh": lambda hidden_states: F.gelu(hidden_states, approximate="tanh"),
     "relu": F.relu,
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bert:
-    """Weights on one device, as `_biases_in_norms` leaves them."""
+    """A BERT on one device; its weights are those of `_fold_biases_into_norms`."""
 
-    config: Config
-    weights: Weights[Tensor]
+    config: BertConfig
+    weights: BertWeights[Tensor]
     device: torch.device
 
     @property
     def max_tokens(self) -> int:
-        return self.config.max_tokens
+        return self.config.max_position_embeddings
 
     @property
     def is_on_gpu(self) -> bool:
         return self.device.type == "cuda"
 
     @property
-    def needs_one_shape(self) -> bool:
+    def needs_fixed_shape(self) -> bool:
         return True
 
-    def __call__(self, ids: Tensor, lengths: Sequence[int]) -> Tensor:
-        """Hidden states (tokens, width) of windows that lie one behind the other in `ids`."""
-        given, config = self.weights, self.config
-        own = torch.cat([given.positions[:length] for length in lengths])
-        hidden = F.embedding(ids, given.words) + given.first_type + own
-        hidden = self._normed(hidden, given.norm)
+    def __call__(self, input_ids: Tensor, lengths: Sequence[int]) -> Tensor:
+        """Hidden states (tokens, hidden_size) of windows that are concatenated in `input_ids`."""
+        weights, config = self.weights, self.config
+        position_embeddings = torch.cat(
+            [weights.position_embeddings[:length] for length in lengths]
+        )
+        word_embeddings = F.embedding(input_ids, weights.word_embeddings)
+        hidden_states = word_embeddings + weights.token_type_embedding + position_embeddings
+        hidden_states = self._layer_norm(hidden_states, weights.embedding_norm)
         attention = self._attention(lengths)
-        for layer in given.layers:
-            shared = _product(hidden, layer.attention).view(len(ids), 3, config.num_heads, -1)
-            mixed = attention(*shared.unbind(1)).flatten(1)
-            hidden = self._normed(_added(hidden, mixed, layer.attention_out), layer.attention_norm)
-            grown = _ACTIVATIONS[config.activation](_product(hidden, layer.wide))
-            hidden = self._normed(_added(hidden, grown, layer.narrow), layer.norm)
-        return hidden
+        for layer in weights.layers:
+            qkv = _linear(hidden_states, layer.qkv).view(len(input_ids), 3, config.num_heads, -1)
+            context = attention(*qkv.unbind(1)).flatten(1)
+            hidden_states = self._layer_norm(
+                _add_linear(hidden_states, context, layer.attention_output), layer.attention_norm
+            )
+            intermediate = _ACTIVATIONS[config.activation](
+                _linear(hidden_states, layer.intermediate)
+            )
+            hidden_states = self._layer_norm(
+                _add_linear(hidden_states, intermediate, layer.output), layer.output_norm
+            )
+        return hidden_states
 
     @torch.inference_mode()
-    def vectors(
-        self, ids: npt.NDArray[np.int32], lengths: Sequence[int], pooling: str
+    def embed(
+        self, input_ids: npt.NDArray[np.int32], lengths: Sequence[int], pooling: str
     ) -> Callable[[], npt.NDArray[np.float32]]:
-        """A vector (fp32) for each window; the call waits for them."""
-        hidden = self(self.given(ids), lengths).float()
+        """Pooled embeddings in fp32 (windows, hidden_size); the returned call waits for them."""
+        hidden_states = self(self.to_device(input_ids), lengths).float()
         if pooling == "cls":
-            return self.taken(hidden[self.given(np.cumsum([0, *lengths[:-1]]))])
-        sizes = self.given(np.array(lengths))
-        return self.taken(torch.segment_reduce(hidden, "mean", lengths=sizes, unsafe=True))
+            starts = self.to_device(np.cumsum([0, *lengths[:-1]]))
+            return self.to_host(hidden_states[starts])
+        segment_lengths = self.to_device(np.array(lengths))
+        return self.to_host(
+            torch.segment_reduce(hidden_states, "mean", lengths=segment_lengths, unsafe=True)
+        )
 
-    def given(self, numbers: npt.NDArray[np.integer[Any]]) -> Tensor:
-        """Numbers on the device, without waiting for what the device still does."""
-        there = torch.from_numpy(numbers)
+    def to_device(self, array: npt.NDArray[np.integer[Any]]) -> Tensor:
+        """Copy an array to the device, without synchronising with it."""
+        tensor = torch.from_numpy(array)
         if self.is_on_gpu:
-            there = there.pin_memory()
-        return there.to(self.device, non_blocking=True)
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
 
-    def taken(self, numbers: Tensor) -> Callable[[], npt.NDArray[Any]]:
-        """Numbers off the device; the call waits for them, and for nothing that came later."""
-        here = numbers.to("cpu", non_blocking=True)
+    def to_host(self, tensor: Tensor) -> Callable[[], npt.NDArray[Any]]:
+        """Copy a tensor to the host; the returned call waits for this copy only."""
+        host_tensor = tensor.to("cpu", non_blocking=True)
         if not self.is_on_gpu:
-            return here.numpy
-        arrival = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        arrival.record()
+            return host_tensor.numpy
+        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        copied.record()
 
         def wait() -> npt.NDArray[Any]:
-            arrival.synchronize()
-            return here.numpy()
+            copied.synchronize()
+            return host_tensor.numpy()
 
         return wait
 
     def _attention(self, lengths: Sequence[int]) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-        """Each window's queries on its own keys and values: (tokens, heads, width of a head)."""
+        """Attention within each window, on queries, keys, values of (tokens, heads, head_dim)."""
 
-        def one_by_one(*shared: Tensor) -> Tensor:
-            # With a row of its own for each: the kernel that keeps no scores wants four dimensions.
-            rows = (part.transpose(0, 1).unsqueeze(0) for part in shared)
-            parts = (torch.split(row, list(lengths), dim=2) for row in rows)
-            mixed = [F.scaled_dot_product_attention(*window) for window in zip(*parts, strict=True)]
-            return torch.cat(mixed, dim=2)[0].transpose(0, 1)
+        def per_window(*qkv: Tensor) -> Tensor:
+            # With a batch dimension: the memory-efficient kernel needs four dimensions.
+            batched = (part.transpose(0, 1).unsqueeze(0) for part in qkv)
+            windows = (torch.split(part, list(lengths), dim=2) for part in batched)
+            contexts = [
+                F.scaled_dot_product_attention(*window) for window in zip(*windows, strict=True)
+            ]
+            return torch.cat(contexts, dim=2)[0].transpose(0, 1)
 
-        if not self.is_on_gpu or self.weights.words.dtype == torch.float32:
-            return one_by_one
-        ends = self.given(np.cumsum([0, *lengths], dtype=np.int32))
-        # The longest that can be, or sums would be split as the longest in the batch says.
-        longest = self.max_tokens
+        if not self.is_on_gpu or self.weights.word_embeddings.dtype == torch.float32:
+            return per_window
+        cu_seqlens = self.to_device(np.cumsum([0, *lengths], dtype=np.int32))
+        # The model's maximum, since the kernel splits sums by the batch's maximal length.
+        max_seqlen = self.max_tokens
 
-        def at_once(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-            mixed = varlen_attn(queries, keys, values, ends, ends, longest, longest)
-            assert isinstance(mixed, Tensor)
-            return mixed
+        def variable_length(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+            context = varlen_attn(
+                queries, keys, values, cu_seqlens, cu_seqlens, max_seqlen, max_seqlen
+            )
+            assert isinstance(context, Tensor)
+            return context
 
-        return at_once
+        return variable_length
 
-    def _normed(self, hidden: Tensor, norm: Affine[Tensor]) -> Tensor:
+    def _layer_norm(self, hidden_states: Tensor, norm: Affine[Tensor]) -> Tensor:
         config = self.config
-        return F.layer_norm(hidden, (config.width,), norm.weight, norm.bias, config.layer_norm_eps)
+        return F.layer_norm(
+            hidden_states, (config.hidden_size,), norm.weight, norm.bias, config.layer_norm_eps
+        )
 
 
-def _product(hidden: Tensor, by: Affine[Tensor]) -> Tensor:
-    return F.linear(hidden, by.weight, by.bias)
+def _linear(hidden_states: Tensor, layer: Affine[Tensor]) -> Tensor:
+    return F.linear(hidden_states, layer.weight, layer.bias)
 
 
-def _added(hidden: Tensor, more: Tensor, by: Affine[Tensor]) -> Tensor:
-    """A product onto `hidden`, where it is: a sum of its own would read and write it all again."""
-    return hidden.addmm_(more, by.weight.t())
+def _add_linear(residual: Tensor, hidden_states: Tensor, layer: Affine[Tensor]) -> Tensor:
+    """Add the projection to `residual` in place, without its bias: `_fold_biases_into_norms`."""
+    return residual.addmm_(hidden_states, layer.weight.t())
 
 
-def _biases_in_norms(weights: Weights[Tensor]) -> Weights[Tensor]:
-    """The same function with no biases in what is added to the hidden states.
+def _fold_biases_into_norms(weights: BertWeights[Tensor]) -> BertWeights[Tensor]:
+    """An equivalent model without biases in the projections that are added to the residual.
 
-    The norm before adds them: to the hidden states, which is right for the sum, and so to what the
-    next product reads, whose bias makes up for it.
+    The preceding norm adds such a bias: that is correct for the sum, and the bias of the next
+    projection, which also reads the norm's output, is reduced accordingly.
     """
 
-    def less(by: Affine[Tensor], bias: Tensor) -> Affine[Tensor]:
-        return Affine(by.weight, by.bias - by.weight @ bias)
+    def compensated(layer: Affine[Tensor], bias: Tensor) -> Affine[Tensor]:
+        return Affine(layer.weight, layer.bias - layer.weight @ bias)
 
     def with_bias(norm: Affine[Tensor], bias: Tensor) -> Affine[Tensor]:
         return Affine(norm.weight, norm.bias + bias)
 
-    first, *others = (layer.attention_out.bias for layer in weights.layers)
-    following = [*others, torch.zeros_like(first)]
+    first_bias, *next_biases = (layer.attention_output.bias for layer in weights.layers)
+    next_biases = [*next_biases, torch.zeros_like(first_bias)]
     layers = [
         replace(
             layer,
-            attention=less(layer.attention, layer.attention_out.bias),
-            attention_norm=with_bias(layer.attention_norm, layer.narrow.bias),
-            wide=less(layer.wide, layer.narrow.bias),
-            norm=with_bias(layer.norm, bias),
+            qkv=compensated(layer.qkv, layer.attention_output.bias),
+            attention_norm=with_bias(layer.attention_norm, layer.output.bias),
+            intermediate=compensated(layer.intermediate, layer.output.bias),
+            output_norm=with_bias(layer.output_norm, next_bias),
         )
-        for layer, bias in zip(weights.layers, following, strict=True)
+        for layer, next_bias in zip(weights.layers, next_biases, strict=True)
     ]
-    return replace(weights, norm=with_bias(weights.norm, first), layers=tuple(layers))
+    return replace(
+        weights,
+        embedding_norm=with_bias(weights.embedding_norm, first_bias),
+        layers=tuple(layers),
+    )
 
 
 def load_bert(folder: Path, *, dtype: torch.dtype, device: str) -> Bert:
-    """Read config.json and the safetensors weights; ValueError where it is not a BERT."""
+    """Read config.json and the safetensors weights; ValueError if it is not a BERT."""
     config = read_config(folder, activations=_ACTIVATIONS)
     tensors: dict[str, Tensor] = {}
     for path in sorted(folder.glob("*.safetensors")):
         tensors |= safetensors.torch.load_file(path)
-    whole = {
-        name: found.to(device=device, dtype=torch.float32)
-        for name, found in tensors.items()
-        if found.is_floating_point()
+    state_dict = {
+        name: tensor.to(device=device, dtype=torch.float32)
+        for name, tensor in tensors.items()
+        if tensor.is_floating_point()
     }
-    weights = _biases_in_norms(arranged(whole, config, joined=torch.cat))
-    return Bert(config=config, weights=_rounded(weights, dtype), device=torch.device(device))
+    weights = _fold_biases_into_norms(group_weights(state_dict, config, concatenate=torch.cat))
+    return Bert(config=config, weights=_cast_weights(weights, dtype), device=torch.device(device))
 
 
-def _rounded(weights: Weights[Tensor], dtype: torch.dtype) -> Weights[Tensor]:
-    def to(one: Affine[Tensor]) -> Affine[Tensor]:
-        return Affine(one.weight.to(dtype), one.bias.to(dtype))
+def _cast_weights(weights: BertWeights[Tensor], dtype: torch.dtype) -> BertWeights[Tensor]:
+    def cast(layer: Affine[Tensor]) -> Affine[Tensor]:
+        return Affine(layer.weight.to(dtype), layer.bias.to(dtype))
 
-    return Weights(
-        words=weights.words.to(dtype),
-        positions=weights.positions.to(dtype),
-        first_type=weights.first_type.to(dtype),
-        norm=to(weights.norm),
+    return BertWeights(
+        word_embeddings=weights.word_embeddings.to(dtype),
+        position_embeddings=weights.position_embeddings.to(dtype),
+        token_type_embedding=weights.token_type_embedding.to(dtype),
+        embedding_norm=cast(weights.embedding_norm),
         layers=tuple(
-            Layer(**{name: to(part) for name, part in vars(layer).items()})
+            LayerWeights(**{name: cast(part) for name, part in vars(layer).items()})
             for layer in weights.layers
         ),
     )

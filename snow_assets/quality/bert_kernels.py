@@ -62,24 +62,24 @@ def _power_of_two(power: Numbers) -> Numbers:
     """Of numbers that are not above 0; of less than -100, about 1e-30."""
     power = power.larger(_LOWEST)
     whole, scale = power.nearest_power_of_two()
-    rest = power - whole
-    series = _P1 + rest * (_P2 + rest * (_P3 + rest * _P4))
-    return (1.0 + rest * series) * scale
+    fraction = power - whole
+    series = _P1 + fraction * (_P2 + fraction * (_P3 + fraction * _P4))
+    return (1.0 + fraction * series) * scale
 
 
 @inline(types.void)
 def _gelu_numbers(vectors: Vectors, numbers: Array, start: Any, count: Any) -> None:
     """GELU of `count` numbers (a multiple of LANES), where they are."""
-    source = vectors.place(numbers, start)
+    source = vectors.pointer(numbers, start)
     times = vectors.builder.sdiv(count, ir.Constant(INDEX, LANES))
     with cgutils.for_range(vectors.builder, times) as loop:
-        place = vectors.further(source, loop.index, LANES)
-        value = vectors.floats(place)
+        pointer = vectors.further(source, loop.index, LANES)
+        value = vectors.floats(pointer)
         size = abs(value)
         turn = 1.0 / (1.0 + _E0 * size)
         series = turn * (_E1 + turn * (_E2 + turn * (_E3 + turn * (_E4 + turn * _E5))))
-        found = 0.5 * (value + size - size * series * _power_of_two(-0.5 * LOG2_E * size * size))
-        vectors.store(found.value, place)
+        gelu = 0.5 * (value + size - size * series * _power_of_two(-0.5 * LOG2_E * size * size))
+        vectors.store(gelu.value, pointer)
 
 
 @inline(types.float32)
@@ -89,39 +89,39 @@ def _round_shares(
     """A query's shares of `count` keys (a multiple of COLUMNS) from their scores, binary logarithms
     that are used up, rounded into a tile's row from `to` on; what a one is worth."""
     builder = vectors.builder
-    source, there = vectors.place(scores, start), vectors.place(out, to)
+    source, out_pointer = vectors.pointer(scores, start), vectors.pointer(out, to)
     times = builder.sdiv(count, ir.Constant(INDEX, COLUMNS))
     halves = (0, LANES)
     first = vectors.load(source, FLOAT)
     highest = [cgutils.alloca_once_value(builder, vectors.spread(first)) for _ in halves]
     totals = [cgutils.alloca_once_value(builder, vectors.spread(0.0)) for _ in halves]
 
-    def both(kept: Any) -> Any:
-        return (Numbers(vectors, builder.load(one)) for one in kept)
+    def load_halves(kept: Any) -> Any:
+        return (Numbers(vectors, builder.load(low)) for low in kept)
 
     with cgutils.for_range(builder, times) as loop:
         block = vectors.further(source, loop.index, COLUMNS)
         for half, own in zip(halves, highest, strict=True):
             some = vectors.floats(vectors.further(block, half))
             builder.store(some.larger(Numbers(vectors, builder.load(own))).value, own)
-    one, other = both(highest)
-    top = Numbers(vectors, vectors.spread(one.larger(other).highest()))
+    low, high = load_halves(highest)
+    top = Numbers(vectors, vectors.spread(low.larger(high).highest()))
     with cgutils.for_range(builder, times) as loop:
         block = vectors.further(source, loop.index, COLUMNS)
         for half, own in zip(halves, totals, strict=True):
-            place = vectors.further(block, half)
-            share = _power_of_two(vectors.floats(place) - top)
-            vectors.store(share.value, place)
+            pointer = vectors.further(block, half)
+            share = _power_of_two(vectors.floats(pointer) - top)
+            vectors.store(share.value, pointer)
             builder.store((Numbers(vectors, builder.load(own)) + share).value, own)
-    one, other = both(totals)
-    total = (one + other).total()
+    low, high = load_halves(totals)
+    total = (low + high).total()
     # No share is above 1, and so no square above it.
     root = vectors.called("llvm.sqrt.f32", FLOAT, total)
     scale = builder.fdiv(ir.Constant(FLOAT, float(NORM)), root)
     spread = Numbers(vectors, vectors.spread(scale))
     with cgutils.for_range(builder, times) as loop:
         block = vectors.further(source, loop.index, COLUMNS)
-        into = vectors.further(there, loop.index, ROWS * COLUMNS)
+        into = vectors.further(out_pointer, loop.index, ROWS * COLUMNS)
         for half in halves:
             rounded = (vectors.floats(vectors.further(block, half)) * spread).shorts()
             vectors.store(rounded, vectors.further(into, half))
@@ -131,15 +131,15 @@ def _round_shares(
 @float_part
 def _norm_row(row: Any, norm: Any, eps: Any) -> None:
     total = _ZERO
-    for place in range(len(row)):
-        total += row[place]
+    for column in range(len(row)):
+        total += row[column]
     mean = total / np.float32(len(row))
     squares = _ZERO
-    for place in range(len(row)):
-        squares += (row[place] - mean) * (row[place] - mean)
+    for column in range(len(row)):
+        squares += (row[column] - mean) * (row[column] - mean)
     scale = _ONE / np.sqrt(squares / np.float32(len(row)) + eps)
-    for place in range(len(row)):
-        row[place] = (row[place] - mean) * scale * norm.gain[place] + norm.bias[place]
+    for column in range(len(row)):
+        row[column] = (row[column] - mean) * scale * norm.gain[column] + norm.bias[column]
 
 
 @float_kernel
@@ -155,11 +155,11 @@ def _column_scales(shared: Any, start: Any, length: Any, width: Any) -> Any:
     squares = np.zeros(width, np.float32)
     for row in range(start, start + length):
         values = shared[row * 3 * width + 2 * width : (row + 1) * 3 * width]
-        for place in range(width):
-            squares[place] += values[place] * values[place]
-    for place in range(width):
-        norm = np.sqrt(squares[place])
-        squares[place] = NORM / (norm if norm > 0 else _ONE)
+        for column in range(width):
+            squares[column] += values[column] * values[column]
+    for column in range(width):
+        norm = np.sqrt(squares[column])
+        squares[column] = NORM / (norm if norm > 0 else _ONE)
     return squares
 
 
@@ -178,56 +178,62 @@ def _attend(shared: Any, start: Any, length: Any, num_heads: Any, width: Any, mi
     for row in range(length):
         own = (start + row) * 3 * width
         for head in range(num_heads):
-            place = head * head_width
+            offset = head * head_width
             query_units[head * rows + row] = round_numbers(
                 shared,
-                own + place,
+                own + offset,
                 head_width,
                 queries,
-                rows * place + place_in_tiles(row, head_width),
+                rows * offset + place_in_tiles(row, head_width),
                 ROWS * COLUMNS,
             )
             key_units[head * columns + row] = round_numbers(
-                shared, own + width + place, head_width, keys, row * width + place, COLUMNS
+                shared, own + width + offset, head_width, keys, row * width + offset, COLUMNS
             )
     scales = _column_scales(shared, start, length, width)
     for row in range(length):
         own = shared[((start + row) * 3 + 2) * width : (start + row + 1) * 3 * width]
         into = values[row * width : (row + 1) * width]
-        for place in range(width):
-            number = own[place] * scales[place]
-            into[place] = np.int32(number + np.copysign(_HALF, number))
-    for place in range(width):
-        scales[place] = _ONE / scales[place]
+        for offset in range(width):
+            number = own[offset] * scales[offset]
+            into[offset] = np.int32(number + np.copysign(_HALF, number))
+    for offset in range(width):
+        scales[offset] = _ONE / scales[offset]
 
     # A head's panels are beside each other. Pairs of a key's numbers, and of two keys' values.
     key_panels, value_panels = shorts(columns * width), shorts(columns * width)
     for row in range(0, columns, LANES):
         to = row // COLUMNS * COLUMNS * head_width + row % COLUMNS * 2
-        for place in range(0, width, COLUMNS):
-            head, block = place // head_width, place % head_width
+        for offset in range(0, width, COLUMNS):
+            head, block = offset // head_width, offset % head_width
             turn_pairs(
                 keys,
-                row * width + place,
+                row * width + offset,
                 width,
                 key_panels,
                 head * columns * head_width + to + block * COLUMNS,
             )
     for row in range(0, columns, 2):
-        for place in range(0, width, COLUMNS):
-            one = row * width + place
-            interleave(values, one, one + width, value_panels, place * columns + row * COLUMNS)
+        for offset in range(0, width, COLUMNS):
+            pair_start = row * width + offset
+            interleave(
+                values,
+                pair_start,
+                pair_start + width,
+                value_panels,
+                offset * columns + row * COLUMNS,
+            )
 
     scores, shares = floats(ROWS * columns), shorts(ROWS * columns)
     shares[:] = 0
     units = np.zeros(ROWS, np.float32)
     for head in range(num_heads):
-        place = head * head_width
+        offset = head * head_width
         for first in range(0, length, ROWS):
             for column in range(0, columns, COLUMNS):
                 tile(
                     queries,
-                    rows * place + first * head_width,
+                    rows * offset + first * head_width,
                     head_width,
                     query_units,
                     head * rows + first,
@@ -247,7 +253,7 @@ def _attend(shared: Any, start: Any, length: Any, num_heads: Any, width: Any, mi
                     scores, row * columns, columns, shares, place_in_tiles(row, columns)
                 )
             # A tile's rows behind the window's last are the next one's, which are still to come.
-            for column in range(place, place + head_width, COLUMNS):
+            for column in range(offset, offset + head_width, COLUMNS):
                 tile(
                     shares,
                     0,
@@ -294,8 +300,8 @@ def run_layer(hidden: Any, bounds: Any, layer: Any, num_heads: Any, eps: Any) ->
         round_rows(mixed, start * heads_width, count, heads_width, rounded, units)
         multiply(rounded, units, count, layer.attention_out, attended.reshape(-1))
         for row in range(count):
-            for place in range(width):
-                attended[row, place] += hidden[start + row, place]
+            for column in range(width):
+                attended[row, column] += hidden[start + row, column]
             _norm_row(attended[row], layer.attention_norm, eps)
         round_rows(attended.reshape(-1), 0, count, width, rounded, units)
         multiply(rounded, units, count, layer.wide, grown)
@@ -303,6 +309,6 @@ def run_layer(hidden: Any, bounds: Any, layer: Any, num_heads: Any, eps: Any) ->
         round_rows(grown, 0, count, wide, rounded, units)
         multiply(rounded, units, count, layer.narrow, flat[start * width :])
         for row in range(count):
-            for place in range(width):
-                hidden[start + row, place] += attended[row, place]
+            for column in range(width):
+                hidden[start + row, column] += attended[row, column]
             _norm_row(hidden[start + row], layer.norm, eps)

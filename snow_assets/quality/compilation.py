@@ -1,11 +1,11 @@
-"""Compile the encoder's kernels, by one window: `make` does, once per installation."""
+"""Compile the encoder's kernels by embedding one window; `make` runs it once."""
 
 from snow_assets.quality import encoder as encoders
 from snow_assets.recipe import SMOKE
 
 
 def compile_kernels() -> None:
-    """Read a word as SMOKE's annotator reads a text."""
+    """Embed a word with SMOKE's annotator config."""
     recipe = SMOKE.annotator
     encoder = encoders.load(
         recipe.encoder,

@@ -1,4 +1,4 @@
-"""What crosses the border of the annotator's two GPU jobs: requests in, reports out."""
+"""Requests and reports of the annotator's two GPU jobs: training and scoring."""
 
 from dataclasses import dataclass
 
@@ -7,15 +7,15 @@ from snow_assets.recipe import AnnotatorRecipe
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """A measured AUC with its 95 % interval, and what the recipe asks of the lower bound."""
+    """A measured AUC with its 95 % interval, and the recipe's minimum of the lower bound."""
 
     name: str
-    auc: float | None  # null: no texts to measure with
+    auc: float | None  # null: too few texts
     low: float | None
     high: float | None
     num_positives: int
     num_negatives: int
-    minimum: float | None  # null: reported, never gated
+    minimum: float | None  # null: reported, not gated
 
     @property
     def passed(self) -> bool:
@@ -24,10 +24,10 @@ class Gate:
 
 @dataclass(frozen=True, kw_only=True)
 class Annotator:
-    """What `annotator.json` holds: all that a score depends on, and what the annotator is worth.
+    """Content of `annotator.json`: everything a score depends on, and the gates' results.
 
-    `version` is the digest of the fields before `gates` (but `encoder`, which says only where its
-    weights were) and of the head's weights: equal versions give equal scores.
+    `version` is the digest of the fields before `gates` except `encoder`, which is only a location;
+    `head_digest` covers the head's weights. Equal versions give equal scores.
     """
 
     version: str
@@ -43,11 +43,11 @@ class Annotator:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnnotatorTraining:
+class AnnotatorTrainingRequest:
     """Train a linear head on a frozen encoder; `output` receives head, annotator, validation."""
 
-    examples: str  # an `annotator_examples` generation
-    problems: str  # a `benchmark_problems` generation
+    examples: str  # an `annotator_examples` artifact
+    problems: str  # a `benchmark_problems` artifact
     output: str
     recipe: AnnotatorRecipe
 
@@ -63,12 +63,12 @@ class AnnotatorReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scoring:
-    """Score the kept train documents of a clean corpus; a text that `earlier` scored is reused."""
+class ScoringRequest:
+    """Score the kept train documents of a clean corpus; scores of `earlier` are reused."""
 
-    clean: str  # a `clean_corpus` generation
-    annotator: str  # a `quality_annotator` generation
-    earlier: tuple[str, ...]  # finished `quality_scores` generations of the same language
+    clean: str  # a `clean_corpus` artifact
+    annotator: str  # a `quality_annotator` artifact
+    earlier: tuple[str, ...]  # finished `quality_scores` artifacts of the same language
     output: str
     part_texts: int
     batch_tokens: int
@@ -77,7 +77,7 @@ class Scoring:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringReport:
-    annotator: str  # its version
+    annotator: str  # annotator version
     num_texts: int
     num_scored: int
     num_reused: int

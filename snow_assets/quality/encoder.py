@@ -1,4 +1,4 @@
-"""A frozen BERT-style encoder, loaded from a folder without any network: windows to vectors."""
+"""Frozen BERT-style encoder, loaded offline from a local folder: windows to pooled embeddings."""
 
 import hashlib
 import importlib.util
@@ -18,14 +18,14 @@ from tokenizers import Tokenizer
 from snow_assets.quality.integer_bert import load_integer_bert
 from snow_assets.quality.windows import Tokens, windows
 
-Vectors = npt.NDArray[np.float32]
+Embeddings = npt.NDArray[np.float32]
 
 _PACKAGE = "package:"
-_TEXTS_AT_ONCE = 512  # given to the tokenizer, which keeps some hundred bytes for each token
+_TEXTS_PER_CALL = 512  # of the tokenizer, which needs some hundred bytes per token
 
 
 class Model(Protocol):
-    """A BERT: `bert.Bert` or `integer_bert.IntegerBert`."""
+    """Interface of `bert.Bert` and `integer_bert.IntegerBert`."""
 
     @property
     def max_tokens(self) -> int: ...
@@ -34,99 +34,101 @@ class Model(Protocol):
     def is_on_gpu(self) -> bool: ...
 
     @property
-    def needs_one_shape(self) -> bool:
-        """Whether the shape of a batch decides its sums' last bits."""
+    def needs_fixed_shape(self) -> bool:
+        """Whether results depend on the batch shape, by rounding."""
 
-    def vectors(
-        self, ids: npt.NDArray[np.int32], lengths: Sequence[int], pooling: str
-    ) -> Callable[[], Vectors]: ...
+    def embed(
+        self, input_ids: npt.NDArray[np.int32], lengths: Sequence[int], pooling: str
+    ) -> Callable[[], Embeddings]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
-    """Weights and tokenizer, and how they read: `digest` and `tokenizer_digest` name both."""
+    """Model, tokenizer and their config; `digest` and `tokenizer_digest` hash their files."""
 
     model: Model
     tokenizer: Tokenizer
     prefix: tuple[int, ...]
     suffix: tuple[int, ...]
     pooling: str
-    window_tokens: int  # specials included
-    batch_tokens: int  # at least a window's
-    threads: int  # each reads a batch of its own
+    window_tokens: int  # including special tokens
+    batch_tokens: int  # at least `window_tokens`
+    threads: int  # each runs one batch
     digest: str
     tokenizer_digest: str
 
     def windows(self, texts: Sequence[str]) -> Iterator[list[Tokens]]:
-        """Each text's one, two or three windows, without the tokens around them."""
+        """Yield each text's one to three windows, without special tokens."""
         size = self.window_tokens - self._num_specials
-        for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            for found in windows(texts[start : start + _TEXTS_AT_ONCE], self._tokens, size=size):
-                yield [np.array(window, dtype=np.int32) for window in found]
+        for start in range(0, len(texts), _TEXTS_PER_CALL):
+            for text_windows in windows(
+                texts[start : start + _TEXTS_PER_CALL], self._tokens, size=size
+            ):
+                yield [np.array(window, dtype=np.int32) for window in text_windows]
 
-    def embed(self, read: Sequence[Tokens]) -> Iterator[tuple[list[int], Vectors]]:
-        """Vectors (fp32) of windows, batch by batch, with their places in `read`.
+    def embed(self, all_windows: Sequence[Tokens]) -> Iterator[tuple[list[int], Embeddings]]:
+        """Yield (indices into `all_windows`, their fp32 embeddings), batch by batch.
 
-        A batch is of windows one behind the other, without padding between them. A batch has a
-        thread, and all have one shape where that matters, so that a window's vector depends neither
-        on its neighbours nor on the number of threads.
+        A batch packs windows without padding between them. Each batch runs in one thread, with a
+        fixed shape if the model needs it, so that an embedding depends neither on the other windows
+        nor on the number of threads.
         """
-        batches = self._packed([len(window) + self._num_specials for window in read])
-        waiting: deque[tuple[list[int], Future[Callable[[], Vectors]]]] = deque()
+        batches = self._pack_batches([len(window) + self._num_specials for window in all_windows])
+        pending: deque[tuple[list[int], Future[Callable[[], Embeddings]]]] = deque()
         with ThreadPoolExecutor(self.threads) as pool:
-            for places in batches:
-                batch = pool.submit(self._batch, [read[place] for place in places])
-                waiting.append((places, batch))
-                if len(waiting) > 2 * self.threads:
-                    places, batch = waiting.popleft()
-                    yield places, batch.result()()
-            for places, batch in waiting:
-                yield places, batch.result()()
+            for indices in batches:
+                batch = pool.submit(self._embed_batch, [all_windows[index] for index in indices])
+                pending.append((indices, batch))
+                if len(pending) > 2 * self.threads:
+                    indices, batch = pending.popleft()
+                    yield indices, batch.result()()
+            for indices, batch in pending:
+                yield indices, batch.result()()
 
     @property
     def _num_specials(self) -> int:
         return len(self.prefix) + len(self.suffix)
 
     def _tokens(self, texts: Sequence[str]) -> list[Tokens]:
-        found = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [one.ids for one in found]
+        encodings = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
 
-    def _packed(self, lengths: Sequence[int]) -> list[list[int]]:
-        """Places of windows that fill a batch together: each time the longest that still fits."""
-        left = sorted((length, place) for place, length in enumerate(lengths))
+    def _pack_batches(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Pack window indices into batches, each time the longest window that still fits."""
+        unpacked = sorted((length, index) for index, length in enumerate(lengths))
         batches = []
-        while left:
-            room, batch = self.batch_tokens, []
-            while fitting := bisect_right(left, room, key=lambda one: one[0]):
-                length, place = left.pop(fitting - 1)
-                room -= length
-                batch.append(place)
+        while unpacked:
+            free_tokens, batch = self.batch_tokens, []
+            while fitting := bisect_right(unpacked, free_tokens, key=lambda entry: entry[0]):
+                length, index = unpacked.pop(fitting - 1)
+                free_tokens -= length
+                batch.append(index)
             batches.append(batch)
         return batches
 
-    def _batch(self, read: Sequence[Tokens]) -> Callable[[], Vectors]:
-        lengths = [len(window) + self._num_specials for window in read]
-        room = self.batch_tokens - sum(lengths) if self.model.needs_one_shape else 0
-        # What fills the batch up are windows too, which nobody sees.
-        filling = range(0, room, self.window_tokens)
-        lengths += [min(self.window_tokens, room - start) for start in filling]
-        parts = [part for window in read for part in (self.prefix, window, self.suffix)]
-        ids = np.concatenate([*parts, np.zeros(room)]).astype(np.int32)
-        vectors = self.model.vectors(ids, lengths, self.pooling)
-        return lambda: vectors()[: len(read)]
+    def _embed_batch(self, batch: Sequence[Tokens]) -> Callable[[], Embeddings]:
+        lengths = [len(window) + self._num_specials for window in batch]
+        padding = self.batch_tokens - sum(lengths) if self.model.needs_fixed_shape else 0
+        # Padding is split into windows, whose embeddings are dropped.
+        starts = range(0, padding, self.window_tokens)
+        lengths += [min(self.window_tokens, padding - start) for start in starts]
+        parts = [part for window in batch for part in (self.prefix, window, self.suffix)]
+        input_ids = np.concatenate([*parts, np.zeros(padding)]).astype(np.int32)
+        embeddings = self.model.embed(input_ids, lengths, self.pooling)
+        return lambda: embeddings()[: len(batch)]
 
 
 def load(
     name: str, *, pooling: str, window_tokens: int, precision: str, batch_tokens: int, threads: int
 ) -> Encoder:
-    """Load `package:NAME` or a folder; ValueError or FileNotFoundError say what is missing."""
-    folder = locate(name)
+    """Load `package:NAME` or a folder; ValueError or FileNotFoundError if it is unusable."""
+    folder = locate_encoder(name)
     model = load_integer_bert(folder) if precision == "int16" else _load_bert(folder, precision)
-    longest = min(model.max_tokens, batch_tokens)
-    if window_tokens > longest:
-        reader = f"the encoder {name!r}" if longest == model.max_tokens else "a batch"
+    max_window_tokens = min(model.max_tokens, batch_tokens)
+    if window_tokens > max_window_tokens:
+        reader = f"the encoder {name!r}" if max_window_tokens == model.max_tokens else "a batch"
         raise ValueError(
-            f"window_tokens {window_tokens}: {reader} reads at most {longest}; "
+            f"window_tokens {window_tokens}: {reader} reads at most {max_window_tokens}; "
             "lower the recipe's annotator.window_tokens"
         )
     content = (folder / "tokenizer.json").read_bytes()
@@ -154,18 +156,18 @@ def load(
 
 
 def _load_bert(folder: Path, precision: str) -> Model:
-    """With torch, on a GPU where there is one.
+    """Load a torch model, on CUDA if available.
 
-    Torch's own threads are set to one, for the whole process: two that share each of MiniLM's
-    products wait for each other, and read a third fewer tokens per second than two batches at once.
+    Sets torch's intra-op threads to one for the whole process: two threads that share MiniLM's
+    matrix products give a third fewer tokens per second than two concurrent batches.
     """
-    import torch  # here, because int16 needs none of it
+    import torch  # not at the top: int16 does not need it
 
     from snow_assets.quality.bert import load_bert
 
     torch.set_num_threads(1)
-    # A batch asks for Python's lock at each of some 200 operations, and gets it from the thread
-    # that reads the next texts only when that one has had it this long (seconds).
+    # A batch takes the GIL for each of some 200 operations. This is the longest time, in seconds,
+    # that it waits for the thread that tokenizes the next texts.
     sys.setswitchinterval(1e-4)
     return load_bert(
         folder,
@@ -174,10 +176,10 @@ def _load_bert(folder: Path, precision: str) -> Model:
     )
 
 
-def locate(name: str) -> Path:
-    """The local folder of an encoder: config.json, tokenizer.json and safetensors weights."""
+def locate_encoder(name: str) -> Path:
+    """Local folder of an encoder, with config.json, tokenizer.json and safetensors weights."""
     if name.startswith(_PACKAGE):
-        return _in_package(name.removeprefix(_PACKAGE))
+        return _locate_in_package(name.removeprefix(_PACKAGE))
     folder = Path(name)
     missing = [file for file in ("config.json", "tokenizer.json") if not (folder / file).is_file()]
     missing += [] if any(folder.glob("*.safetensors")) else ["*.safetensors"]
@@ -189,7 +191,7 @@ def locate(name: str) -> Path:
     return folder
 
 
-def _in_package(package: str) -> Path:
+def _locate_in_package(package: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise FileNotFoundError(
@@ -202,11 +204,11 @@ def _in_package(package: str) -> Path:
         raise FileNotFoundError(
             f"the package {package!r} carries no folder with config.json and safetensors weights"
         )
-    return locate(str(folders[0]))
+    return locate_encoder(str(folders[0]))
 
 
 def _weights_digest(folder: Path) -> str:
-    """One name for config and weights, which decide what the encoder computes."""
+    """Hash of config and weights."""
     digest = hashlib.sha256()
     for path in [folder / "config.json", *sorted(folder.glob("*.safetensors"))]:
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""The selected documents as a data set folder, with their repeats beside the text."""
+"""Export the selected documents as a data set folder, with column `repeats`."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 from snow_assets.curation.export import export_dataset, repository_notices
 from snow_assets.curation.kept import decisions
-from snow_assets.quality.selection import selected_documents, selected_rows
+from snow_assets.quality.selection import read_repeats, selected_documents
 
 _COLUMNS = (
     "document_id",
@@ -26,11 +26,13 @@ _COLUMNS = (
 def export_selected(
     clean_folder: str, subset_folder: str, folder: str, *, language: str
 ) -> dict[str, Any]:
-    """Export what a `high_quality_subset` generation selected; each text once, `repeats` beside."""
-    chosen = set(selected_rows(subset_folder))
+    """Export the documents of a `high_quality_subset` artifact, each once, with its `repeats`."""
+    selected_ids = set(read_repeats(subset_folder))
     table = decisions(clean_folder)
-    # Typed: a language without a document has an empty column.
-    is_chosen = pa.array([name in chosen for name in table["document_id"].to_pylist()], pa.bool_())
+    # With a type, because the column of a language without documents is empty.
+    is_selected = pa.array(
+        [name in selected_ids for name in table["document_id"].to_pylist()], pa.bool_()
+    )
     return export_dataset(
         folder,
         title=f"High-quality {language} subset",
@@ -40,6 +42,6 @@ def export_selected(
             "recipe trains on it."
         ),
         splits={"train": selected_documents(clean_folder, subset_folder, columns=_COLUMNS)},
-        sources=table.filter(pc.and_(table["kept"], is_chosen)),
+        sources=table.filter(pc.and_(table["kept"], is_selected)),
         notices=repository_notices(clean_folder),
     )

@@ -1,8 +1,8 @@
-"""The gate: an annotator scores nothing before its AUCs' lower bounds meet the recipe's minimums.
+"""Quality gates: the AUCs' lower bounds must meet the recipe's minimums before scoring.
 
-AUC on benchmark solutions follows downstream quality nearly monotonically (arXiv 2409.02326,
-figure 2). Gating by it steers towards the benchmark, so only a half of its tasks gate; the other
-half is reported. Tidy positives are short, so length could cheat: one gate compares each positive
+AUC on benchmark solutions correlates with downstream quality (arXiv 2409.02326, figure 2). Gating
+by it selects for the benchmark, so only the validation half of its problems gates; the test half is
+reported. Positives tend to be short, so one gate controls for length: it compares each positive
 with an unseen negative of the same language and length.
 """
 
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from pydantic import TypeAdapter
 
 from snow_assets import shards
-from snow_assets.quality.auc import area
+from snow_assets.quality.auc import roc_auc
 from snow_assets.quality.contract import Annotator, Gate
 from snow_assets.recipe import AnnotatorRecipe
 
@@ -21,50 +21,57 @@ ANNOTATOR = "annotator.json"
 VALIDATION = "validation"
 
 POSITIVE, RANDOM, LENGTH_MATCHED = "positive", "random", "length_matched"
-STEERED, UNSTEERED = "steered_solution", "unsteered_solution"
+VALIDATION_SOLUTION, TEST_SOLUTION = "steered_solution", "unsteered_solution"
 
 
 class GateError(ValueError):
-    """An annotator's gate failed, and a consumer refuses it."""
+    """An annotator failed a gate and must not be used."""
 
 
-def gates(validation: pa.Table, recipe: AnnotatorRecipe) -> list[Gate]:
-    """What an `ANNOTATOR_VALIDATION` table says, gated and merely reported."""
+def measure_gates(validation: pa.Table, recipe: AnnotatorRecipe) -> list[Gate]:
+    """Measure all AUCs of an `ANNOTATOR_VALIDATION` table, gated and reported-only ones."""
     unseen = _logits(validation, RANDOM)
     matched = validation.filter(pc.equal(validation["role"], LENGTH_MATCHED))
-    have_match = validation.filter(pc.is_in(validation["text_id"], pc.unique(matched["matches"])))
+    matched_positives = validation.filter(
+        pc.is_in(validation["text_id"], pc.unique(matched["matches"]))
+    )
     return [
         _gate("held_out", _logits(validation, POSITIVE), unseen, recipe.min_auc),
         _gate(
             "length_matched",
-            _logits(have_match, POSITIVE),
+            _logits(matched_positives, POSITIVE),
             _logits(matched, LENGTH_MATCHED),
             recipe.min_length_matched_auc,
         ),
-        _gate("steered_benchmark", _logits(validation, STEERED), unseen, recipe.min_benchmark_auc),
-        _gate("unsteered_benchmark", _logits(validation, UNSTEERED), unseen, None),
+        _gate(
+            "steered_benchmark",
+            _logits(validation, VALIDATION_SOLUTION),
+            unseen,
+            recipe.min_benchmark_auc,
+        ),
+        _gate("unsteered_benchmark", _logits(validation, TEST_SOLUTION), unseen, None),
     ]
 
 
-def failures(measured: Sequence[Gate]) -> list[str]:
-    """Each failed gate as a sentence."""
-    return [_failure(gate) for gate in measured if not gate.passed]
+def gate_failures(gates: Sequence[Gate]) -> list[str]:
+    """Describe each failed gate."""
+    return [_failure(gate) for gate in gates if not gate.passed]
 
 
 def read_annotator(folder: str) -> Annotator:
-    """What a finished `quality_annotator` generation says of itself."""
+    """Read `annotator.json` of a `quality_annotator` artifact."""
     content = shards.get_file(folder, ANNOTATOR)
     return TypeAdapter(Annotator).validate_json(content)
 
 
-def refuse_failed_gate(annotator_folder: str) -> Annotator:
-    """The annotator, or GateError with every AUC that is too low; consumers call it first."""
+def require_passed_gates(annotator_folder: str) -> Annotator:
+    """Return the annotator; GateError with every failed gate. Consumers call it first."""
     annotator = read_annotator(annotator_folder)
-    wrong = failures(annotator.gates)
-    if wrong:
+    failures = gate_failures(annotator.gates)
+    if failures:
         raise GateError(
-            f"annotator {annotator.version[:12]} may not score: {'; '.join(wrong)}. Choose better "
-            "exemplars or another encoder, or lower the minimum in the recipe's annotator"
+            f"annotator {annotator.version[:12]} may not score: {'; '.join(failures)}. Choose "
+            "better exemplars or another encoder, or lower the minimum in the recipe's annotator"
         )
     return annotator
 
@@ -73,8 +80,10 @@ def _gate(name: str, positives: list[float], negatives: list[float], minimum: fl
     counts = {"num_positives": len(positives), "num_negatives": len(negatives)}
     if min(counts.values()) < 2:
         return Gate(name=name, auc=None, low=None, high=None, minimum=minimum, **counts)
-    found = area(positives, negatives)
-    return Gate(name=name, auc=found.auc, low=found.low, high=found.high, minimum=minimum, **counts)
+    measured = roc_auc(positives, negatives)
+    return Gate(
+        name=name, auc=measured.auc, low=measured.low, high=measured.high, minimum=minimum, **counts
+    )
 
 
 def _failure(gate: Gate) -> str:
@@ -87,5 +96,5 @@ def _failure(gate: Gate) -> str:
 
 
 def _logits(validation: pa.Table, role: str) -> list[float]:
-    chosen: list[float] = validation.filter(pc.equal(validation["role"], role))["logit"].to_pylist()
-    return chosen
+    logits: list[float] = validation.filter(pc.equal(validation["role"], role))["logit"].to_pylist()
+    return logits

@@ -67,9 +67,9 @@ def product_of(weight: Floats, bias: Floats) -> Product:
     )
 
 
-def _from_a_line(room: Any) -> Any:
-    """What of `room` starts on a cache line: a vector that lies on two is read twice."""
-    return room[-room.ctypes.data % LINE_BYTES // room.itemsize :]
+def _from_a_line(buffer: Any) -> Any:
+    """What of `buffer` starts on a cache line: a vector that lies on two is read twice."""
+    return buffer[-buffer.ctypes.data % LINE_BYTES // buffer.itemsize :]
 
 
 from_a_line = float_part(_from_a_line)
@@ -120,7 +120,7 @@ def tile(
     zeros = ir.Constant(WORDS, [0] * LANES)
     halves = (0, LANES)
     sums = [[cgutils.alloca_once_value(builder, zeros) for _ in halves] for _ in range(ROWS)]
-    start, panel_start = vectors.place(rows, first), vectors.place(panels, panel)
+    start, panel_start = vectors.pointer(rows, first), vectors.pointer(panels, panel)
     blocks = builder.sdiv(width, ir.Constant(INDEX, COLUMNS))
     with cgutils.for_range(builder, blocks) as block:
         block_start = vectors.further(start, block.index, ROWS * COLUMNS)
@@ -131,24 +131,24 @@ def tile(
             weights = [vectors.load(vectors.further(own_panel, half, 2), SHORTS) for half in halves]
             for row, own in enumerate(sums):
                 pairs = vectors.load(vectors.further(own_start, row, COLUMNS), WORD)
-                both = builder.bitcast(vectors.spread(pairs), SHORTS)
+                row_pairs = builder.bitcast(vectors.spread(pairs), SHORTS)
                 for total, weight in zip(own, weights, strict=True):
-                    added = builder.add(builder.load(total), vectors.pair_sums(both, weight))
+                    added = builder.add(builder.load(total), vectors.pair_sums(row_pairs, weight))
                     builder.store(added, total)
-    start = vectors.place(out, to)
-    worths, more = vectors.place(units, column), None
+    start = vectors.pointer(out, to)
+    worths, more = vectors.pointer(units, column), None
     if isinstance(bias, Array):
-        more = vectors.place(bias, column)
+        more = vectors.pointer(bias, column)
     for number, own in enumerate(sums):
-        row_unit = vectors.load(vectors.further(vectors.place(row_units, unit), number), FLOAT)
+        row_unit = vectors.load(vectors.further(vectors.pointer(row_units, unit), number), FLOAT)
         spread = Numbers(vectors, vectors.spread(row_unit))
         into = vectors.further(start, out_stride, number)
         for half, total in zip(halves, own, strict=True):
             worth = vectors.floats(vectors.further(worths, half)) * spread
-            made = Numbers(vectors, builder.sitofp(builder.load(total), FLOATS)) * worth
+            scaled = Numbers(vectors, builder.sitofp(builder.load(total), FLOATS)) * worth
             if more is not None:
-                made += vectors.floats(vectors.further(more, half))
-            vectors.store(made.value, vectors.further(into, half))
+                scaled += vectors.floats(vectors.further(more, half))
+            vectors.store(scaled.value, vectors.further(into, half))
 
 
 @inline(types.float32)
@@ -161,7 +161,7 @@ def round_numbers(
     Without slices, whose counts of references cost as much as the work on a head's few numbers.
     """
     builder = vectors.builder
-    source, there = vectors.place(numbers, start), vectors.place(out, to)
+    source, out_pointer = vectors.pointer(numbers, start), vectors.pointer(out, to)
     zeros = vectors.spread(0.0)
     squares = [cgutils.alloca_once_value(builder, zeros) for _ in range(2)]
     times = builder.sdiv(count, ir.Constant(INDEX, COLUMNS))
@@ -173,13 +173,13 @@ def round_numbers(
     first, second = (Numbers(vectors, builder.load(own)) for own in squares)
     total = (first + second).total()
     # Zeros stay zeros by any scale.
-    zero, one = ir.Constant(FLOAT, 0.0), ir.Constant(FLOAT, 1.0)
-    total = builder.select(builder.fcmp_ordered(">", total, zero), total, one)
+    zero, one_value = ir.Constant(FLOAT, 0.0), ir.Constant(FLOAT, 1.0)
+    total = builder.select(builder.fcmp_ordered(">", total, zero), total, one_value)
     root, norm = vectors.called("llvm.sqrt.f32", FLOAT, total), ir.Constant(FLOAT, float(NORM))
     scale = Numbers(vectors, vectors.spread(builder.fdiv(norm, root)))
     with cgutils.for_range(builder, times) as loop:
         block = vectors.further(source, loop.index, COLUMNS)
-        into = builder.gep(there, [builder.mul(loop.index, step)])
+        into = builder.gep(out_pointer, [builder.mul(loop.index, step)])
         for half in (0, LANES):
             some = vectors.floats(vectors.further(block, half)) * scale
             vectors.store(some.shorts(), vectors.further(into, half))
@@ -192,18 +192,22 @@ def turn_pairs(
 ) -> None:
     """COLUMNS numbers of LANES rows, each `stride` behind the one before, from `start` on: their
     pairs, as half a panel's, from `to` on."""
-    source, there = vectors.place(numbers, start), vectors.place(out, to)
+    source, out_pointer = vectors.pointer(numbers, start), vectors.pointer(out, to)
     rows = [vectors.load(vectors.further(source, stride, row), WORDS) for row in range(LANES)]
     for pair, of_rows in enumerate(vectors.transposed(rows)):
-        vectors.store(of_rows, vectors.further(there, pair, 2 * COLUMNS))
+        vectors.store(of_rows, vectors.further(out_pointer, pair, 2 * COLUMNS))
 
 
 @inline(types.void)
-def interleave(vectors: Vectors, numbers: Array, one: Any, other: Any, out: Array, to: Any) -> None:
-    """COLUMNS numbers from `one` on and as many from `other` on, in turns."""
-    left, right = (vectors.load(vectors.place(numbers, start), SHORTS) for start in (one, other))
-    turns = [place for pair in range(COLUMNS) for place in (pair, COLUMNS + pair)]
-    vectors.store(vectors.picked(left, turns, right), vectors.place(out, to))
+def interleave(
+    vectors: Vectors, numbers: Array, first: Any, second: Any, out: Array, to: Any
+) -> None:
+    """COLUMNS numbers from `first` on and as many from `second` on, in turns."""
+    left, right = (
+        vectors.load(vectors.pointer(numbers, start), SHORTS) for start in (first, second)
+    )
+    turns = [lane for pair in range(COLUMNS) for lane in (pair, COLUMNS + pair)]
+    vectors.store(vectors.picked(left, turns, right), vectors.pointer(out, to))
 
 
 @float_part

@@ -1,7 +1,7 @@
-"""GPU job: the kept train documents of a language to scores, a part at a time.
+"""GPU job: score the kept train documents of a language, part by part.
 
-Killed at any moment it loses at most the part in progress. Texts that an earlier generation has
-scored under the same annotator are not read by the encoder again.
+A kill loses at most the part in progress. Texts with an earlier score under the same annotator are
+not encoded again.
 """
 
 import time
@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 from snow_assets import shards, worker
 from snow_assets.quality import encoder as encoders
 from snow_assets.quality import scores
-from snow_assets.quality.contract import Annotator, Scoring, ScoringReport
+from snow_assets.quality.contract import Annotator, ScoringReport, ScoringRequest
 from snow_assets.quality.encoder import Encoder
-from snow_assets.quality.gate import refuse_failed_gate
+from snow_assets.quality.gate import require_passed_gates
 from snow_assets.quality.head import Vectors, read_head, text_logit, text_logits
 from snow_assets.quality.windows import Tokens
 from snow_assets.remaining import Remaining
@@ -25,65 +25,67 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class _Part:
-    """A part of the work, read: the windows of its texts that have no score yet."""
+class _TokenizedPart:
+    """A tokenized part, with the windows of its texts that have no score yet."""
 
     index: int
-    wanted: Sequence[str]
+    text_ids: Sequence[str]
     windows: dict[str, list[Tokens]]
 
 
-def work(request: Scoring, progress: worker.Progress) -> ScoringReport:
-    annotator = refuse_failed_gate(request.annotator)
+def work(request: ScoringRequest, progress: worker.Progress) -> ScoringReport:
+    annotator = require_passed_gates(request.annotator)
     head = read_head(request.annotator)
     encoder = load_encoder(
         annotator, batch_tokens=request.batch_tokens, threads=request.num_threads
     )
-    wanted = scores.text_ids(request.clean)
-    known = scores.Known.of(request.earlier, annotator=annotator.version, wanted=set(wanted))
-    progress.log(f"{len(wanted)} texts, of which {len(known.rows)} have a score already")
-    all_parts = scores.parts(wanted, request.part_texts)
+    text_ids = scores.text_ids(request.clean)
+    earlier = scores.EarlierScores.read(
+        request.earlier, annotator=annotator.version, text_ids=set(text_ids)
+    )
+    progress.log(f"{len(text_ids)} texts, of which {len(earlier.rows)} have a score already")
+    all_parts = scores.parts(text_ids, request.part_texts)
 
-    def read() -> Iterator[_Part]:
+    def tokenized_parts() -> Iterator[_TokenizedPart]:
         texts = scores.texts(request.clean)
         for index, part in enumerate(all_parts):
-            content = dict(islice(texts, len(part)))
+            text_by_id = dict(islice(texts, len(part)))
             name = shards.table_name(scores.TABLE, index)
             if progress.owns(index) and shards.record(request.output, name) is None:
-                new = [name for name in content if name not in known.rows]
-                windows = encoder.windows([content[name] for name in new])
-                yield _Part(index, part, dict(zip(new, windows, strict=True)))
+                new_ids = [name for name in text_by_id if name not in earlier.rows]
+                windows = encoder.windows([text_by_id[name] for name in new_ids])
+                yield _TokenizedPart(index, part, dict(zip(new_ids, windows, strict=True)))
 
-    def scored() -> Iterator[tuple[_Part, list[Vectors], float]]:
-        for part in _ahead(read()):
+    def scored_parts() -> Iterator[tuple[_TokenizedPart, list[Vectors], float]]:
+        for part in _prefetch(tokenized_parts()):
             started = time.monotonic()
             logits = text_logits(list(part.windows.values()), encoder, head)
             yield part, logits, time.monotonic() - started
 
     remaining = Remaining(len(all_parts), "parts scored")
-    for part, logits, seconds in _ahead(scored()):
-        fresh = {
-            name: _row(name, found, annotator.version)
-            for name, found in zip(part.windows, logits, strict=True)
+    for part, logits, seconds in _prefetch(scored_parts()):
+        new_scores = {
+            name: _score_row(name, window_logits, annotator.version)
+            for name, window_logits in zip(part.windows, logits, strict=True)
         }
-        scores.put_part(request.output, part.index, part.wanted, known, fresh)
-        progress.log(f"{remaining.advance()}; {len(fresh)} texts in the last")
-        progress.metrics(part.index, num_scored=len(fresh), seconds=seconds)
+        scores.write_part(request.output, part.index, part.text_ids, earlier, new_scores)
+        progress.log(f"{remaining.advance()}; {len(new_scores)} texts in the last")
+        progress.metrics(part.index, num_scored=len(new_scores), seconds=seconds)
     return scores.report(request.output, annotator=annotator.version)
 
 
-def _ahead(parts: Iterator[T]) -> Iterator[T]:
-    """The parts, each next one made while the last one is used: so one is read and tokenized (by
-    the tokenizer's own threads) while the encoder has another, and a third one is written."""
+def _prefetch(parts: Iterator[T]) -> Iterator[T]:
+    """Yield the parts, computing the next one in a thread: one part is tokenized while another is
+    encoded and a third one is written."""
     with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, parts, None)
-        while (part := coming.result()) is not None:
-            coming = pool.submit(next, parts, None)
+        next_part = pool.submit(next, parts, None)
+        while (part := next_part.result()) is not None:
+            next_part = pool.submit(next, parts, None)
             yield part
 
 
 def load_encoder(annotator: Annotator, *, batch_tokens: int, threads: int) -> Encoder:
-    """The encoder that an annotator was trained on; ValueError if other weights lie there now."""
+    """Load the encoder an annotator was trained on; ValueError if its files have changed."""
     encoder = encoders.load(
         annotator.encoder,
         pooling=annotator.pooling,
@@ -104,17 +106,17 @@ def load_encoder(annotator: Annotator, *, batch_tokens: int, threads: int) -> En
     return encoder
 
 
-def _row(name: str, found: Vectors, version: str) -> dict[str, Any]:
+def _score_row(text_id: str, window_logits: Vectors, annotator: str) -> dict[str, Any]:
     return {
-        "text_id": name,
-        "annotator": version,
-        "logit": text_logit(found),
-        "top_logit": float(found[0]),
-        "middle_logit": float(found[1]) if len(found) == 3 else None,
-        "bottom_logit": float(found[-1]) if len(found) > 1 else None,
-        "num_windows": len(found),
+        "text_id": text_id,
+        "annotator": annotator,
+        "logit": text_logit(window_logits),
+        "top_logit": float(window_logits[0]),
+        "middle_logit": float(window_logits[1]) if len(window_logits) == 3 else None,
+        "bottom_logit": float(window_logits[-1]) if len(window_logits) > 1 else None,
+        "num_windows": len(window_logits),
     }
 
 
 if __name__ == "__main__":
-    worker.main(Scoring, work)
+    worker.main(ScoringRequest, work)

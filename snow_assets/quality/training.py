@@ -1,4 +1,4 @@
-"""GPU job: a linear head on a frozen encoder, trained to tell exemplars from random files.
+"""GPU job: train a linear head on a frozen encoder to classify exemplars against random files.
 
 Every example is embedded once. `python -m snow_assets.quality.training JOB_FOLDER` runs a request.
 """
@@ -17,29 +17,29 @@ from snow_assets import shards, worker
 from snow_assets.documents import ANNOTATOR_VALIDATION, text_id
 from snow_assets.quality import encoder as encoders
 from snow_assets.quality import gate, head
-from snow_assets.quality.contract import Annotator, AnnotatorReport, AnnotatorTraining
+from snow_assets.quality.contract import Annotator, AnnotatorReport, AnnotatorTrainingRequest
 from snow_assets.quality.head import Head, Vectors
 from snow_assets.quality.windows import RULE, Tokens
 from snow_assets.recipe import AnnotatorRecipe
 
-_SAY_EVERY_BATCHES = 50
+_LOG_EVERY_BATCHES = 50
 
 
 @dataclass
-class _Read:
-    """Texts as windows, in order; `owners` says which text each window belongs to."""
+class _WindowedTexts:
+    """Rows and windows of texts; `owners[i]` is the row index of window i."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     windows: list[Tokens] = field(default_factory=list)
     owners: list[int] = field(default_factory=list)
 
-    def add(self, found: list[Tokens], row: dict[str, Any]) -> None:
-        self.windows += found
-        self.owners += [len(self.rows)] * len(found)
+    def add(self, text_windows: list[Tokens], row: dict[str, Any]) -> None:
+        self.windows += text_windows
+        self.owners += [len(self.rows)] * len(text_windows)
         self.rows.append(row)
 
 
-def work(request: AnnotatorTraining, progress: worker.Progress) -> AnnotatorReport:
+def work(request: AnnotatorTrainingRequest, progress: worker.Progress) -> AnnotatorReport:
     recipe = request.recipe
     torch.use_deterministic_algorithms(True)
     encoder = encoders.load(
@@ -50,43 +50,43 @@ def work(request: AnnotatorTraining, progress: worker.Progress) -> AnnotatorRepo
         batch_tokens=recipe.batch_tokens,
         threads=recipe.threads,
     )
-    read = _read(request, encoder)
-    progress.log(f"embedding {len(read.windows)} windows of {len(read.rows)} texts")
-    vectors = _embed(encoder, read.windows, progress)
-    trained, loss, num_iterations = _train(read, vectors, recipe)
-    validation = _validation(read, vectors, trained)
-    annotator = _annotator(trained, encoder, recipe, validation)
+    texts = _tokenize_texts(request, encoder)
+    progress.log(f"embedding {len(texts.windows)} windows of {len(texts.rows)} texts")
+    embeddings = _embed(encoder, texts.windows, progress)
+    trained_head, loss, num_iterations = _train_head(texts, embeddings, recipe)
+    validation = _validation_table(texts, embeddings, trained_head)
+    annotator = _annotator(trained_head, encoder, recipe, validation)
     shards.put_table(request.output, gate.VALIDATION, 0, validation, ANNOTATOR_VALIDATION)
-    shards.put_file(request.output, head.FILE, trained.content())
+    shards.put_file(request.output, head.FILE, trained_head.to_safetensors())
     content = json.dumps(asdict(annotator), indent=1).encode()
     shards.put_file(request.output, gate.ANNOTATOR, content)
-    num_training = sum(row["role"] == "train" for row in read.rows)
+    num_training = sum(row["role"] == "train" for row in texts.rows)
     return AnnotatorReport(
         annotator=annotator,
         num_training_examples=num_training,
-        num_validation_examples=len(read.rows) - num_training,
-        num_windows=len(read.windows),
+        num_validation_examples=len(texts.rows) - num_training,
+        num_windows=len(texts.windows),
         loss=loss,
         num_iterations=num_iterations,
     )
 
 
-def _read(request: AnnotatorTraining, encoder: encoders.Encoder) -> _Read:
-    """Examples, then the benchmark's solutions, which only validate."""
-    read = _Read()
+def _tokenize_texts(request: AnnotatorTrainingRequest, encoder: encoders.Encoder) -> _WindowedTexts:
+    """Tokenize the examples, then the benchmark's solutions, which are for validation only."""
+    texts = _WindowedTexts()
     for batch in shards.batches(request.examples, "examples"):
         rows = batch.to_pylist()
-        found = encoder.windows([row.pop("text") for row in rows])
-        for windows, row in zip(found, rows, strict=True):
-            read.add(windows, {**row, "role": _role(row)})
+        windows_by_text = encoder.windows([row.pop("text") for row in rows])
+        for windows, row in zip(windows_by_text, rows, strict=True):
+            texts.add(windows, {**row, "role": _role(row)})
     problems = shards.read(request.problems, "problems").to_pylist()
     solutions = [problem["prompt"] + problem["solution"] for problem in problems]
-    found = encoder.windows(solutions)
-    for windows, problem, solution in zip(found, problems, solutions, strict=True):
-        role = gate.STEERED if problem["is_steered"] else gate.UNSTEERED
-        known = {"text_id": text_id(solution), "language": "python", "matches": None}
-        read.add(windows, {**known, "role": role})
-    return read
+    windows_by_text = encoder.windows(solutions)
+    for windows, problem, solution in zip(windows_by_text, problems, solutions, strict=True):
+        role = gate.VALIDATION_SOLUTION if problem["is_steered"] else gate.TEST_SOLUTION
+        solution_row = {"text_id": text_id(solution), "language": "python", "matches": None}
+        texts.add(windows, {**solution_row, "role": role})
+    return texts
 
 
 def _role(row: dict[str, Any]) -> str:
@@ -98,50 +98,52 @@ def _role(row: dict[str, Any]) -> str:
 
 
 def _embed(encoder: encoders.Encoder, windows: list[Tokens], progress: worker.Progress) -> Vectors:
-    vectors: Vectors | None = None
-    for number, (places, batch) in enumerate(encoder.embed(windows)):
-        if vectors is None:
-            vectors = np.zeros((len(windows), batch.shape[1]), dtype=np.float32)
-        vectors[places] = batch
-        if number % _SAY_EVERY_BATCHES == 0:
-            progress.log(f"batch {number} embedded")
-    if vectors is None:
+    embeddings: Vectors | None = None
+    for batch_index, (indices, batch_embeddings) in enumerate(encoder.embed(windows)):
+        if embeddings is None:
+            embeddings = np.zeros((len(windows), batch_embeddings.shape[1]), dtype=np.float32)
+        embeddings[indices] = batch_embeddings
+        if batch_index % _LOG_EVERY_BATCHES == 0:
+            progress.log(f"batch {batch_index} embedded")
+    if embeddings is None:
         raise ValueError("there are no examples: materialize annotator_examples again")
-    return vectors
+    return embeddings
 
 
-def _train(read: _Read, vectors: Vectors, recipe: AnnotatorRecipe) -> tuple[Head, float, int]:
-    """Logistic regression on windows by scikit-learn, its log loss (nats) and its iterations.
+def _train_head(
+    texts: _WindowedTexts, embeddings: Vectors, recipe: AnnotatorRecipe
+) -> tuple[Head, float, int]:
+    """Train a logistic regression on windows; return the head, log loss (nats) and iterations.
 
-    A text counts once, however many windows it has. The vectors are standardised for training,
-    which is folded into the head afterwards. Memory: the training vectors twice.
+    Windows are weighted so that every text counts once. Embeddings are standardised for training,
+    which is folded into the head afterwards. Memory: the training embeddings twice.
     """
-    # Heavy: not with the definitions, and not in a pod that scores.
+    # Slow imports, which scoring does not need.
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
 
-    owners = np.asarray(read.owners)
-    in_training = np.asarray([row["role"] == "train" for row in read.rows])[owners]
-    mean, spread = vectors[in_training].mean(0), vectors[in_training].std(0) + 1e-6
-    inputs = (vectors[in_training] - mean) / spread
-    texts = owners[in_training]
-    labels = np.asarray([bool(read.rows[text]["is_positive"]) for text in texts])
-    weights = 1 / np.bincount(owners)[texts]
+    owners = np.asarray(texts.owners)
+    is_train = np.asarray([row["role"] == "train" for row in texts.rows])[owners]
+    mean, std = embeddings[is_train].mean(0), embeddings[is_train].std(0) + 1e-6
+    inputs = (embeddings[is_train] - mean) / std
+    row_indices = owners[is_train]
+    labels = np.asarray([bool(texts.rows[index]["is_positive"]) for index in row_indices])
+    sample_weights = 1 / np.bincount(owners)[row_indices]
     if labels.all() or not labels.any():
         raise ValueError("the training examples are of one kind only: the head needs both")
     model = LogisticRegression(C=recipe.inverse_regularization, max_iter=recipe.max_iter)
-    model.fit(inputs, labels, sample_weight=weights)
-    loss = log_loss(labels, model.predict_proba(inputs), sample_weight=weights)
-    weight = (model.coef_[0] / spread).astype(np.float32)
+    model.fit(inputs, labels, sample_weight=sample_weights)
+    loss = log_loss(labels, model.predict_proba(inputs), sample_weight=sample_weights)
+    weight = (model.coef_[0] / std).astype(np.float32)
     bias = (model.intercept_ - weight @ mean).astype(np.float32)
     return Head(weight=weight, bias=bias), float(loss), int(model.n_iter_[0])
 
 
-def _validation(read: _Read, vectors: Vectors, trained: Head) -> pa.Table:
-    logits = head.split_by_text(trained.logits(vectors), np.bincount(read.owners).tolist())
+def _validation_table(texts: _WindowedTexts, embeddings: Vectors, trained_head: Head) -> pa.Table:
+    logits = head.split_by_text(trained_head.logits(embeddings), np.bincount(texts.owners).tolist())
     rows: Iterable[dict[str, Any]] = (
-        {**row, "logit": head.text_logit(found)}
-        for row, found in zip(read.rows, logits, strict=True)
+        {**row, "logit": head.text_logit(window_logits)}
+        for row, window_logits in zip(texts.rows, logits, strict=True)
         if row["role"] != "train"
     )
     columns = ANNOTATOR_VALIDATION.names
@@ -151,25 +153,25 @@ def _validation(read: _Read, vectors: Vectors, trained: Head) -> pa.Table:
 
 
 def _annotator(
-    trained: Head, encoder: encoders.Encoder, recipe: AnnotatorRecipe, validation: pa.Table
+    trained_head: Head, encoder: encoders.Encoder, recipe: AnnotatorRecipe, validation: pa.Table
 ) -> Annotator:
-    decides = {
+    versioned_fields = {
         "encoder_digest": encoder.digest,
         "tokenizer_digest": encoder.tokenizer_digest,
-        "head_digest": hashlib.sha256(trained.content()).hexdigest(),
+        "head_digest": hashlib.sha256(trained_head.to_safetensors()).hexdigest(),
         "window_rule": RULE,
         "window_tokens": recipe.window_tokens,
         "pooling": recipe.pooling,
         "precision": recipe.precision,
     }
-    version = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+    version = hashlib.sha256(json.dumps(versioned_fields, sort_keys=True).encode()).hexdigest()
     return Annotator(
         version=version,
         encoder=recipe.encoder,
-        gates=gate.gates(validation, recipe),
-        **decides,  # type: ignore[arg-type]
+        gates=gate.measure_gates(validation, recipe),
+        **versioned_fields,  # type: ignore[arg-type]
     )
 
 
 if __name__ == "__main__":
-    worker.main(AnnotatorTraining, work)
+    worker.main(AnnotatorTrainingRequest, work)

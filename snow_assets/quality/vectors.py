@@ -36,10 +36,10 @@ class Vectors:
     def __init__(self, context: Any, builder: Any) -> None:
         self.context, self.builder = context, builder
 
-    def place(self, array: Array, start: Any) -> Any:
+    def pointer(self, array: Array, start: Any) -> Any:
         """Where an array's number `start` lies."""
-        made = self.context.make_array(array.kind)(self.context, self.builder, array.value)
-        return self.builder.gep(made.data, [start])
+        array_struct = self.context.make_array(array.kind)(self.context, self.builder, array.value)
+        return self.builder.gep(array_struct.data, [start])
 
     def further(self, start: Any, count: Any, step: int = 1) -> Any:
         if isinstance(count, int):
@@ -56,24 +56,26 @@ class Vectors:
         pointer = self.builder.bitcast(start, value.type.as_pointer())
         self.builder.store(value, pointer, align=2)
 
-    def picked(self, vector: Any, places: Sequence[int], other: Any = None) -> Any:
+    def picked(self, vector: Any, lanes: Sequence[int], second: Any = None) -> Any:
         """Some of a vector's numbers, or of two vectors' that lie one behind the other."""
-        mask = ir.Constant(ir.VectorType(WORD, len(places)), list(places))
-        other = other or ir.Constant(vector.type, ir.Undefined)
-        return self.builder.shuffle_vector(vector, other, mask)
+        mask = ir.Constant(ir.VectorType(WORD, len(lanes)), list(lanes))
+        second = second or ir.Constant(vector.type, ir.Undefined)
+        return self.builder.shuffle_vector(vector, second, mask)
 
     def transposed(self, rows: Sequence[Any]) -> list[Any]:
         """LANES vectors of the columns of as many: blocks change places, ever larger ones."""
-        made, step = list(rows), 1
+        transposed, step = list(rows), 1
         while step < LANES:
-            kept = [lane if not lane & step else LANES + lane - step for lane in range(LANES)]
-            other = [lane + step if not lane & step else LANES + lane for lane in range(LANES)]
+            kept_lanes = [lane if not lane & step else LANES + lane - step for lane in range(LANES)]
+            moved_lanes = [
+                lane + step if not lane & step else LANES + lane for lane in range(LANES)
+            ]
             for row in (row for row in range(LANES) if not row & step):
-                pair = made[row], made[row + step]
-                made[row] = self.picked(pair[0], kept, pair[1])
-                made[row + step] = self.picked(pair[0], other, pair[1])
+                pair = transposed[row], transposed[row + step]
+                transposed[row] = self.picked(pair[0], kept_lanes, pair[1])
+                transposed[row + step] = self.picked(pair[0], moved_lanes, pair[1])
             step *= 2
-        return made
+        return transposed
 
     def spread(self, value: Any) -> Any:
         """A number, or a constant, in each lane."""
@@ -86,15 +88,15 @@ class Vectors:
     def pair_sums(self, left: Any, right: Any) -> Any:
         """Sums of two products of 16-bit numbers each: one instruction on x86."""
         wide = ir.VectorType(WORD, 2 * LANES)
-        left, right = (self.builder.sext(one, wide) for one in (left, right))
+        left, right = (self.builder.sext(operand, wide) for operand in (left, right))
         products = self.builder.mul(left, right)
         even, odd = (self.picked(products, range(first, 2 * LANES, 2)) for first in (0, 1))
         return self.builder.add(even, odd)
 
-    def called(self, name: str, kind: Any, *given: Any) -> Any:
-        function_kind = ir.FunctionType(kind, [one.type for one in given])
+    def called(self, name: str, kind: Any, *arguments: Any) -> Any:
+        function_kind = ir.FunctionType(kind, [argument.type for argument in arguments])
         function = cgutils.get_or_insert_function(self.builder.module, function_kind, name)
-        return self.builder.call(function, given, fastmath=["fast"])
+        return self.builder.call(function, arguments, fastmath=["fast"])
 
 
 Number = Union["Numbers", float]
@@ -107,39 +109,39 @@ class Numbers:
     vectors: Vectors
     value: Any
 
-    def _made(self, emit: Any, left: Number, right: Number) -> "Numbers":
-        given = [
-            one.value if isinstance(one, Numbers) else self.vectors.spread(float(one))
-            for one in (left, right)
+    def _binary(self, emit: Any, left: Number, right: Number) -> "Numbers":
+        operands = [
+            operand.value if isinstance(operand, Numbers) else self.vectors.spread(float(operand))
+            for operand in (left, right)
         ]
-        return Numbers(self.vectors, emit(*given, flags=["fast"]))
+        return Numbers(self.vectors, emit(*operands, flags=["fast"]))
 
-    def _called(self, name: str, *others: Any) -> "Numbers":
-        found = self.vectors.called(f"llvm.{name}.v{LANES}f32", FLOATS, self.value, *others)
-        return Numbers(self.vectors, found)
+    def _called(self, name: str, *arguments: Any) -> "Numbers":
+        result = self.vectors.called(f"llvm.{name}.v{LANES}f32", FLOATS, self.value, *arguments)
+        return Numbers(self.vectors, result)
 
-    def __add__(self, other: Number) -> "Numbers":
-        return self._made(self.vectors.builder.fadd, self, other)
+    def __add__(self, operand: Number) -> "Numbers":
+        return self._binary(self.vectors.builder.fadd, self, operand)
 
-    def __sub__(self, other: Number) -> "Numbers":
-        return self._made(self.vectors.builder.fsub, self, other)
+    def __sub__(self, operand: Number) -> "Numbers":
+        return self._binary(self.vectors.builder.fsub, self, operand)
 
-    def __mul__(self, other: Number) -> "Numbers":
-        return self._made(self.vectors.builder.fmul, self, other)
+    def __mul__(self, operand: Number) -> "Numbers":
+        return self._binary(self.vectors.builder.fmul, self, operand)
 
-    def __rtruediv__(self, other: float) -> "Numbers":
-        return self._made(self.vectors.builder.fdiv, other, self)
+    def __rtruediv__(self, operand: float) -> "Numbers":
+        return self._binary(self.vectors.builder.fdiv, operand, self)
 
     __radd__, __rmul__ = __add__, __mul__
 
     def __abs__(self) -> "Numbers":
         return self._called("fabs")
 
-    def larger(self, other: Number) -> "Numbers":
+    def larger(self, operand: Number) -> "Numbers":
         """The larger of two numbers in each lane."""
-        if not isinstance(other, Numbers):
-            other = Numbers(self.vectors, self.vectors.spread(float(other)))
-        return self._called("maxnum", other.value)
+        if not isinstance(operand, Numbers):
+            operand = Numbers(self.vectors, self.vectors.spread(float(operand)))
+        return self._called("maxnum", operand.value)
 
     def nearest_power_of_two(self) -> tuple["Numbers", "Numbers"]:
         """The nearest whole numbers, from -126 to 127, and two to the power of each."""
@@ -168,21 +170,21 @@ class Numbers:
         return self.vectors.called(f"llvm.vector.reduce.fmax.v{LANES}f32", FLOAT, self.value)
 
 
-def inline(made: Any) -> Callable[[Callable[..., Any]], Any]:
-    """A function that kernels can call, from one that emits its code; it makes a `made`."""
+def inline(return_type: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Make a function that emits code callable from kernels, returning `return_type`."""
 
     def decorate(emit: Callable[..., Any]) -> Any:
         @wraps(emit)  # numba asks for its parameters
         def typed(_: Any, *kinds: Any) -> Any:
             def generate(context: Any, builder: Any, _: Any, values: Any) -> Any:
-                given = [
+                arguments = [
                     Array(kind, value) if isinstance(kind, types.Array) else value
                     for kind, value in zip(kinds, values, strict=True)
                 ]
-                found = emit(Vectors(context, builder), *given)
-                return context.get_dummy_value() if made is types.void else found
+                result = emit(Vectors(context, builder), *arguments)
+                return context.get_dummy_value() if return_type is types.void else result
 
-            return made(*kinds), generate
+            return return_type(*kinds), generate
 
         return intrinsic(typed)
 

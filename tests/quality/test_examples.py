@@ -5,7 +5,11 @@ import pytest
 
 from snow_assets import shards
 from snow_assets.quality import examples
-from snow_assets.quality.examples import crossing_repositories, held_out_examples, length_matched
+from snow_assets.quality.examples import (
+    match_by_length,
+    validate_not_held_out,
+    validate_repository_split,
+)
 from tests.curation.builders import a_file, a_program, clean_corpora
 from tests.quality.builders import (
     NEAR,
@@ -29,8 +33,8 @@ def test_train_and_validation_share_no_repository_and_nothing_is_held_out(made: 
     found = rows(made.examples)
     kinds = {(row["split"], row["is_positive"]) for row in found}
     assert kinds == {(split, good) for split in ("train", "validation") for good in (True, False)}
-    assert crossing_repositories(made.examples) == []
-    assert held_out_examples(made.examples, list(made.clean.values())) == []
+    assert validate_repository_split(made.examples) == []
+    assert validate_not_held_out(made.examples, list(made.clean.values())) == []
 
 
 def test_a_held_out_document_among_the_examples_is_found(made: Made, tmp_path: Path) -> None:
@@ -50,7 +54,7 @@ def test_a_held_out_document_among_the_examples_is_found(made: Made, tmp_path: P
         inputs=[],
         facts={},
     )
-    assert len(held_out_examples(folder, list(made.clean.values()))) == 2
+    assert len(validate_not_held_out(folder, list(made.clean.values()))) == 2
 
 
 def test_negatives_are_as_many_as_the_recipe_asks(made: Made) -> None:
@@ -131,5 +135,5 @@ def a_row(name: str, size: int, language: str = "python") -> dict[str, object]:
 def test_each_positive_gets_the_unused_negative_of_nearest_length_and_its_language() -> None:
     pool = [a_row("a", 90), a_row("b", 105), a_row("c", 100, "sql"), a_row("d", 1_000)]
     positives = [a_row("p", 100), a_row("q", 100), a_row("r", 100)]
-    found = length_matched(positives, pool, ratio=1.5)
+    found = match_by_length(positives, pool, ratio=1.5)
     assert [(row["text_id"], row["matches"]) for row in found] == [("b", "p"), ("a", "q")]

