@@ -24,9 +24,14 @@ from snow_assets.stages import (
     StageTable,
     stage,
 )
-from snow_assets.synthesis import acceptance, seeds, shown
+from snow_assets.synthesis import acceptance, asset_metadata, seeds
 from snow_assets.synthesis import teacher as teachers
-from snow_assets.synthesis.contract import Conversion, Converted, Generated, Generation
+from snow_assets.synthesis.contract import (
+    ConversionReport,
+    ConversionRequest,
+    GenerationReport,
+    GenerationRequest,
+)
 from snow_assets.synthesis.prompts import PROMPT_VERSION
 from snow_resources.gpu_jobs import JobSize
 
@@ -52,12 +57,14 @@ def _converted(run: StageRun, described: dict[str, str]) -> dict[str, int]:
     """A packaged model is turned into a Hugging Face folder; others are used where they are."""
     if described["kind"] != "package":
         return {}
-    request = Conversion(package=described["model"], sha256=described["sha256"], output=run.folder)
+    request = ConversionRequest(
+        package=described["model"], sha256=described["sha256"], output=run.folder
+    )
     done = run.jobs.run(
         run.context,
         "snow_assets.synthesis.conversion",
         request,
-        report=Converted,
+        report=ConversionReport,
         code_version=CODE_VERSION,
         size=JobSize(memory_gib=run.recipe.operation.worker_memory.conversion_gib),
     )
@@ -117,8 +124,8 @@ def synthetic_answers(run: StageRun) -> StageResult:
     subsets = run.inputs(high_quality_subset)
     folders = {clean.partition: clean.folder for clean in run.inputs(clean_corpus)}
     clean = [folders[subset.partition] for subset in subsets]
-    selected = seeds.selections([subset.folder for subset in subsets], clean)
-    texts = seeds.put_seeds(
+    selected = seeds.read_selections([subset.folder for subset in subsets], clean)
+    texts = seeds.write_seeds(
         run.folder, selected, recipe=run.recipe.synthesis, prompt_version=PROMPT_VERSION
     )
     assert_uncontaminated(
@@ -132,7 +139,7 @@ def synthetic_answers(run: StageRun) -> StageResult:
 
 def _generated(run: StageRun) -> StageResult:
     synthesis = run.recipe.synthesis
-    request = Generation(
+    request = GenerationRequest(
         output=run.folder,
         teacher=teachers.teacher_address(run.input(teacher_model).folder),
         endpoint=run.resources["teacher"].address(synthesis.engine),
@@ -143,13 +150,17 @@ def _generated(run: StageRun) -> StageResult:
         run.context,
         "snow_assets.synthesis.generation",
         request,
-        report=Generated,
+        report=GenerationReport,
         code_version=CODE_VERSION,
         size=worker_size(run.recipe),
     )
     return StageResult(
-        stats=seeds.answer_facts(run.folder),
-        metadata={"speed": shown.speed(shown.together(done.reports), done.seconds)},
+        stats=seeds.completion_stats(run.folder),
+        metadata={
+            "speed": asset_metadata.throughput(
+                asset_metadata.merge_reports(done.reports), done.seconds
+            )
+        },
         metrics=worker.read_attempts(done.folder),
     )
 
@@ -199,7 +210,7 @@ def synthetic_set(run: StageRun) -> StageResult:
     """New files in the spirit of good ones: parsed, decontaminated, deduplicated; each names its
     seed. What was refused is kept with its reason."""
     recipe = run.recipe
-    rules = acceptance.Rules(
+    filters = acceptance.AcceptanceFilters(
         recipe=recipe.acceptance,
         near_duplicates=recipe.curation.near_duplicates,
         contamination=recipe.curation.contamination,
@@ -207,7 +218,7 @@ def synthetic_set(run: StageRun) -> StageResult:
         tokenizer=load_tokenizer(run.input(tokenizer).folder),
         opted_out=opted_out.read(run.input(opt_outs).folder),
     )
-    asked = acceptance.Asked(
+    source = acceptance.CompletionSource(
         folder=run.input(synthetic_answers).folder,
         prompt_version=PROMPT_VERSION,
         model=recipe.synthesis.model,
@@ -215,10 +226,10 @@ def synthetic_set(run: StageRun) -> StageResult:
         model_terms=recipe.synthesis.model_terms,
     )
     return StageResult(
-        stats=acceptance.accept(asked, run.folder, rules),
+        stats=acceptance.accept_completions(source, run.folder, filters),
         metadata={
-            "yield": dg.MetadataValue.md(shown.yield_table(run.folder)),
-            "yield_picture": shown.yield_picture(run.folder),
-            "examples": dg.MetadataValue.md(shown.examples(run.folder)),
+            "yield": dg.MetadataValue.md(asset_metadata.yield_table(run.folder)),
+            "yield_picture": asset_metadata.yield_plot(run.folder),
+            "examples": dg.MetadataValue.md(asset_metadata.examples_markdown(run.folder)),
         },
     )

@@ -7,7 +7,7 @@ from snow_assets.defs.corpus import benchmark_problems
 from snow_assets.defs.synthesis import synthetic_answers, synthetic_set
 from snow_assets.materialize import check_result, current_artifact
 from snow_assets.recipe import Recipe
-from snow_assets.synthesis import shown
+from snow_assets.synthesis import asset_metadata
 from snow_resources.lake import Lake
 
 
@@ -19,7 +19,9 @@ def no_synthetic_file_leaks(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.
     )
     artifact = current_artifact(lake, recipe, synthetic_set.name)
     window = recipe.curation.contamination.gate_window_tokens
-    return check_result(shown.leaked(artifact.folder, problems, window_tokens=window))
+    return check_result(
+        asset_metadata.validate_contamination(artifact.folder, problems, window_tokens=window)
+    )
 
 
 @dg.asset_check(asset=synthetic_set.name, blocking=True)
@@ -30,5 +32,9 @@ def every_answer_is_accounted_for(
     artifact = current_artifact(lake, recipe, synthetic_set.name)
     answers = shards.input_folders(artifact.folder, synthetic_answers.name)
     return check_result(
-        [fault for folder in answers for fault in shown.unaccounted(folder, artifact.folder)]
+        [
+            fault
+            for folder in answers
+            for fault in asset_metadata.validate_row_accounting(folder, artifact.folder)
+        ]
     )

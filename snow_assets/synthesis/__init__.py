@@ -1,1 +1,1 @@
-"""Good documents in; new documents that a model wrote from them, out."""
+"""Synthetic documents: a teacher's completions from seeds, filtered and deduplicated."""

@@ -1,4 +1,4 @@
-"""Which answers become documents: each is accepted, or refused with reason and evidence."""
+"""Filter completions: each becomes a document, or a refusal with reason and evidence."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,17 +17,17 @@ from snow_assets.curation.shingles import Shingles, band_hashes, jaccard, shingl
 from snow_assets.curation.tokens import count_tokens
 from snow_assets.documents import SYNTHETIC_DOCUMENT, SYNTHETIC_REFUSAL, text_id
 from snow_assets.recipe import AcceptanceRecipe, ContaminationRecipe, NearDuplicatesRecipe
-from snow_assets.synthesis.parsing import extract_file, fault
+from snow_assets.synthesis.parsing import extract_file, syntax_error
 from snow_assets.synthesis.prompts import EXAMPLES
 
 DOCUMENTS, REFUSALS = "documents", "refusals"
-_WRITTEN = ("stop", "length")
+_FINISH_REASONS_WITH_TEXT = ("stop", "length")
 _EVIDENCE_CHARS = 300
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rules:
-    """What an answer is held against; from the recipe and upstream."""
+class AcceptanceFilters:
+    """Thresholds and upstream data that completions are filtered by."""
 
     recipe: AcceptanceRecipe
     near_duplicates: NearDuplicatesRecipe
@@ -35,12 +35,12 @@ class Rules:
     problems: pa.Table
     tokenizer: Tokenizer
     opted_out: frozenset[str] = frozenset()
-    """Repositories whose children are refused, also of answers given before they opted out."""
+    """Repositories whose derived files are refused, also if generated before the opt-out."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """Where the answers are, and what every accepted file keeps of how it was made."""
+class CompletionSource:
+    """Artifact with the completions, and the provenance that every accepted file records."""
 
     folder: str
     prompt_version: str
@@ -58,11 +58,11 @@ class _Candidate:
 
 
 @dataclass
-class _Accepted:
-    """The files accepted so far, by shingles. Memory: about 8 bytes per word of them, and 100 per
-    band and file."""
+class _AcceptedFiles:
+    """MinHash index of the accepted files. Memory: about 8 bytes per word, and 100 per band and
+    file."""
 
-    rules: NearDuplicatesRecipe
+    recipe: NearDuplicatesRecipe
     texts: dict[str, str] = field(default_factory=dict)  # text id -> name
     _shingles: list[tuple[str, Shingles]] = field(default_factory=list)
     _bands: dict[tuple[int, int], list[int]] = field(default_factory=dict)
@@ -75,34 +75,36 @@ class _Accepted:
         self._shingles.append((name, hashes))
 
     def nearest(self, text: str) -> tuple[str, float]:
-        """The most alike accepted file and the Jaccard index with it; ("", 0) if none is near."""
+        """The most similar accepted file and its Jaccard similarity; ("", 0) without candidates."""
         hashes = self.shingles(text)
-        near = {index for key in self._keys(hashes) for index in self._bands.get(key, ())}
-        found = [(jaccard(hashes, self._shingles[index][1]), -index) for index in near]
-        share, index = max(found, default=(0.0, 0))
-        return (self._shingles[-index][0], share) if found else ("", 0.0)
+        candidates = {index for key in self._keys(hashes) for index in self._bands.get(key, ())}
+        similarities = [(jaccard(hashes, self._shingles[index][1]), -index) for index in candidates]
+        similarity, index = max(similarities, default=(0.0, 0))
+        return (self._shingles[-index][0], similarity) if similarities else ("", 0.0)
 
     def shingles(self, text: str) -> Shingles:
-        return shingles(text, words=self.rules.shingle_words)
+        return shingles(text, words=self.recipe.shingle_words)
 
     def _keys(self, hashes: Shingles) -> Iterator[tuple[int, int]]:
         if len(hashes):
-            bands, rows = self.rules.bands, self.rules.rows_per_band
+            bands, rows = self.recipe.bands, self.recipe.rows_per_band
             yield from enumerate(band_hashes(hashes, bands=bands, rows_per_band=rows).tolist())
 
 
-def accept(asked: Asked, folder: str, rules: Rules) -> dict[str, Any]:
-    """Judge all answers in the order of asking into `documents` and `refusals`; return the facts.
+def accept_completions(
+    source: CompletionSource, folder: str, filters: AcceptanceFilters
+) -> dict[str, Any]:
+    """Filter all completions in order into `documents` and `refusals`; return manifest stats.
 
-    Every request is in exactly one of the two. Of copies the first stays.
+    Every request is in exactly one of the two tables. The first of several duplicates is accepted.
     """
-    index = index_problems(rules.problems, recipe=rules.contamination)
-    accepted = _Accepted(rules=rules.near_duplicates)
+    index = index_problems(filters.problems, recipe=filters.contamination)
+    accepted = _AcceptedFiles(recipe=filters.near_duplicates)
     for language, _, text in EXAMPLES:
         accepted.add(f"the prompt's {language} example", text)
     counts: Counter[str] = Counter()
-    for shard in range(len(shards.manifest(asked.folder).tables("answers"))):
-        documents, refusals, redactions = _judge(asked, shard, index, accepted, rules)
+    for shard in range(len(shards.manifest(source.folder).tables("answers"))):
+        documents, refusals, redactions = _filter_chunk(source, shard, index, accepted, filters)
         if not shards.record(folder, shards.table_name(DOCUMENTS, shard)):
             shards.put_table(folder, DOCUMENTS, shard, documents, SYNTHETIC_DOCUMENT)
         if not shards.record(folder, shards.table_name(REFUSALS, shard)):
@@ -126,50 +128,54 @@ def accept(asked: Asked, folder: str, rules: Rules) -> dict[str, Any]:
     }
 
 
-def _judge(
-    asked: Asked, shard: int, index: ProblemIndex, accepted: _Accepted, rules: Rules
+def _filter_chunk(
+    source: CompletionSource,
+    shard: int,
+    index: ProblemIndex,
+    accepted: _AcceptedFiles,
+    filters: AcceptanceFilters,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int]:
-    """One chunk: documents, refusals, and redactions in the documents."""
-    seeds = shards.read_shard(asked.folder, shards.table_name("seeds", shard)).to_pylist()
-    answers = shards.read_shard(asked.folder, shards.table_name("answers", shard)).to_pylist()
+    """Filter one chunk; return documents, refusals, and the number of redactions in documents."""
+    seeds = shards.read_shard(source.folder, shards.table_name("seeds", shard)).to_pylist()
+    answers = shards.read_shard(source.folder, shards.table_name("answers", shard)).to_pylist()
     documents: list[dict[str, Any]] = []
     refusals: list[dict[str, Any]] = []
     candidates: list[_Candidate] = []
     num_redactions = 0
     for seed, answer in zip(seeds, answers, strict=True):
-        if is_listed(seed["seed_repository"], rules.opted_out):
-            refusals.append(_refusal(seed, "opted_out", None))
+        if is_listed(seed["seed_repository"], filters.opted_out):
+            refusals.append(_refusal_row(seed, "opted_out", None))
             continue
-        made = _candidate(seed, answer)
-        if isinstance(made, _Candidate):
-            candidates.append(made)
+        candidate = _candidate(seed, answer)
+        if isinstance(candidate, _Candidate):
+            candidates.append(candidate)
         else:
-            refusals.append(_refusal(seed, *made))
-    tokens = count_tokens(rules.tokenizer, [made.text for made in candidates])
-    leaked = _leaked(candidates, index, rules)
-    for made, num_tokens in zip(candidates, tokens, strict=True):
-        reason = _refused(made, num_tokens, leaked, accepted, rules.recipe)
-        if reason is None:
-            accepted.add(made.seed["document_id"], made.text)
-            documents.append(_document(asked, made, num_tokens))
-            num_redactions += made.num_redacted
+            refusals.append(_refusal_row(seed, *candidate))
+    tokens = count_tokens(filters.tokenizer, [candidate.text for candidate in candidates])
+    contaminated = _find_contamination(candidates, index, filters)
+    for candidate, num_tokens in zip(candidates, tokens, strict=True):
+        refusal = _refusal_reason(candidate, num_tokens, contaminated, accepted, filters.recipe)
+        if refusal is None:
+            accepted.add(candidate.seed["document_id"], candidate.text)
+            documents.append(_document_row(source, candidate, num_tokens))
+            num_redactions += candidate.num_redacted
         else:
-            refusals.append(_refusal(made.seed, *reason))
+            refusals.append(_refusal_row(candidate.seed, *refusal))
     return documents, refusals, num_redactions
 
 
 def _candidate(
     seed: Mapping[str, Any], answer: Mapping[str, Any]
 ) -> _Candidate | tuple[str, str | None]:
-    """A file of its language without secrets, or the reason and evidence against it."""
-    from snow_assets.curation.redaction import redact  # compiled: not with the definitions
+    """Parse and redact a completion; return the candidate, or the refusal's reason and evidence."""
+    from snow_assets.curation.redaction import redact  # compiled, so not imported by definitions
 
     if seed["document_id"] != answer["document_id"]:
         raise ValueError(
-            f"the answer to {answer['document_id']} stands where {seed['document_id']} was asked: "
+            f"the answer to {answer['document_id']} is in the row of seed {seed['document_id']}: "
             "materialize synthetic_answers again"
         )
-    if answer["stop_reason"] not in _WRITTEN:
+    if answer["stop_reason"] not in _FINISH_REASONS_WITH_TEXT:
         return answer["stop_reason"], answer["evidence"]
     extraction = extract_file(
         answer["answer"], language=seed["language"], is_whole=answer["stop_reason"] == "stop"
@@ -177,61 +183,69 @@ def _candidate(
     if extraction.text is None:
         evidence = extraction.evidence or answer["answer"][-_EVIDENCE_CHARS:]
         return str(extraction.reason), evidence
-    parse_error = fault(extraction.text, seed["language"])
+    parse_error = syntax_error(extraction.text, seed["language"])
     if parse_error is not None:
         return "unparsable", parse_error
-    clean = redact(extraction.text)
+    redacted = redact(extraction.text)
     return _Candidate(
         seed=seed,
         engine=answer["engine"],
-        text=clean.text,
-        num_redacted=clean.num_emails + clean.num_keys + clean.num_passwords,
+        text=redacted.text,
+        num_redacted=redacted.num_emails + redacted.num_keys + redacted.num_passwords,
     )
 
 
-def _leaked(
-    candidates: Sequence[_Candidate], index: ProblemIndex, rules: Rules
+def _find_contamination(
+    candidates: Sequence[_Candidate], index: ProblemIndex, filters: AcceptanceFilters
 ) -> dict[str, tuple[str, str]]:
-    """Document id -> reason and evidence. Looked at again although the seeds were clean: the
-    teacher has read the benchmarks too."""
-    found: dict[str, tuple[str, str]] = {}
-    texts = [(made.seed["document_id"], made.text) for made in candidates]
-    window = rules.contamination.gate_window_tokens
-    for leak in gate_hits(texts, rules.problems, window_tokens=window):
-        found[leak.document_id] = ("leaks", f"{leak.part} of {leak.problem_id}: {leak.evidence}")
+    """Document id -> reason and evidence. The seeds were decontaminated, but the teacher may have
+    been trained on the benchmarks."""
+    contaminated: dict[str, tuple[str, str]] = {}
+    texts = [(candidate.seed["document_id"], candidate.text) for candidate in candidates]
+    window_tokens = filters.contamination.gate_window_tokens
+    for match in gate_hits(texts, filters.problems, window_tokens=window_tokens):
+        contaminated[match.document_id] = (
+            "leaks",
+            f"{match.part} of {match.problem_id}: {match.evidence}",
+        )
     for name, text in texts:
         for hit in hits(text, index):
-            if hit.method not in GATE_METHODS:  # those are the gate's own, found above
-                found[name] = ("contaminated", f"{hit.method} of {hit.problem_id}: {hit.evidence}")
+            if hit.method not in GATE_METHODS:  # those are the gate's, searched above
+                contaminated[name] = (
+                    "contaminated",
+                    f"{hit.method} of {hit.problem_id}: {hit.evidence}",
+                )
                 break
-    return found
+    return contaminated
 
 
-def _refused(
-    made: _Candidate,
+def _refusal_reason(
+    candidate: _Candidate,
     num_tokens: int,
-    leaked: Mapping[str, tuple[str, str]],
-    accepted: _Accepted,
+    contaminated: Mapping[str, tuple[str, str]],
+    accepted: _AcceptedFiles,
     recipe: AcceptanceRecipe,
 ) -> tuple[str, str] | None:
-    name = made.seed["document_id"]
+    name = candidate.seed["document_id"]
     if num_tokens < recipe.min_tokens:
         return "too_short", f"{num_tokens} tokens, and {recipe.min_tokens} are the least"
-    if name in leaked:
-        return leaked[name]
-    share = jaccard(accepted.shingles(made.text), accepted.shingles(made.seed["snippet"]))
-    if share >= recipe.max_jaccard:
-        return "copies_seed", f"Jaccard {share:.3f} with the seed"
-    copy = accepted.texts.get(text_id(made.text))
-    if copy is not None:
-        return "exact_duplicate", copy
-    other, share = accepted.nearest(made.text)
-    if share >= recipe.max_jaccard:
-        return "near_duplicate", f"Jaccard {share:.3f} with {other}"
+    if name in contaminated:
+        return contaminated[name]
+    similarity = jaccard(
+        accepted.shingles(candidate.text), accepted.shingles(candidate.seed["snippet"])
+    )
+    if similarity >= recipe.max_jaccard:
+        return "copies_seed", f"Jaccard {similarity:.3f} with the seed"
+    duplicate_of = accepted.texts.get(text_id(candidate.text))
+    if duplicate_of is not None:
+        return "exact_duplicate", duplicate_of
+    nearest_file, similarity = accepted.nearest(candidate.text)
+    if similarity >= recipe.max_jaccard:
+        return "near_duplicate", f"Jaccard {similarity:.3f} with {nearest_file}"
     return None
 
 
-def _refusal(seed: Mapping[str, Any], reason: str, evidence: str | None) -> dict[str, Any]:
+def _refusal_row(seed: Mapping[str, Any], reason: str, evidence: str | None) -> dict[str, Any]:
     return {
         "document_id": seed["document_id"],
         "language": seed["language"],
@@ -242,19 +256,21 @@ def _refusal(seed: Mapping[str, Any], reason: str, evidence: str | None) -> dict
     }
 
 
-def _document(asked: Asked, made: _Candidate, num_tokens: int) -> dict[str, Any]:
+def _document_row(
+    source: CompletionSource, candidate: _Candidate, num_tokens: int
+) -> dict[str, Any]:
     return {
-        "document_id": made.seed["document_id"],
-        "text_id": text_id(made.text),
-        "language": made.seed["language"],
-        "text": made.text,
+        "document_id": candidate.seed["document_id"],
+        "text_id": text_id(candidate.text),
+        "language": candidate.seed["language"],
+        "text": candidate.text,
         "num_tokens": num_tokens,
-        "seed_document_id": made.seed["seed_document_id"],
-        "seed_repository": made.seed["seed_repository"],
-        "seed_license": made.seed["seed_license"],
-        "prompt_version": asked.prompt_version,
-        "engine": made.engine,
-        "model": asked.model,
-        "model_license": asked.model_license,
-        "model_terms": asked.model_terms,
+        "seed_document_id": candidate.seed["seed_document_id"],
+        "seed_repository": candidate.seed["seed_repository"],
+        "seed_license": candidate.seed["seed_license"],
+        "prompt_version": source.prompt_version,
+        "engine": candidate.engine,
+        "model": source.model,
+        "model_license": source.model_license,
+        "model_terms": source.model_terms,
     }

@@ -1,4 +1,4 @@
-"""The conversion job: a packaged GGUF model in, a Hugging Face folder that vLLM serves out."""
+"""Conversion job: a packaged GGUF model to a Hugging Face folder that vLLM serves."""
 
 import tempfile
 from functools import cache
@@ -8,21 +8,24 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from snow_assets import shards, worker
-from snow_assets.synthesis.contract import MODEL, Conversion, Converted
+from snow_assets.synthesis.contract import MODEL, ConversionReport, ConversionRequest
 from snow_assets.synthesis.teacher import file_digest, packaged_gguf
 
 
-def work(request: Conversion, progress: worker.Progress) -> Converted:
-    """De-quantise into bfloat16. These are not the weights that were quantised: good enough to
-    show how a teacher works, not to judge one by."""
+def work(request: ConversionRequest, progress: worker.Progress) -> ConversionReport:
+    """Dequantise to bfloat16.
+
+    The result differs from the weights before quantisation: fit for demonstration, not for
+    evaluating the teacher. ValueError if the GGUF file's sha256 is not the request's.
+    """
     gguf = packaged_gguf(request.package)
-    found = file_digest(str(gguf))
-    if found != request.sha256:
+    digest = file_digest(str(gguf))
+    if digest != request.sha256:
         raise ValueError(
-            f"{gguf} has sha256 {found}, and {request.sha256} was asked for: install the version "
+            f"{gguf} has sha256 {digest}, and {request.sha256} was requested: install the version "
             "of the package that the request was made with"
         )
-    _parse_once()
+    _cache_gguf_parsing()
     model = AutoModelForCausalLM.from_pretrained(
         str(gguf.parent),
         gguf_file=gguf.name,
@@ -38,17 +41,17 @@ def work(request: Conversion, progress: worker.Progress) -> Converted:
         tokenizer.save_pretrained(scratch)
         written = shards.put_folder(request.output, Path(scratch), prefix=MODEL)
     progress.log(f"{len(written)} files of {sum(file.num_bytes for file in written)} bytes")
-    return Converted(num_parameters=sum(weights.numel() for weights in model.parameters()))
+    return ConversionReport(num_parameters=sum(weights.numel() for weights in model.parameters()))
 
 
-def _parse_once() -> None:
-    """transformers 5.19 parses the file for configuration, weights and tokenizer anew, and makes
-    the table of names for each tensor: 35 CPU s, of which 14 are left."""
-    import gguf  # with the packaged teachers, not with the trainer
+def _cache_gguf_parsing() -> None:
+    """Cache GGUF readers and name maps, which transformers 5.19 rebuilds for config, weights,
+    tokenizer and each tensor: 14 instead of 35 CPU seconds."""
+    import gguf  # only needed for packaged teachers
 
     gguf.GGUFReader = cache(gguf.GGUFReader)
     gguf.get_tensor_name_map = cache(gguf.get_tensor_name_map)
 
 
 if __name__ == "__main__":
-    worker.main(Conversion, work)
+    worker.main(ConversionRequest, work)

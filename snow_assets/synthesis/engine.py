@@ -1,4 +1,4 @@
-"""The one seam to a teacher: prompts in, answers out. vLLM in this process, or an endpoint."""
+"""Inference engines of the teacher: vLLM in this process, or an OpenAI-compatible endpoint."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -10,41 +10,41 @@ from snow_assets.recipe import SynthesisRecipe
 from snow_assets.synthesis.prompts import Messages
 
 STOP, LENGTH, TOO_LONG, REFUSED = "stop", "length", "prompt_too_long", "endpoint_refused"
-# The answer is over when its block is closed, whatever the teacher would like to add. Engines take
-# the stop sequence off; it is put back, so that an answer that was never closed can be told.
-_CLOSED = ["\n```\n"]
+# The closing fence ends the completion. Engines strip the stop sequence; it is appended again, to
+# distinguish a closed block from an unclosed one.
+_STOP_SEQUENCES = ["\n```\n"]
 _CONNECTIONS = 16  # to an endpoint at once; it batches them itself
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
     messages: Messages
-    seed: int  # of sampling, so that an answer does not depend on its neighbours' randomness
+    seed: int  # per prompt, so that a completion does not depend on the rest of its batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class Completion:
     text: str
-    stop_reason: str  # STOP, LENGTH; or TOO_LONG, REFUSED, and then there is no text
+    finish_reason: str  # STOP or LENGTH; TOO_LONG or REFUSED without a text
     num_prompt_tokens: int
-    num_answer_tokens: int
+    num_completion_tokens: int
     evidence: str | None = None
 
 
-Complete = Callable[[Sequence[Prompt]], list[Answer]]
-"""Answers in the order of the prompts; one bad prompt costs only its own answer."""
+Complete = Callable[[Sequence[Prompt]], list[Completion]]
+"""Completions in the order of the prompts; an invalid prompt fails only its own completion."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    name: str  # with its version
+    name: str  # and version
     complete: Complete
 
 
 def vllm_engine(model: str, recipe: SynthesisRecipe) -> Engine:
-    """vLLM inside this process on a local Hugging Face folder with a chat template."""
-    # Scheduling in our own process is deterministic (vLLM, docs/usage/reproducibility.md), and
-    # then no core need be kept free for a second one. Both are read when vllm is imported.
+    """vLLM in this process, on a local Hugging Face folder with a chat template."""
+    # Scheduling in this process is deterministic (vLLM, docs/usage/reproducibility.md), and no core
+    # has to be reserved for a second process. vllm reads these variables at import.
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
@@ -73,23 +73,23 @@ def vllm_engine(model: str, recipe: SynthesisRecipe) -> Engine:
     if not tokenizer.chat_template:
         raise ValueError(f"{model} has no chat template: name an instruction-tuned model")
 
-    def complete(prompts: Sequence[Prompt]) -> list[Answer]:
-        # What an earlier chunk left in the cache would change how this one is computed.
+    def complete(prompts: Sequence[Prompt]) -> list[Completion]:
+        # A prefix cached by an earlier chunk would change this chunk's numerics.
         llm.reset_prefix_cache()
-        asked = [_token_ids(tokenizer, prompt.messages) for prompt in prompts]
+        prompt_token_ids = [_token_ids(tokenizer, prompt.messages) for prompt in prompts]
         limit = recipe.max_model_tokens - recipe.max_new_tokens
-        fits = [index for index, ids in enumerate(asked) if len(ids) <= limit]
+        fitting = [index for index, ids in enumerate(prompt_token_ids) if len(ids) <= limit]
         outputs = llm.generate(
-            [{"prompt_token_ids": asked[index]} for index in fits],
-            [_sampling(vllm, recipe, prompts[index].seed) for index in fits],
+            [{"prompt_token_ids": prompt_token_ids[index]} for index in fitting],
+            [_sampling_params(vllm, recipe, prompts[index].seed) for index in fitting],
             use_tqdm=False,
         )
-        written = dict(zip(fits, outputs, strict=True))
+        output_by_index = dict(zip(fitting, outputs, strict=True))
         return [
-            _answer(written[index].outputs[0], len(ids))
-            if index in written
-            else _too_long(len(ids), limit)
-            for index, ids in enumerate(asked)
+            _completion(output_by_index[index].outputs[0], len(ids))
+            if index in output_by_index
+            else _prompt_too_long(len(ids), limit)
+            for index, ids in enumerate(prompt_token_ids)
         ]
 
     device = torch.cuda.get_device_name() if on_gpu else "cpu"
@@ -101,85 +101,87 @@ def _token_ids(tokenizer: Any, messages: Messages) -> list[int]:
     return [int(token) for token in ids]
 
 
-def _sampling(vllm: Any, recipe: SynthesisRecipe, seed: int) -> Any:
+def _sampling_params(vllm: Any, recipe: SynthesisRecipe, seed: int) -> Any:
     return vllm.SamplingParams(
         temperature=recipe.temperature,
         top_p=recipe.top_p,
         max_tokens=recipe.max_new_tokens,
-        stop=_CLOSED,
+        stop=_STOP_SEQUENCES,
         seed=seed,
     )
 
 
-def with_fence(text: str, ended_by: Any) -> str:
-    """An answer with the closing fence that the engine took off as its stop sequence."""
-    is_taken = ended_by in _CLOSED and not text.rstrip().endswith("```")
-    return f"{text}{ended_by}" if is_taken else text
+def append_closing_fence(text: str, stop_sequence: Any) -> str:
+    """Append the closing fence, if the engine stripped it as the stop sequence."""
+    is_stripped = stop_sequence in _STOP_SEQUENCES and not text.rstrip().endswith("```")
+    return f"{text}{stop_sequence}" if is_stripped else text
 
 
-def _answer(output: Any, num_prompt_tokens: int) -> Answer:
-    return Answer(
-        text=with_fence(output.text, output.stop_reason),
-        stop_reason=LENGTH if output.finish_reason == LENGTH else STOP,
+def _completion(output: Any, num_prompt_tokens: int) -> Completion:
+    return Completion(
+        text=append_closing_fence(output.text, output.stop_reason),
+        finish_reason=LENGTH if output.finish_reason == LENGTH else STOP,
         num_prompt_tokens=num_prompt_tokens,
-        num_answer_tokens=len(output.token_ids),
+        num_completion_tokens=len(output.token_ids),
     )
 
 
-def _too_long(num_tokens: int, limit: int) -> Answer:
-    return Answer(
+def _prompt_too_long(num_tokens: int, limit: int) -> Completion:
+    return Completion(
         text="",
-        stop_reason=TOO_LONG,
+        finish_reason=TOO_LONG,
         num_prompt_tokens=num_tokens,
-        num_answer_tokens=0,
+        num_completion_tokens=0,
         evidence=f"{num_tokens} tokens, and {limit} leave room for an answer",
     )
 
 
 def endpoint_engine(url: str, model: str, recipe: SynthesisRecipe) -> Engine:
-    """An OpenAI-compatible server; its key is OPENAI_API_KEY, any value where it asks for none.
+    """An OpenAI-compatible server; OPENAI_API_KEY is its key, any value if it needs none.
 
-    The client tries again after lost connections, 429 and 5xx; what then still fails is raised. A
-    request that the server calls bad (400, 422: too long a prompt) is that answer's stop reason.
+    The client retries after lost connections, 429 and 5xx, then raises. A request that the server
+    rejects (400, 422: the prompt is too long) gives a completion with REFUSED.
     """
     import openai
 
     client = openai.OpenAI(base_url=url)
 
-    def one(prompt: Prompt) -> Answer:
+    def complete_prompt(prompt: Prompt) -> Completion:
         try:
-            made = client.chat.completions.create(
+            response = client.chat.completions.create(
                 model=model,
                 messages=prompt.messages,
                 temperature=recipe.temperature,
                 top_p=recipe.top_p,
                 max_tokens=recipe.max_new_tokens,
-                stop=_CLOSED,
+                stop=_STOP_SEQUENCES,
                 seed=prompt.seed,
             )
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-            return Answer(
+            return Completion(
                 text="",
-                stop_reason=REFUSED,
+                finish_reason=REFUSED,
                 num_prompt_tokens=0,
-                num_answer_tokens=0,
+                num_completion_tokens=0,
                 evidence=str(error)[:500],
             )
-        usage = made.usage
-        choice = made.choices[0]
-        # vLLM's server names the stop sequence that ended an answer; other servers do not.
-        ended_by = (choice.model_extra or {}).get("stop_reason", _CLOSED[0])
+        usage = response.usage
+        choice = response.choices[0]
+        # vLLM's server returns the stop sequence as `stop_reason`; other servers do not.
+        stop_sequence = (choice.model_extra or {}).get("stop_reason", _STOP_SEQUENCES[0])
         text = choice.message.content or ""
-        return Answer(
-            text=with_fence(text, ended_by) if choice.finish_reason == STOP else text,
-            stop_reason=LENGTH if choice.finish_reason == "length" else STOP,
+        return Completion(
+            text=append_closing_fence(text, stop_sequence)
+            if choice.finish_reason == STOP
+            else text,
+            finish_reason=LENGTH if choice.finish_reason == "length" else STOP,
             num_prompt_tokens=usage.prompt_tokens if usage else 0,
-            num_answer_tokens=usage.completion_tokens if usage else 0,
+            num_completion_tokens=usage.completion_tokens if usage else 0,
         )
 
-    def complete(prompts: Sequence[Prompt]) -> list[Answer]:
+    def complete(prompts: Sequence[Prompt]) -> list[Completion]:
         with ThreadPoolExecutor(_CONNECTIONS) as pool:
-            return list(pool.map(one, prompts))
+            return list(pool.map(complete_prompt, prompts))
 
-    # Not its address: that is no part of what was written, and may hold a password.
+    # Without the URL, which does not affect the completions and may contain a password.
     return Engine(name="endpoint", complete=complete)

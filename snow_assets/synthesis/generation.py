@@ -1,7 +1,7 @@
-"""The generation job: table `seeds` in, table `answers` out, a chunk at a time.
+"""Generation job: completions of table `seeds`, written to table `answers` chunk by chunk.
 
-It runs in vLLM's environment, or for an endpoint in the trainer's. A chunk is a shard of `seeds`;
-one that has its answers is never asked again, so a kill costs at most the chunk in progress.
+It runs in vLLM's environment, or in the trainer's for an endpoint. A chunk is a shard of `seeds`;
+finished chunks are skipped, so a kill loses at most the chunk in progress.
 """
 
 import time
@@ -14,7 +14,7 @@ from snow_assets import shards, worker
 from snow_assets.documents import SYNTHETIC_ANSWER
 from snow_assets.remaining import Remaining
 from snow_assets.synthesis import seeds
-from snow_assets.synthesis.contract import Generated, Generation
+from snow_assets.synthesis.contract import GenerationReport, GenerationRequest
 from snow_assets.synthesis.engine import Engine, Prompt, endpoint_engine, vllm_engine
 from snow_assets.synthesis.prompts import PROMPT_VERSION, messages
 from snow_assets.synthesis.teacher import local_model
@@ -22,69 +22,74 @@ from snow_assets.synthesis.teacher import local_model
 ANSWERS = "answers"
 
 
-def work(request: Generation, progress: worker.Progress) -> Generated:
-    """Answer what is not answered yet; the engine starts only if there is something to ask."""
+def work(request: GenerationRequest, progress: worker.Progress) -> GenerationReport:
+    """Generate the remaining chunks; the engine starts only if there are any.
+
+    ValueError if the request's prompt version is not this code's.
+    """
     if request.prompt_version != PROMPT_VERSION:
         raise ValueError(
-            f"the request is for prompt version {request.prompt_version}, and this code asks with "
+            f"the request is for prompt version {request.prompt_version}, and this code has "
             f"{PROMPT_VERSION}: run the job with the code that made the request"
         )
-    left = [index for index in chunks_left(request.output) if progress.owns(index)]
-    if not left:
-        return Generated(
+    remaining = [index for index in remaining_chunks(request.output) if progress.owns(index)]
+    if not remaining:
+        return GenerationReport(
             num_chunks=0, num_answers=0, num_answer_tokens=0, start_seconds=0.0, seconds=0.0
         )
     with TemporaryDirectory(prefix="teacher-") as scratch:
         started = time.monotonic()
-        engine = _engine(request, Path(scratch))
+        engine = _create_engine(request, Path(scratch))
         start_seconds = time.monotonic() - started
-        progress.log(f"{engine.name} is ready after {start_seconds:.0f} s; {len(left)} chunks")
-        return answer(request, engine, left, start_seconds=start_seconds, progress=progress)
+        progress.log(f"{engine.name} is ready after {start_seconds:.0f} s; {len(remaining)} chunks")
+        return generate_chunks(
+            request, engine, remaining, start_seconds=start_seconds, progress=progress
+        )
 
 
-def chunks_left(output: str) -> list[int]:
-    """The shards of `seeds` without answers, in order."""
-    asked = [
+def remaining_chunks(output: str) -> list[int]:
+    """Indices of the shards of `seeds` without a shard of `answers`."""
+    seed_shards = [
         record for record in shards.records(output) if record.name.startswith(f"{seeds.TABLE}-")
     ]
     return [
         index
-        for index in range(len(asked))
+        for index in range(len(seed_shards))
         if not shards.record(output, shards.table_name(ANSWERS, index))
     ]
 
 
-def _engine(request: Generation, scratch: Path) -> Engine:
+def _create_engine(request: GenerationRequest, scratch: Path) -> Engine:
     if request.recipe.engine == "endpoint":
         return endpoint_engine(request.endpoint, request.teacher, request.recipe)
     return vllm_engine(str(local_model(request.teacher, scratch)), request.recipe)
 
 
-def answer(
-    request: Generation,
+def generate_chunks(
+    request: GenerationRequest,
     engine: Engine,
     chunks: Sequence[int],
     *,
     start_seconds: float,
     progress: worker.Progress,
-) -> Generated:
-    """Ask chunk by chunk; each one's answers are complete before the next is asked."""
+) -> GenerationReport:
+    """Generate and write chunks in order; a chunk is written before the next one starts."""
     started = time.monotonic()
     num_answers = num_tokens = 0
     remaining = Remaining(len(chunks), "chunks")
     for index in chunks:
-        began = time.monotonic()
-        rows = _answered(request, engine, index)
+        chunk_started = time.monotonic()
+        rows = _generate_chunk(request, engine, index)
         shards.put_table(request.output, ANSWERS, index, rows, SYNTHETIC_ANSWER)
         tokens = sum(row["num_answer_tokens"] for row in rows)
         num_answers, num_tokens = num_answers + len(rows), num_tokens + tokens
-        seconds = time.monotonic() - began
+        seconds = time.monotonic() - chunk_started
         progress.metrics(index, num_answers=len(rows), tokens_per_second=tokens / seconds)
         progress.log(
             f"chunk {index}: {len(rows)} answers, {tokens / seconds:.0f} tokens/s; "
             f"{remaining.advance()}"
         )
-    return Generated(
+    return GenerationReport(
         num_chunks=len(chunks),
         num_answers=num_answers,
         num_answer_tokens=num_tokens,
@@ -93,29 +98,29 @@ def answer(
     )
 
 
-def _answered(request: Generation, engine: Engine, index: int) -> list[dict[str, Any]]:
-    asked = shards.read_shard(request.output, shards.table_name(seeds.TABLE, index)).to_pylist()
+def _generate_chunk(request: GenerationRequest, engine: Engine, index: int) -> list[dict[str, Any]]:
+    seed_rows = shards.read_shard(request.output, shards.table_name(seeds.TABLE, index)).to_pylist()
     limit = request.recipe.max_new_tokens
     prompts = [
         Prompt(
             messages=messages(row["language"], row["snippet"], max_new_tokens=limit),
             seed=int(row["document_id"][:8], 16) // 2,  # servers take 31 bits
         )
-        for row in asked
+        for row in seed_rows
     ]
     return [
         {
             "document_id": row["document_id"],
-            "answer": made.text,
-            "stop_reason": made.stop_reason,
-            "evidence": made.evidence,
-            "num_prompt_tokens": made.num_prompt_tokens,
-            "num_answer_tokens": made.num_answer_tokens,
+            "answer": completion.text,
+            "stop_reason": completion.finish_reason,
+            "evidence": completion.evidence,
+            "num_prompt_tokens": completion.num_prompt_tokens,
+            "num_answer_tokens": completion.num_completion_tokens,
             "engine": engine.name,
         }
-        for row, made in zip(asked, engine.complete(prompts), strict=True)
+        for row, completion in zip(seed_rows, engine.complete(prompts), strict=True)
     ]
 
 
 if __name__ == "__main__":
-    worker.main(Generation, work)
+    worker.main(GenerationRequest, work)

@@ -1,4 +1,4 @@
-"""The file in an answer, and whether it can be one of its language."""
+"""Extract the source file from a completion, and check its syntax."""
 
 import ast
 import re
@@ -12,10 +12,10 @@ from pygments.util import ClassNotFound
 
 _LINE_END = re.compile(r"\r\n?")
 _FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})(.*)$")
-_DRAFT_TAGS = "think|thinking|thought|thoughts|reasoning|reflection|scratchpad|analysis"
-_DRAFT_BEGIN = re.compile(rf"^\s*(?:<({_DRAFT_TAGS})>|\[(THINK)\])", re.IGNORECASE)
-_DRAFT_END = re.compile(rf"(?:</({_DRAFT_TAGS})>|\[/(THINK)\])", re.IGNORECASE)
-_DRAFT_END_LINE = re.compile(rf"^\s*{_DRAFT_END.pattern}", re.IGNORECASE)
+_REASONING_TAGS = "think|thinking|thought|thoughts|reasoning|reflection|scratchpad|analysis"
+_REASONING_BEGIN = re.compile(rf"^\s*(?:<({_REASONING_TAGS})>|\[(THINK)\])", re.IGNORECASE)
+_REASONING_END = re.compile(rf"(?:</({_REASONING_TAGS})>|\[/(THINK)\])", re.IGNORECASE)
+_REASONING_END_LINE = re.compile(rf"^\s*{_REASONING_END.pattern}", re.IGNORECASE)
 _LABEL = re.compile(r"[\w.+#-]+")
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 _LEXERS = {"jupyter": "python", "shell": "bash"}
@@ -48,7 +48,7 @@ _LABELS: Mapping[str, frozenset[str]] = {
 
 
 class Extraction(NamedTuple):
-    """The file of an answer; or None, why there is none, and what shows it."""
+    """The file of a completion; or None, with a reason and evidence."""
 
     text: str | None
     reason: str | None = None
@@ -62,36 +62,38 @@ class _Block(NamedTuple):
 
 
 def extract_file(answer: str, *, language: str, is_whole: bool) -> Extraction:
-    """The first fenced block that is of the language, by its label or, without one, by its text.
+    """Extract the first fenced block of the language, by its label or else by its content.
 
     Fences are CommonMark's (section 4.5): three or more backticks or tildes, closed by as many of
-    the same or more, with any line ends. Reasoning drafts (`<think>`) are left out, with their
-    blocks. A block that is never closed is no file: what follows it cannot be told from it.
+    the same or more, with any line ends. Reasoning (`<think>`) is skipped, with its blocks. An
+    unclosed block is rejected: it cannot be separated from the text after it.
     """
     blocks = _blocks(_LINE_END.sub("\n", answer))
-    chosen = next((block for block in blocks if _has_label(block, language)), None)
-    if chosen is None:
-        chosen = next((block for block in blocks if _is_unlabelled(block, language)), None)
-    if chosen is None:
-        if not blocks or not any(block.text.strip() for block in blocks):
+    block = next((candidate for candidate in blocks if _has_label(candidate, language)), None)
+    if block is None:
+        block = next(
+            (candidate for candidate in blocks if _is_unlabelled(candidate, language)), None
+        )
+    if block is None:
+        if not blocks or not any(candidate.text.strip() for candidate in blocks):
             return Extraction(None, "no_code" if is_whole or not blocks else "cut_off")
-        labels = ", ".join(block.label or "without a label" for block in blocks)
+        labels = ", ".join(candidate.label or "without a label" for candidate in blocks)
         return Extraction(None, "wrong_language", f"blocks: {labels}; asked for: {language}")
-    if not chosen.is_closed:
+    if not block.is_closed:
         return Extraction(None, "unclosed" if is_whole else "cut_off")
-    return Extraction(chosen.text)
+    return Extraction(block.text)
 
 
 def _blocks(answer: str) -> list[_Block]:
-    """The fenced blocks of an answer with LF line ends, in order, those of drafts left out."""
+    """The fenced blocks of a completion with LF line ends, in order, without those in reasoning."""
     blocks: list[_Block] = []
     label, indent, fence, lines = "", "", "", list[str]()
-    is_draft = False
+    is_reasoning = False
     for line in answer.split("\n"):
-        if is_draft:
-            is_draft = _DRAFT_END.search(line) is None
+        if is_reasoning:
+            is_reasoning = _REASONING_END.search(line) is None
             continue
-        if _DRAFT_END_LINE.match(line):  # of a draft whose beginning was part of the prompt
+        if _REASONING_END_LINE.match(line):  # of reasoning whose start tag was part of the prompt
             blocks, fence = [], ""
             continue
         if fence:
@@ -100,11 +102,11 @@ def _blocks(answer: str) -> list[_Block]:
                 fence = ""
             else:
                 lines.append(line)
-        elif begin := _DRAFT_BEGIN.match(line):
-            is_draft = _DRAFT_END.search(line, begin.end()) is None
-        elif (opened := _FENCE.match(line)) and not (opened[2][0] == "`" and "`" in opened[3]):
-            indent, fence, lines = opened[1], opened[2], []
-            label = _label(opened[3])
+        elif reasoning := _REASONING_BEGIN.match(line):
+            is_reasoning = _REASONING_END.search(line, reasoning.end()) is None
+        elif (opening := _FENCE.match(line)) and not (opening[2][0] == "`" and "`" in opening[3]):
+            indent, fence, lines = opening[1], opening[2], []
+            label = _label(opening[3])
     if fence:
         blocks.append(_Block(label, _file_text(lines, indent), is_closed=False))
     return blocks
@@ -140,14 +142,14 @@ def _has_label(block: _Block, language: str) -> bool:
 
 
 def _is_unlabelled(block: _Block, language: str) -> bool:
-    """Whether a block without a label can be of the language: it parses, or where there is no
-    parser, its brackets match and it has a keyword of the language and is no markup."""
+    """Whether a block without a label can be of the language: it parses, or without a parser its
+    brackets match, it has a keyword of the language and is no markup."""
     if block.label or not block.text:
         return False
     text = block.text.lstrip()
     if language in ("python", "jupyter"):
-        return fault(text, "python") is None
-    if (language != "php" and text.startswith("<")) or fault(text, language) is not None:
+        return syntax_error(text, "python") is None
+    if (language != "php" and text.startswith("<")) or syntax_error(text, language) is not None:
         return False
     return any(kind in Token.Keyword for kind, _ in _lexer(language).get_tokens(text))
 
@@ -156,22 +158,24 @@ def _lexer(language: str) -> Any:
     return get_lexer_by_name(_LEXERS.get(language, language))
 
 
-def fault(text: str, language: str) -> str | None:
-    """Why a text is no file of its language, or None.
+def syntax_error(text: str, language: str) -> str | None:
+    """Description of a text's syntax error, or None.
 
-    Python must compile; of other languages the brackets must match outside strings and comments,
-    which shows a broken-off file but not a wrong one.
+    Python must compile. In other languages the brackets must match outside strings and comments,
+    which finds truncated files, not all invalid ones.
     """
     if "\x00" in text:
         return "holds a NUL character"
     return (
-        _python_fault(text) if language in ("python", "jupyter") else _bracket_fault(text, language)
+        _python_syntax_error(text)
+        if language in ("python", "jupyter")
+        else _bracket_error(text, language)
     )
 
 
-def _python_fault(text: str) -> str | None:
+def _python_syntax_error(text: str) -> str | None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of escapes in strings: the text is not ours
+        warnings.simplefilter("ignore")  # invalid escapes in strings
         try:
             compile(ast.parse(text), "<synthetic>", "exec", dont_inherit=True)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -179,18 +183,18 @@ def _python_fault(text: str) -> str | None:
     return None
 
 
-def _bracket_fault(text: str, language: str) -> str | None:
+def _bracket_error(text: str, language: str) -> str | None:
     try:
         lexer = _lexer(language)
     except ClassNotFound:
         return f"no lexer for {language}"
-    waiting: list[str] = []
+    open_brackets: list[str] = []
     for kind, value in lexer.get_tokens(text):
         if not (kind in Token.Punctuation or kind in Token.Operator):
             continue
         for char in value:
             if char in _PAIRS.values():
-                waiting.append(char)
-            elif char in _PAIRS and (not waiting or waiting.pop() != _PAIRS[char]):
+                open_brackets.append(char)
+            elif char in _PAIRS and (not open_brackets or open_brackets.pop() != _PAIRS[char]):
                 return f"{char!r} closes nothing"
-    return f"{waiting[-1]!r} is never closed" if waiting else None
+    return f"{open_brackets[-1]!r} is never closed" if open_brackets else None

@@ -1,12 +1,12 @@
-"""What the teacher is asked: OSS-Instruct (arXiv 2312.02120) turned to whole code files.
+"""Prompts of the teacher: OSS-Instruct (arXiv 2312.02120) adapted to whole code files.
 
-Arctic-SnowCoder asks for a file rather than for a question and its answer, and published no
-prompt: the words are ours. What all requests share stands first, then the language, then the
-seed, so that an engine computes the shared part once.
+Arctic-SnowCoder generates files instead of questions with answers, and published no prompt; this
+one is ours. The part that all prompts share is first, then the language, then the seed, so that the
+engine's prefix cache covers the shared part.
 """
 
 PROMPT_VERSION = "2"
-"""Another number whenever a word below changes: it is part of the answers' address."""
+"""Increment with every change of the texts below: it is part of the artifact's fingerprint."""
 
 Messages = list[dict[str, str]]
 """A chat: `role` and `content` each."""
@@ -51,7 +51,7 @@ EXAMPLES = (
     ("python", "    for key in sorted(table):\n        total += table[key]", _PYTHON),
     ("c", "while (left < right) {\n    swap(text, left++, right--);", _C),
 )
-"""Language, seed and file, shown to the teacher. Of 62 seeds, SmolLM2-135M's parsing files were 22
+"""Few-shot examples: language, seed and file. Of 62 seeds, SmolLM2-135M's parsing files were 22
 with the first example alone, and 26 with both; without any, 6 of 12 Python files parsed, with the
 first, 11. A small teacher needs them; a penalty on repetition spoiled more files than it saved."""
 
@@ -73,23 +73,23 @@ def display_name(language: str) -> str:
 
 
 def messages(language: str, snippet: str, *, max_new_tokens: int) -> Messages:
-    """One request: the task, examples of it, and the seed, quoted as data."""
+    """Chat messages of one prompt: the task, few-shot examples, and the quoted seed."""
     most_lines = max(10, max_new_tokens // _TOKENS_PER_LINE)
     task = (
         "You write short, complete source files. Each solves one realistic programming problem, "
         f"is self-contained and correct, and has at most {most_lines} lines. "
         "You answer with the file alone, in one fenced code block."
     )
-    asked = [{"role": "system", "content": task}]
+    chat = [{"role": "system", "content": task}]
     for name, seed, text in EXAMPLES:
-        asked.append({"role": "user", "content": _request(name, seed)})
-        asked.append({"role": "assistant", "content": f"```{name}\n{text}```"})
-    return [*asked, {"role": "user", "content": _request(language, snippet)}]
+        chat.append({"role": "user", "content": _request(name, seed)})
+        chat.append({"role": "assistant", "content": f"```{name}\n{text}```"})
+    return [*chat, {"role": "user", "content": _request(language, snippet)}]
 
 
 def _request(language: str, snippet: str) -> str:
     name = display_name(language)
-    # Corpus text must not end its own quotation and go on as an instruction.
+    # Escape the end tag, so that corpus text cannot inject instructions.
     quoted = snippet.replace(_END, "< /fragment>")
     return (
         f"Language: {name}\n"

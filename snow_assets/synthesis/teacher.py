@@ -1,4 +1,4 @@
-"""Where a teacher's weights are, and what names their content. Free of torch."""
+"""Locate a teacher's weights and hash them. Does not import torch."""
 
 import hashlib
 import importlib.util
@@ -16,9 +16,9 @@ _CHUNK = 2**24
 
 
 def describe(recipe: SynthesisRecipe) -> dict[str, str]:
-    """The teacher as its recipe names it, with the digest of its weights where we can see them.
+    """The teacher's kind and model, with the sha256 of its weights unless it is an endpoint.
 
-    Reads every byte of the weights: minutes for a large model.
+    Reads all weights: minutes for a large model.
     """
     if recipe.engine == "endpoint":
         return {"kind": "endpoint", "model": recipe.model}
@@ -30,26 +30,28 @@ def describe(recipe: SynthesisRecipe) -> dict[str, str]:
 
 
 def put_teacher(folder: str, teacher: dict[str, str]) -> dict[str, Any]:
-    """Write down which teacher it is; return the facts."""
+    """Write `teacher.json`; return the manifest stats."""
     shards.put_file(folder, TEACHER, json.dumps(teacher, indent=1, sort_keys=True).encode())
     return dict(teacher)
 
 
 def teacher_address(folder: str) -> str:
-    """What a job asks, from a `teacher_model` generation: a model folder, or an endpoint's name."""
+    """URL of the model folder of a `teacher_model` artifact, or the endpoint's model name."""
     teacher = json.loads(shards.get_file(folder, TEACHER))
     return shards.join(folder, MODEL) if teacher["kind"] == "package" else str(teacher["model"])
 
 
 def packaged_gguf(package: str) -> Path:
-    """The one GGUF file that an installed package carries; the package is not imported."""
+    """Path of the single GGUF file of an installed package; the package is not imported."""
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError(f"the package {package!r} is not installed in this environment")
-    found = sorted(Path(spec.submodule_search_locations[0]).rglob("*.gguf"))
-    if len(found) != 1:
-        raise FileNotFoundError(f"{package!r} carries {len(found)} GGUF files, and one is needed")
-    return found[0]
+    gguf_files = sorted(Path(spec.submodule_search_locations[0]).rglob("*.gguf"))
+    if len(gguf_files) != 1:
+        raise FileNotFoundError(
+            f"{package!r} carries {len(gguf_files)} GGUF files, and one is needed"
+        )
+    return gguf_files[0]
 
 
 def file_digest(url: str) -> str:
@@ -63,7 +65,7 @@ def file_digest(url: str) -> str:
 
 
 def folder_digest(url: str) -> str:
-    """The sha256 over names and contents of a model folder's files, hidden ones left out."""
+    """The sha256 over names and contents of a model folder's files, without hidden ones."""
     names = [name for name in shards.names(url) if not _is_folder(shards.join(url, name))]
     if "config.json" not in names:
         raise FileNotFoundError(
@@ -80,9 +82,9 @@ def _is_folder(url: str) -> bool:
 
 
 def local_model(url: str, scratch: Path) -> Path:
-    """A model folder on this machine: itself, or copied from an object store to `scratch`.
+    """Local path of a model folder, downloaded to `scratch` if it is in an object store.
 
-    A model of the lake is compared with its artifact's records.
+    A model of the lake is verified against its artifact's records.
     """
     artifact, _, prefix = url.rstrip("/").rpartition("/")
     if shards.is_finished(artifact):

@@ -23,8 +23,8 @@ from snow_assets.documents import (
     text_id,
 )
 from snow_assets.recipe import SMOKE, SynthesisRecipe
-from snow_assets.synthesis.acceptance import Rules
-from snow_assets.synthesis.engine import Answer, Complete, Engine, Prompt
+from snow_assets.synthesis.acceptance import AcceptanceFilters
+from snow_assets.synthesis.engine import Complete, Completion, Engine, Prompt
 from snow_resources.lake import Lake
 
 PROBLEM = {
@@ -200,8 +200,8 @@ def put_tokenizer(lake: Lake) -> str:
     return a_generation(lake, "tokenizer", "all")()
 
 
-def rules(**changed: Any) -> Rules:
-    return Rules(
+def rules(**changed: Any) -> AcceptanceFilters:
+    return AcceptanceFilters(
         **{
             "recipe": SMOKE.acceptance,
             "near_duplicates": SMOKE.curation.near_duplicates,
@@ -214,7 +214,7 @@ def rules(**changed: Any) -> Rules:
 
 
 def put_answers(
-    lake: Lake, answers: Sequence[str | Answer], *, snippet: str = "x", language: str = "python"
+    lake: Lake, answers: Sequence[str | Completion], *, snippet: str = "x", language: str = "python"
 ) -> str:
     """A finished `synthetic_answers`, a shard per two answers; strings ended by themselves."""
     folder = lake.generation("synthetic_answers", "all", "synthetic_answers-1")
@@ -238,26 +238,26 @@ def a_seed(number: int, *, snippet: str = "x", language: str = "python") -> dict
     }
 
 
-def _answer_row(number: int, answer: str | Answer) -> dict[str, Any]:
+def _answer_row(number: int, answer: str | Completion) -> dict[str, Any]:
     if isinstance(answer, str):
         answer = an_answer(answer)
     return {
         "document_id": text_id(f"request {number}"),
         "answer": answer.text,
-        "stop_reason": answer.stop_reason,
+        "stop_reason": answer.finish_reason,
         "evidence": answer.evidence,
         "num_prompt_tokens": answer.num_prompt_tokens,
-        "num_answer_tokens": answer.num_answer_tokens,
+        "num_answer_tokens": answer.num_completion_tokens,
         "engine": "list 1",
     }
 
 
-def an_answer(text: str, *, stop_reason: str = "stop", evidence: str | None = None) -> Answer:
-    return Answer(
+def an_answer(text: str, *, stop_reason: str = "stop", evidence: str | None = None) -> Completion:
+    return Completion(
         text=text,
-        stop_reason=stop_reason,
+        finish_reason=stop_reason,
         num_prompt_tokens=3,
-        num_answer_tokens=4,
+        num_completion_tokens=4,
         evidence=evidence,
     )
 
@@ -269,7 +269,7 @@ def a_file(text: str, language: str = "python") -> str:
 def an_engine(complete: Complete | None = None) -> Engine:
     """Answers with the sampling seed, so that an answer tells its request."""
 
-    def echo(prompts: Sequence[Prompt]) -> list[Answer]:
+    def echo(prompts: Sequence[Prompt]) -> list[Completion]:
         return [an_answer(a_file(f"answer = {prompt.seed}\n")) for prompt in prompts]
 
     return Engine(name="echo 1", complete=complete or echo)

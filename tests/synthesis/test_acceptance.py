@@ -7,8 +7,8 @@ import pytest
 
 from snow_assets import shards
 from snow_assets.recipe import AcceptanceRecipe
-from snow_assets.synthesis.acceptance import Asked, accept
-from snow_assets.synthesis.engine import Answer
+from snow_assets.synthesis.acceptance import CompletionSource, accept_completions
+from snow_assets.synthesis.engine import Completion
 from snow_assets.synthesis.prompts import EXAMPLES
 from snow_resources.lake import Lake
 from tests.synthesis.builders import PROBLEM, a_file, a_module, an_answer, put_answers, rules
@@ -29,19 +29,19 @@ RENAMED = (
 
 
 def judged(
-    folder: Path, answers: list[str | Answer], *, snippet: str = "x", **changed: Any
+    folder: Path, answers: list[str | Completion], *, snippet: str = "x", **changed: Any
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
     """Documents, refusals and facts."""
     answers_folder = put_answers(Lake(url=str(folder / "lake")), answers, snippet=snippet)
     out = str(folder / "out")
-    asked = Asked(
+    asked = CompletionSource(
         folder=answers_folder,
         prompt_version="1",
         model="list",
         model_license="Apache-2.0",
         model_terms="none",
     )
-    facts = accept(asked, out, rules(**changed))
+    facts = accept_completions(asked, out, rules(**changed))
     rows: dict[str, list[dict[str, Any]]] = {"documents": [], "refusals": []}
     for entry in shards.records(out):
         table = entry.name.split("-")[0]
@@ -61,7 +61,7 @@ def test_an_accepted_file_keeps_its_seed_and_how_it_was_made(tmp_path: Path) -> 
 
 
 def test_a_child_of_a_repository_that_opted_out_since_is_refused(tmp_path: Path) -> None:
-    answers: list[str | Answer] = [a_file(a_module(name)) for name in ("alpha", "beta")]
+    answers: list[str | Completion] = [a_file(a_module(name)) for name in ("alpha", "beta")]
     documents, refusals, facts = judged(tmp_path, answers, opted_out=frozenset({"repository-1"}))
     assert [row["seed_repository"] for row in documents] == ["repository-0"]
     assert [(row["reason"], row["evidence"]) for row in refusals] == [("opted_out", None)]
@@ -89,7 +89,7 @@ def test_asked_is_accepted_plus_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_refusal_names_its_reason_and_evidence(
-    tmp_path: Path, answer: str | Answer, reason: str
+    tmp_path: Path, answer: str | Completion, reason: str
 ) -> None:
     documents, refusals, _ = judged(tmp_path, [answer])
     assert documents == []
@@ -127,14 +127,14 @@ def test_a_secret_in_an_answer_is_redacted_before_it_is_kept(tmp_path: Path) -> 
 
 
 def test_another_threshold_judges_the_same_answers_anew(tmp_path: Path) -> None:
-    answers: list[str | Answer] = [a_file("a = 1\n")]
+    answers: list[str | Completion] = [a_file("a = 1\n")]
     loose = AcceptanceRecipe(min_tokens=1, max_jaccard=0.7)
     documents, _, _ = judged(tmp_path, answers, recipe=loose)
     assert len(documents) == 1
 
 
 def test_judging_twice_gives_the_same_digest(tmp_path: Path) -> None:
-    answers: list[str | Answer] = [a_file(a_module(name)) for name in ("alpha", "beta")]
+    answers: list[str | Completion] = [a_file(a_module(name)) for name in ("alpha", "beta")]
     digests = []
     for name in ("one", "two"):
         judged(tmp_path / name, [*answers, "nothing"])

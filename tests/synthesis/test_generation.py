@@ -15,8 +15,8 @@ import pytest
 from snow_assets import shards, worker
 from snow_assets.documents import SYNTHETIC_SEED
 from snow_assets.synthesis import generation
-from snow_assets.synthesis.contract import Generation
-from snow_assets.synthesis.engine import TOO_LONG, Answer, Prompt, with_fence
+from snow_assets.synthesis.contract import GenerationRequest
+from snow_assets.synthesis.engine import TOO_LONG, Completion, Prompt, append_closing_fence
 from snow_assets.synthesis.prompts import PROMPT_VERSION
 from tests.synthesis.builders import Progress, a_recipe, a_seed, an_answer, an_engine
 from tests.synthesis.stub_server import serving
@@ -24,7 +24,9 @@ from tests.synthesis.stub_server import serving
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-def a_request(output: Path, *, chunks: int = 3, snippet: str = "x", **changed: Any) -> Generation:
+def a_request(
+    output: Path, *, chunks: int = 3, snippet: str = "x", **changed: Any
+) -> GenerationRequest:
     """A request whose `seeds` are written: two rows a chunk."""
     for index in range(chunks):
         rows = [a_seed(2 * index, snippet=snippet), a_seed(2 * index + 1)]
@@ -35,12 +37,12 @@ def a_request(output: Path, *, chunks: int = 3, snippet: str = "x", **changed: A
         "recipe": a_recipe(),
         "prompt_version": PROMPT_VERSION,
     }
-    return Generation(output=str(output), **{**fields, **changed})
+    return GenerationRequest(output=str(output), **{**fields, **changed})
 
 
-def answered(request: Generation, folder: Path) -> None:
-    left = generation.chunks_left(request.output)
-    generation.answer(
+def answered(request: GenerationRequest, folder: Path) -> None:
+    left = generation.remaining_chunks(request.output)
+    generation.generate_chunks(
         request, an_engine(), left, start_seconds=0.0, progress=Progress(folder / "job")
     )
 
@@ -50,7 +52,7 @@ def answers_digest(folder: Path) -> str:
     return shards.content_digest(made for made in records if made.name.startswith("answers-"))
 
 
-def job(request: Generation, folder: Path) -> list[str]:
+def job(request: GenerationRequest, folder: Path) -> list[str]:
     """The command of a job folder with this request."""
     folder.mkdir(parents=True)
     (folder / worker.REQUEST).write_text(json.dumps(asdict(request)))
@@ -63,9 +65,9 @@ def environment() -> dict[str, str]:
 
 def test_only_chunks_without_answers_are_left(tmp_path: Path) -> None:
     request = a_request(tmp_path / "out")
-    assert generation.chunks_left(request.output) == [0, 1, 2]
+    assert generation.remaining_chunks(request.output) == [0, 1, 2]
     answered(request, tmp_path)
-    assert generation.chunks_left(request.output) == []
+    assert generation.remaining_chunks(request.output) == []
 
 
 def test_a_finished_request_starts_no_engine(tmp_path: Path) -> None:
@@ -89,19 +91,19 @@ def test_a_chunk_depends_on_its_own_requests_only(tmp_path: Path) -> None:
     whole, part = a_request(tmp_path / "whole"), a_request(tmp_path / "part")
     answered(whole, tmp_path)
     for index in (2, 0, 1):
-        generation.answer(
+        generation.generate_chunks(
             part, an_engine(), [index], start_seconds=0.0, progress=Progress(tmp_path / "job")
         )
     assert answers_digest(tmp_path / "whole") == answers_digest(tmp_path / "part")
 
 
 def test_a_prompt_that_cannot_be_asked_costs_only_its_own_answer(tmp_path: Path) -> None:
-    def complete(prompts: Sequence[Prompt]) -> list[Answer]:
+    def complete(prompts: Sequence[Prompt]) -> list[Completion]:
         reasons = [TOO_LONG if "endless" in str(prompt.messages) else "stop" for prompt in prompts]
         return [an_answer("", stop_reason=reason, evidence="n") for reason in reasons]
 
     request = a_request(tmp_path / "out", chunks=1, snippet="endless")
-    generation.answer(
+    generation.generate_chunks(
         request, an_engine(complete), [0], start_seconds=0.0, progress=Progress(tmp_path / "job")
     )
     made = shards.read_shard(request.output, shards.table_name("answers", 0))
@@ -156,7 +158,7 @@ def test_an_endpoint_answers_and_refuses(tmp_path: Path) -> None:
 def test_a_fence_that_the_engine_took_off_is_put_back(
     text: str, ended_by: str | None, whole: str
 ) -> None:
-    assert with_fence(text, ended_by) == whole
+    assert append_closing_fence(text, ended_by) == whole
 
 
 def test_a_job_killed_between_chunks_resumes_to_the_same_answers(tmp_path: Path) -> None:
@@ -168,7 +170,7 @@ def test_a_job_killed_between_chunks_resumes_to_the_same_answers(tmp_path: Path)
         assert stub.stalled.wait(60)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        assert generation.chunks_left(killed.output) == [1, 2]
+        assert generation.remaining_chunks(killed.output) == [1, 2]
         stub.stall_after = None
         num_asked = len(stub.asked)
         subprocess.run(job(killed, tmp_path / "second"), env=environment(), check=True)

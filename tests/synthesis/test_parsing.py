@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from snow_assets.synthesis.parsing import Extraction, extract_file, fault
+from snow_assets.synthesis.parsing import Extraction, extract_file, syntax_error
 
 CASES = Path(__file__).resolve().parents[1] / "cases"
 
@@ -228,7 +228,7 @@ def test_a_block_without_a_label_that_is_of_another_language_is_refused(
     ],
 )
 def test_whole_files_have_no_fault(text: str, language: str) -> None:
-    assert fault(text, language) is None
+    assert syntax_error(text, language) is None
 
 
 @pytest.mark.parametrize(
@@ -244,4 +244,4 @@ def test_whole_files_have_no_fault(text: str, language: str) -> None:
     ],
 )
 def test_a_broken_file_names_its_fault(text: str, language: str, told: str) -> None:
-    assert told in (fault(text, language) or "")
+    assert told in (syntax_error(text, language) or "")

@@ -16,13 +16,13 @@ def a_lake(folder: Path) -> Lake:
     return Lake(url=str(folder / "lake"))
 
 
-def two_languages(lake: Lake) -> list[seeds.Selected]:
+def two_languages(lake: Lake) -> list[seeds.LanguageSelection]:
     python = {f"repository-{number}": a_module(f"topic{number}") for number in range(3)}
     pairs = [
         a_subset(lake, "python", python),
         a_subset(lake, "javascript", {"other": JAVASCRIPT}),
     ]
-    return [seeds.read_selected(subset, clean) for subset, clean in pairs]
+    return [seeds.read_selection(subset, clean) for subset, clean in pairs]
 
 
 def rows_of(folder: str) -> list[dict[str, str]]:
@@ -48,7 +48,7 @@ def test_a_text_without_a_word_gives_no_seed() -> None:
 def test_half_the_seeds_are_python_and_chunks_are_full(tmp_path: Path) -> None:
     selected = two_languages(a_lake(tmp_path))
     folder = str(tmp_path / "out")
-    seeds.put_seeds(folder, selected, recipe=a_recipe(requests=10), prompt_version="1")
+    seeds.write_seeds(folder, selected, recipe=a_recipe(requests=10), prompt_version="1")
     rows = rows_of(folder)
     assert [row["language"] for row in rows].count("python") == 5
     assert [entry.num_rows for entry in shards.records(folder)] == [4, 4, 2]
@@ -57,7 +57,7 @@ def test_half_the_seeds_are_python_and_chunks_are_full(tmp_path: Path) -> None:
 def test_every_request_has_its_own_id_though_documents_repeat(tmp_path: Path) -> None:
     folder = str(tmp_path / "out")
     selected = two_languages(a_lake(tmp_path))
-    seeds.put_seeds(folder, selected, recipe=a_recipe(requests=20), prompt_version="1")
+    seeds.write_seeds(folder, selected, recipe=a_recipe(requests=20), prompt_version="1")
     names = [row["document_id"] for row in rows_of(folder)]
     assert len(set(names)) == 20
 
@@ -65,10 +65,12 @@ def test_every_request_has_its_own_id_though_documents_repeat(tmp_path: Path) ->
 def test_the_same_selection_gives_the_same_bytes(tmp_path: Path) -> None:
     selected = two_languages(a_lake(tmp_path))
     for name in ("one", "two"):
-        seeds.put_seeds(str(tmp_path / name), selected, recipe=a_recipe(), prompt_version="1")
+        seeds.write_seeds(str(tmp_path / name), selected, recipe=a_recipe(), prompt_version="1")
     one, two = (shards.records(str(tmp_path / name)) for name in ("one", "two"))
     assert shards.content_digest(one) == shards.content_digest(two)
-    seeds.put_seeds(str(tmp_path / "three"), selected, recipe=a_recipe(seed=1), prompt_version="1")
+    seeds.write_seeds(
+        str(tmp_path / "three"), selected, recipe=a_recipe(seed=1), prompt_version="1"
+    )
     assert shards.content_digest(shards.records(str(tmp_path / "three"))) != shards.content_digest(
         one
     )
@@ -82,9 +84,9 @@ def test_a_selected_document_that_is_held_out_is_refused(tmp_path: Path) -> None
         held_out=["away"],
     )
     with pytest.raises(ValueError, match="has no trainable document"):
-        seeds.put_seeds(
+        seeds.write_seeds(
             str(tmp_path / "out"),
-            [seeds.read_selected(*pair)],
+            [seeds.read_selection(*pair)],
             recipe=a_recipe(),
             prompt_version="1",
         )
@@ -92,21 +94,25 @@ def test_a_selected_document_that_is_held_out_is_refused(tmp_path: Path) -> None
 
 def test_other_languages_share_by_their_tokens_and_the_sum_is_exact() -> None:
     selected = [
-        seeds.Selected(language=name, document_ids=["a"], num_tokens=tokens, clean_folder="")
+        seeds.LanguageSelection(
+            language=name, document_ids=["a"], num_tokens=tokens, clean_folder=""
+        )
         for name, tokens in (("python", 1), ("c", 200), ("sql", 100), ("java", 1))
     ]
-    counts = seeds.requests_by_language(selected, requests=21, python_share=0.5)
+    counts = seeds.allocate_requests(selected, requests=21, python_share=0.5)
     assert counts["python"] == 10
     assert sum(counts.values()) == 21
     assert counts["c"] > counts["sql"] > counts["java"]
 
 
 def test_python_asked_for_and_not_there_names_the_remedy() -> None:
-    selected = [seeds.Selected(language="c", document_ids=["a"], num_tokens=1, clean_folder="")]
+    selected = [
+        seeds.LanguageSelection(language="c", document_ids=["a"], num_tokens=1, clean_folder="")
+    ]
     with pytest.raises(ValueError, match=r"python_share is 0\.5 .* set it to 0"):
-        seeds.requests_by_language(selected, requests=4, python_share=0.5)
+        seeds.allocate_requests(selected, requests=4, python_share=0.5)
 
 
 def test_an_empty_selection_is_an_error() -> None:
     with pytest.raises(ValueError, match="no language has a selected document"):
-        seeds.requests_by_language([], requests=4, python_share=0.5)
+        seeds.allocate_requests([], requests=4, python_share=0.5)

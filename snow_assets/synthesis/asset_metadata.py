@@ -1,0 +1,135 @@
+"""Dagster metadata of synthesis (yield, examples, throughput), and validation of its tables."""
+
+import html
+from collections import Counter
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from snow_assets import shards
+from snow_assets.curation.contamination_gate import gate_hits
+from snow_assets.plots import Plot, as_plot, legend_outside, new_figure
+from snow_assets.synthesis.acceptance import DOCUMENTS, REFUSALS
+from snow_assets.synthesis.contract import GenerationReport
+from snow_assets.synthesis.seeds import TABLE as SEEDS
+
+_ACCEPTED = "accepted"
+_EXAMPLES = 3
+_EXAMPLE_CHARS = 1_500
+
+
+def count_outcomes(folder: str) -> list[tuple[str, str, int]]:
+    """Counts of files: (language, `accepted` or the refusal's reason, count)."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for table in (DOCUMENTS, REFUSALS):
+        for row in _rows(
+            folder, table, ["language", "reason"] if table == REFUSALS else ["language"]
+        ):
+            counts[row["language"], row.get("reason", _ACCEPTED)] += 1
+    return [(language, reason, count) for (language, reason), count in sorted(counts.items())]
+
+
+def _rows(folder: str, table: str, columns: Sequence[str]) -> list[dict[str, str]]:
+    names = [entry.name for entry in shards.records(folder) if entry.name.startswith(f"{table}-")]
+    return [
+        row
+        for name in names
+        for row in shards.read_shard(folder, name, columns=columns).to_pylist()
+    ]
+
+
+def yield_table(folder: str) -> str:
+    """Markdown table of counts, languages by outcomes."""
+    counts = count_outcomes(folder)
+    outcomes = sorted(
+        {outcome for _, outcome, _ in counts}, key=lambda name: (name != _ACCEPTED, name)
+    )
+    lines = ["| language | " + " | ".join(outcomes) + " |", "| --- |" + " ---: |" * len(outcomes)]
+    for language in sorted({language for language, _, _ in counts}):
+        count_by_outcome = {outcome: count for name, outcome, count in counts if name == language}
+        lines.append(
+            f"| {language} | "
+            + " | ".join(str(count_by_outcome.get(name, 0)) for name in outcomes)
+            + " |"
+        )
+    return "\n".join(lines)
+
+
+def yield_plot(folder: str) -> Plot:
+    """Bar plot of completions by outcome, stacked by language."""
+    counts = count_outcomes(folder)
+    totals: Counter[str] = Counter()
+    for _, outcome, count in counts:
+        totals[outcome] += count
+    outcomes = [name for name, _ in totals.most_common()][::-1]
+    figure = new_figure(8, 1.3 + 0.35 * len(outcomes))
+    axes = figure.add_subplot()
+    bar_starts = dict.fromkeys(outcomes, 0)
+    for language in sorted({language for language, _, _ in counts}):
+        count_by_outcome = {outcome: count for name, outcome, count in counts if name == language}
+        widths = [count_by_outcome.get(name, 0) for name in outcomes]
+        axes.barh(outcomes, widths, left=[bar_starts[name] for name in outcomes], label=language)
+        bar_starts = {name: bar_starts[name] + count_by_outcome.get(name, 0) for name in outcomes}
+    axes.set_xlabel("answers")
+    legend_outside(axes)
+    return as_plot(figure, "What became of the teacher's answers")
+
+
+def examples_markdown(folder: str) -> str:
+    """The first accepted files as Markdown, HTML-escaped."""
+    rows = _rows(folder, DOCUMENTS, ["language", "seed_repository", "text"])[:_EXAMPLES]
+    return "\n\n".join(
+        f"{html.escape(row['language'])}, seed from {html.escape(row['seed_repository'])}:\n\n"
+        f"<pre>{html.escape(row['text'][:_EXAMPLE_CHARS])}</pre>"
+        for row in rows
+    )
+
+
+def merge_reports(reports: Sequence[GenerationReport]) -> GenerationReport:
+    """Merge the reports of parallel workers: counts are summed, times are maxima."""
+    return GenerationReport(
+        num_chunks=sum(report.num_chunks for report in reports),
+        num_answers=sum(report.num_answers for report in reports),
+        num_answer_tokens=sum(report.num_answer_tokens for report in reports),
+        start_seconds=max(report.start_seconds for report in reports),
+        seconds=max(report.seconds for report in reports),
+    )
+
+
+def throughput(report: GenerationReport, seconds: float) -> str:
+    """Throughput as a sentence; `seconds` is 0 if an earlier run generated all chunks."""
+    if not seconds or not report.seconds:
+        return "every chunk was there already"
+    return (
+        f"{report.num_answers} answers in {report.num_chunks} chunks: "
+        f"{report.num_answer_tokens / report.seconds:.0f} tokens/s for {report.seconds:.0f} s, "
+        f"after {report.start_seconds:.0f} s for the engine's start"
+    )
+
+
+def validate_contamination(folder: str, problems: pa.Table, *, window_tokens: int) -> list[str]:
+    """Violations: accepted files that contain a benchmark problem."""
+    texts = (
+        (row["document_id"], row["text"])
+        for batch in shards.batches(folder, DOCUMENTS, columns=["document_id", "text"])
+        for row in batch.to_pylist()
+    )
+    return [
+        f"{leak.document_id} holds the {leak.part} of {leak.problem_id}: {leak.evidence}"
+        for leak in gate_hits(texts, problems, window_tokens=window_tokens)
+    ]
+
+
+def validate_row_accounting(answers_folder: str, folder: str) -> list[str]:
+    """Violations: accepted and refused rows that are not exactly the requested ones."""
+    requested = shards.read(answers_folder, SEEDS, columns=["document_id"])[
+        "document_id"
+    ].to_pylist()
+    processed = [
+        name
+        for table in (DOCUMENTS, REFUSALS)
+        for name in shards.read(folder, table, columns=["document_id"])["document_id"].to_pylist()
+    ]
+    if sorted(requested) == sorted(processed):
+        return []
+    return [f"{len(requested)} were asked for, and {len(processed)} are accepted or refused"]
