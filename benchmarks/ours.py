@@ -222,7 +222,7 @@ def tokenize(folder: Path, out: Path) -> None:
             made = made.append_column("passes", pa.array([1] * len(made), pa.int32()))
             yield from made.to_batches()
 
-    supply = LanguageSource(
+    source = LanguageSource(
         language="python",
         num_documents=num_documents,
         unique_tokens=total,
@@ -240,7 +240,7 @@ def tokenize(folder: Path, out: Path) -> None:
         ARCTIC.pretraining.packing, fill_in_the_middle_rate=0.0, repository_tokens=False
     )
     pack(
-        [supply],
+        [source],
         folder=str(out / "general_packs" / "all" / "g"),
         tokenizer=tokenizer,
         phase=phase,

@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 from snow_assets import sandbox
 from snow_assets.corpus.problems import human_eval
-from snow_assets.evaluation.answers import program
-from snow_assets.evaluation.execution import in_sandbox
-from snow_assets.evaluation.samples import problem
+from snow_assets.evaluation.answers import build_program
+from snow_assets.evaluation.execution import run_in_sandbox
+from snow_assets.evaluation.samples import problem_from_row
 
 LIMITS = sandbox.Limits(seconds=30.0)
 
@@ -31,10 +31,10 @@ def measured(name: str, runs: list[Callable[[], sandbox.ExecutionResult]]) -> No
 
 def main(num_rounds: int) -> None:
     print(sandbox.probe())
-    programs = [program(problem(row), "") for row in human_eval()]
+    programs = [build_program(problem_from_row(row), "") for row in human_eval()]
     for _ in range(num_rounds):
         measured("empty programs", [lambda: sandbox.run("pass", limits=LIMITS)] * len(programs))
-        judged = [lambda each=each: in_sandbox(each.solution, each, 30.0) for each in programs]
+        judged = [lambda each=each: run_in_sandbox(each.solution, each, 30.0) for each in programs]
         measured("HumanEval's solutions", judged)
 
 

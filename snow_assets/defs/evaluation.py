@@ -9,8 +9,8 @@ from snow_assets.defs.corpus import benchmark_problems
 from snow_assets.defs.curation import clean_corpus, tokenizer
 from snow_assets.defs.pretraining import CHECKPOINTS
 from snow_assets.documents import ANSWER, RESULT
-from snow_assets.evaluation import answers, figures, results
-from snow_assets.evaluation.contract import Evaluation, Executed, Measured
+from snow_assets.evaluation import answers, asset_metadata, results
+from snow_assets.evaluation.contract import EvaluationRequest, ExecutionReport, MeasurementReport
 from snow_assets.recipe import PHASES, Recipe
 from snow_assets.sizes import Size
 from snow_assets.stages import (
@@ -83,7 +83,7 @@ def benchmark_results(run: StageRun) -> StageResult:
     Bits per byte of held-out repositories by language and of canonical solutions; pass@1 of the
     programs that it writes, run in a sandbox. Where no sandbox can be had, pass@1 is "not run".
     """
-    request = Evaluation(
+    request = EvaluationRequest(
         checkpoint=run.partition,
         checkpoint_folder=run.input(CHECKPOINTS[run.partition]).folder,
         tokenizer=run.input(tokenizer).folder,
@@ -98,7 +98,7 @@ def benchmark_results(run: StageRun) -> StageResult:
         run.context,
         "snow_assets.evaluation.measuring",
         request,
-        report=Measured,
+        report=MeasurementReport,
         code_version=CODE_VERSION,
         size=JobSize(
             gpus=request.recipe.gpus,
@@ -109,18 +109,18 @@ def benchmark_results(run: StageRun) -> StageResult:
     executed = run.jobs.run(
         run.context,
         "snow_assets.evaluation.execution",
-        answers.asked(request),
-        report=Executed,
+        answers.execution_request(request),
+        report=ExecutionReport,
         code_version=CODE_VERSION,
         size=JobSize(environment="sandbox", memory_gib=worker_memory.sandbox_gib),
     )
-    answers.put_answers(request, executed.report)
-    rows = results.put_results(request)
+    answers.write_answers(request, executed.report)
+    rows = results.write_results(request)
     return StageResult(
-        stats=results.facts(rows, measured.report, executed.report),
+        stats=results.stats(rows, measured.report, executed.report),
         metadata={
-            "results": dg.MetadataValue.md(figures.results_table(rows)),
-            "bits_per_byte": figures.bits_picture(rows),
+            "results": dg.MetadataValue.md(asset_metadata.results_table(rows)),
+            "bits_per_byte": asset_metadata.bits_per_byte_plot(rows),
             **answers.timings(executed.report),
         },
     )

@@ -24,7 +24,7 @@ def canonical_solutions_passed(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> 
     """The benchmark's own solutions pass in the sandbox; a warning where there is no sandbox."""
     artifacts = current_artifacts(lake, recipe, benchmark_results.name)
     stats = [shards.manifest(artifact.folder).facts for artifact in artifacts]
-    return check_result(results.canonical_faults(stats), dg.AssetCheckSeverity.WARN)
+    return check_result(results.validate_canonical_solutions(stats), dg.AssetCheckSeverity.WARN)
 
 
 @dg.asset_check(asset=benchmark_results.name, blocking=True)
@@ -32,10 +32,12 @@ def intervals_hold_their_values(
     lake: Lake, recipe: dg.ResourceParam[Recipe]
 ) -> dg.AssetCheckResult:
     """Every value lies in its own 95 % interval, and every share in [0, 1]."""
-    return check_result(results.outside_interval(_rows(lake, recipe)))
+    return check_result(results.validate_intervals(_rows(lake, recipe)))
 
 
 @dg.asset_check(asset=benchmark_results.name, blocking=True)
 def results_are_complete(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """Every measure of every language and half is there, or says why it is not."""
-    return check_result(results.missing(_rows(lake, recipe), languages=recipe.curation.languages))
+    return check_result(
+        results.validate_completeness(_rows(lake, recipe), languages=recipe.curation.languages)
+    )

@@ -1,1 +1,1 @@
-"""Checkpoints in; scores with their noise, out."""
+"""Evaluation of checkpoints: bits per byte and pass@1, with 95 % confidence intervals."""

@@ -1,16 +1,21 @@
-"""Completions to programs that a sandbox can be asked to run, and its verdicts to `answers`."""
+"""Build sandbox programs from completions, and write their outcomes to table `answers`."""
 
 import re
 
 from snow_assets import shards
 from snow_assets.documents import ANSWER
-from snow_assets.evaluation.contract import Evaluation, Executed, Execution, Program
-from snow_assets.evaluation.results import unfinished_table
-from snow_assets.evaluation.samples import Problem, problems
+from snow_assets.evaluation.contract import (
+    EvaluationRequest,
+    ExecutionReport,
+    ExecutionRequest,
+    Program,
+)
+from snow_assets.evaluation.results import read_unfinished_table
+from snow_assets.evaluation.samples import Problem, sample_problems
 
 
-def program(problem: Problem, completion: str) -> Program:
-    """What decides about a completion: the problem's test, with the function that it defines."""
+def build_program(problem: Problem, completion: str) -> Program:
+    """The program of a completion, with the problem's test and canonical solution."""
     return Program(
         problem_id=problem.problem_id,
         entry_point=problem.entry_point,
@@ -20,52 +25,56 @@ def program(problem: Problem, completion: str) -> Program:
     )
 
 
-def asked(evaluation: Evaluation) -> Execution:
-    """Everything that the sandbox needs to know, since it reaches no lake."""
-    rows = unfinished_table(evaluation.output, "completions").to_pylist()
-    found = problems(evaluation.problems, num=None, seed=evaluation.recipe.seed)
-    by_id = {problem.problem_id: problem for problem in found}
-    return Execution(
+def execution_request(evaluation: EvaluationRequest) -> ExecutionRequest:
+    """Build the sandbox request from the `completions` of an evaluation's output."""
+    rows = read_unfinished_table(evaluation.output, "completions").to_pylist()
+    all_problems = sample_problems(evaluation.problems, num=None, seed=evaluation.recipe.seed)
+    problem_by_id = {problem.problem_id: problem for problem in all_problems}
+    return ExecutionRequest(
         checkpoint=evaluation.checkpoint,
-        programs=tuple(program(by_id[row["problem_id"]], row["completion"]) for row in rows),
+        programs=tuple(
+            build_program(problem_by_id[row["problem_id"]], row["completion"]) for row in rows
+        ),
         recipe=evaluation.recipe,
     )
 
 
-# Where an object lies in memory, and a temporary folder, are others in each run.
+# Memory addresses and temporary folders differ between runs.
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,16}\b")
-_TEMPORARY = re.compile(r"/tmp/[^\s/'\"]+")  # noqa: S108 - it is looked for, not written to
+_TEMPORARY = re.compile(r"/tmp/[^\s/'\"]+")  # noqa: S108 - a pattern; nothing is written there
 
 
 def stable_message(message: str | None) -> str | None:
-    """A program's last words without what another run of it would say otherwise."""
+    """Normalise memory addresses and temporary paths, so that equal runs give equal messages."""
     if message is None:
         return None
     return _TEMPORARY.sub("/tmp/...", _ADDRESS.sub("0x...", message))  # noqa: S108
 
 
-def timings(executed: Executed) -> dict[str, float]:
-    """Seconds of the programs, for the asset's page: no table and no digest holds them."""
+def timings(report: ExecutionReport) -> dict[str, float]:
+    """Execution times in seconds, as Dagster metadata only: they are not reproducible."""
     return {
-        "slowest_canonical_seconds": round(executed.slowest_canonical_seconds, 3),
-        "timeout_seconds": round(executed.timeout_seconds, 3),
-        "slowest_answer_seconds": round(max((ran.seconds for ran in executed.ran), default=0.0), 3),
-        "answer_seconds": round(sum(ran.seconds for ran in executed.ran), 3),
+        "slowest_canonical_seconds": round(report.slowest_canonical_seconds, 3),
+        "timeout_seconds": round(report.timeout_seconds, 3),
+        "slowest_answer_seconds": round(
+            max((result.seconds for result in report.ran), default=0.0), 3
+        ),
+        "answer_seconds": round(sum(result.seconds for result in report.ran), 3),
     }
 
 
-def put_answers(evaluation: Evaluation, executed: Executed) -> None:
-    """Write table `answers`: what became of each completion."""
-    completions = unfinished_table(evaluation.output, "completions").to_pylist()
+def write_answers(evaluation: EvaluationRequest, report: ExecutionReport) -> None:
+    """Write table `answers`, a row per completion with its verdict and message."""
+    completions = read_unfinished_table(evaluation.output, "completions").to_pylist()
     rows = [
         {
             "checkpoint": row["checkpoint"],
             "problem_id": row["problem_id"],
             "completion": row["completion"],
-            "verdict": ran.verdict,
-            "isolation": ran.isolation,
-            "message": stable_message(ran.message),
+            "verdict": result.verdict,
+            "isolation": result.isolation,
+            "message": stable_message(result.message),
         }
-        for row, ran in zip(completions, executed.ran, strict=True)
+        for row, result in zip(completions, report.ran, strict=True)
     ]
     shards.put_table(evaluation.output, "answers", 0, rows, ANSWER)

@@ -1,4 +1,4 @@
-"""Load a checkpoint and its tokenizer where there is the most suitable device."""
+"""Load a checkpoint and its tokenizer, on CUDA if available."""
 
 import tempfile
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A model that is ready to be asked. Every text follows an end-of-text token, as in packs."""
+    """A loaded model. Every input starts with an end-of-text token, as documents in packs do."""
 
     model: Llama  # in evaluation mode
     tokenizer: Tokenizer
@@ -25,15 +25,15 @@ class Checkpoint:
     context_tokens: int
     device: str
 
-    def tokens(self, text: str) -> list[int]:
-        """A text's own tokens, with nothing added."""
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text, without special tokens."""
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 def load(folder: str, tokenizer_folder: str, *, precision: str) -> Checkpoint:
-    """Load model/ of a checkpoint's generation.
+    """Load model/ of a checkpoint artifact.
 
-    ValueError if the tokenizer has tokens that the model has no row for.
+    ValueError if the tokenizer's vocabulary exceeds the model's, or lacks the end-of-text token.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,4 +1,4 @@
-"""Two checkpoints on the same texts: how much better one is, and whether that is noise."""
+"""Paired difference in bits per byte of two checkpoints on the same texts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ _SAMPLE = ["benchmark", "subset", "sample_id"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
-    """Bits per byte of `checkpoint` minus those of `baseline`: below zero, the checkpoint won."""
+class PairedDifference:
+    """Bits per byte of `checkpoint` minus those of `baseline`; negative: `checkpoint` is better."""
 
     checkpoint: str
     baseline: str
@@ -23,49 +23,55 @@ class Difference:
     estimate: Estimate
 
     @property
-    def verdict(self) -> str:
-        """better or worse where the interval excludes zero; else undecided."""
+    def significance(self) -> str:
+        """`better` or `worse` if the 95 % interval excludes zero, else `undecided`."""
         low, high = self.estimate.low, self.estimate.high
         if low is None or high is None or low <= 0 <= high:
             return "undecided"
         return "better" if high < 0 else "worse"
 
 
-def differences(folder: str, baseline_folder: str, *, bootstrap: Bootstrap) -> list[Difference]:
-    """Compare two generations of `benchmark_results`, by benchmark and subset.
+def paired_differences(
+    folder: str, baseline_folder: str, *, bootstrap: Bootstrap
+) -> list[PairedDifference]:
+    """Compare two `benchmark_results` artifacts, by benchmark and subset.
 
-    ValueError if they did not score the same texts: then a difference says nothing.
+    ValueError if they did not score the same texts.
     """
-    own = shards.read(folder, "likelihoods")
+    samples = shards.read(folder, "likelihoods")
     baseline = shards.read(baseline_folder, "likelihoods")
-    return list(_differences(own, baseline, bootstrap))
+    return list(_paired_differences(samples, baseline, bootstrap))
 
 
-def _differences(own: pa.Table, baseline: pa.Table, bootstrap: Bootstrap) -> Iterator[Difference]:
+def _paired_differences(
+    samples: pa.Table, baseline: pa.Table, bootstrap: Bootstrap
+) -> Iterator[PairedDifference]:
     order = [(name, "ascending") for name in _SAMPLE]
-    own, baseline = own.sort_by(order), baseline.sort_by(order)
-    what = [*_SAMPLE, "num_bytes"]
-    if not own.select(what).equals(baseline.select(what)):
+    samples, baseline = samples.sort_by(order), baseline.sort_by(order)
+    sample_columns = [*_SAMPLE, "num_bytes"]
+    if not samples.select(sample_columns).equals(baseline.select(sample_columns)):
         raise ValueError(
-            f"{own['checkpoint'][0]} and {baseline['checkpoint'][0]} scored different texts "
-            f"({own.num_rows} and {baseline.num_rows}): materialize both benchmark_results again"
+            f"{samples['checkpoint'][0]} and {baseline['checkpoint'][0]} scored different texts "
+            f"({samples.num_rows} and {baseline.num_rows}): materialize both benchmark_results "
+            "again"
         )
-    subsets = own.group_by(["benchmark", "subset"]).aggregate([]).sort_by(order[:2])
+    subsets = samples.group_by(["benchmark", "subset"]).aggregate([]).sort_by(order[:2])
     for row in subsets.to_pylist():
         mask = pc.and_(
-            pc.equal(own["benchmark"], row["benchmark"]), pc.equal(own["subset"], row["subset"])
+            pc.equal(samples["benchmark"], row["benchmark"]),
+            pc.equal(samples["subset"], row["subset"]),
         )
-        first, second = own.filter(mask), baseline.filter(mask)
-        yield Difference(
-            checkpoint=first["checkpoint"][0].as_py(),
-            baseline=second["checkpoint"][0].as_py(),
+        subset_samples, subset_baseline = samples.filter(mask), baseline.filter(mask)
+        yield PairedDifference(
+            checkpoint=subset_samples["checkpoint"][0].as_py(),
+            baseline=subset_baseline["checkpoint"][0].as_py(),
             benchmark=row["benchmark"],
             subset=row["subset"],
             estimate=bits_per_byte_difference(
-                first["nats"].to_pylist(),
-                second["nats"].to_pylist(),
-                first["num_bytes"].to_pylist(),
-                first["repository"].to_pylist(),
+                subset_samples["nats"].to_pylist(),
+                subset_baseline["nats"].to_pylist(),
+                subset_samples["num_bytes"].to_pylist(),
+                subset_samples["repository"].to_pylist(),
                 bootstrap=bootstrap,
             ),
         )

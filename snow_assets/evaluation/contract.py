@@ -1,4 +1,4 @@
-"""What crosses to an evaluation's two jobs and back."""
+"""Requests and reports of an evaluation's two jobs: model measurement, program execution."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,14 +6,14 @@ from typing import Literal
 from snow_assets.recipe import EvaluationRecipe
 
 NOT_RUN = "not_run"
-"""The verdict on an answer where no sandbox could be had."""
+"""`verdict` of a completion that was not run, because no sandbox is available."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """What the model's job is asked; folders are generations' URLs."""
+class EvaluationRequest:
+    """Request of the measurement job; folders are artifact URLs."""
 
-    checkpoint: str  # its name: general, continued or enhanced
+    checkpoint: str  # name: general, continued or enhanced
     checkpoint_folder: str  # holds model/, a Hugging Face folder
     tokenizer: str
     corpora: dict[str, str]  # language -> its clean_corpus
@@ -24,8 +24,8 @@ class Evaluation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
-    """The output now holds `likelihoods` and `completions`."""
+class MeasurementReport:
+    """Counts of what the job wrote to tables `likelihoods` and `completions`."""
 
     num_documents: int
     num_solutions: int
@@ -35,7 +35,7 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """Two programs with the same function, the benchmark's own and the model's, and its test."""
+    """A problem's canonical program, the model's program, and the test that both must pass."""
 
     problem_id: str
     entry_point: str
@@ -45,8 +45,8 @@ class Program:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Execution:
-    """What the sandbox's job is asked: all of it, since it reaches no lake."""
+class ExecutionRequest:
+    """Request of the sandbox job, self-contained because the sandbox has no access to the lake."""
 
     checkpoint: str
     programs: tuple[Program, ...]
@@ -54,8 +54,8 @@ class Execution:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ran:
-    """What became of one answer."""
+class ProgramResult:
+    """Outcome of one model program."""
 
     verdict: str
     isolation: str
@@ -64,15 +64,15 @@ class Ran:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Executed:
-    """What became of all answers, in the order of the programs."""
+class ExecutionReport:
+    """Outcomes of all model programs, in the order of the request."""
 
     isolation: str
-    not_run: str | None  # why nothing ran; None: everything did
-    num_canonical: int  # solutions of the benchmark that ran and passed; one that fails is an error
+    not_run: str | None  # reason why no program was run; None if they were
+    num_canonical: int  # canonical solutions that passed; a failing one is an error
     slowest_canonical_seconds: float
-    timeout_seconds: float  # of each answer
+    timeout_seconds: float  # per program
     num_answers: int
     num_passed: int
     num_timeouts: int
-    ran: tuple[Ran, ...]
+    ran: tuple[ProgramResult, ...]

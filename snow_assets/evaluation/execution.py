@@ -1,47 +1,55 @@
-"""The sandbox's job: programs and tests in, verdicts out. It needs no GPU, no torch and no lake.
+"""Sandbox job: run programs against their tests. Needs no GPU, no torch and no lake.
 
-A benchmark's own solutions run first. If one fails, so would a model's equal answer, and nothing
-is reported; the slowest of them scales the time limit, since a limit that is tight on a slow
-machine measures the machine (evalplus, issue 5).
+The canonical solutions run first. If one fails, the job fails, since an equal completion would fail
+too. The slowest one scales the time limit, because a limit that is tight on a slow machine measures
+the machine (evalplus, issue 5).
 """
 
 from collections.abc import Callable, Sequence
 
 from snow_assets import sandbox, worker
-from snow_assets.evaluation.contract import NOT_RUN, Executed, Execution, Program, Ran
+from snow_assets.evaluation.contract import (
+    NOT_RUN,
+    ExecutionReport,
+    ExecutionRequest,
+    Program,
+    ProgramResult,
+)
 from snow_assets.recipe import EvaluationRecipe
 
 PASSED, TIMEOUT = "passed", "timeout"
 
-Run = Callable[[str, Program, float], sandbox.ExecutionResult]
-"""A source text, the program whose test judges it, and its time limit in seconds -> verdict."""
+RunProgram = Callable[[str, Program, float], sandbox.ExecutionResult]
+"""(source text, program with the test, time limit in seconds) -> `sandbox.ExecutionResult`."""
 
 
-def in_sandbox(source: str, program: Program, seconds: float) -> sandbox.ExecutionResult:
-    """The verdict on `source`, which defines the program's function, by the program's test."""
+def run_in_sandbox(source: str, program: Program, seconds: float) -> sandbox.ExecutionResult:
+    """Run the program's test on `source`, which must define the program's entry point."""
     test = sandbox.FunctionTest(
         entry_point=program.entry_point, reference=program.solution, source=program.test
     )
     return sandbox.run(source, limits=sandbox.Limits(seconds=seconds), test=test)
 
 
-def slowest_canonical(programs: Sequence[Program], run: Run, *, timeout_seconds: float) -> float:
-    """Seconds of the slowest canonical solution; ValueError unless all of them pass."""
+def slowest_canonical(
+    programs: Sequence[Program], run: RunProgram, *, timeout_seconds: float
+) -> float:
+    """Run the canonical solutions; return the slowest one's seconds. ValueError if one fails."""
     slowest = 0.0
     for program in programs:
-        verdict = run(program.solution, program, timeout_seconds)
-        if verdict.outcome != PASSED:
+        result = run(program.solution, program, timeout_seconds)
+        if result.outcome != PASSED:
             raise ValueError(
-                f"the canonical solution of {program.problem_id} ended as {verdict.outcome} within "
-                f"{timeout_seconds:g} s ({verdict.message.strip()[-300:]}), so no answer can be "
+                f"the canonical solution of {program.problem_id} ended as {result.outcome} within "
+                f"{timeout_seconds:g} s ({result.message.strip()[-300:]}), so no answer can be "
                 "judged: raise evaluation.timeout_seconds, or look at the sandbox's limits"
             )
-        slowest = max(slowest, verdict.seconds)
+        slowest = max(slowest, result.seconds)
     return slowest
 
 
-def refuse_timeouts(num_timeouts: int, num_answers: int, *, max_share: float) -> None:
-    """ValueError when so many answers ran out of time that the limit decides, not the model."""
+def raise_on_timeouts(num_timeouts: int, num_answers: int, *, max_share: float) -> None:
+    """Raise ValueError if more than `max_share` of the programs timed out."""
     if num_timeouts > max_share * num_answers:
         raise ValueError(
             f"{num_timeouts} of {num_answers} answers timed out, more than the share {max_share:g} "
@@ -50,65 +58,78 @@ def refuse_timeouts(num_timeouts: int, num_answers: int, *, max_share: float) ->
         )
 
 
-def run_all(programs: Sequence[Program], run: Run, *, seconds: float) -> list[Ran]:
-    """What becomes of each answer within the time."""
-    verdicts = [run(program.answer, program, seconds) for program in programs]
+def run_programs(
+    programs: Sequence[Program], run: RunProgram, *, seconds: float
+) -> list[ProgramResult]:
+    """Run each model program with a time limit of `seconds`."""
+    results = [run(program.answer, program, seconds) for program in programs]
     return [
-        Ran(
-            verdict=verdict.outcome,
-            isolation=verdict.isolation,
-            seconds=verdict.seconds,
-            message=verdict.message or None,
+        ProgramResult(
+            verdict=result.outcome,
+            isolation=result.isolation,
+            seconds=result.seconds,
+            message=result.message or None,
         )
-        for verdict in verdicts
+        for result in results
     ]
 
 
-def execute(request: Execution, progress: worker.Progress) -> Executed:
-    """Verdicts, or `not_run` and why where the sandbox's floor cannot be had."""
+def execute(request: ExecutionRequest, progress: worker.Progress) -> ExecutionReport:
+    """Run canonical and model programs; report `not_run` with the reason without a sandbox."""
     isolation = sandbox.probe()
     if not isolation.available:
         progress.log(f"{request.checkpoint}: no program was run: {isolation.reason}")
-        nothing = Ran(verdict=NOT_RUN, isolation="none", seconds=0.0, message=isolation.reason)
-        ran = [nothing] * len(request.programs)
-        return _report(ran, "none", isolation.reason, num_canonical=0, slowest=0.0, limit=0.0)
-    limits: EvaluationRecipe = request.recipe
+        not_run = ProgramResult(
+            verdict=NOT_RUN, isolation="none", seconds=0.0, message=isolation.reason
+        )
+        results = [not_run] * len(request.programs)
+        return _report(
+            results, "none", isolation.reason, num_canonical=0, slowest=0.0, timeout_seconds=0.0
+        )
+    recipe: EvaluationRecipe = request.recipe
     by_id = {program.problem_id: program for program in request.programs}
-    # The first run has no measure yet: what any answer may take at most, times the factor.
-    patience = limits.timeout_seconds * limits.timeout_factor
-    slowest = slowest_canonical(list(by_id.values()), in_sandbox, timeout_seconds=patience)
-    limit = max(limits.timeout_seconds, limits.timeout_factor * slowest)
+    # No solution has been timed yet: allow the recipe's limit times its factor.
+    canonical_timeout = recipe.timeout_seconds * recipe.timeout_factor
+    slowest = slowest_canonical(
+        list(by_id.values()), run_in_sandbox, timeout_seconds=canonical_timeout
+    )
+    limit = max(recipe.timeout_seconds, recipe.timeout_factor * slowest)
     progress.log(f"{len(by_id)} canonical solutions passed; an answer may take {limit:.1f} s")
-    ran = run_all(request.programs, in_sandbox, seconds=limit)
-    num_timeouts = sum(each.verdict == TIMEOUT for each in ran)
-    refuse_timeouts(num_timeouts, len(ran), max_share=limits.max_timeout_share)
+    results = run_programs(request.programs, run_in_sandbox, seconds=limit)
+    num_timeouts = sum(result.verdict == TIMEOUT for result in results)
+    raise_on_timeouts(num_timeouts, len(results), max_share=recipe.max_timeout_share)
     return _report(
-        ran, isolation.level, None, num_canonical=len(by_id), slowest=slowest, limit=limit
+        results,
+        isolation.level,
+        None,
+        num_canonical=len(by_id),
+        slowest=slowest,
+        timeout_seconds=limit,
     )
 
 
 def _report(
-    ran: Sequence[Ran],
+    results: Sequence[ProgramResult],
     isolation: str,
     not_run: str | None,
     *,
     num_canonical: int,
     slowest: float,
-    limit: float,
-) -> Executed:
-    verdicts = [each.verdict for each in ran]
-    return Executed(
+    timeout_seconds: float,
+) -> ExecutionReport:
+    outcomes = [result.verdict for result in results]
+    return ExecutionReport(
         isolation=isolation,
         not_run=not_run,
         num_canonical=num_canonical,
         slowest_canonical_seconds=slowest,
-        timeout_seconds=limit,
-        num_answers=len(ran),
-        num_passed=verdicts.count(PASSED),
-        num_timeouts=verdicts.count(TIMEOUT),
-        ran=tuple(ran),
+        timeout_seconds=timeout_seconds,
+        num_answers=len(results),
+        num_passed=outcomes.count(PASSED),
+        num_timeouts=outcomes.count(TIMEOUT),
+        ran=tuple(results),
     )
 
 
 if __name__ == "__main__":
-    worker.main(Execution, execute)
+    worker.main(ExecutionRequest, execute)

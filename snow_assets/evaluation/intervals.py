@@ -1,4 +1,4 @@
-"""Bits per byte with what it is worth: 95 % intervals by the bootstrap, paired where it can be."""
+"""Bits per byte with 95 % bootstrap confidence intervals, also for paired differences."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ _TAILS = (2.5, 97.5)
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A value and its 95 % interval; none where there is too little to tell."""
+    """A value and its 95 % confidence interval; None with fewer than two resampling units."""
 
     value: float
     low: float | None
@@ -23,7 +23,7 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Bootstrap:
-    """How to resample: repositories as wholes, unless there are fewer than `min_repositories`.
+    """Bootstrap config: resample repositories, or samples below `min_repositories`.
 
     Files of one repository resemble each other, so resampling files makes intervals too narrow;
     but with few groups, resampling groups is worse (Cameron, Gelbach and Miller 2008, "Bootstrap-
@@ -42,27 +42,27 @@ def bits_per_byte(
     *,
     bootstrap: Bootstrap,
 ) -> Estimate:
-    """All nats over all bytes, as bits; percentile interval over samples or their groups.
+    """Total bits over total bytes, with a percentile bootstrap interval.
 
-    `groups` are the samples' repositories; None for a sample that has none.
+    `groups` are the samples' repositories; None for a sample without one.
     """
     return _ratio(np.asarray(nats, np.float64), num_bytes, groups, bootstrap)
 
 
 def bits_per_byte_difference(
     nats: Sequence[float],
-    other_nats: Sequence[float],
+    baseline_nats: Sequence[float],
     num_bytes: Sequence[int],
     groups: Sequence[str | None],
     *,
     bootstrap: Bootstrap,
 ) -> Estimate:
-    """How many bits per byte the first costs more than the other, on the same samples.
+    """Paired difference in bits per byte, `nats` minus `baseline_nats`, on the same samples.
 
-    Paired: what makes a text hard for both cancels, so the interval is far narrower than the two
-    intervals suggest.
+    A sample's difficulty cancels, so the interval is far narrower than the two single intervals
+    suggest.
     """
-    difference = np.asarray(nats, np.float64) - np.asarray(other_nats, np.float64)
+    difference = np.asarray(nats, np.float64) - np.asarray(baseline_nats, np.float64)
     return _ratio(difference, num_bytes, groups, bootstrap)
 
 
@@ -81,10 +81,10 @@ def _ratio(
     value = float(bits.sum() / sizes.sum())
     names = sorted({group for group in groups if group is not None})
     if None not in groups and len(names) >= bootstrap.min_repositories:
-        position = {name: index for index, name in enumerate(names)}
-        index = np.asarray([position[group] for group in groups if group is not None])
-        bits = np.bincount(index, bits).astype(np.float64)
-        sizes = np.bincount(index, sizes).astype(np.float64)
+        group_index = {name: index for index, name in enumerate(names)}
+        sample_groups = np.asarray([group_index[group] for group in groups if group is not None])
+        bits = np.bincount(sample_groups, bits).astype(np.float64)
+        sizes = np.bincount(sample_groups, sizes).astype(np.float64)
         units = f"{len(names)} repositories"
     else:
         units = f"{len(nats)} samples"
@@ -93,9 +93,9 @@ def _ratio(
     if len(bits) < 2:
         return Estimate(value=value, low=None, high=None, num_samples=len(nats), note=units)
     generator = np.random.default_rng(bootstrap.seed)
-    share = np.full(len(bits), 1 / len(bits))
-    times = generator.multinomial(len(bits), share, size=bootstrap.resamples)
-    low, high = np.percentile((times @ bits) / (times @ sizes), _TAILS)
+    probabilities = np.full(len(bits), 1 / len(bits))
+    weights = generator.multinomial(len(bits), probabilities, size=bootstrap.resamples)
+    low, high = np.percentile((weights @ bits) / (weights @ sizes), _TAILS)
     return Estimate(
         value=value,
         low=float(low),

@@ -1,9 +1,8 @@
-"""What a text costs a checkpoint, in nats: its tokens' negative log-likelihoods, summed.
+"""Negative log-likelihood of texts under a checkpoint, in nats, summed over tokens.
 
-Every text is scored after one end-of-text token, which its first token is predicted from and
-which costs nothing itself; no end-of-text is expected after it. Texts longer than the context are
-read through overlapping windows, so that a token far inside is predicted from at least the
-context minus the stride.
+Every text follows one end-of-text token, which is not scored; no end-of-text is predicted after the
+text. Texts longer than the context are scored in overlapping windows, so that a token deep in a
+text is predicted from at least context minus stride tokens.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,76 +14,80 @@ from torch.nn.functional import cross_entropy
 
 from snow_assets.evaluation.checkpoint import Checkpoint
 
-_NOT_SCORED = -100  # cross_entropy's ignore_index
+_IGNORE_INDEX = -100  # cross_entropy's ignore_index
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scored:
-    """Tokens, of which the first `num_given` are read and the others are scored."""
+class ScoredSequence:
+    """Token ids, of which the first `num_context` are context and the rest is scored."""
 
     tokens: Sequence[int]
-    num_given: int
+    num_context: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """`targets[i]` is predicted from `inputs[:i + 1]`, and counts unless it is not scored."""
+    """`labels[i]` is predicted from `input_ids[:i + 1]`; `_IGNORE_INDEX` is not scored."""
 
     sequence: int
-    inputs: list[int]
-    targets: list[int]
+    input_ids: list[int]
+    labels: list[int]
 
 
 def windows(
-    sequence: Scored, index: int, *, context_tokens: int, stride_tokens: int
+    sequence: ScoredSequence, index: int, *, context_tokens: int, stride_tokens: int
 ) -> Iterator[Window]:
-    """Cut a sequence so that each scored token is a target exactly once.
+    """Split a sequence into windows so that each scored token is a label exactly once.
 
-    The first window scores all that fits; each further one `stride_tokens` more, the last perhaps
-    fewer, and fills the rest of the context with what stands before.
+    The first window scores all tokens that fit; each further one scores the next `stride_tokens`,
+    the last one maybe fewer, with the preceding tokens as context.
     """
-    tokens, begin_scored = list(sequence.tokens), sequence.num_given
-    while begin_scored < len(tokens):
-        end = min(len(tokens), max(begin_scored + stride_tokens, context_tokens + 1))
-        begin = max(0, end - context_tokens - 1)
-        targets = tokens[begin + 1 : end]
-        num_seen = begin_scored - begin - 1
+    tokens, next_scored = list(sequence.tokens), sequence.num_context
+    while next_scored < len(tokens):
+        end = min(len(tokens), max(next_scored + stride_tokens, context_tokens + 1))
+        first = max(0, end - context_tokens - 1)
+        labels = tokens[first + 1 : end]
+        num_ignored = next_scored - first - 1
         yield Window(
             sequence=index,
-            inputs=tokens[begin : end - 1],
-            targets=[_NOT_SCORED] * num_seen + targets[num_seen:],
+            input_ids=tokens[first : end - 1],
+            labels=[_IGNORE_INDEX] * num_ignored + labels[num_ignored:],
         )
-        begin_scored = end
+        next_scored = end
 
 
 @torch.inference_mode()
-def _window_nats(checkpoint: Checkpoint, batch: Sequence[Window]) -> list[float]:
-    longest = max(len(window.inputs) for window in batch)
-    # Padded on the right, where a causal model's earlier positions cannot see it.
-    inputs = [
-        window.inputs + [checkpoint.end_of_text] * (longest - len(window.inputs))
+def _batch_nats(checkpoint: Checkpoint, batch: Sequence[Window]) -> list[float]:
+    max_length = max(len(window.input_ids) for window in batch)
+    # Right padding does not affect earlier positions of a causal model.
+    input_ids = [
+        window.input_ids + [checkpoint.end_of_text] * (max_length - len(window.input_ids))
         for window in batch
     ]
-    targets = [window.targets + [_NOT_SCORED] * (longest - len(window.targets)) for window in batch]
-    logits = checkpoint.model(torch.tensor(inputs, device=checkpoint.device))
+    labels = [
+        window.labels + [_IGNORE_INDEX] * (max_length - len(window.labels)) for window in batch
+    ]
+    logits = checkpoint.model(torch.tensor(input_ids, device=checkpoint.device))
     nats = cross_entropy(
         logits.float().flatten(0, 1),
-        torch.tensor(targets, device=checkpoint.device).flatten(),
-        ignore_index=_NOT_SCORED,
+        torch.tensor(labels, device=checkpoint.device).flatten(),
+        ignore_index=_IGNORE_INDEX,
         reduction="none",
     )
-    return [float(each) for each in nats.view(len(batch), longest).double().sum(dim=1)]
+    return [
+        float(window_nats) for window_nats in nats.view(len(batch), max_length).double().sum(dim=1)
+    ]
 
 
 def sequence_nats(
     checkpoint: Checkpoint,
-    sequences: Sequence[Scored],
+    sequences: Sequence[ScoredSequence],
     *,
     stride_tokens: int,
     batch_windows: int,
 ) -> list[float]:
-    """Nats of each sequence's scored tokens. Memory: the logits of `batch_windows` contexts."""
-    cut = (
+    """Sum of nats of each sequence's scored tokens. Memory: logits of `batch_windows` contexts."""
+    all_windows = (
         window
         for index, sequence in enumerate(sequences)
         for window in windows(
@@ -95,9 +98,9 @@ def sequence_nats(
         )
     )
     nats = [0.0] * len(sequences)
-    for batch in _batched(cut, batch_windows):
-        for window, cost in zip(batch, _window_nats(checkpoint, batch), strict=True):
-            nats[window.sequence] += cost
+    for batch in _batched(all_windows, batch_windows):
+        for window, window_nats in zip(batch, _batch_nats(checkpoint, batch), strict=True):
+            nats[window.sequence] += window_nats
     return nats
 
 

@@ -1,6 +1,6 @@
-"""The model's job: a checkpoint in; what held-out texts cost it, and what it answers, out.
+"""Measurement job: likelihoods of held-out texts and completions of problems by a checkpoint.
 
-One job does both, since loading a model costs more than asking a small one.
+One job does both, since loading a small model takes longer than running it.
 """
 
 from collections.abc import Iterable
@@ -13,11 +13,11 @@ from snow_assets.documents import COMPLETION, LIKELIHOOD
 from snow_assets.evaluation import checkpoint as checkpoints
 from snow_assets.evaluation import generation, likelihood, samples
 from snow_assets.evaluation.checkpoint import Checkpoint
-from snow_assets.evaluation.contract import Evaluation, Measured
+from snow_assets.evaluation.contract import EvaluationRequest, MeasurementReport
 from snow_assets.evaluation.results import HELD_OUT
 
 
-def measure(request: Evaluation, progress: worker.Progress) -> Measured:
+def measure(request: EvaluationRequest, progress: worker.Progress) -> MeasurementReport:
     """Write `likelihoods`, a shard per language and one for solutions, and `completions`."""
     torch.set_num_threads(request.recipe.threads)
     checkpoint = checkpoints.load(
@@ -27,11 +27,11 @@ def measure(request: Evaluation, progress: worker.Progress) -> Measured:
     languages = sorted(request.corpora)
     for index, language in enumerate(languages):
         if not shards.record(request.output, shards.table_name("likelihoods", index)):
-            rows = _documents(request, checkpoint, language)
+            rows = _document_likelihoods(request, checkpoint, language)
             shards.put_table(request.output, "likelihoods", index, rows, LIKELIHOOD)
             progress.log(f"{request.checkpoint}: {len(rows)} held-out documents of {language}")
     if not shards.record(request.output, shards.table_name("likelihoods", len(languages))):
-        rows = _solutions(request, checkpoint)
+        rows = _solution_likelihoods(request, checkpoint)
         shards.put_table(request.output, "likelihoods", len(languages), rows, LIKELIHOOD)
         progress.log(f"{request.checkpoint}: {len(rows)} canonical solutions")
     if not shards.record(request.output, shards.table_name("completions", 0)):
@@ -39,7 +39,7 @@ def measure(request: Evaluation, progress: worker.Progress) -> Measured:
         shards.put_table(request.output, "completions", 0, rows, COMPLETION)
         progress.log(f"{request.checkpoint}: {len(rows)} problems answered")
     finished = {entry.name: entry.num_rows or 0 for entry in shards.records(request.output)}
-    return Measured(
+    return MeasurementReport(
         num_documents=sum(
             finished[shards.table_name("likelihoods", index)] for index in range(len(languages))
         ),
@@ -49,14 +49,16 @@ def measure(request: Evaluation, progress: worker.Progress) -> Measured:
     )
 
 
-def _documents(request: Evaluation, checkpoint: Checkpoint, language: str) -> list[dict[str, Any]]:
-    found = samples.held_out(
+def _document_likelihoods(
+    request: EvaluationRequest, checkpoint: Checkpoint, language: str
+) -> list[dict[str, Any]]:
+    documents = samples.held_out_documents(
         request.corpora[language],
         num=request.recipe.held_out_documents_per_language,
         max_bytes=request.recipe.max_document_bytes,
         seed=request.recipe.seed,
     )
-    given = [
+    texts = [
         {
             "benchmark": HELD_OUT,
             "subset": language,
@@ -65,13 +67,15 @@ def _documents(request: Evaluation, checkpoint: Checkpoint, language: str) -> li
             "prompt": "",
             "scored": document.text,
         }
-        for document in found
+        for document in documents
     ]
-    return _likelihoods(request, checkpoint, given)
+    return _likelihoods(request, checkpoint, texts)
 
 
-def _solutions(request: Evaluation, checkpoint: Checkpoint) -> list[dict[str, Any]]:
-    given = [
+def _solution_likelihoods(
+    request: EvaluationRequest, checkpoint: Checkpoint
+) -> list[dict[str, Any]]:
+    texts = [
         {
             "benchmark": problem.benchmark,
             "subset": problem.subset,
@@ -80,23 +84,22 @@ def _solutions(request: Evaluation, checkpoint: Checkpoint) -> list[dict[str, An
             "prompt": problem.prompt,
             "scored": problem.solution,
         }
-        for problem in samples.problems(request.problems, num=None, seed=request.recipe.seed)
+        for problem in samples.sample_problems(request.problems, num=None, seed=request.recipe.seed)
     ]
-    return _likelihoods(request, checkpoint, given)
+    return _likelihoods(request, checkpoint, texts)
 
 
 def _likelihoods(
-    request: Evaluation, checkpoint: Checkpoint, given: Iterable[dict[str, Any]]
+    request: EvaluationRequest, checkpoint: Checkpoint, texts: Iterable[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    rows = sorted(given, key=lambda row: str(row["sample_id"]))
-    # Prompt and solution are encoded apart, so that the boundary is a token's: what is scored is
-    # then exactly the solution's bytes.
-    prompts = [[checkpoint.end_of_text, *checkpoint.tokens(row["prompt"])] for row in rows]
-    scored = [checkpoint.tokens(row["scored"]) for row in rows]
+    rows = sorted(texts, key=lambda row: str(row["sample_id"]))
+    # Prompt and solution are tokenized separately, so that exactly the solution's bytes are scored.
+    prompts = [[checkpoint.end_of_text, *checkpoint.encode(row["prompt"])] for row in rows]
+    scored = [checkpoint.encode(row["scored"]) for row in rows]
     nats = likelihood.sequence_nats(
         checkpoint,
         [
-            likelihood.Scored(tokens=prompt + tokens, num_given=len(prompt))
+            likelihood.ScoredSequence(tokens=prompt + tokens, num_context=len(prompt))
             for prompt, tokens in zip(prompts, scored, strict=True)
         ],
         stride_tokens=request.recipe.stride_tokens,
@@ -111,16 +114,18 @@ def _likelihoods(
             "repository": row["repository"],
             "num_bytes": len(row["scored"].encode()),
             "num_tokens": len(tokens),
-            "nats": cost,
+            "nats": nats_of_text,
         }
-        for row, tokens, cost in zip(rows, scored, nats, strict=True)
+        for row, tokens, nats_of_text in zip(rows, scored, nats, strict=True)
     ]
 
 
-def _completions(request: Evaluation, checkpoint: Checkpoint) -> list[dict[str, Any]]:
+def _completions(request: EvaluationRequest, checkpoint: Checkpoint) -> list[dict[str, Any]]:
     rows = generation.completions(
         checkpoint,
-        samples.problems(request.problems, num=request.recipe.problems, seed=request.recipe.seed),
+        samples.sample_problems(
+            request.problems, num=request.recipe.problems, seed=request.recipe.seed
+        ),
         max_new_tokens=request.recipe.max_new_tokens,
         batch_problems=request.recipe.batch_problems,
     )
@@ -128,4 +133,4 @@ def _completions(request: Evaluation, checkpoint: Checkpoint) -> list[dict[str, 
 
 
 if __name__ == "__main__":
-    worker.main(Evaluation, measure)
+    worker.main(EvaluationRequest, measure)

@@ -1,4 +1,4 @@
-"""pass@1 of greedy answers: the share of problems that were solved, with Wilson's interval."""
+"""pass@1 of greedy completions with the Wilson score interval."""
 
 import math
 
@@ -8,21 +8,21 @@ _Z = 1.959964  # of a two-sided 95 % interval
 
 
 def pass_at_1(num_passed: int, num_problems: int) -> Estimate:
-    """One greedy answer per problem, so the share itself is the estimate of pass@1.
+    """Fraction of problems solved by one greedy completion each, with its 95 % interval.
 
     Wilson (1927), which unlike the normal interval stays inside [0, 1] and is not empty at 0 of n.
     """
     if not 0 <= num_passed <= num_problems or num_problems == 0:
         raise ValueError(f"{num_passed} of {num_problems} problems passed: no share of anything")
-    share, square = num_passed / num_problems, _Z**2
+    fraction, square = num_passed / num_problems, _Z**2
     scale = 1 + square / num_problems
-    centre = (share + square / (2 * num_problems)) / scale
-    spread = share * (1 - share) / num_problems + square / (4 * num_problems**2)
-    half = _Z * math.sqrt(spread) / scale
+    centre = (fraction + square / (2 * num_problems)) / scale
+    spread = fraction * (1 - fraction) / num_problems + square / (4 * num_problems**2)
+    margin = _Z * math.sqrt(spread) / scale
     return Estimate(
-        value=share,
-        low=max(0.0, centre - half),
-        high=min(1.0, centre + half),
+        value=fraction,
+        low=max(0.0, centre - margin),
+        high=min(1.0, centre + margin),
         num_samples=num_problems,
         note=f"Wilson over {num_problems} problems",
     )

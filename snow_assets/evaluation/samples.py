@@ -1,4 +1,4 @@
-"""Which held-out documents and which problems an evaluation reads: the same for each checkpoint."""
+"""Deterministic samples of held-out documents and problems, the same for each checkpoint."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -13,8 +13,8 @@ from snow_assets.curation.kept import decisions, kept_documents
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeldOut:
-    """The beginning of a held-out document, whole characters only."""
+class HeldOutDocument:
+    """A held-out document, truncated to whole characters."""
 
     document_id: str
     repository: str
@@ -31,7 +31,7 @@ class Problem:
 
     problem_id: str
     benchmark: str
-    subset: str  # steered: the annotator's gate saw it; or unsteered
+    subset: str  # `steered` (validation half, gates the annotator) or `unsteered` (test half)
     prompt: str
     num_stripped_newlines: int
     solution: str
@@ -39,38 +39,40 @@ class Problem:
     entry_point: str
 
 
-def chosen(ids: Iterable[str], *, num: int | None, seed: int) -> list[str]:
-    """The `num` ids that come first by the hash of seed and id; all of them if None."""
-    ordered = sorted(ids, key=lambda each: hashlib.sha256(f"{seed}:{each}".encode()).digest())
-    return ordered if num is None else ordered[:num]
+def sample_ids(ids: Iterable[str], *, num: int | None, seed: int) -> list[str]:
+    """The first `num` ids by the hash of seed and id; all of them if None."""
+    sorted_ids = sorted(ids, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+    return sorted_ids if num is None else sorted_ids[:num]
 
 
-def beginning(text: str, *, max_bytes: int) -> str:
-    """As many characters as fit into `max_bytes` of UTF-8."""
+def truncate_utf8(text: str, *, max_bytes: int) -> str:
+    """Truncate to at most `max_bytes` of UTF-8, without splitting a character."""
     return text.encode()[:max_bytes].decode(errors="ignore")
 
 
-def held_out(clean_folder: str, *, num: int, max_bytes: int, seed: int) -> Iterator[HeldOut]:
-    """The chosen held-out documents of a language, in the corpus's order; none if it has none.
+def held_out_documents(
+    clean_folder: str, *, num: int, max_bytes: int, seed: int
+) -> Iterator[HeldOutDocument]:
+    """Sampled held-out documents of a language, in the corpus's order.
 
     Memory: ids of the held-out documents, and one batch of texts.
     """
     rows = decisions(clean_folder).select(["document_id", "split", "num_tokens"])
     mask = pc.and_(pc.equal(rows["split"], "held_out"), pc.greater(rows["num_tokens"], 0))
-    ids = set(chosen(rows.filter(mask)["document_id"].to_pylist(), num=num, seed=seed))
+    ids = set(sample_ids(rows.filter(mask)["document_id"].to_pylist(), num=num, seed=seed))
     columns = ("document_id", "repository", "text")
     for batch in kept_documents(clean_folder, split="held_out", columns=columns):
         for row in batch.to_pylist():
             if row["document_id"] in ids:
-                yield HeldOut(
+                yield HeldOutDocument(
                     document_id=row["document_id"],
                     repository=row["repository"],
-                    text=beginning(row["text"], max_bytes=max_bytes),
+                    text=truncate_utf8(row["text"], max_bytes=max_bytes),
                 )
 
 
-def problem(row: dict[str, Any]) -> Problem:
-    """A row of `benchmark_problems`, made ready for a model."""
+def problem_from_row(row: dict[str, Any]) -> Problem:
+    """Convert a row of `benchmark_problems`."""
     prompt = row["prompt"].rstrip("\n")
     newlines = row["prompt"][len(prompt) :]
     return Problem(
@@ -85,8 +87,8 @@ def problem(row: dict[str, Any]) -> Problem:
     )
 
 
-def problems(folder: str, *, num: int | None, seed: int) -> list[Problem]:
-    """The chosen problems of `benchmark_problems`, by their hashes."""
+def sample_problems(folder: str, *, num: int | None, seed: int) -> list[Problem]:
+    """Sampled problems of a `benchmark_problems` artifact, in hash order."""
     table: pa.Table = shards.read(folder, "problems")
-    by_id = {row["problem_id"]: problem(row) for row in table.to_pylist()}
-    return [by_id[each] for each in chosen(by_id, num=num, seed=seed)]
+    by_id = {row["problem_id"]: problem_from_row(row) for row in table.to_pylist()}
+    return [by_id[name] for name in sample_ids(by_id, num=num, seed=seed)]

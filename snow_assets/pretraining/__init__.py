@@ -1,1 +1,1 @@
-"""Documents in; three checkpoints, each trained from the one before, out."""
+"""Packing of training sequences, and pretraining of three successive checkpoints."""

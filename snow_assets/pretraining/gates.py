@@ -30,7 +30,7 @@ def refuse_documents(
 ) -> None:
     """Raise ValueError if a document to pack is held out or contaminated."""
     assert_no_held_out(_ids(sources), clean_folders)
-    _refuse_leaks(_texts(sources), benchmarks, clean_folders)
+    _assert_uncontaminated(_texts(sources), benchmarks, clean_folders)
 
 
 def refuse_synthetic_documents(
@@ -42,7 +42,7 @@ def refuse_synthetic_documents(
     """Raise ValueError if a synthetic file is contaminated or its seed document is held out."""
     seeds = shards.read(synthetic_folder, "documents", columns=["seed_document_id"])
     assert_no_held_out(pc.unique(seeds["seed_document_id"]).to_pylist(), clean_folders)
-    _refuse_leaks(_texts(sources), benchmarks, clean_folders)
+    _assert_uncontaminated(_texts(sources), benchmarks, clean_folders)
 
 
 def refuse_packs(
@@ -62,7 +62,7 @@ def refuse_packs(
     if violations:
         raise ValueError(f"{packs} cannot be trained on: {'; '.join(violations)}; pack it again")
     refuse_held_out(packs, clean_folders)
-    _refuse_leaks(decoded_documents(packs, tokenizer), benchmarks, clean_folders)
+    _assert_uncontaminated(decoded_documents(packs, tokenizer), benchmarks, clean_folders)
 
 
 def refuse_held_out(packs: str, clean_folders: Sequence[str]) -> None:
@@ -92,7 +92,7 @@ def _texts(sources: Sequence[LanguageSource]) -> Iterator[tuple[str, str]]:
             yield from zip(batch["document_id"].to_pylist(), batch["text"].to_pylist(), strict=True)
 
 
-def _refuse_leaks(
+def _assert_uncontaminated(
     texts: Iterator[tuple[str, str]], benchmarks: Benchmarks, clean_folders: Sequence[str]
 ) -> None:
     assert_uncontaminated(

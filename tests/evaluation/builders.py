@@ -14,7 +14,7 @@ from snow_assets.corpus.problems import human_eval
 from snow_assets.curation import tokens
 from snow_assets.documents import BENCHMARK_PROBLEM, DECISION, DOCUMENT, text_id
 from snow_assets.evaluation.checkpoint import Checkpoint
-from snow_assets.evaluation.contract import Evaluation
+from snow_assets.evaluation.contract import EvaluationRequest
 from snow_assets.evaluation.samples import Problem
 from snow_assets.pretraining.llama import Llama, LlamaConfig
 from snow_assets.pretraining.model import save_model
@@ -211,11 +211,11 @@ def put_lake(lake_url: str, *, languages: tuple[str, ...] = ("python", "sql")) -
         )
 
 
-def a_request(lake_url: str, **changes: Any) -> Evaluation:
+def a_request(lake_url: str, **changes: Any) -> EvaluationRequest:
     def folder(asset: str, partition: str = "all") -> str:
         return shards.join(lake_url, asset, partition, "g")
 
-    request = Evaluation(
+    request = EvaluationRequest(
         checkpoint="general",
         checkpoint_folder=folder("general_checkpoint"),
         tokenizer=folder("tokenizer"),

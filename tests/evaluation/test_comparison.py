@@ -6,7 +6,7 @@ import pytest
 
 from snow_assets import shards
 from snow_assets.documents import LIKELIHOOD
-from snow_assets.evaluation.comparison import Difference, differences
+from snow_assets.evaluation.comparison import PairedDifference, paired_differences
 from snow_assets.evaluation.intervals import Bootstrap
 from tests.evaluation.builders import finished
 from tests.evaluation.test_results import a_likelihood
@@ -24,26 +24,26 @@ def a_measured(lake: Path, name: str, nats: list[float]) -> str:
     return finished(str(lake), "benchmark_results", name)
 
 
-def compared(tmp_path: Path, nats: list[float]) -> Difference:
+def compared(tmp_path: Path, nats: list[float]) -> PairedDifference:
     own = a_measured(tmp_path, "continued", nats)
     baseline = a_measured(tmp_path, "general", HARD)
-    (found,) = differences(own, baseline, bootstrap=BOOTSTRAP)
+    (found,) = paired_differences(own, baseline, bootstrap=BOOTSTRAP)
     return found
 
 
 def test_a_checkpoint_that_costs_less_everywhere_is_better(tmp_path: Path) -> None:
     found = compared(tmp_path, [cost - 2 for cost in HARD])
     assert (found.checkpoint, found.baseline, found.subset) == ("continued", "general", "python")
-    assert found.verdict == "better"
+    assert found.significance == "better"
 
 
 def test_a_checkpoint_that_costs_more_everywhere_is_worse(tmp_path: Path) -> None:
-    assert compared(tmp_path, [cost + 2 for cost in HARD]).verdict == "worse"
+    assert compared(tmp_path, [cost + 2 for cost in HARD]).significance == "worse"
 
 
 def test_differences_that_cancel_are_undecided(tmp_path: Path) -> None:
     mixed = [cost + (2 if n % 2 else -2) for n, cost in enumerate(HARD)]
-    assert compared(tmp_path, mixed).verdict == "undecided"
+    assert compared(tmp_path, mixed).significance == "undecided"
 
 
 def test_different_texts_are_not_compared(tmp_path: Path) -> None:

@@ -12,14 +12,19 @@ from snow_assets.corpus.problems import human_eval
 from snow_assets.documents import COMPLETION
 from snow_assets.evaluation import execution
 from snow_assets.evaluation.answers import (
-    asked,
-    program,
-    put_answers,
+    build_program,
+    execution_request,
     stable_message,
     timings,
+    write_answers,
 )
-from snow_assets.evaluation.contract import Evaluation, Executed, Program, Ran
-from snow_assets.evaluation.samples import Problem, problem
+from snow_assets.evaluation.contract import (
+    EvaluationRequest,
+    ExecutionReport,
+    Program,
+    ProgramResult,
+)
+from snow_assets.evaluation.samples import Problem, problem_from_row
 from tests.evaluation.builders import a_problem, a_request, an_evaluation_recipe, put_problems
 
 
@@ -39,7 +44,7 @@ def progress(folder: Path) -> worker.Progress:
     return worker.Progress(folder=str(folder), pipes=told)
 
 
-def executed(request: Evaluation, tmp_path: Path, completions: list[str]) -> Executed:
+def executed(request: EvaluationRequest, tmp_path: Path, completions: list[str]) -> ExecutionReport:
     """Run completions of HumanEval's first problems."""
     rows = [
         {
@@ -54,21 +59,21 @@ def executed(request: Evaluation, tmp_path: Path, completions: list[str]) -> Exe
         for row, text in zip(human_eval(), completions, strict=False)
     ]
     shards.put_table(request.output, "completions", 0, rows, COMPLETION)
-    report = execution.execute(asked(request), progress(tmp_path))
-    put_answers(request, report)
+    report = execution.execute(execution_request(request), progress(tmp_path))
+    write_answers(request, report)
     return report
 
 
 def a_program(problem: Problem) -> Program:
-    return program(problem, "")
+    return build_program(problem, "")
 
 
-def answers(request: Evaluation) -> list[dict[str, Any]]:
+def answers(request: EvaluationRequest) -> list[dict[str, Any]]:
     return list(shards.read_shard(request.output, "answers-00000.parquet").to_pylist())
 
 
 @pytest.fixture
-def request_(lake_url: str) -> Evaluation:
+def request_(lake_url: str) -> EvaluationRequest:
     put_problems(lake_url)
     return a_request(lake_url)
 
@@ -94,15 +99,15 @@ def _sandboxed() -> None:
 )
 @pytest.mark.usefixtures("_sandboxed")
 def test_a_program_passes_only_by_running_to_its_end(completion: str, outcome: str) -> None:
-    judged = program(a_problem(), completion)
-    assert execution.in_sandbox(judged.answer, judged, 1.0).outcome == outcome
+    judged = build_program(a_problem(), completion)
+    assert execution.run_in_sandbox(judged.answer, judged, 1.0).outcome == outcome
 
 
 @pytest.mark.usefixtures("_sandboxed")
 def test_answers_are_judged_and_the_slowest_solution_scales_the_limit(
-    request_: Evaluation, tmp_path: Path
+    request_: EvaluationRequest, tmp_path: Path
 ) -> None:
-    good = problem(human_eval()[0]).solution
+    good = problem_from_row(human_eval()[0]).solution
     report = executed(request_, tmp_path, [good, "\n    return None\n"])
     assert [row["verdict"] for row in answers(request_)] == ["passed", "failed"]
     assert {row["isolation"] for row in answers(request_)} == {report.isolation}
@@ -115,7 +120,7 @@ def test_answers_are_judged_and_the_slowest_solution_scales_the_limit(
 
 @pytest.mark.usefixtures("_sandboxed")
 def test_too_many_timeouts_fail_the_job_and_leave_no_answers(
-    request_: Evaluation, tmp_path: Path
+    request_: EvaluationRequest, tmp_path: Path
 ) -> None:
     recipe = an_evaluation_recipe(timeout_seconds=0.3, timeout_factor=3.0, max_timeout_share=0.4)
     request = replace(request_, recipe=recipe)
@@ -148,7 +153,7 @@ def test_the_slowest_of_the_canonical_solutions_is_found() -> None:
 
 
 def test_without_the_floor_nothing_runs_and_the_reason_is_kept(
-    request_: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    request_: EvaluationRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing = sandbox.Isolation(available=False, level="none", reason="Landlock is not available")
     monkeypatch.setattr(sandbox, "probe", lambda: missing)
@@ -166,15 +171,15 @@ def test_without_the_floor_nothing_runs_and_the_reason_is_kept(
 @pytest.mark.slow
 @pytest.mark.usefixtures("_sandboxed")
 def test_every_canonical_solution_of_human_eval_passes() -> None:
-    problems = [problem(row) for row in human_eval()]
+    problems = [problem_from_row(row) for row in human_eval()]
     found = [a_program(each) for each in problems]
     assert len(found) == 164
-    execution.slowest_canonical(found, execution.in_sandbox, timeout_seconds=30.0)
+    execution.slowest_canonical(found, execution.run_in_sandbox, timeout_seconds=30.0)
 
 
-def a_report(*, seconds: float, address: str) -> Executed:
+def a_report(*, seconds: float, address: str) -> ExecutionReport:
     message = f"AssertionError: <object object at 0x{address}> in /tmp/run-{address}/main.py"
-    return Executed(
+    return ExecutionReport(
         isolation="landlock",
         not_run=None,
         num_canonical=1,
@@ -183,7 +188,9 @@ def a_report(*, seconds: float, address: str) -> Executed:
         num_answers=1,
         num_passed=0,
         num_timeouts=0,
-        ran=(Ran(verdict="failed", isolation="landlock", seconds=seconds, message=message),),
+        ran=(
+            ProgramResult(verdict="failed", isolation="landlock", seconds=seconds, message=message),
+        ),
     )
 
 
@@ -202,7 +209,7 @@ def test_what_a_clock_and_a_memory_say_is_no_part_of_the_answers(tmp_path: Path)
         request = replace(a_request(str(tmp_path / name)), output=str(tmp_path / name / "out"))
         shards.put_table(request.output, "completions", 0, [row], COMPLETION)
         report = a_report(seconds=seconds, address=address)
-        put_answers(request, report)
+        write_answers(request, report)
         digests.add(shards.content_digest(shards.records(request.output)))
         assert timings(report)["answer_seconds"] == seconds
     assert len(digests) == 1

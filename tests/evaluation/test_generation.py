@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from snow_assets.evaluation.checkpoint import Checkpoint
-from snow_assets.evaluation.generation import completions, cut_at_stop
+from snow_assets.evaluation.generation import completions, truncate_at_stop_sequence
 from tests.evaluation.builders import CONTEXT_TOKENS, a_loaded_checkpoint, a_problem
 
 
 def plain_greedy(checkpoint: Checkpoint, prompt: str, num: int) -> str:
     """One token after the other, alone and without a cache, until the end of text."""
-    tokens = [checkpoint.end_of_text, *checkpoint.tokens(prompt)]
+    tokens = [checkpoint.end_of_text, *checkpoint.encode(prompt)]
     begin = len(tokens)
     for _ in range(num):
         best = int(checkpoint.model(torch.tensor([tokens]))[0, -1].argmax())
@@ -38,20 +38,22 @@ def answers(checkpoint: Checkpoint, prompts: list[str], **numbers: int) -> list[
     ],
 )
 def test_an_answer_ends_before_its_first_stop_sequence(text: str, kept: str) -> None:
-    assert cut_at_stop(text) == (kept, text != kept)
+    assert truncate_at_stop_sequence(text) == (kept, text != kept)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_batch_answers_what_each_prompt_alone_would_get(seed: int) -> None:
     checkpoint = a_loaded_checkpoint(seed=seed)
     prompts = ["def add(first, second):", "x = 1", "import first as second, third"]
-    expected = [cut_at_stop(plain_greedy(checkpoint, prompt, 12))[0] for prompt in prompts]
+    expected = [
+        truncate_at_stop_sequence(plain_greedy(checkpoint, prompt, 12))[0] for prompt in prompts
+    ]
     assert [row["completion"] for row in answers(checkpoint, prompts)] == expected
 
 
 def test_a_row_stops_at_a_stop_sequence_and_the_others_go_on() -> None:
     checkpoint = a_loaded_checkpoint()
-    stop = checkpoint.tokens("\n# and on")
+    stop = checkpoint.encode("\n# and on")
 
     class Scripted(torch.nn.Module):
         """Continues `a` with a comment and everything else with `+`."""
@@ -61,7 +63,7 @@ def test_a_row_stops_at_a_stop_sequence_and_the_others_go_on() -> None:
             self.model, self.step = checkpoint.model.model, 0
 
         def forward(self, tokens: torch.Tensor, **_: Any) -> torch.Tensor:
-            plus, a = checkpoint.tokens("+")[0], checkpoint.tokens("a")[0]
+            plus, a = checkpoint.encode("+")[0], checkpoint.encode("a")[0]
             if self.step == 0:
                 self.is_a = tokens[:, -1] == a
             script = stop[self.step] if self.step < len(stop) else plus
@@ -89,7 +91,7 @@ def test_a_prompt_that_is_too_long_loses_its_beginning_and_says_so() -> None:
     prompt = "second " * 100
     (row,) = answers(checkpoint, [prompt])
     room = CONTEXT_TOKENS - 12 - 1
-    assert row["num_cut_prompt_tokens"] == len(checkpoint.tokens(prompt)) - room > 0
+    assert row["num_cut_prompt_tokens"] == len(checkpoint.encode(prompt)) - room > 0
 
 
 def test_what_a_prompt_lost_is_recorded() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from snow_assets.evaluation.checkpoint import Checkpoint
-from snow_assets.evaluation.likelihood import Scored, sequence_nats, windows
+from snow_assets.evaluation.likelihood import ScoredSequence, sequence_nats, windows
 from tests.evaluation.builders import CONTEXT_TOKENS, a_loaded_checkpoint
 
 
@@ -23,13 +23,13 @@ def plain_nats(checkpoint: Checkpoint, tokens: list[int], given: int, contexts: 
 def contexts_of(tokens: list[int], given: int, stride: int) -> list[int]:
     """How many tokens the windows show before each position; 0 where nothing is scored."""
     shown = [0] * len(tokens)
-    scored = Scored(tokens=tokens, num_given=given)
+    scored = ScoredSequence(tokens=tokens, num_context=given)
     end = given
     for window in windows(scored, 0, context_tokens=CONTEXT_TOKENS, stride_tokens=stride):
-        num_new = sum(target >= 0 for target in window.targets)
+        num_new = sum(target >= 0 for target in window.labels)
         end += num_new
         for back in range(num_new):
-            shown[end - 1 - back] = len(window.inputs) - back
+            shown[end - 1 - back] = len(window.input_ids) - back
     return shown
 
 
@@ -38,11 +38,11 @@ def contexts_of(tokens: list[int], given: int, stride: int) -> list[int]:
 @pytest.mark.parametrize("stride", [1, 32, 64])
 def test_each_scored_token_is_a_target_exactly_once(length: int, given: int, stride: int) -> None:
     tokens = list(range(length))
-    scored = Scored(tokens=tokens, num_given=given)
+    scored = ScoredSequence(tokens=tokens, num_context=given)
     cut = list(windows(scored, 0, context_tokens=CONTEXT_TOKENS, stride_tokens=stride))
-    targets = [target for window in cut for target in window.targets if target >= 0]
+    targets = [target for window in cut for target in window.labels if target >= 0]
     assert targets == tokens[given:]
-    assert all(len(window.inputs) == len(window.targets) <= CONTEXT_TOKENS for window in cut)
+    assert all(len(window.input_ids) == len(window.labels) <= CONTEXT_TOKENS for window in cut)
 
 
 @pytest.mark.parametrize("given", [1, 100])
@@ -58,7 +58,10 @@ def test_windows_cost_what_the_plain_way_costs(length: int, given: int) -> None:
     generator = torch.Generator().manual_seed(1)
     tokens = torch.randint(0, 250, (length,), generator=generator).tolist()
     found = sequence_nats(
-        checkpoint, [Scored(tokens=tokens, num_given=given)], stride_tokens=32, batch_windows=3
+        checkpoint,
+        [ScoredSequence(tokens=tokens, num_context=given)],
+        stride_tokens=32,
+        batch_windows=3,
     )
     expected = plain_nats(checkpoint, tokens, given, contexts_of(tokens, given, 32))
     assert found == [pytest.approx(expected, rel=1e-5)]
@@ -66,8 +69,8 @@ def test_windows_cost_what_the_plain_way_costs(length: int, given: int) -> None:
 
 def test_neighbours_in_a_batch_change_nothing() -> None:
     checkpoint = a_loaded_checkpoint(seed=3)
-    short = Scored(tokens=[5, 6, 7], num_given=1)
-    long = Scored(tokens=list(range(120)), num_given=1)
+    short = ScoredSequence(tokens=[5, 6, 7], num_context=1)
+    long = ScoredSequence(tokens=list(range(120)), num_context=1)
     alone = [
         sequence_nats(checkpoint, [each], stride_tokens=32, batch_windows=1)[0]
         for each in (short, long)
@@ -78,8 +81,8 @@ def test_neighbours_in_a_batch_change_nothing() -> None:
 
 def test_a_model_without_a_preference_costs_the_logarithm_of_its_vocabulary() -> None:
     checkpoint = a_loaded_checkpoint(uniform=True)
-    tokens = checkpoint.tokens("def add(first, second): pass\n" * 9)
-    scored = Scored(tokens=[checkpoint.end_of_text, *tokens], num_given=1)
+    tokens = checkpoint.encode("def add(first, second): pass\n" * 9)
+    scored = ScoredSequence(tokens=[checkpoint.end_of_text, *tokens], num_context=1)
     found = sequence_nats(checkpoint, [scored], stride_tokens=32, batch_windows=2)
     size = checkpoint.model.config.vocab_size
     assert found == [pytest.approx(len(tokens) * math.log(size), rel=1e-6)]
@@ -87,5 +90,5 @@ def test_a_model_without_a_preference_costs_the_logarithm_of_its_vocabulary() ->
 
 def test_nothing_to_score_costs_nothing() -> None:
     checkpoint = a_loaded_checkpoint()
-    scored = Scored(tokens=[checkpoint.end_of_text], num_given=1)
+    scored = ScoredSequence(tokens=[checkpoint.end_of_text], num_context=1)
     assert sequence_nats(checkpoint, [scored], stride_tokens=32, batch_windows=2) == [0.0]

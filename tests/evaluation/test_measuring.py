@@ -7,34 +7,34 @@ import pytest
 
 from snow_assets import shards
 from snow_assets.evaluation import checkpoint as checkpoints
-from snow_assets.evaluation.contract import Evaluation
+from snow_assets.evaluation.contract import EvaluationRequest
 from snow_assets.evaluation.measuring import measure
-from snow_assets.evaluation.results import unfinished_table
+from snow_assets.evaluation.results import read_unfinished_table
 from tests.evaluation.builders import a_request, a_tokenizer, put_checkpoint, put_lake
 from tests.evaluation.test_execution import progress
 
 
 @pytest.fixture
-def request_(lake_url: str) -> Evaluation:
+def request_(lake_url: str) -> EvaluationRequest:
     put_lake(lake_url)
     return a_request(lake_url)
 
 
-def test_what_was_measured_is_there(request_: Evaluation, tmp_path: Path) -> None:
+def test_what_was_measured_is_there(request_: EvaluationRequest, tmp_path: Path) -> None:
     report = measure(request_, progress(tmp_path))
     assert (report.num_documents, report.num_solutions, report.num_completions) == (4, 6, 3)
-    rows = unfinished_table(request_.output, "likelihoods").to_pylist()
+    rows = read_unfinished_table(request_.output, "likelihoods").to_pylist()
     assert {row["subset"] for row in rows} == {"python", "steered", "unsteered"}
     assert all(row["nats"] > 0 and row["num_bytes"] > 0 for row in rows)
     assert {row["repository"] is None for row in rows if row["benchmark"] == "HumanEval"} == {True}
 
 
 def test_bytes_and_tokens_are_those_of_what_was_scored(
-    request_: Evaluation, tmp_path: Path
+    request_: EvaluationRequest, tmp_path: Path
 ) -> None:
     measure(request_, progress(tmp_path))
     text = "def f0():\n    return 0 * 0\n" * 9
-    rows = unfinished_table(request_.output, "likelihoods").to_pylist()
+    rows = read_unfinished_table(request_.output, "likelihoods").to_pylist()
     documents = [row for row in rows if row["subset"] == "python"]
     assert {row["num_bytes"] for row in documents} == {len(text)}
     assert {row["num_tokens"] for row in documents} <= {
@@ -43,7 +43,7 @@ def test_bytes_and_tokens_are_those_of_what_was_scored(
 
 
 def test_the_same_request_makes_the_same_bytes(
-    request_: Evaluation, lake_url: str, tmp_path: Path
+    request_: EvaluationRequest, lake_url: str, tmp_path: Path
 ) -> None:
     again = replace(request_, output=shards.join(lake_url, "benchmark_results", "general", "h"))
     measure(request_, progress(tmp_path))
@@ -52,7 +52,9 @@ def test_the_same_request_makes_the_same_bytes(
     assert shards.content_digest(first) == shards.content_digest(second)
 
 
-def test_a_finished_shard_is_not_measured_again(request_: Evaluation, tmp_path: Path) -> None:
+def test_a_finished_shard_is_not_measured_again(
+    request_: EvaluationRequest, tmp_path: Path
+) -> None:
     measure(request_, progress(tmp_path))
     before = {entry.name: entry.sha256 for entry in shards.records(request_.output)}
     # Another model would measure something else, if anything were measured.

@@ -6,8 +6,8 @@ import pytest
 
 from snow_assets import shards
 from snow_assets.documents import ANSWER, COMPLETION, LIKELIHOOD
-from snow_assets.evaluation import figures, results
-from snow_assets.evaluation.contract import Evaluation
+from snow_assets.evaluation import asset_metadata, results
+from snow_assets.evaluation.contract import EvaluationRequest
 from tests.evaluation.builders import a_request
 
 
@@ -41,7 +41,7 @@ def an_answer(problem: str, verdict: str, **changes: Any) -> dict[str, Any]:
     }
 
 
-def put(request: Evaluation, answers: list[dict[str, Any]], *, cut: int = 0) -> None:
+def put(request: EvaluationRequest, answers: list[dict[str, Any]], *, cut: int = 0) -> None:
     """Three texts of python and none of sql, two solutions of each half, and some answers."""
     rows = [a_likelihood("python", f"d{n}", 70.0 + n) for n in range(3)]
     rows += [a_solution("steered", f"s{n}") for n in range(2)]
@@ -63,44 +63,44 @@ def put(request: Evaluation, answers: list[dict[str, Any]], *, cut: int = 0) -> 
     shards.put_table(request.output, "answers", 0, answers, ANSWER)
 
 
-def found(request: Evaluation, metric: str, subset: str) -> dict[str, Any]:
+def found(request: EvaluationRequest, metric: str, subset: str) -> dict[str, Any]:
     (row,) = [
         row
-        for row in results.put_results(request)
+        for row in results.write_results(request)
         if (row["metric"], row["subset"]) == (metric, subset)
     ]
     return row
 
 
 @pytest.fixture
-def request_(lake_url: str) -> Evaluation:
+def request_(lake_url: str) -> EvaluationRequest:
     return a_request(lake_url)
 
 
-def test_a_scoreboard_has_each_language_and_both_halves(request_: Evaluation) -> None:
+def test_a_scoreboard_has_each_language_and_both_halves(request_: EvaluationRequest) -> None:
     put(request_, [an_answer("s0", "passed"), an_answer("u0", "failed"), an_answer("u1", "passed")])
-    rows = results.put_results(request_)
-    assert results.missing(rows, languages=["python", "sql"]) == []
-    assert results.outside_interval(rows) == []
+    rows = results.write_results(request_)
+    assert results.validate_completeness(rows, languages=["python", "sql"]) == []
+    assert results.validate_intervals(rows) == []
     assert found(request_, "pass_at_1", "unsteered")["value"] == 0.5
     assert found(request_, "pass_at_1", "steered")["value"] == 1.0
 
 
-def test_a_language_without_held_out_documents_says_so(request_: Evaluation) -> None:
+def test_a_language_without_held_out_documents_says_so(request_: EvaluationRequest) -> None:
     put(request_, [an_answer("s0", "passed")])
     row = found(request_, "bits_per_byte", "sql")
     assert (row["value"], row["num_samples"]) == (None, 0)
     assert row["note"] == "not run: no held-out document of sql"
 
 
-def test_a_half_without_chosen_problems_says_so(request_: Evaluation) -> None:
+def test_a_half_without_chosen_problems_says_so(request_: EvaluationRequest) -> None:
     put(request_, [an_answer("s0", "passed")])
     row = found(request_, "pass_at_1", "unsteered")
     assert row["value"] is None
     assert row["note"] == "not run: no problem of this half was chosen"
 
 
-def test_without_a_sandbox_pass_at_1_is_missing_and_not_zero(request_: Evaluation) -> None:
+def test_without_a_sandbox_pass_at_1_is_missing_and_not_zero(request_: EvaluationRequest) -> None:
     told = {"isolation": "none", "message": "Landlock is not available"}
     put(request_, [an_answer("s0", "not_run", **told), an_answer("u0", "not_run", **told)])
     row = found(request_, "pass_at_1", "steered")
@@ -108,7 +108,7 @@ def test_without_a_sandbox_pass_at_1_is_missing_and_not_zero(request_: Evaluatio
     assert row["note"] == "not run: Landlock is not available"
 
 
-def test_a_note_tells_isolation_timeouts_and_cut_prompts(request_: Evaluation) -> None:
+def test_a_note_tells_isolation_timeouts_and_cut_prompts(request_: EvaluationRequest) -> None:
     put(request_, [an_answer("s0", "timeout"), an_answer("s1", "passed")], cut=7)
     note = found(request_, "pass_at_1", "steered")["note"]
     assert "isolation: seccomp" in note
@@ -116,12 +116,12 @@ def test_a_note_tells_isolation_timeouts_and_cut_prompts(request_: Evaluation) -
     assert "2 prompts lost their beginning" in note
 
 
-def test_a_missing_row_and_a_null_without_a_reason_are_faults(request_: Evaluation) -> None:
+def test_a_missing_row_and_a_null_without_a_reason_are_faults(request_: EvaluationRequest) -> None:
     put(request_, [an_answer("s0", "passed")])
-    rows = [dict(row) for row in results.put_results(request_) if row["subset"] != "python"]
+    rows = [dict(row) for row in results.write_results(request_) if row["subset"] != "python"]
     for row in rows:
         row["note"] = None
-    faults = results.missing(rows, languages=["python", "sql"])
+    faults = results.validate_completeness(rows, languages=["python", "sql"])
     assert "bits_per_byte of python is missing" in faults
     assert "bits_per_byte of sql has neither a value nor a reason" in faults
 
@@ -132,26 +132,26 @@ def test_a_value_outside_its_interval_and_an_impossible_share_are_faults() -> No
         {**row, "value": 0.5, "low": 0.6, "high": 0.9},
         {**row, "value": 1.5, "low": None, "high": None},
     ]
-    assert len(results.outside_interval(wrong)) == 2
+    assert len(results.validate_intervals(wrong)) == 2
 
 
 def test_programs_that_did_not_run_are_a_fault() -> None:
     ran = {"not_run": None, "num_canonical": 3, "num_problems": 3}
-    assert results.canonical_faults([ran]) == []
-    assert len(results.canonical_faults([ran | {"not_run": "no floor"}])) == 1
-    assert len(results.canonical_faults([ran | {"num_canonical": 2}])) == 1
+    assert results.validate_canonical_solutions([ran]) == []
+    assert len(results.validate_canonical_solutions([ran | {"not_run": "no floor"}])) == 1
+    assert len(results.validate_canonical_solutions([ran | {"num_canonical": 2}])) == 1
 
 
-def test_tables_that_are_gone_are_named(request_: Evaluation) -> None:
+def test_tables_that_are_gone_are_named(request_: EvaluationRequest) -> None:
     with pytest.raises(FileNotFoundError, match="has no likelihoods"):
-        results.put_results(request_)
+        results.write_results(request_)
 
 
-def test_a_page_shows_a_table_and_a_small_picture(request_: Evaluation) -> None:
+def test_a_page_shows_a_table_and_a_small_picture(request_: EvaluationRequest) -> None:
     put(request_, [an_answer("s0", "passed")])
-    rows = results.put_results(request_)
-    assert figures.results_table(rows).count("\n") == len(rows) + 1
-    picture = figures.bits_picture(rows)
+    rows = results.write_results(request_)
+    assert asset_metadata.results_table(rows).count("\n") == len(rows) + 1
+    picture = asset_metadata.bits_per_byte_plot(rows)
     assert picture.png.startswith(b"\x89PNG")
     assert "Bits per byte" in picture.title
     assert len(picture.png) < 64 * 1024

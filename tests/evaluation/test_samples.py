@@ -8,35 +8,35 @@ from tests.evaluation.builders import put_corpus, put_problems
 
 def test_a_choice_is_by_hash_and_knows_no_order() -> None:
     ids = [f"document-{n}" for n in range(50)]
-    assert samples.chosen(ids, num=5, seed=0) == samples.chosen(ids[::-1], num=5, seed=0)
-    assert samples.chosen(ids, num=5, seed=0) != samples.chosen(ids, num=5, seed=1)
-    assert sorted(samples.chosen(ids, num=None, seed=0)) == sorted(ids)
+    assert samples.sample_ids(ids, num=5, seed=0) == samples.sample_ids(ids[::-1], num=5, seed=0)
+    assert samples.sample_ids(ids, num=5, seed=0) != samples.sample_ids(ids, num=5, seed=1)
+    assert sorted(samples.sample_ids(ids, num=None, seed=0)) == sorted(ids)
 
 
 def test_a_smaller_choice_is_part_of_a_larger_one() -> None:
     ids = [f"document-{n}" for n in range(50)]
-    assert samples.chosen(ids, num=20, seed=0)[:5] == samples.chosen(ids, num=5, seed=0)
+    assert samples.sample_ids(ids, num=20, seed=0)[:5] == samples.sample_ids(ids, num=5, seed=0)
 
 
 def test_a_beginning_never_splits_a_character() -> None:
-    assert samples.beginning("aé", max_bytes=2) == "a"
-    assert samples.beginning("aé", max_bytes=3) == "aé"
+    assert samples.truncate_utf8("aé", max_bytes=2) == "a"
+    assert samples.truncate_utf8("aé", max_bytes=3) == "aé"
 
 
 def test_only_held_out_documents_are_read(tmp_path: Path) -> None:
     folder = put_corpus(str(tmp_path), "python", ["held out " * 3, ""], train=["trained on"])
-    found = list(samples.held_out(folder, num=10, max_bytes=8, seed=0))
+    found = list(samples.held_out_documents(folder, num=10, max_bytes=8, seed=0))
     assert [document.text for document in found] == ["held out"]
 
 
 def test_no_more_documents_are_read_than_asked_for(tmp_path: Path) -> None:
     texts = [f"text {n}" for n in range(9)]
     folder = put_corpus(str(tmp_path), "python", texts, train=[])
-    assert len(list(samples.held_out(folder, num=4, max_bytes=99, seed=0))) == 4
+    assert len(list(samples.held_out_documents(folder, num=4, max_bytes=99, seed=0))) == 4
 
 
 def test_a_prompt_loses_its_last_newlines_and_its_solution_gets_them(tmp_path: Path) -> None:
-    found = samples.problems(put_problems(str(tmp_path)), num=None, seed=0)
+    found = samples.sample_problems(put_problems(str(tmp_path)), num=None, seed=0)
     assert {problem.prompt[-1] for problem in found} <= {'"', "'"}
     assert all(problem.solution.startswith("\n ") for problem in found)
     assert all(problem.num_stripped_newlines == 1 for problem in found)

@@ -12,7 +12,7 @@ import kubernetes_validate
 import pytest
 
 from snow_assets import worker
-from snow_assets.evaluation.contract import Executed, Execution, Program
+from snow_assets.evaluation.contract import ExecutionReport, ExecutionRequest, Program
 from snow_assets.isolated_worker import check_isolation, format_report, main
 from snow_resources.gpu_jobs import FinishedJob, JobSize
 from snow_resources.isolated_jobs import (
@@ -29,7 +29,7 @@ from tests.kubernetes.test_manifest import a_job, rendered
 SIZE = JobSize(cpus=0, memory_gib=1, environment="sandbox")
 
 
-def a_request(*answers: str) -> Execution:
+def a_request(*answers: str) -> ExecutionRequest:
     programs = [
         Program(
             problem_id=f"T/{index}",
@@ -40,12 +40,14 @@ def a_request(*answers: str) -> Execution:
         )
         for index, answer in enumerate(answers)
     ]
-    return Execution(checkpoint="general", programs=tuple(programs), recipe=an_evaluation_recipe())
+    return ExecutionRequest(
+        checkpoint="general", programs=tuple(programs), recipe=an_evaluation_recipe()
+    )
 
 
-def execute(site: Site, request: Execution, **settings: str) -> FinishedJob[Executed]:
-    found: FinishedJob[Executed] = site.run(
-        "snow_assets.evaluation.execution", request, Executed, SIZE, **settings
+def execute(site: Site, request: ExecutionRequest, **settings: str) -> FinishedJob[ExecutionReport]:
+    found: FinishedJob[ExecutionReport] = site.run(
+        "snow_assets.evaluation.execution", request, ExecutionReport, SIZE, **settings
     )
     return found
 

@@ -239,17 +239,17 @@ def put_synthetic(lake_url: str, documents: list[dict[str, Any]]) -> str:
     return folder
 
 
-def a_supply(lake_url: str, max_passes: int = 4) -> list[LanguageSource]:
+def general_corpus(lake_url: str, max_passes: int = 4) -> list[LanguageSource]:
     return general_sources(put_clean_corpus(lake_url, a_corpus()), max_passes=max_passes)
 
 
-def a_synthetic_supply(lake_url: str, max_passes: int = 4) -> list[LanguageSource]:
+def synthetic_corpus(lake_url: str, max_passes: int = 4) -> list[LanguageSource]:
     return enhanced_sources(put_synthetic(lake_url, a_corpus()), max_passes=max_passes)
 
 
 def put_packs(
     lake_url: str,
-    supplies: list[LanguageSource],
+    sources: list[LanguageSource],
     *,
     name: str = "general_packs",
     phase: PhaseRecipe = PHASE,
@@ -259,7 +259,7 @@ def put_packs(
 
     folder = f"{lake_url}/{name}/all/g"
     facts = pack(
-        supplies,
+        sources,
         folder=folder,
         tokenizer=a_tokenizer(),
         phase=phase,

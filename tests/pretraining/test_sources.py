@@ -17,8 +17,8 @@ from tests.pretraining.builders import (
     CONTEXT,
     PHASE,
     a_corpus,
-    a_supply,
     finish,
+    general_corpus,
     put_clean_corpus,
     put_packs,
     put_subset,
@@ -26,15 +26,15 @@ from tests.pretraining.builders import (
 )
 
 
-def names(supply: LanguageSource) -> dict[str, int]:
+def names(source: LanguageSource) -> dict[str, int]:
     """Document -> passes."""
-    rows = [row for batch in supply.read() for row in batch.to_pylist()]
-    assert len(rows) == supply.num_documents
+    rows = [row for batch in source.read() for row in batch.to_pylist()]
+    assert len(rows) == source.num_documents
     tokens = [
         sum(row["num_tokens"] + 1 for row in rows if row["passes"] > index)
-        for index in range(len(supply.pass_tokens))
+        for index in range(len(source.pass_tokens))
     ]
-    assert tokens == list(supply.pass_tokens)
+    assert tokens == list(source.pass_tokens)
     return {row["document_id"]: row["passes"] for row in rows}
 
 
@@ -91,11 +91,11 @@ def test_a_language_without_documents_offers_nothing(lake_url: str) -> None:
         finish(f"{lake_url}/{asset}/bare/g")
     empty = [f"{lake_url}/clean_corpus/{name}/g" for name in ("bare", "empty")]
     subset = [f"{lake_url}/high_quality_subset/{name}/g" for name in ("bare", "empty")]
-    supplies = general_sources([*clean, *empty], max_passes=4)
-    assert [supply.unique_tokens for supply in supplies[2:]] == [0, 0]
+    sources = general_sources([*clean, *empty], max_passes=4)
+    assert [source.unique_tokens for source in sources[2:]] == [0, 0]
     chosen = continued_sources([*clean, *empty], subset, max_passes=4)
-    assert [supply.pass_tokens for supply in chosen] == [[], []]
-    packs = put_packs(lake_url, supplies)
+    assert [source.pass_tokens for source in chosen] == [[], []]
+    packs = put_packs(lake_url, sources)
     assert shards.manifest(packs).facts["tokens"] == PHASE.tokens
 
 
@@ -104,5 +104,5 @@ def test_a_budget_beyond_max_passes_is_refused_before_anything_is_written(
 ) -> None:
     phase = replace(PHASE, tokens=4_000 * CONTEXT)
     with pytest.raises(ValueError, match=r"tokens, all passes counted, fill .* needs 4000"):
-        put_packs(lake_url, a_supply(lake_url), phase=phase)
+        put_packs(lake_url, general_corpus(lake_url), phase=phase)
     assert not (tmp_path / "lake" / "general_packs").exists()

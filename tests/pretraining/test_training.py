@@ -28,12 +28,12 @@ from tests.pretraining.builders import (
     PHASE,
     a_local_job,
     a_request,
-    a_supply,
-    a_synthetic_supply,
     a_text,
     a_tokenizer,
     finish,
+    general_corpus,
     put_packs,
+    synthetic_corpus,
 )
 
 ALONE = World(rank=0, world_size=1, device=torch.device("cpu"))
@@ -63,7 +63,7 @@ class Quiet(worker.Progress):
 def a_packed_request(lake_url: str, **changes: object) -> PretrainingRequest:
     packs = f"{lake_url}/general_packs/all/g"
     if not shards.is_finished(packs):
-        put_packs(lake_url, a_supply(lake_url))
+        put_packs(lake_url, general_corpus(lake_url))
     return a_request(lake_url, packs, **changes)  # type: ignore[arg-type]
 
 
@@ -265,7 +265,7 @@ def test_a_phase_that_is_killed_goes_on_as_if_never_stopped(
     lake_url: str, tmp_path: Path, phase: str
 ) -> None:
     recipe = {"general": LONG, "continued": LINEAR, "enhanced": replace(LINEAR, python_share=0.5)}
-    make = a_synthetic_supply if phase == "enhanced" else a_supply
+    make = synthetic_corpus if phase == "enhanced" else general_corpus
     packs = put_packs(lake_url, make(lake_url, 10), name=f"{phase}_packs", phase=recipe[phase])
     parent = None
     if phase != "general":
@@ -295,7 +295,7 @@ def test_a_phase_that_is_killed_goes_on_as_if_never_stopped(
 
 @pytest.mark.slow
 def test_sigterm_saves_and_ends_with_the_code_for_preempted(lake_url: str, tmp_path: Path) -> None:
-    packs = put_packs(lake_url, a_supply(lake_url, 10), name="long_packs", phase=LONG)
+    packs = put_packs(lake_url, general_corpus(lake_url, 10), name="long_packs", phase=LONG)
     request = a_request(lake_url, packs, recipe=LONG)
     process = run_job(a_local_job(tmp_path / "job" / "attempt-001", request))
     wait_for_step(request, process, 5)
