@@ -21,7 +21,7 @@ sys.path.insert(0, str(CHECKOUT))
 
 from snow_assets import shards  # noqa: E402
 from snow_assets.corpus import archives  # noqa: E402
-from snow_assets.corpus.received import SourceFile  # noqa: E402
+from snow_assets.corpus.source_units import SourceFile  # noqa: E402
 from snow_assets.documents import RAW_FILE, document_id  # noqa: E402
 from snow_assets.recipe import ARCTIC  # noqa: E402
 

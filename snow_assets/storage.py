@@ -38,7 +38,7 @@ def store_errors(url: str) -> Iterator[None]:
         yield
     except (OSError, BotoCoreError) as error:
         raise OSError(
-            f"{url!r} cannot be read ({type(error).__name__}: {error}): correct the URL, or set "
+            f"{url!r} cannot be read ({type(error).__name__}: {error}): correct the URL, or give "
             "the store's address and credentials"
         ) from error
 

@@ -1,9 +1,9 @@
 """Source archives, a repository each: tar, zip, wheel, npm tgz. Streamed, never extracted.
 
-An archive is inspected before anything of it is used: names, kinds and sizes, decompressing but
-keeping nothing. One that unpacks to too much is refused as a whole; a member with a hostile name,
-a link, a device, or a name that occurs twice is refused by itself. No member's name ever reaches
-the file system.
+An archive is inspected before its content is used: names, kinds and sizes, decompressing without
+keeping any content. An archive that is too large when unpacked is refused as a whole; single
+members are refused for a hostile name, a link, a device, or a duplicate name. Members' names are
+never used as file system paths.
 """
 
 import hashlib
@@ -17,15 +17,8 @@ from itertools import accumulate
 from pathlib import PurePosixPath
 
 from snow_assets.corpus import archive_names
-from snow_assets.corpus.archive_members import Member, opened
+from snow_assets.corpus.archive_members import Member, open_archive
 from snow_assets.corpus.extensions import candidates
-from snow_assets.corpus.foreign import (
-    CPU_SECONDS,
-    ParserFailure,
-    is_printable,
-    parse_foreign,
-    printable,
-)
 from snow_assets.corpus.license_files import (
     LICENSES_FOLDER,
     NearestStatement,
@@ -33,17 +26,24 @@ from snow_assets.corpus.license_files import (
     is_license_file,
     is_statement_file,
 )
-from snow_assets.corpus.locations import StoredFile, expanded, stored
+from snow_assets.corpus.locations import StoredFile, list_files, open_stored
 from snow_assets.corpus.locations import snapshot as snapshot_of_files
 from snow_assets.corpus.manifests import MANIFESTS, PYTHON_METADATA, repositories_in_manifests
-from snow_assets.corpus.received import Refusal, SourceFile, Unit, Wanted
+from snow_assets.corpus.source_units import FileFilter, Refusal, SourceFile, Unit
+from snow_assets.corpus.untrusted import (
+    CPU_SECONDS,
+    ParserFailure,
+    is_printable,
+    parse_untrusted,
+    printable,
+)
 from snow_assets.corpus.zip_directory import LostMember
 from snow_assets.recipe import ArchiveLimits
 
 SUFFIXES = (".zip", ".whl", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tbz2", ".txz")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _FOLDER_VIEWS = {".DS_Store", "Thumbs.db", "desktop.ini"}
-_OF_CANDIDATES = {"link", "system_metadata"}  # reasons that are told of source files only
+_CANDIDATES_ONLY = {"link", "system_metadata"}  # reasons that are reported of source files only
 _MIN_BYTES_PER_SECOND = 10_000_000  # of CPU time, at which xz is unpacked even on an old machine
 
 
@@ -63,14 +63,14 @@ class _RefusedError(Exception):
 
 
 @dataclass
-class _Inspected:
-    """An archive that may be read: its candidates, refusals and licence statements."""
+class _Inspection:
+    """Result of an archive's inspection: its candidates, refusals and licence statements."""
 
-    commit: str = ""  # that git noted in it
-    top: str = ""  # the folder that holds everything, if there is one
+    commit: str = ""  # stored by `git archive`
+    top: str = ""  # the common top folder, if any
     stated_names: list[str] = field(default_factory=list)  # in its manifests
     refusals: list[Refusal] = field(default_factory=list)
-    chosen: dict[int, str] = field(default_factory=dict)  # a member's place -> its path
+    chosen: dict[int, str] = field(default_factory=dict)  # a member's index -> its path
     nearest: NearestStatement = field(default_factory=lambda: NearestStatement(lambda _: {}))
 
 
@@ -86,10 +86,10 @@ def units(
     limits: ArchiveLimits,
     repositories: Sequence[str] = (),
 ) -> Iterator[Unit]:
-    """A unit per archive, in name order; `repositories` states one for each location, or none."""
+    """Yield a unit per archive, in name order; `repositories`: one for each location, or none."""
     stated = dict(zip(locations, repositories, strict=bool(repositories)))
     for location in locations:
-        for file in expanded([location], SUFFIXES):
+        for file in list_files([location], SUFFIXES):
             yield _unit(file, stated.get(location), languages, max_file_bytes, limits)
 
 
@@ -101,41 +101,41 @@ def _unit(
     limits: ArchiveLimits,
 ) -> Unit:
     url, name = file.url, archive_names.stem(file.url, SUFFIXES)
-    parsed = archive_names.parsed(name, is_wheel=url.lower().endswith(".whl"))
-    repository = stated_repository or parsed.repository
+    archive_name = archive_names.parse_archive_name(name, is_wheel=url.lower().endswith(".whl"))
+    repository = stated_repository or archive_name.repository
 
     @cache
-    def inspected() -> _Inspected | _RefusedError:
+    def inspection() -> _Inspection | _RefusedError:
         return _inspect(file, repository, languages, limits)
 
     def names() -> Iterator[str]:
-        """What the recipe states; or every reading of the name, then of what is inside."""
+        """The recipe's repository; else candidates from the archive's name and its content."""
         if stated_repository:
             yield stated_repository
             return
-        yield from archive_names.readings(name)
-        archive = inspected()
-        if isinstance(archive, _Inspected):
+        yield from archive_names.candidate_repositories(name)
+        archive = inspection()
+        if isinstance(archive, _Inspection):
             for inner in filter(None, (name, archive.top)):
                 is_any_ref = archive.commit != ""
-                yield from archive_names.readings(inner, is_any_ref=is_any_ref)
+                yield from archive_names.candidate_repositories(inner, is_any_ref=is_any_ref)
             yield from archive.stated_names
 
     def listing() -> Iterator[tuple[str, str]]:
-        archive = inspected()
-        if isinstance(archive, _Inspected):
+        archive = inspection()
+        if isinstance(archive, _Inspection):
             yield from ((repository, path) for path in archive.chosen.values())
 
-    def files(is_wanted: Wanted) -> Iterator[SourceFile | Refusal]:
-        if not is_wanted(repository, ""):
+    def files(is_selected: FileFilter) -> Iterator[SourceFile | Refusal]:
+        if not is_selected(repository, ""):
             return
-        archive = inspected()
+        archive = inspection()
         if isinstance(archive, _RefusedError):
             yield archive.refusal(repository, "", file.num_bytes)
             return
         yield from archive.refusals
-        kept = {key for key, path in archive.chosen.items() if is_wanted(repository, path)}
-        revision = parsed.revision or archive.commit or f"sha256-{_sha256(url)[:32]}"
+        kept = {key for key, path in archive.chosen.items() if is_selected(repository, path)}
+        revision = archive_name.revision or archive.commit or f"sha256-{_sha256(url)[:32]}"
         for member, content in _read(url, kept, max_file_bytes):
             path = archive.chosen[member.key]
             if isinstance(content, _RefusedError):
@@ -154,12 +154,12 @@ def _unit(
 
 def _inspect(
     file: StoredFile, repository: str, languages: Sequence[str], limits: ArchiveLimits
-) -> _Inspected | _RefusedError:
-    """Look at every member once; _RefusedError if the archive as a whole is not to be trusted."""
+) -> _Inspection | _RefusedError:
+    """Inspect every member; _RefusedError if the archive is refused as a whole."""
     if file.refusal:
         return _RefusedError(*file.refusal)
-    inspected = parse_foreign(
-        partial(_inspected, file, repository, languages, limits),
+    inspected = parse_untrusted(
+        partial(_inspect_members, file, repository, languages, limits),
         cpu_seconds=CPU_SECONDS + limits.max_bytes / _MIN_BYTES_PER_SECOND,
     )
     if isinstance(inspected, ParserFailure):
@@ -167,42 +167,44 @@ def _inspect(
     return inspected
 
 
-def _inspected(
+def _inspect_members(
     file: StoredFile, repository: str, languages: Sequence[str], limits: ArchiveLimits
-) -> _Inspected | _RefusedError:
-    made = _Inspected()
+) -> _Inspection | _RefusedError:
+    inspection = _Inspection()
     members: list[Member] = []
     texts: dict[str, str | None] = {}
     total = 0
     try:
-        with opened(file.url) as archive:
+        with open_archive(file.url) as archive:
             for member in archive.members():
                 total += member.num_bytes
                 members.append(member)
-                _bounded(total, file.num_bytes, len(members), limits)
+                _check_limits(total, file.num_bytes, len(members), limits)
                 if _is_statement(member.path) and not member.is_folder:
                     texts[member.path] = archive.text(member) if member.is_file else None
-            for total in accumulate(archive.rest()):
-                _bounded(total, file.num_bytes, len(members), limits)
-            made.refusals += [_lost(repository, member) for member in archive.lost()]
-            made.commit = archive.commit() if _COMMIT.fullmatch(archive.commit()) else ""
+            for total in accumulate(archive.drain()):
+                _check_limits(total, file.num_bytes, len(members), limits)
+            inspection.refusals += [
+                _lost_member_refusal(repository, member) for member in archive.lost_members()
+            ]
+            inspection.commit = archive.commit() if _COMMIT.fullmatch(archive.commit()) else ""
     except _RefusedError as error:
         return error
     top = _common_folder(members)
-    counts = Counter(_folded(member.path) for member in members if not member.is_folder)
+    counts = Counter(_normalize(member.path) for member in members if not member.is_folder)
     for member in members:
-        refused = _hostile(member, counts, limits)
+        violation = _member_violation(member, counts, limits)
         path = member.path.removeprefix(top)
-        if refused and (refused.reason not in _OF_CANDIDATES or candidates(path, languages)):
-            refusal = refused.refusal(repository, printable(member.name), member.num_bytes)
-            made.refusals.append(refusal)
-        elif not refused and member.is_file and candidates(path, languages):
-            made.chosen[member.key] = path
+        if violation and (violation.reason not in _CANDIDATES_ONLY or candidates(path, languages)):
+            refusal = violation.refusal(repository, printable(member.name), member.num_bytes)
+            inspection.refusals.append(refusal)
+        elif not violation and member.is_file and candidates(path, languages):
+            inspection.chosen[member.key] = path
     inner = {name.removeprefix(top): text for name, text in texts.items()}
-    made.nearest = _nearest(inner)
+    inspection.nearest = _nearest_statements(inner)
     manifests = {name: text for name, text in inner.items() if name in MANIFESTS and text}
-    made.top, made.stated_names = top.rstrip("/"), repositories_in_manifests(manifests)
-    return made
+    inspection.top, inspection.stated_names = top.rstrip("/"), repositories_in_manifests(manifests)
+    return inspection
 
 
 def _is_statement(path: str) -> bool:
@@ -211,21 +213,27 @@ def _is_statement(path: str) -> bool:
     return states and not _is_metadata(path)
 
 
-def _lost(repository: str, member: LostMember) -> Refusal:
-    refused = _RefusedError(member.reason, member.evidence)
-    return refused.refusal(repository, printable(member.name), 0)
+def _lost_member_refusal(repository: str, member: LostMember) -> Refusal:
+    error = _RefusedError(member.reason, member.evidence)
+    return error.refusal(repository, printable(member.name), 0)
 
 
-def _bounded(total: int, packed: int, count: int, limits: ArchiveLimits) -> None:
-    if total > limits.max_bytes:
+def _check_limits(
+    unpacked_bytes: int, archive_bytes: int, num_members: int, limits: ArchiveLimits
+) -> None:
+    if unpacked_bytes > limits.max_bytes:
         raise _RefusedError("archive_too_large", f"unpacks to over {limits.max_bytes} bytes")
-    if total > limits.max_ratio * max(packed, 10_240):  # a tiny tar is mostly padding
+    if unpacked_bytes > limits.max_ratio * max(
+        archive_bytes, 10_240
+    ):  # a tiny tar is mostly padding
         raise _RefusedError("archive_bomb", f"unpacks to over {limits.max_ratio} times its size")
-    if count > limits.max_members:
+    if num_members > limits.max_members:
         raise _RefusedError("archive_too_many", f"has over {limits.max_members} members")
 
 
-def _hostile(member: Member, counts: Counter[str], limits: ArchiveLimits) -> _RefusedError | None:
+def _member_violation(
+    member: Member, counts: Counter[str], limits: ArchiveLimits
+) -> _RefusedError | None:
     name = member.path
     parts = name.replace("\\", "/").split("/")
     if not is_printable(name) or len(name.encode("utf-8", "replace")) > limits.max_name_bytes:
@@ -238,23 +246,23 @@ def _hostile(member: Member, counts: Counter[str], limits: ArchiveLimits) -> _Re
         return _RefusedError("system_metadata", "macOS's or Windows' own, beside the files")
     if not member.is_file and not member.is_folder:
         return _RefusedError("link", "a link or a device, never followed")
-    if not member.is_folder and counts[_folded(name)] > 1:
-        return _RefusedError("duplicate_name", f"{counts[_folded(name)]} members have this name")
+    if not member.is_folder and counts[_normalize(name)] > 1:
+        return _RefusedError("duplicate_name", f"{counts[_normalize(name)]} members have this name")
     return None
 
 
-def _folded(name: str) -> str:
+def _normalize(name: str) -> str:
     return unicodedata.normalize("NFC", name).removeprefix("./")
 
 
 def _is_metadata(path: str) -> bool:
-    """Whether macOS or Windows put a member beside the files: resource forks, folder views."""
+    """Whether a member is metadata of macOS or Windows: resource forks, folder views."""
     name = path.rpartition("/")[2]
     return path.startswith("__MACOSX/") or name.startswith("._") or name in _FOLDER_VIEWS
 
 
 def _common_folder(members: Sequence[Member]) -> str:
-    """`name-1.0/` if every file lies below one such folder, as in source archives."""
+    """The common top folder of all files (`name-1.0/`), as in source archives; else empty."""
     paths = [
         member.path for member in members if not member.is_folder and not _is_metadata(member.path)
     ]
@@ -263,8 +271,8 @@ def _common_folder(members: Sequence[Member]) -> str:
     return f"{tops.pop()}/" if len(tops) == 1 and nested else ""
 
 
-def _nearest(texts: dict[str, str | None]) -> NearestStatement:
-    """Statements by folder; what a wheel's dist-info holds speaks for the whole."""
+def _nearest_statements(texts: dict[str, str | None]) -> NearestStatement:
+    """Licence statements by folder; those of a wheel's dist-info apply to the whole archive."""
     folders = by_folder(texts)
     top = folders.setdefault("", {})
     for folder in sorted(folders):
@@ -277,17 +285,17 @@ def _nearest(texts: dict[str, str | None]) -> NearestStatement:
 
 
 def _read(
-    url: str, kept: set[int], max_file_bytes: int
+    url: str, keys: set[int], max_file_bytes: int
 ) -> Iterator[tuple[Member, bytes | _RefusedError]]:
-    with opened(url) as archive:
+    with open_archive(url) as archive:
         for member in archive.members():
-            if member.key not in kept:
+            if member.key not in keys:
                 continue
             if member.num_bytes > max_file_bytes:
                 evidence = f"{member.num_bytes} bytes, at most {max_file_bytes}"
                 yield member, _RefusedError("too_large", evidence)
                 continue
-            content = parse_foreign(partial(archive.content, member, max_file_bytes))
+            content = parse_untrusted(partial(archive.content, member, max_file_bytes))
             if isinstance(content, ParserFailure):
                 yield member, _RefusedError("broken_member", content.evidence)
             else:
@@ -296,7 +304,7 @@ def _read(
 
 def _sha256(url: str) -> str:
     digest = hashlib.sha256()
-    with stored(url) as file:
+    with open_stored(url) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Installed Python distributions as repositories: their name, version, licence and RECORD."""
+"""Installed Python distributions as repositories: name, version, licence and files of RECORD."""
 
 import importlib.metadata
 import platform
@@ -16,17 +16,17 @@ from snow_assets.corpus.license_files import (
 )
 from snow_assets.corpus.license_statements import Statement
 from snow_assets.corpus.license_texts import MAX_TEXT_BYTES
-from snow_assets.corpus.licenses import stated_by_author
-from snow_assets.corpus.received import Refusal, SourceFile, Unit, Wanted, normalised
+from snow_assets.corpus.licenses import distribution_statement
+from snow_assets.corpus.source_units import FileFilter, Refusal, SourceFile, Unit, normalised
 
 STDLIB = "stdlib"
 _CPYTHON = "cpython"
-# Neither is the library: what is installed beside it, and its own byte code.
-_NOT_STDLIB = {"site-packages", "dist-packages", "__pycache__"}
+# Not part of the standard library: installed packages and byte code.
+_EXCLUDED_FOLDERS = {"site-packages", "dist-packages", "__pycache__"}
 
 
 def snapshot(locations: Sequence[str]) -> dict[str, str]:
-    """The version of each named distribution: what an ingest of them depends on."""
+    """The version of each named distribution."""
     return {name: _version(name) for name in sorted(_folders(locations))}
 
 
@@ -39,23 +39,23 @@ def repositories(locations: Sequence[str]) -> Iterator[str]:
 def units(
     locations: Sequence[str], *, languages: Sequence[str], max_file_bytes: int
 ) -> Iterator[Unit]:
-    """A unit per distribution, in name order; `NAME:FOLDER` takes only that folder of it.
+    """Yield a unit per distribution, in name order; `NAME:FOLDER` selects a folder of it.
 
-    `stdlib` is the running Python's standard library and, where they are installed, its C
-    headers. A distribution that is not installed: ValueError, before anything is read.
+    `stdlib` is the running Python's standard library and, if installed, its C headers. Raises
+    ValueError for a distribution that is not installed, before anything is read.
     """
-    wanted = _folders(locations)
+    folders_by_name = _folders(locations)
     snapshot(locations)
-    for name in sorted(wanted):
-        yield _unit(name, wanted[name], languages, max_file_bytes)
+    for name in sorted(folders_by_name):
+        yield _unit(name, folders_by_name[name], languages, max_file_bytes)
 
 
 def _folders(locations: Sequence[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    folders_by_name: dict[str, list[str]] = {}
     for location in locations:
         name, _, folder = location.partition(":")
-        found.setdefault(normalised(name), []).append(folder.strip("/"))
-    return found
+        folders_by_name.setdefault(normalised(name), []).append(folder.strip("/"))
+    return folders_by_name
 
 
 def _version(name: str) -> str:
@@ -77,18 +77,18 @@ def _unit(name: str, folders: list[str], languages: Sequence[str], max_file_byte
     version = _version(name)
     paths = {
         path: local
-        for path, local in sorted(stdlib_files() if name == STDLIB else _recorded(name))
+        for path, local in sorted(stdlib_files() if name == STDLIB else _record_entries(name))
         if candidates(path, languages)
         and any(not folder or path.startswith(folder + "/") for folder in folders)
     }
 
-    def files(is_wanted: Wanted) -> Iterator[SourceFile | Refusal]:
+    def files(is_selected: FileFilter) -> Iterator[SourceFile | Refusal]:
         folders = {_folder(path): local.parent for path, local in paths.items()}
         nearest = NearestStatement(
             lambda folder: _statement_texts(folder, folders), whole=_statement(name)
         )
         for path, local in paths.items():
-            if is_wanted(repository, path):
+            if is_selected(repository, path):
                 yield _read(repository, version, path, local, nearest, max_file_bytes)
 
     return Unit(
@@ -121,18 +121,18 @@ def _read(
     )
 
 
-def _recorded(name: str) -> Iterator[tuple[str, Path]]:
+def _record_entries(name: str) -> Iterator[tuple[str, Path]]:
     for entry in _distribution(name).files or []:
         if ".." not in entry.parts and not entry.is_absolute():
             yield entry.as_posix(), Path(str(entry.locate()))
 
 
 def stdlib_files() -> Iterator[tuple[str, Path]]:
-    """Path in CPython's repository, and local file, of each module and header."""
+    """Yield path in CPython's repository and local file of each module and header."""
     library = Path(sysconfig.get_path("stdlib"))
     for local in library.rglob("*.py"):
         path = local.relative_to(library)
-        if not _NOT_STDLIB.intersection(path.parts) and "test" not in path.parts[:1]:
+        if not _EXCLUDED_FOLDERS.intersection(path.parts) and "test" not in path.parts[:1]:
             yield f"Lib/{path.as_posix()}", local
     headers = Path(sysconfig.get_path("include"))
     for local in headers.rglob("*.h"):
@@ -140,7 +140,7 @@ def stdlib_files() -> Iterator[tuple[str, Path]]:
 
 
 def _statement(name: str) -> Statement:
-    """What the distribution as a whole is under."""
+    """The licence statement of the distribution as a whole."""
     if name == STDLIB:
         return Statement("Python-2.0", "docs.python.org/3/license.html")
     distribution = _distribution(name)
@@ -150,9 +150,9 @@ def _statement(name: str) -> Statement:
         for entry in distribution.files or []
         if is_license_file(entry.name)
         and ".dist-info" in entry.parts[0]
-        and len(entry.parts) <= 3  # not the bundled libraries' own, which lie deeper
+        and len(entry.parts) <= 3  # those of bundled libraries are deeper
     }
-    return stated_by_author(
+    return distribution_statement(
         expression=_field(metadata, "License-Expression"),
         field=_field(metadata, "License"),
         classifiers=metadata.get_all("Classifier") or [],
@@ -171,9 +171,9 @@ def _folder(path: str) -> str:
 
 
 def _statement_texts(folder: str, folders: Mapping[str, Path]) -> FolderTexts:
-    """The statement files of one of a distribution's own folders.
+    """The statement files of a folder of the distribution.
 
-    Not of site-packages itself, nor of the standard library's top: `_statement` speaks for those.
+    Not of site-packages itself, nor of the standard library's top: `_statement` covers those.
     """
     local = _local_folder(folder, folders)
     if local is None:
@@ -203,7 +203,7 @@ def _local_folder(folder: str, folders: Mapping[str, Path]) -> Path | None:
 
 
 def _text(path: Path) -> str | None:
-    """The text of a statement file; None where it is a link."""
+    """The text of a statement file; None for a link."""
     if path.is_symlink() or not path.is_file():
         return None
     with path.open("rb") as file:

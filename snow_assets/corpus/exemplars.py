@@ -1,7 +1,7 @@
-"""Code that the annotator learns to call good: files of chosen distributions, and their functions.
+"""Exemplars, the annotator's positive examples: files and functions of chosen distributions.
 
-A function with a docstring that says enough becomes an instruction-like pair: the docstring
-first, then the function without it.
+A function with a long enough docstring becomes an instruction-like pair: the docstring first, then
+the function without it.
 """
 
 import ast
@@ -17,7 +17,7 @@ from snow_assets.corpus import distributions
 from snow_assets.corpus.extensions import candidates
 from snow_assets.corpus.licenses import decide
 from snow_assets.corpus.problems import PACKAGE as BENCHMARK_PACKAGE
-from snow_assets.corpus.received import SourceFile, normalised, order_by_hash
+from snow_assets.corpus.source_units import SourceFile, normalised, order_by_hash
 from snow_assets.documents import EXEMPLAR, text_id
 from snow_assets.recipe import CorpusRecipe, ExemplarRecipe
 
@@ -33,16 +33,16 @@ def write(
     problems: pa.Table,
     min_substring_chars: int,
 ) -> dict[str, Any]:
-    """Keep the exemplars as a table; returns counts by kind and by repository.
+    """Write the exemplars as a table; return counts by kind.
 
-    A text that holds a benchmark's solution is left out. No exemplar at all: ValueError.
+    Texts that contain a benchmark's solution are dropped. Raises ValueError without any exemplar.
     """
-    quoted = _solutions(problems, min_substring_chars)
+    solutions = _solutions(problems, min_substring_chars)
     rows: dict[str, dict[str, Any]] = {}
-    num_quoting = 0
-    for row in _all(recipe, corpus, languages):
-        if _quotes(row["text"], quoted):
-            num_quoting += 1
+    num_contaminated = 0
+    for row in _candidate_rows(recipe, corpus, languages):
+        if _contains_solution(row["text"], solutions):
+            num_contaminated += 1
         else:
             rows.setdefault(row["text_id"], row)
     if not rows:
@@ -50,13 +50,19 @@ def write(
             f"the exemplar repositories {recipe.repositories} have no file under a permissive "
             f"licence in {tuple(languages)}: name others in the recipe's exemplars.repositories"
         )
-    made = [rows[name] for name in sorted(rows)]
-    shards.put_table(folder, TABLE, 0, made, EXEMPLAR)
-    kinds = {kind: sum(row["kind"] == kind for row in made) for kind in ("file", "instruction")}
-    return {"num_exemplars": len(made), "num_quoting_a_benchmark": num_quoting, "kinds": kinds}
+    exemplar_rows = [rows[name] for name in sorted(rows)]
+    shards.put_table(folder, TABLE, 0, exemplar_rows, EXEMPLAR)
+    kinds = {
+        kind: sum(row["kind"] == kind for row in exemplar_rows) for kind in ("file", "instruction")
+    }
+    return {
+        "num_exemplars": len(exemplar_rows),
+        "num_quoting_a_benchmark": num_contaminated,
+        "kinds": kinds,
+    }
 
 
-def _all(
+def _candidate_rows(
     recipe: ExemplarRecipe, corpus: CorpusRecipe, languages: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     if BENCHMARK_PACKAGE in {normalised(name) for name in recipe.repositories}:
@@ -64,10 +70,10 @@ def _all(
             f"{BENCHMARK_PACKAGE!r} is a benchmark and cannot be an exemplar: remove it from the "
             f"recipe's exemplars.repositories"
         )
-    found = distributions.units(
+    units = distributions.units(
         recipe.repositories, languages=languages, max_file_bytes=corpus.max_file_bytes
     )
-    for unit in found:
+    for unit in units:
         files = [
             file
             for file in unit.files(lambda _repository, _path: True)
@@ -94,22 +100,22 @@ def _rows(
     min_docstring_chars: int,
     pairs: list[dict[str, Any]],
 ) -> Iterator[dict[str, Any]]:
-    """The file's own row, if it may be used; its functions are added to `pairs`."""
-    verdict = decide(file.content, file.statement, permissive=corpus.permissive_licenses)
+    """Yield the file's row, if its licence is permitted; append its functions to `pairs`."""
+    decision = decide(file.content, file.statement, permissive=corpus.permissive_licenses)
     text = _text(file.content)
-    if verdict.license is None or text is None:
+    if decision.license is None or text is None:
         return
     language = candidates(file.path, languages)[0]
-    known = {
+    columns = {
         "repository": file.repository,
         "path": file.path,
-        "license": verdict.license,
+        "license": decision.license,
         "language": language,
     }
-    yield {**known, "text_id": text_id(text), "kind": "file", "text": text}
+    yield {**columns, "text_id": text_id(text), "kind": "file", "text": text}
     if language == "python":
         pairs += [
-            {**known, "text_id": text_id(pair), "kind": "instruction", "text": pair}
+            {**columns, "text_id": text_id(pair), "kind": "instruction", "text": pair}
             for pair in docstring_pairs(text, min_docstring_chars=min_docstring_chars)
         ]
 
@@ -123,10 +129,9 @@ def _text(content: bytes) -> str | None:
 
 
 def docstring_pairs(text: str, *, min_docstring_chars: int) -> Iterator[str]:
-    """Each function whose docstring is long enough: the docstring, a blank line, the function.
+    """Yield each function with a long enough docstring: docstring, blank line, function.
 
-    Nothing for a text that Python does not parse. A function that is nothing but its docstring
-    makes no pair.
+    Nothing for a text that Python does not parse. Functions with an empty body are skipped.
     """
     try:
         tree = ast.parse(text)
@@ -142,21 +147,21 @@ def docstring_pairs(text: str, *, min_docstring_chars: int) -> Iterator[str]:
 
 def _without_docstring(node: ast.FunctionDef | ast.AsyncFunctionDef, lines: list[str]) -> str:
     first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-    said = node.body[0]
-    head = lines[first - 1 : said.lineno - 1]
-    body = lines[said.end_lineno or said.lineno : node.end_lineno]
+    docstring = node.body[0]
+    head = lines[first - 1 : docstring.lineno - 1]
+    body = lines[docstring.end_lineno or docstring.lineno : node.end_lineno]
     return textwrap.dedent("\n".join([*head, *body])).strip("\n") + "\n"
 
 
 def _solutions(problems: pa.Table, min_chars: int) -> list[str]:
-    texts = (_no_blanks(text) for text in problems["solution"].to_pylist())
+    texts = (_without_whitespace(text) for text in problems["solution"].to_pylist())
     return [text for text in texts if len(text) >= min_chars]
 
 
-def _quotes(text: str, solutions: Sequence[str]) -> bool:
-    bare = _no_blanks(text)
+def _contains_solution(text: str, solutions: Sequence[str]) -> bool:
+    bare = _without_whitespace(text)
     return any(solution in bare for solution in solutions)
 
 
-def _no_blanks(text: str) -> str:
+def _without_whitespace(text: str) -> str:
     return re.sub(r"\s+", "", text)

@@ -1,13 +1,14 @@
-"""The one table of languages by file name; where names are shared, `curation` looks at the text.
+"""Languages by file name and extension; `curation` resolves ambiguous ones by the text.
 
 As in github-linguist's languages.yml: the languages that recipes train on, and those that often
-stand beside them, so that a README is `language_not_in_recipe` rather than `unknown_language`.
+occur in the same repositories, so that a README is `language_not_in_recipe` rather than
+`unknown_language`.
 """
 
 from collections.abc import Sequence
 from functools import cache
 
-# An extension of several languages stands with each of them; the likelier language comes first.
+# An extension of several languages is listed with each of them; the likelier language is first.
 _EXTENSIONS = {
     "c": "c h",
     "cpp": "cpp cc cxx c++ hpp hh hxx h++ ipp tpp inl cu cuh h",
@@ -100,7 +101,7 @@ def languages_by_name(path: str) -> tuple[str, ...]:
 
 
 def extension(path: str) -> str:
-    """What follows the last dot of a file's name, in lower case; nothing in `.bashrc`."""
+    """The extension of a file's name without the dot, in lower case; empty for `.bashrc`."""
     stem, dot, ending = path.rstrip("/").rpartition("/")[2].lower().rpartition(".")
     return ending if dot and stem else ""
 
@@ -108,7 +109,7 @@ def extension(path: str) -> str:
 def candidates(path: str, languages: Sequence[str]) -> tuple[str, ...]:
     """The languages among `languages` that a file of this extension may hold, likeliest first.
 
-    `.h` may be C or C++. A notebook is `jupyter`, although its script will be Python.
+    `.h` may be C or C++. A notebook is `jupyter`, although its script is Python.
     """
     by_extension = _by_extension().get(extension(path), ())
     return tuple(language for language in by_extension if language in languages)

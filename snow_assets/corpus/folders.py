@@ -1,7 +1,7 @@
-"""A folder of repositories, each folder directly in it one, read as its snapshot says.
+"""A folder of repositories: each direct subfolder is a repository.
 
-Of a git repository the committed tree is read; of any other folder the files as they are. No link
-is followed.
+Of a git repository the committed tree is read; of any other folder the files on disk. Links are not
+followed.
 """
 
 import errno
@@ -10,21 +10,21 @@ from functools import cache, partial
 from pathlib import Path
 
 from snow_assets.corpus.extensions import candidates
-from snow_assets.corpus.foreign import (
-    ParserFailure,
-    StorageError,
-    is_printable,
-    parse_foreign,
-    printable,
-)
 from snow_assets.corpus.git_trees import CommittedTree, is_git_repository
 from snow_assets.corpus.license_files import NearestStatement
-from snow_assets.corpus.received import Refusal, SourceFile, Unit, Wanted
 from snow_assets.corpus.source_trees import (
     SourceTree,
     TreeError,
     WorkingFolder,
     listing_digest,
+)
+from snow_assets.corpus.source_units import FileFilter, Refusal, SourceFile, Unit
+from snow_assets.corpus.untrusted import (
+    ParserFailure,
+    StorageError,
+    is_printable,
+    parse_untrusted,
+    printable,
 )
 from snow_assets.recipe import Source
 
@@ -34,7 +34,9 @@ _STORAGE_ERRNOS = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENODEV, errno
 def snapshot(source: Source, *, max_entries: int) -> dict[str, str]:
     """Each repository's commit; without git, a digest of names, sizes and modification times."""
     return {
-        printable(f"{location}/{repository.name}"): _state(repository, source, max_entries)
+        printable(f"{location}/{repository.name}"): _snapshot_version(
+            repository, source, max_entries
+        )
         for location in source.locations
         for repository in _repositories(location)
     }
@@ -43,7 +45,7 @@ def snapshot(source: Source, *, max_entries: int) -> dict[str, str]:
 def units(
     source: Source, *, languages: Sequence[str], max_file_bytes: int, max_entries: int
 ) -> Iterator[Unit]:
-    """A unit per repository. A location that is no local folder: ValueError.
+    """Yield a unit per repository; ValueError for a location that is no local folder.
 
     Memory: a repository's listing, of at most `max_entries` files, and one file.
     """
@@ -56,14 +58,14 @@ def _repositories(location: str) -> list[Path]:
     folder = Path(location)
     if not folder.is_dir():
         raise ValueError(
-            f"the source folder {location!r} is no local folder: correct the recipe, or give code "
-            f"on an object store as archives or tables"
+            f"the source folder {location!r} is no local folder: correct the recipe, or provide "
+            f"code on an object store as archives or tables"
         )
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
 
 
-def _state(repository: Path, source: Source, max_entries: int) -> str:
-    """What is another value once a repository's files are others."""
+def _snapshot_version(repository: Path, source: Source, max_entries: int) -> str:
+    """A value that changes when a repository's files change."""
     try:
         if not is_git_repository(repository):
             return listing_digest(repository, max_entries=max_entries)
@@ -102,37 +104,37 @@ def _unit(
 
     def names() -> Iterator[str]:
         yield name
-        opened = tree()
-        if not isinstance(opened, TreeError):
-            yield from opened.remote_urls()
+        source_tree = tree()
+        if not isinstance(source_tree, TreeError):
+            yield from source_tree.remote_urls()
 
     def listing() -> Iterator[tuple[str, str]]:
-        opened = tree()
-        if not isinstance(opened, TreeError):
-            yield from ((name, path) for path in opened.entries if candidates(path, languages))
+        source_tree = tree()
+        if not isinstance(source_tree, TreeError):
+            yield from ((name, path) for path in source_tree.entries if candidates(path, languages))
 
-    def files(is_wanted: Wanted) -> Iterator[SourceFile | Refusal]:
-        opened = tree()
+    def files(is_selected: FileFilter) -> Iterator[SourceFile | Refusal]:
+        source_tree = tree()
         try:
-            if isinstance(opened, TreeError):
-                raise opened
-            entries = opened.entries
+            if isinstance(source_tree, TreeError):
+                raise source_tree
+            entries = source_tree.entries
         except TreeError as error:
             yield Refusal(repository=name, path="", reason=error.reason, evidence=error.evidence)
             return
-        nearest = NearestStatement(opened.statement_texts)
+        nearest = NearestStatement(source_tree.statement_texts)
         for path, entry in entries.items():
-            is_told = entry.refusal is not None and entry.refusal[0] != "link"
-            if is_told or (candidates(path, languages) and is_wanted(name, path)):
-                yield _received(name, opened, path, nearest, max_file_bytes)
+            is_reported = entry.refusal is not None and entry.refusal[0] != "link"
+            if is_reported or (candidates(path, languages) and is_selected(name, path)):
+                yield _read_or_refuse(name, source_tree, path, nearest, max_file_bytes)
 
     return Unit(name=repository.name, repository=name, names=names, listing=listing, files=files)
 
 
-def _received(
+def _read_or_refuse(
     repository: str, tree: SourceTree, path: str, nearest: NearestStatement, max_file_bytes: int
 ) -> SourceFile | Refusal:
-    received = parse_foreign(partial(_read, repository, tree, path, nearest, max_file_bytes))
+    received = parse_untrusted(partial(_read, repository, tree, path, nearest, max_file_bytes))
     if isinstance(received, ParserFailure):
         return Refusal(
             repository=repository, path=path, reason="unreadable", evidence=received.evidence

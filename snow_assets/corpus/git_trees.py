@@ -1,7 +1,7 @@
-"""The committed tree of a local git repository, read from its objects: nothing is checked out.
+"""Committed tree of a local git repository, read from its objects without a checkout.
 
 By libgit2 (pygit2), which runs no hook, filter, pager or program that a repository configures.
-References, packed ones too, worktrees, alternates and detached heads follow git's own rules.
+Packed references, worktrees, alternates and detached heads follow git's rules.
 """
 
 import posixpath
@@ -20,19 +20,19 @@ _MAX_LINK_BYTES = 4_096
 
 
 def is_git_repository(folder: Path) -> bool:
-    """Whether git keeps a folder's history: a working tree, a linked worktree or a bare one."""
+    """Whether a folder is a git repository: a working tree, a linked worktree or a bare one."""
     if (folder / ".git").exists() or (folder / ".git").is_symlink():
         return True
     return all((folder / name).exists() for name in ("HEAD", "objects", "refs"))
 
 
 class CommittedTree:
-    """The tree of a repository's HEAD. TreeError: git cannot read it, or nothing is committed."""
+    """The tree of a repository's HEAD; TreeError if git cannot read it or nothing is committed."""
 
     def __init__(self, folder: Path, *, max_entries: int) -> None:
-        import pygit2  # with its library only where a folder of git repositories is read
+        import pygit2  # imported only if a git repository is read
 
-        # A repository of another user may be read: nothing that it configures is run.
+        # Another user's repository is safe to read: nothing that it configures is run.
         pygit2.settings.owner_validation = False
         _require_own_history(folder)
         with _tree_errors():
@@ -48,20 +48,20 @@ class CommittedTree:
         return str(self._commit.id)
 
     def has_uncommitted_changes(self) -> bool:
-        """Whether `git status` would list anything: changed, new and not ignored, or removed."""
+        """Whether `git status` lists any changed, new (not ignored) or removed file."""
         if self._repository.is_bare:
             return False
         with _tree_errors():
             return bool(self._repository.status(untracked_files="normal", ignored=False))
 
     def remote_urls(self) -> Iterator[str]:
-        """Where the repository says that it came from."""
+        """The URLs of the repository's remotes."""
         for remote in self._repository.remotes:
             yield remote.url or ""
 
     @cached_property
     def entries(self) -> dict[str, Entry]:
-        """Every file by path, in the order of paths; TreeError if there are too many."""
+        """All files by path, sorted; TreeError if there are too many."""
         with _tree_errors():
             return dict(sorted(self._walk().items()))
 
@@ -87,12 +87,12 @@ class CommittedTree:
         return entries
 
     def read(self, path: str) -> bytes:
-        """A file's committed bytes; KeyError if the object is missing, as in a partial clone."""
+        """Read a file's committed bytes; KeyError for a missing object, as in a partial clone."""
         _ = self.entries
         return bytes(self._repository[self._objects[path]].read_raw())
 
     def statement_texts(self, folder: str) -> FolderTexts:
-        """The statement files of a folder; a link is followed within the tree only."""
+        """The statement files of a folder; links are followed within the tree only."""
         return {name: self._text(path) for name, path in self._statements.get(folder, {}).items()}
 
     @cached_property
@@ -104,8 +104,8 @@ class CommittedTree:
             folder, name = posixpath.split(path)
             if is_statement_file(name):
                 folders.setdefault(folder, {})[name] = path
-            before, found, after = f"/{path}".rpartition(f"/{marker}")
-            if found:
+            before, separator, after = f"/{path}".rpartition(f"/{marker}")
+            if separator:
                 folders.setdefault(before.strip("/"), {})[marker + after] = path
         return folders
 
@@ -133,7 +133,7 @@ class CommittedTree:
 
 @contextmanager
 def _tree_errors() -> Iterator[None]:
-    """What libgit2 raises for a damaged or incomplete repository, as a TreeError."""
+    """Convert libgit2's errors for a damaged or incomplete repository to TreeError."""
     from pygit2 import GitError
 
     try:
@@ -143,9 +143,9 @@ def _tree_errors() -> Iterator[None]:
 
 
 def _require_own_history(folder: Path) -> None:
-    """Refuse a folder whose `.git` leads to a history that does not name the folder in turn.
+    """Refuse a folder whose `.git` refers to a repository that does not refer back to the folder.
 
-    Otherwise a folder that came from outside could point at any repository of this machine.
+    Otherwise an untrusted folder could refer to any repository of this machine.
     """
     link = folder / ".git"
     if not link.exists() or (link.is_dir() and not link.is_symlink()):

@@ -1,9 +1,9 @@
-"""Write a source into shards: admitted files, and drops with their reasons.
+"""Ingest a source into shards: admitted files, and drops with their reasons.
 
-Files are taken in the source's own order. A repository stays in one shard: if it does not fit
-beside what the shard holds, the shard is closed first; only one that alone exceeds `shard_bytes`
-is cut. Memory: one shard and one file. Each shard remembers where the next begins, so an ingest
-that was killed goes on from there and ends with the same bytes.
+Files keep the source's order. A repository stays in one shard: if it does not fit into the current
+shard, the shard is closed first; only a repository that alone exceeds `shard_bytes` is split.
+Memory: one shard and one file. Each shard stores the position where the next begins, so that a
+killed ingest resumes there and produces the same bytes.
 """
 
 import hashlib
@@ -19,44 +19,44 @@ import numpy as np
 
 from snow_assets import shards
 from snow_assets.corpus.extensions import candidates
-from snow_assets.corpus.foreign import (
-    ParserFailure,
-    is_printable,
-    iterate_foreign,
-    parse_foreign,
-    printable,
-)
 from snow_assets.corpus.licenses import decide
 from snow_assets.corpus.opt_outs import is_listed
-from snow_assets.corpus.received import (
+from snow_assets.corpus.source_units import (
+    FileFilter,
     Refusal,
     SourceFile,
     Unit,
-    Wanted,
     normalised,
     order_by_hash,
     without_owner,
 )
 from snow_assets.corpus.sources import units
+from snow_assets.corpus.untrusted import (
+    ParserFailure,
+    is_printable,
+    iterate_untrusted,
+    parse_untrusted,
+    printable,
+)
 from snow_assets.documents import DROP, RAW_FILE, document_id
 from snow_assets.recipe import CorpusRecipe, Source
 
 FILES, DROPS = "files", "drops"
-_ROW_BYTES = 512  # about what a row's other columns take, so that many drops close a shard too
+_ROW_BYTES = 512  # estimate of a row's columns without content, so that drops fill a shard too
 
 _MAX_RECENT_IDS = 1 << 20
 _MAX_NAME_BYTES = 4_096  # of a path: the most that Linux opens
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _LFS_POINTER_BYTES = 1_024  # github.com/git-lfs/git-lfs, docs/spec.md: pointers are smaller
 
-Place = tuple[int, int]  # the unit's number, and the number of rows that it has yielded
+Position = tuple[int, int]  # index of the unit, and the number of rows that it has yielded
 
 
 @dataclass(frozen=True)
 class _Row:
     table: str
     repository: str
-    language: str  # the likeliest that its name allows; empty for a whole repository
+    language: str  # the likeliest by its name; empty for a whole repository
     num_bytes: int
     columns: Mapping[str, Any]
 
@@ -66,25 +66,26 @@ class _Shard:
     rows: list[_Row] = field(default_factory=list)
     num_bytes: int = 0
 
-    def take(self, other: "_Shard") -> None:
-        self.rows += other.rows
-        self.num_bytes += other.num_bytes
+    def extend(self, shard: "_Shard") -> None:
+        self.rows += shard.rows
+        self.num_bytes += shard.num_bytes
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Repositories that stay outside, by reason."""
+    """Repositories that must not be ingested: opted-out ones, and the exemplars'."""
 
     opted_out: frozenset[str]
     exemplars: frozenset[str]
 
     def refuses(self, repository: str) -> str | None:
+        """The reason why a repository is refused, or None."""
         if is_listed(repository, self.opted_out):
             return "opted_out"
         return "exemplar" if is_listed(repository, self.exemplars) else None
 
     def refuses_reading(self, name: str) -> str | None:
-        """`refuses`, for a name that may lack its owner: any listed owner's repository counts."""
+        """`refuses` for a name that may lack its owner: any listed owner's repository matches."""
         if normalised(name).replace("@", "") in self._names_without_owner:
             return "opted_out"
         return self.refuses(name)
@@ -97,44 +98,44 @@ class Gate:
 def ingest(
     folder: str, source: Source, *, recipe: CorpusRecipe, languages: Sequence[str], gate: Gate
 ) -> dict[str, Any]:
-    """Write the tables `files` and `drops` of a source; returns the facts of the whole.
+    """Write the tables `files` and `drops` of a source; return the stats of all shards.
 
-    Rows in = files + drops. Done shards are not made again.
+    Rows in = files + drops. Finished shards are not written again.
     """
     index, start = _resume(folder)
-    held, current = _Shard(), _Shard()  # closed repositories; the repository being read
-    begun = start  # where `current` begins
+    pending, current = _Shard(), _Shard()  # closed repositories; the repository being read
+    current_start = start  # where `current` begins
     document_ids = _DocumentIds(folder)
-    for place, received in _rows(source, recipe, languages, gate, start):
-        row = _once(received, document_ids, source.name, languages)
+    for position, source_row in _rows(source, recipe, languages, gate, start):
+        row = _drop_if_duplicate(source_row, document_ids, source.name, languages)
         if current.rows and current.rows[0].repository != row.repository:
-            held.take(current)
-            current, begun = _Shard(), place
-        while (held.rows or current.rows) and (
-            held.num_bytes + current.num_bytes + row.num_bytes > recipe.shard_bytes
+            pending.extend(current)
+            current, current_start = _Shard(), position
+        while (pending.rows or current.rows) and (
+            pending.num_bytes + current.num_bytes + row.num_bytes > recipe.shard_bytes
         ):
-            full, after = (held, begun) if held.rows else (current, place)
+            full, after = (pending, current_start) if pending.rows else (current, position)
             _put(folder, index, full, after)
             index += 1
             if full is current:
-                current, begun = _Shard(), place
-            held = _Shard()
+                current, current_start = _Shard(), position
+            pending = _Shard()
         current.rows.append(row)
         current.num_bytes += row.num_bytes
-    held.take(current)
-    if held.rows or index == 0:
-        _put(folder, index, held, None)
-    return facts(folder)
+    pending.extend(current)
+    if pending.rows or index == 0:
+        _put(folder, index, pending, None)
+    return ingest_stats(folder)
 
 
 class _DocumentIds:
-    """The documents that were admitted, to drop a file that a source holds twice.
+    """Set of admitted documents, to drop files that a source holds twice.
 
     Memory: 8 bytes per document, and a set of at most a million.
     """
 
     def __init__(self, folder: str) -> None:
-        """`folder`: its finished shards count."""
+        """Load the documents of the finished shards in `folder`."""
         self._recent: set[int] = set()
         self._older = np.empty(0, np.uint64)
         for entry in shards.records(folder):
@@ -144,7 +145,7 @@ class _DocumentIds:
                     self.add(name)
 
     def add(self, document: str) -> bool:
-        """Whether the document is new; by 64 bits of its digest."""
+        """Add a document; return whether it is new, by 64 bits of its digest."""
         key = int(document[:16], 16)
         position = int(np.searchsorted(self._older, np.uint64(key)))
         is_older = position < len(self._older) and int(self._older[position]) == key
@@ -158,8 +159,10 @@ class _DocumentIds:
         return True
 
 
-def _once(row: _Row, documents: _DocumentIds, source: str, languages: Sequence[str]) -> _Row:
-    """A row, or its refusal if the same file of the same repository was admitted before."""
+def _drop_if_duplicate(
+    row: _Row, documents: _DocumentIds, source: str, languages: Sequence[str]
+) -> _Row:
+    """Return the row, or a drop if the same file of the same repository was admitted before."""
     if row.table != FILES or documents.add(row.columns["document_id"]):
         return row
     refusal = Refusal(
@@ -172,10 +175,10 @@ def _once(row: _Row, documents: _DocumentIds, source: str, languages: Sequence[s
     return _refusal(source, refusal, languages, row.columns["document_id"])
 
 
-def facts(folder: str) -> dict[str, Any]:
-    """Counts over all finished shards: how many came in, were admitted, were dropped and why.
+def ingest_stats(folder: str) -> dict[str, Any]:
+    """Counts over all finished shards: input files, admitted files, and drops by reason.
 
-    A repository whose rows do not lie together in its source counts once per run of rows.
+    A repository whose rows are not contiguous in its source counts once per run of rows.
     """
     total = {name: Counter[str]() for name in ("licenses", "languages", "reasons")}
     num_repositories, last = 0, None
@@ -195,18 +198,18 @@ def facts(folder: str) -> dict[str, Any]:
     }
 
 
-def _resume(folder: str) -> tuple[int, Place]:
-    """The next shard's number, and the place in the source where it begins."""
-    index, place = 0, (0, 0)
+def _resume(folder: str) -> tuple[int, Position]:
+    """The next shard's index, and the position in the source where it begins."""
+    index, position = 0, (0, 0)
     while done := shards.record(folder, shards.table_name(FILES, index)):
         index += 1
-        # A place that no unit reaches: the source was read to its end.
-        place = tuple(done.facts["next"] or (1 << 62, 0))
-    return index, place
+        # A position beyond all units: the source was read to its end.
+        position = tuple(done.facts["next"] or (1 << 62, 0))
+    return index, position
 
 
-def _put(folder: str, index: int, shard: _Shard, after: Place | None) -> None:
-    """Write a shard; the record of `files` comes last and says where the next shard begins."""
+def _put(folder: str, index: int, shard: _Shard, after: Position | None) -> None:
+    """Write a shard; the record of `files` is last and holds the next shard's position."""
     tables = {
         name: [row.columns for row in shard.rows if row.table == name] for name in (FILES, DROPS)
     }
@@ -221,13 +224,13 @@ def _put(folder: str, index: int, shard: _Shard, after: Place | None) -> None:
     }
     runs = [name for name, _ in itertools.groupby(row.repository for row in admitted)]
     ends = {"num": len(runs), "first": runs[0], "last": runs[-1]} if runs else None
-    known = {"counts": counts, "repositories": ends, "next": after}
-    shards.put_table(folder, FILES, index, tables[FILES], RAW_FILE, facts=known)
+    files_stats = {"counts": counts, "repositories": ends, "next": after}
+    shards.put_table(folder, FILES, index, tables[FILES], RAW_FILE, facts=files_stats)
 
 
 def _rows(
-    source: Source, recipe: CorpusRecipe, languages: Sequence[str], gate: Gate, start: Place
-) -> Iterator[tuple[Place, _Row]]:
+    source: Source, recipe: CorpusRecipe, languages: Sequence[str], gate: Gate, start: Position
+) -> Iterator[tuple[Position, _Row]]:
     for number, unit in enumerate(units(source, languages=languages, recipe=recipe)):
         if number < start[0]:
             continue
@@ -239,23 +242,23 @@ def _rows(
 def _unit_rows(
     unit: Unit, source: Source, recipe: CorpusRecipe, languages: Sequence[str], gate: Gate
 ) -> Iterator[_Row]:
-    """A row for each wanted file, and one for each repository that stays outside."""
-    if refusal := _refused_by_name(unit, gate, source.kind):
+    """Yield a row for each selected file, and a drop for each refused repository."""
+    if refusal := _refusal_by_name(unit, gate, source.kind):
         yield _refusal(source.name, refusal, languages)
         return
-    is_sampled = _sample(unit, source, languages)
-    outside: dict[str, str] = {}  # repository -> reason, not yet told
-    told: set[str] = set()
+    is_sampled = _file_sampler(unit, source, languages)
+    pending: dict[str, str] = {}  # repository -> reason, not yet reported
+    reported: set[str] = set()
 
-    def is_wanted(repository: str, path: str) -> bool:
+    def is_selected(repository: str, path: str) -> bool:
         reason = gate.refuses(repository)
-        if reason and repository not in told:
-            outside[repository] = reason
+        if reason and repository not in reported:
+            pending[repository] = reason
         return reason is None and (not path or is_sampled(repository, path))
 
-    # Readers refuse single files themselves; what fails nevertheless costs the rest of its unit.
-    for received in iterate_foreign(unit.files(is_wanted), cpu_seconds=None):
-        yield from _told(source.name, outside, told)
+    # Readers refuse single files themselves; any other failure ends the unit.
+    for received in iterate_untrusted(unit.files(is_selected), cpu_seconds=None):
+        yield from _repository_refusals(source.name, pending, reported)
         if isinstance(received, ParserFailure):
             refusal = Refusal(
                 repository=unit.name, path="", reason="unreadable", evidence=received.evidence
@@ -265,14 +268,14 @@ def _unit_rows(
             yield _refusal(source.name, received, languages)
         else:
             yield _row(source.name, received, recipe, languages)
-    yield from _told(source.name, outside, told)
+    yield from _repository_refusals(source.name, pending, reported)
 
 
-def _refused_by_name(unit: Unit, gate: Gate, kind: str) -> Refusal | None:
-    """The refusal of a unit of which one of its possible names stays outside."""
-    for name in iterate_foreign(unit.names(), cpu_seconds=None):
+def _refusal_by_name(unit: Unit, gate: Gate, kind: str) -> Refusal | None:
+    """The refusal of a unit if one of its candidate repositories must not be ingested."""
+    for name in iterate_untrusted(unit.names(), cpu_seconds=None):
         if isinstance(name, ParserFailure):
-            return None  # `files` tells what cannot be read
+            return None  # `files` reports what cannot be read
         if reason := gate.refuses_reading(name):
             remedy = (
                 "state its repository in the recipe's source"
@@ -284,24 +287,26 @@ def _refused_by_name(unit: Unit, gate: Gate, kind: str) -> Refusal | None:
     return None
 
 
-def _told(source: str, outside: dict[str, str], told: set[str]) -> Iterator[_Row]:
-    while outside:
-        repository, reason = outside.popitem()
-        told.add(repository)
+def _repository_refusals(
+    source: str, pending: dict[str, str], reported: set[str]
+) -> Iterator[_Row]:
+    while pending:
+        repository, reason = pending.popitem()
+        reported.add(repository)
         evidence = "the whole repository, by its name"
         refusal = Refusal(repository=repository, path="", reason=reason, evidence=evidence)
         yield _refusal(source, refusal, ())
 
 
-def _sample(unit: Unit, source: Source, languages: Sequence[str]) -> Wanted:
-    """Which files of a unit are taken: per repository and language, the first by hash of name."""
+def _file_sampler(unit: Unit, source: Source, languages: Sequence[str]) -> FileFilter:
+    """Sampling filter of a unit's files: the first by hash of name, per repository and language."""
     limit = source.files_per_repository
     if limit is None:
         return lambda _repository, _path: True
     last: dict[tuple[str, str], list[int]] = {}  # the `limit` smallest hashes, negated: a heap
-    for item in iterate_foreign(unit.listing(), cpu_seconds=None):
+    for item in iterate_untrusted(unit.listing(), cpu_seconds=None):
         if isinstance(item, ParserFailure):
-            break  # the files before it may be read, as `files` will
+            break  # the files before it are read, as in `files`
         repository, path = item
         heap = last.setdefault((repository, candidates(path, languages)[0]), [])
         heapq.heappush(heap, -_rank(source.name, repository, path))
@@ -331,13 +336,13 @@ def _row(source: str, received: SourceFile, recipe: CorpusRecipe, languages: Seq
         return _drop(source, received, name, languages, "empty", None)
     if content.startswith(_LFS_POINTER) and len(content) < _LFS_POINTER_BYTES:
         return _drop(source, received, name, languages, "lfs_pointer", None)
-    verdict = parse_foreign(
+    decision = parse_untrusted(
         partial(decide, content, received.statement, permissive=recipe.permissive_licenses)
     )
-    if isinstance(verdict, ParserFailure):
-        return _drop(source, received, name, languages, "license_unknown", verdict.evidence)
-    if verdict.license is None:
-        return _drop(source, received, name, languages, str(verdict.reason), verdict.evidence)
+    if isinstance(decision, ParserFailure):
+        return _drop(source, received, name, languages, "license_unknown", decision.evidence)
+    if decision.license is None:
+        return _drop(source, received, name, languages, str(decision.reason), decision.evidence)
     columns = {
         "document_id": name,
         "raw_id": raw_id,
@@ -345,8 +350,8 @@ def _row(source: str, received: SourceFile, recipe: CorpusRecipe, languages: Seq
         "repository": received.repository,
         "revision": printable(received.revision),
         "path": received.path,
-        "license": verdict.license,
-        "license_evidence": printable(verdict.evidence),
+        "license": decision.license,
+        "license_evidence": printable(decision.evidence),
         "copyright_notices": list(received.statement.notices),
         "content": content,
     }

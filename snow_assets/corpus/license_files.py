@@ -1,10 +1,10 @@
-"""Which files of a repository state a licence, and which statement is nearest to a file.
+"""Licence files of a repository, and the nearest licence statement of a file.
 
-The same rule for every kind of source. From the file's own folder upwards, the first folder that
-states a licence decides, also if its statement cannot be read or is not permissive. In a folder
-come first what REUSE says of the file (`NAME.license`, REUSE.toml), then its licence files together
-with LICENSES/ (all of them apply), then its manifests. A manifest beside a licence file counts as
-well: if the two differ, both apply.
+All kinds of sources use the same rule. From the file's own folder upwards, the first folder with a
+licence statement decides, also if the statement cannot be parsed or is not permissive. Order within
+a folder: REUSE's statements (`NAME.license`, REUSE.toml), then licence files together with
+LICENSES/ (all of them apply), then manifests. A manifest in the folder of a licence file counts as
+well: if the two differ, their conjunction applies.
 """
 
 import re
@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from pathlib import PurePosixPath
 
-from snow_assets.corpus.foreign import ParserFailure, parse_foreign
-from snow_assets.corpus.license_statements import Statement, both_apply
-from snow_assets.corpus.licenses import stated_in_text
+from snow_assets.corpus.license_statements import Statement, combine_statements
+from snow_assets.corpus.licenses import parse_license_text
 from snow_assets.corpus.manifests import (
     MANIFESTS,
     PYTHON_METADATA,
@@ -23,10 +22,11 @@ from snow_assets.corpus.manifests import (
     stated_in_manifests,
 )
 from snow_assets.corpus.spdx import conjunction, listed_identifiers
+from snow_assets.corpus.untrusted import ParserFailure, parse_untrusted
 
 FolderTexts = Mapping[str, str | None]
-"""The statement files of one folder by name, `LICENSES/NAME` too; None: one that is not readable,
-such as a link that leaves the repository."""
+"""The statement files of a folder by name, also `LICENSES/NAME`; None: the file is not readable,
+such as a link to outside the repository."""
 
 LICENSES_FOLDER = "LICENSES"
 REUSE_TOML = "REUSE.toml"
@@ -45,17 +45,17 @@ _FAMILY = re.compile(
 
 
 def is_license_file(name: str) -> bool:
-    """LICENSE, LICENCE, COPYING, UNLICENSE and EULA, with the name of a licence before or behind.
+    """Match LICENSE, LICENCE, COPYING, UNLICENSE and EULA, with a licence as prefix or suffix.
 
-    `LICENSE-MIT`, `COPYING.LESSER`, `MIT-LICENSE.txt`, `LICENSE.md`; not source files, nor notices
-    of third parties (`LICENSE.third-party`), nor any other name that begins so.
+    `LICENSE-MIT`, `COPYING.LESSER`, `MIT-LICENSE.txt`, `LICENSE.md`; not source files, third-party
+    notices (`LICENSE.third-party`), or other names with this prefix.
     """
     match = _BASE.fullmatch(_TEXT_SUFFIX.sub("", name.lower()))
     return match is not None and all(_is_license_name(match[part]) for part in ("before", "after"))
 
 
 def is_statement_file(name: str) -> bool:
-    """Whether a file by this name is read for licences at all."""
+    """Whether a file of this name is read for licence statements."""
     return (
         is_license_file(name)
         or name in MANIFESTS
@@ -70,10 +70,10 @@ def is_below_licenses_folder(path: str) -> bool:
 
 
 class NearestStatement:
-    """Finds the statement that holds for a path; each folder is read once, the last ones kept.
+    """Finds the licence statement that applies to a path; folders are read once and cached.
 
-    `read_folder` gets a folder's path in the repository ("": its top). `whole` is what the
-    repository's own metadata says, if that stands outside its folders.
+    `read_folder`: from a folder's path in the repository ("": its top) to its statement files.
+    `whole`: the statement of the repository's metadata, if that is not in its folders.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class NearestStatement:
         self._whole = whole
 
     def of(self, path: str) -> Statement:
-        """The statement for the file at `path`; its own header, which overrules it, is not read."""
+        """The statement for the file at `path`, without its header, which takes precedence."""
         parents = [
             "" if str(parent) == "." else str(parent) for parent in PurePosixPath(path).parents
         ]
@@ -93,9 +93,11 @@ class NearestStatement:
             return stated_in_sidecar(self._texts(parents[0])[sidecar], path + ".license")
         for folder in parents:
             if REUSE_TOML in self._texts(folder):
-                annotated = _annotated(self._texts(folder)[REUSE_TOML], folder, path)
-                if annotated is not None:
-                    return annotated
+                reuse_statement = _reuse_toml_statement(
+                    self._texts(folder)[REUSE_TOML], folder, path
+                )
+                if reuse_statement is not None:
+                    return reuse_statement
             if statement := self._folder_statement(folder):
                 return statement
             if not folder:
@@ -117,7 +119,7 @@ class NearestStatement:
         by_files = [
             Statement(None, f"{where}{name}: not a plain file of the repository")
             if text is None
-            else stated_in_text(text, where + name)
+            else parse_license_text(text, where + name)
             for name, text in sorted(license_texts.items())
         ]
         by_manifest = stated_in_manifests(manifests, workspace=self._workspace(folder), where=where)
@@ -125,7 +127,7 @@ class NearestStatement:
             return by_manifest
         if by_manifest is not None and by_manifest.expression is not None:
             by_files.append(by_manifest)
-        return both_apply(by_files)
+        return combine_statements(by_files)
 
     def _workspace(self, folder: str) -> str | None:
         """The Cargo.toml of the nearest workspace above a folder."""
@@ -137,7 +139,7 @@ class NearestStatement:
 
 
 def by_folder(texts: Mapping[str, str | None]) -> dict[str, dict[str, str | None]]:
-    """Statement files by path, grouped as FolderTexts by their folder."""
+    """Group statement files by folder, as FolderTexts."""
     folders: dict[str, dict[str, str | None]] = {}
     for path, text in texts.items():
         parts = path.split("/")
@@ -150,31 +152,31 @@ def by_folder(texts: Mapping[str, str | None]) -> dict[str, dict[str, str | None
 
 
 def stated_in_sidecar(text: str | None, where: str) -> Statement:
-    """What REUSE's `NAME.license` says of the file beside it."""
+    """The statement of REUSE's `NAME.license`, which applies to the file NAME."""
     tags = re.findall(r"SPDX-License-Identifier:[ \t]*(.+?)[ \t]*$", text or "", re.MULTILINE)
     return Statement(conjunction(tags) if tags else None, where)
 
 
-def _annotated(text: str | None, folder: str, path: str) -> Statement | None:
-    """What REUSE.toml says of the file; one that is broken is unreadable."""
+def _reuse_toml_statement(text: str | None, folder: str, path: str) -> Statement | None:
+    """REUSE.toml's statement for the file, if any; unknown if REUSE.toml is broken."""
     where = f"{folder}/{REUSE_TOML}" if folder else REUSE_TOML
     relative = path.removeprefix(f"{folder}/") if folder else path
-    annotated = parse_foreign(partial(_last_annotation, text or "", relative, where))
-    if isinstance(annotated, ParserFailure):
-        return Statement(None, f"{where} is broken: {annotated.evidence}")
-    return annotated
+    statement = parse_untrusted(partial(_last_annotation, text or "", relative, where))
+    if isinstance(statement, ParserFailure):
+        return Statement(None, f"{where} is broken: {statement.evidence}")
+    return statement
 
 
 def _last_annotation(text: str, path: str, where: str) -> Statement | None:
-    """The last table whose globs match; raises what a text of another shape raises."""
+    """The statement of the last table whose globs match; hostile texts may raise any exception."""
     matching = [
         table
         for table in load_toml(text)["annotations"]
-        if any(_glob(glob).fullmatch(path) for glob in _list(table["path"]))
+        if any(_glob(glob).fullmatch(path) for glob in _as_list(table["path"]))
     ]
     if not matching:
         return None
-    expressions = [str(part) for part in _list(matching[-1].get("SPDX-License-Identifier", []))]
+    expressions = [str(part) for part in _as_list(matching[-1].get("SPDX-License-Identifier", []))]
     if not expressions:
         return None
     is_closest = matching[-1].get("precedence", "closest") == "closest"
@@ -182,18 +184,18 @@ def _last_annotation(text: str, path: str, where: str) -> Statement | None:
 
 
 def _glob(pattern: object) -> re.Pattern[str]:
-    """REUSE's globs: `*` within a folder, `**` across folders, a backslash before a literal."""
+    """Compile a REUSE glob: `*` within a folder, `**` across folders, backslash escapes."""
     parts = {"**": ".*", "*": "[^/]*"}
     tokens = re.findall(r"\\.|\*\*|.", str(pattern)[:1_000], re.DOTALL)
     return re.compile("".join(parts.get(token) or re.escape(token[-1]) for token in tokens))
 
 
-def _list(value: object) -> Iterable[object]:
+def _as_list(value: object) -> Iterable[object]:
     return value if isinstance(value, list) else [value]
 
 
 def _is_license_name(part: str | None) -> bool:
-    """Whether what stands beside LICENSE names a licence: an SPDX identifier, or a family."""
+    """Whether a prefix or suffix of LICENSE names a licence: an SPDX identifier, or a family."""
     name = (part or "").strip("-_. ()")
     if not name or name in listed_identifiers():
         return True

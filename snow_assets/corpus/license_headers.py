@@ -1,25 +1,25 @@
-"""What a file's own header states: SPDX tags, and grants in words of licences that do not permit.
+"""Licence statements in a file's header: SPDX tags, and grants of non-permissive licences in words.
 
-A header grant of a copyleft, non-commercial or proprietary licence overrules a permissive
-repository. Grants of permissive licences in words are not read: the repository's own statement
-stands for them. Where a header offers a permissive licence as an alternative ("dual BSD/GPL"), the
-statement is the OR of the two.
+A header grant of a copyleft, non-commercial or proprietary licence overrides a permissive
+repository. Grants of permissive licences in words are ignored: the repository's statement applies.
+If a header offers a permissive licence as an alternative ("dual BSD/GPL"), the statement is the OR
+of the two.
 """
 
 import re
 from collections.abc import Iterator
 
-from snow_assets.corpus.license_statements import Statement, both_apply
+from snow_assets.corpus.license_statements import Statement, combine_statements
 from snow_assets.corpus.spdx import conjunction
 
 HEADER_BYTES = 4_096  # a licence header stands in a file's beginning
 
 _TAG = re.compile(r"SPDX-License-Identifier:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _MAX_TAG_CHARS = 1_200
-# What ends a comment or a string behind a tag, in any language: no letters, digits or brackets.
+# End of a comment or a string after a tag, in any language: no letters, digits or brackets.
 _TAG_END = re.compile(r"(?:\\[nrt]|</?\w+/?>|\*\)|[^A-Za-z0-9)+])+$")
 
-# Of a header that holds none of these bytes (lower case) no words are looked at.
+# Prefilter: a header without any of these bytes (lower case) has no statement.
 _HINTS = (
     b"licen",
     b"copyright",
@@ -69,7 +69,7 @@ _COPYLEFT_NAMES = tuple(
         ("not the right to distribute", "", ""),
     )
 )
-"""Names of licences that do not permit: a literal, and expressions before and behind it."""
+"""Names of non-permissive licences: a literal, and expressions before and after it."""
 _GRANT_WORDS = frozenset(
     re.findall(
         r"\S+",
@@ -146,14 +146,14 @@ _PROPRIETARY_NOTICES = tuple(
         ),
     )
 )
-"""Notices that reserve a file's use: a literal, and what must stand around it."""
+"""Notices that reserve a file's use: a literal, and an expression that must match around it."""
 _CONTEXT_CHARS, _CONTEXT_WORDS = 120, 14
 
 
 def stated_in_header(content: bytes) -> Statement | None:
-    """What the file says of itself in its first HEADER_BYTES, or None if it says nothing.
+    """The licence statement in a file's first HEADER_BYTES, or None.
 
-    All SPDX tags apply together, and so does a proprietary notice beside them.
+    The statement is the conjunction of all SPDX tags and of a proprietary notice.
     """
     head = content[:HEADER_BYTES]
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -174,11 +174,11 @@ def stated_in_header(content: bytes) -> Statement | None:
     else:
         statements += _copyleft_grants(words)
     statements += _proprietary_grants(words)
-    return both_apply(statements) if statements else None
+    return combine_statements(statements) if statements else None
 
 
 def _proprietary_grants(words: str) -> list[Statement]:
-    """A notice that reserves the file's use, if there is one."""
+    """The first notice that reserves the file's use, if any."""
     for literal, notice in _PROPRIETARY_NOTICES:
         start = words.find(literal)
         while start >= 0:
@@ -190,7 +190,7 @@ def _proprietary_grants(words: str) -> list[Statement]:
 
 
 def _copyleft_names(words: str) -> Iterator[tuple[int, int]]:
-    """Where the names of licences that do not permit stand."""
+    """Yield the offsets of names of non-permissive licences."""
     for literal, before, behind in _COPYLEFT_NAMES:
         start = words.find(literal)
         while start >= 0:
@@ -202,7 +202,7 @@ def _copyleft_names(words: str) -> Iterator[tuple[int, int]]:
 
 
 def _copyleft_grants(words: str) -> list[Statement]:
-    """A grant in words of a licence that does not permit, if there is one."""
+    """The first grant in words of a non-permissive licence, if any."""
     for start, end in _copyleft_names(words):
         before = words[max(0, start - _CONTEXT_CHARS) : start]
         is_grant = not _GRANT_WORDS.isdisjoint(before.split()[-_CONTEXT_WORDS:])
@@ -226,7 +226,7 @@ def _evidence(words: str, start: int, end: int) -> str:
 
 
 def _expression(tag: str) -> str:
-    """An SPDX tag's expression without what ends the comment behind it."""
+    """An SPDX tag's expression without the end of the comment."""
     expression = _TAG_END.sub("", tag[:_MAX_TAG_CHARS]).strip().replace("/", " AND ")
     if expression.endswith(")") and expression.count(")") > expression.count("("):
         expression = expression[:-1]

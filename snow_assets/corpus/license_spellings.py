@@ -1,7 +1,7 @@
 """Spellings of licences in the metadata of packages, PyPI's classifiers among them."""
 
-# Names that are no SPDX identifiers; lower case, commas left out. A bare "BSD" is not among them:
-# two or three clauses?
+# Names that are no SPDX identifiers; lower case, without commas. "BSD" is missing, since it is
+# ambiguous: two or three clauses.
 SPELLINGS = {
     spelling: identifier
     for identifier, spellings in {

@@ -1,4 +1,4 @@
-"""A licence statement: an SPDX expression, and where it was read."""
+"""A licence statement: an SPDX expression and its source."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ from snow_assets.corpus.spdx import conjunction
 
 @dataclass(frozen=True)
 class Statement:
-    """An SPDX expression (None: a statement that is not readable) and where it was read."""
+    """An SPDX expression (None: the statement cannot be parsed) and its source."""
 
     expression: str | None
     evidence: str
-    adds_to_header: bool = False  # a file's own header does not overrule it: both apply
-    notices: tuple[str, ...] = ()  # copyright notices of the LICENSE files that it was read in
+    adds_to_header: bool = False  # a file's header does not override it: their conjunction applies
+    notices: tuple[str, ...] = ()  # copyright notices of its LICENSE files
 
 
-def both_apply(statements: Sequence[Statement]) -> Statement:
-    """What several statements require together: one that is not readable makes all unknown."""
+def combine_statements(statements: Sequence[Statement]) -> Statement:
+    """The conjunction of statements; unknown if one of them cannot be parsed."""
     unreadable = next((part for part in statements if part.expression is None), None)
     if unreadable is not None:
         return unreadable

@@ -1,10 +1,10 @@
-"""Which licences the text of a LICENSE file states, and whether they cover all of it.
+"""Detect the licences in the text of a LICENSE file, and wording that they do not cover.
 
-A sentence that only one licence has identifies it. A text that states permissive licences alone is
-accepted only if nothing else in it can be a condition: every word stands in a sequence of
-SHINGLE_WORDS words of the texts in `license_texts/` (SPDX's, and reviewed wordings in
-`variants.txt`), or in a copyright notice, a heading, a name or an address. What is left over must
-hold no operative word such as "not", "only" or "commercial".
+A sentence that is unique to a licence identifies it. A text with permissive licences alone is
+accepted only if no other wording can be a condition: every word is in a shingle of SHINGLE_WORDS
+words of the texts in `license_texts/` (SPDX's, and reviewed wordings in `variants.txt`), or in a
+copyright notice, a heading, a name or an address. Uncovered words must not include operative words
+such as "not", "only" or "commercial".
 """
 
 import itertools
@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
-from snow_assets.corpus.foreign import printable
+from snow_assets.corpus.untrusted import printable
 
 SHINGLE_WORDS = 4
 MAX_TEXT_BYTES = 262_144  # of a LICENSE file; wheels append every bundled library's
 
-# Sentences that only stand in one licence's own text (spdx.org/licenses), as `normalized_words`
-# joins them.
+# Sentences that are unique to a licence's text (spdx.org/licenses), as `normalized_words` joins
+# them.
 _SENTENCES: Sequence[tuple[str, str]] = (
     ("AGPL-3.0-only", "gnu affero general public license version 3"),
     ("LGPL-3.0-only", "gnu lesser general public license version 3"),
@@ -95,7 +95,7 @@ _SENTENCES: Sequence[tuple[str, str]] = (
     ),
 )
 
-# What a shortened grant would lack although all its words are the licence's.
+# Grants that must be complete: a shortened grant has only words of the licence, too.
 _GRANTS = {
     "MIT": "to deal in the software without restriction including without limitation the rights to"
     " use copy modify merge publish distribute sublicense and or sell copies of the software"
@@ -189,11 +189,11 @@ _MAX_LEFT_OVER_WORDS = 40  # in one sequence: a holder's name, an address, a lis
 
 @dataclass(frozen=True)
 class LicenseText:
-    """SPDX expressions in the text's order, and what of the text no known wording covers."""
+    """SPDX expressions in the text's order, and wording that no known text covers."""
 
     licenses: tuple[str, ...]
     uncovered: str | None = None  # the first sequence of words that could be a condition
-    is_bundle: bool = False  # `uncovered` stands behind the announcement of bundled components
+    is_bundle: bool = False  # `uncovered` follows an announcement of bundled components
     is_restricted: bool = False  # `uncovered` is a condition of use, or a changed grant
 
 
@@ -203,7 +203,7 @@ def read_license_text(text: str) -> LicenseText:
     tags = tuple(tag.rstrip() for tag in _SPDX_LINE.findall(text))
     text = _SPDX_LINE.sub("", text)
     words = " ".join(normalized_words(text))
-    licenses = tuple(dict.fromkeys([*_named_in(words), *tags]))
+    licenses = tuple(dict.fromkeys([*_find_licenses(words), *tags]))
     forbidden = _FORBIDDEN.search(words)
     if forbidden:
         context = words[max(0, forbidden.start() - 40) : forbidden.end() + 60]
@@ -214,12 +214,12 @@ def read_license_text(text: str) -> LicenseText:
         grant = _GRANTS.get(name)
         if grant and grant not in words:
             return LicenseText(licenses, f"a changed grant of {name}", is_restricted=True)
-    uncovered, is_bundle = _uncovered(text)
+    uncovered, is_bundle = _find_uncovered(text)
     return LicenseText(licenses, uncovered, is_bundle=is_bundle)
 
 
 def license_text(identifier: str) -> str | None:
-    """A permissive licence's text as SPDX has it; None for one that is not kept here."""
+    """A permissive licence's text from SPDX; None if this package does not have it."""
     file = files("snow_assets.corpus") / "license_texts" / f"{identifier}.txt"
     if not _IDENTIFIER.fullmatch(identifier) or not file.is_file():
         return None
@@ -227,7 +227,7 @@ def license_text(identifier: str) -> str | None:
 
 
 def copyright_notices(text: str) -> tuple[str, ...]:
-    """The copyright notices of a licence text, as they stand there, each once; at most 50."""
+    """The distinct copyright notices of a licence text, verbatim; at most 50."""
     lines = (" ".join(line.split()) for line in text[:MAX_TEXT_BYTES].splitlines())
     notices = (
         line.strip("#*/;<> ")
@@ -243,7 +243,7 @@ def normalized_words(text: str) -> list[str]:
     return re.findall(r"[a-z0-9]+(?:\.[0-9]+)*", text)
 
 
-def _uncovered(text: str) -> tuple[str | None, bool]:
+def _find_uncovered(text: str) -> tuple[str | None, bool]:
     words: list[str] = []
     is_free: list[bool] = []  # of a copyright notice or a heading
     for line in _URL.sub("", text).splitlines():
@@ -253,13 +253,13 @@ def _uncovered(text: str) -> tuple[str | None, bool]:
         line_words = normalized_words(line)
         words += line_words
         is_free += [_is_notice(line, line_words)] * len(line_words)
-    known = _shingles()
+    shingles = _shingles()
     covered = list(is_free)
     for start in range(len(words) - SHINGLE_WORDS + 1):
-        if tuple(words[start : start + SHINGLE_WORDS]) in known:
+        if tuple(words[start : start + SHINGLE_WORDS]) in shingles:
             covered[start : start + SHINGLE_WORDS] = [True] * SHINGLE_WORDS
-    for index in range(len(words)):  # "released under the GPL" stands in Python's history, too
-        if _COPYLEFT_WORD.match(words[index]) and not _stands_in_known(words, index):
+    for index in range(len(words)):  # "released under the GPL" is in Python's history, too
+        if _COPYLEFT_WORD.match(words[index]) and not _is_in_shingles(words, index):
             covered[index] = False
     is_bundle = False
     for begin, end in _gaps(covered):
@@ -300,11 +300,11 @@ def _is_notice(line: str, words: Sequence[str]) -> bool:
     return bool(_COPYRIGHT.match(line)) and not operative
 
 
-def _stands_in_known(words: Sequence[str], index: int) -> bool:
-    """Whether every shingle that holds a word is of a known text."""
-    known = _shingles()
+def _is_in_shingles(words: Sequence[str], index: int) -> bool:
+    """Whether all shingles that contain the word are of a known text."""
+    shingles = _shingles()
     return all(
-        tuple(words[start : start + SHINGLE_WORDS]) in known
+        tuple(words[start : start + SHINGLE_WORDS]) in shingles
         for start in range(index - SHINGLE_WORDS + 1, index + 1)
         if start >= 0
     )
@@ -342,8 +342,8 @@ def _shingles() -> frozenset[tuple[str, ...]]:
     return frozenset(shingles)
 
 
-def _named_in(words: str) -> list[str]:
-    """The licences whose sentences stand in a text, in the text's order."""
+def _find_licenses(words: str) -> list[str]:
+    """The licences whose sentences occur in a text, in the text's order."""
     positions: dict[str, int] = {}
     for name, sentence in _SENTENCES:
         position = words.find(sentence)
@@ -357,7 +357,7 @@ def _named_in(words: str) -> list[str]:
 
 
 def _variant(name: str, words: str) -> str:
-    """Tell apart the licences that begin alike."""
+    """Distinguish licences with the same beginning."""
     if name == "MIT" and "following conditions redistributions of source code must" in words:
         return "NCSA"
     if name == "MIT" and "is furnished to do so the software is provided" in words:

@@ -1,10 +1,9 @@
-"""Which licence a file is under, as SPDX, and whether the allow-list admits it.
+"""Detect a file's licence as an SPDX expression, and compare it with the allow-list.
 
-The nearest statement decides: the file's own header, then what its repository states nearest above
-it (`license_files.py`). One that cannot be read, or that is off the list: the file is dropped, and
-no farther statement is looked for. This is a careful reader, not a lawyer: it knows the texts
-(`license_texts/`) and spellings (`license_spellings.py`) of SPDX's common licences and calls
-everything else unknown.
+The nearest statement decides: the file's own header, then the nearest statement of its repository
+(`license_files.py`). If it cannot be parsed, or is not on the list, the file is dropped, and no
+other statement is searched. Supported are the texts (`license_texts/`) and spellings
+(`license_spellings.py`) of SPDX's common licences; any other licence is unknown. Not legal advice.
 """
 
 import re
@@ -14,7 +13,7 @@ from typing import Literal
 
 from snow_assets.corpus.license_headers import stated_in_header
 from snow_assets.corpus.license_spellings import SPELLINGS
-from snow_assets.corpus.license_statements import Statement, both_apply
+from snow_assets.corpus.license_statements import Statement, combine_statements
 from snow_assets.corpus.license_texts import (
     LicenseText,
     copyright_notices,
@@ -42,21 +41,21 @@ class LicenseDecision:
     evidence: str
 
 
-def stated_in_text(text: str, where: str) -> Statement:
-    """Which licence a LICENSE file states; several distinct ones are all named, joined by AND.
+def parse_license_text(text: str, where: str) -> Statement:
+    """Parse a LICENSE file; several distinct licences are joined by AND.
 
-    A text of permissive licences that holds more than their wording is not readable. Of others the
-    wording is not held here: they are named without a look at the rest.
+    Texts of permissive licences with additional wording are unknown. The texts of other licences
+    are not stored in this package: only their names are detected.
     """
     reading = read_license_text(text)
     if not reading.licenses:
         return Statement(None, f"{where}: no known licence text")
-    if reading.uncovered is not None and (reading.is_restricted or _is_held(reading)):
-        return Statement(None, _uncovered(reading, where))
+    if reading.uncovered is not None and (reading.is_restricted or _has_full_texts(reading)):
+        return Statement(None, _uncovered_evidence(reading, where))
     return Statement(conjunction(reading.licenses), where, notices=copyright_notices(text))
 
 
-def stated_by_author(
+def distribution_statement(
     *,
     expression: str | None,
     field: str | None,
@@ -64,22 +63,22 @@ def stated_by_author(
     texts: Mapping[str, str],
     where: str,
 ) -> Statement:
-    """What a Python distribution's metadata and its top LICENSE files say together.
+    """Combine a Python distribution's metadata and its top LICENSE files.
 
-    A LICENSE text with an added condition of use makes the whole not readable. Else an SPDX
-    expression is the author's own and decides: License-Expression (PEP 639), or several identifiers
-    in the older field. A LICENSE text comes next: its first
-    licence is the author's if the metadata agrees (what follows is of bundled libraries), else
-    all that it names apply. Then the free-form field and the classifiers; several mean all.
+    A LICENSE text with an added condition of use makes the statement unknown. Else an SPDX
+    expression decides: License-Expression (PEP 639), or several identifiers in the older field.
+    A LICENSE text comes next: its first licence is the author's if the metadata agrees (the others
+    are of bundled libraries), else all that it names apply. Then the free-form field and the
+    classifiers, joined by AND.
     """
-    statement = _stated_by_author(expression, field, list(classifiers), texts, where)
+    statement = _distribution_statement(expression, field, list(classifiers), texts, where)
     notices = dict.fromkeys(
         notice for name in sorted(texts) for notice in copyright_notices(texts[name])
     )
     return replace(statement, notices=tuple(notices))
 
 
-def _stated_by_author(
+def _distribution_statement(
     expression: str | None,
     field: str | None,
     classifiers: Sequence[str],
@@ -89,7 +88,7 @@ def _stated_by_author(
     readings = {name: read_license_text(texts[name]) for name in sorted(texts)}
     for name, reading in readings.items():
         if reading.is_restricted:
-            return Statement(None, _uncovered(reading, f"{where}: {name}"))
+            return Statement(None, _uncovered_evidence(reading, f"{where}: {name}"))
     if expression:
         readable = is_spdx(expression)
         return Statement(
@@ -100,35 +99,35 @@ def _stated_by_author(
     claims, is_unclear = _claims(field, classifiers)
     if readings:
         agreed = [
-            _agreed(reading, name, claims, field, classifiers, where)
+            _statement_with_metadata(reading, name, claims, field, classifiers, where)
             for name, reading in readings.items()
         ]
-        return both_apply(agreed)
+        return combine_statements(agreed)
     if field and len(field) >= 100:
-        return stated_in_text(field, f"{where}: License")
+        return parse_license_text(field, f"{where}: License")
     if claims and not is_unclear:
         return Statement(conjunction(claims), f"{where}: License or classifiers: {claims}")
     first = (field or "").strip().splitlines()[:1]
     return Statement(None, f"{where}: License: {first[0][:80] if first else 'none'}")
 
 
-def spelled(name: str | None, *, slash: Literal["AND", "OR"] = "AND") -> str | None:
-    """An SPDX identifier or expression for a name found in metadata, if it is known.
+def normalize_license_name(name: str | None, *, slash: Literal["AND", "OR"] = "AND") -> str | None:
+    """Normalize a licence name of package metadata to an SPDX expression; None if unknown.
 
-    `slash` is what `MIT/Apache-2.0` means there.
+    `slash`: the meaning of `MIT/Apache-2.0` in this metadata.
     """
     if not name or len(name) > MAX_EXPRESSION_CHARS:
         return None
-    whole = _spelled(name)
+    whole = _normalize_simple_name(name)
     if whole is not None or "/" not in name or "://" in name:
         return whole
-    parts = [part for part in map(_spelled, name.split("/")) if part is not None]
+    parts = [part for part in map(_normalize_simple_name, name.split("/")) if part is not None]
     if len(parts) < len(name.split("/")):
         return None
     return f" {slash} ".join(f"({part})" for part in parts)
 
 
-def _spelled(name: str) -> str | None:
+def _normalize_simple_name(name: str) -> str | None:
     plain = re.sub(r"\s+", " ", name.replace(",", " ")).strip()
     listed = SPELLINGS.get(plain.lower())
     if listed is not None or "," in name:
@@ -137,11 +136,11 @@ def _spelled(name: str) -> str | None:
 
 
 def decide(content: bytes, statement: Statement, *, permissive: Sequence[str]) -> LicenseDecision:
-    """Admit or drop a file: its own header overrules `statement`."""
+    """Admit or drop a file: its own header overrides `statement`."""
     header = stated_in_header(content)
     nearest = header or statement
     if header is not None and statement.adds_to_header:
-        nearest = both_apply([header, statement])
+        nearest = combine_statements([header, statement])
     if nearest.expression is None:
         return LicenseDecision(None, UNKNOWN, nearest.evidence)
     try:
@@ -155,16 +154,16 @@ def decide(content: bytes, statement: Statement, *, permissive: Sequence[str]) -
 
 
 def is_permitted(license_: str, permissive: Sequence[str]) -> bool:
-    """Whether a recorded licence, one or several joined by AND, is wholly on the list."""
+    """Whether all parts of a recorded licence, joined by AND, are on the list."""
     return all(part in permissive for part in license_.split(" AND "))
 
 
-def _is_held(reading: LicenseText) -> bool:
-    """Whether the texts of all licences that were read are held here."""
+def _has_full_texts(reading: LicenseText) -> bool:
+    """Whether this package has the texts of all detected licences."""
     return all(license_text(name) is not None for name in reading.licenses)
 
 
-def _uncovered(reading: LicenseText, where: str) -> str:
+def _uncovered_evidence(reading: LicenseText, where: str) -> str:
     named = " AND ".join(reading.licenses) or "no known licence"
     return f"{where}: {named}, and more that it does not say: {str(reading.uncovered)[:120]!r}"
 
@@ -174,17 +173,16 @@ def _is_compound(field: str) -> bool:
 
 
 def _claims(field: str | None, classifiers: Sequence[str]) -> tuple[list[str], bool]:
-    """Licences that the field and classifiers name, and whether one of them says no more than that
-    there is a licence."""
+    """Licences in the field and classifiers, and whether one of them is unspecific or unknown."""
     names = [name.split("::")[-1] for name in classifiers if "License ::" in name]
     names = [name for name in names if name.strip() != "OSI Approved"]
     if field and len(field) < 100:
         names.append(field)
-    spellings = [spelled(name) for name in names]
+    spellings = [normalize_license_name(name) for name in names]
     return sorted({claim for claim in spellings if claim}), None in spellings
 
 
-def _agreed(
+def _statement_with_metadata(
     reading: LicenseText,
     name: str,
     claims: Sequence[str],
@@ -192,20 +190,20 @@ def _agreed(
     classifiers: Sequence[str],
     where: str,
 ) -> Statement:
-    """What one LICENSE text of a distribution means beside its metadata."""
+    """The statement of a distribution's LICENSE text, combined with its metadata."""
     if not reading.licenses:
         return Statement(None, f"{where}: {name}: no known licence text")
     first = reading.licenses[0]
-    agrees = first in claims or (_says_bsd(field, classifiers) and first.startswith("BSD-"))
+    agrees = first in claims or (_mentions_bsd(field, classifiers) and first.startswith("BSD-"))
     goes_on = reading.is_bundle or len(reading.licenses) > 1
-    if reading.uncovered is not None and _is_held(reading) and not (agrees and goes_on):
-        return Statement(None, _uncovered(reading, f"{where}: {name}"))
+    if reading.uncovered is not None and _has_full_texts(reading) and not (agrees and goes_on):
+        return Statement(None, _uncovered_evidence(reading, f"{where}: {name}"))
     if agrees and len(claims) <= 1:
         return Statement(first, f"{where}: {name} states it, metadata agrees")
     return Statement(conjunction([*reading.licenses, *claims]), f"{where}: {name}")
 
 
-def _says_bsd(field: str | None, classifiers: Iterable[str]) -> bool:
+def _mentions_bsd(field: str | None, classifiers: Iterable[str]) -> bool:
     return (field or "").strip().lower() in {"bsd", "bsd license"} or any(
         name.endswith(":: BSD License") for name in classifiers
     )

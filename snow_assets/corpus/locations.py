@@ -1,4 +1,4 @@
-"""The files that a source's locations name: a file, or all files of a folder, local or remote."""
+"""Files of a source's locations: a file, or all files of a folder, local or in an object store."""
 
 import os
 import stat
@@ -11,9 +11,9 @@ from typing import IO, Any
 import fsspec
 
 from snow_assets import shards
-from snow_assets.corpus.foreign import StorageError, is_printable, printable
+from snow_assets.corpus.untrusted import StorageError, is_printable, printable
 
-# Of an object store's listing: what is another value once an object's bytes are others.
+# Keys of an object store's listing whose value changes when an object's bytes change.
 _VERSION_KEYS = ("ETag", "etag", "LastModified", "last_modified", "updated", "mtime")
 
 
@@ -23,19 +23,19 @@ class StoredFile:
 
     url: str
     num_bytes: int
-    version: str  # size, and modification time or ETag: an edit is noticed without reading
+    version: str  # size, and modification time or ETag: detects an edit without reading
     refusal: tuple[str, str] | None = None
 
 
-def expanded(locations: Sequence[str], suffixes: tuple[str, ...]) -> list[StoredFile]:
-    """Every file with one of the suffixes, in name order.
+def list_files(locations: Sequence[str], suffixes: tuple[str, ...]) -> list[StoredFile]:
+    """List every file with one of the suffixes, in name order.
 
-    A location that names nothing: ValueError, with the remedy. One in a store that cannot be
-    asked: OSError.
+    Raises ValueError, with the remedy, for a location without files, and OSError for a store that
+    cannot be read.
     """
     files: list[StoredFile] = []
     for location in locations:
-        listed = [file for file in _listed(location) if file.url.lower().endswith(suffixes)]
+        listed = [file for file in _list_location(location) if file.url.lower().endswith(suffixes)]
         if not listed:
             raise ValueError(
                 f"the source location {location!r} has no file ending in {', '.join(suffixes)}: "
@@ -46,12 +46,12 @@ def expanded(locations: Sequence[str], suffixes: tuple[str, ...]) -> list[Stored
 
 
 def snapshot(locations: Sequence[str], suffixes: tuple[str, ...]) -> dict[str, str]:
-    """The version of every file that the locations name."""
-    return {printable(file.url): file.version for file in expanded(locations, suffixes)}
+    """The version of every file of the locations."""
+    return {printable(file.url): file.version for file in list_files(locations, suffixes)}
 
 
 class StoredBytes:
-    """An open file whose reading fails with StorageError."""
+    """An open file whose read errors are StorageErrors."""
 
     def __init__(self, url: str, file: IO[bytes]) -> None:
         self._url, self._file = url, file
@@ -71,8 +71,8 @@ class StoredBytes:
 
 
 @contextmanager
-def stored(url: str) -> Iterator[StoredBytes]:
-    """The bytes of a listed file, for reading."""
+def open_stored(url: str) -> Iterator[StoredBytes]:
+    """Open a listed file for reading."""
     with _storage_errors(url):
         file = fsspec.open(url, "rb").open()
     with file:
@@ -85,12 +85,12 @@ def _storage_errors(url: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"{url} cannot be read ({type(error).__name__}: {error}); nothing of it is refused for "
-            "that: materialize again when it can"
+            f"{url} cannot be read ({type(error).__name__}: {error}); its files are not refused "
+            "for that: materialize again when the storage is available"
         ) from error
 
 
-def _listed(location: str) -> list[StoredFile]:
+def _list_location(location: str) -> list[StoredFile]:
     if "://" not in location:
         return _local(location)
     system, path = shards.file_system(location)
@@ -109,7 +109,7 @@ def _remote(url: str, info: Mapping[str, Any]) -> StoredFile:
 
 
 def _local(location: str) -> list[StoredFile]:
-    """Files of a local folder; a link in it is read as what it leads to."""
+    """List the files of a local folder; links are followed."""
     path = Path(location)
     if not path.exists():
         raise _missing(location)
@@ -126,7 +126,7 @@ def _local_file(url: str) -> StoredFile:
         num_bytes, version = status.st_size, f"{status.st_size} {status.st_mtime_ns}"
         if not stat.S_ISREG(status.st_mode):
             refusal = ("not_a_file", "a folder, pipe, socket or device")
-    except OSError as error:  # a link that leads nowhere
+    except OSError as error:  # a dangling link
         num_bytes, version = 0, type(error).__name__
         refusal = ("not_a_file", f"cannot be opened: {error.strerror}")
     if not is_printable(url):

@@ -1,4 +1,4 @@
-"""Licences stated in a package's own manifest: Python metadata, package.json, Cargo.toml, ..."""
+"""Licences stated in package manifests: Python metadata, package.json, Cargo.toml, ..."""
 
 import email.parser
 import json
@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal
 
-from snow_assets.corpus.foreign import ParserFailure, parse_foreign
-from snow_assets.corpus.license_statements import Statement, both_apply
-from snow_assets.corpus.licenses import spelled, stated_by_author
+from snow_assets.corpus.license_statements import Statement, combine_statements
+from snow_assets.corpus.licenses import distribution_statement, normalize_license_name
 from snow_assets.corpus.spdx import conjunction
+from snow_assets.corpus.untrusted import ParserFailure, parse_untrusted
 
 _FORGE = re.compile(
     r"(?:github\.com|gitlab\.com|bitbucket\.org|codeberg\.org)[/:]([\w.-]{1,100}/[\w.-]{1,100})",
@@ -41,43 +41,45 @@ def stated_in_manifests(
     workspace: str | None = None,
     where: str = "",
 ) -> Statement | None:
-    """What the manifests of one folder state together; None if they state no licence.
+    """The combined licence statement of a folder's manifests; None if they state no licence.
 
-    `license_texts` are the LICENSE files that Python metadata is read with; `workspace` is the
-    Cargo.toml that `license.workspace = true` refers to. A broken manifest, or a licence that is
-    not readable, is a Statement without an expression.
+    `license_texts`: LICENSE files that are read with Python metadata; `workspace`: the Cargo.toml
+    that `license.workspace = true` refers to. A broken manifest, or a licence that cannot be read,
+    is a Statement without an expression.
     """
     stated = [
         statement
         for name in MANIFESTS
         if name in texts
-        and (statement := _foreign(name, texts[name], license_texts or {}, workspace, where))
+        and (statement := _read_manifest(name, texts[name], license_texts or {}, workspace, where))
     ]
     readable = [statement for statement in stated if statement.expression is not None]
-    return both_apply(readable) if readable else next(iter(stated), None)
+    return combine_statements(readable) if readable else next(iter(stated), None)
 
 
 def is_cargo_workspace(text: str) -> bool:
     """Whether a Cargo.toml is the root of a workspace."""
-    content = _loaded("Cargo.toml", text)
+    content = _parse_manifest("Cargo.toml", text)
     return isinstance(content, dict) and "workspace" in content
 
 
-def _foreign(
+def _read_manifest(
     name: str, text: str, license_texts: Mapping[str, str], workspace: str | None, where: str
 ) -> Statement | None:
-    stated = parse_foreign(partial(_stated, name, text, license_texts, workspace, where))
+    stated = parse_untrusted(
+        partial(_manifest_statement, name, text, license_texts, workspace, where)
+    )
     if isinstance(stated, ParserFailure):
         return Statement(None, f"{where}{name} is broken: {stated.evidence}")
     return stated
 
 
-def _stated(
+def _manifest_statement(
     name: str, text: str, license_texts: Mapping[str, str], workspace: str | None, where: str
 ) -> Statement | None:
     if name in PYTHON_METADATA:
         return _python_metadata(text, license_texts, where + name)
-    content = _loaded(name, text)
+    content = _parse_manifest(name, text)
     if isinstance(content, ParserFailure):
         return Statement(None, f"{where}{name} is broken: {content.evidence}")
     if name == "Cargo.toml":
@@ -90,20 +92,22 @@ def _stated(
         return None
     # Cargo's manual: "Previously multiple licenses could be separated with a /", meaning OR.
     slash: Literal["AND", "OR"] = "OR" if name == "Cargo.toml" else "AND"
-    expression = spelled(license_, slash=slash) if isinstance(license_, str) else None
+    expression = (
+        normalize_license_name(license_, slash=slash) if isinstance(license_, str) else None
+    )
     return Statement(expression, f"{where}{name}: license: {str(license_)[:_MAX_FIELD_CHARS]}")
 
 
-def _loaded(name: str, text: str) -> Any:
-    """A manifest's content, or the ParserFailure of what hostile text makes its parser raise."""
-    return parse_foreign(partial(_parsed, name, text))
+def _parse_manifest(name: str, text: str) -> Any:
+    """Parse a manifest; a ParserFailure if its parser raises any exception."""
+    return parse_untrusted(partial(_parse, name, text))
 
 
 def repositories_in_manifests(texts: Mapping[str, str]) -> list[str]:
-    """Names and forge addresses (`owner/name`) under which manifests say that the code is known."""
+    """Names and forge repositories (`owner/name`) that manifests state for the package."""
     names: list[str] = []
     for name, text in texts.items():
-        stated = parse_foreign(partial(_stated_names, name, text))
+        stated = parse_untrusted(partial(_stated_names, name, text))
         names += [] if isinstance(stated, ParserFailure) else stated
     return list(dict.fromkeys(names))
 
@@ -115,7 +119,7 @@ def _stated_names(name: str, text: str) -> list[str]:
         addresses: list[Any] = [headers.get("Home-page"), headers.get("Download-URL")]
         addresses += headers.get_all("Project-URL") or []
     else:
-        content = _parsed(name, text)
+        content = _parse(name, text)
         sections = [_object(content)] if name.endswith(".json") else _sections(content)
         values = [section.get("name") for section in sections]
         addresses = [section.get(key) for section in sections for key in _ADDRESS_KEYS] + [
@@ -129,7 +133,7 @@ def _stated_names(name: str, text: str) -> list[str]:
 
 
 def _sections(content: Any) -> list[dict[str, Any]]:
-    """The parts of a TOML manifest that describe the package: PEP 621's, Cargo's, Poetry's."""
+    """The sections of a TOML manifest that describe the package: PEP 621's, Cargo's, Poetry's."""
     parts = [content.get("project"), content.get("package"), _object(content.get("tool"))]
     return [_object(part) for part in (*parts[:2], parts[2].get("poetry"))]
 
@@ -138,17 +142,17 @@ def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _parsed(name: str, text: str) -> Any:
+def _parse(name: str, text: str) -> Any:
     if name.endswith(".json"):
         return json.loads(text)
     return load_toml(text)
 
 
 def load_toml(text: str) -> dict[str, Any]:
-    """Foreign TOML; raises whatever its parser raises.
+    """Parse untrusted TOML; raises any exception of the parser.
 
-    tomllib keeps every prefix of a dotted key: memory and time grow with the square of its parts,
-    so that a long one is a ValueError.
+    tomllib keeps every prefix of a dotted key: memory and time are quadratic in its parts, so that
+    a long key is a ValueError.
     """
     if _LONG_KEY.search(text):
         raise ValueError(f"a key of over {_MAX_KEY_PARTS} parts")
@@ -157,7 +161,7 @@ def load_toml(text: str) -> dict[str, Any]:
 
 def _python_metadata(text: str, license_texts: Mapping[str, str], where: str) -> Statement | None:
     headers = email.parser.HeaderParser().parsestr(text)
-    statement = stated_by_author(
+    statement = distribution_statement(
         expression=headers.get("License-Expression"),
         field=headers.get("License"),
         classifiers=headers.get_all("Classifier") or [],
@@ -174,7 +178,9 @@ def _cargo_license(content: Any, workspace: str | None) -> tuple[object, bool]:
     package = _table(content, "package")
     license_ = package.get("license", package.get("license-file"))
     if license_ == _INHERITED:
-        shared = _table(_table(_loaded("Cargo.toml", workspace or ""), "workspace"), "package")
+        shared = _table(
+            _table(_parse_manifest("Cargo.toml", workspace or ""), "workspace"), "package"
+        )
         return shared.get("license"), True
     return ("see file" if "license" not in package else license_), license_ is not None
 
@@ -184,7 +190,7 @@ def _pyproject_license(content: Any) -> tuple[object, bool]:
     tables = _table(content, "project"), _table(_table(content, "tool"), "poetry")
     license_ = next((table["license"] for table in tables if "license" in table), None)
     if isinstance(license_, dict):
-        if "file" in license_:  # a licence file says what it says, where it lies
+        if "file" in license_:  # the licence file is read as a statement of its own folder
             return None, False
         license_ = license_.get("text")
     if license_ is None:
@@ -194,9 +200,13 @@ def _pyproject_license(content: Any) -> tuple[object, bool]:
             for name in _list(table.get("classifiers"))
             if "License ::" in str(name) and not str(name).endswith("OSI Approved")
         ]
-        spellings = [spelled(name) for name in names]
-        known = [name for name in spellings if name]
-        license_ = conjunction(known) if known and len(known) == len(names) else names or None
+        spellings = [normalize_license_name(name) for name in names]
+        identifiers = [name for name in spellings if name]
+        license_ = (
+            conjunction(identifiers)
+            if identifiers and len(identifiers) == len(names)
+            else names or None
+        )
     return license_, license_ is not None
 
 
@@ -208,7 +218,7 @@ def _json_license(content: Any) -> tuple[object, bool]:
     if license_ in (None, [], ""):
         return None, False
     names = [part.get("type") if isinstance(part, dict) else part for part in _list(license_)]
-    spellings = [spelled(name) if isinstance(name, str) else None for name in names]
+    spellings = [normalize_license_name(name) if isinstance(name, str) else None for name in names]
     if len(names) > 1 and all(spellings):
         return " OR ".join(f"({name})" for name in spellings), True
     return names[0] if len(names) == 1 else names, True

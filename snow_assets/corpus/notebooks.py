@@ -1,4 +1,4 @@
-"""A Jupyter notebook as the script that its code cells make, prose as comments."""
+"""Convert a Jupyter notebook to a Python script: code cells, with markdown as comments."""
 
 import ast
 import json
@@ -6,7 +6,7 @@ import warnings
 from typing import Any
 
 _PYTHON_KERNELS = ("python", "ipython", "pypy", "xpython", "xeus-python")
-# Cell magics whose cell is Python nevertheless: only their own line becomes a comment.
+# Cell magics whose cell is Python: only the magic's line becomes a comment.
 _PYTHON_CELL_MAGICS = {
     "%%capture",
     "%%memit",
@@ -20,7 +20,7 @@ _MAX_CELLS = 100_000
 
 
 class NotebookError(ValueError):
-    """The bytes are no notebook that can be made a script; the message says why."""
+    """The bytes cannot be converted to a script; the message holds the reason."""
 
 
 def is_notebook(path: str) -> bool:
@@ -28,12 +28,12 @@ def is_notebook(path: str) -> bool:
 
 
 def as_script(content: bytes) -> str:
-    """Code cells in order, markdown as comments, outputs left out, IPython's syntax commented out.
+    """Convert: code cells in order, markdown as comments, no outputs, IPython syntax commented out.
 
-    Reads formats 3 and 4 (nbformat.readthedocs.io). IPython's own syntax is what jupytext takes
-    for it. NotebookError if the bytes are no notebook, if the kernel is not stated to be Python's,
-    if there is no code, or if the script is not Python. Other exceptions of hostile JSON pass
-    through: call it by `foreign.parse_foreign`.
+    Reads formats 3 and 4 (nbformat.readthedocs.io). jupytext detects IPython's syntax. Raises
+    NotebookError if the bytes are no notebook, if the kernel is not stated to be Python's, if there
+    is no code, or if the script is not Python. Hostile JSON may raise other exceptions: call it by
+    `untrusted.parse_untrusted`.
     """
     try:
         notebook = json.loads(content)
@@ -53,19 +53,19 @@ def as_script(content: bytes) -> str:
 
 
 def _kernel_labels(notebook: dict[str, Any], cells: list[Any]) -> list[str]:
-    """Everything that says which language the kernel runs, in lower case."""
+    """Labels of the kernel's language in the metadata, in lower case."""
     metadata = notebook.get("metadata")
     parts = metadata if isinstance(metadata, dict) else {}
     language, spec = (_object(parts, name) for name in ("language_info", "kernelspec"))
     labels = [language.get("name"), spec.get("language")]
     if not any(isinstance(label, str) for label in labels):
-        # A kernel's name may be its environment's; then its display name says `Python 3 (...)`.
-        name, shown = spec.get("name"), spec.get("display_name")
+        # A kernel's name may be its environment's; then its display name is `Python 3 (...)`.
+        name, display_name = spec.get("name"), spec.get("display_name")
         is_python = any(
             isinstance(label, str) and label.lower().startswith(_PYTHON_KERNELS)
-            for label in (name, shown)
+            for label in (name, display_name)
         )
-        labels = ["python" if is_python else name or shown]
+        labels = ["python" if is_python else name or display_name]
     if notebook.get("nbformat") != 4:  # format 3 states it in each code cell
         labels += [cell.get("language") for cell in cells if isinstance(cell, dict)]
     return [label.lower() for label in labels if isinstance(label, str)]
@@ -120,10 +120,10 @@ def _comment_lines(source: str) -> list[str]:
 
 
 def _code(source: str) -> str:
-    """A code cell as Python: as it is if it parses, else with IPython's syntax as comments."""
+    """A code cell as Python: unchanged if it parses, else with IPython's syntax as comments."""
     if _is_python(source):
         return source
-    # Imports nbformat: 0.4 s of CPU that only notebooks with magics need.
+    # Imported lazily: nbformat takes 0.4 s of CPU, and only notebooks with magics need it.
     from jupytext.magics import comment_magic  # type: ignore[import-untyped]
 
     lines = source.split("\n")
@@ -136,7 +136,7 @@ def _code(source: str) -> str:
 
 
 def _statement(before: str, after: str) -> str:
-    """A commented line of a block as `pass` and the comment, since a block needs a statement."""
+    """Replace a commented line in a block by `pass` and the comment: a block needs a statement."""
     if before == after or not after.startswith((" ", "\t")):
         return after
     text = after.lstrip()

@@ -1,4 +1,4 @@
-"""What each line of the opt-out list matches: sources that hold it, and documents still there."""
+"""Matches of each line of the opt-out list: sources that hold it, and documents in the lake."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from snow_assets import shards
 from snow_assets.corpus.ingest import FILES
-from snow_assets.corpus.opt_outs import OptOut, entries_held
+from snow_assets.corpus.opt_outs import OptOut, matching_entries
 from snow_assets.corpus.repository_names import canonical, patterns
 from snow_assets.corpus.sources import repositories, snapshot
 from snow_assets.recipe import CorpusRecipe, Source
@@ -17,32 +17,34 @@ _MAX_ROWS = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """A line of the list, the sources whose listing holds its name, and documents of it."""
+    """A line of the list, the sources that list a matching repository, and its documents."""
 
     opt_out: OptOut
     sources: tuple[str, ...]
-    num_documents: int  # in the present raw code; 0 once the sources were read under the list
+    num_documents: int  # in the current raw code; 0 once the sources were ingested with the list
 
 
-def held_by(source: Source, recipe: CorpusRecipe, names: Iterable[str]) -> list[str]:
-    """The names of a list that a source holds: these alone decide over its content.
+def matching_names(source: Source, recipe: CorpusRecipe, names: Iterable[str]) -> list[str]:
+    """The names of a list that match a source; only these affect the source's artifact.
 
-    A process lists a snapshot once for each list.
+    Cached per snapshot and list.
     """
     version = tuple(sorted(snapshot(source, recipe).items()))
-    return list(_held(source, recipe, version, tuple(sorted(names))))
+    return list(_cached_matching_names(source, recipe, version, tuple(sorted(names))))
 
 
-def _held_if_readable(source: Source, recipe: CorpusRecipe, names: Iterable[str]) -> list[str]:
-    """A source that cannot be listed holds nothing; its own step says why when it is read."""
+def _matching_names_if_readable(
+    source: Source, recipe: CorpusRecipe, names: Iterable[str]
+) -> list[str]:
+    """`matching_names`, or none if the source cannot be listed; its ingest reports the error."""
     try:
-        return held_by(source, recipe, names)
+        return matching_names(source, recipe, names)
     except (OSError, ValueError):
         return []
 
 
 @lru_cache(maxsize=256)
-def _held(
+def _cached_matching_names(
     source: Source,
     recipe: CorpusRecipe,
     version: tuple[tuple[str, str], ...],  # noqa: ARG001 - part of the cache's key
@@ -51,7 +53,9 @@ def _held(
     if not names:
         return ()
     listing = repositories(source, recipe=recipe)
-    return tuple(entries_held(listing, names, may_lack_owner=source.kind in ("archives", "folder")))
+    return tuple(
+        matching_entries(listing, names, may_lack_owner=source.kind in ("archives", "folder"))
+    )
 
 
 def matches(
@@ -62,7 +66,9 @@ def matches(
     Memory: one count for each repository of a source.
     """
     names = {opt_out.name for opt_out in opt_outs}
-    held = {source.name: _held_if_readable(source, recipe, names) for source in recipe.sources}
+    names_by_source = {
+        source.name: _matching_names_if_readable(source, recipe, names) for source in recipe.sources
+    }
     num_documents: Counter[str] = Counter()
     for folder in raw_folders.values():
         for repository, count in _documents(folder).items():
@@ -72,7 +78,9 @@ def matches(
     return [
         Match(
             opt_out=opt_out,
-            sources=tuple(name for name, entries in held.items() if opt_out.name in entries),
+            sources=tuple(
+                name for name, entries in names_by_source.items() if opt_out.name in entries
+            ),
             num_documents=num_documents[opt_out.name],
         )
         for opt_out in opt_outs
@@ -80,7 +88,7 @@ def matches(
 
 
 def unmatched(matches: Iterable[Match]) -> list[str]:
-    """The lines that match no source and no document, as a person can look them up."""
+    """The lines that match no source and no document, formatted for messages."""
     return [
         f"line {match.opt_out.line}: {match.opt_out.text!r} (read as {match.opt_out.name})"
         for match in matches
@@ -89,7 +97,7 @@ def unmatched(matches: Iterable[Match]) -> list[str]:
 
 
 def markdown(matches: Sequence[Match]) -> str:
-    """A row for each line, those that match nothing first; long lists are cut."""
+    """Markdown table with a row per line, unmatched lines first; long lists are truncated."""
     if not matches:
         return "The list is empty."
     rows = sorted(matches, key=lambda match: (bool(match.sources), match.opt_out.line))

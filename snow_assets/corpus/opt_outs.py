@@ -1,4 +1,4 @@
-"""Repositories that must not enter the corpus because their owners asked so."""
+"""The opt-out list: repositories whose owners do not want them in the corpus."""
 
 import codecs
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snow_assets import shards
-from snow_assets.corpus.received import without_owner
-from snow_assets.corpus.repository_names import canonical, parsed, patterns
+from snow_assets.corpus.repository_names import canonical, parse_repository, patterns
+from snow_assets.corpus.source_units import without_owner
 from snow_assets.home import CHECKOUT
 
 FILE = "opt_outs.txt"
@@ -21,7 +21,7 @@ _BYTE_ORDER_MARKS = (
 
 @dataclass(frozen=True, kw_only=True)
 class OptOut:
-    """One line of the list: what it says, and the canonical name or `owner/*` that it means."""
+    """A line of the list: its text, and the canonical name or `owner/*` that it means."""
 
     line: int  # from 1
     text: str
@@ -29,7 +29,7 @@ class OptOut:
 
 
 def list_url(configured: str, *, lake: str) -> str:
-    """Where the recipe's list is: a URL, a path, `{lake}/...`, or relative to the checkout."""
+    """URL of the recipe's list: a URL, a path, `{lake}/...`, or relative to the checkout."""
     url = configured.replace(_LAKE, lake.rstrip("/"))
     if "://" in url or Path(url).is_absolute():
         return url
@@ -37,10 +37,10 @@ def list_url(configured: str, *, lake: str) -> str:
 
 
 def read_opt_outs(url: str) -> list[OptOut]:
-    """The lines of a list, in its order, without comments.
+    """Read the lines of a list, in order, without comments.
 
-    ValueError if the file is missing, or names the line that cannot be read: a list that is
-    partly understood would let in what somebody asked to leave out.
+    Raises ValueError if the file is missing, or if a line cannot be parsed, since an ignored line
+    would admit a repository that opted out.
     """
     with shards.store_errors(url):
         if not shards.exists(url):
@@ -55,7 +55,7 @@ def read_opt_outs(url: str) -> list[OptOut]:
         if not text:
             continue
         try:
-            opt_outs.append(OptOut(line=number, text=text, name=parsed(text)))
+            opt_outs.append(OptOut(line=number, text=text, name=parse_repository(text)))
         except ValueError as error:
             raise ValueError(
                 f"{url}, line {number}: {text[:200]!r} names no repository. Write one "
@@ -65,12 +65,12 @@ def read_opt_outs(url: str) -> list[OptOut]:
 
 
 def read_list(url: str) -> list[str]:
-    """The canonical names of a list, sorted, each once."""
+    """Read the distinct canonical names of a list, sorted."""
     return sorted({opt_out.name for opt_out in read_opt_outs(url)})
 
 
 def _lines(url: str, content: bytes) -> Iterator[str]:
-    """The lines of a file in UTF-8, or in UTF-16 as editors of Windows write it."""
+    """The lines of a file in UTF-8, or in UTF-16 with a byte order mark."""
     encoding = next((name for mark, name in _BYTE_ORDER_MARKS if content.startswith(mark)), "utf-8")
     try:
         yield from content.decode(encoding).splitlines()
@@ -83,7 +83,7 @@ def _lines(url: str, content: bytes) -> Iterator[str]:
 
 
 def write(folder: str, opted_out: Sequence[str]) -> int:
-    """Keep the list as a file of an artifact; returns how many names it holds."""
+    """Write the list as a file of an artifact; return the number of names."""
     shards.put_file(folder, FILE, "".join(f"{name}\n" for name in opted_out).encode())
     return len(opted_out)
 
@@ -93,26 +93,26 @@ def read(folder: str) -> frozenset[str]:
 
 
 def is_listed(repository: str, names: Iterable[str]) -> bool:
-    """Whether a repository stands on a list, by its own name or by its owner's `owner/*`."""
+    """Whether a list contains a repository, by its own name or by its owner's `owner/*`."""
     listed = names if isinstance(names, frozenset) else frozenset(names)
     return any(pattern in listed for pattern in patterns(canonical(repository)))
 
 
-def entries_held(
+def matching_entries(
     repositories: Iterable[str], names: Collection[str], *, may_lack_owner: bool = False
 ) -> list[str]:
-    """The names of a list that mean at least one of these repositories, sorted.
+    """The names of a list that match at least one of these repositories, sorted.
 
-    With `may_lack_owner`, `name` and `owner-name` count as any listed owner's repository, as ingest
-    counts them. Memory: the list and the answer; `repositories` may be a stream.
+    With `may_lack_owner`, `name` and `owner-name` match any listed owner's repository, as in
+    ingest. Memory: the list and the result; `repositories` may be a stream.
     """
     entries: dict[str, set[str]] = {name: {name} for name in names}
     if may_lack_owner:
         for name in names:
             for short in without_owner(name):
                 entries.setdefault(short, set()).add(name)
-    held: set[str] = set()
+    matches: set[str] = set()
     for repository in repositories:
         for pattern in patterns(canonical(repository)):
-            held |= entries.get(pattern, set())
-    return sorted(held)
+            matches |= entries.get(pattern, set())
+    return sorted(matches)

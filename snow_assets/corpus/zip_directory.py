@@ -1,4 +1,4 @@
-"""Whether a zip's directory lists what the archive holds: a damaged one loses members silently.
+"""Validate a zip's central directory: a damaged directory silently loses members.
 
 Formats: PKWARE's APPNOTE 6.3.10, sections 4.3.7 (local header) and 4.3.16 (end of the directory).
 """
@@ -23,17 +23,18 @@ _BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class LostMember:
-    """What an archive holds beside the members that its reader lists; an empty name: unknown."""
+    """A member that the archive's reader does not list; an empty name: unknown."""
 
     name: str
     reason: str
     evidence: str
 
 
-def zip_violations(file: StoredBytes, archive: zipfile.ZipFile) -> Iterator[LostMember]:
-    """Members whose own header differs from the directory, or that it does not list, or too few."""
+def validate_zip(file: StoredBytes, archive: zipfile.ZipFile) -> Iterator[LostMember]:
+    """Yield members whose header differs from the directory or that it does not list, and a wrong
+    number of members."""
     yield from _miscounted(file, archive)
-    end = 0  # of what the directory accounts for, in the file's order
+    end = 0  # of the last listed member, in the file's order
     for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
         header = _local_header(file, info.header_offset)
         if header is None:
@@ -52,12 +53,12 @@ def zip_violations(file: StoredBytes, archive: zipfile.ZipFile) -> Iterator[Lost
 
 
 def _miscounted(file: StoredBytes, archive: zipfile.ZipFile) -> Iterator[LostMember]:
-    """The number of members in the directory's end against the directory."""
+    """Compare the member count in the end record with the directory."""
     size = file.seek(0, 2)
     file.seek(max(0, size - _END.size - len(archive.comment)))
     record = file.read(_END.size)
     if len(record) < _END.size or not record.startswith(_END_MAGIC):
-        return  # zipfile looks for it elsewhere, too
+        return  # zipfile also searches for it at other offsets
     num_members = _END.unpack(record)[4]
     num_listed = len(archive.infolist())
     if num_members not in (_HAS_ZIP64, num_listed % 0x10000):
@@ -66,7 +67,7 @@ def _miscounted(file: StoredBytes, archive: zipfile.ZipFile) -> Iterator[LostMem
 
 
 def _local_header(file: StoredBytes, offset: int) -> tuple[bytes, int] | None:
-    """Name, and size of header, name and extra field, of the member that begins here."""
+    """Name of the member at an offset, and the total size of header, name and extra field."""
     if offset < 0:
         return None
     file.seek(offset)
@@ -79,7 +80,7 @@ def _local_header(file: StoredBytes, offset: int) -> tuple[bytes, int] | None:
 
 
 def _unlisted(file: StoredBytes, start: int, end: int) -> Iterator[LostMember]:
-    """Members that begin between two positions, where the directory knows of none."""
+    """Yield members that begin between two offsets, where the directory lists none."""
     position, overlap = start, b""
     while position < end:
         file.seek(position)
@@ -87,18 +88,18 @@ def _unlisted(file: StoredBytes, start: int, end: int) -> Iterator[LostMember]:
         if not read:
             return
         block, first = overlap + read, position - len(overlap)
-        place = block.find(_LOCAL_MAGIC)
-        while place >= 0:
-            name = _plausible_name(file, first + place)
+        index = block.find(_LOCAL_MAGIC)
+        while index >= 0:
+            name = _plausible_name(file, first + index)
             if name is not None:
                 yield LostMember(name, "unlisted_member", "the directory does not list it")
-            place = block.find(_LOCAL_MAGIC, place + 1)
+            index = block.find(_LOCAL_MAGIC, index + 1)
         position += len(read)
         overlap = block[-len(_LOCAL_MAGIC) + 1 :]
 
 
 def _plausible_name(file: StoredBytes, offset: int) -> str | None:
-    """The name in a local header, or None if the four bytes are a header's by chance."""
+    """The name in a local header, or None if the magic bytes are a coincidence."""
     header = _local_header(file, offset)
     if header is None or not 0 < len(header[0]) <= _MAX_NAME_BYTES:
         return None

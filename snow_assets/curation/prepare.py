@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from snow_assets import shards
-from snow_assets.corpus.foreign import ParserFailure, parse_foreign
 from snow_assets.corpus.notebooks import as_script
+from snow_assets.corpus.untrusted import ParserFailure, parse_untrusted
 from snow_assets.curation.columns import buffers, replace_values
 from snow_assets.curation.language import languages_of
 from snow_assets.documents import DOCUMENT, DROP, RAW_FILE
@@ -150,7 +150,7 @@ def _select_texts(raw_files: pa.Table, recipe_languages: Sequence[str]) -> _Sele
             continue
         if is_notebook:
             notebook = contents[row].as_py()
-            script = parse_foreign(partial(as_script, notebook))
+            script = parse_untrusted(partial(as_script, notebook))
             if isinstance(script, ParserFailure):
                 evidence = script.evidence
                 selected.drop(row, "invalid_notebook", language=language, evidence=evidence)

@@ -6,11 +6,11 @@ import dagster as dg
 
 from snow_assets import opt_out_traces, shards
 from snow_assets.corpus import exemplars as good_code
-from snow_assets.corpus import opt_out_matches, problems, shown
+from snow_assets.corpus import opt_out_matches, problems, validation
 from snow_assets.corpus import opt_outs as opted_out
 from snow_assets.corpus.distributions import snapshot as installed
 from snow_assets.corpus.ingest import Gate, ingest
-from snow_assets.corpus.received import normalised
+from snow_assets.corpus.source_units import normalised
 from snow_assets.corpus.sources import snapshot, source_named
 from snow_assets.documents import BENCHMARK_PROBLEM, DROP, EXEMPLAR, RAW_FILE
 from snow_assets.materialize import current_artifacts
@@ -141,7 +141,7 @@ def _raw_config(inputs: StageInputs) -> Any:
         "source": source,
         "snapshot": snapshot(source, recipe.corpus),
         # Not the whole list: an opt-out reads only those sources again that hold it.
-        "opted_out": opt_out_matches.held_by(source, recipe.corpus, _opted_out(inputs)),
+        "opted_out": opt_out_matches.matching_names(source, recipe.corpus, _opted_out(inputs)),
         "exemplars": recipe.exemplars.repositories,
         "languages": recipe.curation.languages,
         "permissive_licenses": recipe.corpus.permissive_licenses,
@@ -181,4 +181,6 @@ def raw_code_corpus(run: StageRun) -> StageResult:
             exemplars=frozenset(normalised(name) for name in recipe.exemplars.repositories),
         ),
     )
-    return StageResult(stats=stats, metadata={"counts": dg.MetadataValue.md(shown.markdown(stats))})
+    return StageResult(
+        stats=stats, metadata={"counts": dg.MetadataValue.md(validation.markdown(stats))}
+    )

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from snow_assets.corpus import opt_out_matches, shown
+from snow_assets.corpus import opt_out_matches, validation
 from snow_assets.corpus import opt_outs as opted_out
 from snow_assets.defs.corpus import opt_out_list_url, raw_code_corpus, raw_folders
 from snow_assets.materialize import check_result
@@ -13,7 +13,7 @@ from snow_resources.lake import Lake
 @dg.asset_check(asset=raw_code_corpus.name, blocking=True)
 def raw_files_add_up(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """Rows in = files + drops, in every source, and no document twice."""
-    return check_result(shown.wrong_counts(list(raw_folders(lake, recipe).values())))
+    return check_result(validation.validate_counts(list(raw_folders(lake, recipe).values())))
 
 
 @dg.asset_check(asset=raw_code_corpus.name, blocking=True)
@@ -21,7 +21,7 @@ def raw_licenses_are_permissive(
     lake: Lake, recipe: dg.ResourceParam[Recipe]
 ) -> dg.AssetCheckResult:
     """Every licence in the corpus is on the recipe's allow-list."""
-    wrong = shown.wrong_licenses(
+    wrong = validation.validate_licenses(
         list(raw_folders(lake, recipe).values()), recipe.corpus.permissive_licenses
     )
     return check_result(wrong)
@@ -30,7 +30,7 @@ def raw_licenses_are_permissive(
 @dg.asset_check(asset=raw_code_corpus.name)
 def raw_corpus_has_its_sources(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """Every source of the recipe is there, and they have as many repositories as it asks for."""
-    missing = shown.missing_sources(raw_folders(lake, recipe), recipe.corpus)
+    missing = validation.validate_sources(raw_folders(lake, recipe), recipe.corpus)
     return check_result(missing, dg.AssetCheckSeverity.WARN)
 
 

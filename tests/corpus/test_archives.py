@@ -16,10 +16,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from snow_assets.corpus import archives
-from snow_assets.corpus.foreign import StorageError
 from snow_assets.corpus.ingest import Gate, ingest
-from snow_assets.corpus.received import Refusal, SourceFile
-from snow_assets.corpus.repository_names import parsed
+from snow_assets.corpus.repository_names import parse_repository
+from snow_assets.corpus.source_units import Refusal, SourceFile
+from snow_assets.corpus.untrusted import StorageError
 from tests.corpus.builders import LIMITS, MIT, a_recipe, a_source, a_tar, a_zip
 
 GOOD = b"def f():\n    return 1\n"
@@ -534,7 +534,7 @@ def test_a_repository_that_the_recipe_states_is_the_only_reading(tmp_path: Path)
 def reasons_under(entry: str, path: Path, folder: Path, **fields: Any) -> dict[str, int]:
     """Reasons of the drops of one archive whose opt-out list has one entry."""
     source = replace(a_source(path, kind="archives"), **fields)
-    gate = Gate(opted_out=frozenset({parsed(entry)}), exemplars=frozenset())
+    gate = Gate(opted_out=frozenset({parse_repository(entry)}), exemplars=frozenset())
     out = tempfile.mkdtemp(dir=folder)
     facts = ingest(out, source, recipe=a_recipe(source), languages=("python",), gate=gate)
     reasons: dict[str, int] = facts["reasons"]

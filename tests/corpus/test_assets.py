@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from snow_assets import shards
-from snow_assets.corpus import shown
+from snow_assets.corpus import validation
 from snow_assets.defs import corpus, corpus_checks
 from snow_assets.materialize import current_artifact
 from snow_assets.recipe import SMOKE, Recipe
@@ -102,10 +102,10 @@ def test_a_licence_that_left_the_list_and_a_missing_source_fail_their_checks(
 ) -> None:
     recipe = a_tiny_recipe(tmp_path)
     _, made = materialized(recipe, Lake(url=lake_url))
-    assert shown.wrong_licenses([made.folder], ("Apache-2.0",)) == [
+    assert validation.validate_licenses([made.folder], ("Apache-2.0",)) == [
         "2 files are under MIT, which is not on the allow-list"
     ]
-    assert shown.missing_sources({}, recipe.corpus) == [
+    assert validation.validate_sources({}, recipe.corpus) == [
         "the source stdlib was never materialized",
         "0 repositories, and the recipe asks for 2",
     ]

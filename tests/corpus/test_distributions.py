@@ -6,7 +6,7 @@ import platform
 import pytest
 
 from snow_assets.corpus import distributions
-from snow_assets.corpus.received import SourceFile, Unit, normalised
+from snow_assets.corpus.source_units import SourceFile, Unit, normalised
 from snow_assets.recipe import SMOKE
 
 EVERY = ("c", "cpp", "javascript", "python", "sql")

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from snow_assets.corpus.ingest import Gate, ingest
-from snow_assets.corpus.received import Refusal, SourceFile
-from snow_assets.corpus.repository_names import parsed
+from snow_assets.corpus.repository_names import parse_repository
+from snow_assets.corpus.source_units import Refusal, SourceFile
 from snow_assets.corpus.sources import snapshot, units
 from snow_assets.recipe import Source
 from tests.corpus.builders import LIMITS, MIT, OPEN_GATE, a_recipe, a_repository, a_source
@@ -65,7 +65,7 @@ def state(folder: Path, **fields: Any) -> dict[str, str]:
 
 
 def reasons_under(entry: str, source: Source, out: Path) -> dict[str, int]:
-    gate = Gate(opted_out=frozenset({parsed(entry)}), exemplars=frozenset())
+    gate = Gate(opted_out=frozenset({parse_repository(entry)}), exemplars=frozenset())
     facts = ingest(str(out), source, recipe=a_recipe(source), languages=("python",), gate=gate)
     reasons: dict[str, int] = facts["reasons"]
     return reasons

@@ -9,7 +9,7 @@ import pytest
 
 from snow_assets import shards
 from snow_assets.corpus.ingest import Gate, ingest
-from snow_assets.corpus.received import normalised
+from snow_assets.corpus.source_units import normalised
 from snow_assets.curation.prepare import prepare_shard
 from snow_assets.recipe import Source
 from tests.corpus.builders import CASES, OPEN_GATE, a_recipe, a_source

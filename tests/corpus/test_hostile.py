@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from snow_assets import shards
 from snow_assets.corpus.ingest import ingest
-from snow_assets.corpus.shown import wrong_counts
+from snow_assets.corpus.validation import validate_counts
 from snow_assets.curation.prepare import prepare
 from tests.corpus import hostile
 from tests.corpus.builders import LIMITS, OPEN_GATE, a_recipe, a_source
@@ -27,7 +27,7 @@ def curated(
     raw, folder = str(out / "raw"), str(out / "documents")
     facts = ingest(raw, source, recipe=recipe, languages=hostile.LANGUAGES, gate=OPEN_GATE)
     finish(raw, facts)
-    assert wrong_counts([raw]) == []
+    assert validate_counts([raw]) == []
     prepared = prepare(raw, folder, languages=hostile.LANGUAGES, with_parses=True)
     finish(folder, prepared)
     documents = shards.read(folder, "documents").to_pylist()

@@ -9,7 +9,7 @@ import pytest
 from snow_assets.corpus import archives, folders, tables
 from snow_assets.corpus.license_files import NearestStatement, is_license_file
 from snow_assets.corpus.licenses import decide
-from snow_assets.corpus.received import SourceFile, Unit
+from snow_assets.corpus.source_units import SourceFile, Unit
 from snow_assets.recipe import PERMISSIVE_LICENSES
 from tests.corpus.builders import GPL, LIMITS, MIT, a_repository, a_source, a_zip
 

@@ -5,7 +5,7 @@ from importlib.resources import files
 import pytest
 
 from snow_assets.corpus.license_texts import read_license_text
-from snow_assets.corpus.licenses import stated_by_author, stated_in_text
+from snow_assets.corpus.licenses import distribution_statement, parse_license_text
 from snow_assets.recipe import PERMISSIVE_LICENSES
 from tests.corpus.builders import GPL, MIT
 
@@ -49,7 +49,7 @@ def test_an_added_condition_makes_a_permissive_text_unreadable(
     text: str, condition: str, is_first: bool
 ) -> None:
     parts = [condition, text] if is_first else [text, condition]
-    statement = stated_in_text("\n\n".join(parts), "LICENSE")
+    statement = parse_license_text("\n\n".join(parts), "LICENSE")
     assert statement.expression is None
     assert "more that it does not say" in statement.evidence
 
@@ -57,12 +57,12 @@ def test_an_added_condition_makes_a_permissive_text_unreadable(
 def test_a_grant_that_lacks_rights_is_not_the_known_one() -> None:
     text = MIT.replace("distribute, sublicense, and/or sell\ncopies", "and distribute\ncopies")
     assert text != MIT
-    assert stated_in_text(text, "LICENSE").expression is None
+    assert parse_license_text(text, "LICENSE").expression is None
 
 
 def test_a_permission_that_is_negated_is_not_the_known_one() -> None:
     text = BSD.replace("are permitted provided", "are not permitted provided")
-    assert stated_in_text(text, "LICENSE").expression is None
+    assert parse_license_text(text, "LICENSE").expression is None
 
 
 @pytest.mark.parametrize("name", PERMISSIVE_LICENSES)
@@ -102,7 +102,7 @@ def test_every_permissive_text_of_spdx_covers_itself(name: str) -> None:
     ],
 )
 def test_notices_headings_and_wrapping_change_nothing(change: object) -> None:
-    assert stated_in_text(change(MIT), "LICENSE").expression == "MIT"  # type: ignore[operator]
+    assert parse_license_text(change(MIT), "LICENSE").expression == "MIT"  # type: ignore[operator]
 
 
 def test_licence_texts_are_told_apart() -> None:
@@ -123,13 +123,13 @@ def test_licence_texts_are_told_apart() -> None:
         "": None,
     }
     for text, name in texts.items():
-        assert stated_in_text(text, "LICENSE").expression == name, text
+        assert parse_license_text(text, "LICENSE").expression == name, text
     assert read_license_text(advertising).licenses == ("BSD-4-Clause",)
 
 
 def test_a_text_with_two_licences_states_both() -> None:
-    assert stated_in_text(MIT + BSD, "LICENSE").expression == "MIT AND BSD-3-Clause"
-    assert stated_in_text(MIT + GPL, "LICENSE").expression == "MIT AND GPL-3.0-only"
+    assert parse_license_text(MIT + BSD, "LICENSE").expression == "MIT AND BSD-3-Clause"
+    assert parse_license_text(MIT + GPL, "LICENSE").expression == "MIT AND GPL-3.0-only"
 
 
 def test_the_copyright_notices_of_a_licence_travel_with_its_statement() -> None:
@@ -139,15 +139,15 @@ def test_the_copyright_notices_of_a_licence_travel_with_its_statement() -> None:
         "Copyright \u00a9 2020 Acme, Inc.",
         "Copyright (c) 2024 A. Author",
     )
-    assert stated_in_text(text, "LICENSE").notices == notices
-    by_author = stated_by_author(
+    assert parse_license_text(text, "LICENSE").notices == notices
+    by_author = distribution_statement(
         expression="MIT", field=None, classifiers=[], where="metadata", texts={"LICENSE": text}
     )
     assert by_author.notices == notices
 
 
 def test_an_added_condition_overrules_an_authors_expression() -> None:
-    statement = stated_by_author(
+    statement = distribution_statement(
         expression="MIT",
         field=None,
         classifiers=[],

@@ -3,7 +3,12 @@
 import pytest
 
 from snow_assets.corpus import licenses
-from snow_assets.corpus.licenses import Statement, decide, stated_by_author, stated_in_text
+from snow_assets.corpus.licenses import (
+    Statement,
+    decide,
+    distribution_statement,
+    parse_license_text,
+)
 from snow_assets.recipe import PERMISSIVE_LICENSES
 from tests.corpus.builders import GPL, MIT
 
@@ -83,11 +88,11 @@ def test_licence_texts_are_told_apart() -> None:
         "Do what you like.": None,
     }
     for text, name in texts.items():
-        assert stated_in_text(text, "LICENSE").expression == name, text
+        assert parse_license_text(text, "LICENSE").expression == name, text
 
 
 def test_a_text_with_two_licences_states_both() -> None:
-    assert stated_in_text(MIT + GPL, "LICENSE").expression == "MIT AND GPL-3.0-only"
+    assert parse_license_text(MIT + GPL, "LICENSE").expression == "MIT AND GPL-3.0-only"
 
 
 def by_author(**given: object) -> str | None:
@@ -99,7 +104,7 @@ def by_author(**given: object) -> str | None:
         "where": "metadata",
         **given,
     }
-    return stated_by_author(**fields).expression  # type: ignore[arg-type]
+    return distribution_statement(**fields).expression  # type: ignore[arg-type]
 
 
 def test_an_spdx_expression_in_metadata_decides() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import s3fs
 
-from snow_assets.corpus.locations import expanded
+from snow_assets.corpus.locations import list_files
 
 
 @pytest.fixture
@@ -27,9 +27,9 @@ def _no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator
 def test_a_store_without_credentials_is_named() -> None:
     told = r"'s3://nobody/knows' cannot be read \(NoCredentialsError: .*: correct the URL, or give"
     with pytest.raises(OSError, match=told):
-        expanded(["s3://nobody/knows"], (".parquet",))
+        list_files(["s3://nobody/knows"], (".parquet",))
 
 
 def test_a_location_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"'.*/nowhere' is not there: correct the recipe"):
-        expanded([str(tmp_path / "nowhere")], (".parquet",))
+        list_files([str(tmp_path / "nowhere")], (".parquet",))

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from snow_assets.corpus.foreign import ParserFailure, parse_foreign
 from snow_assets.corpus.notebooks import NotebookError, as_script
+from snow_assets.corpus.untrusted import ParserFailure, parse_untrusted
 
 
 def a_notebook(*cells: tuple[str, str | list[str]], language: str = "python") -> bytes:
@@ -135,6 +135,6 @@ def test_what_is_no_python_notebook_says_why(content: bytes, why: str) -> None:
     ],
 )
 def test_whatever_a_hostile_notebook_raises_is_a_failure_with_its_reason(content: bytes) -> None:
-    failure = parse_foreign(partial(as_script, content))
+    failure = parse_untrusted(partial(as_script, content))
     assert isinstance(failure, ParserFailure)
     assert "Error: " in failure.evidence

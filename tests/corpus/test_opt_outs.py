@@ -107,7 +107,7 @@ def test_a_line_that_cannot_be_read_is_named(content: bytes, message: str, tmp_p
 def test_the_entries_that_a_source_holds_are_those_that_mean_its_repositories() -> None:
     names = ["octo/one", "group/*", "hello-world", "absent/one"]
     repositories = ["Octo/One", "https://gitlab.com/group/sub/tool", "other/two", "Hello.World"]
-    assert opt_outs.entries_held(iter(repositories), names) == [
+    assert opt_outs.matching_entries(iter(repositories), names) == [
         "group/*",
         "hello-world",
         "octo/one",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from snow_assets.corpus.repository_names import canonical, parsed, patterns
+from snow_assets.corpus.repository_names import canonical, parse_repository, patterns
 
 REPOSITORY = [
     "octo-org/hello-world",
@@ -133,27 +133,27 @@ UNREADABLE = [
 
 @pytest.mark.parametrize("spelling", REPOSITORY)
 def test_a_spelling_of_a_repository_means_its_canonical_name(spelling: str) -> None:
-    assert parsed(spelling) == "octo-org/hello-world"
+    assert parse_repository(spelling) == "octo-org/hello-world"
 
 
 @pytest.mark.parametrize("spelling", OWNER)
 def test_a_spelling_of_an_owner_means_all_that_is_theirs(spelling: str) -> None:
-    assert parsed(spelling) == "octo-org/*"
+    assert parse_repository(spelling) == "octo-org/*"
 
 
 @pytest.mark.parametrize("spelling", BARE)
 def test_a_distribution_of_a_registry_means_its_bare_name(spelling: str) -> None:
-    assert parsed(spelling) == "hello-world"
+    assert parse_repository(spelling) == "hello-world"
 
 
 @pytest.mark.parametrize("text", UNREADABLE)
 def test_text_that_means_no_repository_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="names no repository"):
-        parsed(text)
+        parse_repository(text)
 
 
 def test_nested_groups_keep_their_path_and_belong_to_each_of_their_owners() -> None:
-    name = parsed("https://gitlab.com/Group/Sub.Group/Tool/-/tree/main")
+    name = parse_repository("https://gitlab.com/Group/Sub.Group/Tool/-/tree/main")
     assert name == "group/sub-group/tool"
     assert list(patterns(name)) == ["group/sub-group/tool", "group/sub-group/*", "group/*"]
 

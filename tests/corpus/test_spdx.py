@@ -6,7 +6,7 @@ import time
 import pytest
 
 from snow_assets.corpus.license_statements import Statement
-from snow_assets.corpus.licenses import decide, spelled
+from snow_assets.corpus.licenses import decide, normalize_license_name
 from snow_assets.corpus.spdx import (
     MAX_EXPRESSION_CHARS,
     UnreadableExpressionError,
@@ -140,9 +140,9 @@ def test_no_text_raises_anything_but_the_one_error() -> None:
 def test_names_of_metadata_are_spelled_as_spdx_or_unknown(
     name: str, expression: str | None
 ) -> None:
-    assert spelled(name) == expression
+    assert normalize_license_name(name) == expression
 
 
 def test_a_slash_is_an_alternative_only_where_the_manifest_says_so() -> None:
-    assert spelled("MIT/GPL-3.0-only", slash="OR") == "(MIT) OR (GPL-3.0-only)"
-    assert permitted_licenses(str(spelled("MIT/GPL-3.0-only")), ALLOWED) is None
+    assert normalize_license_name("MIT/GPL-3.0-only", slash="OR") == "(MIT) OR (GPL-3.0-only)"
+    assert permitted_licenses(str(normalize_license_name("MIT/GPL-3.0-only")), ALLOWED) is None

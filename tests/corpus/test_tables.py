@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from snow_assets.corpus import tables
-from snow_assets.corpus.received import Refusal, SourceFile
+from snow_assets.corpus.source_units import Refusal, SourceFile
 from tests.corpus.builders import CASES, LIMITS
 
 

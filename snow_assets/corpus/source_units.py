@@ -1,4 +1,4 @@
-"""What every kind of source hands to ingest: files with a licence statement, or refusals."""
+"""Units of a source: files with a licence statement, or refusals; the input of ingest."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from snow_assets.corpus.license_statements import Statement
 from snow_assets.corpus.repository_names import canonical
 
-Wanted = Callable[[str, str], bool]
-"""Says whether a file of (repository, path) is to be read at all."""
+FileFilter = Callable[[str, str], bool]
+"""(repository, path) -> whether the file is to be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceFile:
-    """A file as received, with the nearest licence statement that its repository makes for it."""
+    """A file of a source, with its repository's nearest licence statement."""
 
     repository: str
     revision: str
@@ -24,7 +24,7 @@ class SourceFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """A file, or with an empty path a whole repository, that was not read, and why."""
+    """A file, or with an empty path a whole repository, that was not read, with the reason."""
 
     repository: str
     path: str
@@ -35,31 +35,31 @@ class Refusal:
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """A part of a source that is opened on its own: a distribution, an archive, a table's file.
+    """A part of a source that is opened separately: a distribution, an archive, a table's file.
 
-    `listing` names every candidate (repository, path) without reading contents; `files` reads
-    the wanted ones. Both go in the same order every time. `names` are repositories that the unit
-    may be of, if only its name and contents say so: an opted-out one among them refuses it whole.
+    `listing` yields every candidate (repository, path) without reading contents; `files` reads the
+    selected ones. Both have a fixed order. `names` yields repositories that the unit may be of, if
+    that is known from its name and contents only: an opted-out one refuses the whole unit.
     """
 
     name: str
     repository: str = ""  # of all files of the unit; empty: each file states its own
     names: Callable[[], Iterator[str]] = lambda: iter(())
     listing: Callable[[], Iterator[tuple[str, str]]]
-    files: Callable[[Wanted], Iterator[SourceFile | Refusal]]
+    files: Callable[[FileFilter], Iterator[SourceFile | Refusal]]
 
 
 def normalised(repository: str) -> str:
-    """The name under which repositories are compared, see `repository_names`."""
+    """The canonical name of a repository, see `repository_names`."""
     return canonical(repository)
 
 
 def without_owner(repository: str) -> set[str]:
-    """How a listed repository may be called where its owner is not stated: `name`, `owner-name`."""
+    """Names of a listed repository in sources that do not state the owner: `name`, `owner-name`."""
     parts = normalised(repository).replace("@", "").split("/")
     return {parts[-1], "-".join(parts[-2:])} - {"*", ""}
 
 
 def order_by_hash(*parts: str) -> str:
-    """A key that orders names as if at random, and always the same way."""
+    """A sort key for a deterministic pseudo-random order of names."""
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()

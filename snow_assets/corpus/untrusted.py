@@ -1,9 +1,9 @@
-"""Parsers of foreign bytes: whatever one raises becomes a `ParserFailure`, not a source's end.
+"""Parse untrusted bytes: any exception of a parser becomes a `ParserFailure`.
 
-Readers call `parse_foreign` once per file, row or archive member. Python's own limits (nesting,
+Readers call `parse_untrusted` once per file, row or archive member. Python's limits (nesting,
 digits of an integer) and a limit of CPU time count as failures of the bytes; memory is bounded by
-the size of what is handed to the parser. What says nothing about the bytes is passed on: a storage
-that cannot be read is a `StorageError`.
+the size of the parser's input. Errors of the storage are raised as `StorageError`, since they are
+not caused by the bytes.
 """
 
 import signal
@@ -18,49 +18,49 @@ from typing import TypeVar
 _T = TypeVar("_T")
 
 CPU_SECONDS = 60.0
-"""User CPU time that one parser may take; the slowest honest file takes about one second."""
+"""Limit of a parser's user CPU time; the slowest regular file takes about one second."""
 _MAX_EVIDENCE_CHARS = 300
 
 
 class StorageError(Exception):
-    """Stored bytes could not be read, which says nothing about the bytes."""
+    """The storage failed to return bytes, which is no failure of the bytes themselves."""
 
 
 class _CpuLimitError(Exception):
-    """A parser ran into its limit of CPU time."""
+    """A parser exceeded its limit of CPU time."""
 
 
 @dataclass(frozen=True)
 class ParserFailure:
-    """What a parser raised, as text: one line, printable, at most 300 characters."""
+    """A parser's exception as text: one line, printable, at most 300 characters."""
 
     evidence: str
 
 
-def parse_foreign(
+def parse_untrusted(
     parse: Callable[[], _T], *, cpu_seconds: float | None = CPU_SECONDS
 ) -> _T | ParserFailure:
-    """Call a parser of foreign bytes; any exception, memory or time limit is a ParserFailure.
+    """Call a parser of untrusted bytes; return a ParserFailure for any exception or exceeded limit.
 
-    The time limit holds in a process's main thread, where all readers of the product run.
+    The time limit only works in a process's main thread, where all readers of the product run.
     """
     try:
         with _cpu_limit(cpu_seconds):
             return parse()
     except StorageError:
         raise
-    # The one wrapper around foreign bytes: nobody can list what parsers raise for hostile input.
+    # The exceptions of parsers for hostile input cannot be enumerated.
     except Exception as error:  # noqa: BLE001
-        return ParserFailure(described(error))
+        return ParserFailure(describe_error(error))
 
 
-def iterate_foreign(
+def iterate_untrusted(
     items: Iterator[_T], *, cpu_seconds: float | None = CPU_SECONDS
 ) -> Iterator[_T | ParserFailure]:
-    """Items of a parser of foreign bytes; if it fails, the failure is the last item."""
+    """Yield the items of a parser of untrusted bytes; a failure is the last item."""
     end = object()
     while True:
-        item = parse_foreign(lambda: next(items, end), cpu_seconds=cpu_seconds)
+        item = parse_untrusted(lambda: next(items, end), cpu_seconds=cpu_seconds)
         if item is end:
             return
         yield item  # type: ignore[misc]  # not `end`
@@ -68,18 +68,18 @@ def iterate_foreign(
             return
 
 
-def described(error: BaseException) -> str:
-    """An exception as evidence: its type and message."""
+def describe_error(error: BaseException) -> str:
+    """Format an exception's type and message as evidence."""
     return printable(f"{type(error).__name__}: {error}", max_chars=_MAX_EVIDENCE_CHARS)
 
 
 def is_printable(name: str) -> bool:
-    """Whether a foreign name is printable text: no control character, no lone surrogate."""
+    """Whether an untrusted name is printable: no control character, no lone surrogate."""
     return name.isprintable() or all(map(_is_printable, name))
 
 
 def printable(text: str, *, max_chars: int = 512) -> str:
-    """Foreign text as plain data: what is not printable is escaped, what is longer is cut."""
+    """Escape unprintable characters of untrusted text, and truncate it."""
     if text.isprintable() and len(text) <= max_chars:
         return text
     escaped = text[: max_chars + 1].encode("utf-8", "backslashreplace").decode()
@@ -93,10 +93,10 @@ def _is_printable(character: str) -> bool:
 
 @contextmanager
 def _cpu_limit(seconds: float | None) -> Iterator[None]:
-    """Raise _CpuLimitError in the main thread after so much user CPU time of the process.
+    """Raise _CpuLimitError in the main thread after `seconds` of the process's user CPU time.
 
-    CPU time, not wall-clock time, so that a busy machine refuses no file. An inner limit within an
-    outer one adds nothing.
+    CPU time, not wall-clock time, so that the machine's load does not matter. A nested limit has no
+    effect.
     """
     is_main = threading.current_thread() is threading.main_thread()
     if seconds is None or not is_main or signal.getitimer(signal.ITIMER_VIRTUAL)[0] > 0:
