@@ -1,6 +1,6 @@
-"""Where an opted-out repository is, or had been: shards, scores, synthetic children, checkpoints.
+"""Traces of opted-out repositories in the lake: shards, scores, synthetic data, checkpoints.
 
-Every finished generation is asked, whichever recipe made it, by columns that hold no text.
+All finished artifacts of all recipes are searched, by columns without text.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,21 +19,21 @@ from snow_assets.stages import Stage, StageTable
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """Rows of one generation that came from opted-out repositories."""
+    """Rows of an artifact that originate from opted-out repositories."""
 
     asset: str
     partition: str
     generation: str
     shards: tuple[str, ...]
     num_rows: int
-    num_tokens: int  # 0 where the table counts none
-    damage: str = ""  # why it cannot be read: it may hold rows of theirs
+    num_tokens: int  # 0 if the table has no token counts
+    damage: str = ""  # why a shard cannot be read: it may hold such rows
 
 
 def traces(lake: str, names: Iterable[str], stages: Iterable[Stage]) -> list[Trace]:
-    """All places of the listed repositories, in the order of the stages.
+    """Find all traces of the listed repositories, in the order of the stages.
 
-    A score names a text: it is told where no other repository holds the same text.
+    A score belongs to a text: it is reported if no other repository holds the same text.
     """
     listed = frozenset(names)
     if not listed:
@@ -46,24 +46,28 @@ def traces(lake: str, names: Iterable[str], stages: Iterable[Stage]) -> list[Tra
             if table.repository_column is None:
                 continue
             for folder in finished(lake, stage.name):
-                rows = _Rows(folder)
-                for name, batch in _readable(folder, table.name, table.repository_column, rows):
+                rows = _TraceCounter(folder)
+                for name, batch in _readable_shards(
+                    folder, table.name, table.repository_column, rows
+                ):
                     rows.add(name, rows_of.listed_in(batch, table))
                 traced += rows.trace()
-    return [*traced, *_scored(lake, rows_of.texts - rows_of.other_texts, stages)]
+    return [*traced, *_score_traces(lake, rows_of.texts - rows_of.other_texts, stages)]
 
 
 @dataclass
 class _Repositories:
-    """The listed repositories, and what their rows lead to in later tables."""
+    """The listed repositories, with the texts and synthetic documents derived from them."""
 
     listed: frozenset[str]
     texts: set[str] = field(default_factory=set)
     other_texts: set[str] = field(default_factory=set)  # that another repository holds, too
-    children: set[str] = field(default_factory=set)  # what the teacher wrote from their files
+    children: set[str] = field(
+        default_factory=set
+    )  # synthetic documents with a seed in their files
 
     def listed_in(self, batch: pa.Table, table: StageTable) -> pa.Table:
-        """The rows of a table that come from the listed repositories."""
+        """The rows of a table that originate from the listed repositories."""
         mask = [is_listed(name, self.listed) for name in batch[table.repository_column].to_pylist()]
         if table.schema is SEEN:
             ids = batch["document_id"].to_pylist()
@@ -78,21 +82,21 @@ class _Repositories:
         return rows
 
 
-def _scored(lake: str, texts: set[str], stages: Iterable[Stage]) -> Iterator[Trace]:
+def _score_traces(lake: str, texts: set[str], stages: Iterable[Stage]) -> Iterator[Trace]:
     text_ids = pa.array(sorted(texts), pa.string())
     for stage in stages:
         for table in stage.tables:
             if table.schema is not SCORE:
                 continue
             for folder in finished(lake, stage.name):
-                rows = _Rows(folder)
-                for name, batch in _readable(folder, table.name, "text_id", rows):
+                rows = _TraceCounter(folder)
+                for name, batch in _readable_shards(folder, table.name, "text_id", rows):
                     rows.add(name, batch.filter(pc.is_in(batch["text_id"], value_set=text_ids)))
                 yield from rows.trace()
 
 
 def finished(lake: str, asset: str) -> list[str]:
-    """The finished generations of an asset, as URLs, by partition and name."""
+    """The finished artifacts of an asset, as URLs, by partition and name."""
     root = shards.join(lake, asset)
     folders = [
         shards.join(root, partition, generation)
@@ -102,40 +106,41 @@ def finished(lake: str, asset: str) -> list[str]:
     return [folder for folder in folders if shards.is_finished(folder)]
 
 
-def markdown(found: Sequence[Trace]) -> str:
-    """The traces as a table for a page."""
-    if not found:
+def markdown(found_traces: Sequence[Trace]) -> str:
+    """The traces as a Markdown table."""
+    if not found_traces:
         return "The lake holds nothing of the listed repositories."
     lines = [
         "| where | generation | shards | rows | tokens |",
         "| --- | --- | ---: | ---: | ---: |",
     ]
     lines += [
-        f"| {one.asset} [{one.partition}] | `{one.generation[:12]}` | {len(one.shards)} "
-        f"| {one.num_rows:,}{', and what is damaged' if one.damage else ''} | {one.num_tokens:,} |"
-        for one in found
+        f"| {trace.asset} [{trace.partition}] | `{trace.generation[:12]}` | {len(trace.shards)} "
+        f"| {trace.num_rows:,}{', and what is damaged' if trace.damage else ''} "
+        f"| {trace.num_tokens:,} |"
+        for trace in found_traces
     ]
     return "\n".join(lines)
 
 
-class _Rows:
-    """Counts what is theirs in a generation."""
+class _TraceCounter:
+    """Counts an artifact's rows of opted-out repositories."""
 
     def __init__(self, folder: str) -> None:
-        self._place = folder.rsplit("/", 3)[1:]
+        self._artifact = folder.rsplit("/", 3)[1:]
         self._shards: list[str] = []
         self._num_rows = self._num_tokens = 0
         self.damage = ""
 
-    def add(self, shard: str, theirs: pa.Table) -> None:
-        if theirs.num_rows:
+    def add(self, shard: str, rows: pa.Table) -> None:
+        if rows.num_rows:
             self._shards.append(shard)
-            self._num_rows += theirs.num_rows
-            if "num_tokens" in theirs.column_names:
-                self._num_tokens += pc.sum(theirs["num_tokens"]).as_py() or 0
+            self._num_rows += rows.num_rows
+            if "num_tokens" in rows.column_names:
+                self._num_tokens += pc.sum(rows["num_tokens"]).as_py() or 0
 
     def trace(self) -> list[Trace]:
-        asset, partition, generation = self._place
+        asset, partition, generation = self._artifact
         if not self._num_rows and not self.damage:
             return []
         return [
@@ -154,8 +159,10 @@ class _Rows:
 _COLUMNS = ("document_id", "text_id", "num_tokens")
 
 
-def _readable(folder: str, table: str, column: str, rows: _Rows) -> Iterator[tuple[str, Any]]:
-    """The shards of a table up to the first damaged one, which is noted in `rows`."""
+def _readable_shards(
+    folder: str, table: str, column: str, rows: _TraceCounter
+) -> Iterator[tuple[str, Any]]:
+    """Yield the shards of a table up to the first damaged one, which is recorded in `rows`."""
     try:
         yield from _shards(folder, table, column)
     except DamagedFileError as error:
@@ -164,6 +171,6 @@ def _readable(folder: str, table: str, column: str, rows: _Rows) -> Iterator[tup
 
 def _shards(folder: str, table: str, column: str) -> Iterator[tuple[str, Any]]:
     for entry in shards.manifest(folder).tables(table):
-        known = shards.columns(folder, entry.name)
-        wanted = [name for name in dict.fromkeys((column, *_COLUMNS)) if name in known]
-        yield entry.name, shards.read_shard(folder, entry.name, columns=wanted)
+        column_names = shards.columns(folder, entry.name)
+        columns = [name for name in dict.fromkeys((column, *_COLUMNS)) if name in column_names]
+        yield entry.name, shards.read_shard(folder, entry.name, columns=columns)

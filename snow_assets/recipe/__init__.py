@@ -1,7 +1,7 @@
-"""Every number of the recipe, one frozen dataclass per stage: SMOKE and ARCTIC (the paper's).
+"""Recipes: config of all stages, a frozen dataclass per stage; SMOKE and ARCTIC (the paper's).
 
-Fields are checked at construction. `docs/recipe.md` says where each ARCTIC number stands in the
-paper (arXiv 2409.02326), and what is ours because the paper is silent.
+Fields are validated at construction. `docs/recipe.md` lists where each ARCTIC value is in the paper
+(arXiv 2409.02326), and which values the paper does not state.
 """
 
 import importlib
@@ -79,6 +79,6 @@ def chosen_recipe() -> Recipe:
     recipe = getattr(module, value, None)
     if not isinstance(recipe, Recipe):
         raise ValueError(
-            f"SNOW_RECIPE={choice!r} names no Recipe: say SMOKE, ARCTIC, or module:VALUE"
+            f"SNOW_RECIPE={choice!r} names no Recipe: set it to SMOKE, ARCTIC, or module:VALUE"
         )
     return recipe

@@ -1,4 +1,4 @@
-"""ARCTIC: the paper's numbers, 500B, 50B and 5B tokens through a 1.3B decoder."""
+"""ARCTIC: the paper's config, 500B, 50B and 5B tokens for a 1.3B decoder."""
 
 from snow_assets.recipe.data import (
     AcceptanceRecipe,

@@ -1,7 +1,7 @@
-"""SMOKE_CLUSTER: SMOKE over the distributions that the orchestrator's image holds.
+"""SMOKE_CLUSTER: SMOKE with the distributions of the orchestrator's image.
 
-In a cluster, sources are read and packaged models are looked up in the image: build it with
-`--build-arg MODELS=1`. No object store has to hold anything before the first run.
+In a cluster, sources and packaged models are read from the image: build it with
+`--build-arg MODELS=1`. The object store may be empty before the first run.
 """
 
 from dataclasses import replace

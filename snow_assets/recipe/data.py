@@ -1,4 +1,4 @@
-"""What decides over documents: sources, curation, annotator, selection, synthesis."""
+"""Config of the data: sources, curation, annotator, selection, synthesis."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -58,7 +58,7 @@ Language = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class Source(RecipeSection):
-    """One snapshot of code; its name is a partition, so a new snapshot needs a new name."""
+    """A snapshot of code; its name is a partition, so a new snapshot needs a new name."""
 
     name: SourceName
     kind: Literal["distributions", "folder", "archives", "stack_v3", "rows"]
@@ -69,11 +69,11 @@ class Source(RecipeSection):
     locations: Annotated[tuple[Text, ...], MinLen(1), Distinct]
     files_per_repository: Count | None  # of each language, a sample by hash of the name; None: all
     repositories: tuple[Text, ...] = ()
-    """Of archives: the repository of each location, in order. Without them it is read from the
-    archive's name, and every reading of the name is compared with the opt-out list."""
+    """For archives: the repository of each location, in order. Without it, the archive's name is
+    parsed, and all interpretations of the name are compared with the opt-out list."""
     uncommitted_changes: Literal["ignore", "refuse"] = "ignore"
-    """Of a folder's git repositories, whose committed tree is read: whether one with changes that
-    are not committed is refused."""
+    """For a folder's git repositories, of which the committed tree is read: whether a repository
+    with uncommitted changes is refused."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -90,12 +90,12 @@ class Source(RecipeSection):
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveLimits(RecipeSection):
-    """What an archive may unpack to; one that exceeds a limit is refused as a whole."""
+    """Limits of an unpacked archive; an archive that exceeds one is refused as a whole."""
 
     max_bytes: Count
     max_ratio: Annotated[
         float, Ge(1), Le(1_032)
-    ]  # unpacked to packed; deflate cannot exceed 1032, real source stays below 20
+    ]  # of unpacked to packed size; deflate's maximum is 1032, source code is below 20
     max_members: Count
     max_depth: Annotated[int, Ge(1), Le(4_096)]  # folders in a member's name
     max_name_bytes: Annotated[int, Ge(1), Le(65_536)]
@@ -110,7 +110,7 @@ class CorpusRecipe(RecipeSection):
     opt_out_list: Text  # URL or path of a file, a repository in each line
     max_file_bytes: Count
     archives: ArchiveLimits
-    min_repositories: Count  # fewer in all sources together is a fault of the set-up
+    min_repositories: Count  # of all sources in total; fewer indicate a wrong configuration
     shard_bytes: Count
 
     def __post_init__(self) -> None:
@@ -129,17 +129,17 @@ class ExemplarRecipe(RecipeSection):
         tuple[Text, ...], MinLen(1), Distinct
     ]  # distributions; they never enter the corpus
     files_per_repository: Count
-    min_docstring_chars: OptionalSize  # docstring-to-function pairs below it say too little
+    min_docstring_chars: OptionalSize  # of docstring-to-function pairs; shorter ones are skipped
 
 
 @dataclass(frozen=True, kw_only=True)
 class RulesRecipe(RecipeSection):
-    """StarCoder2's thresholds (arXiv 2402.19173): compared with stored signals, late."""
+    """StarCoder2's filter thresholds (arXiv 2402.19173), applied to stored signals."""
 
     max_lines: Count
     max_mean_line_chars: Annotated[float, Gt(0), Le(MAX_COUNT)]
     max_line_chars: Count
-    max_line_chars_of_text: Count  # of the languages that only the longest line can drop
+    max_line_chars_of_text: Count  # of languages with only the longest-line filter
     min_alphabetic_share: Fraction
     max_encoded_chars: Count
     max_encoded_share: Fraction
@@ -162,20 +162,20 @@ class NearDuplicatesRecipe(RecipeSection):
 @dataclass(frozen=True, kw_only=True)
 class ContaminationRecipe(RecipeSection):
     ngram_words: Annotated[int, Ge(1), Le(64)]
-    min_ngram_chars: OptionalSize  # of its words together; less says too little (`for i in range`)
+    min_ngram_chars: OptionalSize  # of its words; shorter ones are unspecific (`for i in range`)
     # White space removed; shorter problem texts match by accident.
     min_substring_chars: Annotated[int, Ge(8), Le(4_096)]
     gate_window_tokens: Annotated[
         int, Ge(1), Le(4_096)
-    ]  # the gate's own matcher: normalised tokens that must agree in a row
+    ]  # of the gate: number of consecutive normalised tokens that must match
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContaminationExemption(RecipeSection):
-    """A document that a person looked at and keeps although it resembles a benchmark problem."""
+    """A reviewed document that is kept although it resembles a benchmark problem."""
 
     document: Text  # its document_id, or REPOSITORY/PATH
-    reason: Text  # recorded in the tables beside what it resembles
+    reason: Text  # recorded in the tables with the matching problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,28 +201,28 @@ class CurationRecipe(RecipeSection):
 @dataclass(frozen=True, kw_only=True)
 class AnnotatorRecipe(RecipeSection):
     encoder: Text
-    """A BERT-style encoder: `package:NAME` (the folder that an installed package carries), or a
-    folder with config, tokenizer and safetensors."""
+    """A BERT-style encoder: `package:NAME` (a folder in an installed package), or a folder with
+    config, tokenizer and safetensors."""
     pooling: Literal["cls", "mean"]
-    window_tokens: Annotated[int, Ge(32), Le(512)]  # what BERT-style encoders read
+    window_tokens: Annotated[int, Ge(32), Le(512)]  # the limit of BERT-style encoders
     precision: Literal["fp32", "fp16", "bf16", "int16"]
-    """Of the encoder: a GPU's floats, or a CPU's integers. Head and scores are fp32."""
+    """Of the encoder: floats on a GPU, or integers on a CPU. Head and scores are fp32."""
     batch_tokens: Count
     max_positives: Count
     negatives_per_positive: Annotated[float, Gt(0), Le(1_000)]  # in training
     validation_share: ProperFraction  # of repositories, by hash
-    validation_negatives: Count  # unseen random files; more of them narrow the gate's intervals
+    validation_negatives: Count  # held-out random files; more of them narrow the gate's intervals
     length_match_ratio: Annotated[
         float, Gt(1), Le(1_000)
-    ]  # a length-matched negative is at most so much longer or shorter
+    ]  # maximum length ratio of a length-matched negative and its positive
     inverse_regularization: Annotated[float, Gt(0), Le(1e6)]
     """`C` of scikit-learn's LogisticRegression: the head's weights are penalised by its inverse."""
     max_iter: Annotated[int, Ge(1), Le(100_000)]
     min_auc: Fraction  # lower 95 % bound on held-out examples
     min_length_matched_auc: Fraction
     min_benchmark_auc: Fraction
-    part_texts: Count  # scored between two atomic writes, so a kill costs at most so many
-    threads: Threads  # of a job's CPU, each with a batch of its own: vectors do not depend on it
+    part_texts: Count  # scored per atomic write, the maximum that a kill loses
+    threads: Threads  # of a job's CPU, each with its own batch: embeddings do not depend on it
     gpus: SingleProcessGpus
     seed: Seed
 
@@ -243,18 +243,18 @@ class AnnotatorRecipe(RecipeSection):
 class SelectionRecipe(RecipeSection):
     """Percentile -> repeats within each language: rank above `percentiles[i]` -> `repeats[i]`.
 
-    "Top 3.1 % x 4" is `percentiles=(0.969,), repeats=(4,)` with a budget; a curve has more steps.
+    "Top 3.1 % x 4" is `percentiles=(0.969,), repeats=(4,)` with a budget; more steps are possible.
     """
 
     budget_tokens: Count  # repeats included; shared among languages by their raw tokens
     percentiles: Annotated[
         tuple[Fraction, ...], MinLen(1)
-    ]  # rising; a document below the first is not selected
+    ]  # increasing; documents below the first are not selected
     repeats: Annotated[tuple[Repeats, ...], MinLen(1)]
     max_repeats: Repeats
     fill: Literal["budget", "percentile"]
-    """budget: take from the top until the budget is full (the paper); the percentiles then say
-    only how often. percentile: take every document above the first percentile."""
+    """budget: select from the top until the budget is full (the paper); the percentiles then only
+    set the repeats. percentile: select every document above the first percentile."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -277,17 +277,17 @@ class SynthesisRecipe(RecipeSection):
     engine: Literal["vllm", "endpoint"]
     model: Text  # `gguf-package:NAME`, a Hugging Face folder, or the endpoint's model name
     model_license: Text  # SPDX, or LicenseRef-NAME: every synthetic file carries it
-    model_terms: Text  # what the model's licence or provider asks of its completions
+    model_terms: Text  # terms of the model's licence or provider for its completions
     requests: Count
     python_share: Fraction
     seed_lines: Annotated[
         int, Ge(1), Le(10_000)
-    ]  # at most; OSS-Instruct takes 1 to 15 consecutive lines
+    ]  # at most; OSS-Instruct uses 1 to 15 consecutive lines
     max_new_tokens: Count
     temperature: Annotated[float, Ge(0), Le(100)]
     top_p: PositiveFraction
     max_model_tokens: Count
-    chunk_requests: Count  # an atomic part each, so a kill costs at most one
+    chunk_requests: Count  # per atomic write; a kill loses at most one chunk
     gpus: Annotated[int, Ge(0), Le(64)]  # tensor-parallel ranks of one vLLM; 0: a CPU
     seed: Seed
 
@@ -307,8 +307,8 @@ class SynthesisRecipe(RecipeSection):
 
 @dataclass(frozen=True, kw_only=True)
 class AcceptanceRecipe(RecipeSection):
-    """Which of the teacher's answers are taken; another number here asks nothing again."""
+    """Filters of the teacher's completions; a change does not generate any of them again."""
 
     min_tokens: OptionalSize
-    # with its seed, and among the accepted; shingles as near_duplicates has them
+    # to its seed, and among accepted completions; with the shingles of near_duplicates
     max_jaccard: PositiveFraction

@@ -1,4 +1,4 @@
-"""What running costs, how long what nobody needs is kept, and which round of scoring it is."""
+"""Operation: prices and rates for plans, retention of unreferenced artifacts, scoring round."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -10,9 +10,9 @@ from snow_assets.recipe.validation import MemoryGib, Name, PositiveFloat, Price,
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerMemory(RecipeSection):
-    """Host memory of each step's worker in GiB: a Job requests it, and is killed beyond it.
+    """Host memory of each step's worker in GiB: request and limit of its Job.
 
-    It enters no artifact's address, so that a step that ran out of memory goes on with more.
+    Not part of any artifact's fingerprint, so that a step that ran out of memory resumes with more.
     """
 
     annotator_gib: MemoryGib  # training and scoring
@@ -25,24 +25,24 @@ class WorkerMemory(RecipeSection):
 
 @dataclass(frozen=True, kw_only=True)
 class OperationRecipe(RecipeSection):
-    """Prices and stated rates are for plans only; a run that was measured goes before a rate.
+    """Prices and rates are for plans only; rates measured in earlier runs take precedence.
 
-    Only `scoring_round` enters an address, that of `quality_scores`: `make plan` tells what a new
-    round costs before it starts.
+    Only `scoring_round` is part of a fingerprint, that of `quality_scores`: `make plan` shows the
+    cost of a new round before it starts.
     """
 
-    scoring_round: Name | None  # a new name, such as a date, and every text is scored again
+    scoring_round: Name | None  # with a new name, such as a date, every text is scored again
     worker_memory: WorkerMemory
     retention_days: Annotated[
         float, Ge(0), Le(100_000)
-    ]  # an unreferenced generation younger than this is not purged
+    ]  # unreferenced artifacts younger than this are not purged
     currency: Annotated[Name, MaxLen(16)]
     machine_hour_price: Price  # a machine without GPU
     gpu_hour_price: Price
-    bytes_per_token: PositiveFloat  # of code; to guess a corpus that nobody has read yet
+    bytes_per_token: PositiveFloat  # of code; to estimate a corpus that was not read yet
     curation_bytes_per_second: PositiveFloat  # of a machine, for every stage without a model
     training_flops_per_second: (
-        PositiveFloat  # of one GPU, or of the machine where the recipe asks for none
+        PositiveFloat  # of one GPU, or of the machine if the recipe uses none
     )
     scoring_tokens_per_second: PositiveFloat
     generation_tokens_per_second: PositiveFloat

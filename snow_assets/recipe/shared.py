@@ -1,4 +1,4 @@
-"""Values that more than one recipe takes."""
+"""Values shared by several recipes."""
 
 from snow_assets.recipe.data import ContaminationRecipe, NearDuplicatesRecipe, RulesRecipe
 

@@ -1,4 +1,4 @@
-"""SMOKE: every stage on a laptop's CPU in minutes, small in size only."""
+"""SMOKE: all stages on a laptop's CPU in minutes, at a small scale."""
 
 from snow_assets.recipe.data import (
     AcceptanceRecipe,
@@ -29,8 +29,8 @@ from snow_assets.recipe.training import (
 )
 from snow_assets.recipe.whole import Recipe
 
-# Three of them (certifi, pathspec, tqdm) are not permissive, and the licence of one
-# (antlr4-python3-runtime) is not known: every run shows these drops, too.
+# Three of them (certifi, pathspec, tqdm) are not permissive, and the licence of
+# antlr4-python3-runtime is unknown, so that every run has such drops, too.
 _DISTRIBUTIONS = (
     "aiohttp",
     "alembic",

@@ -1,4 +1,4 @@
-"""What decides over the model: its size, the packs, the three phases, evaluation."""
+"""Config of the model: its size, packing, the three pretraining phases, evaluation."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -20,7 +20,7 @@ from snow_assets.recipe.validation import (
 )
 
 PHASES = ("general", "continued", "enhanced")
-"""The pretraining phases, in order; each makes a checkpoint."""
+"""The pretraining phases, in order; each produces a checkpoint."""
 
 Width = Annotated[int, Ge(1), Le(2**20)]
 Momentum = Annotated[float, Ge(0), Lt(1)]
@@ -59,14 +59,14 @@ class PackingRecipe(RecipeSection):
     fill_in_the_middle_rate: Fraction
     repository_tokens: bool
     file_order: Literal["random", "path"]
-    shard_sequences: Count  # a file's worth; twice that is held in memory
-    bucket_tokens: Count  # ordered in memory at a time; a language with more spills to disk
+    shard_sequences: Count  # per file; twice as many are held in memory
+    bucket_tokens: Count  # sorted in memory at a time; a language with more spills to disk
     seed: Seed
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseRecipe(RecipeSection):
-    """One pretraining phase: rise from 0 to `peak_learning_rate`, then fall as `schedule` says."""
+    """A pretraining phase: warm-up from 0 to `peak_learning_rate`, then decay by `schedule`."""
 
     tokens: Count  # exact
     batch_sequences: Count
@@ -76,8 +76,8 @@ class PhaseRecipe(RecipeSection):
     warmup_share: Annotated[float, Ge(0), Lt(1)]  # of the steps
     python_share: Fraction | None  # None: the languages' own proportions
     python_shortfall: Literal["refuse", "fill"]
-    """When Python, or all others together, has too little for its share even in `max_passes`:
-    refuse, or fill the gap with the other side and record it."""
+    """If Python, or the other languages in total, has too few tokens for its share even with
+    `max_passes`: refuse, or fill the gap with the other part and record it."""
     max_passes: Annotated[int, Ge(1), Le(1_000)]
     checkpoint_steps: Count
 
@@ -97,8 +97,8 @@ class PretrainingRecipe(RecipeSection):
     continued: PhaseRecipe
     enhanced: PhaseRecipe
     precision: Literal["fp32", "bf16"]  # bf16: autocast; weights and optimizer stay fp32
-    micro_batch_sequences: Count  # through the model at once; a batch accumulates its gradients
-    threads: Threads  # of a CPU: sums depend on it, so equal bits need an equal number
+    micro_batch_sequences: Count  # per forward pass; a batch accumulates gradients over them
+    threads: Threads  # of a CPU: sums depend on it, so bitwise reproduction needs the same value
     gpus: SingleProcessGpus  # 0: a CPU
     beta1: Momentum
     beta2: Momentum
@@ -129,7 +129,7 @@ class PretrainingRecipe(RecipeSection):
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRecipe(RecipeSection):
     held_out_documents_per_language: Count
-    max_document_bytes: Count  # read from a document's beginning, so that no giant is the measure
+    max_document_bytes: Count  # documents are truncated, so that a huge one cannot dominate
     stride_tokens: Count  # each window of the context scores this many new tokens
     batch_windows: Count
     bootstrap_resamples: Annotated[int, Ge(1), Le(10_000_000)]
@@ -137,9 +137,9 @@ class EvaluationRecipe(RecipeSection):
     problems: Count | None  # None: all; else chosen by hash
     max_new_tokens: Count
     batch_problems: Count
-    timeout_seconds: Annotated[float, Gt(0), Le(86_400)]  # at least; canonical solutions scale it
+    timeout_seconds: Annotated[float, Gt(0), Le(86_400)]  # minimum; see timeout_factor
     timeout_factor: Annotated[float, Ge(1), Le(1e6)]  # times the slowest canonical solution
-    max_timeout_share: Fraction  # of the answers; more says that the limit, not the model, decides
-    threads: Threads  # of a CPU: sums depend on it; a tiny model is fastest with one
+    max_timeout_share: Fraction  # of the completions; above it the limit distorts the result
+    threads: Threads  # of a CPU: sums depend on it; a tiny model is fastest with 1
     gpus: SingleProcessGpus  # 0: a CPU
     seed: Seed

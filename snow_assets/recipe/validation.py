@@ -1,8 +1,8 @@
 """Validation of a recipe's values against the annotations of its fields.
 
-Every dataclass of the recipe derives from `RecipeSection`: at construction each value is checked
-strictly for type, range, finiteness and control characters, so that no step starts with a value
-that it could not use. Limits stand in the annotations and nowhere else.
+Every dataclass of the recipe derives from `RecipeSection`: at construction each value is strictly
+validated for type, range, finiteness and control characters, so that no step starts with an invalid
+value. The annotations are the only place of limits.
 """
 
 import unicodedata
@@ -16,9 +16,9 @@ from pydantic import AfterValidator, ConfigDict, StringConstraints, TypeAdapter,
 from snow_assets.urls import redact_urls
 
 MAX_COUNT = 2**53
-"""The largest integer that JSON readers and 64-bit floats hold exactly."""
+"""The largest integer that JSON readers and 64-bit floats represent exactly."""
 
-_SHOWN_CHARS = 120
+_MAX_VALUE_CHARS = 120
 _CONTROL_CATEGORIES = (
     "Cc",
     "Cs",
@@ -95,12 +95,12 @@ LearningRate = Annotated[float, Gt(0), Le(10)]
 FinalLearningRate = Annotated[float, Ge(0), Le(10)]
 WeightDecay = Annotated[float, Ge(0), Le(10)]
 Distinct = AfterValidator(_without_repetition)
-"""Of a tuple: no value twice."""
+"""A tuple without repeated values."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeSection:
-    """Base of the recipe's dataclasses; ValueError names field, value and what is allowed."""
+    """Base of the recipe's dataclasses; ValueError with field, value and the allowed values."""
 
     def __post_init__(self) -> None:
         violations = validate_fields(self)
@@ -109,7 +109,7 @@ class RecipeSection:
 
 
 def validate_fields(section: RecipeSection) -> list[str]:
-    """The violations of a dataclass instance: one line per value that its annotation refuses."""
+    """Validate a dataclass instance; return a line per value that violates its annotation."""
     section_type: Any = type(section)  # mypy takes a frozen dataclass's type for unhashable
     annotations = _annotations(section_type)
     violations = []
@@ -128,12 +128,12 @@ def validate_fields(section: RecipeSection) -> list[str]:
     return violations
 
 
-def _violation(path: str, fault: Any) -> str:
-    index = "".join(f"[{part}]" for part in fault["loc"] if isinstance(part, int))
-    value = redact_urls(repr(fault["input"]))
-    if len(value) > _SHOWN_CHARS:
-        value = f"{value[:_SHOWN_CHARS]}..."
-    message = str(fault["msg"]).removeprefix("Value error, ")
+def _violation(path: str, error: Any) -> str:
+    index = "".join(f"[{part}]" for part in error["loc"] if isinstance(part, int))
+    value = redact_urls(repr(error["input"]))
+    if len(value) > _MAX_VALUE_CHARS:
+        value = f"{value[:_MAX_VALUE_CHARS]}..."
+    message = str(error["msg"]).removeprefix("Value error, ")
     return f"{path}{index} is {value}: {message[:1].lower()}{message[1:]}"
 
 
@@ -144,7 +144,7 @@ def _annotations(section: type[RecipeSection]) -> dict[str, Any]:
 
 @cache
 def _adapter(annotation: Any) -> TypeAdapter[Any]:
-    """The validator of an annotation; a nested section has been validated at its construction."""
+    """The validator of an annotation; nested sections are validated at their construction."""
     if isinstance(annotation, type) and issubclass(annotation, RecipeSection):
         return TypeAdapter(_instance_of(annotation), config=_STRICT)
     return TypeAdapter(annotation, config=_STRICT)

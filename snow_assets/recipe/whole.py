@@ -1,4 +1,4 @@
-"""All stages together."""
+"""The recipe of all stages."""
 
 from dataclasses import dataclass
 

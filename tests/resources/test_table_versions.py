@@ -119,7 +119,7 @@ def test_a_version_with_another_digest_is_refused_and_not_kept(folder: str, tmp_
     made = publish(folder, tmp_path, 1)
     store().pipe_file(f"{folder}/versions/{made.name}", b"something else")
     cache = tmp_path / "cache"
-    with pytest.raises(WarehouseError, match=f"the pointer says {made.sha256}"):
+    with pytest.raises(WarehouseError, match=f"the pointer has {made.sha256}"):
         fetch_current(folder, cache)
     assert list(cache.iterdir()) == []
 
@@ -141,7 +141,7 @@ def test_the_command_reads_a_lakes_only_recipe_or_the_one_that_is_named(
     assert done.returncode == 0, done.stderr
     assert "1,001" in done.stdout
     publish(folder_of(s3_lake_url, "TWO"), tmp_path, 2002)
-    assert "ONE, TWO: say RECIPE=" in ask(tmp_path, "--lake", s3_lake_url, sql).stderr
+    assert "ONE, TWO: set RECIPE to " in ask(tmp_path, "--lake", s3_lake_url, sql).stderr
     named = ask(tmp_path, "--lake", s3_lake_url, "--recipe", "TWO", sql)
     assert "2,002" in named.stdout
 
