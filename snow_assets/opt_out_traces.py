@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 
 from snow_assets import shards
 from snow_assets.checked_json import DamagedFileError
+from snow_assets.corpus.ingested_names import purged_folders, with_ingested_names
 from snow_assets.corpus.opt_outs import is_listed
-from snow_assets.documents import DOCUMENT, SCORE, SEEN, SYNTHETIC_DOCUMENT
-from snow_assets.stages import Stage, StageTable
+from snow_assets.documents import DOCUMENT, RAW_FILE, SCORE, SEEN, SYNTHETIC_DOCUMENT
+from snow_assets.stages import Partitions, Stage, StageTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,17 +41,23 @@ def traces(lake: str, names: Iterable[str], stages: Iterable[Stage]) -> list[Tra
         return []
     stages = list(stages)
     traced: list[Trace] = []
-    rows_of = _Repositories(listed)
+    listed_by_source = _listed_by_source(lake, listed, stages)
+    rows_of = _Repositories(listed.union(*listed_by_source.values()))
     for stage in stages:
         for table in stage.tables:
             if table.repository_column is None:
                 continue
             for folder in finished(lake, stage.name):
                 rows = _TraceCounter(folder)
+                # The same name in another source may be another repository.
+                of_source = stage.partitions is Partitions.SOURCES
+                source_names = (
+                    listed_by_source.get(_partition(folder), listed) if of_source else None
+                )
                 for name, batch in _readable_shards(
                     folder, table.name, table.repository_column, rows
                 ):
-                    rows.add(name, rows_of.listed_in(batch, table))
+                    rows.add(name, rows_of.listed_in(batch, table, source_names))
                 traced += rows.trace()
     return [*traced, *_score_traces(lake, rows_of.texts - rows_of.other_texts, stages)]
 
@@ -66,9 +73,12 @@ class _Repositories:
         default_factory=set
     )  # synthetic documents with a seed in their files
 
-    def listed_in(self, batch: pa.Table, table: StageTable) -> pa.Table:
-        """The rows of a table that originate from the listed repositories."""
-        mask = [is_listed(name, self.listed) for name in batch[table.repository_column].to_pylist()]
+    def listed_in(
+        self, batch: pa.Table, table: StageTable, listed: frozenset[str] | None
+    ) -> pa.Table:
+        """The rows of a table that originate from the listed repositories, or from `listed`."""
+        names = self.listed if listed is None else listed
+        mask = [is_listed(name, names) for name in batch[table.repository_column].to_pylist()]
         if table.schema is SEEN:
             ids = batch["document_id"].to_pylist()
             mask = [is_own or name in self.children for is_own, name in zip(mask, ids, strict=True)]
@@ -80,6 +90,25 @@ class _Repositories:
             other_rows = batch.filter(pa.array([not is_own for is_own in mask], pa.bool_()))
             self.other_texts.update(other_rows["text_id"].to_pylist())
         return rows
+
+
+def _listed_by_source(
+    lake: str, listed: frozenset[str], stages: Iterable[Stage]
+) -> dict[str, frozenset[str]]:
+    """Source -> the list with the names that its rows have for listed repositories.
+
+    Of all raw artifacts, purged ones included: what was made from them may be left.
+    """
+    folders: dict[str, list[str]] = {}
+    for stage in stages:
+        if any(table.schema is RAW_FILE for table in stage.tables):
+            for folder in (*finished(lake, stage.name), *purged_folders(lake, stage.name)):
+                folders.setdefault(_partition(folder), []).append(folder)
+    return {source: with_ingested_names(listed, group) for source, group in folders.items()}
+
+
+def _partition(folder: str) -> str:
+    return folder.rstrip("/").rsplit("/", 2)[1]
 
 
 def _score_traces(lake: str, texts: set[str], stages: Iterable[Stage]) -> Iterator[Trace]:

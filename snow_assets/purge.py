@@ -17,6 +17,7 @@ from rich.console import Console
 
 from snow_assets import shards
 from snow_assets.corpus import opt_outs
+from snow_assets.corpus.ingested_names import TOMBSTONES
 from snow_assets.graph import STAGE_BY_NAME, STAGES
 from snow_assets.integrity import readable_records
 from snow_assets.opt_out_traces import Trace, finished, traces
@@ -24,7 +25,6 @@ from snow_assets.pointers import read_pointer
 from snow_assets.recipe import Recipe, chosen_recipe
 from snow_assets.stages import Stage, as_json
 
-TOMBSTONES = "tombstones"
 NO_ASSETS = frozenset({"current", "estimates", "jobs", "labels", "tables", TOMBSTONES})
 _DAY_SECONDS = 86_400
 

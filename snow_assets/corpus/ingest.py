@@ -11,7 +11,7 @@ import heapq
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -59,6 +59,7 @@ class _Row:
     language: str  # the likeliest by its name; empty for a whole repository
     num_bytes: int
     columns: Mapping[str, Any]
+    names: tuple[str, ...] = ()  # of the repository elsewhere: remotes, readings of an archive
 
 
 @dataclass
@@ -224,7 +225,13 @@ def _put(folder: str, index: int, shard: _Shard, after: Position | None) -> None
     }
     runs = [name for name, _ in itertools.groupby(row.repository for row in admitted)]
     ends = {"num": len(runs), "first": runs[0], "last": runs[-1]} if runs else None
-    files_stats = {"counts": counts, "repositories": ends, "next": after}
+    names = {row.repository: [printable(name) for name in row.names] for row in admitted}
+    files_stats = {
+        "counts": counts,
+        "repositories": ends,
+        "next": after,
+        "names": {repository: listed for repository, listed in names.items() if listed},
+    }
     shards.put_table(folder, FILES, index, tables[FILES], RAW_FILE, facts=files_stats)
 
 
@@ -243,7 +250,8 @@ def _unit_rows(
     unit: Unit, source: Source, recipe: CorpusRecipe, languages: Sequence[str], gate: Gate
 ) -> Iterator[_Row]:
     """Yield a row for each selected file, and a drop for each refused repository."""
-    if refusal := _refusal_by_name(unit, gate, source.kind):
+    names = _unit_names(unit)
+    if refusal := _refusal_by_name(unit, names, gate, source.kind):
         yield _refusal(source.name, refusal, languages)
         return
     is_sampled = _file_sampler(unit, source, languages)
@@ -267,15 +275,23 @@ def _unit_rows(
         elif isinstance(received, Refusal):
             yield _refusal(source.name, received, languages)
         else:
-            yield _row(source.name, received, recipe, languages)
+            yield replace(_row(source.name, received, recipe, languages), names=names)
     yield from _repository_refusals(source.name, pending, reported)
 
 
-def _refusal_by_name(unit: Unit, gate: Gate, kind: str) -> Refusal | None:
-    """The refusal of a unit if one of its candidate repositories must not be ingested."""
+def _unit_names(unit: Unit) -> tuple[str, ...]:
+    """Every name that a unit's repository may have, up to the first that cannot be read."""
+    names: list[str] = []
     for name in iterate_untrusted(unit.names(), cpu_seconds=None):
         if isinstance(name, ParserFailure):
-            return None  # `files` reports what cannot be read
+            break  # `files` reports what cannot be read
+        names.append(name)
+    return tuple(dict.fromkeys(names))
+
+
+def _refusal_by_name(unit: Unit, names: Sequence[str], gate: Gate, kind: str) -> Refusal | None:
+    """The refusal of a unit if one of its candidate repositories must not be ingested."""
+    for name in names:
         if reason := gate.refuses_reading(name):
             remedy = (
                 "state its repository in the recipe's source"

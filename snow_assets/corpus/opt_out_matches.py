@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from snow_assets import shards
 from snow_assets.corpus.ingest import FILES
+from snow_assets.corpus.ingested_names import ingested_names
 from snow_assets.corpus.opt_outs import OptOut, matching_entries
 from snow_assets.corpus.repository_names import canonical, patterns
 from snow_assets.corpus.sources import repositories, snapshot
@@ -71,10 +72,13 @@ def matches(
     }
     num_documents: Counter[str] = Counter()
     for folder in raw_folders.values():
+        names_of = ingested_names(folder)
         for repository, count in _documents(folder).items():
-            for pattern in patterns(canonical(repository)):
-                if pattern in names:
-                    num_documents[pattern] += count
+            entries = names.intersection(patterns(canonical(repository)))
+            entries |= set(
+                matching_entries(names_of.get(repository, ()), names, may_lack_owner=True)
+            )
+            num_documents.update(dict.fromkeys(entries, count))
     return [
         Match(
             opt_out=opt_out,

@@ -153,7 +153,7 @@ def _raw_config(inputs: StageInputs) -> Any:
 
 @stage(
     group="corpus",
-    code_version="8",
+    code_version="9",
     inputs=(
         Input(stage=opt_outs, is_fingerprinted=False),
         Input(stage=exemplars, is_fingerprinted=False),

@@ -6,11 +6,12 @@ import dagster as dg
 
 from snow_assets import shards, worker
 from snow_assets.corpus import opt_outs as opted_out
+from snow_assets.corpus.ingested_names import with_ingested_names
 from snow_assets.curation.contamination_gate import assert_uncontaminated
 from snow_assets.curation.exemptions import exempt_document_ids
 from snow_assets.curation.tokens import load_tokenizer
-from snow_assets.defs.corpus import benchmark_problems, opt_outs
-from snow_assets.defs.curation import clean_corpus, tokenizer
+from snow_assets.defs.corpus import benchmark_problems, opt_outs, raw_code_corpus
+from snow_assets.defs.curation import clean_corpus, documents, tokenizer
 from snow_assets.defs.quality import high_quality_subset
 from snow_assets.documents import SYNTHETIC_DOCUMENT, SYNTHETIC_REFUSAL, SYNTHETIC_SEED
 from snow_assets.recipe import Recipe
@@ -176,6 +177,19 @@ def worker_size(recipe: Recipe) -> JobSize:
     )
 
 
+def _opted_out_seeds(run: StageRun) -> frozenset[str]:
+    """The opt-out list, and the names that the seeds' sources have for what it lists."""
+    folders = [run.input(synthetic_answers).folder]
+    for read in (clean_corpus, documents, raw_code_corpus):
+        folders = [
+            folder
+            for artifact in folders
+            if shards.is_finished(artifact)
+            for folder in shards.input_folders(artifact, read.name)
+        ]
+    return with_ingested_names(opted_out.read(run.input(opt_outs).folder), sorted(set(folders)))
+
+
 def _set_config(inputs: StageInputs) -> Any:
     recipe = inputs.recipe
     return {
@@ -189,7 +203,7 @@ def _set_config(inputs: StageInputs) -> Any:
 
 @stage(
     group="synthesis",
-    code_version="3",
+    code_version="4",
     inputs=(
         Input(stage=synthetic_answers),
         Input(stage=benchmark_problems),
@@ -216,7 +230,7 @@ def synthetic_set(run: StageRun) -> StageResult:
         contamination=recipe.curation.contamination,
         problems=shards.read(run.input(benchmark_problems).folder, "problems"),
         tokenizer=load_tokenizer(run.input(tokenizer).folder),
-        opted_out=opted_out.read(run.input(opt_outs).folder),
+        opted_out=_opted_out_seeds(run),
     )
     source = acceptance.CompletionSource(
         folder=run.input(synthetic_answers).folder,

@@ -134,8 +134,8 @@ def test_three_chained_checkpoints_come_out_and_are_not_made_twice(lake_url: str
     assert "data:image/png;base64," in str(page["loss"].value)
     assert len(str(page["loss"].value)) < 160_000
     again = run(lake_url, [*PACKS, *CHECKPOINTS])
-    for asset in (*PACKS, *CHECKPOINTS):
-        made = again.asset_materializations_for_node(asset.key.path[-1])[0]
+    for stage in (*PACKS, *CHECKPOINTS):
+        made = again.asset_materializations_for_node(stage.name)[0]
         assert made.metadata["reused"].value is True
 
 
