@@ -70,7 +70,7 @@ def _require_statement(sql: str) -> None:
         statements = duckdb.extract_statements(sql)
     except UnicodeEncodeError as error:
         raise WarehouseError(
-            f"the query holds {sql[error.start]!r}, which is not a character: type it again"
+            f"the query holds {sql[error.start]!r}, which is no character: type it again"
         ) from error
     except duckdb.Error as error:
         raise WarehouseError(str(error)) from error
