@@ -60,21 +60,21 @@ def _benchmarks(run: StageRun) -> gates.Benchmarks:
 def _general_sources(run: StageRun, phase: PhaseRecipe) -> list[LanguageSource]:
     clean = run.folders(clean_corpus)
     sources = general_sources(clean, max_passes=phase.max_passes)
-    gates.refuse_documents(sources, clean, _benchmarks(run))
+    gates.assert_trainable_documents(sources, clean, _benchmarks(run))
     return sources
 
 
 def _continued_sources(run: StageRun, phase: PhaseRecipe) -> list[LanguageSource]:
     clean, subset = run.folders(clean_corpus), run.folders(high_quality_subset)
     sources = continued_sources(clean, subset, max_passes=phase.max_passes)
-    gates.refuse_documents(sources, clean, _benchmarks(run))
+    gates.assert_trainable_documents(sources, clean, _benchmarks(run))
     return sources
 
 
 def _enhanced_sources(run: StageRun, phase: PhaseRecipe) -> list[LanguageSource]:
     synthetic, clean = run.input(synthetic_set).folder, run.folders(clean_corpus)
     sources = enhanced_sources(synthetic, max_passes=phase.max_passes)
-    gates.refuse_synthetic_documents(sources, synthetic, clean, _benchmarks(run))
+    gates.assert_trainable_synthetic_documents(sources, synthetic, clean, _benchmarks(run))
     return sources
 
 
@@ -217,7 +217,7 @@ def _checkpoint_stage(phase: str, data: PhaseData, packs: Stage, parent: Stage |
 def _trained(run: StageRun, phase: str, packs: Stage, parent: Stage | None) -> StageResult:
     recipe, values = run.recipe, phase_recipe(run.recipe, phase)
     packs_folder, tokenizer_folder = run.input(packs).folder, run.input(tokenizer).folder
-    gates.refuse_packs(
+    gates.assert_trainable_packs(
         packs_folder,
         load_tokenizer(tokenizer_folder),
         shards.input_folders(packs_folder, clean_corpus.name),

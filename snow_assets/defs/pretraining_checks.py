@@ -33,9 +33,9 @@ def _nothing_is_held_out(packs: Stage) -> dg.AssetChecksDefinition:
         """No held-out document or near duplicate of one is in the packs or was a seed of them."""
         folder = current_artifact(lake, recipe, packs.name).folder
         try:
-            gates.refuse_held_out(folder, shards.input_folders(folder, clean_corpus.name))
-        except ValueError as refused:
-            return check_result([str(refused)])
+            gates.assert_packs_not_held_out(folder, shards.input_folders(folder, clean_corpus.name))
+        except ValueError as error:
+            return check_result([str(error)])
         return check_result([])
 
     return check

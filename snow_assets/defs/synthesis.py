@@ -50,7 +50,7 @@ CODE_VERSION = "2"
 def teacher_model(run: StageRun) -> StageResult:
     """The model that writes synthetic files: its weights' digest, and a folder that vLLM serves."""
     described = teachers.describe(run.recipe.synthesis)
-    stats = teachers.put_teacher(run.folder, described)
+    stats = teachers.write_teacher(run.folder, described)
     return StageResult(stats={**stats, **_converted(run, described)})
 
 
@@ -142,7 +142,7 @@ def _generated(run: StageRun) -> StageResult:
     synthesis = run.recipe.synthesis
     request = GenerationRequest(
         output=run.folder,
-        teacher=teachers.teacher_address(run.input(teacher_model).folder),
+        teacher=teachers.teacher_location(run.input(teacher_model).folder),
         endpoint=run.resources["teacher"].address(synthesis.engine),
         recipe=synthesis,
         prompt_version=PROMPT_VERSION,

@@ -25,7 +25,7 @@ class Benchmarks:
     exemptions: Sequence[ContaminationExemption] = ()
 
 
-def refuse_documents(
+def assert_trainable_documents(
     sources: Sequence[LanguageSource], clean_folders: Sequence[str], benchmarks: Benchmarks
 ) -> None:
     """Raise ValueError if a document to pack is held out or contaminated."""
@@ -33,7 +33,7 @@ def refuse_documents(
     _assert_uncontaminated(_texts(sources), benchmarks, clean_folders)
 
 
-def refuse_synthetic_documents(
+def assert_trainable_synthetic_documents(
     sources: Sequence[LanguageSource],
     synthetic_folder: str,
     clean_folders: Sequence[str],
@@ -45,7 +45,7 @@ def refuse_synthetic_documents(
     _assert_uncontaminated(_texts(sources), benchmarks, clean_folders)
 
 
-def refuse_packs(
+def assert_trainable_packs(
     packs: str,
     tokenizer: Tokenizer,
     clean_folders: Sequence[str],
@@ -61,11 +61,11 @@ def refuse_packs(
     violations = validate_packs(packs, tokens=tokens, context_tokens=context_tokens)
     if violations:
         raise ValueError(f"{packs} cannot be trained on: {'; '.join(violations)}; pack it again")
-    refuse_held_out(packs, clean_folders)
+    assert_packs_not_held_out(packs, clean_folders)
     _assert_uncontaminated(decoded_documents(packs, tokenizer), benchmarks, clean_folders)
 
 
-def refuse_held_out(packs: str, clean_folders: Sequence[str]) -> None:
+def assert_packs_not_held_out(packs: str, clean_folders: Sequence[str]) -> None:
     """Raise ValueError if spans of packs name a held-out document or a near duplicate of one.
 
     A synthetic file, whose id is in no clean corpus, is replaced by its seed document.

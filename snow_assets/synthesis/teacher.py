@@ -29,13 +29,13 @@ def describe(recipe: SynthesisRecipe) -> dict[str, str]:
     return {"kind": "folder", "model": recipe.model, "sha256": folder_digest(recipe.model)}
 
 
-def put_teacher(folder: str, teacher: dict[str, str]) -> dict[str, Any]:
+def write_teacher(folder: str, teacher: dict[str, str]) -> dict[str, Any]:
     """Write `teacher.json`; return the manifest stats."""
     shards.put_file(folder, TEACHER, json.dumps(teacher, indent=1, sort_keys=True).encode())
     return dict(teacher)
 
 
-def teacher_address(folder: str) -> str:
+def teacher_location(folder: str) -> str:
     """URL of the model folder of a `teacher_model` artifact, or the endpoint's model name."""
     teacher = json.loads(shards.get_file(folder, TEACHER))
     return shards.join(folder, MODEL) if teacher["kind"] == "package" else str(teacher["model"])
