@@ -69,7 +69,7 @@ bench: .venv/ready .cache/benchmarks/peers/ready  ## curation and scoring beside
 	$(UV) pip install -q -p .cache/benchmarks/peers/bin/python -r benchmarks/peers.txt
 	@touch $@
 
-# uv installs a lock in seconds; plain pip does the same in minutes (see README).
+# uv installs a lock in seconds; plain pip does the same in minutes.
 $(UV): requirements.lock
 	$(PYTHON) -m venv .venv
 	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.txt

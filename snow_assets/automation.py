@@ -137,9 +137,16 @@ def requests(
     if is_idle and not busy:
         yield from start(_tables(resources))
     if is_idle:
-        yield dg.SkipReason(
-            "; ".join(waiting) or f"everything is up to date with recipe {recipe.name}"
-        )
+        waiting += [f"run {run_id[:8]} is not finished" for run_id in sorted(set(busy.values()))]
+        yield dg.SkipReason("; ".join(waiting) or _up_to_date(recipe))
+
+
+def _up_to_date(recipe: Recipe) -> str:
+    by_hand = dict.fromkeys(stage.group for stage in STAGES if stage.automation == "never")
+    return (
+        f"all that automation runs is up to date with recipe {recipe.name}; it never runs "
+        f"{', '.join(by_hand)}: `make plan` shows what is to do there"
+    )
 
 
 def _request(graph: Any, group: Group, num_attempts: int, recipe: Recipe) -> dg.RunRequest:

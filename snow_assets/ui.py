@@ -100,6 +100,26 @@ def serve(commands: Sequence[Sequence[str]]) -> int:
                 server.wait()
 
 
+def port_violation(ports: Sequence[int]) -> str | None:
+    """Why these ports, Dagster's first of two, cannot be served; None: they can.
+
+    Dagster goes on without a page where its port is taken, and the page there is another home's.
+    """
+    for port in ports:
+        if not 0 < port < 65_536:
+            return f"port {port} is none: ports are from 1 to 65535"
+    if len(ports) == 1:
+        return None
+    if ports[0] == ports[1]:
+        return f"PORT and MLFLOW_PORT are both {ports[0]}: choose two ports"
+    if _is_port_in_use(ports[0]):
+        return (
+            f"port {ports[0]} is in use, perhaps by another `make dev`: PORT=3001 chooses another "
+            "one"
+        )
+    return None
+
+
 def _is_port_in_use(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -107,6 +127,8 @@ def _is_port_in_use(port: int) -> bool:
 
 def main(arguments: Sequence[str]) -> None:
     """`dev DAGSTER_PORT MLFLOW_PORT` or `mlflow MLFLOW_PORT`."""
+    if violation := port_violation([int(port) for port in arguments[1:]]):
+        sys.exit(violation)
     mlflow = mlflow_server(int(arguments[-1]))
     if arguments[0] == "mlflow":
         sys.exit(serve(mlflow) if mlflow else 1)

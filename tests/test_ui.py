@@ -2,11 +2,14 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from snow_assets.ui import port_violation
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -49,3 +52,17 @@ def test_one_servers_end_ends_the_other(tmp_path: Path) -> None:
         os.kill(min(pids), signal.SIGKILL)  # the first one
         assert supervisor.wait(30) != 0
     assert not any(_is_alive(pid) for pid in pids)
+
+
+def test_ports_that_cannot_be_served_are_refused_before_anything_starts() -> None:
+    with socket.socket() as taken, socket.socket() as spare:
+        for probe in (taken, spare):
+            probe.bind(("127.0.0.1", 0))
+        taken.listen()
+        port, free = taken.getsockname()[1], spare.getsockname()[1]
+        spare.close()
+        assert f"port {port} is in use" in str(port_violation([port, free]))
+        assert "both" in str(port_violation([free, free]))
+        assert "from 1 to 65535" in str(port_violation([80_000, free]))
+        assert port_violation([free, port]) is None  # MLflow is left out, with a line
+        assert port_violation([port]) is None

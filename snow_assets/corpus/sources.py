@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from snow_assets.corpus import archives, distributions, folders, tables
 from snow_assets.corpus.source_units import Unit
+from snow_assets.corpus.spdx import is_spdx
 from snow_assets.recipe import CorpusRecipe, Source
 
 
@@ -56,13 +57,23 @@ def repositories(source: Source, *, recipe: CorpusRecipe) -> Iterator[str]:
             )
 
 
+def license_violations(recipe: CorpusRecipe) -> list[str]:
+    """The recipe's licences that SPDX does not list: nothing would ever be admitted by them."""
+    return [
+        f"permissive_licenses: {name!r} is not on SPDX's list of identifiers: correct it, or "
+        "leave it out"
+        for name in recipe.permissive_licenses
+        if not is_spdx(name)
+    ]
+
+
 def source_violations(recipe: CorpusRecipe) -> list[str]:
     """Validate that all sources can be read: a line per missing folder, file or distribution.
 
     Takes the snapshot of every source, so that an error of the last source is reported before the
     first source is read.
     """
-    violations = []
+    violations = license_violations(recipe)
     for source in recipe.sources:
         try:
             snapshot(source, recipe)

@@ -11,7 +11,7 @@ from snow_assets.corpus import opt_outs as opted_out
 from snow_assets.corpus.distributions import snapshot as installed
 from snow_assets.corpus.ingest import Gate, ingest
 from snow_assets.corpus.source_units import normalised
-from snow_assets.corpus.sources import snapshot, source_named
+from snow_assets.corpus.sources import license_violations, snapshot, source_named
 from snow_assets.documents import BENCHMARK_PROBLEM, DROP, EXEMPLAR, RAW_FILE
 from snow_assets.materialize import current_artifacts
 from snow_assets.recipe import Recipe
@@ -136,6 +136,8 @@ def _opted_out(inputs: StageInputs) -> frozenset[str]:
 
 def _raw_config(inputs: StageInputs) -> Any:
     recipe = inputs.recipe
+    if violations := license_violations(recipe.corpus):
+        raise ValueError("; ".join(violations))
     source = source_named(recipe.corpus, inputs.partition)
     return {
         "source": source,

@@ -92,7 +92,10 @@ def _failure(gate: Gate) -> str:
             f"{gate.name} cannot be measured with {gate.num_positives} positives and "
             f"{gate.num_negatives} negatives"
         )
-    return f"{gate.name} AUC {gate.auc:.3f}, at least {gate.low:.3f}, minimum {gate.minimum}"
+    return (
+        f"{gate.name} AUC {gate.auc:.3f}: the lower end of its 95 % interval, {gate.low:.3f}, is "
+        f"below the minimum {gate.minimum}"
+    )
 
 
 def _logits(validation: pa.Table, role: str) -> list[float]:

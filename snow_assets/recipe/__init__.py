@@ -75,7 +75,15 @@ def chosen_recipe() -> Recipe:
     """The recipe that `SNOW_RECIPE` names: SMOKE (the default), ARCTIC, or `module:VALUE`."""
     choice = os.environ.get("SNOW_RECIPE", "SMOKE")
     module_name, _, value = choice.rpartition(":")
-    module = importlib.import_module(module_name or __name__)
+    try:
+        module = importlib.import_module(module_name or __name__)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise ValueError(
+            f"SNOW_RECIPE={choice!r}: there is no module {error.name!r}; PYTHONPATH has to name "
+            "the folder that holds it"
+        ) from error
     recipe = getattr(module, value, None)
     if not isinstance(recipe, Recipe):
         raise ValueError(

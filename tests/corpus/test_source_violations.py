@@ -6,9 +6,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from snow_assets.corpus.sources import source_violations
 from snow_assets.home import CHECKOUT
-from snow_assets.recipe import SMOKE, Source
+from snow_assets.recipe import SMOKE, Source, chosen_recipe
 
 
 def source(name: str, kind: str, location: str) -> Source:
@@ -42,7 +44,7 @@ def test_the_sources_of_smoke_can_be_read() -> None:
 def test_the_demo_starts_nothing_and_ends_with_the_cause(tmp_path: Path) -> None:
     (tmp_path / "broken_recipe.py").write_text(
         "from dataclasses import replace\n"
-        "from snow_assets.recipe import SMOKE\n"
+        "from snow_assets.recipe import SMOKE, chosen_recipe\n"
         "source = replace(SMOKE.corpus.sources[0], name='gone', locations=('not-there',))\n"
         "sources = (*SMOKE.corpus.sources, source)\n"
         "RECIPE = replace(SMOKE, corpus=replace(SMOKE.corpus, sources=sources))\n"
@@ -70,3 +72,17 @@ def test_the_demo_starts_nothing_and_ends_with_the_cause(tmp_path: Path) -> None
     assert last.startswith("source 'gone': the recipe names the distribution 'not-there'")
     assert last.endswith("remove it from the recipe's sources or exemplars")
     assert not (home / "lake").exists()
+
+
+def test_a_licence_that_spdx_does_not_list_is_named_before_anything_is_read() -> None:
+    recipe = replace(SMOKE.corpus, permissive_licenses=("mit", "BSD-3-Klausel"))
+    (violation,) = source_violations(recipe)
+    assert "'BSD-3-Klausel' is not on SPDX's list" in violation
+
+
+def test_a_recipe_s_module_that_is_not_found_is_named_with_pythonpath(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SNOW_RECIPE", "no_such_recipes:MINE")
+    with pytest.raises(ValueError, match="there is no module 'no_such_recipes'; PYTHONPATH"):
+        chosen_recipe()
