@@ -177,7 +177,7 @@ def find_todo(
             if stage.automation == "if missing" and planner.keep_current(stage.name, partition):
                 continue
             step = planner.step(stage, partition, len(partitions))
-            if step.verdict == "reuse" and not step.reasons:
+            if step.action == "reuse" and not step.reasons:
                 continue
             reason = _held(graph, key, step, ready, blocked, busy)
             if reason is None and planner.fault is not None:
@@ -203,7 +203,7 @@ def _held(
     """Why a step cannot be asked for now; None: it can."""
     if run_id := busy.get((step.asset, step.partition)):
         return f"run {run_id[:8]} works on it"
-    if step.verdict == "fails":
+    if step.action == "fails":
         return step.reasons[0]
     node = graph.get(key)
     for parent_key in sorted(node.parent_keys):
@@ -263,7 +263,7 @@ def _tables(resources: Mapping[str, Any]) -> list[Group]:
     step = Step(
         asset=TABLES,
         partition=UNPARTITIONED,
-        verdict="redo",
+        action="redo",
         reasons=("what they show has changed",),
         generation=tables.digest,
     )

@@ -29,15 +29,15 @@ _NOTHING_NEW = "nothing new"
 
 
 class _Progress(logging.Handler):
-    """Shows the last line that a step said, beside its name."""
+    """Shows the last line that a step logged, beside its name."""
 
     def __init__(self, status: Status, name: str) -> None:
         super().__init__(logging.INFO)
-        self._status, self._name_shown = status, name
+        self._status, self._step_name = status, name
 
     def emit(self, record: logging.LogRecord) -> None:
-        said = getattr(record, "dagster_meta", {}).get("orig_message", record.getMessage())
-        self._status.update(f"{self._name_shown}  [dim]{escape(said)}[/dim]")
+        message = getattr(record, "dagster_meta", {}).get("orig_message", record.getMessage())
+        self._status.update(f"{self._step_name}  [dim]{escape(message)}[/dim]")
 
 
 class StepFailedError(Exception):
@@ -70,16 +70,16 @@ def _up_to_date(
 ) -> set[tuple[dg.AssetKey, str | None]]:
     """The steps whose run would find its work done, the recipe's pointer on it and Dagster showing
     it: to start it costs a second, and tells nothing. The tables are always asked, together."""
-    made = definitions.resources(recipe)
-    past = Past(lake=made["lake"], recipe=recipe)
-    found = set()
-    for step in plan(STAGES, made["lake"], recipe, made).steps:
+    resources = definitions.resources(recipe)
+    past = Past(lake=resources["lake"], recipe=recipe)
+    up_to_date = set()
+    for step in plan(STAGES, resources["lake"], recipe, resources).steps:
         current = past.current(step.asset, step.partition)
-        if step.verdict == "reuse" and not step.reasons and current is not None:
-            place = dg.AssetKey(step.asset), _partition(step.partition)
-            if _shown(instance, *place) == current.digest:
-                found.add(place)
-    return found
+        if step.action == "reuse" and not step.reasons and current is not None:
+            key = dg.AssetKey(step.asset), _partition(step.partition)
+            if _data_version(instance, *key) == current.digest:
+                up_to_date.add(key)
+    return up_to_date
 
 
 def _bytes_left(recipe: Recipe) -> float | None:
@@ -96,14 +96,16 @@ def _partition(name: str) -> str | None:
     return None if name == UNPARTITIONED else name
 
 
-def _shown(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None) -> str | None:
+def _data_version(
+    instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None
+) -> str | None:
     """The data version of the latest materialization that Dagster knows."""
-    wanted = dg.AssetRecordsFilter(
+    records_filter = dg.AssetRecordsFilter(
         asset_key=key, asset_partitions=[partition] if partition else None
     )
-    records = instance.fetch_materializations(wanted, limit=1).records
-    made = records[0].asset_materialization if records else None
-    return (made.tags or {}).get("dagster/data_version") if made else None
+    records = instance.fetch_materializations(records_filter, limit=1).records
+    latest = records[0].asset_materialization if records else None
+    return (latest.tags or {}).get("dagster/data_version") if latest else None
 
 
 def _failure(console: Console, result: dg.JobExecutionResult) -> str:
@@ -122,8 +124,8 @@ def _failure(console: Console, result: dg.JobExecutionResult) -> str:
             check = event.asset_check_evaluation_data
             if not check.passed and check.severity == dg.AssetCheckSeverity.ERROR:
                 causes.append(f"{check.check_name}: {check.description}")
-    shown = f"The run is {result.run_id}: `make dev` shows it whole."
-    return "\n".join([shown, *causes])
+    run = f"The run is {result.run_id}: `make dev` shows it whole."
+    return "\n".join([run, *causes])
 
 
 def _name(keys: Sequence[dg.AssetKey], partition: str | None) -> str:

@@ -237,11 +237,11 @@ def artifact_record(
         settings=manifest.settings,
         inputs=[
             TrackedDataset(
-                name=f"{made.asset}/{made.partition}",
-                url=shards.join(lake, made.asset, made.partition, made.generation),
-                digest=made.digest,
+                name=f"{read.asset}/{read.partition}",
+                url=shards.join(lake, read.asset, read.partition, read.generation),
+                digest=read.digest,
             )
-            for made in manifest.inputs
+            for read in manifest.inputs
         ],
         output=TrackedDataset(
             name=f"{manifest.asset}/{manifest.partition}", url=folder, digest=manifest.digest
@@ -273,7 +273,7 @@ class MixedSettingsError(ValueError):
 def half_done(lake: Lake, asset: str, partition: str) -> dict[str, shards.Begun]:
     """Generation -> what it is being made from, of those that have files and no manifest."""
     root = lake.partition(asset, partition)
-    found = {}
+    notes = {}
     for generation in shards.names(root):
         folder = shards.join(root, generation)
         if shards.is_finished(folder) or not shards.names(shards.join(folder, shards.RECORDS)):
@@ -281,8 +281,8 @@ def half_done(lake: Lake, asset: str, partition: str) -> dict[str, shards.Begun]
         # A damaged marker names no recipe: whoever materializes the asset writes it again.
         with suppress(DamagedFileError):
             if (note := shards.begun(folder)) is not None:
-                found[generation] = note
-    return found
+                notes[generation] = note
+    return notes
 
 
 def _refuse_mixed_settings(lake: Lake, recipe: Recipe, spec: ArtifactSpec) -> None:

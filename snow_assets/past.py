@@ -50,13 +50,13 @@ class Past:
         return [f"{name}: {reason}" for name, reason in violations(folder, manifest).items()]
 
     def files(self, asset: str, partition: str, generation: str) -> list[shards.FileRecord]:
-        found = self.manifest(self.lake.generation(asset, partition, generation))
-        return found.files if found else []
+        manifest = self.manifest(self.lake.generation(asset, partition, generation))
+        return manifest.files if manifest else []
 
     def finished(self, asset: str, partition: str) -> list[shards.Manifest]:
         root = self.lake.partition(asset, partition)
-        found = [self.manifest(shards.join(root, name)) for name in shards.names(root)]
-        return [manifest for manifest in found if manifest is not None]
+        manifests = [self.manifest(shards.join(root, name)) for name in shards.names(root)]
+        return [manifest for manifest in manifests if manifest is not None]
 
     def current(self, asset: str, partition: str) -> shards.Manifest | None:
         url = self.lake.pointer(self.recipe.name, asset, partition)
@@ -75,10 +75,14 @@ class Past:
         """The recipe's current artifact; else the one most like what the spec describes."""
         if current := self.current(asset, partition):
             return current
-        found = self.finished(asset, partition)
+        manifests = self.finished(asset, partition)
         if spec is None:
-            return max(found, key=lambda made: (made.finished or 0, made.generation), default=None)
-        return min(found, key=lambda made: (_distance(made, spec), made.generation), default=None)
+            return max(
+                manifests, key=lambda item: (item.finished or 0, item.generation), default=None
+            )
+        return min(
+            manifests, key=lambda item: (_distance(item, spec), item.generation), default=None
+        )
 
     def growth(self, latest: shards.Manifest, reads: Size) -> float:
         """How many times what `latest` read is read now."""
@@ -88,16 +92,18 @@ class Past:
     def seconds(self, stage: Stage, reads: Size) -> float | None:
         """What the work takes at the pace of finished runs, this recipe's if there are any."""
         root = self.lake.partition(stage.name, "").rstrip("/")
-        made = [each for name in shards.names(root) for each in self.finished(stage.name, name)]
-        own = [each for each in made if each.recipe == self.recipe.name]
+        manifests = [
+            manifest for name in shards.names(root) for manifest in self.finished(stage.name, name)
+        ]
+        own = [manifest for manifest in manifests if manifest.recipe == self.recipe.name]
         seconds = units = 0.0
-        for each in own or made:
-            if each.seconds is not None and (amount := self._units(stage, each)):
-                seconds, units = seconds + each.seconds, units + amount
+        for manifest in own or manifests:
+            if manifest.seconds is not None and (amount := self._units(stage, manifest)):
+                seconds, units = seconds + manifest.seconds, units + amount
         if not units:
             return None
-        wished = estimates.model_tokens(stage, self.recipe)
-        return seconds / units * (reads.num_bytes or 1 if wished is None else wished)
+        tokens = estimates.model_tokens(stage, self.recipe)
+        return seconds / units * (reads.num_bytes or 1 if tokens is None else tokens)
 
     def cost(self, stage: Stage, *, reads: Size, makes: Size, share: float = 1.0) -> Cost:
         """Of a share of the work: at the pace of finished runs, else by the recipe's rates."""
@@ -107,36 +113,38 @@ class Past:
             seconds = estimates.stated_seconds(stage, self.recipe, makes)
         return estimates.cost(stage, self.recipe, seconds * share, is_measured=is_measured)
 
-    def _units(self, stage: Stage, made: shards.Manifest) -> float | None:
+    def _units(self, stage: Stage, manifest: shards.Manifest) -> float | None:
         """How much work an artifact was; None: it cannot be known."""
         if stage.cost.past_model_tokens is not None:
-            return stage.cost.past_model_tokens(made.settings)
-        reads = self._reads(made)
+            return stage.cost.past_model_tokens(manifest.settings)
+        reads = self._reads(manifest)
         if reads is None:
             return None
-        facts: Mapping[str, Any] = made.facts
-        if "num_scored" in facts and "num_texts" in facts:
-            share: float = facts["num_scored"] / max(1, facts["num_texts"])
+        stats: Mapping[str, Any] = manifest.facts
+        if "num_scored" in stats and "num_texts" in stats:
+            share: float = stats["num_scored"] / max(1, stats["num_texts"])
             return reads.num_bytes * share
         return reads.num_bytes or 1.0
 
-    def _reads(self, made: shards.Manifest) -> Size | None:
-        found = [
-            self.manifest(self.lake.generation(given.asset, given.partition, given.generation))
-            for given in made.inputs
+    def _reads(self, manifest: shards.Manifest) -> Size | None:
+        inputs = [
+            self.manifest(self.lake.generation(read.asset, read.partition, read.generation))
+            for read in manifest.inputs
         ]
-        if any(manifest is None for manifest in found):
+        if any(item is None for item in inputs):
             return None
-        return total_size(size_of(manifest) for manifest in found if manifest is not None)
+        return total_size(size_of(item) for item in inputs if item is not None)
 
     def last_estimate(self) -> tuple[float, float]:
-        """Seconds that the last plan said and that were taken, over the steps done since."""
-        said = took = 0.0
-        for place, told in self._estimates().items():
-            made = self.current(*place.split("/"))
-            if made and made.seconds is not None and (made.finished or 0) > told["at"]:
-                said, took = said + told["seconds"], took + made.seconds
-        return said, took
+        """Seconds that the last plan estimated and that were measured, of steps done since."""
+        estimated = measured = 0.0
+        for key, estimate in self._estimates().items():
+            manifest = self.current(*key.split("/"))
+            if manifest is None or manifest.seconds is None:
+                continue
+            if (manifest.finished or 0) > estimate["at"]:
+                estimated, measured = estimated + estimate["seconds"], measured + manifest.seconds
+        return estimated, measured
 
     def _estimates(self) -> dict[str, Any]:
         url = self.lake.estimates(self.recipe.name)
@@ -150,7 +158,7 @@ class Past:
 
     def keep_estimates(self, seconds: Mapping[str, float], *, now: float) -> None:
         """Remember what was estimated (`asset/partition` -> seconds), for the next plan."""
-        fresh = {place: {"seconds": value, "at": now} for place, value in seconds.items()}
+        fresh = {key: {"seconds": value, "at": now} for key, value in seconds.items()}
         content = json.dumps({**self._estimates(), **fresh}, indent=1, sort_keys=True)
         shards.put(self.lake.estimates(self.recipe.name), content.encode())
 

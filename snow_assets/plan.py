@@ -85,7 +85,7 @@ class Planner:
             step = Step(
                 asset=stage.name,
                 partition=partition,
-                verdict="fails",
+                action="fails",
                 reasons=(str(self.fault),),
             )
             return self._pending(stage, step, latest, num_partitions, reads)
@@ -122,7 +122,7 @@ class Planner:
         return Step(
             asset=asset,
             partition=partition,
-            verdict="reuse",
+            action="reuse",
             generation=generation,
             reasons=tuple(reasons),
             size=self.sizes[asset, partition],
@@ -138,7 +138,7 @@ class Planner:
     ) -> Step:
         inputs = list(reads if spec is None else spec.inputs)
         is_pending = any(read.digest == PENDING for read in inputs)
-        step = Step(asset=stage.name, partition=partition, verdict="redo", reasons=("never made",))
+        step = Step(asset=stage.name, partition=partition, action="redo", reasons=("never made",))
         if latest is not None:
             changes = [] if spec is None else changed_settings(latest.settings, spec.settings)
             changes += [] if spec is None else changed_code(latest, spec)
@@ -147,15 +147,15 @@ class Planner:
             num_new = self._new_shards(latest, inputs, stage.incremental_input)
             if num_new is not None and not changes and not is_pending:
                 step = replace(
-                    step, verdict="new shards", new_shards=num_new[0], all_shards=num_new[1]
+                    step, action="new shards", new_shards=num_new[0], all_shards=num_new[1]
                 )
         if spec is not None and not is_pending:
             folder = self.lake.generation(stage.name, partition, spec.generation)
             if damaged := self._damaged(stage.name, partition, folder):
-                return replace(step, verdict="redo", reasons=damaged)
+                return replace(step, action="redo", reasons=damaged)
             if done := shards.names(shards.join(folder, shards.RECORDS)):
                 finished = f"{len(done)} files are there already"
-                step = replace(step, verdict="go on", reasons=(finished, *step.reasons))
+                step = replace(step, action="go on", reasons=(finished, *step.reasons))
         return step
 
     def _damaged(self, asset: str, partition: str, folder: str) -> tuple[str, ...]:
@@ -212,7 +212,7 @@ class Planner:
         else:
             size = size_of(latest).times(self.past.growth(latest, read_size))
         self.sizes[step.asset, step.partition] = size
-        if step.verdict == "fails":
+        if step.action == "fails":
             return step
         fraction = step.new_shards / step.all_shards if step.all_shards else 1.0
         cost = self.past.cost(stage, reads=read_size, makes=size, share=fraction)
@@ -330,8 +330,8 @@ TABLES = "tables"
 
 def _tables(before: Sequence[Step], planner: Planner) -> Step:
     """The published tables: built together, anew when anything that they show is."""
-    step = Step(asset=TABLES, partition=UNPARTITIONED, verdict="redo")
-    if any(item.verdict != "reuse" for item in before):
+    step = Step(asset=TABLES, partition=UNPARTITIONED, action="redo")
+    if any(item.action != "reuse" for item in before):
         return replace(step, reasons=("what they show changes",))
     warehouse = planner.resources["warehouse"]
     tables = table_sources.lake_tables(
@@ -341,7 +341,7 @@ def _tables(before: Sequence[Step], planner: Planner) -> Step:
         project=project_digest(warehouse.project),
     )
     if warehouse.published(tables.digest) is not None:
-        return replace(step, verdict="reuse")
+        return replace(step, action="reuse")
     return replace(step, reasons=("what is published was made from something else",))
 
 
@@ -361,7 +361,7 @@ def main(arguments: Sequence[str]) -> None:
         sys.stdout.write(_PLAN.dump_json(current).decode())
     else:
         planned.show(_console(), current)
-        sys.exit(any(step.verdict == "fails" for step in current.steps))
+        sys.exit(any(step.action == "fails" for step in current.steps))
 
 
 def _console() -> Console:

@@ -1,4 +1,4 @@
-"""A plan as it is told: on one screen, as JSON between two processes, and two side by side."""
+"""A plan's data, as JSON between two processes, and its tables on one screen, alone or compared."""
 
 import time
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from rich.table import Table
 from snow_assets.estimates import Cost
 from snow_assets.sizes import Size, total_size
 
-Verdict = Literal["reuse", "go on", "new shards", "redo", "fails"]
+Action = Literal["reuse", "go on", "new shards", "redo", "fails"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Step:
 
     asset: str
     partition: str
-    verdict: Verdict
+    action: Action
     reasons: tuple[str, ...] = ()
     new_shards: int = 0  # of `all_shards`, where the step works off only these
     all_shards: int = 0
@@ -56,7 +56,7 @@ class Plan:
 
     @property
     def todo(self) -> list[Step]:
-        return [step for step in self.steps if step.verdict != "reuse"]
+        return [step for step in self.steps if step.action != "reuse"]
 
     @property
     def seconds(self) -> float:
@@ -74,7 +74,7 @@ class Plan:
 def show(console: Console, plan: Plan) -> None:
     """A line per asset; its partitions stand together."""
     table = Table(box=None, padding=(0, 1), pad_edge=False)
-    for name in ("asset", "verdict"):
+    for name in ("asset", "action"):
         table.add_column(name, no_wrap=True)
     for name in ("documents", "tokens", "bytes", "time", plan.currency):
         table.add_column(name, justify="right", no_wrap=True)
@@ -83,8 +83,8 @@ def show(console: Console, plan: Plan) -> None:
         table.add_row(*(escape(cell) for cell in _row(asset, steps)))
     console.print(f"Plan of {plan.recipe}, in {plan.lake}", markup=False)
     console.print(table)
-    for one in plan.half_done:
-        console.print(_half_done(one), markup=False)
+    for item in plan.half_done:
+        console.print(_half_done(item), markup=False)
     console.print(_total(plan), markup=False)
     if plan.estimated_seconds:
         error = plan.actual_seconds / plan.estimated_seconds - 1
@@ -95,7 +95,7 @@ def show(console: Console, plan: Plan) -> None:
 
 
 def compare(console: Console, left: Plan, right: Plan) -> None:
-    """Two plans side by side: assets whose verdict or cost differs, and the sums."""
+    """Two plans side by side: assets whose action or cost differs, and the sums."""
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     table.add_column("asset", no_wrap=True)
     for plan in (left, right):
@@ -112,35 +112,35 @@ def compare(console: Console, left: Plan, right: Plan) -> None:
 
 
 def _by_asset(plan: Plan) -> dict[str, list[Step]]:
-    found: dict[str, list[Step]] = {}
+    steps: dict[str, list[Step]] = {}
     for step in plan.steps:
-        found.setdefault(step.asset, []).append(step)
-    return found
+        steps.setdefault(step.asset, []).append(step)
+    return steps
 
 
 def _row(asset: str, steps: Sequence[Step]) -> list[str]:
     size = total_size(step.size for step in steps)
     counts = [_count(size.documents), _count(size.tokens), _count(size.num_bytes)]
     name = asset if len(steps) == 1 and steps[0].partition == "all" else f"{asset} [{len(steps)}]"
-    return [name, _verdicts(steps), *counts, *_cost(steps), _why(steps)]
+    return [name, _actions(steps), *counts, *_cost(steps), _why(steps)]
 
 
 def _short(steps: Sequence[Step]) -> list[str]:
     if not steps:
         return ["-", "", "", ""]
-    return [_verdicts(steps), _count(total_size(step.size for step in steps).tokens), *_cost(steps)]
+    return [_actions(steps), _count(total_size(step.size for step in steps).tokens), *_cost(steps)]
 
 
-def _verdicts(steps: Sequence[Step]) -> str:
-    found: dict[str, int] = {}
+def _actions(steps: Sequence[Step]) -> str:
+    counts: dict[str, int] = {}
     for step in steps:
-        found[step.verdict] = found.get(step.verdict, 0) + 1
-    if set(found) == {"new shards"}:
+        counts[step.action] = counts.get(step.action, 0) + 1
+    if set(counts) == {"new shards"}:
         new, whole = sum(s.new_shards for s in steps), sum(s.all_shards for s in steps)
         return f"{new} of {whole} shards new"
-    if len(found) == 1:
-        return next(iter(found))
-    return ", ".join(f"{count} {verdict}" for verdict, count in found.items())
+    if len(counts) == 1:
+        return next(iter(counts))
+    return ", ".join(f"{count} {action}" for action, count in counts.items())
 
 
 def _why(steps: Sequence[Step]) -> str:
@@ -157,17 +157,18 @@ def _cost(steps: Sequence[Step]) -> list[str]:
         return ["?", "?"]
     hours = sum(cost.gpu_hours for cost in costs)
     is_measured = all(cost.is_measured for cost in costs)
-    told = f"{hours:,.1f} GPU-h" if hours else _duration(sum(cost.seconds for cost in costs))
+    duration = f"{hours:,.1f} GPU-h" if hours else _duration(sum(cost.seconds for cost in costs))
     price = sum(cost.price for cost in costs)
-    return [told if is_measured else f"~{told}", f"{price:,.2f}" if price >= 0.005 else "0"]
+    return [duration if is_measured else f"~{duration}", f"{price:,.2f}" if price >= 0.005 else "0"]
 
 
-def _half_done(one: HalfDone) -> str:
-    began = time.strftime("%Y-%m-%d %H:%M", time.gmtime(one.started))
+def _half_done(item: HalfDone) -> str:
+    began = time.strftime("%Y-%m-%d %H:%M", time.gmtime(item.started))
     return (
-        f"Half done: {one.asset} [{one.partition}] {one.generation[:12]}, {one.num_files} files, "
-        f"{_count(one.num_bytes)}B, begun {began} UTC by {one.recipe}, stays behind: "
-        f"{'; '.join(one.reasons[:3])}."
+        f"Half done: {item.asset} [{item.partition}] {item.generation[:12]}, "
+        f"{item.num_files} files, "
+        f"{_count(item.num_bytes)}B, begun {began} UTC by {item.recipe}, stays behind: "
+        f"{'; '.join(item.reasons[:3])}."
     )
 
 

@@ -1,15 +1,15 @@
-"""Delete what nobody needs, and every copy of an opted-out repository: `make purge`.
+"""Delete artifacts that are not needed, and all copies of opted-out repositories: `make purge`.
 
-A dry run unless told to act. What any recipe's pointers name, what that was made from, and what a
-checkpoint was made from stays. Opted-out text is stronger than a checkpoint's lineage: its data
-goes at once, and a *tombstone*, the manifest with all digests, tells what was there. Scores and
+A dry run by default. What any recipe's pointers name, what that was made from, and what a
+checkpoint was made from is kept. An opt-out outweighs a checkpoint's lineage: its data is deleted
+at once, and a *tombstone*, the manifest with all digests, records what was there. Scores and
 checkpoints hold no text: they are reported, never deleted.
 """
 
 import json
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -30,8 +30,8 @@ _DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """A generation, and why it goes or why it has to stay for now."""
+class Candidate:
+    """An artifact, and the reason why it is deleted, or why it must be kept for now."""
 
     folder: str
     reason: str
@@ -47,8 +47,8 @@ class Found:
 class Purge:
     """`held` are copies of opted-out repositories that a current output still needs."""
 
-    doomed: list[Found]
-    held: list[Found]
+    doomed: list[Candidate]
+    held: list[Candidate]
     reported: list[Trace]
 
 
@@ -64,105 +64,136 @@ def find(
 
     `abandoned_by`: half-done work of this recipe under other numbers goes too, however fresh.
     """
-    every = [
+    artifacts = [
         folder
         for asset in shards.names(lake)
         if asset not in NO_ASSETS
         for folder in finished(lake, asset)
     ]
-    inputs = {folder: _input_folders(lake, shards.manifest(folder).inputs) for folder in every}
-    current = _current(lake)
-    half_done = _half_done(lake, known=set(every))
-    running = {
-        folder: _input_folders(lake, note.inputs)
-        for folder, note in half_done.items()
-        if note is not None
+    inputs = {folder: _input_folders(lake, shards.manifest(folder).inputs) for folder in artifacts}
+    half_done = _half_done(lake, set(artifacts))
+    trace_list = traces(lake, opted_out, STAGES)
+    needs = _Needs.of(lake, inputs, half_done)
+    traced = {_folder(lake, trace) for trace in trace_list if trace.num_rows}
+    reasons = {
+        folder: _DAMAGED
+        for trace in trace_list
+        if trace.damage
+        for folder in [_folder(lake, trace)]
     }
-    found = traces(lake, opted_out, STAGES)
-    tainted = _descendants(
-        {_folder(lake, one) for one in found if one.num_rows and not _is_kept(_folder(lake, one))},
-        inputs,
-    )
-    damaged = {_folder(lake, one) for one in found if one.damage}
-    outputs = {folder for folder in current if not _is_costly(folder)}
-    needed_now = _ancestors(outputs, inputs)
-    needed = _ancestors(
-        {
-            *current,
-            *(folder for folder in every if _is_checkpoint(folder)),
-            *(given for folders in running.values() for given in folders),
-        },
-        inputs,
+    reasons |= dict.fromkeys(
+        _descendants({folder for folder in traced if not _is_kept(folder)}, inputs), _OPTED_OUT
     )
     doomed, held = [], []
     limit = now - retention_days * _DAY_SECONDS
-    for folder in every:
-        size = sum(entry.num_bytes for entry in shards.manifest(folder).files)
-        if folder in tainted and not _is_kept(folder):
-            if holder := needed_now.get(folder):
-                told = f"opted out, and current {_short(holder)} needs it"
-                held.append(Found(folder=folder, reason=told, num_bytes=size))
-            else:
-                doomed.append(Found(folder=folder, reason="opted out", num_bytes=size))
-        elif folder in damaged and not _is_kept(folder):
-            if holder := needed_now.get(folder):
-                reason = f"damaged, and current {_short(holder)} needs it"
-                held.append(Found(folder=folder, reason=reason, num_bytes=size))
-            else:
-                reason = "damaged: what opted out may stand in it"
-                doomed.append(Found(folder=folder, reason=reason, num_bytes=size))
+    for folder in artifacts:
+        reason = None if _is_kept(folder) else reasons.get(folder)
+        if reason is not None and (holder := needs.by_current.get(folder)):
+            state = reason.partition(":")[0]
+            held.append(_candidate(folder, f"{state}, and current {_short(holder)} needs it"))
+        elif reason is not None:
+            doomed.append(_candidate(folder, reason))
         elif (
-            folder not in needed
+            folder not in needs.by_any
             and not _keeps_history(folder)
             and shards.modified(shards.join(folder, shards.MANIFEST)) < limit
         ):
-            doomed.append(Found(folder=folder, reason="unreferenced", num_bytes=size))
+            doomed.append(_candidate(folder, "unreferenced"))
+    doomed += _abandoned(half_done, now=now, limit=limit, recipe=abandoned_by)
+    # Descendants are deleted first: a purge that is killed leaves no orphan untraced.
+    doomed.sort(key=lambda item: -len(_ancestors({item.folder}, inputs)))
+    reported = [trace for trace in trace_list if trace.num_rows and _is_kept(_folder(lake, trace))]
+    return Purge(doomed=doomed, held=held, reported=reported)
+
+
+_OPTED_OUT = "opted out"
+_DAMAGED = "damaged: what opted out may stand in it"
+
+
+@dataclass(frozen=True)
+class _Needs:
+    """Artifact -> one that needs it."""
+
+    by_current: Mapping[str, str]  # current outputs that can be made anew unasked
+    by_any: Mapping[str, str]  # current ones, checkpoints, and work in progress
+
+    @classmethod
+    def of(
+        cls,
+        lake: str,
+        inputs: Mapping[str, Sequence[str]],
+        half_done: Mapping[str, shards.Begun | None],
+    ) -> "_Needs":
+        current = _current(lake)
+        running = {
+            folder
+            for note in half_done.values()
+            if note is not None
+            for folder in _input_folders(lake, note.inputs)
+        }
+        checkpoints = {folder for folder in inputs if _is_checkpoint(folder)}
+        return cls(
+            by_current=_ancestors({folder for folder in current if not _is_costly(folder)}, inputs),
+            by_any=_ancestors(current | checkpoints | running, inputs),
+        )
+
+
+def _candidate(folder: str, reason: str) -> Candidate:
+    size = sum(entry.num_bytes for entry in shards.manifest(folder).files)
+    return Candidate(folder=folder, reason=reason, num_bytes=size)
+
+
+def _abandoned(
+    half_done: Mapping[str, shards.Begun | None],
+    *,
+    now: float,
+    limit: float,
+    recipe: Recipe | None,
+) -> Iterator[Candidate]:
+    """Unfinished artifacts that were not touched since the limit, or that the recipe dropped."""
     for folder, note in half_done.items():
         touched = max(shards.modified(url) for url in _noted(folder))
-        is_abandoned = (
-            abandoned_by is not None
+        is_dropped = (
+            recipe is not None
             and note is not None
-            and note.recipe == abandoned_by.name
-            and note.numbers != as_json(abandoned_by)
+            and note.recipe == recipe.name
+            and note.numbers != as_json(recipe)
         )
-        if touched < limit or is_abandoned:
+        if touched < limit or is_dropped:
             size = sum(entry.num_bytes for entry in readable_records(folder))
-            began = "" if note is None else f" by {note.recipe}"
-            told = f"half done{began}, untouched for {(now - touched) / _DAY_SECONDS:.0f} days"
-            doomed.append(Found(folder=folder, reason=told, num_bytes=size))
-    # What was made of another goes first: a purge that is killed leaves no orphan unfound.
-    doomed.sort(key=lambda one: -len(_ancestors({one.folder}, inputs)))
-    kept = [one for one in found if one.num_rows and _is_kept(_folder(lake, one))]
-    return Purge(doomed=doomed, held=held, reported=kept)
+            author = "" if note is None else f" by {note.recipe}"
+            days = (now - touched) / _DAY_SECONDS
+            reason = f"half done{author}, untouched for {days:.0f} days"
+            yield Candidate(folder=folder, reason=reason, num_bytes=size)
 
 
 def act(lake: str, purge: Purge, *, now: float) -> None:
-    """Delete what is doomed. A tombstone is written first, and the manifest goes before the
+    """Delete what is doomed. A tombstone is written first, and the manifest is deleted before the
     files: a purge that is killed leaves nothing that looks finished, and is run again."""
-    for one in purge.doomed:
-        url = shards.join(one.folder, shards.MANIFEST)
-        told: dict[str, Any] = {"reason": one.reason, "purged": now}
+    for item in purge.doomed:
+        url = shards.join(item.folder, shards.MANIFEST)
+        content: dict[str, Any] = {"reason": item.reason, "purged": now}
         if shards.exists(url):
-            told["manifest"] = asdict(shards.manifest(one.folder))
+            content["manifest"] = asdict(shards.manifest(item.folder))
         else:
-            told["files"] = [asdict(entry) for entry in readable_records(one.folder)]
-        asset, partition, generation = one.folder.rsplit("/", 3)[1:]
+            content["files"] = [asdict(entry) for entry in readable_records(item.folder)]
+        asset, partition, generation = item.folder.rsplit("/", 3)[1:]
         tombstone = shards.join(lake, TOMBSTONES, asset, partition, f"{generation}.json")
         if not shards.exists(tombstone):
-            shards.put(tombstone, json.dumps(told, indent=1, default=str).encode())
+            shards.put(tombstone, json.dumps(content, indent=1, default=str).encode())
         shards.remove(url)
-        shards.remove(one.folder)
+        shards.remove(item.folder)
 
 
 def show(console: Console, purge: Purge, *, is_done: bool) -> None:
-    """What goes, what is held and by whom, and what is only reported."""
+    """Print what is deleted, what is held and by which artifact, and what is only reported."""
     verb = "Deleted" if is_done else "Would delete"
-    total = sum(one.num_bytes for one in purge.doomed)
-    for one in purge.doomed:
-        console.print(f"  {one.name}  {one.num_bytes / 1e6:,.1f} MB  {one.reason}", markup=False)
+    total = sum(item.num_bytes for item in purge.doomed)
+    for item in purge.doomed:
+        console.print(f"  {item.name}  {item.num_bytes / 1e6:,.1f} MB  {item.reason}", markup=False)
     console.print(f"{verb} {len(purge.doomed)} generations, {total / 1e6:,.1f} MB.")
-    for one in purge.held:
-        console.print(f"  held: {one.name}  {one.reason}", markup=False)
+    for item in purge.held:
+        console.print(f"  held: {item.name}  {item.reason}", markup=False)
     if purge.held:
         console.print("Materialize what holds them anew, and purge again.")
     for trace in purge.reported:
@@ -176,36 +207,36 @@ def show(console: Console, purge: Purge, *, is_done: bool) -> None:
 
 
 def _input_folders(lake: str, inputs: Sequence[shards.Input]) -> list[str]:
-    return [shards.join(lake, one.asset, one.partition, one.generation) for one in inputs]
+    return [shards.join(lake, read.asset, read.partition, read.generation) for read in inputs]
 
 
 def _current(lake: str) -> set[str]:
     """What the pointers of all recipes name."""
     root = shards.join(lake, "current")
-    found = set()
+    folders = set()
     for recipe in shards.names(root):
         for asset in shards.names(shards.join(root, recipe)):
             for name in shards.names(shards.join(root, recipe, asset)):
-                # A damaged one ends the purge: nobody knows what it keeps.
+                # A damaged one ends the purge: it is unknown what it keeps.
                 pointer = read_pointer(shards.join(root, recipe, asset, name))
                 if pointer is None:
                     continue
                 partition = name.removesuffix(".json")
-                found.add(shards.join(lake, asset, partition, pointer["generation"]))
-    return found
+                folders.add(shards.join(lake, asset, partition, pointer["generation"]))
+    return folders
 
 
-def _half_done(lake: str, *, known: set[str]) -> dict[str, shards.Begun | None]:
-    found: dict[str, shards.Begun | None] = {}
+def _half_done(lake: str, artifacts: set[str]) -> dict[str, shards.Begun | None]:
+    notes: dict[str, shards.Begun | None] = {}
     for asset in shards.names(lake):
         if asset in NO_ASSETS:
             continue
         for partition in shards.names(shards.join(lake, asset)):
             for generation in shards.names(shards.join(lake, asset, partition)):
                 folder = shards.join(lake, asset, partition, generation)
-                if folder not in known and _noted(folder):
-                    found[folder] = _marker(folder)
-    return found
+                if folder not in artifacts and _noted(folder):
+                    notes[folder] = _marker(folder)
+    return notes
 
 
 def _marker(folder: str) -> shards.Begun | None:
@@ -219,30 +250,33 @@ def _marker(folder: str) -> shards.Begun | None:
 def _noted(folder: str) -> list[str]:
     """The small files whose dates say when a folder was last worked on."""
     records = shards.join(folder, "records")
-    found = [shards.join(records, name) for name in shards.names(records)]
+    urls = [shards.join(records, name) for name in shards.names(records)]
     note = shards.join(folder, "begun.json")
-    return [*found, note] if shards.exists(note) else found
+    return [*urls, note] if shards.exists(note) else urls
 
 
 def _ancestors(first: Iterable[str], inputs: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Each generation that the first were made from, themselves included -> one that needs it."""
+    """Each artifact that the first were made from, themselves included -> one that needs it."""
     holders = {folder: folder for folder in first}
-    waiting = list(holders)
-    while waiting:
-        folder = waiting.pop()
-        for given in inputs.get(folder, ()):
-            if given not in holders:
-                holders[given] = holders[folder]
-                waiting.append(given)
+    queue = list(holders)
+    while queue:
+        folder = queue.pop()
+        for parent in inputs.get(folder, ()):
+            if parent not in holders:
+                holders[parent] = holders[folder]
+                queue.append(parent)
     return holders
 
 
 def _descendants(first: set[str], inputs: Mapping[str, Sequence[str]]) -> set[str]:
-    found, before = set(first), 0
-    while len(found) != before:
-        before = len(found)
-        found |= {made for made, given in inputs.items() if found.intersection(given)}
-    return found
+    """All artifacts that were made from the first, themselves included."""
+    descendants, num_before = set(first), 0
+    while len(descendants) != num_before:
+        num_before = len(descendants)
+        descendants |= {
+            folder for folder, parents in inputs.items() if descendants.intersection(parents)
+        }
+    return descendants
 
 
 def _asset(folder: str) -> str:
@@ -281,8 +315,8 @@ def _is_costly(folder: str) -> bool:
     return stage is not None and stage.is_retrained_by_hand
 
 
-def _folder(lake: str, one: Trace) -> str:
-    return shards.join(lake, one.asset, one.partition, one.generation)
+def _folder(lake: str, trace: Trace) -> str:
+    return shards.join(lake, trace.asset, trace.partition, trace.generation)
 
 
 def main(arguments: Sequence[str]) -> None:

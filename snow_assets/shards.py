@@ -192,10 +192,10 @@ def record(folder: str, name: str) -> FileRecord | None:
     return _load(folder, record_name(name), FileRecord) if exists(url) else None
 
 
-def put_file(folder: str, name: str, content: bytes, **known: Any) -> FileRecord:
-    """Add a file and then its record; `known` are further fields of FileRecord."""
+def put_file(folder: str, name: str, content: bytes, **fields: Any) -> FileRecord:
+    """Add a file and then its record; `fields` are further ones of FileRecord."""
     entry = FileRecord(
-        name=name, num_bytes=len(content), sha256=hashlib.sha256(content).hexdigest(), **known
+        name=name, num_bytes=len(content), sha256=hashlib.sha256(content).hexdigest(), **fields
     )
     put(join(folder, name), content)
     put(join(folder, record_name(name)), _dump(entry))
@@ -250,8 +250,8 @@ def _sha256_by_manifest(folder: str, name: str) -> str | None:
 @lru_cache(maxsize=_MAX_CACHED_ARTIFACTS)
 def _manifest_sha256(folder: str) -> dict[str, str]:
     """File name -> SHA-256. A manifest never changes, so it is read once."""
-    made = manifest(folder)
-    return {entry.name: entry.sha256 for entry in [*made.files, *made.metadata_files]}
+    current = manifest(folder)
+    return {entry.name: entry.sha256 for entry in [*current.files, *current.metadata_files]}
 
 
 def mark_damaged(folder: str, name: str) -> None:
@@ -279,11 +279,11 @@ def put_table(
     Memory: twice the shard. `num_tokens` of the record is the sum of that column, if there.
     `compression` None is for values in which there is nothing to find.
     """
-    made = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=schema)
-    made = made.select(schema.names).cast(schema)
+    data = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=schema)
+    data = data.select(schema.names).cast(schema)
     buffer = io.BytesIO()
     pq.write_table(
-        made,
+        data,
         buffer,
         compression=compression,
         compression_level=1 if compression else None,
@@ -292,12 +292,12 @@ def put_table(
     )
     num_tokens = None
     if "num_tokens" in schema.names:
-        num_tokens = sum(value or 0 for value in made["num_tokens"].to_pylist())
+        num_tokens = sum(value or 0 for value in data["num_tokens"].to_pylist())
     return put_file(
         folder,
         table_name(table, index),
         buffer.getvalue(),
-        num_rows=made.num_rows,
+        num_rows=data.num_rows,
         num_tokens=num_tokens,
         facts=dict(facts or {}),
     )
@@ -375,7 +375,7 @@ def finish(
     with another content, ValueError.
     """
     files = sorted(records(folder), key=lambda entry: entry.name)
-    made = Manifest(
+    written = Manifest(
         asset=asset,
         partition=partition,
         generation=generation,
@@ -391,16 +391,16 @@ def finish(
         metadata_files=list(metadata_files),
     )
     try:
-        put(join(folder, MANIFEST), _dump(made), exclusive=True)
+        put(join(folder, MANIFEST), _dump(written), exclusive=True)
     except FileExistsError:
-        other = manifest(folder)
-        if other.digest != made.digest:
+        existing = manifest(folder)
+        if existing.digest != written.digest:
             raise ValueError(
-                f"{folder} was finished with digest {other.digest}, and this run made "
-                f"{made.digest}: the work is not deterministic, or two versions of the code ran"
+                f"{folder} was finished with digest {existing.digest}, and this run made "
+                f"{written.digest}: the work is not deterministic, or two versions of the code ran"
             ) from None
-        return other
-    return made
+        return existing
+    return written
 
 
 def begin(folder: str, note: Begun) -> None:
@@ -424,8 +424,8 @@ def manifest(folder: str) -> Manifest:
         raise FileNotFoundError(
             f"{folder} has no manifest: its writer did not finish; materialize it again"
         )
-    made: Manifest = _load(folder, MANIFEST, Manifest)
-    return made
+    loaded: Manifest = _load(folder, MANIFEST, Manifest)
+    return loaded
 
 
 def sound_manifest(folder: str) -> Manifest | None:
@@ -446,9 +446,9 @@ def input_folders(folder: str, asset: str) -> list[str]:
     """
     lake = folder.rstrip("/").rsplit("/", 3)[0]
     return [
-        join(lake, made.asset, made.partition, made.generation)
-        for made in manifest(folder).inputs
-        if made.asset == asset
+        join(lake, read.asset, read.partition, read.generation)
+        for read in manifest(folder).inputs
+        if read.asset == asset
     ]
 
 

@@ -78,7 +78,7 @@ class ArtifactSpec:
     def generation(self) -> str:
         """32 hexadecimal digits of all the above; inputs count by their digests."""
         parts = [self.asset, self.partition, self.code_version, self.settings]
-        parts += [[given.asset, given.partition, given.digest] for given in self.inputs]
+        parts += [[read.asset, read.partition, read.digest] for read in self.inputs]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -89,7 +89,7 @@ class Home:
         return plan(self.stages, self.lake, self.recipe, self.resources)
 
     def told(self) -> dict[str, tuple[str, tuple[str, ...]]]:
-        return {step.asset: (step.verdict, step.reasons) for step in self.plan().steps}
+        return {step.asset: (step.action, step.reasons) for step in self.plan().steps}
 
 
 @pytest.fixture
@@ -113,9 +113,7 @@ def test_what_was_never_made_is_planned_and_nothing_is_written(home: Home) -> No
 def test_what_is_finished_is_reused_and_costs_nothing(home: Home) -> None:
     home.run()
     found = home.plan()
-    assert {(step.verdict, step.reasons, step.cost) for step in found.steps} == {
-        ("reuse", (), None)
-    }
+    assert {(step.action, step.reasons, step.cost) for step in found.steps} == {("reuse", (), None)}
     assert found.steps[0].size.documents == 2
     assert found.steps[0].size.tokens == 10
 
@@ -140,7 +138,7 @@ def test_of_an_incremental_asset_only_the_new_shards_are_counted(home: Home) -> 
     home.stages = a_graph("one two three")
     home.run("words_said")
     (_, heard, _) = home.plan().steps
-    assert (heard.verdict, heard.new_shards, heard.all_shards) == ("new shards", 1, 3)
+    assert (heard.action, heard.new_shards, heard.all_shards) == ("new shards", 1, 3)
     assert heard.reasons == ("its input words_said has changed",)
 
 
@@ -267,7 +265,7 @@ def test_a_size_that_nobody_knows_is_not_shown_as_no_cost(tmp_path: Path) -> Non
     past = Past(lake=Lake(url=str(tmp_path)), recipe=ARCTIC)
     size = estimates.first_size(exemplars, ARCTIC, num_partitions=1)
     cost = past.cost(exemplars, reads=Size(), makes=size)
-    steps = [Step(asset="exemplars", partition="all", verdict="redo", size=size, cost=cost)]
+    steps = [Step(asset="exemplars", partition="all", action="redo", size=size, cost=cost)]
     with Path(os.devnull).open("w") as nowhere:
         console = Console(width=150, record=True, file=nowhere)
         planned.show(console, Plan(recipe="R", lake="l", currency="USD", steps=steps, half_done=[]))
@@ -288,8 +286,8 @@ def test_the_screen_tells_verdicts_reasons_and_the_sum(home: Home) -> None:
 
 
 def test_partitions_of_an_asset_stand_on_one_line() -> None:
-    steps = [Step(asset="a", partition=name, verdict="reuse") for name in ("c", "sql")]
-    steps.append(Step(asset="a", partition="go", verdict="redo", reasons=("never made",)))
+    steps = [Step(asset="a", partition=name, action="reuse") for name in ("c", "sql")]
+    steps.append(Step(asset="a", partition="go", action="redo", reasons=("never made",)))
     found = Plan(recipe="R", lake="l", currency="USD", steps=steps, half_done=[])
     with Path(os.devnull).open("w") as nowhere:
         console = Console(width=150, record=True, file=nowhere)

@@ -110,7 +110,7 @@ def found(lake: str, *, opted_out: tuple[str, ...] = (), days: float = 0.0) -> p
     return purge.find(lake, opted_out=opted_out, retention_days=7, now=newest + days * DAY)
 
 
-def names(some: list[purge.Found]) -> set[str]:
+def names(some: list[purge.Candidate]) -> set[str]:
     return {one.folder.rsplit("/", 3)[1] for one in some}
 
 

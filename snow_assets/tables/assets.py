@@ -41,21 +41,23 @@ def tables(
     started = time.time()
     current = [artifact.folder for artifact in all_current_artifacts(lake, recipe)]
     project = project_digest(warehouse.project)
-    made = sources.lake_tables(lake.url, current, recipe=recipe.name, project=project)
-    nodes = warehouse.published(made.digest)
+    lake_tables = sources.lake_tables(lake.url, current, recipe=recipe.name, project=project)
+    nodes = warehouse.published(lake_tables.digest)
     reused = nodes is not None
     try:
-        nodes = nodes or warehouse.publish(made.relations, made.manifests, digest=made.digest)
+        nodes = nodes or warehouse.publish(
+            lake_tables.relations, lake_tables.manifests, digest=lake_tables.digest
+        )
     except PublishingError as error:
         yield from graph.check_results(_manifest, error.nodes)
         raise dg.Failure(str(error)) from error
-    version = warehouse.share(lake.url, recipe=recipe.name, digest=made.digest)
+    version = warehouse.share(lake.url, recipe=recipe.name, digest=lake_tables.digest)
     if version is not None:
         context.log.info(f"{version.name} is the current version of the tables in {lake.url}")
     link = graph.record_publication(
         context,
         tracking,
-        made,
+        lake_tables,
         nodes,
         warehouse=warehouse.path,
         recipe=recipe.name,
@@ -65,7 +67,7 @@ def tables(
     yield from graph.materializations(
         _manifest,
         warehouse.path,
-        digest=made.digest,
+        digest=lake_tables.digest,
         reused=reused,
         metadata=link.metadata,
         recipe=recipe.name,
