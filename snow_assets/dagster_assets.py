@@ -1,6 +1,6 @@
 """Dagster's assets, made from the stage specifications."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import dagster as dg
 import pyarrow as pa
@@ -27,15 +27,23 @@ class PartitionsDefinitions:
 
 
 def stage_assets(
-    stages: Iterable[Stage], recipe: Recipe, *, in_cluster: bool = False
+    stages: Iterable[Stage], recipe: Recipe, *, in_cluster: bool = False, mlflow_url: str = ""
 ) -> list[dg.AssetsDefinition]:
-    """An asset per stage. `in_cluster`: what runs workers is shown to run on Kubernetes."""
+    """An asset per stage. `in_cluster`: what runs workers is shown to run on Kubernetes.
+
+    `mlflow_url` is where MLflow's pages are now: a materialization keeps the link of its own run.
+    """
     partitions = PartitionsDefinitions(recipe)
-    return [_asset(stage, partitions.of(stage), in_cluster=in_cluster) for stage in stages]
+    links = {"mlflow_pages": dg.MetadataValue.url(mlflow_url)} if mlflow_url else {}
+    return [_asset(stage, partitions.of(stage), links, in_cluster=in_cluster) for stage in stages]
 
 
 def _asset(
-    stage: Stage, partitions: dg.StaticPartitionsDefinition | None, *, in_cluster: bool
+    stage: Stage,
+    partitions: dg.StaticPartitionsDefinition | None,
+    links: Mapping[str, dg.MetadataValue[str]],
+    *,
+    in_cluster: bool,
 ) -> dg.AssetsDefinition:
     is_worker_stage = in_cluster and "jobs" in stage.resources
 
@@ -49,7 +57,7 @@ def _asset(
         partitions_def=partitions,
         deps=_deps(stage),
         required_resource_keys={*_SHARED_RESOURCES, *stage.resources},
-        metadata=_column_schema(stage),
+        metadata={**_column_schema(stage), **links},
     )
     def materialize_stage(context: dg.AssetExecutionContext) -> dg.MaterializeResult[object]:
         return materialize(

@@ -79,7 +79,12 @@ def resources(recipe: Recipe) -> dict[str, Any]:
 
 defs = dg.Definitions(
     assets=[
-        *stage_assets(STAGES, chosen_recipe(), in_cluster=_IN_CLUSTER),
+        *stage_assets(
+            STAGES,
+            chosen_recipe(),
+            in_cluster=_IN_CLUSTER,
+            mlflow_url=default_ui_url(mlflow_uri(), os.environ),
+        ),
         tables.tables,
         recipe_spec(chosen_recipe()),
     ],

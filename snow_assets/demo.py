@@ -115,10 +115,13 @@ def _failure(console: Console, result: dg.JobExecutionResult) -> str:
         error = event.step_failure_data.error if event.is_step_failure else None
         if error is None:
             continue
+        chain = [error]
+        while chain[-1].cause is not None:
+            chain.append(chain[-1].cause)
+        if any(item.cls_name == "DagsterExecutionInterruptedError" for item in chain):
+            return "Interrupted. Finished work is kept: `make demo` goes on from here."
         console.print(str(error), markup=False, style="dim")
-        while error.cause is not None:
-            error = error.cause
-        causes.append(error.message.strip())
+        causes.append(chain[-1].message.strip())
     for event in result.all_events:
         if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data

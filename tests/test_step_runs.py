@@ -74,3 +74,15 @@ def test_a_failed_check_that_blocks_is_the_last_thing_that_the_demo_prints() -> 
     result = dg.materialize([made, is_good], raise_on_error=False)
     failure = demo._failure(Console(file=io.StringIO()), result)
     assert failure.splitlines()[-1] == "is_good: AUC 0.455, minimum 0.55"
+
+
+def test_an_interrupted_step_is_told_in_one_line_without_a_traceback() -> None:
+    @dg.asset
+    def interrupted() -> None:
+        raise dg.DagsterExecutionInterruptedError
+
+    result = dg.materialize([interrupted], raise_on_error=False)
+    output = io.StringIO()
+    failure = demo._failure(Console(file=output), result)
+    assert failure == "Interrupted. Finished work is kept: `make demo` goes on from here."
+    assert output.getvalue() == ""
