@@ -11,28 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from snow_assets.corpus.extensions import extension, languages_by_name
+from snow_assets.languages import LANGUAGES
 
 _INTERPRETERS = {
-    "bash": "shell",
-    "dart": "dart",
-    "dash": "shell",
-    "deno": "typescript",
-    "ksh": "shell",
-    "kotlin": "kotlin",
-    "node": "javascript",
-    "nodejs": "javascript",
-    "perl": "perl",
-    "php": "php",
-    "python": "python",
-    "raku": "raku",
-    "ruby": "ruby",
-    "rust-script": "rust",
-    "scala": "scala",
-    "sh": "shell",
-    "swift": "swift",
-    "swipl": "prolog",
-    "ts-node": "typescript",
-    "zsh": "shell",
+    name: language for language, spec in LANGUAGES.items() for name in spec.interpreters.split()
 }
 _SHEBANG = re.compile(r"#![ \t]*(?:\S*/)?(?:env[ \t]+(?:-\S+[ \t]+)*)?([A-Za-z-]+)[\d.]*")
 _OBJECTIVE_C = (

@@ -1,10 +1,11 @@
 """Config of the data: sources, curation, annotator, selection, synthesis."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 
+from snow_assets.languages import RECIPE_LANGUAGES
 from snow_assets.recipe.validation import (
     MAX_COUNT,
     Count,
@@ -24,36 +25,10 @@ from snow_assets.recipe.validation import (
     require,
 )
 
-Language = Literal[
-    "assembly",
-    "c",
-    "cpp",
-    "csharp",
-    "dart",
-    "fortran",
-    "go",
-    "haskell",
-    "java",
-    "javascript",
-    "julia",
-    "jupyter",
-    "kotlin",
-    "lua",
-    "matlab",
-    "perl",
-    "php",
-    "powershell",
-    "python",
-    "r",
-    "ruby",
-    "rust",
-    "scala",
-    "shell",
-    "sql",
-    "swift",
-    "typescript",
-]
-"""The programming languages that `curation/language.py` recognizes."""
+if TYPE_CHECKING:
+    Language = str
+else:
+    Language = Literal[RECIPE_LANGUAGES]
 
 
 @dataclass(frozen=True, kw_only=True)

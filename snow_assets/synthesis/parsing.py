@@ -3,12 +3,14 @@
 import ast
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from pygments.lexers import get_lexer_by_name
 from pygments.token import Token
 from pygments.util import ClassNotFound
+
+from snow_assets.languages import language_spec
 
 _LINE_END = re.compile(r"\r\n?")
 _FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})(.*)$")
@@ -18,33 +20,6 @@ _REASONING_END = re.compile(rf"(?:</({_REASONING_TAGS})>|\[/(THINK)\])", re.IGNO
 _REASONING_END_LINE = re.compile(rf"^\s*{_REASONING_END.pattern}", re.IGNORECASE)
 _LABEL = re.compile(r"[\w.+#-]+")
 _PAIRS = {")": "(", "]": "[", "}": "{"}
-_LEXERS = {"jupyter": "python", "shell": "bash"}
-
-# Labels beyond a lexer's own names. Dialects and file endings count as their language.
-_LABELS: Mapping[str, frozenset[str]] = {
-    "c": frozenset({"h", "c99", "c11"}),
-    "cpp": frozenset({"cc", "cxx", "h", "hpp", "hh", "c++11", "c++14", "c++17", "c++20"}),
-    "csharp": frozenset({"cs", "dotnet"}),
-    "javascript": frozenset({"cjs", "ecmascript", "es6", "jsx", "mjs", "node", "nodejs"}),
-    "jupyter": frozenset({"ipython", "ipython3", "jupyter"}),
-    "kotlin": frozenset({"kt", "kts"}),
-    "python": frozenset({"pyi", "python3"}),
-    "shell": frozenset({"ksh", "sh", "shell", "zsh"}),
-    "sql": frozenset(
-        {
-            "ansisql",
-            "mysql",
-            "pgsql",
-            "plpgsql",
-            "postgres",
-            "postgresql",
-            "sqlite",
-            "sqlite3",
-            "tsql",
-        }
-    ),
-    "typescript": frozenset({"mts", "cts", "tsx"}),
-}
 
 
 class Extraction(NamedTuple):
@@ -132,7 +107,7 @@ def _label(info: str) -> str:
 def _has_label(block: _Block, language: str) -> bool:
     if not block.label or not block.text:
         return False
-    if block.label == language or block.label in _LABELS.get(language, ()):
+    if block.label == language or block.label in language_spec(language).block_labels.split():
         return True
     try:
         lexer, labelled = _lexer(language), get_lexer_by_name(block.label)
@@ -155,7 +130,7 @@ def _is_unlabelled(block: _Block, language: str) -> bool:
 
 
 def _lexer(language: str) -> Any:
-    return get_lexer_by_name(_LEXERS.get(language, language))
+    return get_lexer_by_name(language_spec(language).lexer or language)
 
 
 def syntax_error(text: str, language: str) -> str | None:

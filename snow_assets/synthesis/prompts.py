@@ -5,6 +5,8 @@ one is ours. The part that all prompts share is first, then the language, then t
 engine's prefix cache covers the shared part.
 """
 
+from snow_assets.languages import display_name
+
 PROMPT_VERSION = "2"
 """Increment with every change of the texts below: it is part of the artifact's fingerprint."""
 
@@ -57,19 +59,6 @@ first, 11. A small teacher needs them; a penalty on repetition spoiled more file
 
 _TOKENS_PER_LINE = 10  # of code, about: a file of the length asked for then fits the answer
 _END = "</fragment>"
-_NAMES = {
-    "cpp": "C++",
-    "csharp": "C#",
-    "javascript": "JavaScript",
-    "php": "PHP",
-    "sql": "SQL",
-    "typescript": "TypeScript",
-}
-
-
-def display_name(language: str) -> str:
-    """`javascript` -> `JavaScript`."""
-    return _NAMES.get(language, language.capitalize())
 
 
 def messages(language: str, snippet: str, *, max_new_tokens: int) -> Messages:

@@ -2,7 +2,8 @@
 
 from itertools import takewhile
 
-from snow_assets.synthesis.prompts import display_name, messages
+from snow_assets.languages import display_name
+from snow_assets.synthesis.prompts import messages
 
 
 def flat(language: str, snippet: str) -> str:
