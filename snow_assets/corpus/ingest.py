@@ -21,6 +21,7 @@ from snow_assets import shards
 from snow_assets.corpus.extensions import candidates
 from snow_assets.corpus.licenses import decide
 from snow_assets.corpus.opt_outs import is_listed
+from snow_assets.corpus.repository_names import canonical
 from snow_assets.corpus.source_units import (
     FileFilter,
     Refusal,
@@ -40,6 +41,7 @@ from snow_assets.corpus.untrusted import (
 )
 from snow_assets.documents import DROP, RAW_FILE, document_id
 from snow_assets.recipe import CorpusRecipe, Source
+from snow_assets.urls import redact_urls
 
 FILES, DROPS = "files", "drops"
 _ROW_BYTES = 512  # estimate of a row's columns without content, so that drops fill a shard too
@@ -225,7 +227,7 @@ def _put(folder: str, index: int, shard: _Shard, after: Position | None) -> None
     }
     runs = [name for name, _ in itertools.groupby(row.repository for row in admitted)]
     ends = {"num": len(runs), "first": runs[0], "last": runs[-1]} if runs else None
-    names = {row.repository: [printable(name) for name in row.names] for row in admitted}
+    names = {row.repository: _recorded_names(row.names) for row in admitted}
     files_stats = {
         "counts": counts,
         "repositories": ends,
@@ -233,6 +235,11 @@ def _put(folder: str, index: int, shard: _Shard, after: Position | None) -> None
         "names": {repository: listed for repository, listed in names.items() if listed},
     }
     shards.put_table(folder, FILES, index, tables[FILES], RAW_FILE, facts=files_stats)
+
+
+def _recorded_names(names: Sequence[str]) -> list[str]:
+    """Canonical names: a remote's URL may hold a token, which must not reach the lake."""
+    return list(dict.fromkeys(printable(redact_urls(canonical(name))) for name in names))
 
 
 def _rows(
@@ -299,7 +306,8 @@ def _refusal_by_name(unit: Unit, names: Sequence[str], gate: Gate, kind: str) ->
                 else "give its folder another name"
             )
             evidence = f"{unit.name} may be of this repository; if it is not, {remedy}"
-            return Refusal(repository=name, path="", reason=reason, evidence=evidence)
+            repository = redact_urls(name)
+            return Refusal(repository=repository, path="", reason=reason, evidence=evidence)
     return None
 
 

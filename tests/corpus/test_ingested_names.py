@@ -97,7 +97,28 @@ def test_every_name_of_a_repository_is_recorded_beside_its_shards(
     materialize(recipe, lake)
     (raw,) = current_artifacts(lake, recipe, "raw_code_corpus")
     assert ingested_names(raw.folder) == {
-        "click": ["click", "git@github.com:pallets/click.git"],
+        "click": ["click", "pallets/click"],
         "jinja": ["jinja"],
     }
     assert traces(lake_url, ["nobody/nothing"], STAGES) == []
+
+
+@pytest.mark.parametrize(
+    "remote",
+    [
+        "https://ada:ghp_0123456789@github.com/pallets/click.git",
+        "https://ghp_0123456789@git.example.org/pallets/click",
+        "https://ada:ghp_0123456789@git.example.org/a b/%%%",
+    ],
+)
+def test_a_token_in_a_remote_s_url_does_not_reach_the_lake(
+    remote: str, tmp_path: Path, lake_url: str
+) -> None:
+    recipe = a_recipe(tmp_path)
+    git(tmp_path / "code" / "click", "remote", "set-url", "origin", remote)
+    materialize(recipe, Lake(url=lake_url))
+    Path(recipe.corpus.opt_out_list).write_text("pallets/click\n")
+    materialize(recipe, Lake(url=lake_url))  # and refused by it, with a row that names it
+    files = [path for path in Path(lake_url).rglob("*") if path.is_file()]
+    assert files
+    assert [path for path in files if b"ghp_" in path.read_bytes()] == []
