@@ -21,7 +21,7 @@ from snow_assets.past import Past
 from snow_assets.plan import TABLES, Planner
 from snow_assets.planned import Step
 from snow_assets.recipe import Recipe
-from snow_assets.stages import UNPARTITIONED, Partitions, partition_names
+from snow_assets.stages import UNPARTITIONED, Partitions, Stage, partition_names
 from snow_assets.tables import graph as tables_graph
 from snow_assets.tables import sources as table_sources
 from snow_resources.publishing import project_digest
@@ -172,17 +172,17 @@ def find_todo(
     ready: dict[tuple[str, str], Step] = {}  # to do now, by asset and partition
     blocked: dict[tuple[str, str], str] = {}
     for stage in AUTOMATED:
-        key, partitions = dg.AssetKey(stage.name), partition_names(stage.partitions, recipe)
+        partitions = partition_names(stage.partitions, recipe)
         for partition in partitions:
             if stage.automation == "if missing" and planner.keep_current(stage.name, partition):
                 continue
             step = planner.step(stage, partition, len(partitions))
             if step.action == "reuse" and not step.reasons:
                 continue
-            reason = _held(graph, key, step, ready, blocked, busy)
+            reason = _held(stage, step, ready, blocked, busy)
             if reason is None and planner.fault is not None:
                 reason = "waits for its inputs"
-            reason = reason or _failed_check(graph, key, instance)
+            reason = reason or _failed_check(graph, stage, instance)
             if reason is None:
                 ready[stage.name, partition] = step
             else:
@@ -193,8 +193,7 @@ def find_todo(
 
 
 def _held(
-    graph: Any,
-    key: dg.AssetKey,
+    stage: Stage,
     step: Step,
     ready: Mapping[tuple[str, str], Step],
     blocked: Mapping[tuple[str, str], str],
@@ -205,18 +204,10 @@ def _held(
         return f"run {run_id[:8]} works on it"
     if step.action == "fails":
         return step.reasons[0]
-    node = graph.get(key)
-    for parent_key in sorted(node.parent_keys):
-        if not graph.has(parent_key):
-            continue
-        parent = graph.get(parent_key)
-        is_one_to_one = (
-            parent.partitions_def is not None
-            and parent.partitions_def == node.partitions_def
-            and not isinstance(node.partition_mappings.get(parent_key), dg.AllPartitionMapping)
-        )
+    for read in stage.inputs:
+        is_same_partition = read.is_same_partition(stage.partitions)
         for asset, partition in (*ready, *blocked):
-            if asset != parent_key.path[-1] or (is_one_to_one and partition != step.partition):
+            if asset != read.stage.name or (is_same_partition and partition != step.partition):
                 continue
             is_same_run = partition == step.partition and _job(asset) is _job(step.asset)
             if (asset, partition) in blocked or not is_same_run:
@@ -224,9 +215,9 @@ def _held(
     return None
 
 
-def _failed_check(graph: Any, key: dg.AssetKey, instance: dg.DagsterInstance) -> str | None:
+def _failed_check(graph: Any, stage: Stage, instance: dg.DagsterInstance) -> str | None:
     """A blocking check of an input that failed, which stops this step in a run of its own too."""
-    parents = graph.get(key).parent_keys
+    parents = {dg.AssetKey(read.stage.name) for read in stage.inputs}
     checks = [
         check
         for check in graph.asset_check_keys

@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 from rich.console import Console
@@ -16,12 +16,12 @@ from snow_assets.corpus.sources import source_violations
 from snow_assets.disk_space import full_disk_message, is_disk_full
 from snow_assets.graph import STAGES
 from snow_assets.home import home, prepare, warn
-from snow_assets.order import steps
 from snow_assets.past import Past
 from snow_assets.plan import plan
 from snow_assets.recipe import Recipe, chosen_recipe
-from snow_assets.stages import UNPARTITIONED
+from snow_assets.stages import UNPARTITIONED, partition_names
 from snow_assets.step_runs import StepRunner
+from snow_assets.tables.assets import tables
 from snow_resources.file_lock import exclusive
 from snow_resources.local_runs import end_dead_runs
 
@@ -44,12 +44,20 @@ class StepFailedError(Exception):
     """A step's run failed; the message ends with the cause."""
 
 
+def recipe_steps(recipe: Recipe) -> Iterator[tuple[list[dg.AssetKey], str | None]]:
+    """Assets that run together, and their partition, in order: the stages, then all tables."""
+    for stage in STAGES:
+        for name in partition_names(stage.partitions, recipe):
+            yield [dg.AssetKey(stage.name)], _partition(name)
+    yield sorted(tables.keys), None
+
+
 def materialize_all(console: Console, instance: dg.DagsterInstance, recipe: Recipe) -> None:
     """Run every step that is to do, in order; StepFailedError at the first that fails."""
     logger = logging.Logger("progress", logging.INFO)
     runner = StepRunner(instance, logger)
     up_to_date = _up_to_date(instance, recipe)
-    for keys, partition in steps(runner.graph):
+    for keys, partition in recipe_steps(recipe):
         name = _name(keys, partition)
         if (keys[0], partition) in up_to_date:
             console.print(f"{0:6.1f} s  {name}  [dim]{_NOTHING_NEW}[/dim]")

@@ -9,7 +9,6 @@ the same page, and is recorded in MLflow if a kill or an outage left it unrecord
 with missing, truncated or damaged files is made again, and must come out with the same digest.
 """
 
-import dataclasses
 import hashlib
 import json
 import time
@@ -101,21 +100,17 @@ def materialize(
 
     `resources` are those that the stage declares beside lake, tracking and recipe.
     """
-    inputs = StageInputs(
-        stage=stage,
-        partition=context.partition_key if context.has_partition_key else UNPARTITIONED,
-        recipe=recipe,
-        lake=lake,
-        resolve=partial(current_artifact, lake, recipe),
-        resources=resources,
-    )
-    spec = inputs.artifact_spec()
+    fields: dict[str, Any] = {
+        "stage": stage,
+        "partition": context.partition_key if context.has_partition_key else UNPARTITIONED,
+        "recipe": recipe,
+        "lake": lake,
+        "resolve": partial(current_artifact, lake, recipe),
+        "resources": resources,
+    }
+    spec = StageInputs(**fields).artifact_spec()
     folder = lake.generation(spec.asset, spec.partition, spec.generation)
-    run = StageRun(
-        **{item.name: getattr(inputs, item.name) for item in dataclasses.fields(inputs)},
-        folder=folder,
-        context=context,
-    )
+    run = StageRun(**fields, folder=folder, context=context)
     artifact = _reusable(context, folder)
     reused = artifact is not None
     if artifact is None:

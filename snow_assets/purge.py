@@ -74,15 +74,10 @@ def find(
     half_done = _half_done(lake, set(artifacts))
     trace_list = traces(lake, opted_out, STAGES)
     needs = _Needs.of(lake, inputs, half_done)
-    traced = {_folder(lake, trace) for trace in trace_list if trace.num_rows}
-    reasons = {
-        folder: _DAMAGED
-        for trace in trace_list
-        if trace.damage
-        for folder in [_folder(lake, trace)]
-    }
+    copies = {_folder(lake, trace) for trace in trace_list if trace.num_rows}
+    reasons = {_folder(lake, trace): _DAMAGED for trace in trace_list if trace.damage}
     reasons |= dict.fromkeys(
-        _descendants({folder for folder in traced if not _is_kept(folder)}, inputs), _OPTED_OUT
+        _descendants({folder for folder in copies if not _is_kept(folder)}, inputs), _OPTED_OUT
     )
     doomed, held = [], []
     limit = now - retention_days * _DAY_SECONDS

@@ -30,7 +30,6 @@ class StepRunner:
         progress = dg.LoggerDefinition(lambda _: logger)
         in_process = dg.Definitions(loggers={"progress": progress}, executor=dg.in_process_executor)
         self.defs = dg.Definitions.merge(definitions.defs, in_process)
-        self.graph = self.defs.resolve_asset_graph()
         self._job = self.defs.resolve_implicit_global_asset_job_def()
 
     def run(

@@ -15,9 +15,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
-import numpy as np
-
 from snow_assets import shards
+from snow_assets.corpus.document_ids import DocumentIds
 from snow_assets.corpus.extensions import candidates
 from snow_assets.corpus.licenses import decide
 from snow_assets.corpus.opt_outs import is_listed
@@ -46,7 +45,6 @@ from snow_assets.urls import redact_urls
 FILES, DROPS = "files", "drops"
 _ROW_BYTES = 512  # estimate of a row's columns without content, so that drops fill a shard too
 
-_MAX_RECENT_IDS = 1 << 20
 _MAX_NAME_BYTES = 4_096  # of a path: the most that Linux opens
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _LFS_POINTER_BYTES = 1_024  # github.com/git-lfs/git-lfs, docs/spec.md: pointers are smaller
@@ -108,7 +106,7 @@ def ingest(
     index, start = _resume(folder)
     pending, current = _Shard(), _Shard()  # closed repositories; the repository being read
     current_start = start  # where `current` begins
-    document_ids = _DocumentIds(folder)
+    document_ids = DocumentIds(_admitted_ids(folder))
     for position, source_row in _rows(source, recipe, languages, gate, start):
         row = _drop_if_duplicate(source_row, document_ids, source.name, languages)
         if current.rows and current.rows[0].repository != row.repository:
@@ -131,39 +129,16 @@ def ingest(
     return ingest_stats(folder)
 
 
-class _DocumentIds:
-    """Set of admitted documents, to drop files that a source holds twice.
-
-    Memory: 8 bytes per document, and a set of at most a million.
-    """
-
-    def __init__(self, folder: str) -> None:
-        """Load the documents of the finished shards in `folder`."""
-        self._recent: set[int] = set()
-        self._older = np.empty(0, np.uint64)
-        for entry in shards.records(folder):
-            if entry.name.startswith(f"{FILES}-"):
-                table = shards.read_shard(folder, entry.name, columns=["document_id"])
-                for name in table["document_id"].to_pylist():
-                    self.add(name)
-
-    def add(self, document: str) -> bool:
-        """Add a document; return whether it is new, by 64 bits of its digest."""
-        key = int(document[:16], 16)
-        position = int(np.searchsorted(self._older, np.uint64(key)))
-        is_older = position < len(self._older) and int(self._older[position]) == key
-        if is_older or key in self._recent:
-            return False
-        self._recent.add(key)
-        if len(self._recent) >= _MAX_RECENT_IDS:
-            recent = np.fromiter(self._recent, np.uint64, len(self._recent))
-            self._older = np.union1d(self._older, recent)
-            self._recent.clear()
-        return True
+def _admitted_ids(folder: str) -> Iterator[str]:
+    """The documents of the finished shards."""
+    for entry in shards.records(folder):
+        if entry.name.startswith(f"{FILES}-"):
+            table = shards.read_shard(folder, entry.name, columns=["document_id"])
+            yield from table["document_id"].to_pylist()
 
 
 def _drop_if_duplicate(
-    row: _Row, documents: _DocumentIds, source: str, languages: Sequence[str]
+    row: _Row, documents: DocumentIds, source: str, languages: Sequence[str]
 ) -> _Row:
     """Return the row, or a drop if the same file of the same repository was admitted before."""
     if row.table != FILES or documents.add(row.columns["document_id"]):

@@ -43,15 +43,14 @@ def raw_folders(lake: Lake, recipe: Recipe) -> dict[str, str]:
     }
 
 
-def _listed_names(inputs: StageInputs) -> list[str]:
-    listed = opted_out.read_opt_outs(opt_out_list_url(inputs.lake, inputs.recipe))
-    return sorted({opt_out.name for opt_out in listed})
+def _opt_outs_config(inputs: StageInputs) -> Any:
+    return {"opt_outs": opted_out.read_list(opt_out_list_url(inputs.lake, inputs.recipe))}
 
 
 @stage(
     group="corpus",
     code_version="2",
-    config=lambda inputs: {"opt_outs": _listed_names(inputs)},
+    config=_opt_outs_config,
     kinds={"text"},
     automation="always",
     cost=_SMALL,
@@ -64,8 +63,8 @@ def opt_outs(run: StageRun) -> StageResult:
     """
     from snow_assets.graph import STAGES  # the traces go through all stages, this one among them
 
-    names = _listed_names(run)
     listed = opted_out.read_opt_outs(opt_out_list_url(run.lake, run.recipe))
+    names = sorted({opt_out.name for opt_out in listed})
     stats = {"num_repositories": opted_out.write(run.folder, names)}
     matches = opt_out_matches.matches(run.recipe.corpus, listed, raw_folders(run.lake, run.recipe))
     traces = opt_out_traces.traces(run.lake.url, names, STAGES)

@@ -163,6 +163,14 @@ def contamination(run: StageRun) -> StageResult:
     return StageResult(stats=stats, metadata=_markdown(asset_metadata.hits(run.folder, stats)))
 
 
+def gate_config(recipe: Recipe) -> dict[str, Any]:
+    """What the contamination gate before packing, training and synthesis depends on."""
+    return {
+        "gate_window_tokens": recipe.curation.contamination.gate_window_tokens,
+        "contamination_exemptions": recipe.curation.contamination_exemptions,
+    }
+
+
 def _source_order(recipe: Recipe) -> list[str]:
     return [source.name for source in recipe.corpus.sources]
 

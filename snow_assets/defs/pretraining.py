@@ -9,7 +9,7 @@ import dagster as dg
 from snow_assets import shards, worker
 from snow_assets.curation.tokens import load_tokenizer
 from snow_assets.defs.corpus import benchmark_problems
-from snow_assets.defs.curation import clean_corpus, tokenizer
+from snow_assets.defs.curation import clean_corpus, gate_config, tokenizer
 from snow_assets.defs.quality import high_quality_subset
 from snow_assets.defs.synthesis import synthetic_set
 from snow_assets.documents import SEEN
@@ -120,8 +120,7 @@ def _packs_stage(phase: str, data: PhaseData) -> Stage:
             "max_passes": values.max_passes,
             "context_tokens": recipe.pretraining.model.context_tokens,
             "packing": recipe.pretraining.packing,
-            "gate_window_tokens": recipe.curation.contamination.gate_window_tokens,
-            "contamination_exemptions": recipe.curation.contamination_exemptions,
+            **gate_config(recipe),
         }
 
     @stage(
@@ -175,8 +174,7 @@ def _checkpoint_stage(phase: str, data: PhaseData, packs: Stage, parent: Stage |
             "model": recipe.pretraining.model,
             "phase": phase_recipe(recipe, phase),
             "optimization": optimization(recipe.pretraining),
-            "gate_window_tokens": recipe.curation.contamination.gate_window_tokens,
-            "contamination_exemptions": recipe.curation.contamination_exemptions,
+            **gate_config(recipe),
         }
 
     def num_tokens(recipe: Recipe) -> float:

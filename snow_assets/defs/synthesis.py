@@ -11,7 +11,7 @@ from snow_assets.curation.contamination_gate import assert_uncontaminated
 from snow_assets.curation.exemptions import exempt_document_ids
 from snow_assets.curation.tokens import load_tokenizer
 from snow_assets.defs.corpus import benchmark_problems, opt_outs, raw_code_corpus
-from snow_assets.defs.curation import clean_corpus, documents, tokenizer
+from snow_assets.defs.curation import clean_corpus, documents, gate_config, tokenizer
 from snow_assets.defs.quality import high_quality_subset
 from snow_assets.documents import SYNTHETIC_DOCUMENT, SYNTHETIC_REFUSAL, SYNTHETIC_SEED
 from snow_assets.recipe import Recipe
@@ -86,8 +86,7 @@ def _completions_config(inputs: StageInputs) -> Any:
     return {
         "synthesis": recipe.synthesis,
         "prompt_version": PROMPT_VERSION,
-        "gate_window_tokens": recipe.curation.contamination.gate_window_tokens,
-        "contamination_exemptions": recipe.curation.contamination_exemptions,
+        **gate_config(recipe),
     }
 
 
