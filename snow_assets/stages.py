@@ -88,7 +88,7 @@ def as_json(value: Any) -> Any:
 
 
 PENDING = "pending"
-"""Generation and digest of an artifact that a plan expects and nobody has made yet."""
+"""Generation and digest of an artifact that a plan expects and that is not made yet."""
 
 
 def _always(_: Recipe) -> bool:
