@@ -23,27 +23,27 @@ help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
 
 demo: .venv/ready .venv-vllm/ready  ## materialize the whole recipe and show what came out
-	@$(RUN) -W ignore -m snow_assets.demo
+	@$(RUN) -W ignore -m snow_assets.cli.demo
 
 plan: .venv/ready  ## what the recipe would redo, why, and its cost: make plan, make plan A=SMOKE B=ARCTIC
-	@$(RUN) -W ignore -m snow_assets.plan $(A) $(B)
+	@$(RUN) -W ignore -m snow_assets.cli.plan $(A) $(B)
 
 purge: .venv/ready  ## what nobody needs and what opted out, listed; make purge GO=1 deletes it
-	@$(RUN) -W ignore -m snow_assets.purge $(if $(GO),go) $(if $(HALF_DONE),half-done)
+	@$(RUN) -W ignore -m snow_assets.cli.purge $(if $(GO),go) $(if $(HALF_DONE),half-done)
 
 verify: .venv/ready  ## compare the digests of all live files; make verify ALL=1 those of old artifacts, too
-	@$(RUN) -W ignore -m snow_assets.verify $(if $(ALL),all)
+	@$(RUN) -W ignore -m snow_assets.cli.verify $(if $(ALL),all)
 
 dev: .venv/ready .venv-vllm/ready  ## Dagster at http://localhost:3000 (PORT) and MLflow at 5000 (MLFLOW_PORT)
 	@$(RUN) -m snow_assets.home
-	@exec $(RUN) -W ignore -m snow_assets.ui dev $(or $(PORT),3000) $(MLFLOW_PORT)
+	@exec $(RUN) -W ignore -m snow_assets.cli.ui dev $(or $(PORT),3000) $(MLFLOW_PORT)
 
 mlflow: .venv/ready  ## MLflow alone, at http://localhost:5000 (MLFLOW_PORT)
 	@$(RUN) -m snow_assets.home
-	@exec $(RUN) -W ignore -m snow_assets.ui mlflow $(or $(PORT),$(MLFLOW_PORT))
+	@exec $(RUN) -W ignore -m snow_assets.cli.ui mlflow $(or $(PORT),$(MLFLOW_PORT))
 
 mlflow-rebuild: .venv/ready  ## record everything in the lake again, if MLflow's store is damaged or gone
-	@$(RUN) -W ignore -m snow_assets.mlflow_rebuild
+	@$(RUN) -W ignore -m snow_assets.cli.mlflow_rebuild
 
 sql: .venv/ready  ## ask the quality tables: make sql Q="select ..." LAKE=s3://bucket/lake
 	@$(RUN) -m snow_resources.sql $(if $(LAKE),--lake "$(LAKE)") $(if $(RECIPE),--recipe "$(RECIPE)") $(if $(Q),-- "$$Q")

@@ -19,11 +19,11 @@ from typing import Any
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
-from snow_assets import shards  # noqa: E402
 from snow_assets.corpus import archives  # noqa: E402
 from snow_assets.corpus.source_units import SourceFile  # noqa: E402
-from snow_assets.documents import RAW_FILE, document_id  # noqa: E402
 from snow_assets.recipe import ARCTIC  # noqa: E402
+from snow_assets.storage import shards  # noqa: E402
+from snow_assets.storage.schemas import RAW_FILE, document_id  # noqa: E402
 
 PINS = Path(__file__).with_name("corpus.txt")
 FOLDER = CHECKOUT / ".cache" / "benchmarks"

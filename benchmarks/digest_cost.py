@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from snow_assets import shards
+from snow_assets.curation.dedup.signatures import put_signatures
 from snow_assets.curation.prepare import prepare
-from snow_assets.curation.signatures import put_signatures
-from snow_assets.opt_out_traces import finished
+from snow_assets.planning.opt_out_traces import finished
 from snow_assets.recipe import SMOKE
+from snow_assets.storage import shards
 
 _TABLES = ("raw_code_corpus", "documents", "signatures", "quality_scores", "clean_corpus")
 

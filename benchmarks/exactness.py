@@ -16,14 +16,14 @@ import pyarrow.parquet as pq
 from agreement import agreement
 from tokenizers import Tokenizer
 
-from snow_assets import shards
 from snow_assets.corpus.problems import human_eval
-from snow_assets.curation.contamination_gate import gate_hits
-from snow_assets.curation.contamination_rule import GATE_METHODS
-from snow_assets.curation.text_keys import text_keys
-from snow_assets.curation.tokens import END_OF_TEXT
-from snow_assets.documents import BENCHMARK_PROBLEM
+from snow_assets.curation.decontamination.gate import gate_hits
+from snow_assets.curation.decontamination.rule import GATE_METHODS
+from snow_assets.curation.dedup.text_keys import text_keys
+from snow_assets.curation.tokenizer.tokens import END_OF_TEXT
 from snow_assets.recipe import ARCTIC
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import BENCHMARK_PROBLEM
 from tests.curation.reference.quotations import Wanted, quotations
 
 CURATION = ARCTIC.curation

@@ -33,8 +33,6 @@ sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "benchmarks")]
 from agreement import agreement  # noqa: E402
 from ours import finish  # noqa: E402
 
-from snow_assets import shards, worker  # noqa: E402
-from snow_assets.documents import DECISION, DOCUMENT, text_id  # noqa: E402
 from snow_assets.quality import encoder as encoders  # noqa: E402
 from snow_assets.quality import gate, head, scoring  # noqa: E402
 from snow_assets.quality.contract import Annotator, ScoringRequest  # noqa: E402
@@ -42,6 +40,9 @@ from snow_assets.quality.encoder import Encoder  # noqa: E402
 from snow_assets.quality.head import Head  # noqa: E402
 from snow_assets.quality.windows import Tokens  # noqa: E402
 from snow_assets.recipe import ARCTIC  # noqa: E402
+from snow_assets.runtime import worker  # noqa: E402
+from snow_assets.storage import shards  # noqa: E402
+from snow_assets.storage.schemas import DECISION, DOCUMENT, text_id  # noqa: E402
 
 LAYERS, WIDTH, HEADS, WIDE, VOCABULARY = 12, 768, 12, 3_072, 30_522  # of arctic-embed-m
 PART_TEXTS = 4_096  # of ARCTIC's 16,384, whose lake is larger than this one

@@ -17,11 +17,11 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
 from snow_assets.corpus.problems import human_eval  # noqa: E402
-from snow_assets.curation.contamination import hits, index_problems, prefilter  # noqa: E402
-from snow_assets.curation.contamination_gate import gate_hits  # noqa: E402
-from snow_assets.curation.contamination_rule import GATE_METHODS  # noqa: E402
-from snow_assets.documents import BENCHMARK_PROBLEM  # noqa: E402
+from snow_assets.curation.decontamination.gate import gate_hits  # noqa: E402
+from snow_assets.curation.decontamination.prefilter import hits, index_problems, prefilter  # noqa: E402
+from snow_assets.curation.decontamination.rule import GATE_METHODS  # noqa: E402
 from snow_assets.recipe import ARCTIC  # noqa: E402
+from snow_assets.storage.schemas import BENCHMARK_PROBLEM  # noqa: E402
 
 ENDINGS = {".py", ".pyi", ".c", ".h", ".cc", ".cpp", ".hpp", ".js", ".mjs", ".ts", ".sql", ".sh"}
 BATCH_FILES = 500

@@ -20,12 +20,12 @@ sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "benchmarks")]
 import corpus  # noqa: E402
 import ours  # noqa: E402
 
-from snow_assets import shards  # noqa: E402
 from snow_assets.corpus.problems import human_eval  # noqa: E402
-from snow_assets.curation.tokens import SPECIAL_TOKENS, count_tokens  # noqa: E402
-from snow_assets.documents import DOCUMENT  # noqa: E402
+from snow_assets.curation.tokenizer.tokens import SPECIAL_TOKENS, count_tokens  # noqa: E402
 from snow_assets.quality.encoder import locate_encoder  # noqa: E402
 from snow_assets.recipe import ARCTIC  # noqa: E402
+from snow_assets.storage import shards  # noqa: E402
+from snow_assets.storage.schemas import DOCUMENT  # noqa: E402
 
 SHARD_ROWS = 8_000
 TOKENIZER_BYTES = 20_000_000

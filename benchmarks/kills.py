@@ -63,7 +63,7 @@ def start(home: Path, recipe: str, log: Path) -> subprocess.Popen[bytes]:
     """The demo in a session of its own, its output appended to `log`."""
     with log.open("ab") as file:
         return subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "snow_assets.demo"],
+            [sys.executable, "-W", "ignore", "-m", "snow_assets.cli.demo"],
             cwd=CHECKOUT,
             env=demo_environment(home, recipe),
             stdout=file,

@@ -35,7 +35,7 @@ def put(out: Path, number: int, table: pa.Table) -> None:
 
 def finish(folder: Path, *given: Path) -> str:
     """Write a generation's manifest; `given` are the finished ones it was made from."""
-    from snow_assets import shards
+    from snow_assets.storage import shards
 
     inputs = []
     for one in given:
@@ -65,8 +65,8 @@ def finish(folder: Path, *given: Path) -> str:
 
 def rules(folder: Path, out: Path) -> None:
     """Signals, StarCoder2's rules, and the texts that pass."""
-    from snow_assets.curation.filters import COLUMNS, passing_rows
-    from snow_assets.curation.signals import signals
+    from snow_assets.curation.filters.heuristics import COLUMNS, passing_rows
+    from snow_assets.curation.filters.signals import signals
     from snow_assets.recipe import ARCTIC
 
     for number, table in texts(folder):
@@ -116,10 +116,10 @@ def near(folder: Path, out: Path) -> None:
     """Signatures, candidates, verified pairs, clusters; and the texts that survive."""
     import pyarrow.compute as pc
 
-    from snow_assets import shards
-    from snow_assets.curation.near_duplicates import find_near_duplicates
-    from snow_assets.curation.signatures import put_signatures
+    from snow_assets.curation.dedup.near_duplicates import find_near_duplicates
+    from snow_assets.curation.dedup.signatures import put_signatures
     from snow_assets.recipe import ARCTIC
+    from snow_assets.storage import shards
 
     documents = str(folder / "documents" / "bench" / "g")
     put_signatures(
@@ -149,9 +149,9 @@ def near(folder: Path, out: Path) -> None:
 def contamination(folder: Path, out: Path) -> None:
     """Documents that quote a HumanEval problem, by 12-gram or substring."""
     from snow_assets.corpus.problems import human_eval
-    from snow_assets.curation.contamination import find_contamination
-    from snow_assets.documents import BENCHMARK_PROBLEM
+    from snow_assets.curation.decontamination.prefilter import find_contamination
     from snow_assets.recipe import ARCTIC
+    from snow_assets.storage.schemas import BENCHMARK_PROBLEM
 
     given = folder / "quoting_documents" / "bench" / "g"
     if not given.exists():  # among the other steps: what they made
@@ -167,7 +167,7 @@ def contamination(folder: Path, out: Path) -> None:
 
 def redaction(folder: Path, out: Path) -> None:
     """Secrets and e-mail addresses by placeholders."""
-    from snow_assets.curation.redaction import redact_column
+    from snow_assets.curation.redaction.redact import redact_column
 
     for number, table in texts(folder, "secrets"):
         redacted = redact_column(table["text"].chunk(0))

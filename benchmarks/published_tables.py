@@ -21,7 +21,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from snow_assets import documents, shards
+from snow_assets.storage import schemas, shards
 from snow_assets.tables.sources import lake_tables
 from snow_resources.publishing import Warehouse, prepared_manifest, project_digest
 
@@ -78,11 +78,11 @@ _COPY = "reason like '%duplicate'"
 
 # asset, table, schema, partitioned by language, what its columns are if not of the same name, rows.
 _TABLES = [
-    ("raw_code_corpus", "files", documents.RAW_FILE, False, {"content": "''::blob"}, "true"),
+    ("raw_code_corpus", "files", schemas.RAW_FILE, False, {"content": "''::blob"}, "true"),
     (
         "documents",
         "documents",
-        documents.DOCUMENT,
+        schemas.DOCUMENT,
         False,
         {
             "text": "''",
@@ -94,7 +94,7 @@ _TABLES = [
     (
         "near_duplicates",
         "clusters",
-        documents.DUPLICATE_CLUSTER,
+        schemas.DUPLICATE_CLUSTER,
         False,
         {
             "cluster_id": f"if({_COPY}, sha256('file' || (i - 1)), document_id)",
@@ -107,7 +107,7 @@ _TABLES = [
     (
         "contamination",
         "hits",
-        documents.CONTAMINATION,
+        schemas.CONTAMINATION,
         False,
         {
             "problem_id": "'HumanEval/' || i % 164",
@@ -119,7 +119,7 @@ _TABLES = [
     (
         "clean_corpus",
         "decisions",
-        documents.DECISION,
+        schemas.DECISION,
         True,
         {
             "kept": _KEPT,
@@ -133,7 +133,7 @@ _TABLES = [
     (
         "high_quality_subset",
         "documents",
-        documents.SELECTION,
+        schemas.SELECTION,
         True,
         {"percentile": "percentile", "repeats": "if(percentile > 0.97, 4, 0)"},
         _KEPT,
@@ -141,7 +141,7 @@ _TABLES = [
     (
         "synthetic_set",
         "documents",
-        documents.SYNTHETIC_DOCUMENT,
+        schemas.SYNTHETIC_DOCUMENT,
         False,
         {
             "document_id": "sha256('synthetic' || i)",
@@ -156,16 +156,16 @@ _TABLES = [
     (
         "general_checkpoint",
         "seen",
-        documents.SEEN,
+        schemas.SEEN,
         False,
         {"num_passes": "1"},
         f"{_KEPT} and i % 4 = 0",
     ),
-    ("continued_checkpoint", "seen", documents.SEEN, False, {"num_passes": "4"}, _SELECTED),
+    ("continued_checkpoint", "seen", schemas.SEEN, False, {"num_passes": "4"}, _SELECTED),
     (
         "enhanced_checkpoint",
         "seen",
-        documents.SEEN,
+        schemas.SEEN,
         False,
         {
             "document_id": "sha256('synthetic' || i)",
@@ -201,7 +201,7 @@ def write_lake(lake: Path, num_scores: int) -> None:
         for language in LANGUAGES:
             folder = lake / "quality_scores" / language / generation
             chosen = f"{_KEPT} and language = '{language}'"
-            put(connection, folder, "scores", documents.SCORE, given, chosen)
+            put(connection, folder, "scores", schemas.SCORE, given, chosen)
     connection.close()
 
 

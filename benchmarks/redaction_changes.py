@@ -177,7 +177,7 @@ if __name__ == "__main__":
     import sys
 
     sys.path.insert(0, str(CHECKOUT))
-    from snow_assets.curation.redaction import (
+    from snow_assets.curation.redaction.redact import (
         Secret,
         candidates_by_row,
         find_secrets,

@@ -10,11 +10,11 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from snow_assets import sandbox
 from snow_assets.corpus.problems import human_eval
 from snow_assets.evaluation.answers import build_program
 from snow_assets.evaluation.execution import run_in_sandbox
 from snow_assets.evaluation.samples import problem_from_row
+from snow_assets.runtime import sandbox
 
 LIMITS = sandbox.Limits(seconds=30.0)
 

@@ -22,12 +22,12 @@ import rstr
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
-from snow_assets.curation.go_regex import go_to_python  # noqa: E402
-from snow_assets.curation.secret_rules import is_globally_allowed  # noqa: E402
-from snow_assets.curation.secret_values import bits_per_char  # noqa: E402
+from snow_assets.curation.redaction.go_regex import go_to_python  # noqa: E402
+from snow_assets.curation.redaction.secret_rules import is_globally_allowed  # noqa: E402
+from snow_assets.curation.redaction.secret_values import bits_per_char  # noqa: E402
 
 sys.modules["rstr.xeger"].STAR_PLUS_LIMIT = 400  # some formats repeat 250 times at least
-RULES = CHECKOUT / "snow_assets/curation/secret_data/gitleaks.toml"
+RULES = CHECKOUT / "snow_assets/curation/redaction/secret_data/gitleaks.toml"
 FORMS = {
     "bare": "# deployed with {}\n",
     "in a sentence": "// see {}, which is old.\n",
@@ -102,7 +102,7 @@ def main() -> None:
 
 def redact_of(path: Path | None) -> Callable[[str], str]:
     if path is None:
-        from snow_assets.curation import redaction as module
+        from snow_assets.curation.redaction import redact as module
     else:
         spec = importlib.util.spec_from_file_location("old_redaction", path)
         module = importlib.util.module_from_spec(spec)

@@ -6,20 +6,22 @@ from typing import Any
 
 import dagster as dg
 
-from snow_assets import automation, orphan_cleanup, whole_recipe
-from snow_assets.dagster_assets import stage_assets
 from snow_assets.defs import (
+    automation,
     corpus_checks,
     curation_checks,
     evaluation_checks,
+    orphan_cleanup,
     pretraining_checks,
     quality_checks,
     synthesis_checks,
+    whole_recipe,
 )
-from snow_assets.graph import STAGES
+from snow_assets.defs.dagster_assets import stage_assets
+from snow_assets.defs.graph import STAGES
+from snow_assets.defs.recipe_page import recipe_spec
 from snow_assets.home import CHECKOUT, home
 from snow_assets.recipe import Recipe, chosen_recipe
-from snow_assets.recipe_page import recipe_spec
 from snow_assets.tables import assets as tables
 from snow_resources.gpu_jobs import GpuJobs
 from snow_resources.kubernetes_jobs import kubernetes_jobs

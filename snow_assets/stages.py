@@ -2,7 +2,7 @@
 
 A stage is stated once, by the decorator `stage` over the function that does its work. Dagster's
 assets, plans, automation, job selections, purge, opt-out traces, table sources and estimates derive
-from these specifications (`snow_assets.graph.STAGES` lists them in order).
+from these specifications (`snow_assets.defs.graph.STAGES` lists them in order).
 """
 
 import hashlib
@@ -17,9 +17,9 @@ import dagster as dg
 import pyarrow as pa
 from pydantic import TypeAdapter
 
-from snow_assets import shards
 from snow_assets.recipe import PHASES, Recipe
-from snow_assets.sizes import Size
+from snow_assets.storage import shards
+from snow_assets.storage.sizes import Size
 from snow_resources.lake import Lake
 from snow_resources.tracking import TrackedModel
 

@@ -23,7 +23,7 @@ Report = TypeVar("Report")
 REQUEST, REPORT, ENDED, LOG = "request.json", "report.json", "ended.json", "log.txt"
 
 BAD_INPUT, RETRYABLE, KILLED, PREEMPTED = 42, 75, 137, 143
-"""Exit codes of a worker (`snow_assets/worker.py`) and of the kernel's signals."""
+"""Exit codes of a worker (`snow_assets/runtime/worker.py`) and of the kernel's signals."""
 
 _EXIT_CODE_MEANINGS = {
     BAD_INPUT: "bad input: the same request fails again; read the error above and change its cause",
@@ -159,7 +159,7 @@ def command(job: Job, attempt: int, size: JobSize, python: str) -> list[str]:
     if size.nodes * size.processes == 1:
         return [python, "-m", job.module, folder]
     world = [str(size.nodes), str(size.processes)]
-    return [python, "-m", "snow_assets.torchrun", *world, job.module, folder]
+    return [python, "-m", "snow_assets.runtime.torchrun", *world, job.module, folder]
 
 
 class GpuJobs(dg.ConfigurableResource, ABC):  # type: ignore[type-arg]

@@ -1,6 +1,6 @@
 """Jobs in pods without network and lake: request by ConfigMap, report by the pod's log.
 
-The worker's side is `snow_assets/isolated_worker.py`.
+The worker's side is `snow_assets/runtime/isolated_worker.py`.
 """
 
 import base64
@@ -29,7 +29,7 @@ def isolated_manifest(manifest: Json, job: Job, *, python: str, canary: str) -> 
     pod = manifest["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     name = manifest["metadata"]["name"]
-    container["command"] = [python, "-m", "snow_assets.isolated_worker", job.module]
+    container["command"] = [python, "-m", "snow_assets.runtime.isolated_worker", job.module]
     container["env"].append({"name": "SNOW_CANARY", "value": resolve_canary(canary)})
     container["volumeMounts"].append({"name": "request", "mountPath": "/request", "readOnly": True})
     pod["volumes"].append({"name": "request", "configMap": {"name": name}})

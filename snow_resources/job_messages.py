@@ -1,7 +1,7 @@
 """Dagster Pipes messages of a job's pods, polled from the attempt's folder.
 
-Each start of a pod writes files of its own (`snow_assets/worker.py`), so nothing is overwritten,
-and a run that adopts a job reads the earlier messages too.
+Each start of a pod writes files of its own (`snow_assets/runtime/worker.py`), so nothing is
+overwritten, and a run that adopts a job reads the earlier messages too.
 """
 
 import json

@@ -3,7 +3,7 @@
 import dagster as dg
 from pydantic import ConfigDict, field_validator
 
-from snow_assets.urls import refuse_credentials
+from snow_assets.storage.urls import refuse_credentials
 
 
 class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -20,7 +20,7 @@ from pathlib import Path
 
 LEASE_VARIABLE, PARENT_VARIABLE = "SNOW_JOB_LEASE", "SNOW_JOB_PARENT"
 """In a job's environment: its lease's key, which identifies its processes; and the pid of the
-process that started it, at whose end `snow_assets/worker.py` stops the job."""
+process that started it, at whose end `snow_assets/runtime/worker.py` stops the job."""
 
 GRACE_SECONDS = 120.0  # after SIGTERM: long enough to write a checkpoint
 _POLL_SECONDS = 0.2

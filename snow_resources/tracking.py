@@ -17,7 +17,7 @@ from typing import Any
 import dagster as dg
 from pydantic import ConfigDict, TypeAdapter, ValidationError, field_validator
 
-from snow_assets.urls import redact_urls, refuse_credentials
+from snow_assets.storage.urls import redact_urls, refuse_credentials
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from snow_assets.dagster_assets import stage_assets
+from snow_assets.defs.dagster_assets import stage_assets
 from snow_assets.recipe import SMOKE, Recipe
 from snow_assets.stages import Stage
 

@@ -8,11 +8,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from snow_assets import mlflow_rebuild, shards
-from snow_assets.materialize import current_artifact
+from snow_assets.cli import mlflow_rebuild
+from snow_assets.defs.materialize import current_artifact
 from snow_assets.plots import DPI, as_plot, new_figure
 from snow_assets.recipe import SMOKE
 from snow_assets.stages import StageResult, StageRun, stage
+from snow_assets.storage import shards
 from snow_resources.lake import Lake
 from snow_resources.tracking import RunLink, TrackedModel, Tracking
 from tests.stage_assets import asset_of

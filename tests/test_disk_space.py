@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from snow_assets.disk_space import full_disk_message, is_disk_full
+from snow_assets.storage.disk_space import full_disk_message, is_disk_full
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 STAGE_PACKAGES = (
+    "storage",
+    "runtime",
     "recipe",
     "corpus",
     "curation",
@@ -15,7 +17,6 @@ STAGE_PACKAGES = (
     "synthesis",
     "pretraining",
     "evaluation",
-    "sandbox_child",
 )
 ORCHESTRATION = ["dagster", "dagster_dbt", "duckdb", "mlflow", "snow_resources"]
 MODEL_LIBRARIES = ["torch", "transformers", "vllm", "mlflow", "kubernetes"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from snow_assets.gpu_use import sample_gpu_usage
+from snow_assets.runtime.gpu_use import sample_gpu_usage
 
 
 def test_the_mean_is_over_gpus_and_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,13 +124,15 @@ def work_modules(target: str) -> list[str]:
         return [generation]
     paths = modules().items()
     jobs = [name for name, path in paths if "worker.main(" in path.read_text()]
-    return [name for name in jobs if name != "snow_assets.worker"] + ["snow_assets.torchrun"]
+    return [name for name in jobs if name != "snow_assets.runtime.worker"] + [
+        "snow_assets.runtime.torchrun"
+    ]
 
 
 def roots(target: str) -> list[str]:
     if target != "orchestrator":
         return work_modules(target)
-    entries = ["definitions", "home", "plan", "purge", "demo"]
+    entries = ["definitions", "home", "cli.plan", "cli.purge", "cli.demo"]
     resources = [name for name in modules() if name.startswith("snow_resources")]
     return [f"snow_assets.{name}" for name in entries] + resources
 
@@ -304,7 +306,7 @@ ROOT_ASSETS = """
 import dagster as dg
 
 from snow_assets import definitions
-from snow_assets.dagster_assets import stage_assets
+from snow_assets.defs.dagster_assets import stage_assets
 from snow_assets.defs import corpus
 from snow_assets.defs.synthesis import teacher_model
 from snow_assets.recipe import chosen_recipe

@@ -10,11 +10,11 @@ import pytest
 import safetensors.numpy
 from rich.console import Console
 
-from snow_assets import shards
-from snow_assets.checked_json import DamagedFileError
-from snow_assets.materialize import current_artifact
-from snow_assets.pointers import pointer_content, read_pointer
-from snow_assets.verify import show, verify
+from snow_assets.cli.verify import show, verify
+from snow_assets.defs.materialize import current_artifact
+from snow_assets.storage import shards
+from snow_assets.storage.checked_json import DamagedFileError
+from snow_assets.storage.pointers import pointer_content, read_pointer
 from snow_resources.lake import Lake
 from tests.test_plan import Home
 

@@ -41,8 +41,8 @@ BANNED = frozenset(
 )
 STORED = {
     # Keys of manifests, records, reports and recipes, which older lakes hold under these names.
-    ("snow_assets/shards.py", "begun"),
-    ("snow_assets/shards.py", "facts"),
+    ("snow_assets/storage/shards.py", "begun"),
+    ("snow_assets/storage/shards.py", "facts"),
     ("snow_resources/tracking.py", "facts"),
     ("snow_assets/evaluation/contract.py", "verdict"),
     ("snow_assets/recipe/data.py", "given"),

@@ -10,20 +10,22 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from snow_assets import estimates, planned, shards
+from snow_assets.cli.plan import compare, show
 from snow_assets.defs.corpus import benchmark_problems, exemplars, opt_outs, raw_code_corpus
 from snow_assets.defs.curation import documents
+from snow_assets.defs.graph import STAGES
+from snow_assets.defs.materialize import MixedSettingsError, current_artifact
 from snow_assets.defs.pretraining import CHECKPOINTS
 from snow_assets.defs.quality import quality_scores
 from snow_assets.defs.synthesis import teacher_model
-from snow_assets.graph import STAGES
-from snow_assets.materialize import MixedSettingsError, current_artifact
-from snow_assets.past import Past
-from snow_assets.plan import plan
-from snow_assets.planned import Plan, Step
+from snow_assets.planning import estimates
+from snow_assets.planning.history import Past
+from snow_assets.planning.plan import plan
+from snow_assets.planning.plan_steps import Plan, Step
 from snow_assets.recipe import ARCTIC, SMOKE, Recipe
-from snow_assets.sizes import Size
 from snow_assets.stages import Input, Stage, StageInputs, StageResult, StageRun, stage
+from snow_assets.storage import shards
+from snow_assets.storage.sizes import Size
 from snow_resources.lake import Lake
 from snow_resources.tracking import Tracking
 from tests.stage_assets import assets_of
@@ -268,7 +270,7 @@ def test_a_size_that_nobody_knows_is_not_shown_as_no_cost(tmp_path: Path) -> Non
     steps = [Step(asset="exemplars", partition="all", action="redo", size=size, cost=cost)]
     with Path(os.devnull).open("w") as nowhere:
         console = Console(width=150, record=True, file=nowhere)
-        planned.show(console, Plan(recipe="R", lake="l", currency="USD", steps=steps, half_done=[]))
+        show(console, Plan(recipe="R", lake="l", currency="USD", steps=steps, half_done=[]))
     assert "exemplars  redo" in console.export_text(clear=False)
     assert "?    ?" in console.export_text()
 
@@ -278,8 +280,8 @@ def test_the_screen_tells_verdicts_reasons_and_the_sum(home: Home) -> None:
     home.recipe = with_budget(500_000)
     with Path(os.devnull).open("w") as nowhere:
         console = Console(width=150, record=True, file=nowhere)
-        planned.show(console, home.plan())
-        planned.compare(console, home.plan(), home.plan())
+        show(console, home.plan())
+        compare(console, home.plan(), home.plan())
     text = console.export_text()
     assert "selection.budget_tokens 400000 -> 500000" in text
     assert "2 of 3 steps to do" in text
@@ -291,7 +293,7 @@ def test_partitions_of_an_asset_stand_on_one_line() -> None:
     found = Plan(recipe="R", lake="l", currency="USD", steps=steps, half_done=[])
     with Path(os.devnull).open("w") as nowhere:
         console = Console(width=150, record=True, file=nowhere)
-        planned.show(console, found)
+        show(console, found)
     assert "a [3]  2 reuse, 1 redo" in console.export_text()
 
 

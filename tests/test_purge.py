@@ -8,12 +8,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from snow_assets import purge, shards
-from snow_assets.documents import SCORE, SEEN
-from snow_assets.graph import STAGES
-from snow_assets.opt_out_traces import markdown, traces
+from snow_assets.cli.purge import show
+from snow_assets.defs.graph import STAGES
+from snow_assets.planning import purge
+from snow_assets.planning.opt_out_traces import markdown, traces
 from snow_assets.recipe import SMOKE, Recipe
 from snow_assets.stages import as_json
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import SCORE, SEEN
 from tests.curation.builders import a_file, finish, point, raw_corpus
 
 DAY = 86_400.0
@@ -86,7 +88,7 @@ def a_lake(lake: str, *, name: str = "0" * 32) -> dict[str, str]:
 def make_anew(lake: str, *, but: tuple[str, ...] = ()) -> None:
     """The next run after `tar` opted out: every asset but the checkpoint has a new generation."""
     folder = f"{lake}/raw_code_corpus/src/{'1' * 32}"
-    from snow_assets.documents import RAW_FILE
+    from snow_assets.storage.schemas import RAW_FILE
 
     shards.put_table(folder, "files", 0, [a_file("a.py", "x", repository="feather")], RAW_FILE)
     fresh = [finish(folder)]
@@ -244,7 +246,7 @@ def test_a_dry_run_says_so_and_deletes_nothing(lake_url: str) -> None:
     make_anew(lake_url)
     with Path(os.devnull).open("w") as nowhere:
         console = Console(width=150, record=True, file=nowhere)
-        purge.show(console, found(lake_url, opted_out=("tar",)), is_done=False)
+        show(console, found(lake_url, opted_out=("tar",)), is_done=False)
     text = console.export_text()
     assert "Would delete 4 generations" in text
     assert "remains: general_checkpoint [all]" in text

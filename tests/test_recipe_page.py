@@ -5,10 +5,10 @@ from dataclasses import replace
 import dagster as dg
 import pytest
 
+from snow_assets.cli.demo import recipe_steps
 from snow_assets.definitions import defs
-from snow_assets.demo import recipe_steps
+from snow_assets.defs.recipe_page import ASSET, leaves, markdown
 from snow_assets.recipe import ARCTIC, SMOKE, Recipe
-from snow_assets.recipe_page import ASSET, leaves, markdown
 
 
 @pytest.mark.parametrize("recipe", [SMOKE, ARCTIC], ids=lambda recipe: recipe.name)

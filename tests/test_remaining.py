@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from snow_assets.remaining import Remaining, duration
+from snow_assets.runtime.remaining_time import Remaining, duration
 
 
 def clock(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from snow_assets import shards
+from snow_assets.storage import shards
 
 SCHEMA = pa.schema([("text_id", pa.string()), ("num_tokens", pa.int64())])
 
@@ -96,7 +96,7 @@ def test_a_model_folder_survives_the_way_through_the_lake(tmp_path: Path, lake_u
 def test_a_kill_leaves_only_whole_files(tmp_path: Path) -> None:
     program = textwrap.dedent("""
         import sys
-        from snow_assets import shards
+        from snow_assets.storage import shards
         from tests.test_shards import SCHEMA, rows
         print("ready", flush=True)
         for index in range(1_000_000):

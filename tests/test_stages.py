@@ -11,9 +11,9 @@ import pytest
 from snow_assets.definitions import defs
 from snow_assets.defs.corpus import opt_outs
 from snow_assets.defs.curation import documents, near_duplicates
-from snow_assets.graph import STAGE_BY_NAME, STAGES
+from snow_assets.defs.graph import STAGE_BY_NAME, STAGES
+from snow_assets.defs.materialize import current_artifact
 from snow_assets.home import CHECKOUT
-from snow_assets.materialize import current_artifact
 from snow_assets.recipe import SMOKE
 from snow_assets.stages import OWNERS, StageInputs
 from snow_resources.lake import Lake

@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 from rich.console import Console
 
-from snow_assets import demo
+from snow_assets.cli import demo
 from snow_assets.definitions import defs
 from snow_resources.local_runs import PROCESS_TAG
 
@@ -19,7 +19,7 @@ import json, logging
 import dagster as dg
 from snow_assets.home import prepare
 from snow_assets.recipe import SMOKE
-from snow_assets.step_runs import StepRunner
+from snow_assets.cli.step_runs import StepRunner
 
 prepare()
 with dg.DagsterInstance.get() as instance:

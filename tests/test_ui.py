@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from snow_assets.ui import port_violation
+from snow_assets.cli.ui import port_violation
 
 pytestmark = pytest.mark.timeout(120)
 
 _PROGRAM = """
 import sys
-from snow_assets.ui import serve
+from snow_assets.cli.ui import serve
 wait = "import os, time; os.write(1, b'%d%c' % (os.getpid(), 10)); time.sleep(60)"
 sys.exit(serve([[sys.executable, "-c", wait]] * 2))
 """

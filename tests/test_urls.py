@@ -8,7 +8,7 @@ import pytest
 
 from snow_assets.corpus.tables import _file_row
 from snow_assets.recipe import SMOKE
-from snow_assets.urls import redact_urls, refuse_credentials
+from snow_assets.storage.urls import redact_urls, refuse_credentials
 from snow_resources.lake import Lake
 from snow_resources.teacher import Teacher
 from snow_resources.tracking import Tracking, _first_line

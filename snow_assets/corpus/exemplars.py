@@ -12,14 +12,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from snow_assets import shards
 from snow_assets.corpus import distributions
 from snow_assets.corpus.extensions import candidates
 from snow_assets.corpus.licenses import decide
 from snow_assets.corpus.problems import PACKAGE as BENCHMARK_PACKAGE
 from snow_assets.corpus.source_units import SourceFile, normalised, order_by_hash
-from snow_assets.documents import EXEMPLAR, text_id
 from snow_assets.recipe import CorpusRecipe, ExemplarRecipe
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import EXEMPLAR, text_id
 
 TABLE = "exemplars"
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
-from snow_assets import shards
 from snow_assets.corpus.document_ids import DocumentIds
 from snow_assets.corpus.extensions import candidates
 from snow_assets.corpus.licenses import decide
@@ -38,9 +37,10 @@ from snow_assets.corpus.untrusted import (
     parse_untrusted,
     printable,
 )
-from snow_assets.documents import DROP, RAW_FILE, document_id
 from snow_assets.recipe import CorpusRecipe, Source
-from snow_assets.urls import redact_urls
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import DROP, RAW_FILE, document_id
+from snow_assets.storage.urls import redact_urls
 
 FILES, DROPS = "files", "drops"
 _ROW_BYTES = 512  # estimate of a row's columns without content, so that drops fill a shard too

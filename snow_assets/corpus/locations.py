@@ -10,8 +10,8 @@ from typing import IO, Any
 
 import fsspec
 
-from snow_assets import shards
 from snow_assets.corpus.untrusted import StorageError, is_printable, printable
+from snow_assets.storage import shards
 
 # Keys of an object store's listing whose value changes when an object's bytes change.
 _VERSION_KEYS = ("ETag", "etag", "LastModified", "last_modified", "updated", "mtime")

@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from snow_assets import shards
 from snow_assets.corpus.repository_names import canonical, parse_repository, patterns
 from snow_assets.corpus.source_units import without_owner
 from snow_assets.home import CHECKOUT
+from snow_assets.storage import shards
 
 FILE = "opt_outs.txt"
 _LAKE = "{lake}"

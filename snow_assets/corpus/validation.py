@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from snow_assets import shards
 from snow_assets.corpus.ingest import DROPS, FILES
 from snow_assets.corpus.licenses import is_permitted
 from snow_assets.recipe import CorpusRecipe
+from snow_assets.storage import shards
 
 _MAX_ROWS = 50
 

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from snow_assets import shards
 from snow_assets.plots import Plot, as_plot, new_figure
+from snow_assets.storage import shards
 
 _MAX_ROWS = 20
 

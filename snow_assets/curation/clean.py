@@ -6,13 +6,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from snow_assets import shards
 from snow_assets.curation.decisions import CurationInputs, DocumentSelector
 from snow_assets.curation.document_shards import DocumentShard, co_partitioned
-from snow_assets.curation.tokens import count_tokens, load_tokenizer
-from snow_assets.documents import DECISION
+from snow_assets.curation.tokenizer.tokens import count_tokens, load_tokenizer
 from snow_assets.recipe import CurationRecipe
-from snow_assets.remaining import Remaining
+from snow_assets.runtime.remaining_time import Remaining
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import DECISION
 
 _TEXTS_AT_ONCE = 64
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from snow_assets import shards
-from snow_assets.curation.contamination import find_contamination
-from snow_assets.curation.near_duplicates import find_near_duplicates
+from snow_assets.curation.decontamination.prefilter import find_contamination
+from snow_assets.curation.dedup.near_duplicates import find_near_duplicates
+from snow_assets.curation.dedup.signatures import put_signatures
 from snow_assets.curation.prepare import prepare
-from snow_assets.curation.signatures import put_signatures
-from snow_assets.documents import RAW_FILE
 from snow_assets.recipe import SMOKE
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import RAW_FILE
 
 
 def compile_kernels() -> None:

@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from snow_assets import shards
-from snow_assets.curation.contamination_rule import GATE_METHODS
+from snow_assets.curation.decontamination.exemptions import exemption_of
+from snow_assets.curation.decontamination.rule import GATE_METHODS
 from snow_assets.curation.document_shards import DocumentShard, co_partitioned, document_shards
-from snow_assets.curation.exemptions import exemption_of
-from snow_assets.curation.filters import COLUMNS, filter_reason
+from snow_assets.curation.filters.heuristics import COLUMNS, filter_reason
 from snow_assets.curation.split import HELD_OUT, TRAIN, held_out_repositories
-from snow_assets.documents import DOCUMENT
 from snow_assets.recipe import CurationRecipe
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import DOCUMENT
 
 _COLUMNS_WITHOUT_TEXT = [name for name in DOCUMENT.names if name != "text"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from snow_assets import shards
+from snow_assets.storage import shards
 
 
 @dataclass(frozen=True, kw_only=True)

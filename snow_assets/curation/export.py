@@ -12,10 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from snow_assets import shards
 from snow_assets.corpus.license_texts import license_text
 from snow_assets.curation.kept import decisions, kept_documents
 from snow_assets.curation.split import HELD_OUT, TRAIN
+from snow_assets.storage import shards
 
 _COLUMNS = (
     "document_id",

@@ -22,7 +22,7 @@ _PACKAGES = Path(__file__).parents[1]
 
 def _folder() -> Path:
     state = hashlib.sha256()
-    for path in sorted(_PACKAGES.glob("*/*.py")):
+    for path in sorted(_PACKAGES.rglob("*.py")):
         content = path.read_bytes()
         if b"curation.jit import" in content or b"from numba" in content:
             state.update(content)

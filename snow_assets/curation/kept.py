@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from snow_assets import shards
 from snow_assets.curation.document_shards import document_shards
-from snow_assets.documents import DECISION
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import DECISION
 
 
 def decisions(clean_folder: str) -> pa.Table:

@@ -16,13 +16,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from snow_assets import shards
 from snow_assets.corpus.notebooks import as_script
 from snow_assets.corpus.untrusted import ParserFailure, parse_untrusted
 from snow_assets.curation.columns import buffers, replace_values
 from snow_assets.curation.language import languages_of
-from snow_assets.documents import DOCUMENT, DROP, RAW_FILE
-from snow_assets.remaining import Remaining
+from snow_assets.runtime.remaining_time import Remaining
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import DOCUMENT, DROP, RAW_FILE
 
 DROP_REASONS = (
     "nul_bytes",
@@ -78,8 +78,8 @@ def prepare_shard(
 ) -> PreparedShard:
     """Convert raw files (RAW_FILE) to documents, in their order, and drops."""
     # Imported lazily: the Dagster definitions load without compiled kernels.
-    from snow_assets.curation.redaction import redact_column
-    from snow_assets.curation.signals import signals
+    from snow_assets.curation.filters.signals import signals
+    from snow_assets.curation.redaction.redact import redact_column
 
     raw_files = raw_files.combine_chunks()
     selected = _select_texts(raw_files, languages)

@@ -28,8 +28,8 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from snow_assets import shards
 from snow_assets.curation.sampling import stable_share
+from snow_assets.storage import shards
 
 TRAIN, HELD_OUT = "train", "held_out"
 

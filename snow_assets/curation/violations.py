@@ -6,11 +6,11 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from snow_assets import shards
+from snow_assets.curation.decontamination.exemptions import exempt_document_ids
 from snow_assets.curation.document_shards import document_shards
-from snow_assets.curation.exemptions import exempt_document_ids
 from snow_assets.curation.split import HELD_OUT, TRAIN
 from snow_assets.recipe import ContaminationExemption
+from snow_assets.storage import shards
 
 
 def validate_document_counts(folders: Sequence[str]) -> list[str]:

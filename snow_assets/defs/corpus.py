@@ -4,7 +4,6 @@ from typing import Any
 
 import dagster as dg
 
-from snow_assets import opt_out_traces, shards
 from snow_assets.corpus import exemplars as good_code
 from snow_assets.corpus import opt_out_matches, problems, validation
 from snow_assets.corpus import opt_outs as opted_out
@@ -12,8 +11,8 @@ from snow_assets.corpus.distributions import snapshot as installed
 from snow_assets.corpus.ingest import Gate, ingest
 from snow_assets.corpus.source_units import normalised
 from snow_assets.corpus.sources import license_violations, snapshot, source_named
-from snow_assets.documents import BENCHMARK_PROBLEM, DROP, EXEMPLAR, RAW_FILE
-from snow_assets.materialize import current_artifacts
+from snow_assets.defs.materialize import current_artifacts
+from snow_assets.planning import opt_out_traces
 from snow_assets.recipe import Recipe
 from snow_assets.stages import (
     PENDING,
@@ -26,6 +25,8 @@ from snow_assets.stages import (
     StageTable,
     stage,
 )
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import BENCHMARK_PROBLEM, DROP, EXEMPLAR, RAW_FILE
 from snow_resources.lake import Lake
 
 _SMALL = CostModel(stored_fraction=None)
@@ -61,7 +62,9 @@ def opt_outs(run: StageRun) -> StageResult:
     The page tells what each line matches, and where a new one had been: shards, scores, synthetic
     children, checkpoints.
     """
-    from snow_assets.graph import STAGES  # the traces go through all stages, this one among them
+    from snow_assets.defs.graph import (
+        STAGES,  # the traces go through all stages, this one among them
+    )
 
     listed = opted_out.read_opt_outs(opt_out_list_url(run.lake, run.recipe))
     names = sorted({opt_out.name for opt_out in listed})

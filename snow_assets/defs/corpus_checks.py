@@ -5,7 +5,7 @@ import dagster as dg
 from snow_assets.corpus import opt_out_matches, validation
 from snow_assets.corpus import opt_outs as opted_out
 from snow_assets.defs.corpus import opt_out_list_url, raw_code_corpus, raw_folders
-from snow_assets.materialize import check_result
+from snow_assets.defs.materialize import check_result
 from snow_assets.recipe import Recipe
 from snow_resources.lake import Lake
 

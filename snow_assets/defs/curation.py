@@ -5,20 +5,18 @@ from typing import Any
 
 import dagster as dg
 
-from snow_assets import shards
 from snow_assets.curation import asset_metadata
 from snow_assets.curation.clean import artifacts_with_token_counts, decide
-from snow_assets.curation.contamination import find_contamination
 from snow_assets.curation.decisions import CurationInputs
+from snow_assets.curation.decontamination.prefilter import find_contamination
 from snow_assets.curation.export import export_clean
 from snow_assets.curation.prepare import prepare
-from snow_assets.curation.tokenizer_training import (
+from snow_assets.curation.tokenizer.training import (
     put_pretrained_tokenizer,
     put_trained_tokenizer,
     tokenizer_settings,
 )
 from snow_assets.defs.corpus import benchmark_problems, raw_code_corpus
-from snow_assets.documents import CONTAMINATION, DECISION, DOCUMENT, DROP, DUPLICATE_CLUSTER
 from snow_assets.plots import Plot
 from snow_assets.recipe import Recipe
 from snow_assets.stages import (
@@ -31,6 +29,8 @@ from snow_assets.stages import (
     StageTable,
     stage,
 )
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import CONTAMINATION, DECISION, DOCUMENT, DROP, DUPLICATE_CLUSTER
 
 
 def _markdown(entries: Mapping[str, str | Plot]) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def _signatures_config(inputs: StageInputs) -> Any:
 )
 def signatures(run: StageRun) -> StageResult:
     """MinHash bands and shingles of every text of a source, whatever the filters say of it."""
-    from snow_assets.curation.signatures import put_signatures
+    from snow_assets.curation.dedup.signatures import put_signatures
 
     folder = run.input(documents).folder
     stats = put_signatures(folder, run.folder, recipe=run.recipe.curation.near_duplicates)
@@ -119,7 +119,7 @@ def _near_duplicates_config(inputs: StageInputs) -> Any:
 )
 def near_duplicates(run: StageRun) -> StageResult:
     """Exact and near duplicates over all sources, and the canonical document of each cluster."""
-    from snow_assets.curation.near_duplicates import find_near_duplicates
+    from snow_assets.curation.dedup.near_duplicates import find_near_duplicates
 
     stats = find_near_duplicates(
         run.folders(documents),

@@ -4,15 +4,13 @@ from typing import Any
 
 import dagster as dg
 
-from snow_assets import sandbox
 from snow_assets.defs.corpus import benchmark_problems
 from snow_assets.defs.curation import clean_corpus, tokenizer
 from snow_assets.defs.pretraining import CHECKPOINTS
-from snow_assets.documents import ANSWER, RESULT
 from snow_assets.evaluation import answers, asset_metadata, results
 from snow_assets.evaluation.contract import EvaluationRequest, ExecutionReport, MeasurementReport
 from snow_assets.recipe import PHASES, Recipe
-from snow_assets.sizes import Size
+from snow_assets.runtime import sandbox
 from snow_assets.stages import (
     CostModel,
     Input,
@@ -23,6 +21,8 @@ from snow_assets.stages import (
     StageTable,
     stage,
 )
+from snow_assets.storage.schemas import ANSWER, RESULT
+from snow_assets.storage.sizes import Size
 from snow_resources.gpu_jobs import JobSize
 
 CODE_VERSION = "4"

@@ -4,11 +4,11 @@ from typing import Any
 
 import dagster as dg
 
-from snow_assets import shards
 from snow_assets.defs.evaluation import benchmark_results
+from snow_assets.defs.materialize import check_result, current_artifacts
 from snow_assets.evaluation import results
-from snow_assets.materialize import check_result, current_artifacts
 from snow_assets.recipe import Recipe
+from snow_assets.storage import shards
 from snow_resources.lake import Lake
 
 

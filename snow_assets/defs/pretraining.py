@@ -6,13 +6,11 @@ from typing import Any
 
 import dagster as dg
 
-from snow_assets import shards, worker
-from snow_assets.curation.tokens import load_tokenizer
+from snow_assets.curation.tokenizer.tokens import load_tokenizer
 from snow_assets.defs.corpus import benchmark_problems
 from snow_assets.defs.curation import clean_corpus, gate_config, tokenizer
 from snow_assets.defs.quality import high_quality_subset
 from snow_assets.defs.synthesis import synthetic_set
-from snow_assets.documents import SEEN
 from snow_assets.pretraining import gates
 from snow_assets.pretraining.asset_metadata import language_table, loss_curve
 from snow_assets.pretraining.checkpoint_stats import (
@@ -29,7 +27,7 @@ from snow_assets.pretraining.sources import (
     general_sources,
 )
 from snow_assets.recipe import PHASES, ModelRecipe, PhaseRecipe, Recipe
-from snow_assets.sizes import Size
+from snow_assets.runtime import worker
 from snow_assets.stages import (
     CostModel,
     Input,
@@ -40,6 +38,9 @@ from snow_assets.stages import (
     StageTable,
     stage,
 )
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import SEEN
+from snow_assets.storage.sizes import Size
 from snow_resources.gpu_jobs import JobSize
 from snow_resources.tracking import TrackedModel
 

@@ -2,14 +2,14 @@
 
 import dagster as dg
 
-from snow_assets import shards
 from snow_assets.defs.curation import clean_corpus
+from snow_assets.defs.materialize import check_result, current_artifact
 from snow_assets.defs.pretraining import CHECKPOINTS, PACKS, phase_recipe
-from snow_assets.materialize import check_result, current_artifact
 from snow_assets.pretraining import gates
 from snow_assets.pretraining.packs import validate_packs
 from snow_assets.recipe import Recipe
 from snow_assets.stages import Stage
+from snow_assets.storage import shards
 from snow_resources.lake import Lake
 
 

@@ -6,10 +6,8 @@ from typing import Any
 
 import dagster as dg
 
-from snow_assets import worker
 from snow_assets.defs.corpus import benchmark_problems, exemplars
 from snow_assets.defs.curation import clean_corpus
-from snow_assets.documents import EXAMPLE, SCORE, SELECTION
 from snow_assets.quality import asset_metadata, examples, scores, selection
 from snow_assets.quality.contract import (
     AnnotatorReport,
@@ -21,7 +19,7 @@ from snow_assets.quality.export import export_selected
 from snow_assets.quality.gate import require_passed_gates
 from snow_assets.quality.stats import annotator_stats, scoring_stats, train_tokens
 from snow_assets.recipe import Recipe
-from snow_assets.sizes import Size
+from snow_assets.runtime import worker
 from snow_assets.stages import (
     CostModel,
     Input,
@@ -32,6 +30,8 @@ from snow_assets.stages import (
     StageTable,
     stage,
 )
+from snow_assets.storage.schemas import EXAMPLE, SCORE, SELECTION
+from snow_assets.storage.sizes import Size
 from snow_resources.gpu_jobs import JobSize
 from snow_resources.tracking import TrackedModel
 

@@ -2,17 +2,17 @@
 
 import dagster as dg
 
-from snow_assets import shards
 from snow_assets.defs.curation import clean_corpus
+from snow_assets.defs.materialize import check_result, current_artifact, current_artifacts
 from snow_assets.defs.quality import (
     annotator_examples,
     high_quality_subset,
     quality_annotator,
     quality_scores,
 )
-from snow_assets.materialize import check_result, current_artifact, current_artifacts
 from snow_assets.quality import examples, gate, scores, selection
 from snow_assets.recipe import Recipe
+from snow_assets.storage import shards
 from snow_resources.lake import Lake
 
 

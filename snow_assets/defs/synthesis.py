@@ -4,18 +4,16 @@ from typing import Any
 
 import dagster as dg
 
-from snow_assets import shards, worker
 from snow_assets.corpus import opt_outs as opted_out
 from snow_assets.corpus.ingested_names import with_ingested_names
-from snow_assets.curation.contamination_gate import assert_uncontaminated
-from snow_assets.curation.exemptions import exempt_document_ids
-from snow_assets.curation.tokens import load_tokenizer
+from snow_assets.curation.decontamination.exemptions import exempt_document_ids
+from snow_assets.curation.decontamination.gate import assert_uncontaminated
+from snow_assets.curation.tokenizer.tokens import load_tokenizer
 from snow_assets.defs.corpus import benchmark_problems, opt_outs, raw_code_corpus
 from snow_assets.defs.curation import clean_corpus, documents, gate_config, tokenizer
 from snow_assets.defs.quality import high_quality_subset
-from snow_assets.documents import SYNTHETIC_DOCUMENT, SYNTHETIC_REFUSAL, SYNTHETIC_SEED
 from snow_assets.recipe import Recipe
-from snow_assets.sizes import Size
+from snow_assets.runtime import worker
 from snow_assets.stages import (
     CostModel,
     Input,
@@ -25,6 +23,9 @@ from snow_assets.stages import (
     StageTable,
     stage,
 )
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import SYNTHETIC_DOCUMENT, SYNTHETIC_REFUSAL, SYNTHETIC_SEED
+from snow_assets.storage.sizes import Size
 from snow_assets.synthesis import acceptance, asset_metadata, seeds
 from snow_assets.synthesis import teacher as teachers
 from snow_assets.synthesis.contract import (

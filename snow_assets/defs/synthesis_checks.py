@@ -2,11 +2,11 @@
 
 import dagster as dg
 
-from snow_assets import shards
 from snow_assets.defs.corpus import benchmark_problems
+from snow_assets.defs.materialize import check_result, current_artifact
 from snow_assets.defs.synthesis import synthetic_answers, synthetic_set
-from snow_assets.materialize import check_result, current_artifact
 from snow_assets.recipe import Recipe
+from snow_assets.storage import shards
 from snow_assets.synthesis import asset_metadata
 from snow_resources.lake import Lake
 

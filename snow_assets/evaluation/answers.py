@@ -2,8 +2,6 @@
 
 import re
 
-from snow_assets import shards
-from snow_assets.documents import ANSWER
 from snow_assets.evaluation.contract import (
     EvaluationRequest,
     ExecutionReport,
@@ -12,6 +10,8 @@ from snow_assets.evaluation.contract import (
 )
 from snow_assets.evaluation.results import read_unfinished_table
 from snow_assets.evaluation.samples import Problem, sample_problems
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import ANSWER
 
 
 def build_program(problem: Problem, completion: str) -> Program:

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
-from snow_assets import shards
-from snow_assets.curation.tokens import END_OF_TEXT, load_tokenizer
+from snow_assets.curation.tokenizer.tokens import END_OF_TEXT, load_tokenizer
 from snow_assets.pretraining.llama import Llama
 from snow_assets.pretraining.model import read_model
+from snow_assets.storage import shards
 
 _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 

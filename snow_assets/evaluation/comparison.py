@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from snow_assets import shards
 from snow_assets.evaluation.intervals import Bootstrap, Estimate, bits_per_byte_difference
+from snow_assets.storage import shards
 
 _SAMPLE = ["benchmark", "subset", "sample_id"]
 

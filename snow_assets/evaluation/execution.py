@@ -7,7 +7,6 @@ the machine (evalplus, issue 5).
 
 from collections.abc import Callable, Sequence
 
-from snow_assets import sandbox, worker
 from snow_assets.evaluation.contract import (
     NOT_RUN,
     ExecutionReport,
@@ -16,6 +15,7 @@ from snow_assets.evaluation.contract import (
     ProgramResult,
 )
 from snow_assets.recipe import EvaluationRecipe
+from snow_assets.runtime import sandbox, worker
 
 PASSED, TIMEOUT = "passed", "timeout"
 

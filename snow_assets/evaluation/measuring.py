@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 
-from snow_assets import shards, worker
-from snow_assets.documents import COMPLETION, LIKELIHOOD
 from snow_assets.evaluation import checkpoint as checkpoints
 from snow_assets.evaluation import generation, likelihood, samples
 from snow_assets.evaluation.checkpoint import Checkpoint
 from snow_assets.evaluation.contract import EvaluationRequest, MeasurementReport
 from snow_assets.evaluation.results import HELD_OUT
+from snow_assets.runtime import worker
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import COMPLETION, LIKELIHOOD
 
 
 def measure(request: EvaluationRequest, progress: worker.Progress) -> MeasurementReport:

@@ -6,8 +6,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from snow_assets import shards
-from snow_assets.documents import RESULT
 from snow_assets.evaluation.contract import (
     NOT_RUN,
     EvaluationRequest,
@@ -17,6 +15,8 @@ from snow_assets.evaluation.contract import (
 from snow_assets.evaluation.intervals import Bootstrap, Estimate, bits_per_byte
 from snow_assets.evaluation.pass_at_k import pass_at_1
 from snow_assets.recipe import EvaluationRecipe
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import RESULT
 
 HELD_OUT = "held_out"
 """Benchmark name of the corpus's own held-out repositories."""

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from snow_assets import shards
 from snow_assets.curation.kept import decisions, kept_documents
+from snow_assets.storage import shards
 
 
 @dataclass(frozen=True, kw_only=True)

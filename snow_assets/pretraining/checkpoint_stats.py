@@ -4,8 +4,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from snow_assets import shards
 from snow_assets.pretraining.contract import RESUME, PretrainingReport
+from snow_assets.storage import shards
 
 
 def finish_checkpoint(folder: str, report: PretrainingReport) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from snow_assets import shards
+from snow_assets.storage import shards
 
 _LATEST = "latest.json"
 _WEIGHTS, _OPTIMIZER, _RANDOM = "weights.safetensors", "optimizer.safetensors", "random.safetensors"

@@ -7,13 +7,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tokenizers import Tokenizer
 
-from snow_assets import shards
-from snow_assets.curation.contamination_gate import assert_uncontaminated
-from snow_assets.curation.exemptions import exempt_document_ids
+from snow_assets.curation.decontamination.exemptions import exempt_document_ids
+from snow_assets.curation.decontamination.gate import assert_uncontaminated
 from snow_assets.curation.split import assert_no_held_out
 from snow_assets.pretraining.packs import decoded_documents, validate_packs
 from snow_assets.pretraining.sources import LanguageSource
 from snow_assets.recipe import ContaminationExemption
+from snow_assets.storage import shards
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from tokenizers import Tokenizer
 
-from snow_assets.curation.tokens import END_OF_TEXT, PAD
+from snow_assets.curation.tokenizer.tokens import END_OF_TEXT, PAD
 from snow_assets.pretraining.llama import Llama, LlamaConfig
 from snow_assets.recipe import ModelRecipe
 

@@ -19,8 +19,7 @@ import numpy as np
 import pyarrow as pa
 from tokenizers import Tokenizer
 
-from snow_assets import shards
-from snow_assets.curation.tokens import (
+from snow_assets.curation.tokenizer.tokens import (
     END_OF_TEXT,
     FILE_SEP,
     FIM_MIDDLE,
@@ -29,10 +28,11 @@ from snow_assets.curation.tokens import (
     REPO_NAME,
     token_ids,
 )
-from snow_assets.documents import SPAN, sequences_schema
 from snow_assets.pretraining.ordering import iterate_by_repository
 from snow_assets.pretraining.sources import LanguageSource
 from snow_assets.recipe import PackingRecipe
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import SPAN, sequences_schema
 
 _DOCUMENTS_AT_ONCE = 64  # per tokenizer call, which uses all cores
 

@@ -10,8 +10,7 @@ import numpy as np
 import pyarrow as pa
 from tokenizers import Tokenizer
 
-from snow_assets import shards
-from snow_assets.curation.tokens import (
+from snow_assets.curation.tokenizer.tokens import (
     END_OF_TEXT,
     FIM_MIDDLE,
     FIM_PREFIX,
@@ -21,6 +20,7 @@ from snow_assets.pretraining.allocation import allocate_sequences
 from snow_assets.pretraining.packing import pack_language
 from snow_assets.pretraining.sources import LanguageSource
 from snow_assets.recipe import PackingRecipe, PhaseRecipe
+from snow_assets.storage import shards
 
 
 def pack(

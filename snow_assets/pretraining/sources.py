@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from snow_assets import shards
 from snow_assets.curation.kept import decisions, kept_documents
-from snow_assets.documents import DECISION, SELECTION
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import DECISION, SELECTION
 
 COLUMNS = (
     "document_id",

@@ -4,8 +4,8 @@ import itertools
 
 import pyarrow as pa
 
-from snow_assets import shards
-from snow_assets.documents import SEEN
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import SEEN
 
 
 def write_trained_documents(packs: str, output: str) -> None:

@@ -21,8 +21,7 @@ import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from snow_assets import shards, worker
-from snow_assets.curation.tokens import fetch_tokenizer, load_tokenizer
+from snow_assets.curation.tokenizer.tokens import fetch_tokenizer, load_tokenizer
 from snow_assets.pretraining import checkpoints
 from snow_assets.pretraining.checkpoints import TrainingState
 from snow_assets.pretraining.contract import (
@@ -38,7 +37,9 @@ from snow_assets.pretraining.ordering import training_order
 from snow_assets.pretraining.packs import memory_map_sequences, passes_by_language
 from snow_assets.pretraining.schedule import learning_rate
 from snow_assets.pretraining.trained_documents import write_trained_documents
-from snow_assets.remaining import Remaining
+from snow_assets.runtime import worker
+from snow_assets.runtime.remaining_time import Remaining
+from snow_assets.storage import shards
 
 _INITIAL_STATE = TrainingState(
     step=0, sequences=0, first_loss_bits=math.nan, last_loss_bits=math.nan

@@ -6,11 +6,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from snow_assets import shards
 from snow_assets.plots import Plot, as_plot, legend_outside, new_figure
 from snow_assets.quality import gate, scores, selection
 from snow_assets.quality.auc import roc_curve
 from snow_assets.quality.contract import Gate
+from snow_assets.storage import shards
 
 _COLORS = {  # by role, in both plots
     gate.RANDOM: "tab:gray",

@@ -14,12 +14,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from snow_assets import shards
 from snow_assets.curation.kept import decisions, kept_documents
 from snow_assets.curation.sampling import stable_share
-from snow_assets.documents import EXAMPLE
 from snow_assets.quality.near_duplicates import find_near_duplicates
 from snow_assets.recipe import AnnotatorRecipe, NearDuplicatesRecipe
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import EXAMPLE
 
 TABLE = "examples"
 

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import TypeAdapter
 
-from snow_assets import shards
 from snow_assets.quality.auc import roc_auc
 from snow_assets.quality.contract import Annotator, Gate
 from snow_assets.recipe import AnnotatorRecipe
+from snow_assets.storage import shards
 
 ANNOTATOR = "annotator.json"
 VALIDATION = "validation"

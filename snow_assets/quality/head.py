@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import safetensors.numpy
 
-from snow_assets import shards
 from snow_assets.quality.windows import Tokens
+from snow_assets.storage import shards
 
 Vectors = npt.NDArray[np.float32]
 

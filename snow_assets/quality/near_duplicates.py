@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from snow_assets import shards
+from snow_assets.curation.dedup.shingles import band_hashes, jaccard, shingles
+from snow_assets.curation.dedup.signatures import bands_in
 from snow_assets.curation.hashing import HashSet
 from snow_assets.curation.kept import kept_documents
-from snow_assets.curation.shingles import band_hashes, jaccard, shingles
-from snow_assets.curation.signatures import bands_in
 from snow_assets.recipe import NearDuplicatesRecipe
+from snow_assets.storage import shards
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from snow_assets import shards
 from snow_assets.curation.kept import kept_documents
-from snow_assets.documents import SCORE
 from snow_assets.quality.contract import ScoringReport, ScoringRequest
 from snow_assets.recipe import Recipe
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import SCORE
 
 TABLE = "scores"
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
-from snow_assets import shards, worker
 from snow_assets.quality import encoder as encoders
 from snow_assets.quality import scores
 from snow_assets.quality.contract import Annotator, ScoringReport, ScoringRequest
@@ -19,7 +18,9 @@ from snow_assets.quality.encoder import Encoder
 from snow_assets.quality.gate import require_passed_gates
 from snow_assets.quality.head import Vectors, read_head, text_logit, text_logits
 from snow_assets.quality.windows import Tokens
-from snow_assets.remaining import Remaining
+from snow_assets.runtime import worker
+from snow_assets.runtime.remaining_time import Remaining
+from snow_assets.storage import shards
 
 T = TypeVar("T")
 

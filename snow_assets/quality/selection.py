@@ -13,10 +13,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from snow_assets import shards
 from snow_assets.curation.kept import kept_documents
-from snow_assets.documents import SELECTION
 from snow_assets.recipe import SelectionRecipe
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import SELECTION
 
 TABLE = "documents"
 

@@ -3,8 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
-from snow_assets import shards
 from snow_assets.quality.contract import AnnotatorReport, ScoringReport
+from snow_assets.storage import shards
 
 
 def annotator_stats(report: AnnotatorReport) -> dict[str, Any]:

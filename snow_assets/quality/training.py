@@ -13,14 +13,15 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from snow_assets import shards, worker
-from snow_assets.documents import ANNOTATOR_VALIDATION, text_id
 from snow_assets.quality import encoder as encoders
 from snow_assets.quality import gate, head
 from snow_assets.quality.contract import Annotator, AnnotatorReport, AnnotatorTrainingRequest
 from snow_assets.quality.head import Head, Vectors
 from snow_assets.quality.windows import RULE, Tokens
 from snow_assets.recipe import AnnotatorRecipe
+from snow_assets.runtime import worker
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import ANNOTATOR_VALIDATION, text_id
 
 _LOG_EVERY_BATCHES = 50
 

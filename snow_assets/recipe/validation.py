@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_type_hints
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic import AfterValidator, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
-from snow_assets.urls import redact_urls
+from snow_assets.storage.urls import redact_urls
 
 MAX_COUNT = 2**53
 """The largest integer that JSON readers and 64-bit floats represent exactly."""

@@ -8,15 +8,15 @@ from typing import Any
 import pyarrow as pa
 from tokenizers import Tokenizer
 
-from snow_assets import shards
 from snow_assets.corpus.opt_outs import is_listed
-from snow_assets.curation.contamination import ProblemIndex, hits, index_problems
-from snow_assets.curation.contamination_gate import gate_hits
-from snow_assets.curation.contamination_rule import GATE_METHODS
-from snow_assets.curation.shingles import Shingles, band_hashes, jaccard, shingles
-from snow_assets.curation.tokens import count_tokens
-from snow_assets.documents import SYNTHETIC_DOCUMENT, SYNTHETIC_REFUSAL, text_id
+from snow_assets.curation.decontamination.gate import gate_hits
+from snow_assets.curation.decontamination.prefilter import ProblemIndex, hits, index_problems
+from snow_assets.curation.decontamination.rule import GATE_METHODS
+from snow_assets.curation.dedup.shingles import Shingles, band_hashes, jaccard, shingles
+from snow_assets.curation.tokenizer.tokens import count_tokens
 from snow_assets.recipe import AcceptanceRecipe, ContaminationRecipe, NearDuplicatesRecipe
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import SYNTHETIC_DOCUMENT, SYNTHETIC_REFUSAL, text_id
 from snow_assets.synthesis.parsing import extract_file, syntax_error
 from snow_assets.synthesis.prompts import EXAMPLES
 
@@ -168,7 +168,9 @@ def _candidate(
     seed: Mapping[str, Any], answer: Mapping[str, Any]
 ) -> _Candidate | tuple[str, str | None]:
     """Parse and redact a completion; return the candidate, or the refusal's reason and evidence."""
-    from snow_assets.curation.redaction import redact  # compiled, so not imported by definitions
+    from snow_assets.curation.redaction.redact import (
+        redact,  # compiled, so not imported by definitions
+    )
 
     if seed["document_id"] != answer["document_id"]:
         raise ValueError(

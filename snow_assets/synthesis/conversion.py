@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-from snow_assets import shards, worker
+from snow_assets.runtime import worker
+from snow_assets.storage import shards
 from snow_assets.synthesis.contract import MODEL, ConversionReport, ConversionRequest
 from snow_assets.synthesis.teacher import file_digest, packaged_gguf
 

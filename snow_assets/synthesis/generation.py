@@ -10,9 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from snow_assets import shards, worker
-from snow_assets.documents import SYNTHETIC_ANSWER
-from snow_assets.remaining import Remaining
+from snow_assets.runtime import worker
+from snow_assets.runtime.remaining_time import Remaining
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import SYNTHETIC_ANSWER
 from snow_assets.synthesis import seeds
 from snow_assets.synthesis.contract import GenerationReport, GenerationRequest
 from snow_assets.synthesis.engine import Engine, Prompt, endpoint_engine, vllm_engine

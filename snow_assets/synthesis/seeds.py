@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from snow_assets import shards
 from snow_assets.curation.kept import kept_documents
 from snow_assets.curation.sampling import stable_share
-from snow_assets.documents import SYNTHETIC_SEED, document_id, text_id
 from snow_assets.recipe import SynthesisRecipe
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import SYNTHETIC_SEED, document_id, text_id
 
 TABLE = "seeds"
 _MIN_LETTERS = 4  # a line with fewer, as a bracket or `else:`, starts no snippet

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from snow_assets import shards
 from snow_assets.recipe import SynthesisRecipe
+from snow_assets.storage import shards
 from snow_assets.synthesis.contract import MODEL
 
 TEACHER = "teacher.json"

@@ -6,8 +6,8 @@ from typing import Any
 
 import dagster as dg
 
+from snow_assets.defs.materialize import all_current_artifacts, tag_run
 from snow_assets.home import CHECKOUT, home
-from snow_assets.materialize import all_current_artifacts, tag_run
 from snow_assets.recipe import Recipe
 from snow_assets.tables import graph, sources
 from snow_resources.lake import Lake

@@ -5,7 +5,7 @@ import io
 
 import pyarrow as pa
 
-from snow_assets import shards
+from snow_assets.storage import shards
 
 LABEL = pa.schema(
     [

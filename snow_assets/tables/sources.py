@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from snow_assets import shards
-from snow_assets.graph import STAGE_BY_NAME, STAGES
+from snow_assets.defs.graph import STAGE_BY_NAME, STAGES
+from snow_assets.storage import shards
 from snow_assets.tables.labels import labels
 
 _REQUIRED = {"nullable": False}

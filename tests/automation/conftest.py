@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from snow_assets import shards
+from snow_assets.storage import shards
 from tests.corpus.builders import a_repository
 from tests.curation.builders import a_program
 from tests.quality.builders import an_encoder

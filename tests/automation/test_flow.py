@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from snow_assets import shards
+from snow_assets.storage import shards
 from snow_resources.warehouse import query
 from tests.automation.conftest import World
 

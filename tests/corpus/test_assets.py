@@ -6,12 +6,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from snow_assets import shards
 from snow_assets.corpus import validation
 from snow_assets.defs import corpus, corpus_checks
-from snow_assets.materialize import current_artifact
+from snow_assets.defs.materialize import current_artifact
 from snow_assets.recipe import SMOKE, Recipe
 from snow_assets.stages import Artifact
+from snow_assets.storage import shards
 from snow_resources.lake import Lake
 from snow_resources.tracking import Tracking
 from tests.corpus.builders import GPL, a_repository, a_source

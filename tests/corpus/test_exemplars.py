@@ -8,11 +8,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from snow_assets import shards
 from snow_assets.corpus import exemplars, problems
 from snow_assets.corpus.exemplars import docstring_pairs
-from snow_assets.documents import BENCHMARK_PROBLEM, EXEMPLAR
 from snow_assets.recipe import SMOKE
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import BENCHMARK_PROBLEM, EXEMPLAR
 
 DOCSTRING = "Add two numbers and give their sum back to whoever asked for it."
 

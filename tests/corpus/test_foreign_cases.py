@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 import pytest
 
-from snow_assets import shards
 from snow_assets.corpus.ingest import Gate, ingest
 from snow_assets.corpus.source_units import normalised
 from snow_assets.curation.prepare import prepare_shard
 from snow_assets.recipe import Source
+from snow_assets.storage import shards
 from tests.corpus.builders import CASES, OPEN_GATE, a_recipe, a_source
 
 LANGUAGES = ("c", "cpp", "csharp", "javascript", "jupyter", "python", "sql", "typescript")

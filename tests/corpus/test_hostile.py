@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from snow_assets import shards
 from snow_assets.corpus.ingest import ingest
 from snow_assets.corpus.validation import validate_counts
 from snow_assets.curation.prepare import prepare
+from snow_assets.storage import shards
 from tests.corpus import hostile
 from tests.corpus.builders import LIMITS, OPEN_GATE, a_recipe, a_source
 

@@ -6,15 +6,16 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from snow_assets import purge, shards
 from snow_assets.corpus.ingested_names import ingested_names, with_ingested_names
 from snow_assets.corpus.opt_out_matches import matches
 from snow_assets.corpus.opt_outs import read_opt_outs
 from snow_assets.defs import corpus, curation
-from snow_assets.graph import STAGES
-from snow_assets.materialize import current_artifacts
-from snow_assets.opt_out_traces import traces
+from snow_assets.defs.graph import STAGES
+from snow_assets.defs.materialize import current_artifacts
+from snow_assets.planning import purge
+from snow_assets.planning.opt_out_traces import traces
 from snow_assets.recipe import SMOKE, Recipe
+from snow_assets.storage import shards
 from snow_resources.lake import Lake
 from snow_resources.tracking import Tracking
 from tests.corpus.builders import a_source

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from snow_assets import shards
 from snow_assets.corpus import opt_outs
 from snow_assets.home import CHECKOUT
 from snow_assets.recipe import SMOKE
+from snow_assets.storage import shards
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_the_demo_starts_nothing_and_ends_with_the_cause(tmp_path: Path) -> None
         "PYTHONPATH": f"{tmp_path}:{CHECKOUT}",
     }
     process = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "snow_assets.demo"],
+        [sys.executable, "-W", "ignore", "-m", "snow_assets.cli.demo"],
         cwd=CHECKOUT,
         env=environment,
         capture_output=True,

@@ -5,16 +5,16 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from snow_assets import shards
 from snow_assets.curation.clean import decide
-from snow_assets.curation.contamination import find_contamination
 from snow_assets.curation.decisions import CurationInputs
-from snow_assets.curation.near_duplicates import find_near_duplicates
+from snow_assets.curation.decontamination.prefilter import find_contamination
+from snow_assets.curation.dedup.near_duplicates import find_near_duplicates
+from snow_assets.curation.dedup.signatures import put_signatures
 from snow_assets.curation.prepare import prepare
-from snow_assets.curation.signatures import put_signatures
-from snow_assets.curation.tokenizer_training import put_trained_tokenizer
-from snow_assets.documents import BENCHMARK_PROBLEM, RAW_FILE, document_id
+from snow_assets.curation.tokenizer.training import put_trained_tokenizer
 from snow_assets.recipe import SMOKE, CurationRecipe
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import BENCHMARK_PROBLEM, RAW_FILE, document_id
 
 RECIPE = SMOKE.curation
 

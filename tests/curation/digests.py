@@ -3,7 +3,7 @@
 import json
 import sys
 
-from snow_assets import shards
+from snow_assets.storage import shards
 from tests.curation.builders import RECIPE, a_file, a_problem, a_program, clean_corpora
 
 

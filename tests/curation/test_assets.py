@@ -9,13 +9,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from snow_assets import shards
 from snow_assets.defs import curation
 from snow_assets.defs import curation_checks as checks
 from snow_assets.defs.corpus import raw_code_corpus
-from snow_assets.materialize import current_artifact, current_artifacts
+from snow_assets.defs.materialize import current_artifact, current_artifacts
 from snow_assets.recipe import SMOKE, Recipe
 from snow_assets.stages import Input, Stage, StageInputs, StageResult
+from snow_assets.storage import shards
 from snow_resources.lake import Lake
 from snow_resources.tracking import Tracking
 from tests.curation.builders import a_file, a_problem, a_program, point, problems, raw_corpus

@@ -6,16 +6,16 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from snow_assets import shards
 from snow_assets.curation import violations
 from snow_assets.curation.clean import artifacts_with_token_counts, decide
-from snow_assets.curation.contamination_gate import ContaminatedError, assert_uncontaminated
 from snow_assets.curation.decisions import CurationInputs
-from snow_assets.curation.exemptions import exempt_document_ids
+from snow_assets.curation.decontamination.exemptions import exempt_document_ids
+from snow_assets.curation.decontamination.gate import ContaminatedError, assert_uncontaminated
 from snow_assets.curation.kept import decisions, kept_documents
-from snow_assets.curation.tokens import load_tokenizer
-from snow_assets.documents import BENCHMARK_PROBLEM
+from snow_assets.curation.tokenizer.tokens import load_tokenizer
 from snow_assets.recipe import ContaminationExemption
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import BENCHMARK_PROBLEM
 from tests.curation.builders import (
     RECIPE,
     a_file,
@@ -214,7 +214,7 @@ def test_looser_rules_than_deduplication_saw_are_refused(lake_url: str) -> None:
 
 
 def test_checks_see_wrong_tables(lake_url: str, corpora: dict[str, str]) -> None:
-    from snow_assets.documents import DECISION
+    from snow_assets.storage.schemas import DECISION
     from tests.curation.builders import finish
 
     rows = decisions(corpora["python"]).to_pylist()

@@ -1,10 +1,10 @@
 import pyarrow as pa
 import pytest
 
-from snow_assets import shards
 from snow_assets.corpus.problems import human_eval
-from snow_assets.curation.contamination import hits, index_problems
-from snow_assets.documents import BENCHMARK_PROBLEM
+from snow_assets.curation.decontamination.prefilter import hits, index_problems
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import BENCHMARK_PROBLEM
 from tests.curation.builders import (
     RECIPE,
     a_file,

@@ -5,14 +5,14 @@ import pyarrow as pa
 import pytest
 
 from snow_assets.corpus.problems import human_eval
-from snow_assets.curation.contamination_gate import (
+from snow_assets.curation.decontamination.gate import (
     ContaminatedError,
     GateHit,
     assert_uncontaminated,
     gate_hits,
 )
-from snow_assets.curation.program_tokens import program_tokens, window_hashes
-from snow_assets.documents import BENCHMARK_PROBLEM
+from snow_assets.curation.decontamination.program_tokens import program_tokens, window_hashes
+from snow_assets.storage.schemas import BENCHMARK_PROBLEM
 from tests.curation.builders import RECIPE, a_problem, a_program
 
 PROBLEM = a_problem()
@@ -86,7 +86,7 @@ def test_the_gate_refuses_and_names_document_problem_and_evidence() -> None:
 
 def renamed(source: str) -> str:
     """All names but fixed ones replaced, comments dropped."""
-    from snow_assets.curation.program_tokens import _fixed_names
+    from snow_assets.curation.decontamination.program_tokens import _fixed_names
 
     fixed = _fixed_names()
     names: dict[str, str] = {}

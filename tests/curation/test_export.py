@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from snow_assets import shards
 from snow_assets.curation.export import export_clean
+from snow_assets.storage import shards
 from tests.curation.builders import a_file, a_program, clean_corpora, finish
 
 FILES = [

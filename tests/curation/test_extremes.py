@@ -5,7 +5,7 @@ import os
 import pyarrow.compute as pc
 import pytest
 
-from snow_assets import shards
+from snow_assets.storage import shards
 from tests.curation.builders import (
     a_file,
     a_problem,

@@ -3,8 +3,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from snow_assets.curation.filters import REASONS, filter_reason
-from snow_assets.curation.signals import signals
+from snow_assets.curation.filters.heuristics import REASONS, filter_reason
+from snow_assets.curation.filters.signals import signals
 from snow_assets.recipe import STARCODER2_RULES
 
 GOOD = {

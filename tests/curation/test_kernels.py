@@ -12,11 +12,11 @@ from numba.core.dispatcher import Dispatcher
 
 from snow_assets import curation
 from snow_assets.curation.compilation import compile_kernels
-from snow_assets.curation.contamination import hits, index_problems, prefilter
+from snow_assets.curation.decontamination.prefilter import hits, index_problems, prefilter
+from snow_assets.curation.filters.signals import signals
 from snow_assets.curation.prepare import prepare_shard
-from snow_assets.curation.redaction import redact_column
-from snow_assets.curation.signals import signals
-from snow_assets.documents import BENCHMARK_PROBLEM, RAW_FILE
+from snow_assets.curation.redaction.redact import redact_column
+from snow_assets.storage.schemas import BENCHMARK_PROBLEM, RAW_FILE
 from tests.curation.builders import RECIPE, a_file, a_problem
 from tests.curation.reference import redaction
 from tests.curation.reference import signals as plain
@@ -267,8 +267,8 @@ def _reason(content: bytes) -> str | None:
 def test_an_installation_compiles_every_kernel() -> None:
     compile_kernels()
     modules = [
-        importlib.import_module(f"{curation.__name__}.{found.name}")
-        for found in pkgutil.iter_modules(curation.__path__)
+        importlib.import_module(found.name)
+        for found in pkgutil.walk_packages(curation.__path__, f"{curation.__name__}.")
     ]
     kernels = {
         kernel

@@ -4,14 +4,14 @@ import random
 import numpy as np
 import pytest
 
-from snow_assets import shards
-from snow_assets.curation.candidates import _MAX_ALL_PAIRS, _NUM_PIVOTS
-from snow_assets.curation.connected_components import connected_components
+from snow_assets.curation.dedup.candidates import _MAX_ALL_PAIRS, _NUM_PIVOTS
+from snow_assets.curation.dedup.connected_components import connected_components
+from snow_assets.curation.dedup.minhash import distinct_pairs
+from snow_assets.curation.dedup.shingles import band_hashes, jaccard, shingles
 from snow_assets.curation.hashing import Hashes
-from snow_assets.curation.minhash import distinct_pairs
-from snow_assets.curation.shingles import band_hashes, jaccard, shingles
 from snow_assets.curation.violations import validate_clusters
-from snow_assets.documents import DUPLICATE_CLUSTER, DUPLICATE_PAIR
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import DUPLICATE_CLUSTER, DUPLICATE_PAIR
 from tests.curation.builders import (
     RECIPE,
     a_file,

@@ -9,10 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from snow_assets import shards
 from snow_assets.curation.document_shards import document_shards
 from snow_assets.curation.prepare import prepare, prepare_shard
-from snow_assets.documents import RAW_FILE, text_id
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import RAW_FILE, text_id
 from tests.curation.builders import a_file, a_program, documents, raw_corpus
 
 LANGUAGES = ("c", "python")

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from snow_assets.curation.redaction import redact
+from snow_assets.curation.redaction.redact import redact
 
 CASES = Path(__file__).parents[1] / "cases"
 

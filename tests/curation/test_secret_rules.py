@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import rstr
 
-from snow_assets.curation.byte_prefixes import byte_prefixes
-from snow_assets.curation.go_regex import go_to_python
-from snow_assets.curation.redaction import redact
-from snow_assets.curation.secret_names import secret_kind
-from snow_assets.curation.secret_rules import SecretRule, secret_rules
+from snow_assets.curation.redaction.byte_prefixes import byte_prefixes
+from snow_assets.curation.redaction.go_regex import go_to_python
+from snow_assets.curation.redaction.redact import redact
+from snow_assets.curation.redaction.secret_names import secret_kind
+from snow_assets.curation.redaction.secret_rules import SecretRule, secret_rules
 from tests.curation.reference import redaction as plain
 
-DATA = Path(__file__).parents[2] / "snow_assets/curation/secret_data"
+DATA = Path(__file__).parents[2] / "snow_assets/curation/redaction/secret_data"
 RULES = secret_rules()
 # rstr repeats at most 100 times, and some formats are longer.
 sys.modules["rstr.xeger"].STAR_PLUS_LIMIT = 400

@@ -2,7 +2,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from snow_assets.curation.signals import signals
+from snow_assets.curation.filters.signals import signals
 
 
 def measured(text: str, path: str = "a.py", language: str = "python") -> dict[str, Any]:

@@ -9,11 +9,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from snow_assets import shards
 from snow_assets.curation.document_shards import DocumentShard
 from snow_assets.defs import curation as stages
-from snow_assets.documents import DOCUMENT
 from snow_assets.recipe import Recipe
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import DOCUMENT
 from snow_resources.lake import Lake
 from snow_resources.tracking import Tracking
 from tests.curation.builders import (
@@ -113,7 +113,7 @@ def test_a_text_is_signed_once_in_a_source_and_empty_shards_are_shards(lake_url:
 
 KILLED = """
 import os, signal, sys
-from snow_assets import shards
+from snow_assets.storage import shards
 from tests.curation.builders import near_duplicates, signatures
 lake, after, *made = sys.argv[1:]
 put, calls = shards.put_file, []
@@ -144,7 +144,8 @@ def test_a_kill_in_the_middle_leaves_nothing_that_the_next_run_does_not_finish(
 LIMITED = """
 import resource, sys
 import numpy as np
-from snow_assets.curation import candidates, spill
+from snow_assets.curation import spill
+from snow_assets.curation.dedup import candidates
 spill.PART_BYTES = int(sys.argv[1])
 chance = np.random.default_rng(0)
 def signatures():

@@ -6,10 +6,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from snow_assets import shards
 from snow_assets.curation.sampling import stable_share
 from snow_assets.curation.split import assert_no_held_out, held_out_repositories, split_shortfalls
-from snow_assets.documents import DECISION
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import DECISION
 from tests.curation.builders import a_file, finish
 
 Row = tuple[str, str, int]  # repository, language, bytes

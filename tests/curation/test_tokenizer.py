@@ -18,15 +18,8 @@ from tokenizers import (
     trainers,
 )
 
-from snow_assets import shards
-from snow_assets.curation import tokens
-from snow_assets.curation.tokenizer_checks import tokenizer_violations
-from snow_assets.curation.tokenizer_training import (
-    put_pretrained_tokenizer,
-    tokenizer_settings,
-    train,
-)
-from snow_assets.curation.tokens import (
+from snow_assets.curation.tokenizer import tokens
+from snow_assets.curation.tokenizer.tokens import (
     END_OF_TEXT,
     SPECIAL_TOKENS,
     count_tokens,
@@ -34,6 +27,13 @@ from snow_assets.curation.tokens import (
     load_tokenizer,
     token_ids,
 )
+from snow_assets.curation.tokenizer.training import (
+    put_pretrained_tokenizer,
+    tokenizer_settings,
+    train,
+)
+from snow_assets.curation.tokenizer.validation import tokenizer_violations
+from snow_assets.storage import shards
 from tests.curation.builders import RECIPE, a_file, a_program, clean_corpora
 
 TEXTS = [a_program(f"text{n}") for n in range(20)] + ["naïve = '漢字 🦆'\r\n\tx = 1234"]

@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from snow_assets import shards
 from snow_assets.corpus.problems import human_eval
-from snow_assets.curation import tokens
-from snow_assets.documents import BENCHMARK_PROBLEM, DECISION, DOCUMENT, text_id
+from snow_assets.curation.tokenizer import tokens
 from snow_assets.evaluation.checkpoint import Checkpoint
 from snow_assets.evaluation.contract import EvaluationRequest
 from snow_assets.evaluation.samples import Problem
 from snow_assets.pretraining.llama import Llama, LlamaConfig
 from snow_assets.pretraining.model import save_model
 from snow_assets.recipe import SMOKE, EvaluationRecipe
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import BENCHMARK_PROBLEM, DECISION, DOCUMENT, text_id
 
 RECIPE = replace(
     SMOKE.evaluation,

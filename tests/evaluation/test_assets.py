@@ -6,12 +6,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from snow_assets import shards
 from snow_assets.defs import evaluation_checks
 from snow_assets.defs.evaluation import benchmark_results
-from snow_assets.documents import ANSWER, COMPLETION, LIKELIHOOD, RESULT
-from snow_assets.materialize import current_artifact
+from snow_assets.defs.materialize import current_artifact
 from snow_assets.recipe import SMOKE, Recipe
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import ANSWER, COMPLETION, LIKELIHOOD, RESULT
 from snow_resources.lake import Lake
 from snow_resources.local_jobs import LocalJobs
 from snow_resources.tracking import Tracking

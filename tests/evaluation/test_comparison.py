@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from snow_assets import shards
-from snow_assets.documents import LIKELIHOOD
 from snow_assets.evaluation.comparison import PairedDifference, paired_differences
 from snow_assets.evaluation.intervals import Bootstrap
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import LIKELIHOOD
 from tests.evaluation.builders import finished
 from tests.evaluation.test_results import a_likelihood
 

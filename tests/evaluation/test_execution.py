@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 from dagster_pipes import PipesContext
 
-from snow_assets import sandbox, shards, worker
 from snow_assets.corpus.problems import human_eval
-from snow_assets.documents import COMPLETION
 from snow_assets.evaluation import execution
 from snow_assets.evaluation.answers import (
     build_program,
@@ -25,6 +23,9 @@ from snow_assets.evaluation.contract import (
     ProgramResult,
 )
 from snow_assets.evaluation.samples import Problem, problem_from_row
+from snow_assets.runtime import sandbox, worker
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import COMPLETION
 from tests.evaluation.builders import a_problem, a_request, an_evaluation_recipe, put_problems
 
 

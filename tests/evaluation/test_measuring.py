@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from snow_assets import shards
 from snow_assets.evaluation import checkpoint as checkpoints
 from snow_assets.evaluation.contract import EvaluationRequest
 from snow_assets.evaluation.measuring import measure
 from snow_assets.evaluation.results import read_unfinished_table
+from snow_assets.storage import shards
 from tests.evaluation.builders import a_request, a_tokenizer, put_checkpoint, put_lake
 from tests.evaluation.test_execution import progress
 

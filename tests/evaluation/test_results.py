@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from snow_assets import shards
-from snow_assets.documents import ANSWER, COMPLETION, LIKELIHOOD
 from snow_assets.evaluation import asset_metadata, results
 from snow_assets.evaluation.contract import EvaluationRequest
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import ANSWER, COMPLETION, LIKELIHOOD
 from tests.evaluation.builders import a_request
 
 

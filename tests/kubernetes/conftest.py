@@ -16,8 +16,8 @@ import dagster as dg
 import pytest
 import yaml
 
-from snow_assets import shards
 from snow_assets.home import CHECKOUT
+from snow_assets.storage import shards
 from snow_resources.gpu_jobs import JobSize
 from snow_resources.kubernetes_api import KubernetesApi, until
 from snow_resources.kubernetes_jobs import KubernetesJobs

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from snow_assets import shards
+from snow_assets.storage import shards
 from snow_resources.kubernetes_api import until
 from tests.kubernetes.platform import Platform, a_platform
 from tests.kubernetes.policy import faults

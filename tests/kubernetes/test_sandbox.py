@@ -11,9 +11,9 @@ import dagster as dg
 import kubernetes_validate
 import pytest
 
-from snow_assets import worker
 from snow_assets.evaluation.contract import ExecutionReport, ExecutionRequest, Program
-from snow_assets.isolated_worker import check_isolation, format_report, main
+from snow_assets.runtime import worker
+from snow_assets.runtime.isolated_worker import check_isolation, format_report, main
 from snow_resources.gpu_jobs import FinishedJob, JobSize
 from snow_resources.isolated_jobs import (
     isolated_manifest,

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from snow_assets import shards, worker
 from snow_assets.pretraining.contract import RESUME, PretrainingReport, PretrainingRequest
+from snow_assets.runtime import worker
+from snow_assets.storage import shards
 from snow_resources.gpu_jobs import FinishedJob, JobSize
 from tests.kubernetes.conftest import Site
 from tests.pretraining.builders import CONTEXT, PHASE, a_request, general_corpus, put_packs
@@ -25,7 +26,8 @@ _KILL_TRAINERS = """
 import os, pathlib, signal
 for folder in pathlib.Path("/proc").glob("[0-9]*"):
     words = (folder / "cmdline").read_bytes().split(b"\\0")
-    if b"snow_assets.pretraining.training" in words and b"snow_assets.torchrun" not in words:
+    is_training = b"snow_assets.pretraining.training" in words
+    if is_training and b"snow_assets.runtime.torchrun" not in words:
         os.kill(int(folder.name), signal.SIGKILL)
 """
 

@@ -5,7 +5,8 @@ import sys
 import time
 from dataclasses import dataclass
 
-from snow_assets import shards, worker
+from snow_assets.runtime import worker
+from snow_assets.storage import shards
 
 
 @dataclass(frozen=True, kw_only=True)

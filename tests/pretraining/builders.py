@@ -9,9 +9,12 @@ from typing import Any
 import pyarrow as pa
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from snow_assets import shards
-from snow_assets.curation.tokens import SPECIAL_TOKENS, count_tokens
-from snow_assets.documents import (
+from snow_assets.curation.tokenizer.tokens import SPECIAL_TOKENS, count_tokens
+from snow_assets.pretraining.contract import Optimization, PretrainingRequest
+from snow_assets.pretraining.sources import LanguageSource, enhanced_sources, general_sources
+from snow_assets.recipe import ModelRecipe, PackingRecipe, PhaseRecipe
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import (
     BENCHMARK_PROBLEM,
     DECISION,
     DOCUMENT,
@@ -19,9 +22,6 @@ from snow_assets.documents import (
     SYNTHETIC_DOCUMENT,
     text_id,
 )
-from snow_assets.pretraining.contract import Optimization, PretrainingRequest
-from snow_assets.pretraining.sources import LanguageSource, enhanced_sources, general_sources
-from snow_assets.recipe import ModelRecipe, PackingRecipe, PhaseRecipe
 
 CONTEXT = 32
 PACKING = PackingRecipe(

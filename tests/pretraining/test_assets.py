@@ -8,14 +8,14 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from snow_assets import shards
-from snow_assets.curation.contamination_gate import ContaminatedError
-from snow_assets.curation.tokens import count_tokens
+from snow_assets.curation.decontamination.gate import ContaminatedError
+from snow_assets.curation.tokenizer.tokens import count_tokens
 from snow_assets.defs import pretraining
 from snow_assets.defs.pretraining_checks import phase_checks
-from snow_assets.documents import SYNTHETIC_DOCUMENT
 from snow_assets.recipe import SMOKE, Recipe
 from snow_assets.stages import Stage
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import SYNTHETIC_DOCUMENT
 from snow_resources.lake import Lake
 from snow_resources.local_jobs import LocalJobs
 from snow_resources.tracking import Tracking

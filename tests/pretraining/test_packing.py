@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snow_assets import shards
-from snow_assets.curation.tokens import END_OF_TEXT
+from snow_assets.curation.tokenizer.tokens import END_OF_TEXT
 from snow_assets.pretraining.packs import (
     decode_packed,
     decoded_documents,
@@ -16,6 +15,7 @@ from snow_assets.pretraining.packs import (
     validate_packs,
 )
 from snow_assets.pretraining.sources import general_sources
+from snow_assets.storage import shards
 from tests.pretraining.builders import (
     CONTEXT,
     PACKING,

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from snow_assets import shards
-from snow_assets.documents import DECISION, SELECTION
 from snow_assets.pretraining.sources import (
     LanguageSource,
     continued_sources,
     enhanced_sources,
     general_sources,
 )
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import DECISION, SELECTION
 from tests.pretraining.builders import (
     CONTEXT,
     PHASE,

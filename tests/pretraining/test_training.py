@@ -16,11 +16,12 @@ import torch
 from pydantic import TypeAdapter
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
-from snow_assets import shards, worker
 from snow_assets.pretraining.contract import RESUME, PretrainingReport, PretrainingRequest
 from snow_assets.pretraining.distributed import World
 from snow_assets.pretraining.model import load_parent, new_model
 from snow_assets.pretraining.training import make_optimizer, request_digest, train, update, work
+from snow_assets.runtime import worker
+from snow_assets.storage import shards
 from tests.pretraining.builders import (
     CONTEXT,
     MODEL,

@@ -12,12 +12,13 @@ from pydantic import TypeAdapter
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
 
-from snow_assets import shards, worker
-from snow_assets.documents import EXEMPLAR, text_id
 from snow_assets.quality import examples, training
 from snow_assets.quality.contract import AnnotatorReport, AnnotatorTrainingRequest, ScoringRequest
 from snow_assets.quality.scores import finished_artifacts
 from snow_assets.recipe import SMOKE, AnnotatorRecipe
+from snow_assets.runtime import worker
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import EXEMPLAR, text_id
 from tests.curation.builders import a_file, a_problem, a_program, clean_corpora, finish, point
 
 NEAR = SMOKE.curation.near_duplicates

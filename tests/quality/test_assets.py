@@ -9,11 +9,11 @@ import dagster as dg
 import datasets
 import pytest
 
-from snow_assets import checked_json, shards
 from snow_assets.defs import quality
 from snow_assets.defs import quality_checks as checks
 from snow_assets.recipe import SMOKE
 from snow_assets.stages import Stage
+from snow_assets.storage import checked_json, shards
 from snow_resources.lake import Lake
 from snow_resources.local_jobs import LocalJobs
 from snow_resources.tracking import Tracking

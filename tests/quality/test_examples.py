@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from snow_assets import shards
 from snow_assets.quality import examples
 from snow_assets.quality.examples import (
     match_by_length,
     validate_not_held_out,
     validate_repository_split,
 )
+from snow_assets.storage import shards
 from tests.curation.builders import a_file, a_program, clean_corpora
 from tests.quality.builders import (
     NEAR,

@@ -1,8 +1,8 @@
 import pyarrow as pa
 import pytest
 
-from snow_assets.documents import ANNOTATOR_VALIDATION
 from snow_assets.quality.gate import GateError, gate_failures, measure_gates, require_passed_gates
+from snow_assets.storage.schemas import ANNOTATOR_VALIDATION
 from tests.quality.builders import a_recipe, change_annotator
 from tests.quality.conftest import Made
 

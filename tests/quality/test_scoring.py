@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from snow_assets import shards, worker
 from snow_assets.quality import scores, scoring
 from snow_assets.quality.contract import ScoringReport, ScoringRequest
 from snow_assets.quality.gate import GateError, read_annotator
 from snow_assets.quality.stats import scoring_stats
+from snow_assets.runtime import worker
+from snow_assets.storage import shards
 from tests.curation.builders import finish
 from tests.quality.builders import (
     Quiet,

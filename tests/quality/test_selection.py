@@ -4,9 +4,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from snow_assets.documents import SELECTION
 from snow_assets.quality.selection import RankedLanguage, allocate_budget, select
 from snow_assets.recipe import SMOKE
+from snow_assets.storage.schemas import SELECTION
 
 RECIPE = replace(SMOKE.selection, percentiles=(0.0,), repeats=(4,), max_repeats=4)
 SCORED = SELECTION.names[:6]

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from snow_assets import worker
+from snow_assets.runtime import worker
 
 
 @dataclass(frozen=True, kw_only=True)

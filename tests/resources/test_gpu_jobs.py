@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from snow_assets import worker
+from snow_assets.runtime import worker
 from snow_resources.gpu_jobs import GpuJobs, JobSize
 from snow_resources.local_jobs import LocalJobs
 from tests.resources.echo_job import Echo, Echoed

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from snow_assets import sandbox
-from snow_assets.sandbox import ExecutionResult, Limits
+from snow_assets.runtime import sandbox
+from snow_assets.runtime.sandbox import ExecutionResult, Limits
 
 LIMITS = Limits(seconds=5.0)
-ROOT = Path(sandbox.__file__).parent.parent
+ROOT = Path(sandbox.__file__).parents[2]
 AN_ORDINARY_USER = 65533
 Denial = tuple[str | int, list[list[int]]]  # a system call, and what its arguments equal
 
@@ -42,7 +42,7 @@ for call, arguments in request["denied"]:
     rules.add_rule(pyseccomp.ERRNO(1), call, *equal)
 rules.load()
 from dataclasses import asdict
-from snow_assets import sandbox
+from snow_assets.runtime import sandbox
 try:
     verdict = sandbox.run(request["program"], limits=sandbox.Limits(**request["limits"]))
     print(json.dumps(asdict(verdict)))

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from snow_assets import sandbox
-from snow_assets.sandbox import Limits
+from snow_assets.runtime import sandbox
+from snow_assets.runtime.sandbox import Limits
 from tests.sandbox.programs import needs_floor
 
 pytestmark = needs_floor

@@ -7,8 +7,8 @@ import textwrap
 
 import pytest
 
-from snow_assets import sandbox
-from snow_assets.sandbox import ExecutionResult, FunctionTest, Limits
+from snow_assets.runtime import sandbox
+from snow_assets.runtime.sandbox import ExecutionResult, FunctionTest, Limits
 from tests.sandbox.programs import needs_floor
 
 pytestmark = needs_floor
@@ -112,7 +112,7 @@ ACTS = {
     "modules replaced": "import sys, types\n"
     "for name in ('values', 'judge', 'program', 'supervisor', 'messages'):\n"
     "    fake = types.ModuleType(name)\n    fake.encode = fake.decode = lambda *a: b'P'\n"
-    "    sys.modules['snow_assets.sandbox_child.' + name] = fake\ndef add(a, b): return 0",
+    "    sys.modules['snow_assets.runtime.sandbox_child.' + name] = fake\ndef add(a, b): return 0",
     "functions of the harness replaced": "import gc, types\n"
     "for f in [o for o in gc.get_objects() if isinstance(o, types.FunctionType)]:\n"
     "    if f.__name__ in ('judge', '_decode_answer', '_receive', '_reason', 'report_outcome'):\n"

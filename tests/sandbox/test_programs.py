@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from snow_assets.sandbox import Limits
-from snow_assets.sandbox_child import supervisor
+from snow_assets.runtime.sandbox import Limits
+from snow_assets.runtime.sandbox_child import supervisor
 from tests.sandbox.programs import (
     AN_ORDINARY_USER,
     FLOOR,
@@ -292,7 +292,7 @@ if {is_floor}:
     rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
     rules.add_rule(pyseccomp.ERRNO(1), "unshare")
     rules.load()
-from snow_assets import sandbox
+from snow_assets.runtime import sandbox
 print(sandbox.run({program!r}, limits=sandbox.Limits(seconds=50.0)).outcome)
 """
 
@@ -323,7 +323,7 @@ def test_the_program_ends_with_whoever_started_it(temporary: Path) -> None:
     program = NAMED.format(name) + "time.sleep(60)"
     script = (
         f"import sys; sys.path[:0] = {[str(ROOT), *sys.path]!r}\n"
-        "from snow_assets import sandbox\n"
+        "from snow_assets.runtime import sandbox\n"
         f"sandbox.run({program!r}, limits=sandbox.Limits(seconds=50.0))"
     )
     starter = subprocess.Popen([sys.executable, "-c", script], env={"TMPDIR": str(temporary)})

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from snow_assets.sandbox import Limits
+from snow_assets.runtime.sandbox import Limits
 from tests.sandbox.programs import ROOT, UNSHARE, needs_floor, under
 
 pytestmark = needs_floor
@@ -154,10 +154,9 @@ def acts() -> dict[str, tuple[int, str, int]]:
 def with_landlock_4(folder: Path) -> Path:
     """A copy of the sandbox that asks Landlock for what Linux 6.7 to 6.11 can do."""
     package = folder / "snow_assets"
-    shutil.copytree(ROOT / "snow_assets" / "sandbox_child", package / "sandbox_child")
-    for name in ("__init__.py", "sandbox.py", "sandbox_filter.py"):
-        shutil.copy(ROOT / "snow_assets" / name, package / name)
-    file = package / "sandbox_child" / "confinement.py"
+    shutil.copytree(ROOT / "snow_assets" / "runtime", package / "runtime")
+    shutil.copy(ROOT / "snow_assets" / "__init__.py", package / "__init__.py")
+    file = package / "runtime" / "sandbox_child" / "confinement.py"
     text = file.read_text()
     old = "HIGHEST_LANDLOCK_VERSION = 6"
     assert old in text

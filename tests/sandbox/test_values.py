@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from snow_assets.sandbox_child.values import (
+from snow_assets.runtime.sandbox_child.values import (
     MAX_DEPTH,
     MAX_ITEMS,
     ValueCannotCrossError,

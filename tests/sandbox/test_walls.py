@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from snow_assets import sandbox, sandbox_filter
-from snow_assets.sandbox import Limits
+from snow_assets.runtime import sandbox, sandbox_filter
+from snow_assets.runtime.sandbox import Limits
 from tests.sandbox.programs import (
     AN_ORDINARY_USER,
     LANDLOCK,
@@ -194,5 +194,7 @@ def test_a_hole_in_the_floor_makes_the_probe_say_unavailable(
 def test_it_imports_where_dagster_torch_and_pyseccomp_are_missing() -> None:
     blocked = "import sys; sys.modules.update(dict.fromkeys(['dagster', 'torch', 'pyseccomp']));"
     subprocess.run(
-        [sys.executable, "-c", f"{blocked} import snow_assets.sandbox"], cwd=ROOT, check=True
+        [sys.executable, "-c", f"{blocked} import snow_assets.runtime.sandbox"],
+        cwd=ROOT,
+        check=True,
     )

@@ -10,9 +10,11 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from snow_assets import shards, worker
 from snow_assets.corpus import opt_outs
-from snow_assets.documents import (
+from snow_assets.recipe import SMOKE, SynthesisRecipe
+from snow_assets.runtime import worker
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import (
     BENCHMARK_PROBLEM,
     DECISION,
     DOCUMENT,
@@ -22,7 +24,6 @@ from snow_assets.documents import (
     document_id,
     text_id,
 )
-from snow_assets.recipe import SMOKE, SynthesisRecipe
 from snow_assets.synthesis.acceptance import AcceptanceFilters
 from snow_assets.synthesis.engine import Complete, Completion, Engine, Prompt
 from snow_resources.lake import Lake

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from snow_assets import shards
 from snow_assets.recipe import AcceptanceRecipe
+from snow_assets.storage import shards
 from snow_assets.synthesis.acceptance import CompletionSource, accept_completions
 from snow_assets.synthesis.engine import Completion
 from snow_assets.synthesis.prompts import EXAMPLES

@@ -8,11 +8,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from snow_assets import shards
 from snow_assets.defs import synthesis_checks
+from snow_assets.defs.materialize import current_artifact
 from snow_assets.defs.synthesis import synthetic_answers, synthetic_set, teacher_model
-from snow_assets.materialize import current_artifact
 from snow_assets.recipe import SMOKE, AcceptanceRecipe, Recipe
+from snow_assets.storage import shards
 from snow_resources.lake import Lake
 from snow_resources.local_jobs import LocalJobs
 from snow_resources.teacher import Teacher

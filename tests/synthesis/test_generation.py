@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from snow_assets import shards, worker
-from snow_assets.documents import SYNTHETIC_SEED
+from snow_assets.runtime import worker
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import SYNTHETIC_SEED
 from snow_assets.synthesis import generation
 from snow_assets.synthesis.contract import GenerationRequest
 from snow_assets.synthesis.engine import TOO_LONG, Completion, Prompt, append_closing_fence

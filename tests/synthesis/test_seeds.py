@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from snow_assets import shards
+from snow_assets.storage import shards
 from snow_assets.synthesis import seeds
 from snow_resources.lake import Lake
 from tests.synthesis.builders import a_module, a_recipe, a_subset

@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from snow_assets import documents as rows
-from snow_assets import shards
+from snow_assets.storage import schemas as rows
+from snow_assets.storage import shards
 
 RECIPE = "TINY"
 

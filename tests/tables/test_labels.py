@@ -2,7 +2,7 @@
 
 import pytest
 
-from snow_assets import shards
+from snow_assets.storage import shards
 from snow_assets.tables.labels import labels
 from snow_assets.tables.sources import lake_tables
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from snow_assets import documents
+from snow_assets.storage import schemas
 from snow_resources.warehouse import query
 from tests.tables.builders import (
     RECIPE,
@@ -31,7 +31,7 @@ def put_second(url: str) -> TinyLake:
         step(lake)
     results = [
         row_of(
-            documents.RESULT,
+            schemas.RESULT,
             checkpoint="general",
             benchmark="held_out",
             value=1.25,
@@ -40,7 +40,7 @@ def put_second(url: str) -> TinyLake:
             num_samples=3,
         )
     ]
-    tables = {"results": (documents.RESULT, results)}
+    tables = {"results": (schemas.RESULT, results)}
     lake.put("benchmark_results", tables, partition="general", generation="2")
     return lake
 

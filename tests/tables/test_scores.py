@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snow_assets import documents as rows
-from snow_assets import shards
 from snow_assets.quality.auc import roc_auc
+from snow_assets.storage import schemas as rows
+from snow_assets.storage import shards
 from snow_resources.warehouse import query
 from tests.tables.builders import TinyLake, provenance, row_of, scores, sha, text_of
 from tests.tables.conftest import publication

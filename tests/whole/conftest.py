@@ -48,7 +48,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 def run_demo(home: Path, **more: str) -> Installation:
     started = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-m", "snow_assets.demo"],
+        [sys.executable, "-m", "snow_assets.cli.demo"],
         cwd=CHECKOUT,
         env=environment(home, **more),
         capture_output=True,

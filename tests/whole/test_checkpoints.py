@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from snow_assets.materialize import current_artifact
+from snow_assets.defs.materialize import current_artifact
 from snow_assets.recipe import SMOKE
 from snow_resources.lake import Lake
 from tests.vllm_server import complete, require_vllm, served

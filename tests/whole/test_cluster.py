@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from snow_assets import shards
 from snow_assets.home import CHECKOUT
+from snow_assets.storage import shards
 from snow_resources.kubernetes_api import KubernetesApi
 from tests.whole.conftest import Installation, run_demo
 

@@ -4,7 +4,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from snow_assets import shards
+from snow_assets.storage import shards
 from snow_resources.warehouse import query
 from tests.whole.conftest import Installation
 
@@ -107,7 +107,7 @@ def test_a_source_repository_leads_forward_to_the_checkpoints_that_saw_it(
 
 
 def _current(smoke: Installation, asset: str) -> str:
-    from snow_assets.materialize import current_artifact
+    from snow_assets.defs.materialize import current_artifact
     from snow_assets.recipe import SMOKE
     from snow_resources.lake import Lake
 

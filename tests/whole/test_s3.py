@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from snow_assets import shards
+from snow_assets.storage import shards
 from snow_resources.warehouse import query
 from tests.whole.conftest import run_demo
 

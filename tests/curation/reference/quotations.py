@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from snow_assets.curation.problem_texts import docstrings
+from snow_assets.curation.decontamination.problem_texts import docstrings
 from snow_assets.recipe import ContaminationRecipe
 
 Runs = set[tuple[bytes, ...]]

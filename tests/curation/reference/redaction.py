@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from snow_assets.curation.redaction import PLACEHOLDERS, redaction_rules
+from snow_assets.curation.redaction.redact import PLACEHOLDERS, redaction_rules
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,120 @@
+"""Record all artifacts of the lake in MLflow: `make mlflow-rebuild`.
+
+A SQLite store is replaced by a new one, and the old one is kept under another name; a server gets
+its missing runs. Publications of the tables are recorded again by the next `make demo`.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from snow_assets.defs.artifact_metadata import read_metadata
+from snow_assets.defs.materialize import artifact_record
+from snow_assets.planning.purge import NO_ASSETS
+from snow_assets.storage import shards
+from snow_assets.storage.pointers import read_pointer
+from snow_assets.storage.shards import DamagedFileError
+from snow_resources import mlflow_store
+from snow_resources.tracking import Record, Tracking
+
+
+def rebuild(lake: str, tracking: Tracking) -> int:
+    """Record all artifacts of the lake and the waiting records; return the number of artifacts."""
+    path = mlflow_store.store_path(tracking.uri)
+    if path is None:
+        return _record_all(lake, tracking)
+    with mlflow_store.replace_store(path) as fresh:
+        new_tracking = tracking.model_copy(update={"uri": f"sqlite:///{fresh}"})
+        return _record_all(lake, new_tracking)
+
+
+def _record_all(lake: str, tracking: Tracking) -> int:
+    from snow_resources import mlflow_runs  # its import takes seconds
+
+    num_artifacts = 0
+    for record in _records(lake):
+        mlflow_runs.write(tracking.uri, record)
+        num_artifacts += 1
+    # A recipe's alias must point to the model that its pointer names, not to the newest one.
+    for record in _current_models(lake):
+        mlflow_runs.write(tracking.uri, record)
+    waiting = tracking.write_waiting()
+    if waiting.num_records:
+        raise OSError(waiting.message())
+    for damaged in Path(tracking.spool).glob("*.damaged") if tracking.spool else ():
+        damaged.unlink()  # its content was recorded from the lake
+    return num_artifacts
+
+
+def _records(lake: str) -> Iterator[Record]:
+    """Yield the record of every artifact under its recipe, inputs before outputs."""
+    manifests = [
+        (manifest.finished or 0.0, folder)
+        for asset in shards.names(lake)
+        if asset not in NO_ASSETS
+        for partition in shards.names(shards.join(lake, asset))
+        for generation in shards.names(shards.join(lake, asset, partition))
+        if (manifest := _manifest(folder := shards.join(lake, asset, partition, generation)))
+    ]
+    for _, folder in sorted(manifests):
+        if record := _record(folder, recipe=None):
+            yield record
+
+
+def _current_models(lake: str) -> Iterator[Record]:
+    root = shards.join(lake, "current")
+    for recipe in shards.names(root):
+        for asset in shards.names(shards.join(root, recipe)):
+            for name in shards.names(shards.join(root, recipe, asset)):
+                try:
+                    pointer = read_pointer(shards.join(root, recipe, asset, name))
+                except DamagedFileError as error:
+                    sys.stderr.write(f"{error}\n")
+                    continue
+                if pointer is None:
+                    continue
+                partition = name.removesuffix(".json")
+                folder = shards.join(lake, asset, partition, pointer["generation"])
+                record = _record(folder, recipe=recipe)
+                if record is not None and record.model is not None:
+                    yield record
+
+
+def _record(folder: str, *, recipe: str | None) -> Record | None:
+    manifest = _manifest(folder)
+    if manifest is None:
+        return None
+    try:
+        metadata = read_metadata(folder, manifest)
+    except (DamagedFileError, FileNotFoundError) as error:
+        sys.stderr.write(f"{error}\n")
+        return None
+    return artifact_record(folder, manifest, metadata, recipe=recipe or manifest.recipe)
+
+
+def _manifest(folder: str) -> shards.Manifest | None:
+    if not shards.is_finished(folder):
+        return None
+    try:
+        return shards.manifest(folder)
+    except DamagedFileError as error:
+        sys.stderr.write(f"{error}\n")
+        return None
+
+
+def main() -> None:
+    from snow_assets import definitions
+    from snow_assets.recipe import chosen_recipe
+
+    resources = definitions.resources(chosen_recipe())
+    started = time.monotonic()
+    num_artifacts = rebuild(resources["lake"].url, resources["tracking"])
+    seconds = time.monotonic() - started
+    sys.stdout.write(
+        f"Recorded {num_artifacts} artifacts in {resources['tracking'].uri} in {seconds:.0f} s.\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

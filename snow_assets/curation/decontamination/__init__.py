@@ -1,0 +1,1 @@
+"""Decontamination: prefilter and gate."""

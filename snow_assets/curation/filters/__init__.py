@@ -1,0 +1,1 @@
+"""Quality signals of documents, and heuristic filters on them."""

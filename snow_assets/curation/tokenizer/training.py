@@ -1,0 +1,153 @@
+"""The recipe's pretrained tokenizer, or a tokenizer trained on the clean corpus.
+
+A byte-level BPE: it has no unknown tokens, and decoding is lossless. It is trained on a
+deterministic sample of kept train documents of all languages, so the result is reproducible.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from snow_assets.curation.decisions import CurationInputs, DocumentSelector
+from snow_assets.curation.sampling import stable_share
+from snow_assets.curation.split import TRAIN
+from snow_assets.curation.tokenizer.tokens import END_OF_TEXT, FOLDER, PAD, SPECIAL_TOKENS
+from snow_assets.curation.tokenizer.validation import tokenizer_violations
+from snow_assets.recipe import CurationRecipe
+from snow_assets.storage import shards
+
+
+def tokenizer_settings(recipe: CurationRecipe, source_order: Sequence[str] = ()) -> dict[str, Any]:
+    """The config that determines the tokenizer; of a pretrained one also the content's hash."""
+    if recipe.tokenizer.given:
+        content = _read_valid_tokenizer(recipe.tokenizer.given, recipe.tokenizer.vocabulary)
+        return {"tokenizer": recipe.tokenizer, "given": hashlib.sha256(content).hexdigest()}
+    return {
+        "tokenizer": recipe.tokenizer,
+        "rules": recipe.rules,
+        "held_out_share": recipe.held_out_share,
+        "held_out_tolerance": recipe.held_out_tolerance,
+        "source_order": list(source_order),
+        "seed": recipe.seed,
+        "contamination_exemptions": recipe.contamination_exemptions,
+    }
+
+
+def put_trained_tokenizer(
+    inputs: CurationInputs, folder: str, *, recipe: CurationRecipe
+) -> dict[str, Any]:
+    """Train on about `sample_bytes` of text and write the tokenizer's files; return the stats."""
+    selector = DocumentSelector(inputs, recipe)
+    eligible = sum(
+        row["num_bytes"]
+        for shard in inputs.shards()
+        for row, decision in selector.decisions(shard)
+        if decision.split == TRAIN
+    )
+    if not eligible:
+        raise ValueError(
+            "no document is kept for training, so no tokenizer can be trained: loosen the filters, "
+            "add sources, or name a tokenizer in the recipe's tokenizer.given"
+        )
+    share = min(1.0, recipe.tokenizer.sample_bytes / eligible)
+    tokenizer = train(
+        _sample(selector, inputs, share, recipe.seed), vocabulary=recipe.tokenizer.vocabulary
+    )
+    _put(folder, json.loads(tokenizer.to_str()))
+    return {
+        "vocabulary": tokenizer.get_vocab_size(),
+        "eligible_bytes": eligible,
+        "sample_share": share,
+        "is_trained": True,
+    }
+
+
+def put_pretrained_tokenizer(
+    tokenizer_folder: str, folder: str, *, vocabulary: int
+) -> dict[str, Any]:
+    """Copy a folder's tokenizer.json and add missing special tokens.
+
+    ValueError if it would count or pack wrongly (`validation`).
+    """
+    tokenizer = Tokenizer.from_str(_read_valid_tokenizer(tokenizer_folder, vocabulary).decode())
+    tokenizer.add_special_tokens([_special(token) for token in SPECIAL_TOKENS])
+    _put(folder, json.loads(tokenizer.to_str()))
+    return {"vocabulary": tokenizer.get_vocab_size(), "is_trained": False}
+
+
+def _read_valid_tokenizer(folder: str, vocabulary: int) -> bytes:
+    """A folder's tokenizer.json; ValueError names all its violations."""
+    content = _read_tokenizer_json(folder)
+    if violations := tokenizer_violations(content, vocabulary=vocabulary):
+        raise ValueError(
+            f"the recipe's tokenizer.given {folder!r} cannot be used: {'; '.join(violations)}"
+        )
+    return content
+
+
+def _read_tokenizer_json(folder: str) -> bytes:
+    url = shards.join(folder, "tokenizer.json")
+    if not shards.exists(url):
+        raise FileNotFoundError(
+            f"the recipe's tokenizer.given {folder!r} holds no tokenizer.json: name a folder that "
+            "does, or None to train one"
+        )
+    return shards.get(url)
+
+
+def train(texts: Iterator[str], *, vocabulary: int) -> Tokenizer:
+    """A byte-level BPE of at most `vocabulary` tokens, special ones and all bytes included."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        # Single digits, as in StarCoder2, so that numbers have a unique tokenization.
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        show_progress=False,
+        special_tokens=[_special(token) for token in SPECIAL_TOKENS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def _special(token: str) -> AddedToken:
+    return AddedToken(token, special=True, normalized=False)
+
+
+def _sample(
+    selector: DocumentSelector, inputs: CurationInputs, share: float, seed: int
+) -> Iterator[str]:
+    for shard in inputs.shards():
+        chosen = [
+            decision.split == TRAIN and stable_share(row["document_id"], seed=seed) < share
+            for row, decision in selector.decisions(shard)
+        ]
+        texts = shard.read(["text"]).filter(pa.array(chosen, pa.bool_()))
+        for batch in texts.to_batches(max_chunksize=256):
+            yield from batch["text"].to_pylist()
+
+
+def _put(folder: str, tokenizer: dict[str, Any]) -> None:
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": END_OF_TEXT,
+        "eos_token": END_OF_TEXT,
+        "unk_token": END_OF_TEXT,
+        "pad_token": PAD,
+        "additional_special_tokens": [
+            token for token in SPECIAL_TOKENS if token not in {END_OF_TEXT, PAD}
+        ],
+        "clean_up_tokenization_spaces": False,
+        "add_prefix_space": False,
+    }
+    for name, content in (("tokenizer.json", tokenizer), ("tokenizer_config.json", config)):
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        shards.put_file(folder, str(Path(FOLDER, name)), text.encode())

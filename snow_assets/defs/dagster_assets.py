@@ -1,0 +1,108 @@
+"""Dagster's assets, made from the stage specifications."""
+
+from collections.abc import Iterable, Mapping
+
+import dagster as dg
+import pyarrow as pa
+
+from snow_assets.defs.materialize import materialize
+from snow_assets.recipe import Recipe
+from snow_assets.stages import Partitions, Stage, partition_names
+
+_SHARED_RESOURCES = frozenset({"lake", "tracking", "recipe"})
+
+
+class PartitionsDefinitions:
+    """Dagster's partitions of a recipe; equal ones are one object, so that they map one to one."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._definitions: dict[Partitions, dg.StaticPartitionsDefinition] = {
+            kind: dg.StaticPartitionsDefinition(list(partition_names(kind, recipe)))
+            for kind in Partitions
+            if kind is not Partitions.NONE
+        }
+
+    def of(self, stage: Stage) -> dg.StaticPartitionsDefinition | None:
+        return self._definitions.get(stage.partitions)
+
+
+def stage_assets(
+    stages: Iterable[Stage], recipe: Recipe, *, in_cluster: bool = False, mlflow_url: str = ""
+) -> list[dg.AssetsDefinition]:
+    """An asset per stage. `in_cluster`: what runs workers is shown to run on Kubernetes.
+
+    `mlflow_url` is where MLflow's pages are now: a materialization keeps the link of its own run.
+    """
+    partitions = PartitionsDefinitions(recipe)
+    links = {"mlflow_pages": dg.MetadataValue.url(mlflow_url)} if mlflow_url else {}
+    return [_asset(stage, partitions.of(stage), links, in_cluster=in_cluster) for stage in stages]
+
+
+def _asset(
+    stage: Stage,
+    partitions: dg.StaticPartitionsDefinition | None,
+    links: Mapping[str, dg.MetadataValue[str]],
+    *,
+    in_cluster: bool,
+) -> dg.AssetsDefinition:
+    is_worker_stage = in_cluster and "jobs" in stage.resources
+
+    @dg.asset(
+        name=stage.name,
+        description=stage.description,
+        group_name=stage.group,
+        owners=[stage.owner],
+        kinds={*stage.kinds, *(["kubernetes"] if is_worker_stage else [])},
+        code_version=stage.code_version,
+        partitions_def=partitions,
+        deps=_deps(stage),
+        required_resource_keys={*_SHARED_RESOURCES, *stage.resources},
+        metadata={**_column_schema(stage), **links},
+    )
+    def materialize_stage(context: dg.AssetExecutionContext) -> dg.MaterializeResult[object]:
+        return materialize(
+            context,
+            stage,
+            lake=context.resources.lake,
+            tracking=context.resources.tracking,
+            recipe=context.resources.recipe,
+            resources={name: getattr(context.resources, name) for name in stage.resources},
+        )
+
+    return materialize_stage
+
+
+def _deps(stage: Stage) -> list[dg.AssetDep]:
+    """One dependency per stage that is read, on all its partitions if any input reads them all."""
+    reads_all: dict[str, bool] = {}
+    for read in stage.inputs:
+        is_all = (
+            stage.partitions is not Partitions.NONE
+            and read.stage.partitions is not Partitions.NONE
+            and not read.is_same_partition(stage.partitions)
+        )
+        reads_all[read.stage.name] = reads_all.get(read.stage.name, False) or is_all
+    return [
+        dg.AssetDep(name, partition_mapping=dg.AllPartitionMapping() if is_all else None)
+        for name, is_all in reads_all.items()
+    ]
+
+
+def _column_schema(stage: Stage) -> dict[str, dg.TableSchema]:
+    """The columns of the stage's first table, which Dagster shows on the asset's page."""
+    if not stage.tables:
+        return {}
+    return {"dagster/column_schema": table_schema(stage.tables[0].schema)}
+
+
+def table_schema(schema: pa.Schema) -> dg.TableSchema:
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=field.name,
+                type=str(field.type),
+                constraints=dg.TableColumnConstraints(nullable=field.nullable),
+            )
+            for field in schema
+        ]
+    )

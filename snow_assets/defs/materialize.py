@@ -1,0 +1,341 @@
+"""Materialize a stage: fingerprint, reuse, manifest, metadata, MLflow run, current pointer.
+
+An artifact's fingerprint is the digest of its inputs' digests, its config and an explicit code
+version. Where that artifact is finished, nothing is done again; the recipe's pointer moves to it
+either way, and downstream stages read what the pointer names.
+
+What Dagster and MLflow show is part of the artifact (`artifact_metadata.py`): a reused one shows
+the same page, and is recorded in MLflow if a kill or an outage left it unrecorded. An artifact
+with missing, truncated or damaged files is made again, and must come out with the same digest.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import dagster as dg
+
+from snow_assets.defs.artifact_metadata import (
+    ArtifactMetadata,
+    MaterializationRun,
+    put_metadata,
+    read_metadata,
+)
+from snow_assets.recipe import Recipe
+from snow_assets.stages import (
+    UNPARTITIONED,
+    Artifact,
+    ArtifactSpec,
+    Partitions,
+    Stage,
+    StageInputs,
+    StageRun,
+    as_json,
+    partition_names,
+)
+from snow_assets.storage import integrity, shards
+from snow_assets.storage.differences import changed_settings
+from snow_assets.storage.pointers import pointer_content, read_pointer
+from snow_assets.storage.shards import DamagedFileError
+from snow_resources.lake import Lake
+from snow_resources.tracking import (
+    Record,
+    TrackedDataset,
+    Tracking,
+    git_commit,
+    materialization_record,
+)
+
+
+def current_artifact(
+    lake: Lake, recipe: Recipe, asset: str, partition: str = UNPARTITIONED
+) -> Artifact:
+    """What the recipe's pointer names; FileNotFoundError tells what to materialize first."""
+    url = lake.pointer(recipe.name, asset, partition)
+    pointer = read_pointer(url)
+    if pointer is None:
+        raise FileNotFoundError(
+            f"{asset} [{partition}] was never materialized with recipe {recipe.name}: "
+            f"materialize it first ({url} is missing)"
+        )
+    return Artifact(
+        asset=asset,
+        partition=partition,
+        folder=lake.generation(asset, partition, pointer["generation"]),
+        generation=pointer["generation"],
+        digest=pointer["digest"],
+    )
+
+
+def current_artifacts(lake: Lake, recipe: Recipe, asset: str) -> list[Artifact]:
+    """Every partition of an asset that the recipe names and has materialized, in name order.
+
+    A pointer of a source or a language that the recipe no longer names is left out.
+    """
+    named = {name for kind in Partitions for name in partition_names(kind, recipe)}
+    names = [name.removesuffix(".json") for name in shards.names(lake.pointers(recipe.name, asset))]
+    return [current_artifact(lake, recipe, asset, name) for name in names if name in named]
+
+
+def all_current_artifacts(lake: Lake, recipe: Recipe) -> list[Artifact]:
+    """Every partition of every asset that the recipe has materialized."""
+    assets = shards.names(lake.pointers(recipe.name, "").rstrip("/"))
+    return [artifact for asset in assets for artifact in current_artifacts(lake, recipe, asset)]
+
+
+def materialize(
+    context: dg.AssetExecutionContext,
+    stage: Stage,
+    *,
+    lake: Lake,
+    tracking: Tracking,
+    recipe: Recipe,
+    resources: Mapping[str, Any],
+) -> dg.MaterializeResult[Any]:
+    """Run a stage unless its artifact is finished, and publish it under the recipe.
+
+    `resources` are those that the stage declares beside lake, tracking and recipe.
+    """
+    fields: dict[str, Any] = {
+        "stage": stage,
+        "partition": context.partition_key if context.has_partition_key else UNPARTITIONED,
+        "recipe": recipe,
+        "lake": lake,
+        "resolve": partial(current_artifact, lake, recipe),
+        "resources": resources,
+    }
+    spec = StageInputs(**fields).artifact_spec()
+    folder = lake.generation(spec.asset, spec.partition, spec.generation)
+    run = StageRun(**fields, folder=folder, context=context)
+    artifact = _reusable(context, folder)
+    reused = artifact is not None
+    if artifact is None:
+        artifact = _worked(run, spec)
+    manifest, metadata = artifact
+    record = artifact_record(folder, manifest, metadata, recipe=recipe.name)
+    link = tracking.record(context.log, record)
+    content = pointer_content(spec.generation, manifest.digest, link.ids)
+    shards.put(lake.pointer(recipe.name, spec.asset, spec.partition), content)
+    tag_run(context, recipe)
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(manifest.digest),
+        metadata={
+            **_stats_entries(manifest),
+            **metadata.entries,
+            **link.metadata,
+            "reused": reused,
+            "folder": dg.MetadataValue.path(folder),
+            "generation": spec.generation,
+            "recipe": recipe.name,
+            "recipe_values": dg.MetadataValue.json(as_json(recipe)),
+            "settings": dg.MetadataValue.json(spec.settings),
+        },
+        tags={"snow/recipe": recipe.name},
+    )
+
+
+Finished = tuple[shards.Manifest, ArtifactMetadata]
+
+
+def _reusable(context: dg.AssetExecutionContext, folder: str) -> Finished | None:
+    """The finished artifact; None if there is none, or if it was damaged and is cleared away."""
+    if not shards.is_finished(folder):
+        if wrong := integrity.unfinished_violations(folder):
+            _clear(context, folder, wrong)
+        return None
+    try:
+        manifest = shards.manifest(folder)
+    except DamagedFileError as error:
+        context.log.warning(f"{error}; this run does so")
+        _clear(context, folder, integrity.record_violations(folder))
+        return None
+    wrong = integrity.violations(folder, manifest)
+    if not wrong:
+        try:
+            return manifest, read_metadata(folder, manifest)
+        except DamagedFileError as error:
+            wrong = {error.url.removeprefix(f"{folder}/"): error.reason}
+    _clear(context, folder, wrong)
+    return None
+
+
+def _clear(context: dg.AssetExecutionContext, folder: str, wrong: Mapping[str, str]) -> None:
+    for name, reason in wrong.items():
+        context.log.warning(f"{shards.join(folder, name)}: {reason}; it is made again")
+    integrity.clear(folder, wrong)
+
+
+def _worked(run: StageRun, spec: ArtifactSpec) -> Finished:
+    """Do the work, and write metadata and manifest."""
+    context, folder, recipe = run.context, run.folder, run.recipe
+    started = time.time()
+    _refuse_mixed_settings(run.lake, recipe, spec)
+    is_resumed = _begun(folder, recipe, spec)
+    result = run.stage.run(run)
+    earlier = integrity.earlier_digest(folder)
+    if earlier not in (None, shards.content_digest(shards.records(folder))):
+        context.log.warning(f"{folder} differs from the damaged artifact: all of it is made anew")
+        integrity.clear_all(folder)
+        result = run.stage.run(run)
+    finished = time.time()
+    metadata_files = put_metadata(
+        folder,
+        entries=result.metadata,
+        metrics=result.metrics,
+        run=MaterializationRun(
+            dagster_run_id=context.op_execution_context.run_id,
+            git_commit=git_commit(),
+            started=started,
+            finished=finished,
+            model=result.model,
+        ),
+    )
+    manifest = shards.finish(
+        folder,
+        asset=spec.asset,
+        partition=spec.partition,
+        generation=spec.generation,
+        code_version=spec.code_version,
+        recipe=recipe.name,
+        settings=spec.settings,
+        inputs=[artifact.as_input() for artifact in spec.inputs],
+        facts=dict(result.stats),
+        finished=finished,
+        seconds=None if is_resumed else finished - started,
+        metadata_files=metadata_files,
+    )
+    if earlier not in (None, manifest.digest):
+        context.log.warning(
+            f"{folder} was damaged and came out with another digest ({manifest.digest[:12]}, not "
+            f"{str(earlier)[:12]}): its work is not deterministic here, so what reads it is redone"
+        )
+    # Read back, so that a first materialization shows what every later one will.
+    return manifest, read_metadata(folder, manifest)
+
+
+def artifact_record(
+    folder: str, manifest: shards.Manifest, metadata: ArtifactMetadata, *, recipe: str
+) -> Record:
+    """What MLflow keeps of an artifact, from the artifact's own files alone."""
+    lake = folder.rsplit("/", 3)[0]
+    run = metadata.run
+    ended = manifest.finished or (run.finished if run else time.time())
+    return materialization_record(
+        asset=manifest.asset,
+        partition=manifest.partition,
+        recipe=recipe,
+        code_version=manifest.code_version,
+        settings=manifest.settings,
+        inputs=[
+            TrackedDataset(
+                name=f"{read.asset}/{read.partition}",
+                url=shards.join(lake, read.asset, read.partition, read.generation),
+                digest=read.digest,
+            )
+            for read in manifest.inputs
+        ],
+        output=TrackedDataset(
+            name=f"{manifest.asset}/{manifest.partition}", url=folder, digest=manifest.digest
+        ),
+        facts=manifest.facts,
+        metrics=metadata.metrics,
+        model=run.model if run else None,
+        started=run.started if run else ended - (manifest.seconds or 0),
+        ended=ended,
+        dagster_run_id=run.dagster_run_id if run else "",
+        git_commit=run.git_commit if run else "",
+    )
+
+
+def tag_run(context: dg.AssetExecutionContext, recipe: Recipe) -> None:
+    """Name the recipe and its values on the run; a run that is no part of an instance has none."""
+    values = json.dumps(as_json(recipe), sort_keys=True)
+    digest = hashlib.sha256(values.encode()).hexdigest()[:16]
+    run_id = context.op_execution_context.run_id
+    if context.instance.has_run(run_id):
+        tags = {"snow/recipe": recipe.name, "snow/recipe_digest": digest}
+        context.instance.add_run_tags(run_id, tags)
+
+
+class MixedSettingsError(ValueError):
+    """Half-done work of this recipe has other numbers, and only a person can say which count."""
+
+
+def half_done(lake: Lake, asset: str, partition: str) -> dict[str, shards.Begun]:
+    """Generation -> what it is being made from, of those that have files and no manifest."""
+    root = lake.partition(asset, partition)
+    notes = {}
+    for generation in shards.names(root):
+        folder = shards.join(root, generation)
+        if shards.is_finished(folder) or not shards.names(shards.join(folder, shards.RECORDS)):
+            continue
+        # A damaged marker names no recipe: whoever materializes the asset writes it again.
+        with suppress(DamagedFileError):
+            if (note := shards.begun(folder)) is not None:
+                notes[generation] = note
+    return notes
+
+
+def _refuse_mixed_settings(lake: Lake, recipe: Recipe, spec: ArtifactSpec) -> None:
+    """New data may supersede half-done work; a number that somebody changed asks for a choice."""
+    for generation, note in half_done(lake, spec.asset, spec.partition).items():
+        if note.recipe != recipe.name or note.numbers == as_json(recipe):
+            continue
+        if changes := changed_settings(note.settings, spec.settings):
+            folder = lake.generation(spec.asset, spec.partition, generation)
+            files = integrity.readable_records(folder)
+            size = sum(entry.num_bytes for entry in files) / 1e6
+            raise MixedSettingsError(
+                f"{spec.asset} [{spec.partition}] is half done with other numbers: "
+                f"{'; '.join(changes)} ({len(files)} files, {size:,.1f} MB in {generation[:12]}). "
+                "Put them back to go on with it, give the changed recipe another name to keep "
+                "both, or drop it: make purge HALF_DONE=1 GO=1"
+            )
+
+
+def _begun(folder: str, recipe: Recipe, spec: ArtifactSpec) -> bool:
+    """Note what is begun; whether somebody had begun it already."""
+    try:
+        if shards.begun(folder) is not None:
+            return True
+    except DamagedFileError:
+        pass  # written again
+    note = shards.Begun(
+        recipe=recipe.name,
+        numbers=as_json(recipe),
+        code_version=spec.code_version,
+        settings=spec.settings,
+        inputs=[artifact.as_input() for artifact in spec.inputs],
+        started=time.time(),
+    )
+    shards.begin(folder, note)
+    return False
+
+
+def check_result(
+    faults: Sequence[str], severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
+) -> dg.AssetCheckResult:
+    """Passed if nothing is wrong; else the first faults as the description."""
+    return dg.AssetCheckResult(
+        passed=not faults, severity=severity, description="; ".join(faults[:5]) or None
+    )
+
+
+def _stats_entries(manifest: shards.Manifest) -> dict[str, Any]:
+    """Sizes and the manifest's numbers, each an entry of its own, so that Dagster plots them."""
+    tables = [entry for entry in manifest.files if entry.num_rows is not None]
+    entries: dict[str, Any] = {
+        name: value
+        for name, value in manifest.facts.items()
+        if isinstance(value, bool | int | float)
+    }
+    entries["num_bytes"] = sum(entry.num_bytes for entry in manifest.files)
+    entries["stats"] = dg.MetadataValue.json(manifest.facts)
+    if tables:
+        entries["dagster/row_count"] = sum(entry.num_rows or 0 for entry in tables)
+        entries["num_tokens"] = sum(entry.num_tokens or 0 for entry in tables)
+    return entries

@@ -1,0 +1,1 @@
+"""What a recipe would do and what it costs; what nothing needs any more."""

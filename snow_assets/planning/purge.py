@@ -1,0 +1,288 @@
+"""Delete artifacts that are not needed, and all copies of opted-out repositories: `make purge`.
+
+A dry run by default. What any recipe's pointers name, what that was made from, and what a
+checkpoint was made from is kept. An opt-out outweighs a checkpoint's lineage: its data is deleted
+at once, and a *tombstone*, the manifest with all digests, records what was there. Scores and
+checkpoints hold no text: they are reported, never deleted.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from snow_assets.corpus.ingested_names import TOMBSTONES
+from snow_assets.defs.graph import STAGE_BY_NAME, STAGES
+from snow_assets.planning.opt_out_traces import Trace, finished, traces
+from snow_assets.recipe import Recipe
+from snow_assets.stages import Stage, as_json
+from snow_assets.storage import shards
+from snow_assets.storage.integrity import readable_records
+from snow_assets.storage.pointers import read_pointer
+
+NO_ASSETS = frozenset({"current", "estimates", "jobs", "labels", "tables", TOMBSTONES})
+_DAY_SECONDS = 86_400
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """An artifact, and the reason why it is deleted, or why it must be kept for now."""
+
+    folder: str
+    reason: str
+    num_bytes: int
+
+    @property
+    def name(self) -> str:
+        asset, partition, generation = self.folder.rsplit("/", 3)[1:]
+        return f"{asset} [{partition}] {generation[:12]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Purge:
+    """`held` are copies of opted-out repositories that a current output still needs."""
+
+    doomed: list[Candidate]
+    held: list[Candidate]
+    reported: list[Trace]
+
+
+def find(
+    lake: str,
+    *,
+    opted_out: Iterable[str],
+    retention_days: float,
+    now: float,
+    abandoned_by: Recipe | None = None,
+) -> Purge:
+    """What a purge would do. Reads pointers, manifests, and the columns that name repositories.
+
+    `abandoned_by`: half-done work of this recipe under other numbers goes too, however fresh.
+    """
+    artifacts = [
+        folder
+        for asset in shards.names(lake)
+        if asset not in NO_ASSETS
+        for folder in finished(lake, asset)
+    ]
+    inputs = {folder: _input_folders(lake, shards.manifest(folder).inputs) for folder in artifacts}
+    half_done = _half_done(lake, set(artifacts))
+    trace_list = traces(lake, opted_out, STAGES)
+    needs = _Needs.of(lake, inputs, half_done)
+    copies = {_folder(lake, trace) for trace in trace_list if trace.num_rows}
+    reasons = {_folder(lake, trace): _DAMAGED for trace in trace_list if trace.damage}
+    reasons |= dict.fromkeys(
+        _descendants({folder for folder in copies if not _is_kept(folder)}, inputs), _OPTED_OUT
+    )
+    doomed, held = [], []
+    limit = now - retention_days * _DAY_SECONDS
+    for folder in artifacts:
+        reason = None if _is_kept(folder) else reasons.get(folder)
+        if reason is not None and (holder := needs.by_current.get(folder)):
+            state = reason.partition(":")[0]
+            held.append(_candidate(folder, f"{state}, and current {_short(holder)} needs it"))
+        elif reason is not None:
+            doomed.append(_candidate(folder, reason))
+        elif (
+            folder not in needs.by_any
+            and not _keeps_history(folder)
+            and shards.modified(shards.join(folder, shards.MANIFEST)) < limit
+        ):
+            doomed.append(_candidate(folder, "unreferenced"))
+    doomed += _abandoned(half_done, now=now, limit=limit, recipe=abandoned_by)
+    # Descendants are deleted first: a purge that is killed leaves no orphan untraced.
+    doomed.sort(key=lambda item: -len(_ancestors({item.folder}, inputs)))
+    reported = [trace for trace in trace_list if trace.num_rows and _is_kept(_folder(lake, trace))]
+    return Purge(doomed=doomed, held=held, reported=reported)
+
+
+_OPTED_OUT = "opted out"
+_DAMAGED = "damaged: what opted out may stand in it"
+
+
+@dataclass(frozen=True)
+class _Needs:
+    """Artifact -> one that needs it."""
+
+    by_current: Mapping[str, str]  # current outputs that can be made anew unasked
+    by_any: Mapping[str, str]  # current ones, checkpoints, and work in progress
+
+    @classmethod
+    def of(
+        cls,
+        lake: str,
+        inputs: Mapping[str, Sequence[str]],
+        half_done: Mapping[str, shards.Begun | None],
+    ) -> "_Needs":
+        current = _current(lake)
+        running = {
+            folder
+            for note in half_done.values()
+            if note is not None
+            for folder in _input_folders(lake, note.inputs)
+        }
+        checkpoints = {folder for folder in inputs if _is_checkpoint(folder)}
+        return cls(
+            by_current=_ancestors({folder for folder in current if not _is_costly(folder)}, inputs),
+            by_any=_ancestors(current | checkpoints | running, inputs),
+        )
+
+
+def _candidate(folder: str, reason: str) -> Candidate:
+    size = sum(entry.num_bytes for entry in shards.manifest(folder).files)
+    return Candidate(folder=folder, reason=reason, num_bytes=size)
+
+
+def _abandoned(
+    half_done: Mapping[str, shards.Begun | None],
+    *,
+    now: float,
+    limit: float,
+    recipe: Recipe | None,
+) -> Iterator[Candidate]:
+    """Unfinished artifacts that were not touched since the limit, or that the recipe dropped."""
+    for folder, note in half_done.items():
+        touched = max(shards.modified(url) for url in _noted(folder))
+        is_dropped = (
+            recipe is not None
+            and note is not None
+            and note.recipe == recipe.name
+            and note.numbers != as_json(recipe)
+        )
+        if touched < limit or is_dropped:
+            size = sum(entry.num_bytes for entry in readable_records(folder))
+            author = "" if note is None else f" by {note.recipe}"
+            days = (now - touched) / _DAY_SECONDS
+            reason = f"half done{author}, untouched for {days:.0f} days"
+            yield Candidate(folder=folder, reason=reason, num_bytes=size)
+
+
+def act(lake: str, purge: Purge, *, now: float) -> None:
+    """Delete what is doomed. A tombstone is written first, and the manifest is deleted before the
+    files: a purge that is killed leaves nothing that looks finished, and is run again."""
+    for item in purge.doomed:
+        url = shards.join(item.folder, shards.MANIFEST)
+        content: dict[str, Any] = {"reason": item.reason, "purged": now}
+        if shards.exists(url):
+            content["manifest"] = asdict(shards.manifest(item.folder))
+        else:
+            content["files"] = [asdict(entry) for entry in readable_records(item.folder)]
+        asset, partition, generation = item.folder.rsplit("/", 3)[1:]
+        tombstone = shards.join(lake, TOMBSTONES, asset, partition, f"{generation}.json")
+        if not shards.exists(tombstone):
+            shards.put(tombstone, json.dumps(content, indent=1, default=str).encode())
+        shards.remove(url)
+        shards.remove(item.folder)
+
+
+def _input_folders(lake: str, inputs: Sequence[shards.Input]) -> list[str]:
+    return [shards.join(lake, read.asset, read.partition, read.generation) for read in inputs]
+
+
+def _current(lake: str) -> set[str]:
+    """What the pointers of all recipes name."""
+    root = shards.join(lake, "current")
+    folders = set()
+    for recipe in shards.names(root):
+        for asset in shards.names(shards.join(root, recipe)):
+            for name in shards.names(shards.join(root, recipe, asset)):
+                # A damaged one ends the purge: it is unknown what it keeps.
+                pointer = read_pointer(shards.join(root, recipe, asset, name))
+                if pointer is None:
+                    continue
+                partition = name.removesuffix(".json")
+                folders.add(shards.join(lake, asset, partition, pointer["generation"]))
+    return folders
+
+
+def _half_done(lake: str, artifacts: set[str]) -> dict[str, shards.Begun | None]:
+    notes: dict[str, shards.Begun | None] = {}
+    for asset in shards.names(lake):
+        if asset in NO_ASSETS:
+            continue
+        for partition in shards.names(shards.join(lake, asset)):
+            for generation in shards.names(shards.join(lake, asset, partition)):
+                folder = shards.join(lake, asset, partition, generation)
+                if folder not in artifacts and _noted(folder):
+                    notes[folder] = _marker(folder)
+    return notes
+
+
+def _marker(folder: str) -> shards.Begun | None:
+    """The in-progress marker; one that is damaged names no recipe, like one that is missing."""
+    try:
+        return shards.begun(folder)
+    except shards.DamagedFileError:
+        return None
+
+
+def _noted(folder: str) -> list[str]:
+    """The small files whose dates say when a folder was last worked on."""
+    records = shards.join(folder, "records")
+    urls = [shards.join(records, name) for name in shards.names(records)]
+    note = shards.join(folder, "begun.json")
+    return [*urls, note] if shards.exists(note) else urls
+
+
+def _ancestors(first: Iterable[str], inputs: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Each artifact that the first were made from, themselves included -> one that needs it."""
+    holders = {folder: folder for folder in first}
+    queue = list(holders)
+    while queue:
+        folder = queue.pop()
+        for parent in inputs.get(folder, ()):
+            if parent not in holders:
+                holders[parent] = holders[folder]
+                queue.append(parent)
+    return holders
+
+
+def _descendants(first: set[str], inputs: Mapping[str, Sequence[str]]) -> set[str]:
+    """All artifacts that were made from the first, themselves included."""
+    descendants, num_before = set(first), 0
+    while len(descendants) != num_before:
+        num_before = len(descendants)
+        descendants |= {
+            folder for folder, parents in inputs.items() if descendants.intersection(parents)
+        }
+    return descendants
+
+
+def _asset(folder: str) -> str:
+    return folder.rsplit("/", 3)[1]
+
+
+def _short(folder: str) -> str:
+    asset, partition, _ = folder.rsplit("/", 3)[1:]
+    return asset if partition == "all" else f"{asset} [{partition}]"
+
+
+def _stage(folder: str) -> Stage | None:
+    """The stage that wrote a folder; None of one that the graph has no longer."""
+    return STAGE_BY_NAME.get(_asset(folder))
+
+
+def _is_checkpoint(folder: str) -> bool:
+    stage = _stage(folder)
+    return stage is not None and stage.is_checkpoint
+
+
+def _keeps_history(folder: str) -> bool:
+    stage = _stage(folder)
+    return stage is not None and stage.keeps_history
+
+
+def _is_kept(folder: str) -> bool:
+    """Whether a repository may have shaped it and it is no copy of one."""
+    stage = _stage(folder)
+    return stage is not None and not stage.holds_text
+
+
+def _is_costly(folder: str) -> bool:
+    """Whether a new opt-out is only reported of it, since retraining is asked for by a person."""
+    stage = _stage(folder)
+    return stage is not None and stage.is_retrained_by_hand
+
+
+def _folder(lake: str, trace: Trace) -> str:
+    return shards.join(lake, trace.asset, trace.partition, trace.generation)

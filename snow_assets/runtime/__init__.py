@@ -1,0 +1,1 @@
+"""Processes that do a stage's work: workers, several processes of one job, the sandbox."""

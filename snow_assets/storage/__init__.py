@@ -1,0 +1,1 @@
+"""Artifacts in the lake: files, records, manifests, pointers, schemas."""

@@ -1,0 +1,160 @@
+"""Integrity of an artifact's files: detect damaged files and remove them.
+
+A reused artifact is checked for the existence and size of its files; `make verify` compares
+digests. Damaged files are removed, so that materializing the asset writes them again.
+"""
+
+import json
+import re
+from collections.abc import Collection
+from contextlib import suppress
+from typing import Any
+
+from snow_assets.storage import object_store, shards
+from snow_assets.storage.shards import DamagedFileError, FileRecord, Manifest
+
+_DAMAGED_MANIFEST = "manifest.damaged.json"
+_INDEX = re.compile(r"-\d{5}\.")
+_REPORT, _REQUEST = "report.json", "request.json"
+
+
+def violations(folder: str, manifest: Manifest) -> dict[str, str]:
+    """Validate an artifact's files: name -> violation (missing, another size, marked as damaged).
+
+    Lists the folder once, and reads only files that are marked as damaged.
+    """
+    sizes = object_store.sizes(folder)
+    violation_by_file = {}
+    for entry in (*manifest.files, *manifest.metadata_files):
+        size = sizes.get(entry.name)
+        if size is None:
+            violation_by_file[entry.name] = "it is missing"
+        elif size != entry.num_bytes:
+            violation_by_file[entry.name] = (
+                f"it has {size:,} bytes, and {entry.num_bytes:,} were written"
+            )
+        elif f"{shards.DAMAGED}/{entry.name.replace('/', '%')}" in sizes:
+            violation_by_file |= digest_violation(folder, entry)
+    return violation_by_file
+
+
+def digest_violation(folder: str, entry: FileRecord) -> dict[str, str]:
+    """Compare a file's SHA-256 with its record: name -> violation, or empty; reads the file."""
+    try:
+        sha256 = shards.file_sha256(shards.join(folder, entry.name), shards.remedy(folder))
+    except FileNotFoundError:
+        return {entry.name: "it is missing"}
+    if sha256 == entry.sha256:
+        return {}
+    return {entry.name: f"its SHA-256 is {sha256[:12]}, and {entry.sha256[:12]} was written"}
+
+
+def record_violations(folder: str) -> dict[str, str]:
+    """Validate the files of an artifact without a readable manifest by their records' digests."""
+    violation_by_file = {}
+    for name in shards.names(shards.join(folder, shards.RECORDS)):
+        file = name.removesuffix(".json").replace("%", "/")
+        try:
+            entry = shards.record(folder, file)
+        except DamagedFileError as error:
+            violation_by_file[file] = f"its record is damaged ({error.reason})"
+        else:
+            violation_by_file |= digest_violation(folder, entry) if entry else {}
+    return violation_by_file
+
+
+def unfinished_violations(folder: str) -> dict[str, str]:
+    """Validate the recorded files of an unfinished artifact, before it is resumed.
+
+    Violations: damaged records, and files that are missing or of another size. A single listing.
+    """
+    sizes, violation_by_file = object_store.sizes(folder), {}
+    for name in shards.names(shards.join(folder, shards.RECORDS)):
+        file = name.removesuffix(".json").replace("%", "/")
+        try:
+            entry = shards.record(folder, file)
+        except DamagedFileError as error:
+            violation_by_file[file] = f"its record is damaged ({error.reason})"
+        else:
+            if entry is not None and sizes.get(file) != entry.num_bytes:
+                violation_by_file[file] = "it is missing or has another size than its record"
+    return violation_by_file
+
+
+def readable_records(folder: str) -> list[FileRecord]:
+    """The records of an unfinished artifact's files, for its size; damaged ones are skipped."""
+    entries = []
+    for name in shards.names(shards.join(folder, shards.RECORDS)):
+        with suppress(DamagedFileError):
+            entry = shards.record(folder, name.removesuffix(".json").replace("%", "/"))
+            entries += [entry] if entry else []
+    return entries
+
+
+def earlier_digest(folder: str) -> str | None:
+    """The digest of a damaged artifact that was cleared; None if it is unknown."""
+    url = shards.join(folder, _DAMAGED_MANIFEST)
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        digest = json.loads(shards.get(url))["digest"]
+        return digest if isinstance(digest, str) and len(digest) == 64 else None
+    return None
+
+
+def clear(folder: str, damaged_files: Collection[str]) -> None:
+    """Remove an artifact's manifest and the damaged files, with all files of the same shard index.
+
+    Tables of an artifact are co-partitioned: a resumed stage checks only one table's shard for
+    completion. The reports of jobs that wrote the files are renamed, so that the jobs run again.
+    """
+    manifest = shards.join(folder, shards.MANIFEST)
+    if shards.exists(manifest):
+        shards.put(shards.join(folder, _DAMAGED_MANIFEST), shards.get(manifest))
+        shards.remove(manifest)
+    shards.remove(shards.join(folder, shards.DAMAGED))
+    if not damaged_files:
+        return
+    groups = {_group(name) for name in damaged_files}
+    for name in shards.names(shards.join(folder, shards.RECORDS)):
+        file = name.removesuffix(".json").replace("%", "/")
+        if _group(file) in groups:
+            _remove(folder, file)
+    for file in damaged_files:
+        _remove(folder, file)
+    _reopen_jobs(folder)
+
+
+def clear_all(folder: str) -> None:
+    """Remove all files of an artifact except its in-progress marker."""
+    files = [name.removesuffix(".json") for name in shards.names(f"{folder}/{shards.RECORDS}")]
+    clear(folder, [name.replace("%", "/") for name in files])
+
+
+def _remove(folder: str, file: str) -> None:
+    shards.remove(shards.join(folder, shards.record_name(file)))
+    shards.remove(shards.join(folder, file))
+
+
+def _group(file: str) -> str:
+    """The shard index in a file's name; files without an index form a group."""
+    match = _INDEX.search(file)
+    return match.group() if match else ""
+
+
+def _reopen_jobs(folder: str) -> None:
+    """Rename the reports of jobs whose output is this artifact, so that they run again."""
+    lake, asset, partition, _ = folder.rstrip("/").rsplit("/", 3)
+    root = shards.join(lake, "jobs", asset, partition)
+    for digest in shards.names(root):
+        for attempt in shards.names(shards.join(root, digest)):
+            job = shards.join(root, digest, attempt)
+            report = shards.join(job, _REPORT)
+            if _output(job) == folder and shards.exists(report):
+                shards.put(shards.join(job, "report.damaged.json"), shards.get(report))
+                shards.remove(report)
+
+
+def _output(job: str) -> Any:
+    with suppress(OSError, ValueError):
+        request = json.loads(shards.get(shards.join(job, _REQUEST)))
+        return request.get("output") if isinstance(request, dict) else None
+    return None

@@ -1,0 +1,485 @@
+"""Artifacts in the lake: files, a record beside each finished file, and a manifest written last.
+
+An *artifact* is a folder that holds what one materialization made. No manifest = not done. A file
+with a record is never made again, so a kill costs at most the file in progress.
+
+Every read through this module compares the file's SHA-256 with its record, columns and single
+shards too, since a shard is read whole in any case; DamagedFileError names the file and what to
+materialize again. What DuckDB and other programs read by themselves, `make verify` compares.
+"""
+
+import hashlib
+import io
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
+from pydantic import TypeAdapter, ValidationError
+
+from snow_assets.storage import checked_json
+from snow_assets.storage.checked_json import DamagedFileError
+from snow_assets.storage.object_store import (
+    exists,
+    file_system,
+    get,
+    join,
+    modified,
+    names,
+    put,
+    remove,
+    store_errors,
+)
+
+__all__ = [
+    "DAMAGED",
+    "MANIFEST",
+    "RECORDS",
+    "Begun",
+    "DamagedFileError",
+    "FileRecord",
+    "Input",
+    "Manifest",
+    "batches",
+    "begin",
+    "begun",
+    "columns",
+    "content_digest",
+    "exists",
+    "fetch_folder",
+    "file_sha256",
+    "file_system",
+    "finish",
+    "get",
+    "get_file",
+    "input_folders",
+    "is_finished",
+    "join",
+    "manifest",
+    "mark_damaged",
+    "modified",
+    "names",
+    "put",
+    "put_file",
+    "put_folder",
+    "put_table",
+    "read",
+    "read_shard",
+    "record",
+    "record_name",
+    "records",
+    "remedy",
+    "remove",
+    "sound_manifest",
+    "store_errors",
+    "table_name",
+]
+
+MANIFEST = "manifest.json"
+_BEGUN = "begun.json"
+RECORDS = "records"
+DAMAGED = "damaged"
+"""A folder in an artifact: a file for each one that a reader found to be damaged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRecord:
+    """A finished file of a generation. `facts` are small and JSON: counts, thresholds met."""
+
+    name: str
+    num_bytes: int
+    sha256: str
+    num_rows: int | None = None  # None: not a table
+    num_tokens: int | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """What a generation was made from: another one, by address and content."""
+
+    asset: str
+    partition: str
+    generation: str
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """What a generation is being made from; it names half-done work, which has no manifest."""
+
+    recipe: str
+    numbers: Any  # the whole recipe, beside the part of it that is read
+    code_version: str
+    settings: Any
+    inputs: list[Input]
+    started: float  # seconds since the epoch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """All that a generation is. `digest` names the content: equal files, equal digest."""
+
+    asset: str
+    partition: str
+    generation: str
+    code_version: str
+    recipe: str
+    settings: Any  # the part of the recipe that was read
+    inputs: list[Input]
+    files: list[FileRecord]
+    facts: dict[str, Any]
+    digest: str
+    finished: float | None = None  # seconds since the epoch
+    seconds: float | None = None  # of the work; None: it was resumed, so nobody knows
+    metadata_files: list[FileRecord] = field(default_factory=list)
+    """What Dagster and MLflow show: plots, tables, metrics by step. They hold times and speeds, so
+    they are not part of the digest."""
+
+    def num_rows(self, table: str) -> int:
+        return sum(record.num_rows or 0 for record in self.tables(table))
+
+    def num_tokens(self, table: str) -> int:
+        return sum(record.num_tokens or 0 for record in self.tables(table))
+
+    def tables(self, table: str) -> list[FileRecord]:
+        return [record for record in self.files if record.name.startswith(f"{table}-")]
+
+
+_MAX_CACHED_ARTIFACTS = 256
+_ADAPTERS = {kind: TypeAdapter(kind) for kind in (FileRecord, Manifest, Begun)}
+
+
+def remedy(folder: str) -> str:
+    """What makes an artifact's files again: `materialize documents [stdlib] again`."""
+    parts = folder.rstrip("/").rsplit("/", 3)
+    if len(parts) < 4:
+        return "materialize it again"
+    return f"materialize {parts[1]}{'' if parts[2] == 'all' else f' [{parts[2]}]'} again"
+
+
+def _load(folder: str, name: str, kind: type[Any]) -> Any:
+    """A JSON file of an artifact as a dataclass; DamagedFileError if it is not what was written."""
+    url = join(folder, name)
+    known_keys = [entry.name for entry in fields(kind)]
+    value = checked_json.load(url, get(url), known_keys=known_keys, remedy=remedy(folder))
+    try:
+        return _ADAPTERS[kind].validate_python(value)
+    except ValidationError as error:
+        [first, *_] = error.errors()
+        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise DamagedFileError(url, reason, remedy(folder)) from None
+
+
+def _dump(value: FileRecord | Manifest | Begun) -> bytes:
+    plain = _ADAPTERS[type(value)].dump_python(value, mode="json", fallback=str)
+    return checked_json.dump(plain)
+
+
+def record_name(name: str) -> str:
+    return join(RECORDS, f"{name.replace('/', '%')}.json")
+
+
+def record(folder: str, name: str) -> FileRecord | None:
+    """The record of a finished file, or None: then the file must be made."""
+    url = join(folder, record_name(name))
+    return _load(folder, record_name(name), FileRecord) if exists(url) else None
+
+
+def put_file(folder: str, name: str, content: bytes, **fields: Any) -> FileRecord:
+    """Add a file and then its record; `fields` are further ones of FileRecord."""
+    entry = FileRecord(
+        name=name, num_bytes=len(content), sha256=hashlib.sha256(content).hexdigest(), **fields
+    )
+    put(join(folder, name), content)
+    put(join(folder, record_name(name)), _dump(entry))
+    return entry
+
+
+def get_file(folder: str, name: str) -> bytes:
+    """A file of an artifact, finished or not, compared with its record. Memory: the file.
+
+    FileNotFoundError or DamagedFileError name the file and what to materialize again.
+    """
+    url = join(folder, name)
+    try:
+        content = get(url)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{url} is missing: {remedy(folder)}") from None
+    _compare(folder, name, hashlib.sha256(content).hexdigest())
+    return content
+
+
+def _compare(folder: str, name: str, sha256: str) -> None:
+    """DamagedFileError, and a mark for whoever materializes it again, if the digest is another."""
+    if sha256 == _recorded_sha256(folder, name):
+        return
+    _manifest_sha256.cache_clear()  # the artifact may have been made again
+    if sha256 != (recorded := _recorded_sha256(folder, name)):
+        mark_damaged(folder, name)
+        reason = f"its SHA-256 is {sha256[:12]}, and {recorded[:12]} was written"
+        raise DamagedFileError(join(folder, name), reason, remedy(folder))
+
+
+def _recorded_sha256(folder: str, name: str) -> str:
+    sha256 = _sha256_by_manifest(folder, name)
+    if sha256 is None:
+        _manifest_sha256.cache_clear()  # the artifact may have been made again
+        sha256 = _sha256_by_manifest(folder, name)
+    if sha256 is None:
+        entry = record(folder, name)
+        if entry is None:
+            raise DamagedFileError(join(folder, name), "it has no record", remedy(folder))
+        sha256 = entry.sha256
+    return sha256
+
+
+def _sha256_by_manifest(folder: str, name: str) -> str | None:
+    try:
+        return _manifest_sha256(folder).get(name)
+    except FileNotFoundError:
+        return None  # not finished
+
+
+@lru_cache(maxsize=_MAX_CACHED_ARTIFACTS)
+def _manifest_sha256(folder: str) -> dict[str, str]:
+    """File name -> SHA-256. A manifest never changes, so it is read once."""
+    current = manifest(folder)
+    return {entry.name: entry.sha256 for entry in [*current.files, *current.metadata_files]}
+
+
+def mark_damaged(folder: str, name: str) -> None:
+    """Note that a file is damaged, so that materializing the asset again makes it again."""
+    with suppress(OSError):  # a reader that may not write still tells what it found
+        put(join(folder, DAMAGED, name.replace("/", "%")), b"")
+
+
+def table_name(table: str, index: int) -> str:
+    return f"{table}-{index:05d}.parquet"
+
+
+def put_table(
+    folder: str,
+    table: str,
+    index: int,
+    rows: pa.Table | Sequence[Mapping[str, Any]],
+    schema: pa.Schema,
+    *,
+    facts: Mapping[str, Any] | None = None,
+    compression: str | None = "zstd",
+) -> FileRecord:
+    """Add shard `index` of a table; it holds exactly `schema`, or pyarrow's error says what not.
+
+    Memory: twice the shard. `num_tokens` of the record is the sum of that column, if there.
+    `compression` None is for values in which there is nothing to find.
+    """
+    data = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=schema)
+    data = data.select(schema.names).cast(schema)
+    buffer = io.BytesIO()
+    pq.write_table(
+        data,
+        buffer,
+        compression=compression,
+        compression_level=1 if compression else None,
+        row_group_size=4096,
+        use_dictionary=compression is not None,
+    )
+    num_tokens = None
+    if "num_tokens" in schema.names:
+        num_tokens = sum(value or 0 for value in data["num_tokens"].to_pylist())
+    return put_file(
+        folder,
+        table_name(table, index),
+        buffer.getvalue(),
+        num_rows=data.num_rows,
+        num_tokens=num_tokens,
+        facts=dict(facts or {}),
+    )
+
+
+def put_folder(folder: str, local: Path, *, prefix: str = "") -> list[FileRecord]:
+    """Add every file of a local folder, a model's say, under `prefix`."""
+    paths = sorted(path for path in local.rglob("*") if path.is_file())
+    return [
+        put_file(folder, join(prefix, path.relative_to(local).as_posix()), path.read_bytes())
+        for path in paths
+    ]
+
+
+def fetch_folder(folder: str, local: Path, *, prefix: str = "") -> Path:
+    """An artifact's files as a local folder: itself if local, else copied to `local`.
+
+    Every file is compared with its record first. Memory: a file of an object store; 1 MiB if local.
+    """
+    system, path = file_system(join(folder, prefix) if prefix else folder)
+    entries = manifest(folder).files if is_finished(folder) else records(folder)
+    for entry in entries:
+        if not entry.name.startswith(prefix):
+            continue
+        if isinstance(system, LocalFileSystem):
+            _compare(folder, entry.name, file_sha256(join(folder, entry.name), remedy(folder)))
+            continue
+        target = local / posixpath.relpath(entry.name, prefix or ".")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(get_file(folder, entry.name))
+    return Path(path) if isinstance(system, LocalFileSystem) else local
+
+
+def file_sha256(url: str, what_to_do: str) -> str:
+    """Of a file's bytes, in pieces of 1 MiB; FileNotFoundError tells what to do."""
+    system, path = file_system(url)
+    digest = hashlib.sha256()
+    try:
+        with system.open(path, "rb") as file:
+            while content := file.read(2**20):
+                digest.update(content)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{url} is missing: {what_to_do}") from None
+    return digest.hexdigest()
+
+
+def records(folder: str) -> list[FileRecord]:
+    """The records of all files finished so far."""
+    return [_load(folder, join(RECORDS, name), FileRecord) for name in names(join(folder, RECORDS))]
+
+
+def content_digest(files: Iterable[FileRecord]) -> str:
+    lines = sorted(f"{entry.name} {entry.sha256}\n" for entry in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def finish(
+    folder: str,
+    *,
+    asset: str,
+    partition: str,
+    generation: str,
+    code_version: str,
+    recipe: str,
+    settings: Any,
+    inputs: list[Input],
+    facts: dict[str, Any],
+    finished: float | None = None,
+    seconds: float | None = None,
+    metadata_files: Sequence[FileRecord] = (),
+) -> Manifest:
+    """Write the manifest: from now on the artifact is there, and never changes.
+
+    If another writer finished it first with the same content, that manifest stands;
+    with another content, ValueError.
+    """
+    files = sorted(records(folder), key=lambda entry: entry.name)
+    written = Manifest(
+        asset=asset,
+        partition=partition,
+        generation=generation,
+        code_version=code_version,
+        recipe=recipe,
+        settings=settings,
+        inputs=inputs,
+        files=files,
+        facts=facts,
+        digest=content_digest(files),
+        finished=finished,
+        seconds=seconds,
+        metadata_files=list(metadata_files),
+    )
+    try:
+        put(join(folder, MANIFEST), _dump(written), exclusive=True)
+    except FileExistsError:
+        existing = manifest(folder)
+        if existing.digest != written.digest:
+            raise ValueError(
+                f"{folder} was finished with digest {existing.digest}, and this run made "
+                f"{written.digest}: the work is not deterministic, or two versions of the code ran"
+            ) from None
+        return existing
+    return written
+
+
+def begin(folder: str, note: Begun) -> None:
+    """Note what the folder will be made from, before its first file."""
+    put(join(folder, _BEGUN), _dump(note))
+
+
+def begun(folder: str) -> Begun | None:
+    """What a folder's first writer noted; None if nobody did."""
+    return _load(folder, _BEGUN, Begun) if exists(join(folder, _BEGUN)) else None
+
+
+def is_finished(folder: str) -> bool:
+    return exists(join(folder, MANIFEST))
+
+
+def manifest(folder: str) -> Manifest:
+    """What a finished artifact is; FileNotFoundError if it is not finished, DamagedFileError if
+    the manifest is not what was written."""
+    if not is_finished(folder):
+        raise FileNotFoundError(
+            f"{folder} has no manifest: its writer did not finish; materialize it again"
+        )
+    loaded: Manifest = _load(folder, MANIFEST, Manifest)
+    return loaded
+
+
+def sound_manifest(folder: str) -> Manifest | None:
+    """The manifest of an older artifact that work may profit from; None if it is not finished, or
+    if it or one of its files is known to be damaged."""
+    if not is_finished(folder) or names(join(folder, DAMAGED)):
+        return None
+    try:
+        return manifest(folder)
+    except DamagedFileError:
+        return None
+
+
+def input_folders(folder: str, asset: str) -> list[str]:
+    """The generations of `asset` that a finished generation was made from, as URLs.
+
+    A generation's URL ends in asset/partition/generation, so a lake can move as a whole.
+    """
+    lake = folder.rstrip("/").rsplit("/", 3)[0]
+    return [
+        join(lake, read.asset, read.partition, read.generation)
+        for read in manifest(folder).inputs
+        if read.asset == asset
+    ]
+
+
+def _open(folder: str, name: str) -> pq.ParquetFile:
+    # A whole shard in memory: its digest is compared, and Arrow's reader threads over a Python
+    # file can outlive the interpreter and abort it.
+    return pq.ParquetFile(pa.BufferReader(get_file(folder, name)))
+
+
+def batches(
+    folder: str, table: str, *, columns: Sequence[str] | None = None, rows: int = 1024
+) -> Iterator[pa.RecordBatch]:
+    """Stream a table of a finished generation in shard order. Memory: one shard's file."""
+    for entry in manifest(folder).tables(table):
+        yield from _open(folder, entry.name).iter_batches(batch_size=rows, columns=columns)
+
+
+def read(folder: str, table: str, *, columns: Sequence[str] | None = None) -> pa.Table:
+    """A whole table of a finished generation; for tables without text."""
+    entries = manifest(folder).tables(table)
+    if not entries:
+        raise ValueError(f"{folder} has no table {table!r}")
+    return pa.concat_tables(read_shard(folder, entry.name, columns=columns) for entry in entries)
+
+
+def columns(folder: str, name: str) -> list[str]:
+    """The columns of a finished shard."""
+    return list(_open(folder, name).schema_arrow.names)
+
+
+def read_shard(folder: str, name: str, *, columns: Sequence[str] | None = None) -> pa.Table:
+    """One finished shard by its name, also of a generation that is still being made."""
+    # Threads of its own cost Arrow as much again, most of it in fresh memory for each.
+    return _open(folder, name).read(columns=columns, use_threads=False)
