@@ -261,6 +261,7 @@ def columns(schema: pa.Schema, given: dict[str, str]) -> str:
         "float": "0.5::float",
         "double": "0.5::double",
         "bool": "false",
+        "list<item: string>": "[]::varchar[]",
     }
     of_the_file = {
         "document_id",

@@ -1,3 +1,6 @@
-select recipe, document_id, stage
+select
+    recipe,
+    document_id,
+    stage
 from {{ ref('document_quality') }}
-where kept = false and reason is null
+where not kept and reason is null

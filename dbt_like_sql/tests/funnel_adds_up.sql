@@ -1,5 +1,7 @@
 select
-    recipe, stage, language,
+    recipe,
+    stage,
+    language,
     sum(num_documents) filter (where outcome = 'in') as num_in,
     sum(num_documents) filter (where outcome != 'in') as num_out
 from {{ ref('curation_funnel') }}

@@ -12,8 +12,12 @@ with totals as (
 
 )
 
-select earlier.recipe, earlier.stage_order, earlier.num_kept, later.num_in
+select
+    earlier.recipe,
+    earlier.stage_order,
+    earlier.num_kept,
+    later.num_in
 from totals as earlier
 inner join totals as later
-    on later.recipe = earlier.recipe and later.stage_order = earlier.stage_order + 1
+    on earlier.recipe = later.recipe and earlier.stage_order + 1 = later.stage_order
 where earlier.num_kept is distinct from later.num_in

@@ -1,7 +1,10 @@
 -- A warning: packs refuse such a file, but a checkpoint may be older than today's split.
 {{ config(severity='warn') }}
-select seen.recipe, seen.checkpoint, seen.document_id
-from {{ ref('checkpoint_documents') }} as seen
+select
+    trained.recipe,
+    trained.checkpoint,
+    trained.document_id
+from {{ ref('checkpoint_documents') }} as trained
 inner join {{ ref('document_quality') }} as files
-    on files.recipe = seen.recipe and files.document_id = seen.source_document_id
+    on trained.recipe = files.recipe and trained.source_document_id = files.document_id
 where files.split = 'held_out'

@@ -1,10 +1,19 @@
 -- `selection` is read from document_quality: whatever the lake selected must be there.
-with counted as (
+with ranked as (
 
-    select
-        (select count(*) from {{ source('high_quality_subset', 'documents') }}) as num_ranked,
-        (select count(*) from {{ ref('selection') }}) as num_listed
+    select count(*) as num_ranked from {{ ref('stg_high_quality_subset__documents') }}
+
+),
+
+listed as (
+
+    select count(*) as num_listed from {{ ref('selection') }}
 
 )
 
-select * from counted where num_ranked != num_listed
+select
+    ranked.num_ranked,
+    listed.num_listed
+from ranked
+cross join listed
+where ranked.num_ranked != listed.num_listed

@@ -24,38 +24,41 @@ from snow_resources.tracking import (
 from snow_resources.warehouse import query
 
 GROUP = "tables"
+_BUILD_DATABASE = "build"  # of dbt_project.yml: staging, intermediate and private models
 _MAX_TABLE_ROWS = 20
 _MAX_TABLE_COLUMNS = 12
 _MAX_CELL_CHARS = 80
 
 
-def _published_models(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The models of the warehouse in topological order.
+def _is_published(manifest: Mapping[str, Any], unique_id: str) -> bool:
+    """Whether this is a model of the warehouse: the build keeps all others in its own database."""
+    return (
+        unique_id.startswith("model.")
+        and manifest["nodes"][unique_id]["database"] != _BUILD_DATABASE
+    )
 
-    Staging models are excluded: the build keeps them in a separate database.
-    """
-    order = TopologicalSorter(
-        {name: sorted(parents) for name, parents in sorted(manifest["parent_map"].items())}
-    ).static_order()
+
+def _published_models(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The published models by unique_id, in topological order."""
+    parents = {name: sorted(nodes) for name, nodes in sorted(manifest["parent_map"].items())}
     return {
         unique_id: manifest["nodes"][unique_id]
-        for unique_id in order
-        if unique_id.startswith("model.") and "staging" not in manifest["nodes"][unique_id]["fqn"]
+        for unique_id in TopologicalSorter(parents).static_order()
+        if _is_published(manifest, unique_id)
     }
 
 
 def _upstream_keys(manifest: Mapping[str, Any], unique_id: str) -> set[dg.AssetKey]:
-    """The assets upstream of a model, also through staging models."""
-    published = _published_models(manifest)
+    """The assets upstream of a model, also through models that are not published."""
     keys: set[dg.AssetKey] = set()
     for parent in manifest["nodes"][unique_id]["depends_on"]["nodes"]:
-        if parent in published:
-            keys.add(dg.AssetKey(published[parent]["name"]))
-        elif parent in manifest["sources"]:
+        if parent in manifest["sources"]:
+            # A source without an asset belongs to the catalog: manifests and labels.
             meta = manifest["sources"][parent]["config"]["meta"]
-            # A source without an asset belongs to the catalog: the list of artifacts.
             if "dagster" in meta:
                 keys.add(dg.AssetKey(meta["dagster"]["asset_key"]))
+        elif _is_published(manifest, parent):
+            keys.add(dg.AssetKey(manifest["nodes"][parent]["name"]))
         else:
             keys |= _upstream_keys(manifest, parent)
     return keys
@@ -91,9 +94,9 @@ def asset_specs(manifest: Mapping[str, Any]) -> list[dg.AssetSpec]:
 
 def _checked_model(manifest: Mapping[str, Any], test: Mapping[str, Any]) -> str | None:
     """The published model that a test checks; for a singular test, the first by name."""
-    published = _published_models(manifest)
-    candidates = [test.get("attached_node"), *sorted(test["depends_on"]["nodes"])]
-    return next((published[name]["name"] for name in candidates if name in published), None)
+    candidates = [test.get("attached_node") or "", *sorted(test["depends_on"]["nodes"])]
+    published = (name for name in candidates if _is_published(manifest, name))
+    return next((manifest["nodes"][name]["name"] for name in published), None)
 
 
 def check_specs(manifest: Mapping[str, Any]) -> list[dg.AssetCheckSpec]:

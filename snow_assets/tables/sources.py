@@ -92,7 +92,7 @@ class LakeTables:
     """Inputs of a publication. `digest` identifies them: equal inputs have equal digests."""
 
     relations: Sequence[Relation]
-    manifests: dict[str, pa.Table]  # generations, inputs, labels, publication
+    manifests: dict[str, pa.Table]  # artifacts, inputs, labels, publication
     artifacts: Sequence[RecipeArtifact]
     digest: str
 
@@ -149,7 +149,7 @@ def lake_tables(lake: str, current: Iterable[str], *, recipe: str, project: str)
             if table.is_dbt_source
         ],
         manifests={
-            "generations": pa.Table.from_pylist(
+            "artifacts": pa.Table.from_pylist(
                 [_artifact_row(artifact) for artifact in artifacts], _ARTIFACT_SCHEMA
             ),
             "inputs": pa.Table.from_pylist(_input_rows(artifacts), _INPUT_SCHEMA),

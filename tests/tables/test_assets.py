@@ -137,6 +137,36 @@ def test_no_reader_meets_an_error_while_all_tables_are_published_anew(
     assert len(files) > 1
 
 
+_READS = {"staging": {"sources"}, "intermediate": {"staging", "intermediate"}}
+_READS["marts"] = {"staging", "intermediate", "marts"}
+
+
+def layer_of(unique_id: str) -> str:
+    is_source = unique_id.startswith("source.")
+    return "sources" if is_source else str(_manifest["nodes"][unique_id]["fqn"][1])
+
+
+def test_models_read_only_their_own_layer_and_the_layers_before_it() -> None:
+    models = [node for node in _manifest["nodes"].values() if node["resource_type"] == "model"]
+    read = {
+        (model["name"], parent)
+        for model in models
+        for parent in model["depends_on"]["nodes"]
+        if layer_of(parent) not in _READS[layer_of(model["unique_id"])]
+    }
+    assert read == set()
+
+
+def test_every_source_table_has_one_staging_model_and_each_has_its_layers_prefix() -> None:
+    staging = [name for name in _manifest["nodes"] if name.startswith("model.snow.stg_")]
+    read = [name for model in staging for name in _manifest["parent_map"][model]]
+    assert sorted(read) == sorted(_manifest["sources"])
+    prefixes = {"staging": "stg_", "intermediate": "int_", "marts": ""}
+    for model in (node for name, node in _manifest["nodes"].items() if name.startswith("model.")):
+        prefix = model["name"][:4] if model["name"][:4] in prefixes.values() else ""
+        assert prefix == prefixes[layer_of(model["unique_id"])], model["name"]
+
+
 def test_every_model_promises_its_columns_and_says_what_they_are() -> None:
     models = [node for node in _manifest["nodes"].values() if node["resource_type"] == "model"]
     tested = {

@@ -136,7 +136,7 @@ def test_the_current_annotator_stands_beside_a_former_one(ask: Any) -> None:
 
 def test_each_reason_says_how_many_files_it_took(ask: Any) -> None:
     assert ask(
-        "select language, reason, num_documents, num_repositories from rule_kills order by all"
+        "select language, reason, num_documents, num_repositories from drop_reasons order by all"
     ) == [
         ("python", "contaminated", 1, 1),
         ("python", "near_duplicate", 1, 1),
@@ -160,7 +160,7 @@ def test_a_kept_file_without_a_score_is_pending_work(ask: Any) -> None:
 
 def test_a_repository_says_what_came_of_its_files(ask: Any) -> None:
     assert ask(
-        "select language, num_received, num_kept, num_duplicates, num_contaminated, num_tokens,"
+        "select language, num_raw_files, num_kept, num_duplicates, num_contaminated, num_tokens,"
         " mean_logit, num_selected_tokens, num_trained_tokens from repository_quality order by 1"
     ) == [
         ("python", 5, 2, 1, 1, 100, 0.5, 50, 200),

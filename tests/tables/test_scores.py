@@ -196,7 +196,7 @@ def test_agreement_with_people_is_area_rank_correlation_and_confusion(ask: Any) 
         assert found[6:] == pytest.approx((auc, correlation), rel=1e-9)
 
 
-def test_the_sample_to_grade_is_drawn_from_every_tenth(ask: Any) -> None:
+def test_the_sample_to_grade_is_drawn_from_every_decile(ask: Any) -> None:
     drawn = ask("select stratum, count(*), sum(weight) from labelling_sample group by 1 order by 1")
     assert [(stratum, number) for stratum, number, _ in drawn] == [(n, 5) for n in range(10)]
     assert sum(weight for _, _, weight in drawn) == pytest.approx(NUMBER)

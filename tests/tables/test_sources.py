@@ -61,7 +61,7 @@ def test_equal_inputs_have_equal_digests_and_a_new_input_another(lake_url: str) 
     assert tables_of(lake).digest != before
 
 
-def test_manifests_tell_generations_and_what_they_were_made_from(lake_url: str) -> None:
+def test_manifests_tell_artifacts_and_what_they_were_made_from(lake_url: str) -> None:
     lake = TinyLake(url=lake_url)
     put_checkpoints(lake)
     inputs = tables_of(lake).manifests["inputs"].to_pylist()
@@ -131,10 +131,10 @@ def test_a_thousand_files_are_one_table(tmp_path: Path) -> None:
     assert number == 1_000
 
 
-def test_facts_of_generations_are_json(lake_url: str) -> None:
+def test_facts_of_artifacts_are_json(lake_url: str) -> None:
     lake = TinyLake(url=lake_url)
     lake.put("tokenizer", {}, facts={"vocabulary": 4_096})
-    [row] = tables_of(lake).manifests["generations"].to_pylist()
+    [row] = tables_of(lake).manifests["artifacts"].to_pylist()
     assert json.loads(row["facts"]) == {"vocabulary": 4_096}
 
 

@@ -55,21 +55,23 @@ def test_a_question_answers_in_the_columns_that_the_page_shows(
     assert question.shown.splitlines()[0].split() == answer.columns
 
 
-def test_a_duplicates_survivor_is_kept_or_dropped_for_another_reason(smoke: Installation) -> None:
+def test_a_duplicates_canonical_document_is_kept_or_dropped_for_another_reason(
+    smoke: Installation,
+) -> None:
     assert (
         rows(
             smoke,
             "select files.path from document_quality as files"
-            " left join document_quality as survivors on survivors.document_id = files.duplicate_of"
+            " left join document_quality as canonical on canonical.document_id = files.duplicate_of"
             " where files.reason like '%_duplicate'"
-            " and (survivors.document_id is null or survivors.reason like '%_duplicate')",
+            " and (canonical.document_id is null or canonical.reason like '%_duplicate')",
         )
         == []
     )
 
 
-def test_rule_kills_add_up_to_the_dropped_files(smoke: Installation) -> None:
-    assert rows(smoke, "select sum(num_documents) from rule_kills") == rows(
+def test_drop_reasons_add_up_to_the_dropped_files(smoke: Installation) -> None:
+    assert rows(smoke, "select sum(num_documents) from drop_reasons") == rows(
         smoke, "select count(*) from document_quality where kept = false"
     )
 

@@ -1,5 +1,0 @@
-select
-    recipe,
-    replace(checkpoint, '_checkpoint', '') || '_checkpoint' as checkpoint,
-    problem_id, verdict, isolation, message, completion
-from {{ source('benchmark_results', 'answers') }}

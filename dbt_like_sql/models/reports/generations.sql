@@ -1,4 +1,0 @@
-select
-    recipe, asset, "partition", generation, digest, is_current, code_version, num_files, num_bytes,
-    num_rows, num_tokens, facts
-from {{ source('manifests', 'generations') }}

@@ -1,1 +1,0 @@
-select recipe, inputs_digest from {{ source('manifests', 'publication') }}

@@ -1,0 +1,11 @@
+select
+    recipe,
+    document_id,
+    source,
+    repository,
+    path,
+    language,
+    num_bytes,
+    reason,
+    evidence
+from {{ source('raw_code_corpus', 'drops') }}

@@ -1,0 +1,10 @@
+-- Evaluation names a checkpoint by its phase.
+select
+    recipe,
+    replace(checkpoint, '_checkpoint', '') || '_checkpoint' as checkpoint,
+    problem_id,
+    verdict,
+    isolation,
+    message,
+    completion
+from {{ source('benchmark_results', 'answers') }}

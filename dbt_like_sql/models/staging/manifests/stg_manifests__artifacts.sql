@@ -1,0 +1,14 @@
+select
+    recipe,
+    asset,
+    partition,
+    generation as fingerprint,
+    digest,
+    is_current,
+    code_version,
+    num_files,
+    num_bytes,
+    num_rows,
+    num_tokens,
+    facts
+from {{ source('manifests', 'artifacts') }}

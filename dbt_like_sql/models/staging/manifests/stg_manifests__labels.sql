@@ -1,0 +1,5 @@
+select
+    document_id,
+    grade,
+    grader
+from {{ source('manifests', 'labels') }}

@@ -1,0 +1,4 @@
+select
+    recipe,
+    inputs_digest
+from {{ source('manifests', 'publication') }}

@@ -1,8 +1,0 @@
-select
-    recipe, rowid as document_number, language, split, num_tokens, annotator, true as is_current, logit
-from {{ ref('document_quality') }}
-where kept and annotator is not null
-union all
-select
-    recipe, document_number, language, split, num_tokens, former_annotator, false, former_logit
-from {{ ref('stg_former_scores') }}
