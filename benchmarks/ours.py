@@ -231,7 +231,7 @@ def tokenize(folder: Path, out: Path) -> None:
     )
     sequences = total // SEQUENCE_TOKENS
     phase = replace(
-        ARCTIC.pretraining.general,
+        ARCTIC.pretraining.phase("general"),
         tokens=sequences * SEQUENCE_TOKENS,
         python_share=None,
         max_passes=1,

@@ -12,6 +12,7 @@ from snow_assets.defs import (
     curation_checks,
     evaluation_checks,
     orphan_cleanup,
+    pretraining,
     pretraining_checks,
     quality_checks,
     synthesis_checks,
@@ -92,7 +93,9 @@ defs = dg.Definitions(
     ],
     asset_checks=[
         *dg.load_asset_checks_from_modules(_CHECK_MODULES),
-        *pretraining_checks.phase_checks(),
+        *pretraining_checks.phase_checks(
+            chosen_recipe().pretraining.phases, pretraining.PACKS, pretraining.CHECKPOINTS
+        ),
     ],
     jobs=[
         whole_recipe.whole_recipe,

@@ -17,7 +17,7 @@ import dagster as dg
 import pyarrow as pa
 from pydantic import TypeAdapter
 
-from snow_assets.recipe import PHASES, Recipe
+from snow_assets.recipe import Recipe
 from snow_assets.storage import shards
 from snow_assets.storage.sizes import Size
 from snow_resources.lake import Lake
@@ -42,7 +42,9 @@ def partition_names(partitions: Partitions, recipe: Recipe) -> tuple[str, ...]:
         return tuple(sorted(source.name for source in recipe.corpus.sources))
     if partitions is Partitions.LANGUAGES:
         return tuple(recipe.curation.languages)
-    return tuple(PHASES) if partitions is Partitions.PHASES else (UNPARTITIONED,)
+    if partitions is Partitions.PHASES:
+        return tuple(phase.name for phase in recipe.pretraining.phases)
+    return (UNPARTITIONED,)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,20 @@
 """Small recipes for whole-graph tests: `SNOW_RECIPE=tests.recipes:TINY`."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
-from snow_assets.recipe import SMOKE
+from snow_assets.recipe import SMOKE, PhaseRecipe
 
-_STEP = SMOKE.pretraining.general.batch_sequences * SMOKE.pretraining.model.context_tokens
+
+def smoke_phases(changes: Mapping[str, Mapping[str, Any]]) -> tuple[PhaseRecipe, ...]:
+    """SMOKE's phases, with changed values by the phase's name."""
+    return tuple(
+        replace(phase, **changes.get(phase.name, {})) for phase in SMOKE.pretraining.phases
+    )
+
+
+_STEP = SMOKE.pretraining.phases[0].batch_sequences * SMOKE.pretraining.model.context_tokens
 
 TINY = replace(
     SMOKE,
@@ -22,13 +32,36 @@ TINY = replace(
     synthesis=replace(SMOKE.synthesis, requests=8, chunk_requests=8, max_new_tokens=256),
     pretraining=replace(
         SMOKE.pretraining,
-        general=replace(SMOKE.pretraining.general, tokens=20 * _STEP),
-        continued=replace(SMOKE.pretraining.continued, tokens=10 * _STEP),
-        enhanced=replace(SMOKE.pretraining.enhanced, tokens=_STEP // 2),
+        phases=smoke_phases(
+            {
+                "general": {"tokens": 20 * _STEP},
+                "continued": {"tokens": 10 * _STEP},
+                "enhanced": {"tokens": _STEP // 2},
+            }
+        ),
     ),
     evaluation=replace(SMOKE.evaluation, held_out_documents_per_language=4, problems=2),
 )
 """SMOKE with a fifth of its files in two languages, for the way through an object store."""
+
+FOUR_PHASES = replace(
+    TINY,
+    name="FOUR_PHASES",
+    pretraining=replace(
+        TINY.pretraining,
+        phases=(
+            *TINY.pretraining.phases,
+            replace(
+                TINY.pretraining.phase("enhanced"),
+                name="annealing",
+                data=("high_quality", "synthetic"),
+                parent="continued",
+                python_share=None,
+            ),
+        ),
+    ),
+)
+"""TINY with a second phase that starts from the continued one."""
 
 KILLS = replace(
     TINY,

@@ -210,10 +210,10 @@ def test_an_estimate_follows_past_runs_and_its_error_is_told(home: Home) -> None
 
 def test_a_recipe_that_never_ran_is_estimated_by_its_stated_rates() -> None:
     size = estimates.first_size(GENERAL, ARCTIC, num_partitions=1)
-    assert size.tokens == ARCTIC.pretraining.general.tokens
+    assert size.tokens == ARCTIC.pretraining.phase("general").tokens
     seconds = estimates.stated_seconds(GENERAL, ARCTIC, size)
     # Six operations a weight and token, 1.36 billion weights (docs/recipe.md).
-    flops = 6 * 1.36e9 * ARCTIC.pretraining.general.tokens
+    flops = 6 * 1.36e9 * ARCTIC.pretraining.phase("general").tokens
     assert seconds == pytest.approx(flops / 4e14, rel=0.01)
     cost = estimates.cost(GENERAL, ARCTIC, seconds, is_measured=False)
     assert cost.gpu_hours == pytest.approx(seconds / 3600)

@@ -37,7 +37,7 @@ def made(
     return finish(folder, inputs=inputs)
 
 
-def a_lake(lake: str, *, name: str = "0" * 32) -> dict[str, str]:
+def a_lake(lake: str, *, name: str = "0" * 32, phase: str = "general") -> dict[str, str]:
     """Two repositories from the source to a checkpoint, `tar` and `feather`; all current."""
     files = [a_file("a.py", f"x = '{one}'", repository=one) for one in ("tar", "feather")]
     raw = raw_corpus(lake, files)
@@ -70,8 +70,8 @@ def a_lake(lake: str, *, name: str = "0" * 32) -> dict[str, str]:
         }
         for one, repository in (("child", "synthetic"), ("a", "tar"), ("b", "feather"))
     ]
-    packs = made(lake, f"general_packs/all/{name}", [synthetic], ("packs", rows), DOCUMENT)
-    checkpoint = made(lake, f"general_checkpoint/all/{name}", [packs], ("seen", seen), SEEN)
+    packs = made(lake, f"{phase}_packs/all/{name}", [synthetic], ("packs", rows), DOCUMENT)
+    checkpoint = made(lake, f"{phase}_checkpoint/all/{name}", [packs], ("seen", seen), SEEN)
     found = {
         "raw": raw,
         "documents": documents,
@@ -85,7 +85,7 @@ def a_lake(lake: str, *, name: str = "0" * 32) -> dict[str, str]:
     return found
 
 
-def make_anew(lake: str, *, but: tuple[str, ...] = ()) -> None:
+def make_anew(lake: str, *, but: tuple[str, ...] = (), phase: str = "general") -> None:
     """The next run after `tar` opted out: every asset but the checkpoint has a new generation."""
     folder = f"{lake}/raw_code_corpus/src/{'1' * 32}"
     from snow_assets.storage.schemas import RAW_FILE
@@ -96,7 +96,7 @@ def make_anew(lake: str, *, but: tuple[str, ...] = ()) -> None:
         "documents/src",
         "quality_scores/python",
         "synthetic_set/all",
-        "general_packs/all",
+        f"{phase}_packs/all",
     ):
         one = f"{lake}/{place}/{'1' * 32}"
         shards.put_table(one, "none", 0, [], DOCUMENT)
@@ -172,6 +172,16 @@ def test_after_the_next_run_every_copy_goes_at_once_and_the_checkpoint_is_report
     for name, folder in old.items():
         assert Path(folder).exists() is (name in ("scores", "checkpoint")), name
     assert found(lake_url, opted_out=("tar",)).doomed == []
+
+
+def test_the_checkpoint_of_another_recipe_s_phase_is_traced_and_reported_too(lake_url: str) -> None:
+    old = a_lake(lake_url, phase="annealing")
+    make_anew(lake_url, phase="annealing")
+    done = found(lake_url, opted_out=("tar",))
+    assert "annealing_packs" in names(done.doomed)
+    assert {one.asset for one in done.reported} == {"quality_scores", "annealing_checkpoint"}
+    purge.act(lake_url, done, now=1.0)
+    assert Path(old["checkpoint"]).exists()
 
 
 def damage_documents(folder: str) -> None:

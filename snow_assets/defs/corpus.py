@@ -62,15 +62,13 @@ def opt_outs(run: StageRun) -> StageResult:
     The page tells what each line matches, and where a new one had been: shards, scores, synthetic
     children, checkpoints.
     """
-    from snow_assets.defs.graph import (
-        STAGES,  # the traces go through all stages, this one among them
-    )
+    from snow_assets.defs.graph import stages_in  # the traces go through all stages, this one too
 
     listed = opted_out.read_opt_outs(opt_out_list_url(run.lake, run.recipe))
     names = sorted({opt_out.name for opt_out in listed})
     stats = {"num_repositories": opted_out.write(run.folder, names)}
     matches = opt_out_matches.matches(run.recipe.corpus, listed, raw_folders(run.lake, run.recipe))
-    traces = opt_out_traces.traces(run.lake.url, names, STAGES)
+    traces = opt_out_traces.traces(run.lake.url, names, stages_in(run.lake.url))
     metadata = {
         "matches": dg.MetadataValue.md(opt_out_matches.markdown(matches)),
         "traces": dg.MetadataValue.md(opt_out_traces.markdown(traces)),

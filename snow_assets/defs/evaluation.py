@@ -9,7 +9,7 @@ from snow_assets.defs.curation import clean_corpus, tokenizer
 from snow_assets.defs.pretraining import CHECKPOINTS
 from snow_assets.evaluation import answers, asset_metadata, results
 from snow_assets.evaluation.contract import EvaluationRequest, ExecutionReport, MeasurementReport
-from snow_assets.recipe import PHASES, Recipe
+from snow_assets.recipe import Recipe
 from snow_assets.runtime import sandbox
 from snow_assets.stages import (
     CostModel,
@@ -44,7 +44,7 @@ def _completion_tokens(recipe: Recipe) -> float:
     """Of all checkpoints' completions, which take longer than reading what is held out."""
     evaluation = recipe.evaluation
     problems = _NUM_PROBLEMS if evaluation.problems is None else evaluation.problems
-    return problems * evaluation.max_new_tokens * len(PHASES)
+    return problems * evaluation.max_new_tokens * len(recipe.pretraining.phases)
 
 
 def _seconds(recipe: Recipe, output: Size) -> float:

@@ -1,7 +1,10 @@
 """The recipe's graph: every stage, each after the stages that it reads."""
 
+from dataclasses import replace
+
 from snow_assets.defs import corpus, curation, evaluation, pretraining, quality, synthesis
 from snow_assets.stages import Stage
+from snow_assets.storage import shards
 
 STAGES: tuple[Stage, ...] = (
     corpus.opt_outs,
@@ -29,3 +32,22 @@ STAGES: tuple[Stage, ...] = (
 )
 
 STAGE_BY_NAME = {stage.name: stage for stage in STAGES}
+
+
+def stage_of(asset: str) -> Stage | None:
+    """The stage of an asset in the lake; None if no recipe has such a stage.
+
+    Packs and checkpoints of phases that only other recipes have are stages like this recipe's.
+    """
+    if asset in STAGE_BY_NAME:
+        return STAGE_BY_NAME[asset]
+    for kind, stages in (("packs", pretraining.PACKS), ("checkpoint", pretraining.CHECKPOINTS)):
+        if asset.endswith(f"_{kind}"):
+            return replace(next(iter(stages.values())), name=asset)
+    return None
+
+
+def stages_in(lake: str) -> tuple[Stage, ...]:
+    """The recipe's stages, and those of other recipes' phases with artifacts in the lake."""
+    assets = [name for name in shards.names(lake) if name not in STAGE_BY_NAME]
+    return (*STAGES, *(stage for name in assets if (stage := stage_of(name)) is not None))

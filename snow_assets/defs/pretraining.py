@@ -1,7 +1,6 @@
-"""Stages of pretraining: the packs of each phase, and the chained checkpoints."""
+"""Stages of pretraining: the packs and the checkpoint of each of the recipe's phases."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -22,11 +21,12 @@ from snow_assets.pretraining.contract import PretrainingReport, PretrainingReque
 from snow_assets.pretraining.packs import pack
 from snow_assets.pretraining.sources import (
     LanguageSource,
-    continued_sources,
-    enhanced_sources,
-    general_sources,
+    clean_sources,
+    high_quality_sources,
+    mixed_sources,
+    synthetic_sources,
 )
-from snow_assets.recipe import PHASES, ModelRecipe, PhaseRecipe, Recipe
+from snow_assets.recipe import Dataset, ModelRecipe, PhaseRecipe, Recipe, chosen_recipe
 from snow_assets.runtime import worker
 from snow_assets.stages import (
     CostModel,
@@ -36,6 +36,7 @@ from snow_assets.stages import (
     StageResult,
     StageRun,
     StageTable,
+    as_json,
     stage,
 )
 from snow_assets.storage import shards
@@ -43,11 +44,6 @@ from snow_assets.storage.schemas import SEEN
 from snow_assets.storage.sizes import Size
 from snow_resources.gpu_jobs import JobSize
 from snow_resources.tracking import TrackedModel
-
-
-def phase_recipe(recipe: Recipe, phase: str) -> PhaseRecipe:
-    values: PhaseRecipe = getattr(recipe.pretraining, phase)
-    return values
 
 
 def _benchmarks(run: StageRun) -> gates.Benchmarks:
@@ -58,94 +54,74 @@ def _benchmarks(run: StageRun) -> gates.Benchmarks:
     )
 
 
-def _general_sources(run: StageRun, phase: PhaseRecipe) -> list[LanguageSource]:
-    clean = run.folders(clean_corpus)
-    sources = general_sources(clean, max_passes=phase.max_passes)
-    gates.assert_trainable_documents(sources, clean, _benchmarks(run))
-    return sources
-
-
-def _continued_sources(run: StageRun, phase: PhaseRecipe) -> list[LanguageSource]:
-    clean, subset = run.folders(clean_corpus), run.folders(high_quality_subset)
-    sources = continued_sources(clean, subset, max_passes=phase.max_passes)
-    gates.assert_trainable_documents(sources, clean, _benchmarks(run))
-    return sources
-
-
-def _enhanced_sources(run: StageRun, phase: PhaseRecipe) -> list[LanguageSource]:
-    synthetic, clean = run.input(synthetic_set).folder, run.folders(clean_corpus)
-    sources = enhanced_sources(synthetic, max_passes=phase.max_passes)
-    gates.assert_trainable_synthetic_documents(sources, synthetic, clean, _benchmarks(run))
-    return sources
-
-
-@dataclass(frozen=True)
-class PhaseData:
-    """What a phase is trained on, beside the clean corpus that the gates compare it with."""
-
-    inputs: tuple[Stage, ...]
-    sources: Callable[[StageRun, PhaseRecipe], list[LanguageSource]]
-    packs: str  # the descriptions of its stages
-    checkpoint: str
-
-
-_PHASE_DATA: Mapping[str, PhaseData] = {
-    "general": PhaseData(
-        (),
-        _general_sources,
-        "Every clean training document of every language, in the languages' own proportions.",
-        "The first model: random weights, trained on the whole corpus under a cosine.",
+_DATA: Mapping[Dataset, tuple[Stage, str]] = {
+    "clean": (clean_corpus, "every clean document, in the languages' own proportions"),
+    "high_quality": (
+        high_quality_subset,
+        "the high-quality subset, each document in as many whole passes as its repeats",
     ),
-    "continued": PhaseData(
-        (high_quality_subset,),
-        _continued_sources,
-        "The high-quality subset, each document in as many whole passes as its repeats.",
-        "The second model: the general one, warmed up again and trained on the repeated subset.",
-    ),
-    "enhanced": PhaseData(
-        (synthetic_set,),
-        _enhanced_sources,
-        "The synthetic files, Python raised to its share of the tokens.",
-        "The last model: the continued one, trained on the synthetic files.",
-    ),
+    "synthetic": (synthetic_set, "the synthetic files"),
 }
+"""The stage that a phase's data come from, and what its packs' description calls them."""
 
 
-def _packs_stage(phase: str, data: PhaseData) -> Stage:
+def _sources(run: StageRun, phase: PhaseRecipe) -> list[LanguageSource]:
+    """The phase's documents by language; ValueError if one is held out or contaminated."""
+    clean, max_passes = run.folders(clean_corpus), phase.max_passes
+    sources: list[LanguageSource] = []
+    synthetic: list[str] = []
+    if "clean" in phase.data:
+        sources += clean_sources(clean, max_passes=max_passes)
+    if "high_quality" in phase.data:
+        subset = run.folders(high_quality_subset)
+        sources += high_quality_sources(clean, subset, max_passes=max_passes)
+    if "synthetic" in phase.data:
+        synthetic = [run.input(synthetic_set).folder]
+        sources += synthetic_sources(synthetic[0], max_passes=max_passes)
+    gates.assert_trainable_documents(sources, clean, _benchmarks(run), synthetic_folders=synthetic)
+    return mixed_sources(sources)
+
+
+def _packs_stage(phase: PhaseRecipe) -> Stage:
     def config(inputs: StageInputs) -> Any:
-        recipe, values = inputs.recipe, phase_recipe(inputs.recipe, phase)
+        pretraining = inputs.recipe.pretraining
+        values = pretraining.phase(phase.name)
         return {
             "tokens": values.tokens,
             "python_share": values.python_share,
             "python_shortfall": values.python_shortfall,
             "max_passes": values.max_passes,
-            "context_tokens": recipe.pretraining.model.context_tokens,
-            "packing": recipe.pretraining.packing,
-            **gate_config(recipe),
+            "context_tokens": pretraining.model.context_tokens,
+            "packing": pretraining.packing,
+            **gate_config(inputs.recipe),
         }
 
+    # The gates compare with the clean corpus, whatever is packed.
+    data = [stage for stage, _ in (_DATA[name] for name in phase.data) if stage is not clean_corpus]
+    words = ", and ".join(_DATA[name][1] for name in phase.data)
+
     @stage(
-        name=f"{phase}_packs",
-        description=data.packs,
+        name=f"{phase.name}_packs",
+        description=f"What the {phase.name} phase trains on, in sequences: {words}.",
         group="pretraining",
         code_version="1",
         inputs=tuple(
-            Input(stage=read)
-            for read in (clean_corpus, *data.inputs, tokenizer, benchmark_problems)
+            Input(stage=read) for read in (clean_corpus, *data, tokenizer, benchmark_problems)
         ),
         config=config,
         kinds={"parquet"},
-        cost=CostModel(output_tokens=lambda recipe: phase_recipe(recipe, phase).tokens),
+        cost=CostModel(output_tokens=lambda recipe: recipe.pretraining.phase(phase.name).tokens),
     )
     def packs(run: StageRun) -> StageResult:
-        values = phase_recipe(run.recipe, phase)
+        pretraining = run.recipe.pretraining
+        values = pretraining.phase(phase.name)
         stats = pack(
-            data.sources(run, values),
+            _sources(run, values),
             folder=run.folder,
             tokenizer=load_tokenizer(run.input(tokenizer).folder),
             phase=values,
-            packing=run.recipe.pretraining.packing,
-            context_tokens=run.recipe.pretraining.model.context_tokens,
+            packing=pretraining.packing,
+            context_tokens=pretraining.model.context_tokens,
         )
         table = dg.MetadataValue.md(language_table(stats["languages"]))
         return StageResult(stats=stats, metadata={"languages": table})
@@ -168,25 +144,32 @@ def _training_seconds(recipe: Recipe, tokens: float) -> float:
     return flops / recipe.operation.training_flops_per_second / max(1, recipe.pretraining.gpus)
 
 
-def _checkpoint_stage(phase: str, data: PhaseData, packs: Stage, parent: Stage | None) -> Stage:
+def _training_values(phase: PhaseRecipe) -> dict[str, Any]:
+    """What training reads; the asset's name and inputs say which phase, data and parent it is."""
+    stated = ("name", "data", "parent")
+    return {name: value for name, value in as_json(phase).items() if name not in stated}
+
+
+def _checkpoint_stage(phase: PhaseRecipe, packs: Stage, parent: Stage | None) -> Stage:
     def config(inputs: StageInputs) -> Any:
-        recipe = inputs.recipe
+        pretraining = inputs.recipe.pretraining
         return {
-            "model": recipe.pretraining.model,
-            "phase": phase_recipe(recipe, phase),
-            "optimization": optimization(recipe.pretraining),
-            **gate_config(recipe),
+            "model": pretraining.model,
+            "phase": _training_values(pretraining.phase(phase.name)),
+            "optimization": optimization(pretraining),
+            **gate_config(inputs.recipe),
         }
 
     def num_tokens(recipe: Recipe) -> float:
-        return phase_recipe(recipe, phase).tokens
+        return recipe.pretraining.phase(phase.name).tokens
 
     def seconds(recipe: Recipe, _: Size) -> float:
         return _training_seconds(recipe, num_tokens(recipe))
 
     @stage(
-        name=f"{phase}_checkpoint",
-        description=data.checkpoint,
+        name=f"{phase.name}_checkpoint",
+        description=f"The model after the {phase.name} phase, which starts from "
+        f"{parent.name if parent else 'random weights'}.",
         group="pretraining",
         code_version="2",
         inputs=tuple(
@@ -208,13 +191,13 @@ def _checkpoint_stage(phase: str, data: PhaseData, packs: Stage, parent: Stage |
         ),
     )
     def checkpoint(run: StageRun) -> StageResult:
-        return _trained(run, phase, packs, parent)
+        return _trained(run, phase.name, packs, parent)
 
     return checkpoint
 
 
 def _trained(run: StageRun, phase: str, packs: Stage, parent: Stage | None) -> StageResult:
-    recipe, values = run.recipe, phase_recipe(run.recipe, phase)
+    recipe, values = run.recipe, run.recipe.pretraining.phase(phase)
     packs_folder, tokenizer_folder = run.input(packs).folder, run.input(tokenizer).folder
     gates.assert_trainable_packs(
         packs_folder,
@@ -225,7 +208,6 @@ def _trained(run: StageRun, phase: str, packs: Stage, parent: Stage | None) -> S
         context_tokens=recipe.pretraining.model.context_tokens,
     )
     request = PretrainingRequest(
-        phase=phase,
         packs=packs_folder,
         tokenizer=tokenizer_folder,
         parent=run.input(parent).folder if parent else None,
@@ -261,16 +243,18 @@ def _trained(run: StageRun, phase: str, packs: Stage, parent: Stage | None) -> S
     )
 
 
-def _phase_stages() -> tuple[dict[str, Stage], dict[str, Stage]]:
+def phase_stages(phases: Sequence[PhaseRecipe]) -> tuple[dict[str, Stage], dict[str, Stage]]:
+    """The packs and the checkpoint of each phase, by the phase's name, in the order of training."""
     packs: dict[str, Stage] = {}
     checkpoints: dict[str, Stage] = {}
-    parent = None
-    for phase in PHASES:
-        data = _PHASE_DATA[phase]
-        packs[phase] = _packs_stage(phase, data)
-        checkpoints[phase] = parent = _checkpoint_stage(phase, data, packs[phase], parent)
+    previous = None
+    for phase in phases:
+        parent = checkpoints[phase.parent] if phase.parent else previous
+        packs[phase.name] = _packs_stage(phase)
+        previous = _checkpoint_stage(phase, packs[phase.name], parent)
+        checkpoints[phase.name] = previous
     return packs, checkpoints
 
 
-PACKS, CHECKPOINTS = _phase_stages()
-"""The stages of each phase, by the phase's name, in the order of training."""
+PACKS, CHECKPOINTS = phase_stages(chosen_recipe().pretraining.phases)
+"""Of the recipe that `SNOW_RECIPE` names when this is imported: the graph follows its phases."""

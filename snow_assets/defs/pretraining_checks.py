@@ -1,13 +1,14 @@
 """Asset checks of packs and checkpoints; `gates` enforces the same before packs are used."""
 
+from collections.abc import Mapping, Sequence
+
 import dagster as dg
 
 from snow_assets.defs.curation import clean_corpus
 from snow_assets.defs.materialize import check_result, current_artifact
-from snow_assets.defs.pretraining import CHECKPOINTS, PACKS, phase_recipe
 from snow_assets.pretraining import gates
 from snow_assets.pretraining.packs import validate_packs
-from snow_assets.recipe import Recipe
+from snow_assets.recipe import PhaseRecipe, Recipe
 from snow_assets.stages import Stage
 from snow_assets.storage import shards
 from snow_resources.lake import Lake
@@ -19,7 +20,7 @@ def _packs_are_exact(phase: str, packs: Stage) -> dg.AssetChecksDefinition:
         """Exactly the phase's tokens, each covered by one span, in single-language sequences."""
         violations = validate_packs(
             current_artifact(lake, recipe, packs.name).folder,
-            tokens=phase_recipe(recipe, phase).tokens,
+            tokens=recipe.pretraining.phase(phase).tokens,
             context_tokens=recipe.pretraining.model.context_tokens,
         )
         return check_result(violations)
@@ -73,11 +74,17 @@ def _python_has_its_share(packs: Stage) -> dg.AssetChecksDefinition:
     return check
 
 
-def phase_checks() -> list[dg.AssetChecksDefinition]:
-    """The checks of every phase; the last one's packs may raise Python's share."""
+def phase_checks(
+    phases: Sequence[PhaseRecipe], packs: Mapping[str, Stage], checkpoints: Mapping[str, Stage]
+) -> list[dg.AssetChecksDefinition]:
+    """The checks of every phase's stages, which are given by the phase's name."""
     return [
-        *(_packs_are_exact(phase, packs) for phase, packs in PACKS.items()),
-        *(_nothing_is_held_out(packs) for packs in PACKS.values()),
-        *(_loss_fell(checkpoint) for checkpoint in CHECKPOINTS.values()),
-        _python_has_its_share(list(PACKS.values())[-1]),
+        *(_packs_are_exact(phase.name, packs[phase.name]) for phase in phases),
+        *(_nothing_is_held_out(packs[phase.name]) for phase in phases),
+        *(_loss_fell(checkpoints[phase.name]) for phase in phases),
+        *(
+            _python_has_its_share(packs[phase.name])
+            for phase in phases
+            if phase.python_share is not None
+        ),
     ]

@@ -13,7 +13,7 @@ NOT_RUN = "not_run"
 class EvaluationRequest:
     """Request of the measurement job; folders are artifact URLs."""
 
-    checkpoint: str  # name: general, continued or enhanced
+    checkpoint: str  # the name of the phase that ended with it
     checkpoint_folder: str  # holds model/, a Hugging Face folder
     tokenizer: str
     corpora: dict[str, str]  # language -> its clean_corpus

@@ -23,7 +23,7 @@ class Cost:
 
 def corpus_size(recipe: Recipe) -> Size:
     """What the first phase needs at least: the guess for a corpus that was not read yet."""
-    phase = recipe.pretraining.general
+    phase = recipe.pretraining.phases[0]
     tokens = phase.tokens / phase.max_passes
     return Size(tokens=tokens, num_bytes=tokens * recipe.operation.bytes_per_token)
 

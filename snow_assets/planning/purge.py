@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from snow_assets.corpus.ingested_names import TOMBSTONES
-from snow_assets.defs.graph import STAGE_BY_NAME, STAGES
+from snow_assets.defs.graph import stage_of, stages_in
 from snow_assets.planning.opt_out_traces import Trace, finished, traces
 from snow_assets.recipe import Recipe
 from snow_assets.stages import Stage, as_json
@@ -67,7 +67,7 @@ def find(
     ]
     inputs = {folder: _input_folders(lake, shards.manifest(folder).inputs) for folder in artifacts}
     half_done = _half_done(lake, set(artifacts))
-    trace_list = traces(lake, opted_out, STAGES)
+    trace_list = traces(lake, opted_out, stages_in(lake))
     needs = _Needs.of(lake, inputs, half_done)
     copies = {_folder(lake, trace) for trace in trace_list if trace.num_rows}
     reasons = {_folder(lake, trace): _DAMAGED for trace in trace_list if trace.damage}
@@ -259,7 +259,7 @@ def _short(folder: str) -> str:
 
 def _stage(folder: str) -> Stage | None:
     """The stage that wrote a folder; None of one that the graph has no longer."""
-    return STAGE_BY_NAME.get(_asset(folder))
+    return stage_of(_asset(folder))
 
 
 def _is_checkpoint(folder: str) -> bool:

@@ -41,13 +41,12 @@ def optimization(recipe: PretrainingRecipe) -> Optimization:
 class PretrainingRequest:
     """Train on every sequence of `packs` once, from `parent` (None: from random weights)."""
 
-    phase: str  # seeds the order of the sequences, with `optimization.seed`
     packs: str
     tokenizer: str
     parent: str | None  # a checkpoint artifact
     output: str
     model: ModelRecipe
-    recipe: PhaseRecipe
+    recipe: PhaseRecipe  # its name and `optimization.seed` seed the order of the sequences
     optimization: Optimization
 
 

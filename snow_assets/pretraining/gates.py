@@ -1,6 +1,6 @@
 """Gates before packing and training: held-out documents, contamination, damaged packs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -26,22 +26,16 @@ class Benchmarks:
 
 
 def assert_trainable_documents(
-    sources: Sequence[LanguageSource], clean_folders: Sequence[str], benchmarks: Benchmarks
-) -> None:
-    """Raise ValueError if a document to pack is held out or contaminated."""
-    assert_no_held_out(_ids(sources), clean_folders)
-    _assert_uncontaminated(_texts(sources), benchmarks, clean_folders)
-
-
-def assert_trainable_synthetic_documents(
     sources: Sequence[LanguageSource],
-    synthetic_folder: str,
     clean_folders: Sequence[str],
     benchmarks: Benchmarks,
+    *,
+    synthetic_folders: Sequence[str] = (),
 ) -> None:
-    """Raise ValueError if a synthetic file is contaminated or its seed document is held out."""
-    seeds = shards.read(synthetic_folder, "documents", columns=["seed_document_id"])
-    assert_no_held_out(pc.unique(seeds["seed_document_id"]).to_pylist(), clean_folders)
+    """Raise ValueError if a document to pack, or a synthetic one's seed, is held out, or if one is
+    contaminated.
+    """
+    assert_no_held_out(_with_seeds(_ids(sources), synthetic_folders), clean_folders)
     _assert_uncontaminated(_texts(sources), benchmarks, clean_folders)
 
 
@@ -71,13 +65,19 @@ def assert_packs_not_held_out(packs: str, clean_folders: Sequence[str]) -> None:
     A synthetic file, whose id is in no clean corpus, is replaced by its seed document.
     """
     spans = shards.read(packs, "spans", columns=["document_id"])
-    document_ids = set(pc.unique(spans["document_id"]).to_pylist())
-    for folder in shards.input_folders(packs, "synthetic_set"):
+    document_ids = pc.unique(spans["document_id"]).to_pylist()
+    synthetic_folders = shards.input_folders(packs, "synthetic_set")
+    assert_no_held_out(_with_seeds(document_ids, synthetic_folders), clean_folders)
+
+
+def _with_seeds(document_ids: Iterable[str], synthetic_folders: Sequence[str]) -> set[str]:
+    """The ids, each synthetic document's replaced by its seed's."""
+    seed_of: dict[str, str] = {}
+    for folder in synthetic_folders:
         synthetic = shards.read(folder, "documents", columns=["document_id", "seed_document_id"])
         columns = synthetic["document_id"].to_pylist(), synthetic["seed_document_id"].to_pylist()
-        seed_of = dict(zip(*columns, strict=True))
-        document_ids = {seed_of.get(name, name) for name in document_ids}
-    assert_no_held_out(document_ids, clean_folders)
+        seed_of.update(zip(*columns, strict=True))
+    return {seed_of.get(name, name) for name in document_ids}
 
 
 def _ids(sources: Sequence[LanguageSource]) -> Iterator[str]:

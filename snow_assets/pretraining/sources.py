@@ -1,6 +1,7 @@
-"""Training documents of each phase, by language, with the number of passes over each."""
+"""Training documents of a phase, by language, with the number of passes over each."""
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -36,12 +37,31 @@ class LanguageSource:
     read: Callable[[], Iterator[pa.RecordBatch]]
 
 
-def general_sources(clean_folders: Sequence[str], *, max_passes: int) -> list[LanguageSource]:
-    """Sources of the general phase: every kept training document, in `max_passes` passes."""
-    return [_general_source(folder, max_passes) for folder in clean_folders]
+def mixed_sources(sources: Iterable[LanguageSource]) -> list[LanguageSource]:
+    """One source per language, in name order; its pass i is pass i of the language's sources."""
+    by_language: dict[str, list[LanguageSource]] = {}
+    for source in sources:
+        by_language.setdefault(source.language, []).append(source)
+    return [_mixed_source(parts) for _, parts in sorted(by_language.items())]
 
 
-def _general_source(clean_folder: str, max_passes: int) -> LanguageSource:
+def _mixed_source(parts: Sequence[LanguageSource]) -> LanguageSource:
+    passes = itertools.zip_longest(*(part.pass_tokens for part in parts), fillvalue=0)
+    return LanguageSource(
+        language=parts[0].language,
+        num_documents=sum(part.num_documents for part in parts),
+        unique_tokens=sum(part.unique_tokens for part in parts),
+        pass_tokens=[sum(tokens) for tokens in passes],
+        read=lambda: itertools.chain.from_iterable(part.read() for part in parts),
+    )
+
+
+def clean_sources(clean_folders: Sequence[str], *, max_passes: int) -> list[LanguageSource]:
+    """Sources of all clean text: every kept training document, in `max_passes` passes."""
+    return [_clean_source(folder, max_passes) for folder in clean_folders]
+
+
+def _clean_source(clean_folder: str, max_passes: int) -> LanguageSource:
     def read() -> Iterator[pa.RecordBatch]:
         for batch in kept_documents(clean_folder, columns=COLUMNS):
             yield _with_passes(batch, pa.array([max_passes] * batch.num_rows, pa.int32()))
@@ -57,10 +77,10 @@ def _general_source(clean_folder: str, max_passes: int) -> LanguageSource:
     )
 
 
-def continued_sources(
+def high_quality_sources(
     clean_folders: Sequence[str], subset_folders: Sequence[str], *, max_passes: int
 ) -> list[LanguageSource]:
-    """Sources of the continued phase: selected documents, each in as many passes as its repeats.
+    """Sources of the high-quality subset: its documents, each in as many passes as its repeats.
 
     ValueError if a language has a subset and no clean corpus, a subset does not match its corpus,
     or a document repeats more than `max_passes` times.
@@ -72,10 +92,10 @@ def continued_sources(
         raise ValueError(
             f"high_quality_subset has {without_corpus}, and clean_corpus has only {sorted(clean)}"
         )
-    return [_continued_source(clean[name], subsets[name], max_passes) for name in sorted(subsets)]
+    return [_subset_source(clean[name], subsets[name], max_passes) for name in sorted(subsets)]
 
 
-def _continued_source(clean_folder: str, subset_folder: str, max_passes: int) -> LanguageSource:
+def _subset_source(clean_folder: str, subset_folder: str, max_passes: int) -> LanguageSource:
     is_empty = not shards.manifest(subset_folder).tables("documents")
     selection = SELECTION.empty_table() if is_empty else shards.read(subset_folder, "documents")
     selected = selection.filter(pc.greater(selection["repeats"], 0))
@@ -116,14 +136,14 @@ def _continued_source(clean_folder: str, subset_folder: str, max_passes: int) ->
     )
 
 
-def enhanced_sources(synthetic_folder: str, *, max_passes: int) -> list[LanguageSource]:
-    """Sources of the enhanced phase: accepted synthetic files, in the repository of their seed."""
+def synthetic_sources(synthetic_folder: str, *, max_passes: int) -> list[LanguageSource]:
+    """Sources of accepted synthetic files, each in the repository of its seed."""
     documents = shards.read(synthetic_folder, "documents", columns=["language", "num_tokens"])
     languages = sorted(set(documents["language"].to_pylist()))
-    return [_enhanced_source(synthetic_folder, name, documents, max_passes) for name in languages]
+    return [_synthetic_source(synthetic_folder, name, documents, max_passes) for name in languages]
 
 
-def _enhanced_source(
+def _synthetic_source(
     folder: str, language: str, documents: pa.Table, max_passes: int
 ) -> LanguageSource:
     def read() -> Iterator[pa.RecordBatch]:

@@ -124,7 +124,7 @@ def train(
     recipe = request.recipe
     if sequences.size != recipe.tokens:
         raise ValueError(
-            f"{request.packs} holds {sequences.size} tokens, and the {request.phase} phase trains "
+            f"{request.packs} holds {sequences.size} tokens, and the {recipe.name} phase trains "
             f"on exactly {recipe.tokens}: materialize the packs again"
         )
     if recipe.batch_sequences % world.world_size:
@@ -133,7 +133,7 @@ def train(
             "processes alike: choose a number of GPUs that divides batch_sequences"
         )
     order = training_order(
-        passes_by_language(request.packs), phase=request.phase, seed=request.optimization.seed
+        passes_by_language(request.packs), phase=recipe.name, seed=request.optimization.seed
     )
     steps = len(order) // recipe.batch_sequences
     optimizer = make_optimizer(model, request.optimization)
@@ -144,7 +144,7 @@ def train(
     resumed_from, started = state.step, time.monotonic()
     remaining = Remaining(steps - resumed_from, "steps")
     if resumed_from:
-        progress.log(f"{request.phase}: resumed after step {resumed_from} of {steps}")
+        progress.log(f"{recipe.name}: resumed after step {resumed_from} of {steps}")
 
     def save() -> None:
         if not world.is_first:
@@ -181,12 +181,12 @@ def train(
             )
             if world.all_reduce_any(is_terminated()):
                 save()
-                progress.log(f"{request.phase}: terminated, saved after step {step} of {steps}")
+                progress.log(f"{recipe.name}: terminated, saved after step {step} of {steps}")
                 sys.exit(worker.PREEMPTED)
             if step % recipe.checkpoint_steps == 0 or step == steps:
                 save()
                 progress.log(
-                    f"{request.phase}: step {step} of {steps}, {loss:.3f} bits per token"
+                    f"{recipe.name}: step {step} of {steps}, {loss:.3f} bits per token"
                     f"{remaining.left()}"
                 )
     return PretrainingReport(

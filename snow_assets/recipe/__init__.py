@@ -29,7 +29,7 @@ from snow_assets.recipe.operation import OperationRecipe, WorkerMemory
 from snow_assets.recipe.shared import PERMISSIVE_LICENSES, STARCODER2_RULES
 from snow_assets.recipe.smoke import SMOKE
 from snow_assets.recipe.training import (
-    PHASES,
+    Dataset,
     EvaluationRecipe,
     ModelRecipe,
     PackingRecipe,
@@ -41,7 +41,6 @@ from snow_assets.recipe.whole import Recipe
 __all__ = [
     "ARCTIC",
     "PERMISSIVE_LICENSES",
-    "PHASES",
     "SMOKE",
     "SMOKE_CLUSTER",
     "STARCODER2_RULES",
@@ -52,6 +51,7 @@ __all__ = [
     "ContaminationRecipe",
     "CorpusRecipe",
     "CurationRecipe",
+    "Dataset",
     "EvaluationRecipe",
     "ExemplarRecipe",
     "ModelRecipe",

@@ -1,12 +1,14 @@
-"""Config of the model: its size, packing, the three pretraining phases, evaluation."""
+"""Config of the model: its size, packing, the pretraining phases, evaluation."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from pydantic import StringConstraints
 
 from snow_assets.recipe.validation import (
     Count,
+    Distinct,
     FinalLearningRate,
     Fraction,
     LearningRate,
@@ -19,8 +21,11 @@ from snow_assets.recipe.validation import (
     require,
 )
 
-PHASES = ("general", "continued", "enhanced")
-"""The pretraining phases, in order; each produces a checkpoint."""
+PhaseName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+"""Also the first part of the names of the phase's assets."""
+Dataset = Literal["clean", "high_quality", "synthetic"]
+"""Every clean document, in `max_passes` passes; the selected documents, each in as many passes as
+its repeats; the accepted synthetic files, in `max_passes` passes."""
 
 Width = Annotated[int, Ge(1), Le(2**20)]
 Momentum = Annotated[float, Ge(0), Lt(1)]
@@ -66,8 +71,14 @@ class PackingRecipe(RecipeSection):
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseRecipe(RecipeSection):
-    """A pretraining phase: warm-up from 0 to `peak_learning_rate`, then decay by `schedule`."""
+    """A pretraining phase: warm-up from 0 to `peak_learning_rate`, then decay by `schedule`.
 
+    The assets `NAME_packs` and `NAME_checkpoint` follow from it.
+    """
+
+    name: PhaseName
+    data: Annotated[tuple[Dataset, ...], MinLen(1), Distinct]  # several: their mix, by tokens
+    parent: PhaseName | None = None  # an earlier phase; None: the previous one, if any
     tokens: Count  # exact
     batch_sequences: Count
     peak_learning_rate: LearningRate
@@ -87,15 +98,18 @@ class PhaseRecipe(RecipeSection):
             self.final_learning_rate <= self.peak_learning_rate,
             f"final_learning_rate {self.final_learning_rate} is above the peak",
         )
+        require(
+            self.data == ("clean",) or "clean" not in self.data,
+            f"phase {self.name}: all clean text holds the subset's documents, and would outweigh "
+            "synthetic ones by its size: it is mixed with no other data",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainingRecipe(RecipeSection):
     model: ModelRecipe
     packing: PackingRecipe
-    general: PhaseRecipe
-    continued: PhaseRecipe
-    enhanced: PhaseRecipe
+    phases: Annotated[tuple[PhaseRecipe, ...], MinLen(1)]  # in the order of training
     precision: Literal["fp32", "bf16"]  # bf16: autocast; weights and optimizer stay fp32
     micro_batch_sequences: Count  # per forward pass; a batch accumulates gradients over them
     threads: Threads  # of a CPU: sums depend on it, so bitwise reproduction needs the same value
@@ -109,8 +123,15 @@ class PretrainingRecipe(RecipeSection):
     def __post_init__(self) -> None:
         super().__post_init__()
         context = self.model.context_tokens
-        for name in PHASES:
-            phase: PhaseRecipe = getattr(self, name)
+        earlier: list[str] = []
+        for phase in self.phases:
+            name = phase.name
+            require(name not in earlier, f"two phases are named {name}")
+            require(
+                phase.parent is None or phase.parent in earlier,
+                f"{name}: the parent {phase.parent} is no earlier phase; those are {earlier}",
+            )
+            earlier.append(name)
             micro = min(self.micro_batch_sequences, phase.batch_sequences)
             require(
                 phase.batch_sequences % micro == 0,
@@ -124,6 +145,14 @@ class PretrainingRecipe(RecipeSection):
                 f"{phase.batch_sequences} x {context}; the nearest is "
                 f"{max(1, round(phase.tokens / step)) * step}",
             )
+
+    def phase(self, name: str) -> PhaseRecipe:
+        """The phase of a name; ValueError if the recipe has none."""
+        for phase in self.phases:
+            if phase.name == name:
+                return phase
+        names = ", ".join(phase.name for phase in self.phases)
+        raise ValueError(f"the recipe has no pretraining phase {name}: it has {names}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,11 +33,12 @@ class Recipe(RecipeSection):
     def __post_init__(self) -> None:
         super().__post_init__()
         context = self.pretraining.model.context_tokens
-        require(
-            self.selection.budget_tokens >= self.pretraining.continued.tokens,
-            f"the selection's budget of {self.selection.budget_tokens} tokens is below the "
-            f"{self.pretraining.continued.tokens} that the continued phase trains on",
-        )
+        for phase in self.pretraining.phases:
+            require(
+                phase.data != ("high_quality",) or self.selection.budget_tokens >= phase.tokens,
+                f"the selection's budget of {self.selection.budget_tokens} tokens is below the "
+                f"{phase.tokens} that the {phase.name} phase trains on",
+            )
         require(
             self.evaluation.stride_tokens <= context,
             f"stride_tokens {self.evaluation.stride_tokens} would skip tokens: a window holds "

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from snow_assets.recipe import SMOKE, Recipe, Source
 from tests.quality.builders import a_recipe
+from tests.recipes import smoke_phases
 
 _BUDGET = 2_048  # one step of the continued phase, which the recipe asks for at least
 CODE = Path(os.environ.get("SNOW_TEST_CODE", "/nonexistent"))
@@ -41,7 +42,7 @@ def over(*sources: str, inverse_regularization: float = 1.0) -> Recipe:
         annotator=a_recipe(str(CODE / "encoder"), inverse_regularization=inverse_regularization),
         selection=replace(SMOKE.selection, budget_tokens=_BUDGET),
         pretraining=replace(
-            SMOKE.pretraining, continued=replace(SMOKE.pretraining.continued, tokens=_BUDGET)
+            SMOKE.pretraining, phases=smoke_phases({"continued": {"tokens": _BUDGET}})
         ),
     )
 

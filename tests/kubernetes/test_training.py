@@ -12,7 +12,7 @@ from snow_assets.runtime import worker
 from snow_assets.storage import shards
 from snow_resources.gpu_jobs import FinishedJob, JobSize
 from tests.kubernetes.conftest import Site
-from tests.pretraining.builders import CONTEXT, PHASE, a_request, general_corpus, put_packs
+from tests.pretraining.builders import CONTEXT, PHASE, a_request, clean_text, put_packs
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -51,7 +51,7 @@ def a_long_request(site: Site, output: str) -> PretrainingRequest:
     lake = str(site.lake)
     packs = f"{lake}/general_packs/all/g"
     if not shards.is_finished(packs):
-        put_packs(lake, general_corpus(lake, max_passes=1_000), phase=LONG)
+        put_packs(lake, clean_text(lake, max_passes=1_000), phase=LONG)
     return a_request(lake, packs, output=output, recipe=LONG)
 
 

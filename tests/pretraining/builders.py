@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from snow_assets.curation.tokenizer.tokens import SPECIAL_TOKENS, count_tokens
 from snow_assets.pretraining.contract import Optimization, PretrainingRequest
-from snow_assets.pretraining.sources import LanguageSource, enhanced_sources, general_sources
+from snow_assets.pretraining.sources import LanguageSource, clean_sources, synthetic_sources
 from snow_assets.recipe import ModelRecipe, PackingRecipe, PhaseRecipe
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import (
@@ -33,6 +33,8 @@ PACKING = PackingRecipe(
     seed=0,
 )
 PHASE = PhaseRecipe(
+    name="general",
+    data=("clean",),
     tokens=40 * CONTEXT,
     batch_sequences=4,
     peak_learning_rate=1e-2,
@@ -239,12 +241,12 @@ def put_synthetic(lake_url: str, documents: list[dict[str, Any]]) -> str:
     return folder
 
 
-def general_corpus(lake_url: str, max_passes: int = 4) -> list[LanguageSource]:
-    return general_sources(put_clean_corpus(lake_url, a_corpus()), max_passes=max_passes)
+def clean_text(lake_url: str, max_passes: int = 4) -> list[LanguageSource]:
+    return clean_sources(put_clean_corpus(lake_url, a_corpus()), max_passes=max_passes)
 
 
 def synthetic_corpus(lake_url: str, max_passes: int = 4) -> list[LanguageSource]:
-    return enhanced_sources(put_synthetic(lake_url, a_corpus()), max_passes=max_passes)
+    return synthetic_sources(put_synthetic(lake_url, a_corpus()), max_passes=max_passes)
 
 
 def put_packs(
@@ -274,7 +276,6 @@ def a_request(
     lake_url: str, packs: str, *, output: str = "g", **changes: Any
 ) -> PretrainingRequest:
     request = PretrainingRequest(
-        phase="general",
         packs=packs,
         tokenizer=put_tokenizer(lake_url),
         parent=None,

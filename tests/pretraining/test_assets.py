@@ -1,4 +1,4 @@
-"""The wiring: three packs and three chained checkpoints, and what they refuse."""
+"""The wiring: packs and chained checkpoints of four phases, and what they refuse."""
 
 import json
 from collections.abc import Sequence
@@ -46,9 +46,23 @@ RECIPE: Recipe = replace(
         SMOKE.pretraining,
         model=MODEL,
         packing=PACKING,
-        general=PHASE,
-        continued=LINEAR,
-        enhanced=replace(LINEAR, tokens=20 * CONTEXT, python_share=0.5),
+        phases=(
+            PHASE,
+            replace(LINEAR, name="continued", data=("high_quality",)),
+            replace(
+                LINEAR,
+                name="enhanced",
+                data=("synthetic",),
+                tokens=20 * CONTEXT,
+                python_share=0.5,
+            ),
+            replace(
+                LINEAR,
+                name="annealing",
+                data=("high_quality", "synthetic"),
+                parent="continued",
+            ),
+        ),
         micro_batch_sequences=4,
         threads=1,
     ),
@@ -57,8 +71,9 @@ RECIPE: Recipe = replace(
 HELD_OUT = frozenset({"c-two/0.x"})
 SELECTED = [row["document_id"] for row in a_corpus()[::4] if row["document_id"] not in HELD_OUT]
 REPEATS = {name: 2 + index % 2 for index, name in enumerate(SELECTED)}
-PACKS = tuple(pretraining.PACKS.values())
-CHECKPOINTS = tuple(pretraining.CHECKPOINTS.values())
+PHASES = RECIPE.pretraining.phases
+PACKS, CHECKPOINTS = pretraining.phase_stages(PHASES)
+STAGES = (*PACKS.values(), *CHECKPOINTS.values())
 
 
 def put_upstream(lake_url: str, documents: list[dict[str, Any]]) -> None:
@@ -109,15 +124,15 @@ def republish(lake_url: str, old: str, new: str) -> None:
 
 
 @pytest.mark.slow
-def test_three_chained_checkpoints_come_out_and_are_not_made_twice(lake_url: str) -> None:
+def test_each_phase_s_checkpoint_comes_out_and_is_not_made_twice(lake_url: str) -> None:
     put_upstream(lake_url, a_corpus())
-    done = run(lake_url, [*PACKS, *CHECKPOINTS], phase_checks())
+    done = run(lake_url, STAGES, phase_checks(PHASES, PACKS, CHECKPOINTS))
     assert done.success
     evaluations = done.get_asset_check_evaluations()
-    assert len(evaluations) == 10
+    assert len(evaluations) == 13
     assert all(evaluation.passed for evaluation in evaluations)
     parents = []
-    for name in ("general_checkpoint", "continued_checkpoint", "enhanced_checkpoint"):
+    for name in (f"{phase.name}_checkpoint" for phase in PHASES):
         manifest = shards.manifest(current(lake_url, name))
         parents.append([made.asset for made in manifest.inputs if "checkpoint" in made.asset])
         assert manifest.facts["tokens"] == manifest.num_tokens("seen")
@@ -129,19 +144,20 @@ def test_three_chained_checkpoints_come_out_and_are_not_made_twice(lake_url: str
             "model/tokenizer_config.json",
         }
         assert "resume" not in shards.names(current(lake_url, name))
-    assert parents == [[], ["general_checkpoint"], ["continued_checkpoint"]]
+    continued = ["continued_checkpoint"]
+    assert parents == [[], ["general_checkpoint"], continued, continued]
     page = done.asset_materializations_for_node("general_checkpoint")[0].metadata
     assert "data:image/png;base64," in str(page["loss"].value)
     assert len(str(page["loss"].value)) < 160_000
-    again = run(lake_url, [*PACKS, *CHECKPOINTS])
-    for stage in (*PACKS, *CHECKPOINTS):
+    again = run(lake_url, STAGES)
+    for stage in STAGES:
         made = again.asset_materializations_for_node(stage.name)[0]
         assert made.metadata["reused"].value is True
 
 
 def test_continued_packs_read_a_document_in_as_many_passes_as_its_repeats(lake_url: str) -> None:
     put_upstream(lake_url, a_corpus())
-    run(lake_url, [pretraining.PACKS["continued"]])
+    run(lake_url, [PACKS["continued"]])
     spans = shards.read(current(lake_url, "continued_packs"), "spans").to_pylist()
     passes = {(span["document_id"], span["pass_index"]) for span in spans}
     assert all(index < REPEATS[name] for name, index in passes)
@@ -149,9 +165,22 @@ def test_continued_packs_read_a_document_in_as_many_passes_as_its_repeats(lake_u
     assert {name for name, index in passes if index == 0} == set(REPEATS)
 
 
+def test_a_mix_packs_the_subset_and_the_synthetic_files(lake_url: str) -> None:
+    put_upstream(lake_url, a_corpus())
+    run(lake_url, [PACKS["annealing"]])
+    spans = shards.read(current(lake_url, "annealing_packs"), "spans").to_pylist()
+    names = {span["document_id"] for span in spans}
+    selected = {name for name in names if not name.startswith("new:")}
+    assert selected
+    assert selected <= set(REPEATS)
+    assert selected != names
+    passes = {(span["document_id"], span["pass_index"]) for span in spans}
+    assert all(index < REPEATS.get(name, PHASE.max_passes) for name, index in passes)
+
+
 def test_no_held_out_document_is_packed_and_a_selected_one_is_refused(lake_url: str) -> None:
     put_upstream(lake_url, a_corpus())
-    run(lake_url, [pretraining.PACKS["general"]])
+    run(lake_url, [PACKS["general"]])
     spans = shards.read(current(lake_url, "general_packs"), "spans")
     assert not HELD_OUT & set(spans["document_id"].to_pylist())
     (name,) = HELD_OUT
@@ -167,19 +196,19 @@ def test_no_held_out_document_is_packed_and_a_selected_one_is_refused(lake_url: 
     finish(folder)
     point(lake_url, folder)
     with pytest.raises(ValueError, match=f"{name} is held out"):
-        run(lake_url, [pretraining.PACKS["enhanced"]])
+        run(lake_url, [PACKS["enhanced"]])
 
 
 def test_a_solution_behind_curation_stops_the_packs(lake_url: str) -> None:
     leaked = a_document("python", "evil", "a.py", f"def f(words):\n{SOLUTION}")
     put_upstream(lake_url, [*a_corpus(), leaked])
     with pytest.raises(ContaminatedError, match=r"evil/a\.py.*T/0"):
-        run(lake_url, [pretraining.PACKS["general"]])
+        run(lake_url, [PACKS["general"]])
 
 
 def test_a_solution_planted_in_packs_stops_the_checkpoint(lake_url: str) -> None:
     put_upstream(lake_url, a_corpus())
-    run(lake_url, [pretraining.PACKS["general"]])
+    run(lake_url, [PACKS["general"]])
     old = current(lake_url, "general_packs")
     new, table = tampered(lake_url, "general_packs", "sequences")
     renamed = SOLUTION.replace("words", "items").replace("counts", "tally").replace("word", "w")
@@ -196,13 +225,13 @@ def test_a_solution_planted_in_packs_stops_the_checkpoint(lake_url: str) -> None
     shards.put_table(new, "sequences", 0, rows, table.schema, facts=facts.facts)
     republish(lake_url, old, new)
     with pytest.raises(ContaminatedError, match="T/0"):
-        run(lake_url, [pretraining.CHECKPOINTS["general"]])
+        run(lake_url, [CHECKPOINTS["general"]])
     assert shards.names(f"{lake_url}/jobs") == []
 
 
 def test_packs_below_the_exact_budget_stop_the_checkpoint(lake_url: str) -> None:
     put_upstream(lake_url, a_corpus())
-    run(lake_url, [pretraining.PACKS["general"]])
+    run(lake_url, [PACKS["general"]])
     old = current(lake_url, "general_packs")
     new, table = tampered(lake_url, "general_packs", "sequences")
     facts = shards.record(new, "sequences-00000.parquet")
@@ -210,11 +239,11 @@ def test_packs_below_the_exact_budget_stop_the_checkpoint(lake_url: str) -> None
     shards.put_table(new, "sequences", 0, table.slice(0, 7), table.schema, facts=facts.facts)
     republish(lake_url, old, new)
     with pytest.raises(ValueError, match="1248 tokens, and the phase asks for exactly 1280"):
-        run(lake_url, [pretraining.CHECKPOINTS["general"]])
+        run(lake_url, [CHECKPOINTS["general"]])
 
 
 def test_a_checkpoint_without_its_parent_says_what_to_materialize(lake_url: str) -> None:
     put_upstream(lake_url, a_corpus())
-    run(lake_url, [pretraining.PACKS["continued"]])
+    run(lake_url, [PACKS["continued"]])
     with pytest.raises(FileNotFoundError, match=r"general_checkpoint .* materialize it first"):
-        run(lake_url, [pretraining.CHECKPOINTS["continued"]])
+        run(lake_url, [CHECKPOINTS["continued"]])

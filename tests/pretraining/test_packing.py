@@ -14,7 +14,7 @@ from snow_assets.pretraining.packs import (
     passes_by_language,
     validate_packs,
 )
-from snow_assets.pretraining.sources import general_sources
+from snow_assets.pretraining.sources import clean_sources
 from snow_assets.storage import shards
 from tests.pretraining.builders import (
     CONTEXT,
@@ -24,8 +24,8 @@ from tests.pretraining.builders import (
     a_document,
     a_text,
     a_tokenizer,
+    clean_text,
     finish,
-    general_corpus,
     put_clean_corpus,
     put_packs,
 )
@@ -55,7 +55,7 @@ def forms(packs: str) -> dict[tuple[str, int], list[int]]:
 
 
 def test_packs_hold_exactly_the_budget_and_spans_account_for_every_token(lake_url: str) -> None:
-    packs = put_packs(lake_url, general_corpus(lake_url))
+    packs = put_packs(lake_url, clean_text(lake_url))
     assert validate_packs(packs, tokens=PHASE.tokens, context_tokens=CONTEXT) == []
     tokens, spans = stream(packs)
     assert len(tokens) == PHASE.tokens == sum(span["length"] for span in spans)
@@ -64,7 +64,7 @@ def test_packs_hold_exactly_the_budget_and_spans_account_for_every_token(lake_ur
 
 
 def test_a_gap_between_spans_is_a_flaw(lake_url: str) -> None:
-    packs = put_packs(lake_url, general_corpus(lake_url))
+    packs = put_packs(lake_url, clean_text(lake_url))
     spans = shards.read_shard(packs, "spans-00000.parquet")
     shards.put_table(packs, "spans", 0, spans.slice(1), spans.schema)
     shards.remove(shards.join(packs, shards.MANIFEST))
@@ -76,7 +76,7 @@ def test_a_gap_between_spans_is_a_flaw(lake_url: str) -> None:
 
 
 def test_a_documents_spans_decode_to_its_text_and_end_with_the_separator(lake_url: str) -> None:
-    packs = put_packs(lake_url, general_corpus(lake_url))
+    packs = put_packs(lake_url, clean_text(lake_url))
     tokenizer = a_tokenizer()
     end = tokenizer.token_to_id(END_OF_TEXT)
     whole = {key: form for key, form in forms(packs).items() if form[-1] == end}
@@ -89,7 +89,7 @@ def test_a_documents_spans_decode_to_its_text_and_end_with_the_separator(lake_ur
 def test_a_sequence_has_one_language_and_a_repositorys_files_stand_together(
     lake_url: str,
 ) -> None:
-    packs = put_packs(lake_url, general_corpus(lake_url))
+    packs = put_packs(lake_url, clean_text(lake_url))
     _, spans = stream(packs)
     languages: dict[int, set[str]] = {}
     visits: list[tuple[int, str]] = []
@@ -104,7 +104,7 @@ def test_a_sequence_has_one_language_and_a_repositorys_files_stand_together(
 
 def test_passes_are_whole_and_each_has_an_order_of_its_own(lake_url: str) -> None:
     documents = [row for row in a_corpus() if row["language"] == "c"]
-    sources = general_sources(put_clean_corpus(lake_url, documents), max_passes=3)
+    sources = clean_sources(put_clean_corpus(lake_url, documents), max_passes=3)
     full = sum(sources[0].pass_tokens) // CONTEXT * CONTEXT
     phase = replace(PHASE, tokens=full, batch_sequences=1, max_passes=3)
     packs = put_packs(lake_url, sources, phase=phase)
@@ -118,7 +118,7 @@ def test_passes_are_whole_and_each_has_an_order_of_its_own(lake_url: str) -> Non
 
 def test_files_come_in_path_order_where_the_recipe_says_so(lake_url: str) -> None:
     packing = replace(PACKING, file_order="path")
-    packs = put_packs(lake_url, general_corpus(lake_url), packing=packing)
+    packs = put_packs(lake_url, clean_text(lake_url), packing=packing)
     last: dict[str, tuple[int, str]] = {}
     for document_id, pass_index in forms(packs):
         repository = document_id.split("/")[0]
@@ -127,10 +127,10 @@ def test_files_come_in_path_order_where_the_recipe_says_so(lake_url: str) -> Non
 
 
 def test_more_data_than_memory_is_packed_alike(lake_url: str) -> None:
-    whole = put_packs(lake_url, general_corpus(lake_url))
+    whole = put_packs(lake_url, clean_text(lake_url))
     parts = put_packs(
         lake_url,
-        general_corpus(lake_url),
+        clean_text(lake_url),
         name="small_memory_packs",
         packing=replace(PACKING, bucket_tokens=50),
     )
@@ -138,7 +138,7 @@ def test_more_data_than_memory_is_packed_alike(lake_url: str) -> None:
 
 
 def test_an_interrupted_packing_goes_on_to_the_same_digest(lake_url: str, tmp_path: Any) -> None:
-    whole = put_packs(lake_url, general_corpus(lake_url))
+    whole = put_packs(lake_url, clean_text(lake_url))
     torn = f"{lake_url}/torn_packs/all/g"
     for name in ("sequences-00000", "sequences-00002", "spans-00002", "sequences-00003"):
         entry = shards.record(whole, f"{name}.parquet")
@@ -146,14 +146,14 @@ def test_an_interrupted_packing_goes_on_to_the_same_digest(lake_url: str, tmp_pa
         content = shards.get(shards.join(whole, entry.name))
         known = {"num_rows": entry.num_rows, "num_tokens": entry.num_tokens, "facts": entry.facts}
         shards.put_file(torn, entry.name, content, **known)
-    packs = put_packs(lake_url, general_corpus(lake_url), name="torn_packs")
+    packs = put_packs(lake_url, clean_text(lake_url), name="torn_packs")
     assert packs == torn
     assert shards.manifest(torn).digest == shards.manifest(whole).digest
 
 
 def test_the_middle_moves_for_all_at_rate_one_and_decoding_moves_it_back(lake_url: str) -> None:
     packing = replace(PACKING, fill_in_the_middle_rate=1.0)
-    packs = put_packs(lake_url, general_corpus(lake_url), packing=packing)
+    packs = put_packs(lake_url, clean_text(lake_url), packing=packing)
     tokenizer = a_tokenizer()
     end = tokenizer.token_to_id(END_OF_TEXT)
     moved = 0
@@ -167,7 +167,7 @@ def test_the_middle_moves_for_all_at_rate_one_and_decoding_moves_it_back(lake_ur
 
 def test_repository_tokens_name_repository_and_path(lake_url: str) -> None:
     packing = replace(PACKING, repository_tokens=True)
-    packs = put_packs(lake_url, general_corpus(lake_url), packing=packing)
+    packs = put_packs(lake_url, clean_text(lake_url), packing=packing)
     tokens, spans = stream(packs)
     tokenizer = a_tokenizer()
     text = tokenizer.decode(tokens, skip_special_tokens=False)
@@ -183,7 +183,7 @@ def test_repository_tokens_name_repository_and_path(lake_url: str) -> None:
 def test_a_text_that_spells_a_special_token_cannot_forge_one(lake_url: str) -> None:
     text = f"a = '{END_OF_TEXT}'\n" * 30
     documents = [a_document("python", "evil", "a.py", text)]
-    sources = general_sources(put_clean_corpus(lake_url, documents), max_passes=4)
+    sources = clean_sources(put_clean_corpus(lake_url, documents), max_passes=4)
     phase = replace(PHASE, tokens=4 * CONTEXT)
     packs = put_packs(lake_url, sources, phase=phase)
     tokens, _ = stream(packs)
@@ -191,7 +191,7 @@ def test_a_text_that_spells_a_special_token_cannot_forge_one(lake_url: str) -> N
 
 
 def test_decoding_gives_each_different_document_once(lake_url: str) -> None:
-    packs = put_packs(lake_url, general_corpus(lake_url))
+    packs = put_packs(lake_url, clean_text(lake_url))
     found = list(decoded_documents(packs, a_tokenizer()))
     whole = [name for name, text in found if text == TEXTS[name]]
     assert len(whole) == len(set(whole)) > 5
@@ -201,7 +201,7 @@ def test_decoding_gives_each_different_document_once(lake_url: str) -> None:
 
 
 def test_a_document_counted_with_another_tokenizer_is_refused(lake_url: str) -> None:
-    sources = general_corpus(lake_url)
+    sources = clean_text(lake_url)
     read = sources[0].read
 
     def miscounted() -> Any:
@@ -215,7 +215,7 @@ def test_a_document_counted_with_another_tokenizer_is_refused(lake_url: str) -> 
 
 
 def test_packs_tell_how_many_sequences_begin_in_each_pass(lake_url: str) -> None:
-    packs = put_packs(lake_url, general_corpus(lake_url))
+    packs = put_packs(lake_url, clean_text(lake_url))
     _, spans = stream(packs)
     begins = Counter(
         (span["language"], span["pass_index"]) for span in spans if span["sequence_offset"] == 0

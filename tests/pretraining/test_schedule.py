@@ -7,11 +7,7 @@ import pytest
 from snow_assets.pretraining.schedule import learning_rate
 from snow_assets.recipe import ARCTIC, SMOKE, PhaseRecipe
 
-PHASES = [
-    getattr(recipe.pretraining, name)
-    for recipe in (SMOKE, ARCTIC)
-    for name in ("general", "continued", "enhanced")
-]
+PHASES = [phase for recipe in (SMOKE, ARCTIC) for phase in recipe.pretraining.phases]
 
 
 def rates(recipe: PhaseRecipe, steps: int = 1_000) -> list[float]:
@@ -33,7 +29,7 @@ def test_it_rises_from_zero_to_the_peak_and_falls_to_exactly_its_final_rate(
 
 
 def test_linear_is_halfway_in_the_middle_and_cosine_is_above_before_and_below_after() -> None:
-    linear = replace(SMOKE.pretraining.continued, warmup_share=0.0)
+    linear = replace(SMOKE.pretraining.phase("continued"), warmup_share=0.0)
     cosine = replace(linear, schedule="cosine")
     assert rates(linear)[500] == pytest.approx(linear.peak_learning_rate / 2)
     assert rates(cosine)[250] > rates(linear)[250]
@@ -41,7 +37,7 @@ def test_linear_is_halfway_in_the_middle_and_cosine_is_above_before_and_below_af
 
 
 def test_the_paper_s_general_phase_warms_up_for_600_steps() -> None:
-    recipe = ARCTIC.pretraining.general
+    recipe = ARCTIC.pretraining.phase("general")
     steps = 119_209
     assert learning_rate(600, steps=steps, recipe=recipe) == 5.3e-4
     assert learning_rate(300, steps=steps, recipe=recipe) == pytest.approx(2.65e-4)

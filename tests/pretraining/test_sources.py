@@ -7,9 +7,10 @@ import pytest
 
 from snow_assets.pretraining.sources import (
     LanguageSource,
-    continued_sources,
-    enhanced_sources,
-    general_sources,
+    clean_sources,
+    high_quality_sources,
+    mixed_sources,
+    synthetic_sources,
 )
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import DECISION, SELECTION
@@ -17,8 +18,8 @@ from tests.pretraining.builders import (
     CONTEXT,
     PHASE,
     a_corpus,
+    clean_text,
     finish,
-    general_corpus,
     put_clean_corpus,
     put_packs,
     put_subset,
@@ -41,7 +42,7 @@ def names(source: LanguageSource) -> dict[str, int]:
 def test_the_general_phase_reads_every_training_document_of_every_language(lake_url: str) -> None:
     held_out = frozenset({"c-one/0.x", "python-two/3.x"})
     clean = put_clean_corpus(lake_url, a_corpus(), held_out)
-    c, python = general_sources(clean, max_passes=3)
+    c, python = clean_sources(clean, max_passes=3)
     assert (c.language, python.language) == ("c", "python")
     expected = {row["document_id"] for row in a_corpus()} - held_out
     assert {**names(c), **names(python)} == dict.fromkeys(expected, 3)
@@ -50,7 +51,7 @@ def test_the_general_phase_reads_every_training_document_of_every_language(lake_
 def test_the_continued_phase_reads_what_is_selected_as_often_as_it_says(lake_url: str) -> None:
     clean = put_clean_corpus(lake_url, a_corpus())
     repeats = {"c-one/0.x": 4, "c-two/1.x": 1, "python-one/2.x": 2}
-    c, python = continued_sources(clean, put_subset(lake_url, a_corpus(), repeats), max_passes=4)
+    c, python = high_quality_sources(clean, put_subset(lake_url, a_corpus(), repeats), max_passes=4)
     assert {**names(c), **names(python)} == repeats
     assert len(c.pass_tokens) == 4
     assert c.pass_tokens[1] == c.pass_tokens[3] < c.pass_tokens[0] == c.unique_tokens
@@ -60,24 +61,39 @@ def test_more_repeats_than_passes_are_refused(lake_url: str) -> None:
     clean = put_clean_corpus(lake_url, a_corpus())
     subset = put_subset(lake_url, a_corpus(), {"c-one/0.x": 4})
     with pytest.raises(ValueError, match=r"4 times.*max_passes is 3"):
-        continued_sources(clean, subset, max_passes=3)
+        high_quality_sources(clean, subset, max_passes=3)
 
 
 def test_a_selection_of_what_is_not_kept_for_training_is_refused(lake_url: str) -> None:
     clean = put_clean_corpus(lake_url, a_corpus(), frozenset({"c-one/0.x"}))
     subset = put_subset(lake_url, a_corpus(), {"c-one/0.x": 1})
     with pytest.raises(ValueError, match=r"1 documents .* does not keep for training, c-one/0\.x"):
-        continued_sources(clean, subset, max_passes=4)
+        high_quality_sources(clean, subset, max_passes=4)
 
 
 def test_the_enhanced_phase_reads_synthetic_files_under_their_seeds_repository(
     lake_url: str,
 ) -> None:
-    c, python = enhanced_sources(put_synthetic(lake_url, a_corpus()), max_passes=5)
+    c, python = synthetic_sources(put_synthetic(lake_url, a_corpus()), max_passes=5)
     assert set(names(c).values()) == set(names(python).values()) == {5}
     rows = [row for batch in python.read() for row in batch.to_pylist()]
     assert {row["repository"] for row in rows} == {"python-one", "python-two", "python-three"}
     assert all(row["document_id"].startswith("new:python-") for row in rows)
+
+
+def test_a_mix_has_every_document_of_its_sources_in_its_own_passes(lake_url: str) -> None:
+    clean = put_clean_corpus(lake_url, a_corpus())
+    subset = put_subset(lake_url, a_corpus(), {"c-one/0.x": 3, "python-one/2.x": 1})
+    python_files = [row for row in a_corpus() if row["language"] == "python"]
+    parts = [
+        *high_quality_sources(clean, subset, max_passes=4),
+        *synthetic_sources(put_synthetic(lake_url, python_files), max_passes=2),
+    ]
+    c, python = mixed_sources(parts)
+    assert names(c) == {"c-one/0.x": 3}
+    assert names(python) == {"python-one/2.x": 1} | {
+        f"new:{row['document_id']}": 2 for row in python_files
+    }
 
 
 def test_a_language_without_documents_offers_nothing(lake_url: str) -> None:
@@ -91,9 +107,9 @@ def test_a_language_without_documents_offers_nothing(lake_url: str) -> None:
         finish(f"{lake_url}/{asset}/bare/g")
     empty = [f"{lake_url}/clean_corpus/{name}/g" for name in ("bare", "empty")]
     subset = [f"{lake_url}/high_quality_subset/{name}/g" for name in ("bare", "empty")]
-    sources = general_sources([*clean, *empty], max_passes=4)
+    sources = clean_sources([*clean, *empty], max_passes=4)
     assert [source.unique_tokens for source in sources[2:]] == [0, 0]
-    chosen = continued_sources([*clean, *empty], subset, max_passes=4)
+    chosen = high_quality_sources([*clean, *empty], subset, max_passes=4)
     assert [source.pass_tokens for source in chosen] == [[], []]
     packs = put_packs(lake_url, sources)
     assert shards.manifest(packs).facts["tokens"] == PHASE.tokens
@@ -104,5 +120,5 @@ def test_a_budget_beyond_max_passes_is_refused_before_anything_is_written(
 ) -> None:
     phase = replace(PHASE, tokens=4_000 * CONTEXT)
     with pytest.raises(ValueError, match=r"tokens, all passes counted, fill .* needs 4000"):
-        put_packs(lake_url, general_corpus(lake_url), phase=phase)
+        put_packs(lake_url, clean_text(lake_url), phase=phase)
     assert not (tmp_path / "lake" / "general_packs").exists()

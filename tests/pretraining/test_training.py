@@ -31,8 +31,8 @@ from tests.pretraining.builders import (
     a_request,
     a_text,
     a_tokenizer,
+    clean_text,
     finish,
-    general_corpus,
     put_packs,
     synthetic_corpus,
 )
@@ -64,7 +64,7 @@ class Quiet(worker.Progress):
 def a_packed_request(lake_url: str, **changes: object) -> PretrainingRequest:
     packs = f"{lake_url}/general_packs/all/g"
     if not shards.is_finished(packs):
-        put_packs(lake_url, general_corpus(lake_url))
+        put_packs(lake_url, clean_text(lake_url))
     return a_request(lake_url, packs, **changes)  # type: ignore[arg-type]
 
 
@@ -179,7 +179,9 @@ def test_a_child_starts_from_its_parents_weights(lake_url: str) -> None:
     work(parent, Quiet())
     finish(parent.output)
     loaded = load_parent(Path(parent.output) / "model", MODEL, a_tokenizer())
-    child = a_packed_request(lake_url, output="child", parent=parent.output, phase="continued")
+    child = a_packed_request(
+        lake_url, output="child", parent=parent.output, recipe=replace(PHASE, name="continued")
+    )
     report = work(child, Quiet())
     orphan = work(replace(child, parent=None, output=f"{lake_url}/x/all/orphan"), Quiet())
     assert report.first_loss_bits < orphan.first_loss_bits - 1
@@ -230,7 +232,7 @@ def test_the_digest_of_a_request_does_not_depend_on_where_things_lie(lake_url: s
     digest = request_digest(there)
     moved.rename(lake_url)
     assert digest == request_digest(request)
-    assert digest != request_digest(replace(request, phase="continued"))
+    assert digest != request_digest(replace(request, recipe=replace(PHASE, name="continued")))
 
 
 def test_packs_of_another_size_are_refused(lake_url: str) -> None:
@@ -265,8 +267,10 @@ LINEAR = replace(LONG, schedule="linear", final_learning_rate=0.0, warmup_share=
 def test_a_phase_that_is_killed_goes_on_as_if_never_stopped(
     lake_url: str, tmp_path: Path, phase: str
 ) -> None:
-    recipe = {"general": LONG, "continued": LINEAR, "enhanced": replace(LINEAR, python_share=0.5)}
-    make = synthetic_corpus if phase == "enhanced" else general_corpus
+    linear = replace(LINEAR, name="continued")
+    enhanced = replace(LINEAR, name="enhanced", python_share=0.5)
+    recipe = {"general": LONG, "continued": linear, "enhanced": enhanced}
+    make = synthetic_corpus if phase == "enhanced" else clean_text
     packs = put_packs(lake_url, make(lake_url, 10), name=f"{phase}_packs", phase=recipe[phase])
     parent = None
     if phase != "general":
@@ -275,7 +279,7 @@ def test_a_phase_that_is_killed_goes_on_as_if_never_stopped(
         finish(first.output)
         parent = first.output
     requests = [
-        a_request(lake_url, packs, output=output, phase=phase, parent=parent, recipe=recipe[phase])
+        a_request(lake_url, packs, output=output, parent=parent, recipe=recipe[phase])
         for output in ("whole", "torn")
     ]
     work(requests[0], Quiet())
@@ -296,7 +300,7 @@ def test_a_phase_that_is_killed_goes_on_as_if_never_stopped(
 
 @pytest.mark.slow
 def test_sigterm_saves_and_ends_with_the_code_for_preempted(lake_url: str, tmp_path: Path) -> None:
-    packs = put_packs(lake_url, general_corpus(lake_url, 10), name="long_packs", phase=LONG)
+    packs = put_packs(lake_url, clean_text(lake_url, 10), name="long_packs", phase=LONG)
     request = a_request(lake_url, packs, recipe=LONG)
     process = run_job(a_local_job(tmp_path / "job" / "attempt-001", request))
     wait_for_step(request, process, 5)

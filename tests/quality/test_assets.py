@@ -20,6 +20,7 @@ from snow_resources.tracking import Tracking
 from tests.curation.builders import point
 from tests.quality.builders import a_lake, corpus_files
 from tests.quality.conftest import Made
+from tests.recipes import smoke_phases
 from tests.stage_assets import asset_of
 
 LANGUAGES = SMOKE.curation.languages
@@ -29,13 +30,14 @@ BUDGET = 2_048  # one step of the continued phase, which the recipe asks for at 
 
 
 def resources(made: Made) -> dict[str, Any]:
-    pretraining = SMOKE.pretraining
     recipe = replace(
         SMOKE,
         annotator=made.recipe,
         selection=replace(SMOKE.selection, budget_tokens=BUDGET),
         operation=replace(SMOKE.operation, scoring_round=made.scoring_round),
-        pretraining=replace(pretraining, continued=replace(pretraining.continued, tokens=BUDGET)),
+        pretraining=replace(
+            SMOKE.pretraining, phases=smoke_phases({"continued": {"tokens": BUDGET}})
+        ),
     )
     return {
         "lake": Lake(url=made.lake),
