@@ -10,14 +10,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 
 from snow_assets.corpus.license_texts import license_text
-from snow_assets.curation.kept import decisions, kept_documents
+from snow_assets.curation.kept import kept_documents, kept_rows
 from snow_assets.curation.split import HELD_OUT, TRAIN
 from snow_assets.storage import shards
 
-_COLUMNS = (
+COLUMNS = (
     "document_id",
     "text_id",
     "source",
@@ -29,12 +30,13 @@ _COLUMNS = (
     "num_tokens",
     "text",
 )
+"""Columns of an exported document."""
+SOURCE_COLUMNS = ("repository", "revision", "license")
 _SHARD_BYTES = 256_000_000
 
 
 def export_clean(clean_folder: str, folder: str, *, language: str) -> dict[str, Any]:
     """Export the kept documents of a `clean_corpus` artifact, train and held out separately."""
-    table = decisions(clean_folder)
     return export_dataset(
         folder,
         title=f"Clean {language} corpus",
@@ -44,10 +46,10 @@ def export_clean(clean_folder: str, folder: str, *, language: str) -> dict[str, 
             "`held_out` comes from repositories of which nothing is in `train`."
         ),
         splits={
-            split: kept_documents(clean_folder, split=split, columns=_COLUMNS)
+            split: kept_documents(clean_folder, split=split, columns=COLUMNS)
             for split in (TRAIN, HELD_OUT)
         },
-        sources=table.filter(table["kept"]),
+        sources=kept_rows(clean_folder, SOURCE_COLUMNS, split=None),
         notices=repository_notices(clean_folder),
     )
 
@@ -58,12 +60,12 @@ def export_dataset(
     title: str,
     description: str,
     splits: Mapping[str, Iterable[pa.RecordBatch]],
-    sources: pa.Table,
+    sources: pl.DataFrame,
     notices: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
     """Write each split as Parquet, README.md (the data card) and ATTRIBUTION.md; return counts.
 
-    `sources` has a row per exported document with `repository`, `revision` and `license`; `notices`
+    `sources` has a row per exported document with SOURCE_COLUMNS; `notices`
     are copyright notices by repository. A split without rows is omitted. Memory: about 256 MB of
     text. Existing shards are not rewritten.
     """
@@ -90,8 +92,7 @@ def _tables(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.Table]:
         yield pa.Table.from_batches(pending)
 
 
-def _card(title: str, description: str, counts: Mapping[str, int], sources: pa.Table) -> str:
-    licenses = Counter(sources["license"].to_pylist())
+def _card(title: str, description: str, counts: Mapping[str, int], sources: pl.DataFrame) -> str:
     header = ["---", f"pretty_name: {json.dumps(title)}", "license: other", "license_name: various"]
     header += ["license_link: ATTRIBUTION.md", "task_categories:", "- text-generation"]
     # Without `configs`, `datasets` infers the files and reads the manifest as data.
@@ -102,9 +103,14 @@ def _card(title: str, description: str, counts: Mapping[str, int], sources: pa.T
     lines += ["| split | documents |", "| --- | ---: |"]
     lines += [f"| {split} | {count} |" for split, count in counts.items()]
     lines += ["", "| licence | documents |", "| --- | ---: |"]
-    lines += [f"| {name} | {count} |" for name, count in sorted(licenses.items())]
-    repositories = len(set(sources["repository"].to_pylist()))
-    lines += ["", f"{repositories} repositories; `ATTRIBUTION.md` names each with its licence.", ""]
+    licenses = sources.group_by("license").len().sort("license")
+    lines += [f"| {name} | {count} |" for name, count in licenses.iter_rows()]
+    num_repositories = sources["repository"].n_unique()
+    lines += [
+        "",
+        f"{num_repositories} repositories; `ATTRIBUTION.md` names each with its licence.",
+        "",
+    ]
     return "\n".join(lines)
 
 
@@ -130,22 +136,19 @@ def repository_notices(clean_folder: str) -> dict[str, list[str]]:
     return {repository: list(lines) for repository, lines in notices.items()}
 
 
-def _attribution(title: str, sources: pa.Table, notices: Mapping[str, Sequence[str]]) -> str:
-    columns = ["repository", "revision", "license"]
-    rows = sources.select(columns).to_pylist()
-    counts = Counter(tuple(str(row[name]) for name in columns) for row in rows)
+def _attribution(title: str, sources: pl.DataFrame, notices: Mapping[str, Sequence[str]]) -> str:
+    counts = sources.group_by(SOURCE_COLUMNS).len().sort(SOURCE_COLUMNS).rows()
     lines = [f"# Attribution: {title}", "", "| repository | revision | licence | files |"]
     lines += ["| --- | --- | --- | ---: |"]
     lines += [
-        f"| {' | '.join(_cell(value) for value in names)} | {count} |"
-        for names, count in sorted(counts.items())
+        f"| {' | '.join(_cell(value) for value in names)} | {count} |" for *names, count in counts
     ]
     lines += ["", "## Copyright notices", ""]
     lines += ["Of the repositories' licence files; those of single files stand in their texts.", ""]
-    for repository in sorted({names[0] for names in counts}):
+    for repository in sources["repository"].unique().sort():
         own_notices = [_cell(notice) for notice in notices.get(repository, ())]
         lines += [f"- {_cell(repository)}: {'; '.join(own_notices) or 'none in a licence file'}"]
-    identifiers = {part for names in counts for part in names[2].split(" AND ")}
+    identifiers = {part for name in sources["license"].unique() for part in name.split(" AND ")}
     for identifier in sorted(identifiers):
         lines += ["", f"## {_cell(identifier)}", "", *_license_text(identifier)]
     return "\n".join([*lines, ""])

@@ -22,12 +22,13 @@ has a near duplicate in the other.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from snow_assets.curation.kept import kept_rows
 from snow_assets.curation.sampling import stable_share
 from snow_assets.storage import shards
 
@@ -126,80 +127,51 @@ def split_shortfalls(clean_folders: Sequence[str], *, share: float, tolerance: f
     """Languages whose kept held-out bytes miss the share by more than the tolerance, and why."""
     shortfalls = []
     for folder in clean_folders:
-        columns = ["repository", "split", "num_bytes"]
-        kept_bytes: Counter[str] = Counter()
-        repositories: Counter[str] = Counter()
-        for batch in shards.batches(folder, "decisions", columns=columns, rows=4096):
-            for row in batch.filter(pc.is_valid(batch["split"])).to_pylist():
-                kept_bytes[row["split"]] += row["num_bytes"]
-                repositories[row["repository"]] += row["num_bytes"]
-        total = kept_bytes.total()
-        held_out = kept_bytes[HELD_OUT] / total if total else share
+        kept = kept_rows(folder, ["repository", "split", "num_bytes"], split=None)
+        total = int(kept["num_bytes"].sum())
+        held_out_bytes = int(kept.filter(pl.col("split") == HELD_OUT)["num_bytes"].sum())
+        held_out = held_out_bytes / total if total else share
         if abs(held_out - share) > tolerance * share + 1e-9:
-            name, largest = max(repositories.items(), key=lambda entry: entry[1])
+            repositories = kept.group_by("repository", maintain_order=True).agg(pl.sum("num_bytes"))
+            name, largest = repositories.row(repositories["num_bytes"].arg_max() or 0)
             shortfalls.append(
                 f"{shards.manifest(folder).partition}: {held_out:.2%} of the bytes are held out, "
                 f"and the recipe's share is {share:.2%} within {tolerance:.0%} of it: "
-                f"{len(repositories)} repositories do not divide so, the largest, {name}, is "
+                f"{repositories.height} repositories do not divide so, the largest, {name}, is "
                 f"{largest / total:.0%}; add repositories of the language, or raise "
                 "curation.held_out_tolerance"
             )
     return shortfalls
 
 
-def assert_no_held_out(
-    document_ids: Iterable[str],
-    clean_folders: Sequence[str],
-    *,
-    text_ids: Iterable[str] = (),
-) -> None:
+def assert_no_held_out(document_ids: pl.Series, clean_folders: Sequence[str]) -> None:
     """ValueError if a document is held out, or shares a text or cluster with a held-out document.
 
-    For packs, seeds and annotator examples. `text_ids` are for tables without document ids. A
-    document without a decision in the `clean_corpus` artifacts raises, too. Memory: the ids, those
-    of held-out documents, and a shard of decisions.
+    For packs and seeds. A document without a decision in the `clean_corpus` artifacts raises, too.
+    Time: linear. Memory: the ids, those of held-out documents, and those of a language.
     """
-    texts, clusters, held_out_ids = _held_out(clean_folders)
-    undecided = set(document_ids)
-    for text_id in text_ids:
-        if text_id in texts:
-            raise ValueError(
-                f"text {text_id} is held out as document {texts[text_id]}: leave it out"
+    keys = ("text_id", "cluster_id")
+    held_out = pl.concat(
+        kept_rows(folder, ["document_id", *keys], split=HELD_OUT) for folder in clean_folders
+    )
+    undecided = document_ids.unique().to_frame("document_id")
+    for folder in clean_folders:
+        decided = pl.DataFrame(shards.read(folder, "decisions", columns=["document_id", *keys]))
+        used = decided.join(undecided, on="document_id", how="semi", maintain_order="left")
+        for key in keys:
+            held_out_of_key = held_out.select(key, pl.col("document_id").alias(f"held_out_{key}"))
+            used = used.join(
+                held_out_of_key.unique(key, keep="last"), on=key, how="left", maintain_order="left"
             )
-    columns = ["document_id", "text_id", "cluster_id"]
-    for folder in clean_folders:
-        for batch in shards.batches(folder, "decisions", columns=columns, rows=4096):
-            for row in batch.filter(
-                pc.is_in(batch["document_id"], pa.array(list(undecided), pa.string()))
-            ).to_pylist():
-                document_id = row["document_id"]
-                undecided.discard(document_id)
-                held_out_id = texts.get(row["text_id"]) or clusters.get(row["cluster_id"])
-                if document_id in held_out_ids or held_out_id:
-                    raise ValueError(
-                        f"document {document_id} is held out or a near duplicate of the held-out "
-                        f"document {held_out_id or document_id}: leave it out"
-                    )
-    if undecided:
+        copies = used.select("document_id", pl.coalesce(f"held_out_{key}" for key in keys))
+        for document_id, held_out_id in copies.drop_nulls().head(1).iter_rows():
+            raise ValueError(
+                f"document {document_id} is held out or a near duplicate of the held-out "
+                f"document {held_out_id}: leave it out"
+            )
+        undecided = undecided.join(decided, on="document_id", how="anti")
+    if len(undecided):
         raise ValueError(
-            f"{len(undecided)} documents, {min(undecided)} among them, are in none of the clean "
-            f"corpora {list(clean_folders)}: name the artifacts that they come from"
+            f"{len(undecided)} documents, {min(undecided['document_id'])} among them, are in none "
+            f"of the clean corpora {list(clean_folders)}: name the artifacts that they come from"
         )
-
-
-def _held_out(
-    clean_folders: Sequence[str],
-) -> tuple[dict[str, str], dict[str, str], set[str]]:
-    """Text -> held-out document, cluster -> held-out document, and all held-out document ids."""
-    texts: dict[str, str] = {}
-    clusters: dict[str, str] = {}
-    columns = ["document_id", "text_id", "cluster_id", "split"]
-    for folder in clean_folders:
-        for batch in shards.batches(folder, "decisions", columns=columns, rows=4096):
-            for row in batch.filter(
-                pc.fill_null(pc.equal(batch["split"], HELD_OUT), False)
-            ).to_pylist():
-                texts[row["text_id"]] = row["document_id"]
-                if row["cluster_id"] is not None:
-                    clusters[row["cluster_id"]] = row["document_id"]
-    return texts, clusters, set(texts.values())

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from snow_assets.curation.kept import decisions, kept_documents
+from snow_assets.curation.kept import kept_documents, kept_rows
 from snow_assets.storage import shards
 
 
@@ -57,18 +57,17 @@ def held_out_documents(
 
     Memory: ids of the held-out documents, and one batch of texts.
     """
-    rows = decisions(clean_folder).select(["document_id", "split", "num_tokens"])
-    mask = pc.and_(pc.equal(rows["split"], "held_out"), pc.greater(rows["num_tokens"], 0))
-    ids = set(sample_ids(rows.filter(mask)["document_id"].to_pylist(), num=num, seed=seed))
+    rows = kept_rows(clean_folder, ["document_id", "num_tokens"], split="held_out")
+    ids = sample_ids(rows.filter(pl.col("num_tokens") > 0)["document_id"], num=num, seed=seed)
+    matching = pl.Series("document_id", ids, pl.String).to_frame()
     columns = ("document_id", "repository", "text")
-    for batch in kept_documents(clean_folder, split="held_out", columns=columns):
+    for batch in kept_documents(clean_folder, split="held_out", columns=columns, matching=matching):
         for row in batch.to_pylist():
-            if row["document_id"] in ids:
-                yield HeldOutDocument(
-                    document_id=row["document_id"],
-                    repository=row["repository"],
-                    text=truncate_utf8(row["text"], max_bytes=max_bytes),
-                )
+            yield HeldOutDocument(
+                document_id=row["document_id"],
+                repository=row["repository"],
+                text=truncate_utf8(row["text"], max_bytes=max_bytes),
+            )
 
 
 def problem_from_row(row: dict[str, Any]) -> Problem:

@@ -112,7 +112,6 @@ def _partition(folder: str) -> str:
 
 
 def _score_traces(lake: str, texts: set[str], stages: Iterable[Stage]) -> Iterator[Trace]:
-    text_ids = pa.array(sorted(texts), pa.string())
     for stage in stages:
         for table in stage.tables:
             if table.schema is not SCORE:
@@ -120,7 +119,8 @@ def _score_traces(lake: str, texts: set[str], stages: Iterable[Stage]) -> Iterat
             for folder in finished(lake, stage.name):
                 rows = _TraceCounter(folder)
                 for name, batch in _readable_shards(folder, table.name, "text_id", rows):
-                    rows.add(name, batch.filter(pc.is_in(batch["text_id"], value_set=text_ids)))
+                    mask = [text_id in texts for text_id in batch["text_id"].to_pylist()]
+                    rows.add(name, batch.filter(pa.array(mask, pa.bool_())))
                 yield from rows.trace()
 
 

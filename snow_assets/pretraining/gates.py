@@ -1,10 +1,10 @@
 """Gates before packing and training: held-out documents, contamination, damaged packs."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 from tokenizers import Tokenizer
 
 from snow_assets.curation.decontamination.exemptions import exempt_document_ids
@@ -35,7 +35,9 @@ def assert_trainable_documents(
     """Raise ValueError if a document to pack, or a synthetic one's seed, is held out, or if one is
     contaminated.
     """
-    assert_no_held_out(_with_seeds(_ids(sources), synthetic_folders), clean_folders)
+    columns = [batch["document_id"] for source in sources for batch in source.read()]
+    document_ids = pl.Series(pa.chunked_array(columns, pa.string()))
+    assert_no_held_out(_with_seeds(document_ids, synthetic_folders), clean_folders)
     _assert_uncontaminated(_texts(sources), benchmarks, clean_folders)
 
 
@@ -64,26 +66,21 @@ def assert_packs_not_held_out(packs: str, clean_folders: Sequence[str]) -> None:
 
     A synthetic file, whose id is in no clean corpus, is replaced by its seed document.
     """
-    spans = shards.read(packs, "spans", columns=["document_id"])
-    document_ids = pc.unique(spans["document_id"]).to_pylist()
+    document_ids = pl.Series(shards.read(packs, "spans", columns=["document_id"])["document_id"])
     synthetic_folders = shards.input_folders(packs, "synthetic_set")
     assert_no_held_out(_with_seeds(document_ids, synthetic_folders), clean_folders)
 
 
-def _with_seeds(document_ids: Iterable[str], synthetic_folders: Sequence[str]) -> set[str]:
-    """The ids, each synthetic document's replaced by its seed's."""
-    seed_of: dict[str, str] = {}
+def _with_seeds(document_ids: pl.Series, synthetic_folders: Sequence[str]) -> pl.Series:
+    """The distinct ids, each synthetic document's replaced by its seed's."""
+    documents = document_ids.unique().to_frame("document_id")
     for folder in synthetic_folders:
-        synthetic = shards.read(folder, "documents", columns=["document_id", "seed_document_id"])
-        columns = synthetic["document_id"].to_pylist(), synthetic["seed_document_id"].to_pylist()
-        seed_of.update(zip(*columns, strict=True))
-    return {seed_of.get(name, name) for name in document_ids}
-
-
-def _ids(sources: Sequence[LanguageSource]) -> Iterator[str]:
-    for source in sources:
-        for batch in source.read():
-            yield from batch["document_id"].to_pylist()
+        columns = ["document_id", "seed_document_id"]
+        synthetic = pl.DataFrame(shards.read(folder, "documents", columns=columns))
+        documents = documents.join(synthetic, on="document_id", how="left").select(
+            document_id=pl.coalesce("seed_document_id", "document_id")
+        )
+    return documents["document_id"]
 
 
 def _texts(sources: Sequence[LanguageSource]) -> Iterator[tuple[str, str]]:

@@ -4,12 +4,13 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from snow_assets.curation.kept import decisions, kept_documents
+from snow_assets.curation.kept import kept_documents, kept_rows
+from snow_assets.quality.selection import read_selected
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import DECISION, SELECTION
 
 COLUMNS = (
     "document_id",
@@ -64,9 +65,9 @@ def clean_sources(clean_folders: Sequence[str], *, max_passes: int) -> list[Lang
 def _clean_source(clean_folder: str, max_passes: int) -> LanguageSource:
     def read() -> Iterator[pa.RecordBatch]:
         for batch in kept_documents(clean_folder, columns=COLUMNS):
-            yield _with_passes(batch, pa.array([max_passes] * batch.num_rows, pa.int32()))
+            yield _with_passes(batch, max_passes)
 
-    num_tokens = _training_decisions(clean_folder)["num_tokens"]
+    num_tokens = kept_rows(clean_folder, ["num_tokens"])["num_tokens"]
     unique = _tokens_with_separators(num_tokens)
     return LanguageSource(
         language=shards.manifest(clean_folder).partition,
@@ -96,55 +97,50 @@ def high_quality_sources(
 
 
 def _subset_source(clean_folder: str, subset_folder: str, max_passes: int) -> LanguageSource:
-    is_empty = not shards.manifest(subset_folder).tables("documents")
-    selection = SELECTION.empty_table() if is_empty else shards.read(subset_folder, "documents")
-    selected = selection.filter(pc.greater(selection["repeats"], 0))
-    max_repeats = pc.max(selected["repeats"]).as_py() or 0
+    selected = read_selected(subset_folder).rename({"repeats": "passes"})
+    max_repeats = max(selected["passes"], default=0)
     if max_repeats > max_passes:
         raise ValueError(
             f"{subset_folder} repeats a document {max_repeats} times, and the phase's max_passes "
             f"is {max_passes}: lower the selection's repeats or raise max_passes"
         )
-    repeats = dict(
-        zip(selected["document_id"].to_pylist(), selected["repeats"].to_pylist(), strict=True)
-    )
 
     def read() -> Iterator[pa.RecordBatch]:
-        for batch in kept_documents(clean_folder, columns=COLUMNS):
-            passes = [repeats.get(name, 0) for name in batch["document_id"].to_pylist()]
-            with_passes = _with_passes(batch, pa.array(passes, pa.int32()))
-            yield with_passes.filter(pc.greater(with_passes["passes"], 0))
+        return kept_documents(clean_folder, columns=COLUMNS, matching=selected)
 
-    trainable = _training_decisions(clean_folder)
-    names = trainable["document_id"].to_pylist()
-    not_kept = set(repeats).difference(names)
-    if not_kept:
+    trainable = kept_rows(clean_folder, ["document_id", "num_tokens"])
+    not_kept = selected.join(trainable, on="document_id", how="anti")["document_id"]
+    if len(not_kept):
         raise ValueError(
             f"{subset_folder} selects {len(not_kept)} documents that {clean_folder} does not keep "
             f"for training, {min(not_kept)} for one: materialize high_quality_subset again"
         )
-    passes = pa.array([repeats.get(name, 0) for name in names], pa.int32())
-    by_pass = [
-        trainable.filter(pc.greater(passes, index))["num_tokens"] for index in range(max_repeats)
+    documents = trainable.join(selected, on="document_id")
+    pass_tokens = [
+        _tokens_with_separators(documents.filter(pl.col("passes") > index)["num_tokens"])
+        for index in range(max_repeats)
     ]
     return LanguageSource(
         language=shards.manifest(clean_folder).partition,
-        num_documents=len(repeats),
-        unique_tokens=_tokens_with_separators(by_pass[0]) if by_pass else 0,
-        pass_tokens=[_tokens_with_separators(num_tokens) for num_tokens in by_pass],
+        num_documents=selected.height,
+        unique_tokens=pass_tokens[0] if pass_tokens else 0,
+        pass_tokens=pass_tokens,
         read=read,
     )
 
 
 def synthetic_sources(synthetic_folder: str, *, max_passes: int) -> list[LanguageSource]:
     """Sources of accepted synthetic files, each in the repository of its seed."""
-    documents = shards.read(synthetic_folder, "documents", columns=["language", "num_tokens"])
-    languages = sorted(set(documents["language"].to_pylist()))
-    return [_synthetic_source(synthetic_folder, name, documents, max_passes) for name in languages]
+    table = shards.read(synthetic_folder, "documents", columns=["language", "num_tokens"])
+    documents = pl.DataFrame(table).partition_by("language", as_dict=True)
+    return [
+        _synthetic_source(synthetic_folder, str(language), rows["num_tokens"], max_passes)
+        for (language,), rows in sorted(documents.items())
+    ]
 
 
 def _synthetic_source(
-    folder: str, language: str, documents: pa.Table, max_passes: int
+    folder: str, language: str, num_tokens: pl.Series, max_passes: int
 ) -> LanguageSource:
     def read() -> Iterator[pa.RecordBatch]:
         for batch in shards.batches(folder, "documents", rows=256):
@@ -156,11 +152,8 @@ def _synthetic_source(
             }
             columns = [renamed[name] if name in renamed else of_language[name] for name in COLUMNS]
             renamed_batch = pa.RecordBatch.from_arrays(columns, names=list(COLUMNS))
-            yield _with_passes(
-                renamed_batch, pa.array([max_passes] * of_language.num_rows, pa.int32())
-            )
+            yield _with_passes(renamed_batch, max_passes)
 
-    num_tokens = documents.filter(pc.equal(documents["language"], language))["num_tokens"]
     unique = _tokens_with_separators(num_tokens)
     return LanguageSource(
         language=language,
@@ -171,19 +164,9 @@ def _synthetic_source(
     )
 
 
-def _training_decisions(clean_folder: str) -> pa.Table:
-    is_empty = not shards.manifest(clean_folder).tables("decisions")
-    all_decisions = DECISION.empty_table() if is_empty else decisions(clean_folder)
-    decided = all_decisions.select(["document_id", "kept", "split", "num_tokens"])
-    is_train = pc.fill_null(pc.equal(decided["split"], "train"), False)
-    return decided.filter(pc.and_(decided["kept"], is_train))
+def _tokens_with_separators(num_tokens: pl.Series) -> int:
+    return int(num_tokens.sum()) + len(num_tokens)
 
 
-def _tokens_with_separators(num_tokens: pa.ChunkedArray) -> int:
-    return int(pc.sum(num_tokens).as_py() or 0) + len(num_tokens)
-
-
-def _with_passes(batch: pa.RecordBatch, passes: pa.Array) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays(
-        [*batch.columns, passes], names=[*batch.schema.names, "passes"]
-    )
+def _with_passes(batch: pa.RecordBatch, passes: int) -> pa.RecordBatch:
+    return batch.append_column("passes", pa.repeat(pa.scalar(passes, pa.int32()), batch.num_rows))

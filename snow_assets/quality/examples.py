@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
+import polars as pl
 import pyarrow.compute as pc
 
 from snow_assets.curation.kept import decisions, kept_documents
@@ -208,11 +208,11 @@ def _with_texts(negatives: Sequence[Row], clean_folders: Sequence[str]) -> Itera
     rows_by_text: dict[str, list[Row]] = {}
     for row in negatives:
         rows_by_text.setdefault(row["text_id"], []).append(row)
-    text_ids = pa.array(sorted(rows_by_text), pa.string())
+    matching = pl.Series("text_id", list(rows_by_text), pl.String).to_frame()
+    columns = ("text_id", "text")
     for folder in clean_folders:
-        for batch in kept_documents(folder, split=TRAIN, columns=("text_id", "text")):
-            matching = batch.filter(pc.is_in(batch["text_id"], text_ids))
-            for document in matching.to_pylist():
+        for batch in kept_documents(folder, split=TRAIN, columns=columns, matching=matching):
+            for document in batch.to_pylist():
                 for row in rows_by_text.pop(document["text_id"], []):
                     yield {**row, "text": document["text"]}
 

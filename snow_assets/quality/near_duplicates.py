@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -83,9 +84,9 @@ def _kept_texts(
     clean_folders: Sequence[str], text_ids: Sequence[str]
 ) -> Iterator[tuple[str, str, str]]:
     """Yield text id, split and text of kept documents with these text ids."""
-    names = pa.array(text_ids, pa.string())
+    matching = pl.Series("text_id", text_ids, pl.String).to_frame()
+    columns = ("text_id", "split", "text")
     for folder in clean_folders:
-        for batch in kept_documents(folder, split=None, columns=("text_id", "split", "text")):
-            matching = batch.filter(pc.is_in(batch["text_id"], names))
-            for row in matching.to_pylist():
+        for batch in kept_documents(folder, split=None, columns=columns, matching=matching):
+            for row in batch.to_pylist():
                 yield row["text_id"], row["split"], row["text"]

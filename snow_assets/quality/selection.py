@@ -4,16 +4,16 @@ Documents are ranked by descending logit, then text_id, then document_id, so the
 deterministic. A document's percentile is the fraction of the language's tokens that rank below it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from snow_assets.curation.kept import kept_documents
+from snow_assets.curation.kept import kept_documents, kept_rows
 from snow_assets.recipe import SelectionRecipe
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import SELECTION
@@ -29,7 +29,7 @@ Integers = npt.NDArray[np.int64]
 class RankedLanguage:
     """A language's ranked documents and token counts; `selected_tokens` counts repeats."""
 
-    documents: pa.Table
+    documents: pl.DataFrame
     budget_tokens: int
     selected_tokens: int
     unique_tokens: int
@@ -56,7 +56,7 @@ def allocate_budget(language_tokens: Mapping[str, int], *, budget_tokens: int) -
 
 
 def select(
-    documents: pa.Table,
+    documents: pl.DataFrame,
     *,
     language: str,
     language_tokens: Mapping[str, int],
@@ -72,9 +72,8 @@ def select(
     budget = allocate_budget(language_tokens, budget_tokens=recipe.budget_tokens)[language]
     if recipe.fill == "budget":
         _require_feasible_budget(language_tokens, recipe)
-    order = [("logit", "descending"), ("text_id", "ascending"), ("document_id", "ascending")]
-    ranked = documents.take(pc.sort_indices(documents, sort_keys=order))
-    tokens = ranked["num_tokens"].to_numpy().astype(np.int64)
+    ranked = documents.sort("logit", "text_id", "document_id", descending=[True, False, False])
+    tokens = ranked["num_tokens"].to_numpy()
     tokens_below = tokens.sum() - np.cumsum(tokens)
     percentiles = tokens_below / max(1, tokens.sum())
     percentile_repeats = np.array([0, *recipe.repeats])[
@@ -85,11 +84,10 @@ def select(
         if recipe.fill == "budget"
         else percentile_repeats
     )
-    added = {"percentile": pa.array(percentiles), "repeats": pa.array(repeats, pa.int32())}
-    for name, column in added.items():
-        ranked = ranked.append_column(name, column)
     return RankedLanguage(
-        documents=ranked.select(SELECTION.names).cast(SELECTION),
+        documents=ranked.with_columns(
+            percentile=percentiles, repeats=pl.Series(repeats, dtype=pl.Int32)
+        ).select(SELECTION.names),
         budget_tokens=budget,
         selected_tokens=int((tokens * repeats).sum()),
         unique_tokens=int(tokens[repeats > 0].sum()),
@@ -120,24 +118,22 @@ def _require_feasible_budget(language_tokens: Mapping[str, int], recipe: Selecti
         )
 
 
-def scored_documents(clean_folder: str, scores_folder: str) -> pa.Table:
+def scored_documents(clean_folder: str, scores_folder: str) -> pl.DataFrame:
     """The kept train documents with their logits. Memory: a language without its text.
 
     ValueError if a document has no score.
     """
     columns = ("document_id", "text_id", "repository", "license", "num_tokens")
-    batches = list(kept_documents(clean_folder, columns=columns))
-    scores = shards.read(scores_folder, "scores", columns=["text_id", "logit"])
-    if not batches:
-        return SELECTION.empty_table().select([*columns, "logit"])
-    documents = pa.Table.from_batches(batches)
-    indices = pc.index_in(documents["text_id"], scores["text_id"].combine_chunks())
-    if indices.null_count:
+    scores = pl.DataFrame(shards.read(scores_folder, "scores", columns=["text_id", "logit"]))
+    documents = kept_rows(clean_folder, columns).join(
+        scores, on="text_id", how="left", maintain_order="left"
+    )
+    if num_unscored := documents["logit"].null_count():
         raise ValueError(
-            f"{indices.null_count} documents of {clean_folder} have no score in {scores_folder}: "
+            f"{num_unscored} documents of {clean_folder} have no score in {scores_folder}: "
             "materialize quality_scores again"
         )
-    return documents.append_column("logit", scores["logit"].take(indices))
+    return documents
 
 
 def write(
@@ -156,58 +152,47 @@ def write(
         language_tokens=language_tokens,
         recipe=recipe,
     )
-    for index, start in enumerate(range(0, max(1, ranked.documents.num_rows), _SHARD_ROWS)):
-        shards.put_table(
-            folder, TABLE, index, ranked.documents.slice(start, _SHARD_ROWS), SELECTION
-        )
-    selected = ranked.documents.filter(pc.greater(ranked.documents["repeats"], 0))
-    lowest_logit = pc.min(selected["logit"]).as_py()
+    for index, start in enumerate(range(0, max(1, ranked.documents.height), _SHARD_ROWS)):
+        shard = ranked.documents.slice(start, _SHARD_ROWS).to_arrow()
+        shards.put_table(folder, TABLE, index, shard, SELECTION)
+    selected = ranked.documents.filter(pl.col("repeats") > 0)
     return {
-        "documents": ranked.documents.num_rows,
-        "selected_documents": selected.num_rows,
+        "documents": ranked.documents.height,
+        "selected_documents": selected.height,
         "budget_tokens": ranked.budget_tokens,
         "selected_tokens": ranked.selected_tokens,
         "unique_tokens": ranked.unique_tokens,
         "missing_tokens": ranked.missing_tokens,
-        "least_selected_logit": lowest_logit,
+        "least_selected_logit": selected["logit"].min(),
     }
 
 
-def read_repeats(subset_folder: str) -> dict[str, int]:
-    """document_id -> repeats, of the selected documents."""
-    table = shards.read(subset_folder, TABLE, columns=["document_id", "repeats"])
-    selected = table.filter(pc.greater(table["repeats"], 0))
-    return dict(zip(*(selected[name].to_pylist() for name in selected.column_names), strict=True))
+def read_selected(
+    subset_folder: str, columns: Sequence[str] = ("document_id", "repeats")
+) -> pl.DataFrame:
+    """Columns of SELECTION, of the documents that are selected. Memory: those of a language."""
+    table = shards.read(subset_folder, TABLE, columns=list(dict.fromkeys((*columns, "repeats"))))
+    return pl.DataFrame(table).filter(pl.col("repeats") > 0).select(columns)
 
 
 def selected_documents(
     clean_folder: str, subset_folder: str, *, columns: tuple[str, ...]
 ) -> Iterator[pa.RecordBatch]:
     """Stream columns of the selected documents, `repeats` last, in the corpus's order."""
-    repeats = read_repeats(subset_folder)
-    names = pa.array(sorted(repeats), pa.string())
-    for batch in kept_documents(clean_folder, columns=columns):
-        selected = batch.filter(pc.is_in(batch["document_id"], names))
-        if selected.num_rows:
-            batch_repeats = [repeats[name] for name in selected["document_id"].to_pylist()]
-            yield selected.append_column("repeats", pa.array(batch_repeats, pa.int32()))
+    return kept_documents(clean_folder, columns=columns, matching=read_selected(subset_folder))
 
 
 def validate_selection(clean_folder: str, subset_folder: str, *, max_repeats: int) -> list[str]:
     """Violations: selected documents that are not kept train documents, repeats above the cap."""
     violations = []
-    repeats = read_repeats(subset_folder)
-    trainable = {
-        name
-        for batch in kept_documents(clean_folder, columns=("document_id",))
-        for name in batch["document_id"].to_pylist()
-    }
-    not_trainable = sorted(set(repeats) - trainable)
-    if not_trainable:
+    selected = read_selected(subset_folder)
+    trainable = kept_rows(clean_folder, ["document_id"])
+    not_trainable = selected.join(trainable, on="document_id", how="anti")["document_id"]
+    if len(not_trainable):
         violations.append(
-            f"{len(not_trainable)} selected documents are not trainable: {not_trainable[0]}"
+            f"{len(not_trainable)} selected documents are not trainable: {min(not_trainable)}"
         )
-    highest_repeats = max(repeats.values(), default=0)
+    highest_repeats = max(selected["repeats"], default=0)
     if highest_repeats > max_repeats:
         violations.append(
             f"a document of {subset_folder} is repeated {highest_repeats} times, over {max_repeats}"

@@ -10,8 +10,7 @@ from snow_assets.curation.decontamination.gate import gate_hits
 from snow_assets.plots import Plot, as_plot, legend_outside, new_figure
 from snow_assets.storage import shards
 from snow_assets.synthesis.acceptance import DOCUMENTS, REFUSALS
-from snow_assets.synthesis.contract import GenerationReport
-from snow_assets.synthesis.seeds import TABLE as SEEDS
+from snow_assets.synthesis.contract import SEEDS, GenerationReport
 
 _ACCEPTED = "accepted"
 _EXAMPLES = 3

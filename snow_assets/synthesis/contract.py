@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from snow_assets.recipe import SynthesisRecipe
 
+SEEDS = "seeds"
+"""Table of the requested files, a shard per chunk."""
+
 MODEL = "model"
 """Folder of the converted teacher's Hugging Face model in its artifact."""
 

@@ -14,8 +14,7 @@ from snow_assets.runtime import worker
 from snow_assets.runtime.remaining_time import Remaining
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import SYNTHETIC_ANSWER
-from snow_assets.synthesis import seeds
-from snow_assets.synthesis.contract import GenerationReport, GenerationRequest
+from snow_assets.synthesis.contract import SEEDS, GenerationReport, GenerationRequest
 from snow_assets.synthesis.engine import Engine, Prompt, endpoint_engine, vllm_engine
 from snow_assets.synthesis.prompts import PROMPT_VERSION, messages
 from snow_assets.synthesis.teacher import local_model
@@ -51,7 +50,7 @@ def work(request: GenerationRequest, progress: worker.Progress) -> GenerationRep
 def remaining_chunks(output: str) -> list[int]:
     """Indices of the shards of `seeds` without a shard of `answers`."""
     seed_shards = [
-        record for record in shards.records(output) if record.name.startswith(f"{seeds.TABLE}-")
+        record for record in shards.records(output) if record.name.startswith(f"{SEEDS}-")
     ]
     return [
         index
@@ -100,7 +99,7 @@ def generate_chunks(
 
 
 def _generate_chunk(request: GenerationRequest, engine: Engine, index: int) -> list[dict[str, Any]]:
-    seed_rows = shards.read_shard(request.output, shards.table_name(seeds.TABLE, index)).to_pylist()
+    seed_rows = shards.read_shard(request.output, shards.table_name(SEEDS, index)).to_pylist()
     limit = request.recipe.max_new_tokens
     prompts = [
         Prompt(

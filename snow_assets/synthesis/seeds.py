@@ -4,16 +4,17 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-import pyarrow as pa
+import polars as pl
 import pyarrow.compute as pc
 
 from snow_assets.curation.kept import kept_documents
 from snow_assets.curation.sampling import stable_share
+from snow_assets.quality.selection import read_selected
 from snow_assets.recipe import SynthesisRecipe
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import SYNTHETIC_SEED, document_id, text_id
+from snow_assets.synthesis.contract import SEEDS
 
-TABLE = "seeds"
 _MIN_LETTERS = 4  # a line with fewer, as a bracket or `else:`, starts no snippet
 
 
@@ -29,13 +30,11 @@ class LanguageSelection:
 
 def read_selection(subset_folder: str, clean_folder: str) -> LanguageSelection:
     """Read the selected documents of a `high_quality_subset`. Memory: their ids."""
-    columns = ["document_id", "num_tokens", "repeats"]
-    table = shards.read(subset_folder, "documents", columns=columns)
-    selected = table.filter(pc.greater(table["repeats"], 0))
+    selected = read_selected(subset_folder, ["document_id", "num_tokens"])
     return LanguageSelection(
         language=shards.manifest(subset_folder).partition,
-        document_ids=selected["document_id"].to_pylist(),
-        num_tokens=pc.sum(selected["num_tokens"]).as_py() or 0,
+        document_ids=selected["document_id"].to_list(),
+        num_tokens=int(selected["num_tokens"].sum()),
         clean_folder=clean_folder,
     )
 
@@ -121,7 +120,7 @@ def write_seeds(
         sampled_ids = _sample_documents(
             selection.document_ids, counts.get(selection.language, 0), seed=recipe.seed
         )
-        documents = {row["document_id"]: row for row in _documents(selection, set(sampled_ids))}
+        documents = {row["document_id"]: row for row in _documents(selection, sampled_ids)}
         missing_ids = sorted(set(sampled_ids) - set(documents))
         if missing_ids:
             raise ValueError(
@@ -132,10 +131,10 @@ def write_seeds(
         texts.update((name, row["text"]) for name, row in documents.items())
         rows += _rows(selection.language, sampled_ids, documents, recipe, prompt_version)
     for index in range(-(-len(rows) // recipe.chunk_requests)):
-        if not shards.record(folder, shards.table_name(TABLE, index)):
+        if not shards.record(folder, shards.table_name(SEEDS, index)):
             start = index * recipe.chunk_requests
             chunk = rows[start : start + recipe.chunk_requests]
-            shards.put_table(folder, TABLE, index, chunk, SYNTHETIC_SEED)
+            shards.put_table(folder, SEEDS, index, chunk, SYNTHETIC_SEED)
     return sorted(texts.items())
 
 
@@ -144,11 +143,13 @@ def _sample_documents(document_ids: Sequence[str], count: int, *, seed: int) -> 
     return [ordered[index % len(ordered)] for index in range(count)]
 
 
-def _documents(selection: LanguageSelection, document_ids: set[str]) -> Iterator[dict[str, str]]:
+def _documents(
+    selection: LanguageSelection, document_ids: Sequence[str]
+) -> Iterator[dict[str, str]]:
     columns = ("document_id", "repository", "license", "text")
-    names = pa.array(sorted(document_ids), pa.string())
-    for batch in kept_documents(selection.clean_folder, split="train", columns=columns):
-        yield from batch.filter(pc.is_in(batch["document_id"], value_set=names)).to_pylist()
+    matching = pl.Series("document_id", document_ids, pl.String).unique().to_frame()
+    for batch in kept_documents(selection.clean_folder, columns=columns, matching=matching):
+        yield from batch.to_pylist()
 
 
 def _rows(

@@ -3,6 +3,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -85,6 +86,19 @@ def test_kept_documents_are_read_with_their_own_text_and_tokens(corpora: dict[st
         assert row["text"] == texts[row["document_id"]]
         assert row["num_tokens"] == len(tokenizer.encode(row["text"]).ids) > 0
     assert all(batch.num_rows <= 5 for batch in batches)
+
+
+def test_kept_documents_are_joined_with_a_frame_in_the_corpus_order(
+    corpora: dict[str, str],
+) -> None:
+    folder = corpora["python"]
+    ids = [row["document_id"] for row in decisions(folder).to_pylist() if row["kept"]]
+    passes = pl.DataFrame({"document_id": [ids[7], "unknown", ids[2]], "passes": [4, 5, 6]})
+    (batch,) = kept_documents(folder, split=None, columns=("document_id", "text"), matching=passes)
+    assert batch.schema.names == ["document_id", "text", "passes"]
+    assert batch["document_id"].to_pylist() == [ids[2], ids[7]]
+    assert batch["passes"].to_pylist() == [6, 4]
+    assert list(kept_documents(folder, split=None, matching=passes[1:2])) == []
 
 
 def test_splits_share_no_repository_and_together_are_all(corpora: dict[str, str]) -> None:

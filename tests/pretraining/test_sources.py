@@ -98,19 +98,15 @@ def test_a_mix_has_every_document_of_its_sources_in_its_own_passes(lake_url: str
 
 def test_a_language_without_documents_offers_nothing(lake_url: str) -> None:
     clean = put_clean_corpus(lake_url, a_corpus())
-    for table, schema, asset in (
-        ("decisions", DECISION, "clean_corpus"),
-        ("documents", SELECTION, "high_quality_subset"),
-    ):
-        finish(f"{lake_url}/{asset}/empty/g")
-        shards.put_table(f"{lake_url}/{asset}/bare/g", table, 0, [], schema, facts={})
-        finish(f"{lake_url}/{asset}/bare/g")
-    empty = [f"{lake_url}/clean_corpus/{name}/g" for name in ("bare", "empty")]
-    subset = [f"{lake_url}/high_quality_subset/{name}/g" for name in ("bare", "empty")]
-    sources = clean_sources([*clean, *empty], max_passes=4)
-    assert [source.unique_tokens for source in sources[2:]] == [0, 0]
-    chosen = high_quality_sources([*clean, *empty], subset, max_passes=4)
-    assert [source.pass_tokens for source in chosen] == [[], []]
+    empty, subset = (f"{lake_url}/{asset}/bare/g" for asset in ("clean_corpus", "subset"))
+    shards.put_table(empty, "decisions", 0, [], DECISION)
+    shards.put_table(subset, "documents", 0, [], SELECTION)
+    finish(empty)
+    finish(subset)
+    sources = clean_sources([*clean, empty], max_passes=4)
+    assert [source.unique_tokens for source in sources[2:]] == [0]
+    chosen = high_quality_sources([*clean, empty], [subset], max_passes=4)
+    assert [source.pass_tokens for source in chosen] == [[]]
     packs = put_packs(lake_url, sources)
     assert shards.manifest(packs).facts["tokens"] == PHASE.tokens
 

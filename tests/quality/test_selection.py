@@ -1,7 +1,7 @@
 from dataclasses import replace
 from typing import Any
 
-import pyarrow as pa
+import polars as pl
 import pytest
 
 from snow_assets.quality.selection import RankedLanguage, allocate_budget, select
@@ -12,7 +12,7 @@ RECIPE = replace(SMOKE.selection, percentiles=(0.0,), repeats=(4,), max_repeats=
 SCORED = SELECTION.names[:6]
 
 
-def documents(*rows: tuple[str, int, float]) -> pa.Table:
+def documents(*rows: tuple[str, int, float]) -> pl.DataFrame:
     """(text_id, tokens, logit)."""
     made = [
         {
@@ -25,18 +25,18 @@ def documents(*rows: tuple[str, int, float]) -> pa.Table:
         }
         for name, tokens, logit in rows
     ]
-    return pa.Table.from_pylist(made, schema=pa.schema([SELECTION.field(n) for n in SCORED]))
+    return pl.DataFrame(made, schema=pl.DataFrame(SELECTION.empty_table().select(SCORED)).schema)
 
 
-def chosen(table: pa.Table, **numbers: Any) -> RankedLanguage:
-    tokens = sum(table["num_tokens"].to_pylist())
+def chosen(table: pl.DataFrame, **numbers: Any) -> RankedLanguage:
+    tokens = table["num_tokens"].sum()
     recipe = replace(RECIPE, **numbers)
     return select(table, language="x", language_tokens={"x": tokens}, recipe=recipe)
 
 
 def repeats(found: RankedLanguage) -> dict[str, int]:
     names = ("text_id", "repeats")
-    return dict(zip(*(found.documents[name].to_pylist() for name in names), strict=True))
+    return dict(zip(*(found.documents[name].to_list() for name in names), strict=True))
 
 
 TEN = documents(*((f"t{place}", 10, float(place)) for place in range(10)))
@@ -57,8 +57,8 @@ def test_the_last_document_is_repeated_just_often_enough() -> None:
 def test_a_percentile_is_the_share_of_tokens_that_rank_below() -> None:
     table = documents(("small", 1, 3.0), ("huge", 97, 2.0), ("last", 2, 1.0))
     found = chosen(table, budget_tokens=1).documents
-    assert found["text_id"].to_pylist() == ["small", "huge", "last"]
-    assert found["percentile"].to_pylist() == pytest.approx([0.99, 0.02, 0.0])
+    assert found["text_id"].to_list() == ["small", "huge", "last"]
+    assert found["percentile"].to_list() == pytest.approx([0.99, 0.02, 0.0])
 
 
 def test_a_curve_of_percentiles_says_how_often() -> None:
@@ -115,9 +115,26 @@ def test_a_language_without_documents_selects_nothing() -> None:
     recipe = replace(RECIPE, budget_tokens=10)
     tokens = {"x": 0, "y": 100}
     found = select(documents(), language="x", language_tokens=tokens, recipe=recipe)
-    assert (found.documents.num_rows, found.budget_tokens, found.missing_tokens) == (0, 0, 0)
+    assert (found.documents.height, found.budget_tokens, found.missing_tokens) == (0, 0, 0)
 
 
 def test_an_empty_corpus_is_refused() -> None:
     with pytest.raises(ValueError, match="no language has a kept train document"):
         allocate_budget({"x": 0}, budget_tokens=1)
+
+
+def test_ids_of_more_than_two_gibibytes_are_ranked() -> None:
+    count = 33_000
+    table = pl.select(
+        document_id=pl.repeat("d" * 2**16, count),
+        text_id=pl.repeat("t" * 2**16, count),
+        repository=pl.repeat("r", count),
+        license=pl.repeat("MIT", count),
+        num_tokens=pl.repeat(1, count, dtype=pl.Int64),
+        logit=pl.int_range(count).cast(pl.Float32),
+    )
+    assert table["text_id"].str.len_bytes().sum() > 2**31
+    found = chosen(table, budget_tokens=40)
+    assert found.documents.filter(pl.col("repeats") > 0)["logit"].to_list() == [
+        float(count - place) for place in range(1, 11)
+    ]
