@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 
 from snow_assets.curation.decisions import CurationInputs, DocumentSelector
@@ -95,46 +96,44 @@ def _put_decisions(
     tokenizer: Any,
     earlier: Sequence[tuple[str, str]],
 ) -> shards.FileRecord:
-    rows: list[dict[str, Any]] = []
-    for document, decision in selector.decisions(document_shard):
-        columns = {**document, **vars(decision), "num_tokens": None}
-        rows.append({name: columns[name] for name in DECISION.names})
+    rows = selector.decisions(document_shard).with_columns(num_tokens=pl.lit(None, pl.Int64))
     for shard in earlier:
-        _reuse_token_counts(rows, shards.read_shard(*shard, columns=["document_id", "num_tokens"]))
-    if any(row["kept"] and row["num_tokens"] is None for row in rows):
-        _count_tokens(rows, document_shard, tokenizer)
+        rows = _reuse_token_counts(rows, shard)
+    uncounted = rows["kept"] & rows["num_tokens"].is_null()
+    if uncounted.any():
+        texts = document_shard.read(["text"])["text"].filter(uncounted.to_arrow())
+        rows = rows.with_columns(
+            rows["num_tokens"].scatter(uncounted.arg_true(), _count_tokens(texts, tokenizer))
+        )
+    stats = {**document_shard.co_partition_stats, "counts": _counts(rows)}
+    return shards.put_table(folder, "decisions", index, rows.to_arrow(), DECISION, facts=stats)
+
+
+def _reuse_token_counts(rows: pl.DataFrame, earlier: tuple[str, str]) -> pl.DataFrame:
+    """Take token counts from earlier decisions on the same shard, which are row-aligned."""
+    table = pl.DataFrame(shards.read_shard(*earlier, columns=["document_id", "num_tokens"]))
+    is_same = pl.col("kept") & (pl.col("document_id") == table["document_id"])
+    counted = pl.when(is_same).then(table["num_tokens"])
+    return rows.with_columns(num_tokens=pl.coalesce(counted, "num_tokens"))
+
+
+def _count_tokens(texts: pa.ChunkedArray, tokenizer: Any) -> list[int]:
+    return [
+        count
+        for start in range(0, len(texts), _TEXTS_AT_ONCE)
+        for count in count_tokens(tokenizer, texts.slice(start, _TEXTS_AT_ONCE).to_pylist())
+    ]
+
+
+def _counts(rows: pl.DataFrame) -> dict[str, int]:
+    """Documents and tokens by split, dropped documents by reason; in name order."""
     counts: Counter[str] = Counter()
-    for row in rows:
-        if row["kept"]:
-            counts[f"{row['split']}_tokens"] += row["num_tokens"]
-            counts["kept"] += 1
-            counts[f"{row['split']}_documents"] += 1
+    by_split = rows.group_by("split", "reason").agg(pl.len(), pl.sum("num_tokens"))
+    for split, reason, num_documents, num_tokens in by_split.iter_rows():
+        if split is None:
+            counts[f"dropped_{reason}"] = num_documents
         else:
-            counts[f"dropped_{row['reason']}"] += 1
-    stats = {**document_shard.co_partition_stats, "counts": dict(sorted(counts.items()))}
-    return shards.put_table(folder, "decisions", index, rows, DECISION, facts=stats)
-
-
-def _reuse_token_counts(rows: Sequence[dict[str, Any]], earlier: pa.Table) -> None:
-    """Copy token counts from earlier decisions on the same shard, which are row-aligned."""
-    for row, document_id, num_tokens in zip(
-        rows, earlier["document_id"].to_pylist(), earlier["num_tokens"].to_pylist(), strict=True
-    ):
-        if row["kept"] and row["document_id"] == document_id and num_tokens is not None:
-            row["num_tokens"] = num_tokens
-
-
-def _count_tokens(
-    rows: Sequence[dict[str, Any]], document_shard: DocumentShard, tokenizer: Any
-) -> None:
-    start = 0
-    for batch in document_shard.read(["text"]).to_batches(max_chunksize=_TEXTS_AT_ONCE):
-        chosen = [
-            (row, text.as_py())
-            for row, text in zip(rows[start : start + batch.num_rows], batch["text"], strict=True)
-            if row["kept"] and row["num_tokens"] is None
-        ]
-        start += batch.num_rows
-        lengths = count_tokens(tokenizer, [text for _, text in chosen])
-        for (row, _), length in zip(chosen, lengths, strict=True):
-            row["num_tokens"] = length
+            counts["kept"] += num_documents
+            counts[f"{split}_documents"] = num_documents
+            counts[f"{split}_tokens"] = num_tokens
+    return dict(sorted(counts.items()))

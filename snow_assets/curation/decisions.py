@@ -5,31 +5,21 @@ then `contaminated` (text overlap with a benchmark problem) or `benchmark_leak` 
 with renamed identifiers, or its description word by word: what the gate before packing refuses).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from snow_assets.curation.decontamination.exemptions import exemption_of
+import polars as pl
+
+from snow_assets.curation.decontamination.exemptions import exemption_reason
 from snow_assets.curation.decontamination.rule import GATE_METHODS
 from snow_assets.curation.document_shards import DocumentShard, co_partitioned, document_shards
 from snow_assets.curation.filters.heuristics import COLUMNS, filter_reason
 from snow_assets.curation.split import HELD_OUT, TRAIN, held_out_repositories
 from snow_assets.recipe import CurationRecipe
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import DOCUMENT
+from snow_assets.storage.schemas import DECISION, DOCUMENT
 
-_COLUMNS_WITHOUT_TEXT = [name for name in DOCUMENT.names if name != "text"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decision:
-    """Whether a document is kept; if not, the filter reason and the evidence."""
-
-    kept: bool
-    reason: str | None
-    evidence: str | None
-    cluster_id: str | None
-    split: str | None
+_DOCUMENT_COLUMNS = [name for name in DOCUMENT.names if name in {*DECISION.names, *COLUMNS}]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,60 +54,74 @@ class DocumentSelector:
         self._clusters = co_partitioned([self.inputs.near_duplicates], "clusters")
         self._hits = co_partitioned(self.inputs.contamination, "hits")
 
-    def decisions(self, shard: DocumentShard) -> Iterator[tuple[dict[str, Any], Decision]]:
-        """Each document of a shard, in order and without text, and its decision."""
-        clusters = {row["document_id"]: row for row in _rows(self._clusters, shard, "clusters")}
-        evidence: dict[str, tuple[str, str]] = {}
-        for hit in _rows(self._hits, shard, "hits"):
-            hit_evidence = f"{hit['problem_id']} by {hit['method']}: {hit['evidence']}"
-            reason = "benchmark_leak" if hit["method"] in GATE_METHODS else "contaminated"
-            previous = evidence.get(hit["document_id"])
-            if previous is None or (previous[0], reason) == ("benchmark_leak", "contaminated"):
-                evidence[hit["document_id"]] = (reason, hit_evidence)
-        for row in shard.read(_COLUMNS_WITHOUT_TEXT).to_pylist():
-            yield row, self._decision(row, clusters.get(row["document_id"]), evidence)
+    def decisions(self, shard: DocumentShard) -> pl.DataFrame:
+        """A row per document of a shard, in order: DECISION's columns but `num_tokens`.
 
-    def _decision(
-        self,
-        row: Mapping[str, Any],
-        cluster: Mapping[str, Any] | None,
-        contamination: Mapping[str, tuple[str, str]],
-    ) -> Decision:
-        signals = {name: row[name] for name in COLUMNS}
-        reason = filter_reason(signals, language=row["language"], rules=self.recipe.rules)
-        evidence = None
-        if reason is None:
-            if cluster is None:
-                raise ValueError(
-                    f"document {row['document_id']} passes the filters and has no cluster: "
-                    "materialize near_duplicates again with this recipe"
+        ValueError if a document that passes the filters has no cluster.
+        """
+        documents = pl.DataFrame(shard.read(_DOCUMENT_COLUMNS))
+        clusters = _co_partitioned_rows(self._clusters, shard, "clusters")
+        hits = _co_partitioned_rows(self._hits, shard, "hits")
+        rows = (
+            documents.join(clusters, on="document_id", how="left", maintain_order="left")
+            .join(_evidence(hits), on="document_id", how="left", maintain_order="left")
+            .with_columns(
+                filter_reason(shard.language, self.recipe.rules).alias("filter"),
+                exemption_reason(self.recipe.contamination_exemptions).alias("exemption"),
+                pl.Series("split", map(self._split, documents["repository"]), pl.String),
+            )
+        )
+        is_unclustered = pl.col("filter").is_null() & pl.col("is_survivor").is_null()
+        for name in rows.filter(is_unclustered)["document_id"]:
+            raise ValueError(
+                f"document {name} passes the filters and has no cluster: materialize "
+                "near_duplicates again with this recipe"
+            )
+        # A format is null where one of its columns is: `kind` of the canonical documents.
+        jaccard = pl.col("jaccard").map_elements("{:.3f}".format, return_dtype=pl.String)
+        duplicate = pl.format("of {}, Jaccard {}", "cluster_id", jaccard)
+        exempt = pl.format("exempt ({}): {}", "exemption", "hit_evidence")
+        return rows.with_columns(
+            reason=pl.coalesce(
+                "filter",
+                pl.format("{}_duplicate", "kind"),
+                pl.when(pl.col("exemption").is_null()).then("hit_reason"),
+            ),
+            evidence=pl.when(pl.col("filter").is_null()).then(
+                pl.coalesce(
+                    pl.when(pl.col("kind").is_not_null()).then(duplicate), exempt, "hit_evidence"
                 )
-            if not cluster["is_survivor"]:
-                reason = f"{cluster['kind']}_duplicate"
-                evidence = f"of {cluster['cluster_id']}, Jaccard {cluster['jaccard']:.3f}"
-            elif row["document_id"] in contamination:
-                reason, evidence = contamination[row["document_id"]]
-                exemption = exemption_of(row, self.recipe.contamination_exemptions)
-                if exemption is not None:
-                    reason, evidence = None, f"exempt ({exemption.reason}): {evidence}"
-        split = None
-        if reason is None:
-            split = HELD_OUT if row["repository"] in self.held_out else TRAIN
-        return Decision(
-            kept=reason is None,
-            reason=reason,
-            evidence=evidence,
-            cluster_id=cluster["cluster_id"] if cluster else None,
-            split=split,
+            ),
+        ).with_columns(
+            kept=pl.col("reason").is_null(), split=pl.when(pl.col("reason").is_null()).then("split")
         )
 
+    def _split(self, repository: str) -> str:
+        return HELD_OUT if repository in self.held_out else TRAIN
 
-def _rows(
+
+def _evidence(hits: pl.DataFrame) -> pl.DataFrame:
+    """A row per document with hits: `hit_reason` and `hit_evidence` of the first hit, of the first
+    `contaminated` one if there is one."""
+    is_gate_hit = pl.col("method").is_in(GATE_METHODS)
+    return (
+        hits.sort(is_gate_hit, maintain_order=True)
+        .unique("document_id", keep="first")
+        .select(
+            "document_id",
+            hit_reason=pl.when(is_gate_hit)
+            .then(pl.lit("benchmark_leak"))
+            .otherwise(pl.lit("contaminated")),
+            hit_evidence=pl.format("{} by {}: {}", "problem_id", "method", "evidence"),
+        )
+    )
+
+
+def _co_partitioned_rows(
     shard_names: Mapping[str, tuple[str, str]], shard: DocumentShard, table: str
-) -> list[dict[str, Any]]:
+) -> pl.DataFrame:
     if shard.key not in shard_names:
         raise ValueError(
             f"{shard.key} has no {table}: a source has changed, materialize them again"
         )
-    rows: list[dict[str, Any]] = shards.read_shard(*shard_names[shard.key]).to_pylist()
-    return rows
+    return pl.DataFrame(shards.read_shard(*shard_names[shard.key]))

@@ -1,16 +1,17 @@
 """Validate curation's tables; each function returns violations as sentences for asset checks."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
 
+import polars as pl
 import pyarrow.compute as pc
 
-from snow_assets.curation.decontamination.exemptions import exempt_document_ids
+from snow_assets.curation.decontamination.exemptions import exemption_reason
 from snow_assets.curation.document_shards import document_shards
+from snow_assets.curation.kept import kept_rows
 from snow_assets.curation.split import HELD_OUT, TRAIN
 from snow_assets.recipe import ContaminationExemption
 from snow_assets.storage import shards
+from snow_assets.storage.schemas import CONTAMINATION
 
 
 def validate_document_counts(folders: Sequence[str]) -> list[str]:
@@ -36,24 +37,30 @@ def validate_clusters(folder: str) -> list[str]:
     if not manifest.tables("clusters"):
         return []
     columns = ["text_id", "cluster_id", "is_survivor"]
-    clusters = shards.read(folder, "clusters", columns=columns)
-    canonical = clusters.filter(clusters["is_survivor"])
-    counts = Counter(canonical["cluster_id"].to_pylist())
-    violations = [
-        f"cluster {name} has {count} survivors" for name, count in counts.items() if count > 1
+    clusters = pl.DataFrame(shards.read(folder, "clusters", columns=columns))
+    canonical = clusters.filter("is_survivor")
+    without_canonical = clusters.join(canonical, on="cluster_id", how="anti")["cluster_id"]
+    pairs = pl.DataFrame(shards.read(folder, "pairs", columns=["text_id", "other_text_id"]))
+    for column in pairs.columns:
+        pairs = pairs.join(canonical, left_on=column, right_on="text_id", how="semi")
+    return [
+        *(
+            f"cluster {name} has {count} survivors"
+            for name, count in _repeated(canonical, "cluster_id")
+        ),
+        *(f"cluster {name} has no survivor" for name in without_canonical.unique().sort()),
+        *(f"text {name} survives {count} times" for name, count in _repeated(canonical, "text_id")),
+        *(
+            f"text {name} and its near duplicate {other_name} both survive"
+            for name, other_name in pairs.iter_rows()
+        ),
     ]
-    clusters_without_canonical = set(clusters["cluster_id"].to_pylist()) - counts.keys()
-    violations += [f"cluster {name} has no survivor" for name in sorted(clusters_without_canonical)]
-    texts = Counter(canonical["text_id"].to_pylist())
-    violations += [
-        f"text {name} survives {count} times" for name, count in texts.items() if count > 1
-    ]
-    pairs = shards.read(folder, "pairs", columns=["text_id", "other_text_id"]).to_pylist()
-    return violations + [
-        f"text {pair['text_id']} and its near duplicate {pair['other_text_id']} both survive"
-        for pair in pairs
-        if pair["text_id"] in texts and pair["other_text_id"] in texts
-    ]
+
+
+def _repeated(rows: pl.DataFrame, column: str) -> Iterator[tuple[str, int]]:
+    """The values of a column that stand in several rows, with the number of rows."""
+    counts = rows.group_by(column, maintain_order=True).len()
+    yield from counts.filter(pl.col("len") > 1).iter_rows()
 
 
 def validate_decision_counts(clean_folders: Sequence[str]) -> list[str]:
@@ -91,18 +98,24 @@ def validate_contamination(clean_folders: Sequence[str]) -> list[str]:
             ContaminationExemption(**entry)
             for entry in settings.get("contamination_exemptions", ())
         ]
-        exempt_ids = exempt_document_ids([folder], exemptions)
-        problem_by_text = {
-            hit["text_id"]: hit["problem_id"]
-            for hits in shards.input_folders(folder, "contamination")
-            for batch in shards.batches(hits, "hits", columns=["text_id", "problem_id"])
-            for hit in batch.to_pylist()
-        }
-        table = shards.read(folder, "decisions", columns=["document_id", "text_id", "kept"])
+        tables = [pl.DataFrame(CONTAMINATION.empty_table().select(["text_id", "problem_id"]))]
+        for hits in shards.input_folders(folder, "contamination"):
+            for entry in shards.manifest(hits).tables("hits"):
+                table = shards.read_shard(hits, entry.name, columns=["text_id", "problem_id"])
+                tables.append(pl.DataFrame(table))
+        kept = kept_rows(folder, ["document_id", "text_id", "repository", "path"], split=None)
+        contaminated = (
+            kept.filter(exemption_reason(exemptions).is_null())
+            .join(
+                pl.concat(tables).unique("text_id", keep="last"),
+                on="text_id",
+                maintain_order="left",
+            )
+            .select("document_id", "problem_id")
+        )
         violations += [
-            f"document {row['document_id']} is kept and quotes {problem_by_text[row['text_id']]}"
-            for row in table.filter(table["kept"]).to_pylist()
-            if row["text_id"] in problem_by_text and row["document_id"] not in exempt_ids
+            f"document {name} is kept and quotes {problem_id}"
+            for name, problem_id in contaminated.iter_rows()
         ]
     return violations
 
@@ -110,24 +123,17 @@ def validate_contamination(clean_folders: Sequence[str]) -> list[str]:
 def validate_split(clean_folders: Sequence[str]) -> list[str]:
     """Train documents that share a repository, a text or a cluster with a held-out document.
 
-    Memory: the repositories, texts and clusters of the held-out documents.
+    Memory: the repositories, texts and clusters of the held-out documents and of a language.
     """
     columns = ["repository", "text_id", "cluster_id"]
-    held_out: dict[str, set[str]] = {column: set() for column in columns}
-    for row in _kept(clean_folders, HELD_OUT, columns):
+    held_out = [kept_rows(folder, columns, split=HELD_OUT) for folder in clean_folders]
+    violations = []
+    for folder in clean_folders:
+        train = kept_rows(folder, ["document_id", *columns], split=TRAIN)
         for column in columns:
-            held_out[column].add(row[column])
-    return [
-        f"the train document {row['document_id']} shares its {column} {row[column]} with a "
-        "held-out one"
-        for row in _kept(clean_folders, TRAIN, ["document_id", *columns])
-        for column in columns
-        if row[column] in held_out[column]
-    ]
-
-
-def _kept(folders: Sequence[str], split: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    for folder in folders:
-        for batch in shards.batches(folder, "decisions", columns=[*columns, "split"], rows=4096):
-            chosen = pc.fill_null(pc.equal(batch["split"], split), False)
-            yield from batch.filter(chosen).to_pylist()
+            shared = train.join(pl.concat(held_out), on=column, how="semi", maintain_order="left")
+            violations += [
+                f"the train document {name} shares its {column} {value} with a held-out one"
+                for name, value in shared.select("document_id", column).iter_rows()
+            ]
+    return violations

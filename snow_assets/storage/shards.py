@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 from pydantic import TypeAdapter, ValidationError
@@ -292,7 +293,7 @@ def put_table(
     )
     num_tokens = None
     if "num_tokens" in schema.names:
-        num_tokens = sum(value or 0 for value in data["num_tokens"].to_pylist())
+        num_tokens = pc.sum(data["num_tokens"]).as_py() or 0
     return put_file(
         folder,
         table_name(table, index),

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -43,11 +44,10 @@ def put_trained_tokenizer(
 ) -> dict[str, Any]:
     """Train on about `sample_bytes` of text and write the tokenizer's files; return the stats."""
     selector = DocumentSelector(inputs, recipe)
+    is_train = pl.col("split") == TRAIN
     eligible = sum(
-        row["num_bytes"]
+        int(selector.decisions(shard).filter(is_train)["num_bytes"].sum())
         for shard in inputs.shards()
-        for row, decision in selector.decisions(shard)
-        if decision.split == TRAIN
     )
     if not eligible:
         raise ValueError(
@@ -126,9 +126,10 @@ def _sample(
     selector: DocumentSelector, inputs: CurationInputs, share: float, seed: int
 ) -> Iterator[str]:
     for shard in inputs.shards():
+        decisions = selector.decisions(shard).select("document_id", "split")
         chosen = [
-            decision.split == TRAIN and stable_share(row["document_id"], seed=seed) < share
-            for row, decision in selector.decisions(shard)
+            split == TRAIN and stable_share(document_id, seed=seed) < share
+            for document_id, split in decisions.iter_rows()
         ]
         texts = shard.read(["text"]).filter(pa.array(chosen, pa.bool_()))
         for batch in texts.to_batches(max_chunksize=256):
