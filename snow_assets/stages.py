@@ -130,6 +130,8 @@ class StageTable:
     repository_column: str | None = None
     """Names the repository that a row comes from: what opt-outs are looked up by."""
     is_dbt_source: bool = True
+    dbt_source: str | None = None
+    """The name of the dbt source that joins this table of several stages; None: the stage's own."""
 
 
 def _no_gpus(_: Recipe) -> int:

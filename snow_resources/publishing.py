@@ -223,7 +223,7 @@ def _parse(project: str, cached: Path) -> None:
 def write_catalog(
     path: Path, relations: Iterable[Relation], manifests: Mapping[str, pa.Table]
 ) -> bool:
-    """Write a DuckDB file of views over the lake's files: schema = asset, view = table.
+    """Write a DuckDB file of views over the lake's files: schema = source, view = table.
 
     The number of files is unlimited, as none is on a command line. Returns whether some files are
     in an object store.
@@ -234,13 +234,13 @@ def write_catalog(
         for name, rows in manifests.items():
             connection.register("rows", rows)
             connection.execute(f"create table manifests.{quoted(name)} as select * from rows")
-        for asset, table, schema, parts in relations:
+        for name, table, schema, parts in relations:
             if not is_remote and any("://" in url for *_, files in parts for url in files):
                 is_remote = True
                 connection.register_filesystem(fsspec.filesystem("s3"))
-            connection.execute(f"create schema if not exists {quoted(asset)}")
+            connection.execute(f"create schema if not exists {quoted(name)}")
             view = _view(connection, schema, parts)
-            connection.execute(f"create view {quoted(asset)}.{quoted(table)} as {view}")
+            connection.execute(f"create view {quoted(name)}.{quoted(table)} as {view}")
     return is_remote
 
 
@@ -254,21 +254,23 @@ def _view(
     columns = ", ".join(quoted(str(row[0])) for row in kinds)
     typed = ", ".join(f"cast(null as {row[1]}) as {quoted(str(row[0]))}" for row in kinds)
     lake_columns = (
-        "cast(null as varchar) as partition, cast(null as varchar) as generation,"
+        "cast(null as varchar) as asset, cast(null as varchar) as partition,"
+        " cast(null as varchar) as generation,"
         " cast(null as varchar) as recipe, cast(null as boolean) as is_current"
     )
     source = f"select {typed}, {lake_columns} where false"
     for recipe, is_current, files in parts:
         # By name, after the typed columns: a column missing in a file of older code is null.
-        # A file's URL ends in partition/generation/name.
+        # A file's URL ends in asset/partition/generation/name.
         urls = ", ".join(literal(url) for url in files)
         source += (
-            " union all by name select *, string_split(filename, '/')[-3] as partition,"
+            " union all by name select *, string_split(filename, '/')[-4] as asset,"
+            " string_split(filename, '/')[-3] as partition,"
             f" string_split(filename, '/')[-2] as generation, {literal(recipe)} as recipe,"
             f" {str(is_current).lower()} as is_current"
             f" from read_parquet([{urls}], union_by_name = true, filename = true)"
         )
-    return f"select recipe, {columns}, partition, generation, is_current from ({source})"
+    return f"select recipe, {columns}, asset, partition, generation, is_current from ({source})"
 
 
 def quoted(name: str) -> str:

@@ -177,7 +177,14 @@ def _checkpoint_stage(phase: PhaseRecipe, packs: Stage, parent: Stage | None) ->
             for read in (packs, tokenizer, benchmark_problems, *([parent] if parent else []))
         ),
         config=config,
-        tables=(StageTable(name="seen", schema=SEEN, repository_column="repository"),),
+        tables=(
+            StageTable(
+                name="seen",
+                schema=SEEN,
+                repository_column="repository",
+                dbt_source="checkpoints",
+            ),
+        ),
         kinds={"pytorch"},
         resources={"jobs"},
         holds_text=False,

@@ -11,8 +11,9 @@ from typing import Any
 
 import dagster as dg
 
+from snow_assets.defs.graph import STAGES
 from snow_assets.stages import OWNERS
-from snow_assets.tables.sources import LakeTables
+from snow_assets.tables.sources import LakeTables, dbt_sources
 from snow_resources.publishing import Node, quoted
 from snow_resources.tracking import (
     RunLink,
@@ -24,6 +25,7 @@ from snow_resources.tracking import (
 from snow_resources.warehouse import query
 
 GROUP = "tables"
+_DBT_SOURCES = dbt_sources(STAGES)
 _BUILD_DATABASE = "build"  # of dbt_project.yml: staging, intermediate and private models
 _MAX_TABLE_ROWS = 20
 _MAX_TABLE_COLUMNS = 12
@@ -52,11 +54,10 @@ def _upstream_keys(manifest: Mapping[str, Any], unique_id: str) -> set[dg.AssetK
     """The assets upstream of a model, also through models that are not published."""
     keys: set[dg.AssetKey] = set()
     for parent in manifest["nodes"][unique_id]["depends_on"]["nodes"]:
-        if parent in manifest["sources"]:
-            # A source without an asset belongs to the catalog: manifests and labels.
-            meta = manifest["sources"][parent]["config"]["meta"]
-            if "dagster" in meta:
-                keys.add(dg.AssetKey(meta["dagster"]["asset_key"]))
+        if source := manifest["sources"].get(parent):
+            # Manifests and labels are sources that no stage writes.
+            _, assets = _DBT_SOURCES.get((source["source_name"], source["name"]), (None, ()))
+            keys.update(dg.AssetKey(asset) for asset in assets)
         elif _is_published(manifest, parent):
             keys.add(dg.AssetKey(manifest["nodes"][parent]["name"]))
         else:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from snow_assets.defs.graph import STAGE_BY_NAME, STAGES
+from snow_assets.defs.graph import STAGES, stage_of, stages_in
+from snow_assets.stages import Stage
 from snow_assets.storage import shards
 from snow_assets.tables.labels import labels
 
@@ -61,12 +62,12 @@ class RecipeFiles(NamedTuple):
 
 
 class Relation(NamedTuple):
-    """A table of the lake, by recipe; without files it is empty.
+    """A table of a dbt source, by recipe; without files it is empty.
 
     A file that several recipes' pointers name is listed for each of them.
     """
 
-    asset: str
+    source: str
     table: str
     schema: pa.Schema
     parts: tuple[RecipeFiles, ...]
@@ -143,10 +144,13 @@ def lake_tables(lake: str, current: Iterable[str], *, recipe: str, project: str)
     digest = hashlib.sha256(json.dumps(digest_inputs).encode()).hexdigest()
     return LakeTables(
         relations=[
-            _relation(stage.name, table.name, table.schema, artifacts)
-            for stage in STAGES
-            for table in stage.tables
-            if table.is_dbt_source
+            _relation(
+                source,
+                table,
+                schema,
+                [artifact for artifact in artifacts if artifact.manifest.asset in assets],
+            )
+            for (source, table), (schema, assets) in dbt_sources(stages_in(lake)).items()
         ],
         manifests={
             "artifacts": pa.Table.from_pylist(
@@ -162,6 +166,17 @@ def lake_tables(lake: str, current: Iterable[str], *, recipe: str, project: str)
         artifacts=artifacts,
         digest=digest,
     )
+
+
+def dbt_sources(stages: Iterable[Stage]) -> dict[tuple[str, str], tuple[pa.Schema, set[str]]]:
+    """The dbt project's sources by name and table: the columns, and the assets that write them."""
+    sources: dict[tuple[str, str], tuple[pa.Schema, set[str]]] = {}
+    for stage in stages:
+        for table in stage.tables:
+            if table.is_dbt_source:
+                name = table.dbt_source or stage.name, table.name
+                sources.setdefault(name, (table.schema, set()))[1].add(stage.name)
+    return sources
 
 
 def _other_recipes(lake: str, recipe: str) -> dict[str, set[str]]:
@@ -200,7 +215,8 @@ def _history(lake: str) -> list[str]:
 
 
 def _is_checkpoint(asset: str) -> bool:
-    return asset in STAGE_BY_NAME and STAGE_BY_NAME[asset].is_checkpoint
+    stage = stage_of(asset)
+    return stage is not None and stage.is_checkpoint
 
 
 def _ancestors(lake: str, manifests: dict[str, shards.Manifest]) -> list[str]:
@@ -220,19 +236,18 @@ def _ancestors(lake: str, manifests: dict[str, shards.Manifest]) -> list[str]:
 
 
 def _relation(
-    asset: str, table: str, schema: pa.Schema, artifacts: Sequence[RecipeArtifact]
+    source: str, table: str, schema: pa.Schema, artifacts: Sequence[RecipeArtifact]
 ) -> Relation:
-    asset_artifacts = [artifact for artifact in artifacts if artifact.manifest.asset == asset]
     return Relation(
-        asset=asset,
+        source=source,
         table=table,
         schema=schema,
         parts=tuple(
             RecipeFiles(recipe=recipe, is_current=is_current, files=files)
             for recipe, is_current in sorted(
-                {(artifact.recipe, artifact.is_current) for artifact in asset_artifacts}
+                {(artifact.recipe, artifact.is_current) for artifact in artifacts}
             )
-            if (files := _files(asset_artifacts, table, recipe, is_current=is_current))
+            if (files := _files(artifacts, table, recipe, is_current=is_current))
         ),
     )
 

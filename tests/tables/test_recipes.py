@@ -17,6 +17,7 @@ from tests.tables.builders import (
     put_curation,
     put_quality,
     row_of,
+    seen,
 )
 from tests.tables.conftest import Publication, publication
 
@@ -25,7 +26,8 @@ SECOND = "SECOND"
 
 
 def put_second(url: str) -> TinyLake:
-    """A recipe that shares the first one's artifacts, but for the results of a checkpoint."""
+    """A recipe that shares the first one's artifacts, but for the results of a checkpoint; and with
+    a fourth phase, which follows the second one."""
     lake = TinyLake(url=url, recipe=SECOND)
     for step in (put_corpus, put_curation, put_quality, put_checkpoints):
         step(lake)
@@ -42,6 +44,11 @@ def put_second(url: str) -> TinyLake:
     ]
     tables = {"results": (schemas.RESULT, results)}
     lake.put("benchmark_results", tables, partition="general", generation="2")
+    lake.put(
+        "annealing_checkpoint",
+        {"seen": (schemas.SEEN, [seen("good", num_tokens=7)])},
+        inputs=[("continued_checkpoint", "all")],
+    )
     return lake
 
 
@@ -86,6 +93,25 @@ def test_the_scoreboard_shows_each_recipes_own_results(both: Publication) -> Non
         (SECOND, "general_checkpoint", 1.25),
         (RECIPE, "enhanced_checkpoint", 2.5),
         (RECIPE, "general_checkpoint", 2.5),
+    ]
+
+
+def test_a_phase_that_one_recipe_has_stands_in_every_table_of_checkpoints(
+    both: Publication,
+) -> None:
+    ask = ask_of(both)
+    assert ask(
+        "select recipe, phase, num_tokens::int from checkpoint_sources "
+        "where checkpoint = 'annealing_checkpoint' order by num_tokens"
+    ) == [(SECOND, "annealing", 7), (SECOND, "general", 100), (SECOND, "continued", 200)]
+    assert ask(
+        "select stage, stage_order, num_tokens, share_of_tokens from license_mix "
+        f"where recipe = '{SECOND}' and stage_order > 5 order by stage_order, stage"
+    ) == [
+        ("general_checkpoint", 6, 100, 1.0),
+        ("continued_checkpoint", 7, 200, 1.0),
+        ("annealing_checkpoint", 8, 7, 1.0),
+        ("enhanced_checkpoint", 8, 30, 1.0),
     ]
 
 

@@ -24,8 +24,8 @@ def tables_of(lake: TinyLake, *, project: str = "as it is") -> LakeTables:
     return lake_tables(lake.url, lake.current(), recipe=lake.recipe, project=project)
 
 
-def relation(made: LakeTables, asset: str, table: str) -> Relation:
-    [found] = [one for one in made.relations if (one.asset, one.table) == (asset, table)]
+def relation(made: LakeTables, source: str, table: str) -> Relation:
+    [found] = [one for one in made.relations if (one.source, one.table) == (source, table)]
     return found
 
 
@@ -46,9 +46,16 @@ def test_a_checkpoint_keeps_its_parent_when_that_is_current_no_longer(lake_url: 
     lake = a_whole_lake(lake_url)
     rows = [seen("good", num_tokens=70)]
     lake.put("general_checkpoint", {"seen": (schemas.SEEN, rows)}, generation="2")
-    general = relation(tables_of(lake), "general_checkpoint", "seen")
-    assert [url.split("/")[-2] for url in general.files] == ["1", "2"]
-    assert current_generations(general) == {"2"}
+    checkpoints = relation(tables_of(lake), "checkpoints", "seen")
+    folders = [url.rsplit("/", 1)[0].removeprefix(f"{lake_url}/") for url in checkpoints.files]
+    assert folders == [
+        "continued_checkpoint/all/1",
+        "enhanced_checkpoint/all/1",
+        "general_checkpoint/all/1",
+        "general_checkpoint/all/2",
+    ]
+    former = [part.files for part in checkpoints.parts if not part.is_current]
+    assert former == [(f"{lake_url}/general_checkpoint/all/1/seen-00000.parquet",)]
 
 
 def test_equal_inputs_have_equal_digests_and_a_new_input_another(lake_url: str) -> None:
@@ -77,20 +84,20 @@ def catalog(folder: Path, *relations: Relation) -> duckdb.DuckDBPyConnection:
     return duckdb.connect(str(path), read_only=True)
 
 
-@pytest.mark.parametrize("asset", ["clean_corpus", "documents", "general_checkpoint"])
+@pytest.mark.parametrize("source", ["clean_corpus", "documents", "checkpoints"])
 def test_a_table_that_is_not_there_yet_is_empty_and_typed(
-    tmp_path: Path, lake_url: str, asset: str
+    tmp_path: Path, lake_url: str, source: str
 ) -> None:
-    empty = [one for one in tables_of(TinyLake(url=lake_url)).relations if one.asset == asset]
+    empty = [one for one in tables_of(TinyLake(url=lake_url)).relations if one.source == source]
     with catalog(tmp_path, *empty) as connection:
         for one in empty:
-            found = connection.sql(f"select * from {asset}.{one.table}")
-            described = ["partition", "generation", "is_current"]
+            found = connection.sql(f"select * from {source}.{one.table}")
+            described = ["asset", "partition", "generation", "is_current"]
             assert found.columns == ["recipe", *one.schema.names, *described]
             assert found.fetchall() == []
             assert connection.sql(
-                "select * exclude (recipe, partition, generation, is_current)"
-                f" from {asset}.{one.table}"
+                "select * exclude (recipe, asset, partition, generation, is_current)"
+                f" from {source}.{one.table}"
             ).to_arrow_table().schema.types == [column.type for column in one.schema]
 
 

@@ -15,6 +15,17 @@ with files as (
 
 ),
 
+phases as (
+
+    select
+        recipe,
+        checkpoint,
+        count(*)::integer as num_phases
+    from {{ ref('checkpoint_phases') }}
+    group by recipe, checkpoint
+
+),
+
 stages as (
 
     select
@@ -62,19 +73,18 @@ stages as (
         sum(num_tokens) as num_tokens
     from {{ ref('stg_synthetic_set__documents') }}
     group by recipe, seed_license
-    {% for phase in var('phases') -%}
     union all
     select
-        recipe,
-        {{ 5 + loop.index }} as stage_order,
-        checkpoint as stage,
-        license,
+        documents.recipe,
+        5 + phases.num_phases as stage_order,
+        documents.checkpoint as stage,
+        documents.license,
         count(*) as num_documents,
-        sum(num_tokens) as num_tokens
-    from {{ ref('checkpoint_documents') }}
-    where checkpoint = '{{ phase }}_checkpoint' and phase = '{{ phase }}'
-    group by recipe, checkpoint, license
-    {% endfor %}
+        sum(documents.num_tokens) as num_tokens
+    from {{ ref('checkpoint_documents') }} as documents
+    inner join phases using (recipe, checkpoint)
+    where documents.checkpoint = documents.phase || '_checkpoint'
+    group by documents.recipe, phases.num_phases, documents.checkpoint, documents.license
 )
 
 select
@@ -88,4 +98,4 @@ select
     num_tokens / sum(num_tokens) over by_stage as share_of_tokens
 from stages
 where num_documents > 0
-window by_stage as (partition by recipe, stage_order)
+window by_stage as (partition by recipe, stage)

@@ -1,8 +1,6 @@
--- One model for the checkpoints of all phases: their tables have the same columns.
-{% for phase in var('phases') -%}
 select
     recipe,
-    '{{ phase }}' as phase,
+    regexp_replace(asset, '_checkpoint$', '') as phase,
     generation as fingerprint,
     document_id,
     text_id,
@@ -11,7 +9,4 @@ select
     language,
     num_tokens,
     num_passes
-from {{ source(phase ~ '_checkpoint', 'seen') }}
-{% if not loop.last %}union all
-{% endif %}
-{%- endfor %}
+from {{ source('checkpoints', 'seen') }}
