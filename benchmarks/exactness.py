@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from agreement import agreement
 from tokenizers import Tokenizer
 
-from snow_assets.corpus.problems import human_eval
+from snow_assets.corpus.problems import read_problems
 from snow_assets.curation.decontamination.gate import gate_hits
 from snow_assets.curation.decontamination.rule import GATE_METHODS
 from snow_assets.curation.dedup.text_keys import text_keys
@@ -111,7 +111,7 @@ def _contamination_exactness(outs: dict[str, Path], folder: Path) -> dict[str, s
     problems = json.loads((folder / "problems.json").read_text())
     wanted = Wanted.of(problems, CURATION.contamination)
     window = CURATION.contamination.gate_window_tokens
-    table_of_problems = pa.Table.from_pylist(human_eval(), schema=BENCHMARK_PROBLEM)
+    table_of_problems = pa.Table.from_pylist(read_problems(["HumanEval"]), schema=BENCHMARK_PROBLEM)
     differing = looked = leaks_differing = 0
     for entry in shards.manifest(str(documents)).tables("documents"):
         table = shards.read_shard(str(documents), entry.name, columns=["document_id", "text"])

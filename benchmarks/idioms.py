@@ -16,7 +16,7 @@ import pyarrow as pa
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
-from snow_assets.corpus.problems import human_eval  # noqa: E402
+from snow_assets.corpus.problems import read_problems  # noqa: E402
 from snow_assets.curation.decontamination.gate import gate_hits  # noqa: E402
 from snow_assets.curation.decontamination.prefilter import hits, index_problems, prefilter  # noqa: E402
 from snow_assets.curation.decontamination.rule import GATE_METHODS  # noqa: E402
@@ -39,7 +39,7 @@ def main(folders: list[str]) -> None:
             if path.suffix in ENDINGS and path.is_file() and path.stat().st_size <= MAX_BYTES
         }
     )
-    problems = pa.Table.from_pylist(human_eval(), schema=BENCHMARK_PROBLEM)
+    problems = pa.Table.from_pylist(read_problems(["HumanEval"]), schema=BENCHMARK_PROBLEM)
     recipe = ARCTIC.curation.contamination
     index = index_problems(problems, recipe=recipe)
     suspects_in = prefilter(index)

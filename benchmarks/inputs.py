@@ -20,7 +20,7 @@ sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "benchmarks")]
 import corpus  # noqa: E402
 import ours  # noqa: E402
 
-from snow_assets.corpus.problems import human_eval  # noqa: E402
+from snow_assets.corpus.problems import read_problems  # noqa: E402
 from snow_assets.curation.tokenizer.tokens import SPECIAL_TOKENS, count_tokens  # noqa: E402
 from snow_assets.quality.encoder import locate_encoder  # noqa: E402
 from snow_assets.recipe import ARCTIC  # noqa: E402
@@ -57,7 +57,9 @@ def prepare(folder: Path) -> None:
     _put(_with_secrets(_first(shuffled, SECRETS_BYTES)), folder / "secrets")
     rules = ARCTIC.curation.rules
     (folder / "rules.json").write_text(json.dumps(rules.__dict__))
-    problems = [{key: row[key] for key in ("prompt", "solution")} for row in human_eval()]
+    problems = [
+        {key: row[key] for key in ("prompt", "solution")} for row in read_problems(["HumanEval"])
+    ]
     (folder / "problems.json").write_text(json.dumps(problems))
     _quoting(folder, problems)
     _tenth(folder)

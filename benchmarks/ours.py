@@ -148,7 +148,7 @@ def near(folder: Path, out: Path) -> None:
 
 def contamination(folder: Path, out: Path) -> None:
     """Documents that quote a HumanEval problem, by 12-gram or substring."""
-    from snow_assets.corpus.problems import human_eval
+    from snow_assets.corpus.problems import read_problems
     from snow_assets.curation.decontamination.prefilter import find_contamination
     from snow_assets.recipe import ARCTIC
     from snow_assets.storage.schemas import BENCHMARK_PROBLEM
@@ -156,7 +156,7 @@ def contamination(folder: Path, out: Path) -> None:
     given = folder / "quoting_documents" / "bench" / "g"
     if not given.exists():  # among the other steps: what they made
         given = folder / "documents" / "bench" / "g"
-    problems = pa.Table.from_pylist(human_eval(), schema=BENCHMARK_PROBLEM)
+    problems = pa.Table.from_pylist(read_problems(["HumanEval"]), schema=BENCHMARK_PROBLEM)
     find_contamination(
         str(given),
         str(out / "contamination" / "bench" / "g"),

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from snow_assets.corpus.problems import human_eval
+from snow_assets.corpus.problems import read_problems
 from snow_assets.evaluation.answers import build_program
 from snow_assets.evaluation.execution import run_in_sandbox
 from snow_assets.evaluation.samples import problem_from_row
@@ -31,7 +31,7 @@ def measured(name: str, runs: list[Callable[[], sandbox.ExecutionResult]]) -> No
 
 def main(num_rounds: int) -> None:
     print(sandbox.probe())
-    programs = [build_program(problem_from_row(row), "") for row in human_eval()]
+    programs = [build_program(problem_from_row(row), "") for row in read_problems(["HumanEval"])]
     for _ in range(num_rounds):
         measured("empty programs", [lambda: sandbox.run("pass", limits=LIMITS)] * len(programs))
         judged = [lambda each=each: run_in_sandbox(each.solution, each, 30.0) for each in programs]

@@ -38,12 +38,12 @@ from synthetic_yield where recipe = {recipe} group by all order by files desc
 _SCORES = """
 select replace(checkpoint, '_checkpoint', '') as checkpoint,
     max(phase_tokens) as trained_tokens,
-    avg(value) filter (where metric = 'bits_per_byte') as bits_per_byte,
-    avg(value) filter (where metric = 'solution_bits_per_byte') as solution_bits,
+    benchmark,
+    avg(value) filter (where metric <> 'pass_at_1') as bits_per_byte,
     avg(value) filter (where metric = 'pass_at_1') as pass_at_1
 from checkpoint_scoreboard
 where recipe = {recipe} and subset in ('all', 'steered', 'unsteered') group by all
-order by trained_tokens desc
+order by trained_tokens desc, benchmark
 """
 
 

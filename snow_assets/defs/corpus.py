@@ -79,15 +79,15 @@ def opt_outs(run: StageRun) -> StageResult:
 @stage(
     group="corpus",
     code_version="1",
-    config=lambda _: problems.version(),
+    config=lambda inputs: problems.versions(inputs.recipe.evaluation.benchmarks),
     tables=(StageTable(name=problems.TABLE, schema=BENCHMARK_PROBLEM, is_dbt_source=False),),
     kinds={"parquet"},
     automation="always",
     cost=_SMALL,
 )
 def benchmark_problems(run: StageRun) -> StageResult:
-    """HumanEval's problems with solutions and tests; a marked half may steer the annotator."""
-    return StageResult(stats=problems.write(run.folder))
+    """The benchmarks' problems with solutions and tests; a marked half may steer the annotator."""
+    return StageResult(stats=problems.write(run.folder, run.recipe.evaluation.benchmarks))
 
 
 def _exemplars_config(inputs: StageInputs) -> Any:

@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from snow_assets.corpus.benchmarks import benchmark_named
 from snow_assets.defs.corpus import benchmark_problems
 from snow_assets.defs.curation import clean_corpus, tokenizer
 from snow_assets.defs.pretraining import CHECKPOINTS
@@ -25,8 +26,7 @@ from snow_assets.storage.schemas import ANSWER, RESULT
 from snow_assets.storage.sizes import Size
 from snow_resources.gpu_jobs import JobSize
 
-CODE_VERSION = "4"
-_NUM_PROBLEMS = 164  # HumanEval
+CODE_VERSION = "5"
 
 
 def _config(inputs: StageInputs) -> Any:
@@ -43,7 +43,8 @@ def _config(inputs: StageInputs) -> Any:
 def _completion_tokens(recipe: Recipe) -> float:
     """Of all checkpoints' completions, which take longer than reading what is held out."""
     evaluation = recipe.evaluation
-    problems = _NUM_PROBLEMS if evaluation.problems is None else evaluation.problems
+    counts = (benchmark_named(name).num_problems for name in evaluation.benchmarks)
+    problems = sum(min(count, evaluation.problems or count) for count in counts)
     return problems * evaluation.max_new_tokens * len(recipe.pretraining.phases)
 
 

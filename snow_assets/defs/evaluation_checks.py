@@ -21,7 +21,7 @@ def _rows(lake: Lake, recipe: Recipe) -> list[dict[str, Any]]:
 
 @dg.asset_check(asset=benchmark_results.name)
 def canonical_solutions_passed(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
-    """The benchmark's own solutions pass in the sandbox; a warning where there is no sandbox."""
+    """The benchmarks' own solutions pass in the sandbox; a warning where there is no sandbox."""
     artifacts = current_artifacts(lake, recipe, benchmark_results.name)
     stats = [shards.manifest(artifact.folder).facts for artifact in artifacts]
     return check_result(results.validate_canonical_solutions(stats), dg.AssetCheckSeverity.WARN)
@@ -37,7 +37,11 @@ def intervals_hold_their_values(
 
 @dg.asset_check(asset=benchmark_results.name, blocking=True)
 def results_are_complete(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
-    """Every measure of every language and half is there, or says why it is not."""
+    """Every measure of every language, benchmark and half is there, or says why it is not."""
     return check_result(
-        results.validate_completeness(_rows(lake, recipe), languages=recipe.curation.languages)
+        results.validate_completeness(
+            _rows(lake, recipe),
+            languages=recipe.curation.languages,
+            benchmarks=recipe.evaluation.benchmarks,
+        )
     )

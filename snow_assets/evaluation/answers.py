@@ -19,7 +19,7 @@ def build_program(problem: Problem, completion: str) -> Program:
     return Program(
         problem_id=problem.problem_id,
         entry_point=problem.entry_point,
-        test=f"{problem.test}\n\ncheck(candidate)\n",
+        test=problem.test,
         solution=f"{problem.prompt}{problem.solution}",
         answer=f"{problem.prompt}{completion}",
     )
@@ -28,14 +28,17 @@ def build_program(problem: Problem, completion: str) -> Program:
 def execution_request(evaluation: EvaluationRequest) -> ExecutionRequest:
     """Build the sandbox request from the `completions` of an evaluation's output."""
     rows = read_unfinished_table(evaluation.output, "completions").to_pylist()
-    all_problems = sample_problems(evaluation.problems, num=None, seed=evaluation.recipe.seed)
+    recipe = evaluation.recipe
+    all_problems = sample_problems(
+        evaluation.problems, recipe.benchmarks, num=None, seed=recipe.seed
+    )
     problem_by_id = {problem.problem_id: problem for problem in all_problems}
     return ExecutionRequest(
         checkpoint=evaluation.checkpoint,
         programs=tuple(
             build_program(problem_by_id[row["problem_id"]], row["completion"]) for row in rows
         ),
-        recipe=evaluation.recipe,
+        recipe=recipe,
     )
 
 

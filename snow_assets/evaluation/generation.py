@@ -1,45 +1,48 @@
 """Greedy completions of benchmark prompts, until a stop sequence, end of text or the limit."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 from snow_assets.evaluation.checkpoint import Checkpoint
 from snow_assets.evaluation.samples import Problem
 from snow_assets.pretraining.llama import generate_greedy
 
-STOP_SEQUENCES = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
-"""Stop sequences of Codex, which end a function (arXiv 2107.03374, section 2.1)."""
-
 _TAIL_TOKENS = 16  # more than the longest stop sequence has
 
 
-def truncate_at_stop_sequence(text: str) -> tuple[str, bool]:
+def truncate_at_stop_sequence(text: str, stop_sequences: Sequence[str]) -> tuple[str, bool]:
     """Return the text before the first stop sequence, and whether there is one."""
-    positions = [position for stop in STOP_SEQUENCES if (position := text.find(stop)) >= 0]
+    positions = [position for stop in stop_sequences if (position := text.find(stop)) >= 0]
     return (text[: min(positions)], True) if positions else (text, False)
 
 
 def _generate(
-    checkpoint: Checkpoint, prompts: Sequence[list[int]], max_new_tokens: int
+    checkpoint: Checkpoint,
+    prompts: Sequence[list[int]],
+    stop_sequences: Sequence[str],
+    max_new_tokens: int,
 ) -> list[list[int]]:
     def should_stop(token_ids: list[int]) -> bool:
         if token_ids[-1] == checkpoint.end_of_text:
             return True
         tail = checkpoint.tokenizer.decode(token_ids[-_TAIL_TOKENS:], skip_special_tokens=True)
-        return truncate_at_stop_sequence(tail)[1]
+        return truncate_at_stop_sequence(tail, stop_sequences)[1]
 
     return generate_greedy(
         checkpoint.model, prompts, max_new_tokens=max_new_tokens, should_stop=should_stop
     )
 
 
-def _completion_row(checkpoint: Checkpoint, token_ids: list[int]) -> dict[str, Any]:
+def _completion_row(
+    checkpoint: Checkpoint, token_ids: list[int], stop_sequences: Sequence[str]
+) -> dict[str, Any]:
     has_end_of_text = checkpoint.end_of_text in token_ids
     completion_ids = (
         token_ids[: token_ids.index(checkpoint.end_of_text)] if has_end_of_text else token_ids
     )
     text, has_stop_sequence = truncate_at_stop_sequence(
-        checkpoint.tokenizer.decode(completion_ids, skip_special_tokens=True)
+        checkpoint.tokenizer.decode(completion_ids, skip_special_tokens=True), stop_sequences
     )
     if has_stop_sequence:
         return {
@@ -67,24 +70,33 @@ def completions(
 
     Prompt and completion share the context: a prompt that is too long is truncated on the left.
     """
+    return [
+        row
+        for stop_sequences, group in groupby(problems, key=lambda problem: problem.stop_sequences)
+        for batch in _batches(list(group), batch_problems)
+        for row in _batch_rows(checkpoint, batch, stop_sequences, max_new_tokens)
+    ]
+
+
+def _batches(problems: Sequence[Problem], size: int) -> Iterator[Sequence[Problem]]:
+    for begin in range(0, len(problems), size):
+        yield problems[begin : begin + size]
+
+
+def _batch_rows(
+    checkpoint: Checkpoint,
+    problems: Sequence[Problem],
+    stop_sequences: Sequence[str],
+    max_new_tokens: int,
+) -> Iterator[dict[str, Any]]:
     max_prompt_tokens = checkpoint.context_tokens - max_new_tokens - 1
     prompts = [checkpoint.encode(problem.prompt) for problem in problems]
-    truncated_prompts = [
-        [checkpoint.end_of_text, *prompt[-max_prompt_tokens:]] for prompt in prompts
-    ]
-    rows = []
-    for begin in range(0, len(problems), batch_problems):
-        end = begin + batch_problems
-        completion_ids = _generate(checkpoint, truncated_prompts[begin:end], max_new_tokens)
-        for problem, prompt, token_ids in zip(
-            problems[begin:end], prompts[begin:end], completion_ids, strict=True
-        ):
-            rows.append(
-                {
-                    "problem_id": problem.problem_id,
-                    "num_stripped_newlines": problem.num_stripped_newlines,
-                    "num_cut_prompt_tokens": max(0, len(prompt) - max_prompt_tokens),
-                    **_completion_row(checkpoint, token_ids),
-                }
-            )
-    return rows
+    truncated = [[checkpoint.end_of_text, *prompt[-max_prompt_tokens:]] for prompt in prompts]
+    completion_ids = _generate(checkpoint, truncated, stop_sequences, max_new_tokens)
+    for problem, prompt, token_ids in zip(problems, prompts, completion_ids, strict=True):
+        yield {
+            "problem_id": problem.problem_id,
+            "num_stripped_newlines": problem.num_stripped_newlines,
+            "num_cut_prompt_tokens": max(0, len(prompt) - max_prompt_tokens),
+            **_completion_row(checkpoint, token_ids, stop_sequences),
+        }

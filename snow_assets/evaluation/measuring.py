@@ -85,7 +85,7 @@ def _solution_likelihoods(
             "prompt": problem.prompt,
             "scored": problem.solution,
         }
-        for problem in samples.sample_problems(request.problems, num=None, seed=request.recipe.seed)
+        for problem in _problems(request, num=None)
     ]
     return _likelihoods(request, checkpoint, texts)
 
@@ -121,12 +121,16 @@ def _likelihoods(
     ]
 
 
+def _problems(request: EvaluationRequest, *, num: int | None) -> list[samples.Problem]:
+    return samples.sample_problems(
+        request.problems, request.recipe.benchmarks, num=num, seed=request.recipe.seed
+    )
+
+
 def _completions(request: EvaluationRequest, checkpoint: Checkpoint) -> list[dict[str, Any]]:
     rows = generation.completions(
         checkpoint,
-        samples.sample_problems(
-            request.problems, num=request.recipe.problems, seed=request.recipe.seed
-        ),
+        _problems(request, num=request.recipe.problems),
         max_new_tokens=request.recipe.max_new_tokens,
         batch_problems=request.recipe.batch_problems,
     )

@@ -168,12 +168,14 @@ def _pass_at_1_row(
 def stats(
     rows: Iterable[dict[str, Any]], measured: MeasurementReport, executed: ExecutionReport
 ) -> dict[str, Any]:
-    """Manifest stats: values by metric and subset, counts, and the sandbox's isolation.
+    """Manifest stats: values by benchmark, metric and subset, counts, and the sandbox's isolation.
 
     Without durations, so that equal inputs have equal stats.
     """
     values = {
-        f"{row['metric']}.{row['subset']}": row["value"] for row in rows if row["value"] is not None
+        f"{row['benchmark']}.{row['metric']}.{row['subset']}": row["value"]
+        for row in rows
+        if row["value"] is not None
     }
     return values | {
         "num_documents": measured.num_documents,
@@ -201,16 +203,21 @@ def validate_canonical_solutions(all_stats: Iterable[dict[str, Any]]) -> list[st
     return violations
 
 
-def validate_completeness(rows: Sequence[dict[str, Any]], *, languages: Sequence[str]) -> list[str]:
+def validate_completeness(
+    rows: Sequence[dict[str, Any]], *, languages: Sequence[str], benchmarks: Sequence[str]
+) -> list[str]:
     """Violations: missing rows of a complete scoreboard, and null values without a reason."""
-    present = {(row["metric"], row["subset"]) for row in rows}
-    expected = {(BITS, language) for language in (*languages, ALL_LANGUAGES)}
-    expected |= {(metric, half) for metric in (SOLUTION_BITS, PASS_AT_1) for half in HALVES}
-    violations = [
-        f"{metric} of {subset} is missing" for metric, subset in sorted(expected - present)
-    ]
+    present = {(row["benchmark"], row["metric"], row["subset"]) for row in rows}
+    expected = {(HELD_OUT, BITS, language) for language in (*languages, ALL_LANGUAGES)}
+    expected |= {
+        (benchmark, metric, half)
+        for benchmark in benchmarks
+        for metric in (SOLUTION_BITS, PASS_AT_1)
+        for half in HALVES
+    }
+    violations = [f"{' '.join(name)} is missing" for name in sorted(expected - present)]
     violations += [
-        f"{row['metric']} of {row['subset']} has neither a value nor a reason"
+        f"{row['benchmark']} {row['metric']} {row['subset']} has neither a value nor a reason"
         for row in rows
         if row["value"] is None and not row["note"]
     ]

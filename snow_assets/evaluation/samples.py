@@ -1,13 +1,14 @@
 """Deterministic samples of held-out documents and problems, the same for each checkpoint."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
+from snow_assets.corpus.benchmarks import benchmark_named
 from snow_assets.curation.kept import kept_documents, kept_rows
 from snow_assets.storage import shards
 
@@ -35,8 +36,9 @@ class Problem:
     prompt: str
     num_stripped_newlines: int
     solution: str
-    test: str
+    test: str  # with the call that runs it on `candidate`
     entry_point: str
+    stop_sequences: tuple[str, ...]
 
 
 def sample_ids(ids: Iterable[str], *, num: int | None, seed: int) -> list[str]:
@@ -71,7 +73,8 @@ def held_out_documents(
 
 
 def problem_from_row(row: dict[str, Any]) -> Problem:
-    """Convert a row of `benchmark_problems`."""
+    """Convert a row of `benchmark_problems`; ValueError if its benchmark is not declared."""
+    benchmark = benchmark_named(row["benchmark"])
     prompt = row["prompt"].rstrip("\n")
     newlines = row["prompt"][len(prompt) :]
     return Problem(
@@ -81,13 +84,31 @@ def problem_from_row(row: dict[str, Any]) -> Problem:
         prompt=prompt,
         num_stripped_newlines=len(newlines),
         solution=newlines + row["solution"],
-        test=row["test"],
+        test=f"{row['test']}\n\n{benchmark.test_call}\n",
         entry_point=row["entry_point"],
+        stop_sequences=benchmark.stop_sequences,
     )
 
 
-def sample_problems(folder: str, *, num: int | None, seed: int) -> list[Problem]:
-    """Sampled problems of a `benchmark_problems` artifact, in hash order."""
+def sample_problems(
+    folder: str, benchmarks: Sequence[str], *, num: int | None, seed: int
+) -> list[Problem]:
+    """`num` problems of each benchmark (None: all) of a `benchmark_problems` artifact.
+
+    By benchmark, in hash order. ValueError names a benchmark without problems.
+    """
     table: pa.Table = shards.read(folder, "problems")
-    by_id = {row["problem_id"]: problem_from_row(row) for row in table.to_pylist()}
-    return [by_id[name] for name in sample_ids(by_id, num=num, seed=seed)]
+    by_benchmark: dict[str, dict[str, Problem]] = {name: {} for name in benchmarks}
+    for row in table.to_pylist():
+        if row["benchmark"] in by_benchmark:
+            by_benchmark[row["benchmark"]][row["problem_id"]] = problem_from_row(row)
+    if missing := [name for name, problems in by_benchmark.items() if not problems]:
+        raise ValueError(
+            f"{folder} has no problems of {', '.join(missing)}: materialize benchmark_problems "
+            "again"
+        )
+    return [
+        problems[problem_id]
+        for problems in by_benchmark.values()
+        for problem_id in sample_ids(problems, num=num, seed=seed)
+    ]

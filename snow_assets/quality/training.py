@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from snow_assets.corpus.benchmarks import benchmark_named
 from snow_assets.quality import encoder as encoders
 from snow_assets.quality import gate, head
 from snow_assets.quality.contract import Annotator, AnnotatorReport, AnnotatorTrainingRequest
@@ -73,7 +74,7 @@ def work(request: AnnotatorTrainingRequest, progress: worker.Progress) -> Annota
 
 
 def _tokenize_texts(request: AnnotatorTrainingRequest, encoder: encoders.Encoder) -> _WindowedTexts:
-    """Tokenize the examples, then the benchmark's solutions, which are for validation only."""
+    """Tokenize the examples, then the benchmarks' solutions, which are for validation only."""
     texts = _WindowedTexts()
     for batch in shards.batches(request.examples, "examples"):
         rows = batch.to_pylist()
@@ -85,7 +86,8 @@ def _tokenize_texts(request: AnnotatorTrainingRequest, encoder: encoders.Encoder
     windows_by_text = encoder.windows(solutions)
     for windows, problem, solution in zip(windows_by_text, problems, solutions, strict=True):
         role = gate.VALIDATION_SOLUTION if problem["is_steered"] else gate.TEST_SOLUTION
-        solution_row = {"text_id": text_id(solution), "language": "python", "matches": None}
+        language = benchmark_named(problem["benchmark"]).language
+        solution_row = {"text_id": text_id(solution), "language": language, "matches": None}
         texts.add(windows, {**solution_row, "role": role})
     return texts
 

@@ -208,6 +208,7 @@ ARCTIC = Recipe(
         seed=0,
     ),
     evaluation=EvaluationRecipe(
+        benchmarks=("HumanEval",),
         held_out_documents_per_language=2_000,
         max_document_bytes=65_536,
         stride_tokens=4_096,

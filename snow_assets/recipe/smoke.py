@@ -262,6 +262,7 @@ SMOKE = Recipe(
         seed=0,
     ),
     evaluation=EvaluationRecipe(
+        benchmarks=("HumanEval",),
         held_out_documents_per_language=24,
         max_document_bytes=1_024,
         stride_tokens=128,

@@ -12,6 +12,7 @@ from snow_assets.recipe.validation import (
     FinalLearningRate,
     Fraction,
     LearningRate,
+    Name,
     OptionalSize,
     RecipeSection,
     Seed,
@@ -157,13 +158,14 @@ class PretrainingRecipe(RecipeSection):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRecipe(RecipeSection):
+    benchmarks: Annotated[tuple[Name, ...], MinLen(1), Distinct]  # of corpus/benchmarks
     held_out_documents_per_language: Count
     max_document_bytes: Count  # documents are truncated, so that a huge one cannot dominate
     stride_tokens: Count  # each window of the context scores this many new tokens
     batch_windows: Count
     bootstrap_resamples: Annotated[int, Ge(1), Le(10_000_000)]
     min_bootstrap_repositories: OptionalSize  # with fewer, documents are resampled instead
-    problems: Count | None  # None: all; else chosen by hash
+    problems: Count | None  # of each benchmark; None: all; else chosen by hash
     max_new_tokens: Count
     batch_problems: Count
     timeout_seconds: Annotated[float, Gt(0), Le(86_400)]  # minimum; see timeout_factor

@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from snow_assets.corpus.problems import human_eval
+from snow_assets.corpus.problems import read_problems
 from snow_assets.curation.decontamination.prefilter import hits, index_problems
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import BENCHMARK_PROBLEM
@@ -68,7 +68,7 @@ def test_hits_stand_beside_their_documents_with_evidence(lake_url: str) -> None:
 
 @pytest.mark.parametrize("part", ["whole", "prompt"])
 def test_every_humaneval_problem_is_found_in_a_copy(part: str) -> None:
-    rows = human_eval()
+    rows = read_problems(["HumanEval"])
     table = pa.Table.from_pylist(rows, schema=BENCHMARK_PROBLEM)
     index = index_problems(table, recipe=RECIPE.contamination)
     missed = [

@@ -4,7 +4,7 @@ import tokenize
 import pyarrow as pa
 import pytest
 
-from snow_assets.corpus.problems import human_eval
+from snow_assets.corpus.problems import read_problems
 from snow_assets.curation.decontamination.gate import (
     ContaminatedError,
     GateHit,
@@ -102,7 +102,7 @@ def renamed(source: str) -> str:
 
 
 def test_most_renamed_humaneval_solutions_are_found_and_copies_nearly_all() -> None:
-    rows = human_eval()
+    rows = read_problems(["HumanEval"])
     table = pa.Table.from_pylist(rows, schema=BENCHMARK_PROBLEM)
     for text_of, at_least in (
         (lambda row: renamed("def f(x):\n" + row["solution"]), 0.8),

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from snow_assets.corpus.problems import human_eval
+from snow_assets.corpus.problems import read_problems
 from snow_assets.curation.decontamination import program_tokens as gate_tokens
 from snow_assets.curation.decontamination import renamed_identifiers as renamed
 from snow_assets.curation.decontamination.gate import gate_hits
@@ -26,7 +26,7 @@ from tests.curation.test_contamination_gate import renamed as with_other_names
 CASES = Path(__file__).resolve().parents[1] / "cases"
 EXAMPLES = int(os.environ.get("SNOW_FUZZ_EXAMPLES", "300"))
 WINDOW = 32
-HUMAN_EVAL = pa.Table.from_pylist(human_eval(), schema=BENCHMARK_PROBLEM)
+HUMAN_EVAL = pa.Table.from_pylist(read_problems(["HumanEval"]), schema=BENCHMARK_PROBLEM)
 
 
 def index_of(problems: pa.Table, *, window: int = WINDOW) -> ProblemIndex:
@@ -111,7 +111,7 @@ def test_both_read_the_same_tokens_in_any_text(text: str) -> None:
 
 
 def test_what_the_gate_refuses_the_filter_finds_and_nothing_else() -> None:
-    rows = human_eval()
+    rows = read_problems(["HumanEval"])
     texts = [
         *(row["prompt"] + row["solution"] for row in rows),
         *(with_other_names("def f(x):\n" + row["solution"]) for row in rows),

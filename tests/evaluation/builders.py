@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from snow_assets.corpus.problems import human_eval
+from snow_assets.corpus.benchmarks.human_eval import HUMAN_EVAL
+from snow_assets.corpus.problems import read_problems
 from snow_assets.curation.tokenizer import tokens
 from snow_assets.evaluation.checkpoint import Checkpoint
 from snow_assets.evaluation.contract import EvaluationRequest
@@ -129,7 +130,9 @@ def put_tokenizer(lake_url: str) -> str:
 
 def put_problems(lake_url: str, rows: list[dict[str, Any]] | None = None) -> str:
     folder = shards.join(lake_url, "benchmark_problems", "all", "g")
-    shards.put_table(folder, "problems", 0, rows or human_eval()[:6], BENCHMARK_PROBLEM)
+    shards.put_table(
+        folder, "problems", 0, rows or read_problems(["HumanEval"])[:6], BENCHMARK_PROBLEM
+    )
     return finished(lake_url, "benchmark_problems", "all")
 
 
@@ -195,10 +198,15 @@ def _document(name: str, language: str, text: str) -> dict[str, Any]:
     }
 
 
-def put_lake(lake_url: str, *, languages: tuple[str, ...] = ("python", "sql")) -> None:
+def put_lake(
+    lake_url: str,
+    *,
+    languages: tuple[str, ...] = ("python", "sql"),
+    problems: list[dict[str, Any]] | None = None,
+) -> None:
     """All that an evaluation reads; `sql` has no held-out document."""
     put_tokenizer(lake_url)
-    put_problems(lake_url)
+    put_problems(lake_url, problems)
     for seed, name in enumerate(("general", "continued", "enhanced")):
         put_checkpoint(lake_url, name, seed=seed)
     for language in languages:
@@ -236,7 +244,8 @@ def a_problem(**changes: Any) -> Problem:
         prompt='def add(first, second):\n    """Add."""',
         num_stripped_newlines=1,
         solution="\n    return first + second\n",
-        test="def check(candidate):\n    assert candidate(2, 3) == 5\n",
+        test="def check(candidate):\n    assert candidate(2, 3) == 5\n\n\ncheck(candidate)\n",
         entry_point="add",
+        stop_sequences=HUMAN_EVAL.stop_sequences,
     )
     return replace(problem, **changes)

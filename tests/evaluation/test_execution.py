@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from dagster_pipes import PipesContext
 
-from snow_assets.corpus.problems import human_eval
+from snow_assets.corpus.problems import read_problems
 from snow_assets.evaluation import execution
 from snow_assets.evaluation.answers import (
     build_program,
@@ -57,7 +57,7 @@ def executed(request: EvaluationRequest, tmp_path: Path, completions: list[str])
             "num_stripped_newlines": 1,
             "num_cut_prompt_tokens": 0,
         }
-        for row, text in zip(human_eval(), completions, strict=False)
+        for row, text in zip(read_problems(["HumanEval"]), completions, strict=False)
     ]
     shards.put_table(request.output, "completions", 0, rows, COMPLETION)
     report = execution.execute(execution_request(request), progress(tmp_path))
@@ -108,7 +108,7 @@ def test_a_program_passes_only_by_running_to_its_end(completion: str, outcome: s
 def test_answers_are_judged_and_the_slowest_solution_scales_the_limit(
     request_: EvaluationRequest, tmp_path: Path
 ) -> None:
-    good = problem_from_row(human_eval()[0]).solution
+    good = problem_from_row(read_problems(["HumanEval"])[0]).solution
     report = executed(request_, tmp_path, [good, "\n    return None\n"])
     assert [row["verdict"] for row in answers(request_)] == ["passed", "failed"]
     assert {row["isolation"] for row in answers(request_)} == {report.isolation}
@@ -172,7 +172,7 @@ def test_without_the_floor_nothing_runs_and_the_reason_is_kept(
 @pytest.mark.slow
 @pytest.mark.usefixtures("_sandboxed")
 def test_every_canonical_solution_of_human_eval_passes() -> None:
-    problems = [problem_from_row(row) for row in human_eval()]
+    problems = [problem_from_row(row) for row in read_problems(["HumanEval"])]
     found = [a_program(each) for each in problems]
     assert len(found) == 164
     execution.slowest_canonical(found, execution.run_in_sandbox, timeout_seconds=30.0)

@@ -5,9 +5,12 @@ from typing import Any
 import pytest
 import torch
 
+from snow_assets.corpus.benchmarks.human_eval import HUMAN_EVAL
 from snow_assets.evaluation.checkpoint import Checkpoint
 from snow_assets.evaluation.generation import completions, truncate_at_stop_sequence
 from tests.evaluation.builders import CONTEXT_TOKENS, a_loaded_checkpoint, a_problem
+
+STOP = HUMAN_EVAL.stop_sequences
 
 
 def plain_greedy(checkpoint: Checkpoint, prompt: str, num: int) -> str:
@@ -38,7 +41,7 @@ def answers(checkpoint: Checkpoint, prompts: list[str], **numbers: int) -> list[
     ],
 )
 def test_an_answer_ends_before_its_first_stop_sequence(text: str, kept: str) -> None:
-    assert truncate_at_stop_sequence(text) == (kept, text != kept)
+    assert truncate_at_stop_sequence(text, STOP) == (kept, text != kept)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -46,7 +49,8 @@ def test_a_batch_answers_what_each_prompt_alone_would_get(seed: int) -> None:
     checkpoint = a_loaded_checkpoint(seed=seed)
     prompts = ["def add(first, second):", "x = 1", "import first as second, third"]
     expected = [
-        truncate_at_stop_sequence(plain_greedy(checkpoint, prompt, 12))[0] for prompt in prompts
+        truncate_at_stop_sequence(plain_greedy(checkpoint, prompt, 12), STOP)[0]
+        for prompt in prompts
     ]
     assert [row["completion"] for row in answers(checkpoint, prompts)] == expected
 

@@ -80,7 +80,10 @@ def request_(lake_url: str) -> EvaluationRequest:
 def test_a_scoreboard_has_each_language_and_both_halves(request_: EvaluationRequest) -> None:
     put(request_, [an_answer("s0", "passed"), an_answer("u0", "failed"), an_answer("u1", "passed")])
     rows = results.write_results(request_)
-    assert results.validate_completeness(rows, languages=["python", "sql"]) == []
+    assert (
+        results.validate_completeness(rows, languages=["python", "sql"], benchmarks=["HumanEval"])
+        == []
+    )
     assert results.validate_intervals(rows) == []
     assert found(request_, "pass_at_1", "unsteered")["value"] == 0.5
     assert found(request_, "pass_at_1", "steered")["value"] == 1.0
@@ -121,9 +124,11 @@ def test_a_missing_row_and_a_null_without_a_reason_are_faults(request_: Evaluati
     rows = [dict(row) for row in results.write_results(request_) if row["subset"] != "python"]
     for row in rows:
         row["note"] = None
-    faults = results.validate_completeness(rows, languages=["python", "sql"])
-    assert "bits_per_byte of python is missing" in faults
-    assert "bits_per_byte of sql has neither a value nor a reason" in faults
+    faults = results.validate_completeness(
+        rows, languages=["python", "sql"], benchmarks=["HumanEval"]
+    )
+    assert "held_out bits_per_byte python is missing" in faults
+    assert "held_out bits_per_byte sql has neither a value nor a reason" in faults
 
 
 def test_a_value_outside_its_interval_and_an_impossible_share_are_faults() -> None:

@@ -36,7 +36,7 @@ def test_no_more_documents_are_read_than_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_prompt_loses_its_last_newlines_and_its_solution_gets_them(tmp_path: Path) -> None:
-    found = samples.sample_problems(put_problems(str(tmp_path)), num=None, seed=0)
+    found = samples.sample_problems(put_problems(str(tmp_path)), ["HumanEval"], num=None, seed=0)
     assert {problem.prompt[-1] for problem in found} <= {'"', "'"}
     assert all(problem.solution.startswith("\n ") for problem in found)
     assert all(problem.num_stripped_newlines == 1 for problem in found)

@@ -1,0 +1,19 @@
+"""Benchmarks, one module each: a recipe names those that its models are evaluated on.
+
+Their problems are kept out of all training data, and half of them gate the annotator.
+"""
+
+from snow_assets.corpus.benchmarks.declaration import Benchmark
+from snow_assets.corpus.benchmarks.human_eval import HUMAN_EVAL
+
+BENCHMARKS = {benchmark.name: benchmark for benchmark in (HUMAN_EVAL,)}
+
+
+def benchmark_named(name: str) -> Benchmark:
+    """The benchmark of a name; ValueError if there is none."""
+    if name not in BENCHMARKS:
+        raise ValueError(
+            f"there is no benchmark {name!r}, only {sorted(BENCHMARKS)}: name one of these in the "
+            "recipe's evaluation.benchmarks, or declare it in snow_assets/corpus/benchmarks"
+        )
+    return BENCHMARKS[name]

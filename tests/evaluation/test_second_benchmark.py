@@ -1,0 +1,153 @@
+"""A second benchmark takes a declaration; whatever reads problems then reads its problems, too."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from snow_assets.corpus import problems
+from snow_assets.corpus.benchmarks import BENCHMARKS
+from snow_assets.corpus.benchmarks.declaration import Benchmark
+from snow_assets.curation.decontamination.gate import gate_hits
+from snow_assets.curation.decontamination.prefilter import hits, index_problems
+from snow_assets.evaluation import execution, results, samples
+from snow_assets.evaluation.answers import execution_request, write_answers
+from snow_assets.evaluation.contract import EvaluationRequest
+from snow_assets.evaluation.measuring import measure
+from snow_assets.recipe import SMOKE
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import BENCHMARK_PROBLEM
+from tests.evaluation.builders import RECIPE, a_request, put_lake, put_problems
+from tests.evaluation.test_execution import progress
+
+NAMES = ("HumanEval", "Sums")
+
+
+def _sums() -> Iterator[Mapping[str, str]]:
+    for number in range(6):
+        total = sum(entry for entry in (1, 9, 10) if entry > number)
+        yield {
+            "problem_id": f"Sums/{number}",
+            "prompt": f"# Write the total of all entries that are larger than {number}.\n"
+            f"def total_above_{number}(entries):\n",
+            "solution": "    total = 0\n    for entry in entries:\n"
+            f"        if entry > {number}:\n            total = total + entry\n"
+            "    return total if entries else 0\n",
+            "test": f"def verify(function):\n    assert function([1, 9, 10]) == {total}\n",
+            "entry_point": f"total_above_{number}",
+        }
+
+
+SUMS = Benchmark(
+    name="Sums",
+    distribution="pytest",
+    language="python",
+    num_problems=6,
+    read_problems=_sums,
+    test_call="verify(candidate)",
+    stop_sequences=("\ndef",),
+)
+
+
+@pytest.fixture(autouse=True)
+def sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BENCHMARKS, "Sums", SUMS)
+
+
+@pytest.fixture
+def request_(lake_url: str) -> EvaluationRequest:
+    """Six problems of HumanEval and all of Sums."""
+    rows = problems.read_problems(NAMES)
+    few = [row for row in rows if row["benchmark"] == "HumanEval"][:6]
+    put_lake(lake_url, problems=few + [row for row in rows if row["benchmark"] == "Sums"])
+    return a_request(lake_url, recipe=replace(RECIPE, benchmarks=NAMES, problems=None))
+
+
+def table() -> pa.Table:
+    return pa.Table.from_pylist(problems.read_problems(NAMES), BENCHMARK_PROBLEM)
+
+
+def test_its_solutions_are_found_by_the_prefilter_and_by_the_gate() -> None:
+    solution = next(iter(_sums()))["solution"]
+    text = f"def f(entries):\n{solution}"
+    index = index_problems(table(), recipe=SMOKE.curation.contamination)
+    assert "Sums/0" in {hit.problem_id for hit in hits(text, index)}
+    renamed = text.replace("total", "acc").replace("entry", "x").replace("entries", "xs")
+    found = gate_hits([("d", renamed)], table(), window_tokens=24)
+    assert "Sums/0" in {hit.problem_id for hit in found}
+
+
+def test_each_benchmark_has_its_own_figures(request_: EvaluationRequest, tmp_path: Path) -> None:
+    measured = measure(request_, progress(tmp_path))
+    assert (measured.num_solutions, measured.num_completions) == (12, 12)
+    report = execution.execute(execution_request(request_), progress(tmp_path))
+    assert report.num_canonical in (0, 12)  # 0: no sandbox here
+    write_answers(request_, report)
+    rows = results.write_results(request_)
+    languages = ["python", "sql"]
+    assert results.validate_completeness(rows, languages=languages, benchmarks=NAMES) == []
+    stats = results.stats(rows, measured, report)
+    figures = {name.split(".")[0] for name in stats if "solution_bits_per_byte" in name}
+    assert figures == set(NAMES)
+    num_values = sum(row["value"] is not None for row in rows)
+    assert len(stats) == num_values + 8  # beside the counts, none overwrote another
+
+
+def test_a_benchmark_without_a_row_of_results_is_missing(
+    request_: EvaluationRequest, tmp_path: Path
+) -> None:
+    measured = measure(request_, progress(tmp_path))
+    write_answers(request_, execution.execute(execution_request(request_), progress(tmp_path)))
+    rows = [row for row in results.write_results(request_) if row["benchmark"] != "Sums"]
+    missing = results.validate_completeness(rows, languages=["python", "sql"], benchmarks=NAMES)
+    assert "Sums pass_at_1 steered is missing" in missing
+    assert len(missing) == 4
+    assert measured.num_documents == 4
+
+
+def test_problems_are_sampled_by_benchmark(request_: EvaluationRequest) -> None:
+    chosen = samples.sample_problems(request_.problems, NAMES, num=2, seed=0)
+    assert [problem.benchmark for problem in chosen] == ["HumanEval"] * 2 + ["Sums"] * 2
+    assert {problem.stop_sequences for problem in chosen if problem.benchmark == "Sums"} == {
+        ("\ndef",)
+    }
+    assert all(problem.test.endswith("verify(candidate)\n") for problem in chosen[2:])
+
+
+def test_a_lake_without_its_problems_names_it(lake_url: str) -> None:
+    folder = put_problems(lake_url)
+    with pytest.raises(ValueError, match=r"no problems of Sums: materialize benchmark_problems"):
+        samples.sample_problems(folder, NAMES, num=None, seed=0)
+
+
+def test_an_undeclared_benchmark_is_named_with_those_that_there_are() -> None:
+    with pytest.raises(ValueError, match=r"no benchmark 'MBPP', only \['HumanEval', 'Sums'\]"):
+        problems.versions(["MBPP"])
+
+
+def test_a_benchmark_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BENCHMARKS, "Sums", replace(SUMS, distribution="no-such-thing"))
+    with pytest.raises(ValueError, match=r"problems of Sums, is not installed: `pip install no-s"):
+        problems.versions(NAMES)
+
+
+def test_ids_that_two_benchmarks_share_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def copied() -> list[Mapping[str, str]]:
+        return [{**problem, "problem_id": "HumanEval/0"} for problem in _sums()]
+
+    monkeypatch.setitem(BENCHMARKS, "Sums", replace(SUMS, read_problems=copied))
+    with pytest.raises(ValueError, match="'HumanEval/0' of Sums: ids begin with 'Sums/'"):
+        problems.read_problems(NAMES)
+    monkeypatch.setitem(BENCHMARKS, "Sums", replace(SUMS, read_problems=list))
+    with pytest.raises(ValueError, match="the benchmark Sums has no problems"):
+        problems.read_problems(NAMES)
+
+
+def test_a_half_of_each_benchmark_gates_the_annotator(tmp_path: Path) -> None:
+    stats = problems.write(str(tmp_path), NAMES)
+    assert (stats["num_problems.HumanEval"], stats["num_problems.Sums"]) == (164, 6)
+    rows = shards.read_shard(str(tmp_path), "problems-00000.parquet").to_pylist()
+    halves = {(row["benchmark"], row["is_steered"]) for row in rows}
+    assert halves == {(name, half) for name in NAMES for half in (True, False)}
