@@ -81,9 +81,9 @@ def _write(made: str, paths: list[Path]) -> None:
         generation=generation,
         code_version="1",
         recipe="ARCTIC",
-        settings={},
+        config={},
         inputs=[],
-        facts={},
+        stats={},
     )
 
 

@@ -145,15 +145,15 @@ def a_lake(lake: Path, texts: Path) -> str:
         names = [text_id(text) for text in table["text"].to_pylist()]
         is_new = [name not in seen and not seen.add(name) for name in names]  # type: ignore[func-returns-value]
         table = table.append_column("text_id", pa.array(names)).filter(pa.array(is_new))
-        facts = {"language": "bench"}
+        stats = {"language": "bench"}
         shards.put_table(
-            str(documents), "documents", number, filled(table, DOCUMENT), DOCUMENT, facts=facts
+            str(documents), "documents", number, filled(table, DOCUMENT), DOCUMENT, stats=stats
         )
         split = pa.repeat(pa.scalar("train"), len(table))
         key = f"bench/g/{shards.table_name('documents', number)}"
         decided = filled(table.drop_columns(["text"]), DECISION, split=split)
         shards.put_table(
-            str(clean), "decisions", number, decided, DECISION, facts={"documents": key}
+            str(clean), "decisions", number, decided, DECISION, stats={"documents": key}
         )
     finish(documents)
     return finish(clean, documents)

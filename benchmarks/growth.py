@@ -46,7 +46,7 @@ def finish(folder: str, inputs: tuple[str, ...] = ()) -> str:
         recipe="GROWTH",
         settings={},
         inputs=named,
-        facts={},
+        stats={},
     )
     return folder
 
@@ -79,9 +79,9 @@ def generate(lake: str, num_documents: int) -> tuple[str, str, list[str]]:
         ]
         texts = [{"document_id": name, "text": "print(1)"} for name in ids]
         stats = {"language": "python"}
-        shards.put_table(documents, "documents", index, texts, DOCUMENT_COLUMNS, facts=stats)
+        shards.put_table(documents, "documents", index, texts, DOCUMENT_COLUMNS, stats=stats)
         stats = {"documents": f"all/0/{shards.table_name('documents', index)}"}
-        shards.put_table(clean, "decisions", index, rows, DECISION, facts=stats)
+        shards.put_table(clean, "decisions", index, rows, DECISION, stats=stats)
         train_ids += [row["document_id"] for row in rows if row["split"] == "train"]
     ranked = [
         {

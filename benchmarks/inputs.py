@@ -55,8 +55,8 @@ def prepare(folder: Path) -> None:
     long = shuffled.filter(pc.greater(pc.binary_length(shuffled["text"]), 3_000))
     _put(long.slice(0, WINDOWS), folder / "windows")
     _put(_with_secrets(_first(shuffled, SECRETS_BYTES)), folder / "secrets")
-    rules = ARCTIC.curation.rules
-    (folder / "rules.json").write_text(json.dumps(rules.__dict__))
+    filters = ARCTIC.curation.filters
+    (folder / "rules.json").write_text(json.dumps(filters.__dict__))
     problems = [
         {key: row[key] for key in ("prompt", "solution")} for row in read_problems(["HumanEval"])
     ]
@@ -102,7 +102,7 @@ def _quoting(folder: Path, problems: list[dict[str, str]]) -> None:
             quoted = dice.choice(problems)[dice.choice(("prompt", "solution"))]
             written[row] += "\n" + dice.choice(shaped)(quoted)
         table = table.set_column(table.column_names.index("text"), "text", pa.array(written))
-        shards.put_table(str(made), "documents", number, table, DOCUMENT, facts=entry.facts)
+        shards.put_table(str(made), "documents", number, table, DOCUMENT, stats=entry.stats)
         texts = table.select(["document_id", "path", "language", "text"])
         pq.write_table(
             texts.rename_columns(["id", "path", "language", "text"]),
@@ -118,7 +118,7 @@ def _tenth(folder: Path) -> None:
     for number, entry in enumerate(shards.manifest(str(given)).tables("documents")):
         table = shards.read_shard(str(given), entry.name)
         few = table.take(pa.array(range(0, len(table), 10), pa.int64()))
-        shards.put_table(str(made), "documents", number, few, DOCUMENT, facts=entry.facts)
+        shards.put_table(str(made), "documents", number, few, DOCUMENT, stats=entry.stats)
     ours.finish(made)
 
 

@@ -56,14 +56,14 @@ def finish(folder: Path, *given: Path) -> str:
         generation=generation,
         code_version="1",
         recipe="ARCTIC",
-        settings={},
+        config={},
         inputs=inputs,
-        facts={},
+        stats={},
     )
     return str(folder)
 
 
-def rules(folder: Path, out: Path) -> None:
+def filters(folder: Path, out: Path) -> None:
     """Signals, StarCoder2's rules, and the texts that pass."""
     from snow_assets.curation.filters.heuristics import COLUMNS, passing_rows
     from snow_assets.curation.filters.signals import signals
@@ -83,7 +83,7 @@ def rules(folder: Path, out: Path) -> None:
         for language in np.unique(languages).tolist():
             places = np.flatnonzero(languages == language)
             kept[places] = passing_rows(
-                rows.take(pa.array(places)), language, ARCTIC.curation.rules
+                rows.take(pa.array(places)), language, ARCTIC.curation.filters
             )
         put(out, number, table.filter(pa.array(kept)))
 
@@ -131,13 +131,13 @@ def near(folder: Path, out: Path) -> None:
         [documents],
         [signed],
         str(copies),
-        rules=ARCTIC.curation.rules,
+        filters=ARCTIC.curation.filters,
         recipe=ARCTIC.curation.near_duplicates,
     )
     finish(copies)
     manifest = shards.manifest(str(copies))
     for number, entry in enumerate(manifest.tables("clusters")):
-        name = entry.facts["documents"].rsplit("/", 1)[1]
+        name = entry.stats["documents"].rsplit("/", 1)[1]
         clusters = shards.read_shard(
             str(copies), entry.name, columns=["document_id", "is_survivor"]
         )
@@ -233,7 +233,7 @@ def tokenize(folder: Path, out: Path) -> None:
     phase = replace(
         ARCTIC.pretraining.phase("general"),
         tokens=sequences * SEQUENCE_TOKENS,
-        python_share=None,
+        python_fraction=None,
         max_passes=1,
     )
     plain = replace(
@@ -245,7 +245,7 @@ def tokenize(folder: Path, out: Path) -> None:
         tokenizer=tokenizer,
         phase=phase,
         packing=plain,
-        context_tokens=SEQUENCE_TOKENS,
+        max_seq_len=SEQUENCE_TOKENS,
     )
 
 
@@ -275,7 +275,7 @@ STAGES: dict[str, Callable[[Path, Path], dict[str, Any] | None]] = {
     one.__name__: one
     for one in (
         documents,
-        rules,
+        filters,
         exact,
         near,
         contamination,

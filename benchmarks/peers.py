@@ -73,9 +73,9 @@ def rules_datatrove(folder: Path, out: Path) -> None:
             or found["mean_line_chars"] > limits["max_mean_line_chars"]
             or found["max_line_chars"] > limits["max_line_chars"]
             or found["is_generated"]
-            or found["alphabetic_share"] < limits["min_alphabetic_share"]
+            or found["alphabetic_share"] < limits["min_alphabetic_fraction"]
             or found["longest_encoded_chars"] > limits["max_encoded_chars"]
-            or found["encoded_share"] > limits["max_encoded_share"]
+            or found["encoded_share"] > limits["max_encoded_fraction"]
         )
 
     _datatrove(folder, out, LambdaFilter(passes))
@@ -93,7 +93,7 @@ def rules_polars(folder: Path, out: Path) -> None:
         (lines.list.len() <= limits["max_lines"])
         & (lines.list.mean() <= limits["max_mean_line_chars"])
         & (lines.list.max() <= limits["max_line_chars"])
-        & (letters / pl.col("text").str.len_chars() >= limits["min_alphabetic_share"])
+        & (letters / pl.col("text").str.len_chars() >= limits["min_alphabetic_fraction"])
     ).sink_parquet(out / "kept.parquet", compression="zstd", compression_level=1)
 
 

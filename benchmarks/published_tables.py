@@ -237,8 +237,8 @@ def put(
         generation=generation,
         code_version="1",
         recipe=RECIPE,
-        settings={},
-        facts={},
+        config={},
+        stats={},
         inputs=[
             shards.Input(
                 asset=parent,

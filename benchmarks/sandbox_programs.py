@@ -20,7 +20,7 @@ LIMITS = sandbox.Limits(seconds=30.0)
 
 
 def measured(name: str, runs: list[Callable[[], sandbox.ExecutionResult]]) -> None:
-    """Print what `runs` took, each one verdict."""
+    """Print what `runs` took, each one outcome."""
     started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     outcomes = Counter(run().outcome for run in runs)
     wall, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -73,13 +73,13 @@ class ArtifactSpec:
     asset: str
     partition: str
     code_version: str
-    settings: Any  # plain JSON
+    config: Any  # plain JSON
     inputs: Sequence[Artifact]
 
     @property
     def generation(self) -> str:
         """32 hexadecimal digits of all the above; inputs count by their digests."""
-        parts = [self.asset, self.partition, self.code_version, self.settings]
+        parts = [self.asset, self.partition, self.code_version, self.config]
         parts += [[read.asset, read.partition, read.digest] for read in self.inputs]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -146,7 +146,7 @@ class CostModel:
     model_tokens: Callable[[Recipe], float] | None = None
     """Tokens that a model reads or writes where the recipe fixes them, whatever the inputs."""
     past_model_tokens: Callable[[Mapping[str, Any]], float] | None = None
-    """The same of a finished artifact, from its manifest's settings."""
+    """The same of a finished artifact, from its manifest's config."""
     output_tokens: Callable[[Recipe], float] | None = None
     """Tokens of all partitions' output where the recipe says how many."""
     stored_fraction: float | None = 1.0
@@ -219,7 +219,7 @@ class StageInputs:
             asset=self.stage.name,
             partition=self.partition,
             code_version=self.stage.code_version,
-            settings=as_json(self.stage.config(self)),
+            config=as_json(self.stage.config(self)),
             inputs=inputs,
         )
 

@@ -265,7 +265,7 @@ def _last_step(record: Record) -> int:
 
 
 def _params(record: Record) -> dict[str, str]:
-    flat = list(flattened(record.settings).items())[:_MAX_PARAMS]
+    flat = list(flattened(record.config).items())[:_MAX_PARAMS]
     return {_mlflow_name(name): value[:_MAX_VALUE_CHARS] for name, value in flat}
 
 
@@ -290,7 +290,7 @@ def _metrics(record: Record, model_id: str | None) -> list[Metric]:
             last,
             **reference,
         )
-        for name, value in numeric_stats(record.facts).items()
+        for name, value in numeric_stats(record.stats).items()
     ]
     for entry in record.metrics:
         timestamp = int(float(entry.get("time", record.ended)) * 1000)
@@ -320,13 +320,13 @@ def _mlflow_name(name: str) -> str:
     return "".join(kept)[:250]
 
 
-def flattened(settings: Any, prefix: str = "") -> dict[str, str]:
-    """Flatten nested settings to keys such as `corpus.max_file_bytes`; lists become JSON."""
-    if not isinstance(settings, Mapping):
-        text = settings if isinstance(settings, str) else json.dumps(settings)
+def flattened(config: Any, prefix: str = "") -> dict[str, str]:
+    """Flatten nested config to keys such as `corpus.max_file_bytes`; lists become JSON."""
+    if not isinstance(config, Mapping):
+        text = config if isinstance(config, str) else json.dumps(config)
         return {prefix or "value": text}
     flat: dict[str, str] = {}
-    for name, value in settings.items():
+    for name, value in config.items():
         flat |= flattened(value, f"{prefix}.{name}" if prefix else str(name))
     return flat
 

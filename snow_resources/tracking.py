@@ -55,10 +55,10 @@ class Record:
     partition: str
     recipe: str
     tags: dict[str, str]
-    settings: Any
+    config: Any
     inputs: list[TrackedDataset]
     output: TrackedDataset
-    facts: dict[str, Any]
+    stats: dict[str, Any]
     metrics: list[dict[str, Any]]
     model: TrackedModel | None
     started: float
@@ -82,10 +82,10 @@ def materialization_record(
     partition: str,
     recipe: str,
     code_version: str,
-    settings: Any,
+    config: Any,
     inputs: Sequence[TrackedDataset],
     output: TrackedDataset,
-    facts: Mapping[str, Any],
+    stats: Mapping[str, Any],
     started: float,
     ended: float,
     dagster_run_id: str,
@@ -110,10 +110,10 @@ def materialization_record(
         partition=partition,
         recipe=recipe,
         tags=tags,
-        settings=settings,
+        config=config,
         inputs=list(inputs),
         output=output,
-        facts=dict(facts),
+        stats=dict(stats),
         metrics=[dict(entry) for entry in metrics],
         model=model,
         started=started,

@@ -14,7 +14,7 @@ def smoke_phases(changes: Mapping[str, Mapping[str, Any]]) -> tuple[PhaseRecipe,
     )
 
 
-_STEP = SMOKE.pretraining.phases[0].batch_sequences * SMOKE.pretraining.model.context_tokens
+_STEP = SMOKE.pretraining.phases[0].global_batch_size * SMOKE.pretraining.model.max_seq_len
 
 TINY = replace(
     SMOKE,
@@ -29,7 +29,7 @@ TINY = replace(
     curation=replace(SMOKE.curation, languages=("c", "python")),
     annotator=replace(SMOKE.annotator, max_positives=200, validation_negatives=80),
     selection=replace(SMOKE.selection, budget_tokens=20 * _STEP),
-    synthesis=replace(SMOKE.synthesis, requests=8, chunk_requests=8, max_new_tokens=256),
+    synthesis=replace(SMOKE.synthesis, num_requests=8, chunk_requests=8, max_new_tokens=256),
     pretraining=replace(
         SMOKE.pretraining,
         phases=smoke_phases(
@@ -40,7 +40,7 @@ TINY = replace(
             }
         ),
     ),
-    evaluation=replace(SMOKE.evaluation, held_out_documents_per_language=4, problems=2),
+    evaluation=replace(SMOKE.evaluation, held_out_documents_per_language=4, max_problems=2),
 )
 """SMOKE with a fifth of its files in two languages, for the way through an object store."""
 
@@ -56,7 +56,7 @@ FOUR_PHASES = replace(
                 name="annealing",
                 data=("high_quality", "synthetic"),
                 parent="continued",
-                python_share=None,
+                python_fraction=None,
             ),
         ),
     ),
@@ -70,6 +70,6 @@ KILLS = replace(
         TINY.corpus,
         sources=tuple(source for source in TINY.corpus.sources if source.name != "stdlib"),
     ),
-    synthesis=replace(TINY.synthesis, requests=4, chunk_requests=4, max_new_tokens=96),
+    synthesis=replace(TINY.synthesis, num_requests=4, chunk_requests=4, max_new_tokens=96),
 )
 """TINY with two sources and shorter synthetic files: a run that is started again many times."""

@@ -84,7 +84,7 @@ def test_the_recipe_stands_on_the_materialization_and_its_run(
     materialization = run(lake_url, Tracking(uri=""), instance)
     assert (materialization.tags or {})["snow/recipe"] == "SMOKE"
     assert materialization.metadata["recipe"].value == "SMOKE"
-    assert materialization.metadata["settings"].value == {"rate": 0.1}
+    assert materialization.metadata["config"].value == {"rate": 0.1}
     assert materialization.metadata["recipe_values"].value["name"] == "SMOKE"
     [recorded] = instance.get_runs()
     assert recorded.tags["snow/recipe"] == "SMOKE"

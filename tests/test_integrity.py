@@ -69,9 +69,9 @@ def test_300_single_bit_flips_are_all_noticed(tmp_path: Path) -> None:
         generation=artifact.name,
         code_version="1",
         recipe="SMOKE",
-        settings={"languages": ["c", "python"]},
+        config={"languages": ["c", "python"]},
         inputs=[],
-        facts={"files": 1},
+        stats={"files": 1},
     )
     pointer = tmp_path / "lake" / "current" / "SMOKE" / "documents" / "stdlib.json"
     shards.put(str(pointer), pointer_content(artifact.name, manifest.digest, {}))
@@ -124,13 +124,13 @@ def test_a_damaged_shard_is_named_by_the_plan_and_made_again_with_its_digest(
         flip(shard, 99)
         with pytest.raises(DamagedFileError, match=r"words-00001.*materialize words_said again"):
             shards.read(str(folder), "words")
-    verdict, reasons = home.told()["words_said"]
-    assert verdict == "redo"
+    outcome, reasons = home.told()["words_said"]
+    assert outcome == "redo"
     assert "words-00001.parquet" in reasons[0]
     home.run("words_said")
     assert shards.manifest(str(folder)).digest == digest
     assert shards.read(str(folder), "words")["word"].to_pylist() == ["one", "two"]
-    assert {verdict for verdict, _ in home.told().values()} == {"reuse"}
+    assert {outcome for outcome, _ in home.told().values()} == {"reuse"}
 
 
 def test_a_file_of_the_page_that_is_damaged_is_made_again(home: Home) -> None:
@@ -156,13 +156,13 @@ def test_a_damaged_manifest_is_named_and_the_plan_goes_on(
         manifest.write_bytes(content)
     told = home.told()
     assert told["words_said"][0] == "reuse"
-    verdict, reasons = told["words_heard"]
-    assert verdict == "redo"
+    outcome, reasons = told["words_heard"]
+    assert outcome == "redo"
     assert f"{manifest} is damaged" in reasons[0]
     assert "materialize words_heard again" in reasons[0]
     home.run("words_heard")
     assert shards.manifest(str(folder)).digest == digest
-    assert {verdict for verdict, _ in home.told().values()} == {"reuse"}
+    assert {outcome for outcome, _ in home.told().values()} == {"reuse"}
 
 
 @pytest.mark.parametrize("content", [None, b"", b"null", b'{"generation": "../../etc"}'])
@@ -173,8 +173,8 @@ def test_a_damaged_pointer_is_named_and_the_plan_goes_on(home: Home, content: by
         flip(pointer, 801)
     else:
         pointer.write_bytes(content)
-    verdict, reasons = home.told()["words_said"]
-    assert verdict == "reuse"
+    outcome, reasons = home.told()["words_said"]
+    assert outcome == "reuse"
     assert f"{pointer} is damaged" in reasons[0]
     with pytest.raises(DamagedFileError, match="materialize words_said again"):
         current_artifact(home.lake, home.recipe, "words_said")
@@ -182,7 +182,7 @@ def test_a_damaged_pointer_is_named_and_the_plan_goes_on(home: Home, content: by
     assert {reasons for _, reasons in home.told().values()} == {()}
 
 
-@pytest.mark.parametrize("name", ["begun.json", "records/words-00000.parquet.json"])
+@pytest.mark.parametrize("name", ["in_progress.json", "records/words-00000.parquet.json"])
 def test_damaged_work_in_progress_does_not_stop_the_plan_or_the_next_run(
     home: Home, name: str
 ) -> None:

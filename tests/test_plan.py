@@ -14,7 +14,7 @@ from snow_assets.cli.plan import compare, show
 from snow_assets.defs.corpus import benchmark_problems, exemplars, opt_outs, raw_code_corpus
 from snow_assets.defs.curation import documents
 from snow_assets.defs.graph import STAGES
-from snow_assets.defs.materialize import MixedSettingsError, current_artifact
+from snow_assets.defs.materialize import MixedConfigError, current_artifact
 from snow_assets.defs.pretraining import CHECKPOINTS
 from snow_assets.defs.quality import quality_scores
 from snow_assets.defs.synthesis import teacher_model
@@ -59,7 +59,7 @@ def a_graph(words: str = "one two", code_version: str = "1") -> list[Stage]:
         return put_words(run.folder, words)
 
     def count_config(inputs: StageInputs) -> Any:
-        return {"count": shards.manifest(inputs.input(words_heard).folder).facts["num_words"]}
+        return {"count": shards.manifest(inputs.input(words_heard).folder).stats["num_words"]}
 
     @stage(
         group="corpus", code_version="1", inputs=(Input(stage=words_heard),), config=count_config
@@ -167,8 +167,8 @@ def test_an_unfinished_generation_is_gone_on_with(home: Home) -> None:
     )
     shards.remove(shards.join(folder, "manifest.json"))
     assert finished.generation in folder
-    verdict, reasons = home.told()["words_heard"]
-    assert (verdict, reasons[0]) == ("go on", "2 files are there already")
+    outcome, reasons = home.told()["words_heard"]
+    assert (outcome, reasons[0]) == ("go on", "2 files are there already")
 
 
 def test_half_done_work_under_other_numbers_is_named_with_what_differs(home: Home) -> None:
@@ -310,7 +310,7 @@ def test_half_done_work_is_not_mixed_with_a_changed_number(home: Home) -> None:
     folder = half_made(home)
     home.recipe = with_budget(500_000)
     with pytest.raises(
-        MixedSettingsError,
+        MixedConfigError,
         match=r"budget_tokens 400000 -> 500000 \(2 files, .* Put them back .* another name .* drop",
     ):
         home.run("words_heard")

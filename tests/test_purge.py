@@ -270,15 +270,15 @@ def test_half_done_work_under_other_numbers_goes_when_it_is_given_up(lake_url: s
 
     for name, days in (("mine", 1.0), ("former", 2.0)):
         folder = f"{lake_url}/documents/src/{name}"
-        note = shards.Begun(
+        note = shards.InProgress(
             recipe="SMOKE",
-            numbers=as_json(of(days)),
+            recipe_values=as_json(of(days)),
             code_version="1",
-            settings={},
+            config={},
             inputs=[],
             started=0.0,
         )
-        shards.begin(folder, note)
+        shards.mark_in_progress(folder, note)
         shards.put_table(folder, "documents", 0, [], DOCUMENT)
     done = purge.find(
         lake_url, opted_out=(), retention_days=7, now=time.time(), abandoned_by=of(1.0)

@@ -1,5 +1,6 @@
 """The storage seam: nothing half-written is visible, and nothing finished is made again."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from snow_assets.storage import shards
+from snow_assets.storage import checked_json, shards
 
 SCHEMA = pa.schema([("text_id", pa.string()), ("num_tokens", pa.int64())])
 
@@ -21,9 +22,9 @@ def finish(folder: str, **changes: object) -> shards.Manifest:
         "generation": "g",
         "code_version": "1",
         "recipe": "SMOKE",
-        "settings": {},
+        "config": {},
         "inputs": [],
-        "facts": {},
+        "stats": {},
     }
     return shards.finish(folder, **{**fields, **changes})  # type: ignore[arg-type]
 
@@ -41,6 +42,18 @@ def test_a_finished_generation_reads_back_as_written(lake_url: str) -> None:
     assert shards.read(lake_url, "texts")["text_id"].to_pylist() == ["a", "bb", "ccc"]
     streamed = [row for batch in shards.batches(lake_url, "texts") for row in batch.to_pylist()]
     assert streamed == shards.read(lake_url, "texts").to_pylist()
+
+
+def test_a_manifest_with_the_former_names_of_its_keys_is_still_read(lake_url: str) -> None:
+    shards.put_table(lake_url, "texts", 0, rows("a"), SCHEMA, stats={"language": "c"})
+    written = finish(lake_url, stats={"num_texts": 1}, config={"languages": ["c"]})
+    plain = json.loads(shards.get(shards.join(lake_url, shards.MANIFEST)))
+    for entry in (plain, *plain["files"]):
+        entry["facts"] = entry.pop("stats")
+    plain["settings"] = plain.pop("config")
+    del plain[checked_json.CHECKSUM]
+    shards.put(shards.join(lake_url, shards.MANIFEST), checked_json.dump(plain))
+    assert shards.manifest(lake_url) == written
 
 
 def test_a_generation_without_a_manifest_is_refused_with_the_remedy(lake_url: str) -> None:
@@ -96,7 +109,7 @@ def test_a_model_folder_survives_the_way_through_the_lake(tmp_path: Path, lake_u
 def test_a_kill_leaves_only_whole_files(tmp_path: Path) -> None:
     program = textwrap.dedent("""
         import sys
-        from snow_assets.storage import shards
+        from snow_assets.storage import checked_json, shards
         from tests.test_shards import SCHEMA, rows
         print("ready", flush=True)
         for index in range(1_000_000):

@@ -70,7 +70,7 @@ STATED: dict[str, Callable[[str], Any]] = {
     "opt-out list": lambda url: replace(SMOKE.corpus, opt_out_list=url),
     "encoder": lambda url: replace(SMOKE.annotator, encoder=url),
     "model": lambda url: replace(SMOKE.synthesis, model=url),
-    "tokenizer": lambda url: replace(SMOKE.curation.tokenizer, given=url),
+    "tokenizer": lambda url: replace(SMOKE.curation.tokenizer, pretrained=url),
 }
 """Every setting that takes a URL."""
 

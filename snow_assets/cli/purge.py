@@ -35,7 +35,7 @@ def show(console: Console, purge: Purge, *, is_done: bool) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """A dry run; with `go` it deletes; with `half-done`, what was begun with other numbers too."""
+    """A dry run; `go` deletes; `half-done` adds unfinished work of another config too."""
     recipe = chosen_recipe()
     lake = definitions.resources(recipe)["lake"].url
     now = time.time()

@@ -107,7 +107,7 @@ def _shown(value: Any) -> str:
 
 def _areas(lake: Lake, recipe: Recipe) -> QueryResult:
     """Each AUC of the annotator with its 95 % interval."""
-    stats = shards.manifest(current_artifact(lake, recipe, quality_annotator.name).folder).facts
+    stats = shards.manifest(current_artifact(lake, recipe, quality_annotator.name).folder).stats
     names = [name for name in stats if name.endswith("_auc")]
     rows = [(name, stats[name], stats[f"{name}_low"], stats[f"{name}_high"]) for name in names]
     return QueryResult(columns=["measure", "auc", "low", "high"], rows=rows, is_truncated=False)
@@ -118,6 +118,6 @@ def _losses(lake: Lake, recipe: Recipe, checkpoints: Mapping[str, Stage]) -> Que
     columns = ["first_loss_bits", "last_loss_bits"]
     rows = []
     for phase, checkpoint in checkpoints.items():
-        stats = shards.manifest(current_artifact(lake, recipe, checkpoint.name).folder).facts
+        stats = shards.manifest(current_artifact(lake, recipe, checkpoint.name).folder).stats
         rows.append((phase, *(stats[name] for name in columns)))
     return QueryResult(columns=["phase", *columns], rows=rows, is_truncated=False)

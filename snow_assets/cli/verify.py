@@ -112,7 +112,7 @@ def _verify_artifact(folder: str, result: Verification) -> None:
 def _verify_unfinished(folder: str, result: Verification) -> None:
     """The in-progress marker, and the files that work will go on from."""
     try:
-        shards.begun(folder)
+        shards.in_progress(folder)
     except DamagedFileError as error:
         result.add(error)
     for name, reason in integrity.record_violations(folder).items():

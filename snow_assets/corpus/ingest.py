@@ -161,9 +161,9 @@ def ingest_stats(folder: str) -> dict[str, Any]:
     total = {name: Counter[str]() for name in ("licenses", "languages", "reasons")}
     num_repositories, last = 0, None
     for entry in shards.records(folder):
-        for name, counts in entry.facts.get("counts", {}).items():
+        for name, counts in entry.stats.get("counts", {}).items():
             total[name].update(counts)
-        if runs := entry.facts.get("repositories"):
+        if runs := entry.stats.get("repositories"):
             num_repositories += runs["num"] - (runs["first"] == last)
             last = runs["last"]
     files, drops = total["licenses"].total(), total["reasons"].total()
@@ -182,7 +182,7 @@ def _resume(folder: str) -> tuple[int, Position]:
     while done := shards.record(folder, shards.table_name(FILES, index)):
         index += 1
         # A position beyond all units: the source was read to its end.
-        position = tuple(done.facts["next"] or (1 << 62, 0))
+        position = tuple(done.stats["next"] or (1 << 62, 0))
     return index, position
 
 
@@ -193,7 +193,7 @@ def _put(folder: str, index: int, shard: _Shard, after: Position | None) -> None
     }
     reasons = Counter(str(row["reason"]) for row in tables[DROPS])
     shards.put_table(
-        folder, DROPS, index, tables[DROPS], DROP, facts={"counts": {"reasons": reasons}}
+        folder, DROPS, index, tables[DROPS], DROP, stats={"counts": {"reasons": reasons}}
     )
     admitted = [row for row in shard.rows if row.table == FILES]
     counts = {
@@ -209,7 +209,7 @@ def _put(folder: str, index: int, shard: _Shard, after: Position | None) -> None
         "next": after,
         "names": {repository: listed for repository, listed in names.items() if listed},
     }
-    shards.put_table(folder, FILES, index, tables[FILES], RAW_FILE, facts=files_stats)
+    shards.put_table(folder, FILES, index, tables[FILES], RAW_FILE, stats=files_stats)
 
 
 def _recorded_names(names: Sequence[str]) -> list[str]:

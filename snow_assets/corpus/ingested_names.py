@@ -21,7 +21,7 @@ def ingested_names(raw_folder: str) -> dict[str, list[str]]:
     Memory: the names. An artifact that is neither finished nor purged has none.
     """
     if shards.is_finished(raw_folder):
-        return _names(entry.facts for entry in shards.manifest(raw_folder).tables(FILES))
+        return _names(entry.stats for entry in shards.manifest(raw_folder).tables(FILES))
     lake, asset, partition, generation = raw_folder.rstrip("/").rsplit("/", 3)
     tombstone = shards.join(lake, TOMBSTONES, asset, partition, f"{generation}.json")
     if not shards.exists(tombstone):
@@ -63,4 +63,4 @@ def _purged_stats(tombstone: str) -> Iterator[Mapping[str, object]]:
     content = json.loads(shards.get(tombstone))
     files = content.get("manifest", {}).get("files") or content.get("files") or []
     for entry in files:
-        yield entry.get("facts") or {}
+        yield entry.get("stats") or {}

@@ -30,7 +30,7 @@ def validate_counts(folders: Sequence[str]) -> list[str]:
     violations = []
     for folder in folders:
         manifest = shards.manifest(folder)
-        num_in = manifest.facts["num_files_in"]
+        num_in = manifest.stats["num_files_in"]
         num_rows = manifest.num_rows(FILES) + manifest.num_rows(DROPS)
         if num_in != num_rows:
             violations.append(f"{folder}: {num_in} came in, {num_rows} are in files and drops")
@@ -60,7 +60,7 @@ def validate_sources(partitions: Mapping[str, str], recipe: CorpusRecipe) -> lis
         for source in recipe.sources
         if source.name not in partitions
     ]
-    counts = [shards.manifest(folder).facts["num_repositories"] for folder in partitions.values()]
+    counts = [shards.manifest(folder).stats["num_repositories"] for folder in partitions.values()]
     if sum(counts) < recipe.min_repositories:
         violations.append(
             f"{sum(counts)} repositories, and the recipe asks for {recipe.min_repositories}"

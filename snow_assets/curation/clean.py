@@ -53,10 +53,10 @@ def decide(
             remaining.advance()
         else:
             remaining.skip()
-        counts.update(record.facts["counts"])
+        counts.update(record.stats["counts"])
     if not document_shards:  # a language without documents still has a table
         shards.put_table(
-            folder, "decisions", 0, [], DECISION, facts={"documents": "", "counts": {}}
+            folder, "decisions", 0, [], DECISION, stats={"documents": "", "counts": {}}
         )
     return {
         "documents": sum(document_shard.num_rows for document_shard in document_shards),
@@ -106,7 +106,7 @@ def _put_decisions(
             rows["num_tokens"].scatter(uncounted.arg_true(), _count_tokens(texts, tokenizer))
         )
     stats = {**document_shard.co_partition_stats, "counts": _counts(rows)}
-    return shards.put_table(folder, "decisions", index, rows.to_arrow(), DECISION, facts=stats)
+    return shards.put_table(folder, "decisions", index, rows.to_arrow(), DECISION, stats=stats)
 
 
 def _reuse_token_counts(rows: pl.DataFrame, earlier: tuple[str, str]) -> pl.DataFrame:

@@ -43,7 +43,7 @@ def compile_kernels() -> None:
             [documents],
             [signatures],
             near_duplicates,
-            rules=curation.rules,
+            filters=curation.filters,
             recipe=curation.near_duplicates,
         )
 
@@ -71,9 +71,9 @@ def _finish(folder: str) -> None:
         generation=generation,
         code_version="1",
         recipe="SMOKE",
-        settings={},
+        config={},
         inputs=[],
-        facts={},
+        stats={},
     )
 
 

@@ -46,7 +46,7 @@ class DocumentSelector:
     def __post_init__(self) -> None:
         self.held_out = held_out_repositories(
             shards.read(self.inputs.near_duplicates, "repositories"),
-            share=self.recipe.held_out_share,
+            share=self.recipe.held_out_fraction,
             tolerance=self.recipe.held_out_tolerance,
             seed=self.recipe.seed,
             source_order=self.inputs.source_order,
@@ -66,7 +66,7 @@ class DocumentSelector:
             documents.join(clusters, on="document_id", how="left", maintain_order="left")
             .join(_evidence(hits), on="document_id", how="left", maintain_order="left")
             .with_columns(
-                filter_reason(shard.language, self.recipe.rules).alias("filter"),
+                filter_reason(shard.language, self.recipe.filters).alias("filter"),
                 exemption_reason(self.recipe.contamination_exemptions).alias("exemption"),
                 pl.Series("split", map(self._split, documents["repository"]), pl.String),
             )

@@ -42,19 +42,19 @@ def document_shards(folders: Sequence[str], *, language: str | None = None) -> l
         DocumentShard(
             folder=folder,
             name=entry.name,
-            language=entry.facts["language"],
+            language=entry.stats["language"],
             num_rows=entry.num_rows or 0,
         )
         for folder in folders
         for entry in shards.manifest(folder).tables("documents")
-        if language in (None, entry.facts["language"])
+        if language in (None, entry.stats["language"])
     ]
 
 
 def co_partitioned(folders: Sequence[str], table: str) -> dict[str, tuple[str, str]]:
     """Key of a shard of documents -> folder and name of the co-partitioned shard of `table`."""
     return {
-        entry.facts["documents"]: (folder, entry.name)
+        entry.stats["documents"]: (folder, entry.name)
         for folder in folders
         for entry in shards.manifest(folder).tables(table)
     }

@@ -83,11 +83,11 @@ def kept_documents(
         for name in added_columns:
             kept = kept.append_column(name, chosen[name].to_arrow())
         if document_columns:
-            document_rows = texts[entry.facts["documents"]].read(["document_id", *document_columns])
+            document_rows = texts[entry.stats["documents"]].read(["document_id", *document_columns])
             if not document_rows["document_id"].equals(decided["document_id"]):
                 raise ValueError(
                     f"{clean_folder}/{entry.name} is not row-aligned with "
-                    f"{entry.facts['documents']}: materialize clean_corpus again"
+                    f"{entry.stats['documents']}: materialize clean_corpus again"
                 )
             document_rows = document_rows.filter(pa.array(mask))
             for name in document_columns:

@@ -57,7 +57,7 @@ def prepare(
             remaining.advance()
         else:
             remaining.skip()
-        counts.update(record.facts["counts"])
+        counts.update(record.stats["counts"])
     return {
         "files": counts.pop("files"),
         "documents": counts.pop("documents"),
@@ -215,7 +215,7 @@ def _put_shard(
                 index * len(languages) + position,
                 documents,
                 DOCUMENT,
-                facts={"language": language},
+                stats={"language": language},
             )
     counts = Counter(f"dropped_{reason}" for reason in output.drops["reason"].to_pylist())
     counts["files"] = output.documents.num_rows + output.drops.num_rows
@@ -225,4 +225,4 @@ def _put_shard(
             output.documents[f"num_redacted_{kind}"], min_count=0
         ).as_py()
     # Last: its record marks the shard's documents as complete.
-    return shards.put_table(folder, "drops", index, output.drops, DROP, facts={"counts": counts})
+    return shards.put_table(folder, "drops", index, output.drops, DROP, stats={"counts": counts})

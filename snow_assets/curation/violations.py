@@ -93,10 +93,9 @@ def validate_contamination(clean_folders: Sequence[str]) -> list[str]:
     """Kept documents with contaminated text that are not exempt."""
     violations = []
     for folder in clean_folders:
-        settings = shards.manifest(folder).settings or {}
+        config = shards.manifest(folder).config or {}
         exemptions = [
-            ContaminationExemption(**entry)
-            for entry in settings.get("contamination_exemptions", ())
+            ContaminationExemption(**entry) for entry in config.get("contamination_exemptions", ())
         ]
         tables = [pl.DataFrame(CONTAMINATION.empty_table().select(["text_id", "problem_id"]))]
         for hits in shards.input_folders(folder, "contamination"):

@@ -43,7 +43,7 @@ def _markdown(entries: Mapping[str, str | Plot]) -> dict[str, Any]:
 def _documents_config(inputs: StageInputs) -> Any:
     curation = inputs.recipe.curation
     # Whether Python parses is expensive to find out: only where a filter needs it.
-    return {"languages": curation.languages, "with_parses": curation.rules.drop_unparsable}
+    return {"languages": curation.languages, "with_parses": curation.filters.drop_unparsable}
 
 
 @stage(
@@ -69,7 +69,7 @@ def documents(run: StageRun) -> StageResult:
         run.input(raw_code_corpus).folder,
         run.folder,
         languages=run.recipe.curation.languages,
-        with_parses=run.recipe.curation.rules.drop_unparsable,
+        with_parses=run.recipe.curation.filters.drop_unparsable,
     )
     return StageResult(stats=stats, metadata=_markdown(asset_metadata.counts(stats)))
 
@@ -104,7 +104,7 @@ def signatures(run: StageRun) -> StageResult:
 
 def _near_duplicates_config(inputs: StageInputs) -> Any:
     curation = inputs.recipe.curation
-    return {"rules": curation.rules, "near_duplicates": curation.near_duplicates}
+    return {"filters": curation.filters, "near_duplicates": curation.near_duplicates}
 
 
 @stage(
@@ -125,7 +125,7 @@ def near_duplicates(run: StageRun) -> StageResult:
         run.folders(documents),
         run.folders(signatures),
         run.folder,
-        rules=run.recipe.curation.rules,
+        filters=run.recipe.curation.filters,
         recipe=run.recipe.curation.near_duplicates,
     )
     return StageResult(stats=stats, metadata=_markdown(asset_metadata.clusters(run.folder, stats)))
@@ -186,7 +186,7 @@ def _curated(run: StageRun) -> CurationInputs:
 
 
 def _trains_tokenizer(recipe: Recipe) -> bool:
-    return not recipe.curation.tokenizer.given
+    return not recipe.curation.tokenizer.pretrained
 
 
 def _tokenizer_config(inputs: StageInputs) -> Any:
@@ -210,9 +210,9 @@ def _tokenizer_config(inputs: StageInputs) -> Any:
 def tokenizer(run: StageRun) -> StageResult:
     """The tokenizer of every later stage: the recipe's, or one trained on kept train documents."""
     curation = run.recipe.curation
-    if curation.tokenizer.given:
+    if curation.tokenizer.pretrained:
         stats = put_pretrained_tokenizer(
-            curation.tokenizer.given, run.folder, vocabulary=curation.tokenizer.vocabulary
+            curation.tokenizer.pretrained, run.folder, vocab_size=curation.tokenizer.vocab_size
         )
     else:
         stats = put_trained_tokenizer(_curated(run), run.folder, recipe=curation)
@@ -222,8 +222,8 @@ def tokenizer(run: StageRun) -> StageResult:
 def _clean_config(inputs: StageInputs) -> Any:
     curation = inputs.recipe.curation
     return {
-        "rules": curation.rules,
-        "held_out_share": curation.held_out_share,
+        "filters": curation.filters,
+        "held_out_fraction": curation.held_out_fraction,
         "held_out_tolerance": curation.held_out_tolerance,
         "source_order": _source_order(inputs.recipe),
         "seed": curation.seed,

@@ -53,7 +53,7 @@ def held_out_share_is_within_tolerance(
     curation = recipe.curation
     shortfalls = split_shortfalls(
         _clean_folders(lake, recipe),
-        share=curation.held_out_share,
+        share=curation.held_out_fraction,
         tolerance=curation.held_out_tolerance,
     )
     return check_result(shortfalls, dg.AssetCheckSeverity.WARN)

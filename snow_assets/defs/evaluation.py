@@ -44,7 +44,7 @@ def _completion_tokens(recipe: Recipe) -> float:
     """Of all checkpoints' completions, which take longer than reading what is held out."""
     evaluation = recipe.evaluation
     counts = (benchmark_named(name).num_problems for name in evaluation.benchmarks)
-    problems = sum(min(count, evaluation.problems or count) for count in counts)
+    problems = sum(min(count, evaluation.max_problems or count) for count in counts)
     return problems * evaluation.max_new_tokens * len(recipe.pretraining.phases)
 
 

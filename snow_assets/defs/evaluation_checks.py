@@ -23,7 +23,7 @@ def _rows(lake: Lake, recipe: Recipe) -> list[dict[str, Any]]:
 def canonical_solutions_passed(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """The benchmarks' own solutions pass in the sandbox; a warning where there is no sandbox."""
     artifacts = current_artifacts(lake, recipe, benchmark_results.name)
-    stats = [shards.manifest(artifact.folder).facts for artifact in artifacts]
+    stats = [shards.manifest(artifact.folder).stats for artifact in artifacts]
     return check_result(results.validate_canonical_solutions(stats), dg.AssetCheckSeverity.WARN)
 
 

@@ -38,7 +38,7 @@ from snow_assets.stages import (
     partition_names,
 )
 from snow_assets.storage import integrity, shards
-from snow_assets.storage.differences import changed_settings
+from snow_assets.storage.differences import changed_config
 from snow_assets.storage.pointers import pointer_content, read_pointer
 from snow_assets.storage.shards import DamagedFileError
 from snow_resources.lake import Lake
@@ -132,7 +132,7 @@ def materialize(
             "generation": spec.generation,
             "recipe": recipe.name,
             "recipe_values": dg.MetadataValue.json(as_json(recipe)),
-            "settings": dg.MetadataValue.json(spec.settings),
+            "config": dg.MetadataValue.json(spec.config),
         },
         tags={"snow/recipe": recipe.name},
     )
@@ -173,8 +173,8 @@ def _worked(run: StageRun, spec: ArtifactSpec) -> Finished:
     """Do the work, and write metadata and manifest."""
     context, folder, recipe = run.context, run.folder, run.recipe
     started = time.time()
-    _refuse_mixed_settings(run.lake, recipe, spec)
-    is_resumed = _begun(folder, recipe, spec)
+    _refuse_mixed_config(run.lake, recipe, spec)
+    is_resumed = _mark_in_progress(folder, recipe, spec)
     result = run.stage.run(run)
     earlier = integrity.earlier_digest(folder)
     if earlier not in (None, shards.content_digest(shards.records(folder))):
@@ -201,9 +201,9 @@ def _worked(run: StageRun, spec: ArtifactSpec) -> Finished:
         generation=spec.generation,
         code_version=spec.code_version,
         recipe=recipe.name,
-        settings=spec.settings,
+        config=spec.config,
         inputs=[artifact.as_input() for artifact in spec.inputs],
-        facts=dict(result.stats),
+        stats=dict(result.stats),
         finished=finished,
         seconds=None if is_resumed else finished - started,
         metadata_files=metadata_files,
@@ -229,7 +229,7 @@ def artifact_record(
         partition=manifest.partition,
         recipe=recipe,
         code_version=manifest.code_version,
-        settings=manifest.settings,
+        config=manifest.config,
         inputs=[
             TrackedDataset(
                 name=f"{read.asset}/{read.partition}",
@@ -241,7 +241,7 @@ def artifact_record(
         output=TrackedDataset(
             name=f"{manifest.asset}/{manifest.partition}", url=folder, digest=manifest.digest
         ),
-        facts=manifest.facts,
+        stats=manifest.stats,
         metrics=metadata.metrics,
         model=run.model if run else None,
         started=run.started if run else ended - (manifest.seconds or 0),
@@ -261,58 +261,58 @@ def tag_run(context: dg.AssetExecutionContext, recipe: Recipe) -> None:
         context.instance.add_run_tags(run_id, tags)
 
 
-class MixedSettingsError(ValueError):
-    """Half-done work of this recipe has other numbers, and only a person can say which count."""
+class MixedConfigError(ValueError):
+    """Unfinished work of this recipe was begun with another config; a person has to choose one."""
 
 
-def half_done(lake: Lake, asset: str, partition: str) -> dict[str, shards.Begun]:
-    """Generation -> what it is being made from, of those that have files and no manifest."""
+def half_done(lake: Lake, asset: str, partition: str) -> dict[str, shards.InProgress]:
+    """Fingerprint -> in-progress marker, of artifacts that have files and no manifest."""
     root = lake.partition(asset, partition)
-    notes = {}
+    markers = {}
     for generation in shards.names(root):
         folder = shards.join(root, generation)
         if shards.is_finished(folder) or not shards.names(shards.join(folder, shards.RECORDS)):
             continue
         # A damaged marker names no recipe: whoever materializes the asset writes it again.
         with suppress(DamagedFileError):
-            if (note := shards.begun(folder)) is not None:
-                notes[generation] = note
-    return notes
+            if (marker := shards.in_progress(folder)) is not None:
+                markers[generation] = marker
+    return markers
 
 
-def _refuse_mixed_settings(lake: Lake, recipe: Recipe, spec: ArtifactSpec) -> None:
-    """New data may supersede half-done work; a number that somebody changed asks for a choice."""
-    for generation, note in half_done(lake, spec.asset, spec.partition).items():
-        if note.recipe != recipe.name or note.numbers == as_json(recipe):
+def _refuse_mixed_config(lake: Lake, recipe: Recipe, spec: ArtifactSpec) -> None:
+    """New data may supersede unfinished work; a changed config requires a choice by a person."""
+    for generation, marker in half_done(lake, spec.asset, spec.partition).items():
+        if marker.recipe != recipe.name or marker.recipe_values == as_json(recipe):
             continue
-        if changes := changed_settings(note.settings, spec.settings):
+        if changes := changed_config(marker.config, spec.config):
             folder = lake.generation(spec.asset, spec.partition, generation)
             files = integrity.readable_records(folder)
             size = sum(entry.num_bytes for entry in files) / 1e6
-            raise MixedSettingsError(
-                f"{spec.asset} [{spec.partition}] is half done with other numbers: "
+            raise MixedConfigError(
+                f"{spec.asset} [{spec.partition}] is half done with another config: "
                 f"{'; '.join(changes)} ({len(files)} files, {size:,.1f} MB in {generation[:12]}). "
                 "Put them back to go on with it, give the changed recipe another name to keep "
                 "both, or drop it: make purge HALF_DONE=1 GO=1"
             )
 
 
-def _begun(folder: str, recipe: Recipe, spec: ArtifactSpec) -> bool:
-    """Note what is begun; whether somebody had begun it already."""
+def _mark_in_progress(folder: str, recipe: Recipe, spec: ArtifactSpec) -> bool:
+    """Write the in-progress marker; return whether the artifact had one already."""
     try:
-        if shards.begun(folder) is not None:
+        if shards.in_progress(folder) is not None:
             return True
     except DamagedFileError:
         pass  # written again
-    note = shards.Begun(
+    marker = shards.InProgress(
         recipe=recipe.name,
-        numbers=as_json(recipe),
+        recipe_values=as_json(recipe),
         code_version=spec.code_version,
-        settings=spec.settings,
+        config=spec.config,
         inputs=[artifact.as_input() for artifact in spec.inputs],
         started=time.time(),
     )
-    shards.begin(folder, note)
+    shards.mark_in_progress(folder, marker)
     return False
 
 
@@ -326,15 +326,15 @@ def check_result(
 
 
 def _stats_entries(manifest: shards.Manifest) -> dict[str, Any]:
-    """Sizes and the manifest's numbers, each an entry of its own, so that Dagster plots them."""
+    """Sizes and the manifest's stats, each an entry of its own, so that Dagster plots them."""
     tables = [entry for entry in manifest.files if entry.num_rows is not None]
     entries: dict[str, Any] = {
         name: value
-        for name, value in manifest.facts.items()
+        for name, value in manifest.stats.items()
         if isinstance(value, bool | int | float)
     }
     entries["num_bytes"] = sum(entry.num_bytes for entry in manifest.files)
-    entries["stats"] = dg.MetadataValue.json(manifest.facts)
+    entries["stats"] = dg.MetadataValue.json(manifest.stats)
     if tables:
         entries["dagster/row_count"] = sum(entry.num_rows or 0 for entry in tables)
         entries["num_tokens"] = sum(entry.num_tokens or 0 for entry in tables)

@@ -88,10 +88,10 @@ def _packs_stage(phase: PhaseRecipe) -> Stage:
         values = pretraining.phase(phase.name)
         return {
             "tokens": values.tokens,
-            "python_share": values.python_share,
+            "python_fraction": values.python_fraction,
             "python_shortfall": values.python_shortfall,
             "max_passes": values.max_passes,
-            "context_tokens": pretraining.model.context_tokens,
+            "max_seq_len": pretraining.model.max_seq_len,
             "packing": pretraining.packing,
             **gate_config(inputs.recipe),
         }
@@ -121,7 +121,7 @@ def _packs_stage(phase: PhaseRecipe) -> Stage:
             tokenizer=load_tokenizer(run.input(tokenizer).folder),
             phase=values,
             packing=pretraining.packing,
-            context_tokens=pretraining.model.context_tokens,
+            max_seq_len=pretraining.model.max_seq_len,
         )
         table = dg.MetadataValue.md(language_table(stats["languages"]))
         return StageResult(stats=stats, metadata={"languages": table})
@@ -129,18 +129,20 @@ def _packs_stage(phase: PhaseRecipe) -> Stage:
     return packs
 
 
-def num_parameters(model: ModelRecipe, *, vocabulary: int) -> int:
+def num_parameters(model: ModelRecipe, *, vocab_size: int) -> int:
     """Weights of the decoder, embeddings tied."""
-    head = model.hidden_size // model.heads
-    attention = 2 * model.hidden_size * head * (model.heads + model.key_value_heads)
+    head = model.hidden_size // model.num_attention_heads
+    attention = (
+        2 * model.hidden_size * head * (model.num_attention_heads + model.num_key_value_heads)
+    )
     feed_forward = 3 * model.hidden_size * model.intermediate_size
-    return vocabulary * model.hidden_size + model.layers * (attention + feed_forward)
+    return vocab_size * model.hidden_size + model.num_hidden_layers * (attention + feed_forward)
 
 
 def _training_seconds(recipe: Recipe, tokens: float) -> float:
     """Six floating-point operations per parameter and token (Kaplan et al. 2020, section 2.1)."""
-    vocabulary = recipe.curation.tokenizer.vocabulary
-    flops = 6.0 * num_parameters(recipe.pretraining.model, vocabulary=vocabulary) * tokens
+    vocab_size = recipe.curation.tokenizer.vocab_size
+    flops = 6.0 * num_parameters(recipe.pretraining.model, vocab_size=vocab_size) * tokens
     return flops / recipe.operation.training_flops_per_second / max(1, recipe.pretraining.gpus)
 
 
@@ -193,7 +195,7 @@ def _checkpoint_stage(phase: PhaseRecipe, packs: Stage, parent: Stage | None) ->
         cost=CostModel(
             gpus=lambda recipe: recipe.pretraining.gpus,
             model_tokens=num_tokens,
-            past_model_tokens=lambda settings: float(settings["phase"]["tokens"]),
+            past_model_tokens=lambda config: float(config["phase"]["tokens"]),
             seconds=seconds,
         ),
     )
@@ -212,7 +214,7 @@ def _trained(run: StageRun, phase: str, packs: Stage, parent: Stage | None) -> S
         shards.input_folders(packs_folder, clean_corpus.name),
         _benchmarks(run),
         tokens=values.tokens,
-        context_tokens=recipe.pretraining.model.context_tokens,
+        max_seq_len=recipe.pretraining.model.max_seq_len,
     )
     request = PretrainingRequest(
         packs=packs_folder,

@@ -21,7 +21,7 @@ def _packs_are_exact(phase: str, packs: Stage) -> dg.AssetChecksDefinition:
         violations = validate_packs(
             current_artifact(lake, recipe, packs.name).folder,
             tokens=recipe.pretraining.phase(phase).tokens,
-            context_tokens=recipe.pretraining.model.context_tokens,
+            max_seq_len=recipe.pretraining.model.max_seq_len,
         )
         return check_result(violations)
 
@@ -46,7 +46,7 @@ def _loss_fell(checkpoint: Stage) -> dg.AssetChecksDefinition:
     @dg.asset_check(asset=checkpoint.name, name="loss_fell")
     def check(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
         """The last step's loss is below the first step's."""
-        stats = shards.manifest(current_artifact(lake, recipe, checkpoint.name).folder).facts
+        stats = shards.manifest(current_artifact(lake, recipe, checkpoint.name).folder).stats
         return dg.AssetCheckResult(
             passed=stats["last_loss_bits"] < stats["first_loss_bits"],
             severity=dg.AssetCheckSeverity.WARN,
@@ -60,14 +60,14 @@ def _python_has_its_share(packs: Stage) -> dg.AssetChecksDefinition:
     @dg.asset_check(asset=packs.name, name="python_has_its_share")
     def check(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
         """Python has the recipe's share of the tokens; otherwise the note gives the reason."""
-        stats = shards.manifest(current_artifact(lake, recipe, packs.name).folder).facts
+        stats = shards.manifest(current_artifact(lake, recipe, packs.name).folder).stats
         return dg.AssetCheckResult(
             passed=stats["note"] is None,
             severity=dg.AssetCheckSeverity.WARN,
             description=stats["note"],
             metadata={
-                "share": stats["python_share"],
-                "wished": stats["python_share_wished"] or 0.0,
+                "share": stats["python_fraction"],
+                "wished": stats["python_fraction_wished"] or 0.0,
             },
         )
 
@@ -85,6 +85,6 @@ def phase_checks(
         *(
             _python_has_its_share(packs[phase.name])
             for phase in phases
-            if phase.python_share is not None
+            if phase.python_fraction is not None
         ),
     ]

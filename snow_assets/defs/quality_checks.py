@@ -77,7 +77,7 @@ def languages_meet_their_budget(
 ) -> dg.AssetCheckResult:
     """No language runs out of documents before its share of the budget is full."""
     stats_by_language = {
-        artifact.partition: shards.manifest(artifact.folder).facts
+        artifact.partition: shards.manifest(artifact.folder).stats
         for artifact in current_artifacts(lake, recipe, high_quality_subset.name)
     }
     violations = [

@@ -74,7 +74,7 @@ def _converted(run: StageRun, described: dict[str, str]) -> dict[str, int]:
 
 
 def _max_completion_tokens(recipe: Recipe) -> float:
-    return recipe.synthesis.requests * recipe.synthesis.max_new_tokens
+    return recipe.synthesis.num_requests * recipe.synthesis.max_new_tokens
 
 
 def _generation_seconds(recipe: Recipe, _: Size) -> float:
@@ -114,8 +114,8 @@ def _completions_config(inputs: StageInputs) -> Any:
     cost=CostModel(
         gpus=lambda recipe: recipe.synthesis.gpus,
         model_tokens=_max_completion_tokens,
-        past_model_tokens=lambda settings: (
-            float(settings["synthesis"]["requests"]) * settings["synthesis"]["max_new_tokens"]
+        past_model_tokens=lambda config: (
+            float(config["synthesis"]["num_requests"]) * config["synthesis"]["max_new_tokens"]
         ),
         seconds=_generation_seconds,
     ),
@@ -171,7 +171,7 @@ def worker_size(recipe: Recipe) -> JobSize:
     memory_gib = recipe.operation.worker_memory.synthesis_gib
     if recipe.synthesis.engine == "endpoint":
         return JobSize(memory_gib=memory_gib)
-    num_chunks = -(-recipe.synthesis.requests // recipe.synthesis.chunk_requests)
+    num_chunks = -(-recipe.synthesis.num_requests // recipe.synthesis.chunk_requests)
     return JobSize(
         gpus=recipe.synthesis.gpus, memory_gib=memory_gib, environment="vllm", parts=num_chunks
     )

@@ -67,14 +67,14 @@ def timings(report: ExecutionReport) -> dict[str, float]:
 
 
 def write_answers(evaluation: EvaluationRequest, report: ExecutionReport) -> None:
-    """Write table `answers`, a row per completion with its verdict and message."""
+    """Write table `answers`, a row per completion with its outcome and message."""
     completions = read_unfinished_table(evaluation.output, "completions").to_pylist()
     rows = [
         {
             "checkpoint": row["checkpoint"],
             "problem_id": row["problem_id"],
             "completion": row["completion"],
-            "verdict": result.verdict,
+            "outcome": result.outcome,
             "isolation": result.isolation,
             "message": stable_message(result.message),
         }

@@ -22,7 +22,7 @@ class Checkpoint:
     model: Llama  # in evaluation mode
     tokenizer: Tokenizer
     end_of_text: int
-    context_tokens: int
+    max_seq_len: int
     device: str
 
     def encode(self, text: str) -> list[int]:
@@ -52,6 +52,6 @@ def load(folder: str, tokenizer_folder: str, *, precision: str) -> Checkpoint:
         model=model.to(device).eval(),
         tokenizer=tokenizer,
         end_of_text=end_of_text,
-        context_tokens=model.config.max_position_embeddings,
+        max_seq_len=model.config.max_position_embeddings,
         device=device,
     )

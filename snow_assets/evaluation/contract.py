@@ -6,7 +6,7 @@ from typing import Literal
 from snow_assets.recipe import EvaluationRecipe
 
 NOT_RUN = "not_run"
-"""`verdict` of a completion that was not run, because no sandbox is available."""
+"""`outcome` of a completion that was not run, because no sandbox is available."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class ExecutionRequest:
 class ProgramResult:
     """Outcome of one model program."""
 
-    verdict: str
+    outcome: str
     isolation: str
     seconds: float
     message: str | None

@@ -53,7 +53,7 @@ def raise_on_timeouts(num_timeouts: int, num_answers: int, *, max_share: float) 
     if num_timeouts > max_share * num_answers:
         raise ValueError(
             f"{num_timeouts} of {num_answers} answers timed out, more than the share {max_share:g} "
-            "that evaluation.max_timeout_share allows: the machine is too busy, or "
+            "that evaluation.max_timeout_fraction allows: the machine is too busy, or "
             "evaluation.timeout_seconds is too small"
         )
 
@@ -65,7 +65,7 @@ def run_programs(
     results = [run(program.answer, program, seconds) for program in programs]
     return [
         ProgramResult(
-            verdict=result.outcome,
+            outcome=result.outcome,
             isolation=result.isolation,
             seconds=result.seconds,
             message=result.message or None,
@@ -80,7 +80,7 @@ def execute(request: ExecutionRequest, progress: worker.Progress) -> ExecutionRe
     if not isolation.available:
         progress.log(f"{request.checkpoint}: no program was run: {isolation.reason}")
         not_run = ProgramResult(
-            verdict=NOT_RUN, isolation="none", seconds=0.0, message=isolation.reason
+            outcome=NOT_RUN, isolation="none", seconds=0.0, message=isolation.reason
         )
         results = [not_run] * len(request.programs)
         return _report(
@@ -96,8 +96,8 @@ def execute(request: ExecutionRequest, progress: worker.Progress) -> ExecutionRe
     limit = max(recipe.timeout_seconds, recipe.timeout_factor * slowest)
     progress.log(f"{len(by_id)} canonical solutions passed; an answer may take {limit:.1f} s")
     results = run_programs(request.programs, run_in_sandbox, seconds=limit)
-    num_timeouts = sum(result.verdict == TIMEOUT for result in results)
-    raise_on_timeouts(num_timeouts, len(results), max_share=recipe.max_timeout_share)
+    num_timeouts = sum(result.outcome == TIMEOUT for result in results)
+    raise_on_timeouts(num_timeouts, len(results), max_share=recipe.max_timeout_fraction)
     return _report(
         results,
         isolation.level,
@@ -117,7 +117,7 @@ def _report(
     slowest: float,
     timeout_seconds: float,
 ) -> ExecutionReport:
-    outcomes = [result.verdict for result in results]
+    outcomes = [result.outcome for result in results]
     return ExecutionReport(
         isolation=isolation,
         not_run=not_run,

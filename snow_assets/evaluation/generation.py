@@ -89,7 +89,7 @@ def _batch_rows(
     stop_sequences: Sequence[str],
     max_new_tokens: int,
 ) -> Iterator[dict[str, Any]]:
-    max_prompt_tokens = checkpoint.context_tokens - max_new_tokens - 1
+    max_prompt_tokens = checkpoint.max_seq_len - max_new_tokens - 1
     prompts = [checkpoint.encode(problem.prompt) for problem in problems]
     truncated = [[checkpoint.end_of_text, *prompt[-max_prompt_tokens:]] for prompt in prompts]
     completion_ids = _generate(checkpoint, truncated, stop_sequences, max_new_tokens)

@@ -35,7 +35,7 @@ class Window:
 
 
 def windows(
-    sequence: ScoredSequence, index: int, *, context_tokens: int, stride_tokens: int
+    sequence: ScoredSequence, index: int, *, max_seq_len: int, stride_tokens: int
 ) -> Iterator[Window]:
     """Split a sequence into windows so that each scored token is a label exactly once.
 
@@ -44,8 +44,8 @@ def windows(
     """
     tokens, next_scored = list(sequence.tokens), sequence.num_context
     while next_scored < len(tokens):
-        end = min(len(tokens), max(next_scored + stride_tokens, context_tokens + 1))
-        first = max(0, end - context_tokens - 1)
+        end = min(len(tokens), max(next_scored + stride_tokens, max_seq_len + 1))
+        first = max(0, end - max_seq_len - 1)
         labels = tokens[first + 1 : end]
         num_ignored = next_scored - first - 1
         yield Window(
@@ -93,7 +93,7 @@ def sequence_nats(
         for window in windows(
             sequence,
             index,
-            context_tokens=checkpoint.context_tokens,
+            max_seq_len=checkpoint.max_seq_len,
             stride_tokens=stride_tokens,
         )
     )

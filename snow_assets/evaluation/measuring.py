@@ -130,7 +130,7 @@ def _problems(request: EvaluationRequest, *, num: int | None) -> list[samples.Pr
 def _completions(request: EvaluationRequest, checkpoint: Checkpoint) -> list[dict[str, Any]]:
     rows = generation.completions(
         checkpoint,
-        _problems(request, num=request.recipe.problems),
+        _problems(request, num=request.recipe.max_problems),
         max_new_tokens=request.recipe.max_new_tokens,
         batch_problems=request.recipe.batch_problems,
     )

@@ -145,9 +145,9 @@ def _pass_at_1_row(
 ) -> dict[str, Any]:
     if not answers:
         return _row(benchmark, PASS_AT_1, half, None, "not run: no problem of this half was chosen")
-    if any(row["verdict"] == NOT_RUN for row in answers):
+    if any(row["outcome"] == NOT_RUN for row in answers):
         return _row(benchmark, PASS_AT_1, half, None, f"not run: {answers[0]['message']}")
-    outcomes = [row["verdict"] for row in answers]
+    outcomes = [row["outcome"] for row in answers]
     notes = [
         "greedy, prompts without the newlines at their ends",
         f"isolation: {', '.join(sorted({row['isolation'] for row in answers}))}",

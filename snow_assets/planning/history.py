@@ -11,7 +11,7 @@ from snow_assets.recipe import Recipe
 from snow_assets.stages import ArtifactSpec, Stage
 from snow_assets.storage import shards
 from snow_assets.storage.checked_json import DamagedFileError
-from snow_assets.storage.differences import changed_code, changed_settings
+from snow_assets.storage.differences import changed_code, changed_config
 from snow_assets.storage.integrity import violations
 from snow_assets.storage.pointers import read_pointer
 from snow_assets.storage.sizes import Size, size_of, total_size
@@ -117,11 +117,11 @@ class Past:
     def _units(self, stage: Stage, manifest: shards.Manifest) -> float | None:
         """How much work an artifact was; None: it cannot be known."""
         if stage.cost.past_model_tokens is not None:
-            return stage.cost.past_model_tokens(manifest.settings)
+            return stage.cost.past_model_tokens(manifest.config)
         reads = self._reads(manifest)
         if reads is None:
             return None
-        stats: Mapping[str, Any] = manifest.facts
+        stats: Mapping[str, Any] = manifest.stats
         if "num_scored" in stats and "num_texts" in stats:
             share: float = stats["num_scored"] / max(1, stats["num_texts"])
             return reads.num_bytes * share
@@ -165,11 +165,11 @@ class Past:
 
 
 def _distance(manifest: shards.Manifest, spec: ArtifactSpec) -> int:
-    """In how many settings, code versions and inputs the two differ."""
+    """In how many config, code versions and inputs the two differ."""
     before = {(read.asset, read.partition, read.digest) for read in manifest.inputs}
     now = {(read.asset, read.partition, read.digest) for read in spec.inputs}
     return (
-        len(changed_settings(manifest.settings, spec.settings))
+        len(changed_config(manifest.config, spec.config))
         + len(changed_code(manifest, spec))
         + len(before ^ now)
     )

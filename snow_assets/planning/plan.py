@@ -26,7 +26,7 @@ from snow_assets.stages import (
     partition_names,
 )
 from snow_assets.storage import shards
-from snow_assets.storage.differences import by_asset, changed_code, changed_settings
+from snow_assets.storage.differences import by_asset, changed_code, changed_config
 from snow_assets.storage.integrity import readable_records
 from snow_assets.storage.sizes import Size, size_of, total_size
 from snow_assets.tables import sources as table_sources
@@ -133,7 +133,7 @@ class Planner:
         is_pending = any(read.digest == PENDING for read in inputs)
         step = Step(asset=stage.name, partition=partition, action="redo", reasons=("never made",))
         if latest is not None:
-            changes = [] if spec is None else changed_settings(latest.settings, spec.settings)
+            changes = [] if spec is None else changed_config(latest.config, spec.config)
             changes += [] if spec is None else changed_code(latest, spec)
             input_changes = changed_inputs(latest, inputs, is_whole=spec is not None)
             step = replace(step, reasons=(*changes, *input_changes))
@@ -255,7 +255,7 @@ class Planner:
                 ["an input is pending"]
                 if spec is None
                 else [
-                    *changed_settings(note.settings, spec.settings),
+                    *changed_config(note.config, spec.config),
                     *changed_code(note, spec),
                     *changed_inputs(note, spec.inputs, is_whole=True),
                 ]
@@ -273,7 +273,7 @@ class Planner:
 
 
 def changed_inputs(
-    before: shards.Manifest | shards.Begun, inputs: Sequence[Artifact], *, is_whole: bool
+    before: shards.Manifest | shards.InProgress, inputs: Sequence[Artifact], *, is_whole: bool
 ) -> list[str]:
     """How the inputs differ; `is_whole`: these are all, so that others are gone."""
     old = {(read.asset, read.partition): read.digest for read in before.inputs}

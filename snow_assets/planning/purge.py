@@ -57,7 +57,7 @@ def find(
 ) -> Purge:
     """What a purge would do. Reads pointers, manifests, and the columns that name repositories.
 
-    `abandoned_by`: half-done work of this recipe under other numbers goes too, however fresh.
+    `abandoned_by`: unfinished work of this recipe under another config goes too, however fresh.
     """
     artifacts = [
         folder
@@ -112,7 +112,7 @@ class _Needs:
         cls,
         lake: str,
         inputs: Mapping[str, Sequence[str]],
-        half_done: Mapping[str, shards.Begun | None],
+        half_done: Mapping[str, shards.InProgress | None],
     ) -> "_Needs":
         current = _current(lake)
         running = {
@@ -134,7 +134,7 @@ def _candidate(folder: str, reason: str) -> Candidate:
 
 
 def _abandoned(
-    half_done: Mapping[str, shards.Begun | None],
+    half_done: Mapping[str, shards.InProgress | None],
     *,
     now: float,
     limit: float,
@@ -147,7 +147,7 @@ def _abandoned(
             recipe is not None
             and note is not None
             and note.recipe == recipe.name
-            and note.numbers != as_json(recipe)
+            and note.recipe_values != as_json(recipe)
         )
         if touched < limit or is_dropped:
             size = sum(entry.num_bytes for entry in readable_records(folder))
@@ -195,8 +195,8 @@ def _current(lake: str) -> set[str]:
     return folders
 
 
-def _half_done(lake: str, artifacts: set[str]) -> dict[str, shards.Begun | None]:
-    notes: dict[str, shards.Begun | None] = {}
+def _half_done(lake: str, artifacts: set[str]) -> dict[str, shards.InProgress | None]:
+    notes: dict[str, shards.InProgress | None] = {}
     for asset in shards.names(lake):
         if asset in NO_ASSETS:
             continue
@@ -208,10 +208,10 @@ def _half_done(lake: str, artifacts: set[str]) -> dict[str, shards.Begun | None]
     return notes
 
 
-def _marker(folder: str) -> shards.Begun | None:
+def _marker(folder: str) -> shards.InProgress | None:
     """The in-progress marker; one that is damaged names no recipe, like one that is missing."""
     try:
-        return shards.begun(folder)
+        return shards.in_progress(folder)
     except shards.DamagedFileError:
         return None
 
@@ -220,7 +220,7 @@ def _noted(folder: str) -> list[str]:
     """The small files whose dates say when a folder was last worked on."""
     records = shards.join(folder, "records")
     urls = [shards.join(records, name) for name in shards.names(records)]
-    note = shards.join(folder, "begun.json")
+    note = shards.join(folder, "in_progress.json")
     return [*urls, note] if shards.exists(note) else urls
 
 

@@ -9,10 +9,10 @@ PYTHON = "python"
 
 @dataclass(frozen=True, kw_only=True)
 class Quotas:
-    """Sequences by language; `note` explains an unmet `python_share`, else it is None."""
+    """Sequences by language; `note` explains an unmet `python_fraction`, else it is None."""
 
     sequences: Mapping[str, int]
-    python_share: float  # as allocated, not as requested
+    python_fraction: float  # as allocated, not as requested
     note: str | None
 
 
@@ -20,40 +20,40 @@ def allocate_sequences(
     tokens: Mapping[str, int],
     *,
     sequences: int,
-    context_tokens: int,
-    python_share: float | None,
+    max_seq_len: int,
+    python_fraction: float | None,
     python_shortfall: Literal["refuse", "fill"],
 ) -> Quotas:
     """Allocate `sequences` to languages in proportion to their `tokens` over all passes.
 
     Shares are rounded by largest remainder (ties: language name), and no language gets more than
-    its tokens fill. With `python_share`, Python gets that share and the other languages keep their
-    proportions. ValueError names the available and needed tokens when the budget cannot be met.
+    its tokens fill. With `python_fraction`, Python gets that fraction and the other languages keep
+    their proportions. ValueError names the available and needed tokens if the budget is not met.
     """
-    capacity = {name: num_tokens // context_tokens for name, num_tokens in sorted(tokens.items())}
+    capacity = {name: num_tokens // max_seq_len for name, num_tokens in sorted(tokens.items())}
     if sum(capacity.values()) < sequences:
         raise ValueError(
             f"{sum(tokens.values())} tokens, all passes counted, fill {sum(capacity.values())} "
-            f"sequences of {context_tokens}, and the phase needs {sequences} "
-            f"({sequences * context_tokens} tokens): add data, raise max_passes or lower the "
+            f"sequences of {max_seq_len}, and the phase needs {sequences} "
+            f"({sequences * max_seq_len} tokens): add data, raise max_passes or lower the "
             f"phase's tokens; on offer are {dict(sorted(tokens.items()))}"
         )
-    if python_share is None:
+    if python_fraction is None:
         allocated = _largest_remainder(tokens, capacity, sequences)
         return Quotas(
-            sequences=allocated, python_share=allocated.get(PYTHON, 0) / sequences, note=None
+            sequences=allocated, python_fraction=allocated.get(PYTHON, 0) / sequences, note=None
         )
-    return _with_python_share(tokens, capacity, sequences, python_share, python_shortfall)
+    return _with_python_fraction(tokens, capacity, sequences, python_fraction, python_shortfall)
 
 
-def _with_python_share(
+def _with_python_fraction(
     tokens: Mapping[str, int],
     capacity: Mapping[str, int],
     sequences: int,
-    python_share: float,
+    python_fraction: float,
     python_shortfall: str,
 ) -> Quotas:
-    requested = round(python_share * sequences)
+    requested = round(python_fraction * sequences)
     python_capacity = capacity.get(PYTHON, 0)
     other_tokens = {name: num_tokens for name, num_tokens in tokens.items() if name != PYTHON}
     other_capacity = {name: capacity[name] for name in other_tokens}
@@ -77,7 +77,7 @@ def _with_python_share(
         allocated[PYTHON] = python_sequences
     return Quotas(
         sequences=dict(sorted(allocated.items())),
-        python_share=python_sequences / sequences,
+        python_fraction=python_sequences / sequences,
         note=note,
     )
 

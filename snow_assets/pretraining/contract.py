@@ -14,12 +14,12 @@ class Optimization:
     """Optimizer and precision config, shared by all phases."""
 
     precision: Literal["fp32", "bf16"]
-    micro_batch_sequences: int
+    micro_batch_size: int
     threads: int
     beta1: float
     beta2: float
     weight_decay: float
-    gradient_clip: float
+    max_grad_norm: float
     seed: int
 
 
@@ -27,12 +27,12 @@ def optimization(recipe: PretrainingRecipe) -> Optimization:
     """The optimization config of a recipe."""
     return Optimization(
         precision=recipe.precision,
-        micro_batch_sequences=recipe.micro_batch_sequences,
+        micro_batch_size=recipe.micro_batch_size,
         threads=recipe.threads,
         beta1=recipe.beta1,
         beta2=recipe.beta2,
         weight_decay=recipe.weight_decay,
-        gradient_clip=recipe.gradient_clip,
+        max_grad_norm=recipe.max_grad_norm,
         seed=recipe.seed,
     )
 

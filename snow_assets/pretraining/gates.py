@@ -48,13 +48,13 @@ def assert_trainable_packs(
     benchmarks: Benchmarks,
     *,
     tokens: int,
-    context_tokens: int,
+    max_seq_len: int,
 ) -> None:
     """Raise ValueError on violations of `validate_packs`, held-out documents, or contamination.
 
     Contamination is searched in the decoded sequences, so errors of the packing itself are found.
     """
-    violations = validate_packs(packs, tokens=tokens, context_tokens=context_tokens)
+    violations = validate_packs(packs, tokens=tokens, max_seq_len=max_seq_len)
     if violations:
         raise ValueError(f"{packs} cannot be trained on: {'; '.join(violations)}; pack it again")
     assert_packs_not_held_out(packs, clean_folders)

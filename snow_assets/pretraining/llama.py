@@ -33,7 +33,7 @@ class LlamaConfig:
 
 @dataclass
 class KVCache:
-    """Keys and values of all layers: layer index -> (batch, key_value_heads, seq_len, head_dim)."""
+    """Keys and values by layer index: (batch, num_key_value_heads, seq_len, head_dim)."""
 
     layers: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 

@@ -29,10 +29,10 @@ def config_from_recipe(recipe: ModelRecipe, tokenizer: Tokenizer) -> LlamaConfig
         vocab_size=tokenizer.get_vocab_size(),
         hidden_size=recipe.hidden_size,
         intermediate_size=recipe.intermediate_size,
-        num_hidden_layers=recipe.layers,
-        num_attention_heads=recipe.heads,
-        num_key_value_heads=recipe.key_value_heads,
-        max_position_embeddings=recipe.context_tokens,
+        num_hidden_layers=recipe.num_hidden_layers,
+        num_attention_heads=recipe.num_attention_heads,
+        num_key_value_heads=recipe.num_key_value_heads,
+        max_position_embeddings=recipe.max_seq_len,
         rope_theta=recipe.rope_theta,
     )
 

@@ -56,7 +56,7 @@ def pack_language(
     first_shard: int,
     first_sequence: int,
     num_sequences: int,
-    context_tokens: int,
+    max_seq_len: int,
     tokenizer: Tokenizer,
     recipe: PackingRecipe,
 ) -> int:
@@ -77,9 +77,9 @@ def pack_language(
     remainder: tuple[Mapping[str, Any], np.ndarray, int] | None = None
     for index, size in enumerate(sizes):
         shard = _Shard(first_sequence=first, num_sequences=size, language=source.language)
-        remainder = _fill(shard, remainder, stream, context_tokens)
+        remainder = _fill(shard, remainder, stream, max_seq_len)
         if not _is_finished(folder, first_shard + index):
-            _write(folder, first_shard + index, shard, context_tokens)
+            _write(folder, first_shard + index, shard, max_seq_len)
         first += size
     return len(sizes)
 
@@ -183,7 +183,7 @@ def _special_token_ids(tokenizer: Tokenizer) -> Callable[[str], int]:
         if special_id is None:
             raise ValueError(
                 f"the tokenizer has no special token {token}: name another in the recipe's "
-                "tokenizer.given, or None to train one"
+                "tokenizer.pretrained, or None to train one"
             )
         return int(special_id)
 
@@ -194,10 +194,10 @@ def _fill(
     shard: _Shard,
     remainder: tuple[Mapping[str, Any], np.ndarray, int] | None,
     stream: Iterator[tuple[Mapping[str, Any], np.ndarray]],
-    context_tokens: int,
+    max_seq_len: int,
 ) -> tuple[Mapping[str, Any], np.ndarray, int] | None:
     """Fill a shard from the last document's remainder and the stream; return the new remainder."""
-    free_tokens = shard.num_sequences * context_tokens
+    free_tokens = shard.num_sequences * max_seq_len
     while free_tokens:
         if remainder is None:
             document = next(stream, None)
@@ -210,7 +210,7 @@ def _fill(
             remainder = (*document, 0)
         row, packed_form, offset = remainder
         length = min(free_tokens, len(packed_form) - offset)
-        _add(shard, row, packed_form, offset, length, context_tokens)
+        _add(shard, row, packed_form, offset, length, max_seq_len)
         free_tokens -= length
         remainder = (
             (row, packed_form, offset + length) if offset + length < len(packed_form) else None
@@ -224,13 +224,13 @@ def _add(
     packed_form: np.ndarray,
     offset: int,
     length: int,
-    context_tokens: int,
+    max_seq_len: int,
 ) -> None:
     """Append packed_form[offset : offset + length], with a span per sequence that it overlaps."""
     shard.pieces.append(packed_form[offset : offset + length])
     while length:
-        sequence, sequence_offset = divmod(shard.num_tokens, context_tokens)
-        span_length = min(length, context_tokens - sequence_offset)
+        sequence, sequence_offset = divmod(shard.num_tokens, max_seq_len)
+        span_length = min(length, max_seq_len - sequence_offset)
         shard.spans.append(
             {
                 "sequence": shard.first_sequence + sequence,
@@ -250,11 +250,11 @@ def _add(
         length -= span_length
 
 
-def _write(folder: str, index: int, shard: _Shard, context_tokens: int) -> None:
+def _write(folder: str, index: int, shard: _Shard, max_seq_len: int) -> None:
     tokens = pa.FixedSizeListArray.from_arrays(
-        pa.array(np.concatenate(shard.pieces), pa.int32()), context_tokens
+        pa.array(np.concatenate(shard.pieces), pa.int32()), max_seq_len
     )
-    schema = sequences_schema(context_tokens)
+    schema = sequences_schema(max_seq_len)
     sequence_indices = pa.array(
         range(shard.first_sequence, shard.first_sequence + shard.num_sequences)
     )
@@ -262,8 +262,8 @@ def _write(folder: str, index: int, shard: _Shard, context_tokens: int) -> None:
         [sequence_indices, tokens.cast(schema.field("tokens").type)], schema=schema
     )
     stats = {"language": shard.language, "passes": _sequences_by_pass(shard)}
-    shards.put_table(folder, "sequences", index, table, schema, facts=stats)
-    shards.put_table(folder, "spans", index, shard.spans, SPAN, facts={"language": shard.language})
+    shards.put_table(folder, "sequences", index, table, schema, stats=stats)
+    shards.put_table(folder, "spans", index, shard.spans, SPAN, stats={"language": shard.language})
 
 
 def _sequences_by_pass(shard: _Shard) -> list[int]:

@@ -30,7 +30,7 @@ def pack(
     tokenizer: Tokenizer,
     phase: PhaseRecipe,
     packing: PackingRecipe,
-    context_tokens: int,
+    max_seq_len: int,
 ) -> dict[str, Any]:
     """Write a phase's packs of exactly `phase.tokens` tokens; return the manifest's stats.
 
@@ -38,9 +38,9 @@ def pack(
     """
     quotas = allocate_sequences(
         {source.language: sum(source.pass_tokens) for source in sources},
-        sequences=phase.tokens // context_tokens,
-        context_tokens=context_tokens,
-        python_share=phase.python_share,
+        sequences=phase.tokens // max_seq_len,
+        max_seq_len=max_seq_len,
+        python_fraction=phase.python_fraction,
         python_shortfall=phase.python_shortfall,
     )
     tokenizer.encode_special_tokens = True  # a text that spells a separator is plain text
@@ -53,17 +53,17 @@ def pack(
             first_shard=shard,
             first_sequence=sequence,
             num_sequences=quota,
-            context_tokens=context_tokens,
+            max_seq_len=max_seq_len,
             tokenizer=tokenizer,
             recipe=packing,
         )
         sequence += quota
-    tokens = {name: quota * context_tokens for name, quota in quotas.sequences.items()}
+    tokens = {name: quota * max_seq_len for name, quota in quotas.sequences.items()}
     return {
         "sequences": sequence,
-        "tokens": sequence * context_tokens,
-        "python_share": quotas.python_share,
-        "python_share_wished": phase.python_share,
+        "tokens": sequence * max_seq_len,
+        "python_fraction": quotas.python_fraction,
+        "python_fraction_wished": phase.python_fraction,
         "note": quotas.note,
         "languages": {
             source.language: {
@@ -82,35 +82,35 @@ def passes_by_language(packs: str) -> dict[str, list[int]]:
     """Number of sequences that begin in each pass, by language, in sequence order."""
     passes: dict[str, list[int]] = {}
     for entry in shards.manifest(packs).tables("sequences"):
-        counts = passes.get(entry.facts["language"], [])
-        pairs = itertools.zip_longest(counts, entry.facts["passes"], fillvalue=0)
-        passes[entry.facts["language"]] = [sum(pair) for pair in pairs]
+        counts = passes.get(entry.stats["language"], [])
+        pairs = itertools.zip_longest(counts, entry.stats["passes"], fillvalue=0)
+        passes[entry.stats["language"]] = [sum(pair) for pair in pairs]
     return passes
 
 
 def memory_map_sequences(
-    packs: str, scratch: Path, *, context_tokens: int, vocabulary: int
+    packs: str, scratch: Path, *, max_seq_len: int, vocab_size: int
 ) -> np.ndarray:
-    """Copy all sequences into a read-only memory-mapped array (sequences, context_tokens).
+    """Copy all sequences into a read-only memory-mapped array (sequences, max_seq_len).
 
     Needs 2 bytes of disk at `scratch` per token (4 for a vocabulary above 65,536). Memory: one
     shard.
     """
-    dtype = np.uint16 if vocabulary <= 1 << 16 else np.int32
+    dtype = np.uint16 if vocab_size <= 1 << 16 else np.int32
     num_sequences = shards.manifest(packs).num_rows("sequences")
-    array = np.memmap(scratch, dtype, "w+", shape=(num_sequences, context_tokens))
+    array = np.memmap(scratch, dtype, "w+", shape=(num_sequences, max_seq_len))
     begin = 0
     for entry in shards.manifest(packs).tables("sequences"):
         tokens = _tokens(packs, entry.name)
-        if tokens.shape[1] != context_tokens:
+        if tokens.shape[1] != max_seq_len:
             raise ValueError(
                 f"{packs} has sequences of {tokens.shape[1]} tokens, and the model's context is "
-                f"{context_tokens}: materialize the packs again"
+                f"{max_seq_len}: materialize the packs again"
             )
-        if tokens.max() >= vocabulary or tokens.min() < 0:
+        if tokens.max() >= vocab_size or tokens.min() < 0:
             raise ValueError(
                 f"{packs}/{entry.name} holds token {tokens.max()}, outside of the tokenizer's "
-                f"vocabulary of {vocabulary}: materialize the packs again"
+                f"vocabulary of {vocab_size}: materialize the packs again"
             )
         array[begin : begin + len(tokens)] = tokens
         begin += len(tokens)
@@ -126,7 +126,7 @@ def _tokens(packs: str, name: str) -> np.ndarray:
 
 
 def _shards_with_spans(packs: str) -> Iterator[tuple[np.ndarray, pa.Table]]:
-    """Yield each shard's tokens (sequences, context_tokens) and its spans."""
+    """Yield each shard's tokens (sequences, max_seq_len) and its spans."""
     manifest = shards.manifest(packs)
     names = [entry.name for entry in manifest.tables("sequences")]
     span_names = [entry.name for entry in manifest.tables("spans")]
@@ -134,7 +134,7 @@ def _shards_with_spans(packs: str) -> Iterator[tuple[np.ndarray, pa.Table]]:
         yield _tokens(packs, name), shards.read_shard(packs, span_name)
 
 
-def validate_packs(packs: str, *, tokens: int, context_tokens: int) -> list[str]:
+def validate_packs(packs: str, *, tokens: int, max_seq_len: int) -> list[str]:
     """Violations of: exactly `tokens` tokens, spans that cover each token of each sequence once,
     sequences of one language. Memory: one shard.
     """
@@ -142,23 +142,21 @@ def validate_packs(packs: str, *, tokens: int, context_tokens: int) -> list[str]
     count = 0
     for rows, spans in _shards_with_spans(packs):
         sequence = spans["sequence"].to_numpy()
-        begin = sequence * context_tokens + spans["sequence_offset"].to_numpy()
+        begin = sequence * max_seq_len + spans["sequence_offset"].to_numpy()
         end = begin + spans["length"].to_numpy()
-        expected = count * context_tokens, (count + len(rows)) * context_tokens
+        expected = count * max_seq_len, (count + len(rows)) * max_seq_len
         is_contiguous = np.array_equal(begin[1:], end[:-1])
         if not is_contiguous or (begin[:1].sum(), end[-1:].sum()) != expected:
             violations.append(f"spans do not cover sequences {count} to {count + len(rows)}")
-        if (sequence != (end - 1) // context_tokens).any():
+        if (sequence != (end - 1) // max_seq_len).any():
             violations.append(f"a span after sequence {count} crosses the end of its sequence")
         if len(set(spans["language"].to_pylist())) > 1:
             violations.append(f"the shard with sequence {count} mixes languages")
-        if rows.shape[1] != context_tokens:
-            violations.append(f"sequences hold {rows.shape[1]} tokens, not {context_tokens}")
+        if rows.shape[1] != max_seq_len:
+            violations.append(f"sequences hold {rows.shape[1]} tokens, not {max_seq_len}")
         count += len(rows)
-    if count * context_tokens != tokens:
-        violations.append(
-            f"{count * context_tokens} tokens, and the phase asks for exactly {tokens}"
-        )
+    if count * max_seq_len != tokens:
+        violations.append(f"{count * max_seq_len} tokens, and the phase asks for exactly {tokens}")
     return violations
 
 

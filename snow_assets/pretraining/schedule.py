@@ -6,7 +6,7 @@ from snow_assets.recipe import PhaseRecipe
 
 
 def warmup_steps(steps: int, recipe: PhaseRecipe) -> int:
-    return min(round(recipe.warmup_share * steps), steps - 1)
+    return min(round(recipe.warmup_fraction * steps), steps - 1)
 
 
 def learning_rate(step: int, *, steps: int, recipe: PhaseRecipe) -> float:

@@ -14,7 +14,7 @@ def write_trained_documents(packs: str, output: str) -> None:
     Memory: one language's spans, which hold no text.
     """
     entries = shards.manifest(packs).tables("spans")
-    by_language = itertools.groupby(entries, key=lambda entry: entry.facts["language"])
+    by_language = itertools.groupby(entries, key=lambda entry: entry.stats["language"])
     for index, (_, group) in enumerate(by_language):
         spans = pa.concat_tables(shards.read_shard(packs, entry.name) for entry in group)
         keys = ["document_id", "text_id", "repository", "license", "language"]

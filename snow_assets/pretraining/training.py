@@ -67,8 +67,8 @@ def _train_phase(
         sequences = memory_map_sequences(
             request.packs,
             Path(scratch) / "tokens",
-            context_tokens=request.model.context_tokens,
-            vocabulary=tokenizer.get_vocab_size(),
+            max_seq_len=request.model.max_seq_len,
+            vocab_size=tokenizer.get_vocab_size(),
         )
         report = train(model, sequences, request, resume=resume, progress=progress, world=world)
         if not world.is_first:
@@ -127,15 +127,16 @@ def train(
             f"{request.packs} holds {sequences.size} tokens, and the {recipe.name} phase trains "
             f"on exactly {recipe.tokens}: materialize the packs again"
         )
-    if recipe.batch_sequences % world.world_size:
+    if recipe.global_batch_size % world.world_size:
         raise ValueError(
-            f"a batch of {recipe.batch_sequences} sequences cannot be shared by {world.world_size} "
-            "processes alike: choose a number of GPUs that divides batch_sequences"
+            f"a batch of {recipe.global_batch_size} sequences cannot be shared by "
+            f"{world.world_size} processes alike: choose a number of GPUs that divides "
+            "global_batch_size"
         )
     order = training_order(
         passes_by_language(request.packs), phase=recipe.name, seed=request.optimization.seed
     )
-    steps = len(order) // recipe.batch_sequences
+    steps = len(order) // recipe.global_batch_size
     optimizer = make_optimizer(model, request.optimization)
     digest = request_digest(request)
     state = (
@@ -158,7 +159,7 @@ def train(
             step_started = time.monotonic()
             step = state.step + 1
             lr = learning_rate(step, steps=steps, recipe=recipe)
-            global_batch = order[state.sequences : state.sequences + recipe.batch_sequences]
+            global_batch = order[state.sequences : state.sequences + recipe.global_batch_size]
             rank_batch = sequences[global_batch[world.rank :: world.world_size]]
             loss = update(data_parallel, optimizer, rank_batch, lr, request.optimization, world)
             state = TrainingState(
@@ -231,7 +232,7 @@ def update(
     """
     device = world.device
     rows = torch.from_numpy(rank_batch.astype(np.int64))
-    num_micro_batches = -(-len(rows) // optimization.micro_batch_sequences)
+    num_micro_batches = -(-len(rows) // optimization.micro_batch_size)
     model.train()
     loss_sum = torch.zeros((), device=device)
     micro_batches = rows.chunk(num_micro_batches)
@@ -244,7 +245,7 @@ def update(
                 loss = next_token_loss(model(input_ids), input_ids) / num_micro_batches
             loss.backward()  # type: ignore[no-untyped-call]
         loss_sum += loss.detach()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), optimization.gradient_clip)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), optimization.max_grad_norm)
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.step()

@@ -31,7 +31,7 @@ _SHARD_CHARS = 64_000_000
 _CONFIG_FIELDS = (
     "max_positives",
     "negatives_per_positive",
-    "validation_share",
+    "validation_fraction",
     "validation_negatives",
     "length_match_ratio",
     "seed",
@@ -100,7 +100,7 @@ def _assign_splits(positives: list[Row], *, recipe: AnnotatorRecipe) -> list[Row
             f"exemplars of {len(names)} repositories ({', '.join(names)}) cannot be split by "
             "repository: name two or more in the recipe's exemplars.repositories"
         )
-    count = min(len(names) - 1, max(1, round(recipe.validation_share * len(names))))
+    count = min(len(names) - 1, max(1, round(recipe.validation_fraction * len(names))))
     validation_names = set(names[:count])
     return [
         {
@@ -132,7 +132,7 @@ def _sample_negatives(
         if not sampled:
             raise ValueError(
                 f"the clean corpus has no document for the annotator's {split} negatives: add "
-                "sources, or change the recipe's annotator.validation_share"
+                "sources, or change the recipe's annotator.validation_fraction"
             )
         return [{**row, "is_positive": False, "split": split, "matches": None} for row in sampled]
 
@@ -157,7 +157,7 @@ def _split_of(repository: str, splits: Mapping[str, str], recipe: AnnotatorRecip
     if repository in splits:
         return splits[repository]
     draw = stable_share(f"split:{repository}", seed=recipe.seed)
-    return VALIDATION if draw < recipe.validation_share else TRAIN
+    return VALIDATION if draw < recipe.validation_fraction else TRAIN
 
 
 def match_by_length(positives: Sequence[Row], pool: Sequence[Row], *, ratio: float) -> list[Row]:

@@ -34,7 +34,7 @@ class EarlierScores:
     def read(cls, folders: Sequence[str], *, annotator: str, text_ids: set[str]) -> "EarlierScores":
         rows: dict[str, dict[str, Any]] = {}
         for folder in folders:
-            if shards.manifest(folder).facts["annotator"] != annotator:
+            if shards.manifest(folder).stats["annotator"] != annotator:
                 continue
             for batch in shards.batches(folder, TABLE):
                 of_annotator = batch.filter(pc.equal(batch["annotator"], annotator))
@@ -64,7 +64,7 @@ def finished_artifacts(partition: str, *, scoring_round: str | None = None) -> t
         folder
         for folder in folders
         if (manifest := shards.sound_manifest(folder)) is not None
-        and manifest.settings.get(ROUND) == scoring_round
+        and manifest.config.get(ROUND) == scoring_round
     )
 
 
@@ -105,7 +105,7 @@ def write_part(
     rows = [new_scores.get(name) or earlier.rows[name] for name in part]
     num_windows = sum(row["num_windows"] for row in new_scores.values())
     stats = {"num_scored": len(new_scores), "num_windows": num_windows}
-    shards.put_table(folder, TABLE, index, rows, SCORE, facts=stats)
+    shards.put_table(folder, TABLE, index, rows, SCORE, stats=stats)
 
 
 def write_reused(request: ScoringRequest, *, annotator: str) -> ScoringReport | None:
@@ -130,13 +130,13 @@ def report(folder: str, *, annotator: str) -> ScoringReport:
     """Aggregate the parts' records."""
     part_records = [entry for entry in shards.records(folder) if entry.name.startswith(f"{TABLE}-")]
     num_texts = sum(entry.num_rows or 0 for entry in part_records)
-    num_scored = sum(entry.facts["num_scored"] for entry in part_records)
+    num_scored = sum(entry.stats["num_scored"] for entry in part_records)
     return ScoringReport(
         annotator=annotator,
         num_texts=num_texts,
         num_scored=num_scored,
         num_reused=num_texts - num_scored,
-        num_windows=sum(entry.facts["num_windows"] for entry in part_records),
+        num_windows=sum(entry.stats["num_windows"] for entry in part_records),
     )
 
 

@@ -31,6 +31,6 @@ def scoring_stats(report: ScoringReport) -> dict[str, Any]:
 def train_tokens(clean_folders: dict[str, str]) -> dict[str, int]:
     """Language -> number of train tokens of its `clean_corpus` artifact, from the manifest."""
     return {
-        language: int(shards.manifest(folder).facts["train_tokens"])
+        language: int(shards.manifest(folder).stats["train_tokens"])
         for language, folder in clean_folders.items()
     }

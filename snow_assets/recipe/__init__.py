@@ -18,15 +18,15 @@ from snow_assets.recipe.data import (
     CorpusRecipe,
     CurationRecipe,
     ExemplarRecipe,
+    FiltersRecipe,
     NearDuplicatesRecipe,
-    RulesRecipe,
     SelectionRecipe,
     Source,
     SynthesisRecipe,
     TokenizerRecipe,
 )
 from snow_assets.recipe.operation import OperationRecipe, WorkerMemory
-from snow_assets.recipe.shared import PERMISSIVE_LICENSES, STARCODER2_RULES
+from snow_assets.recipe.shared import PERMISSIVE_LICENSES, STARCODER2_FILTERS
 from snow_assets.recipe.smoke import SMOKE
 from snow_assets.recipe.training import (
     Dataset,
@@ -43,7 +43,7 @@ __all__ = [
     "PERMISSIVE_LICENSES",
     "SMOKE",
     "SMOKE_CLUSTER",
-    "STARCODER2_RULES",
+    "STARCODER2_FILTERS",
     "AcceptanceRecipe",
     "AnnotatorRecipe",
     "ArchiveLimits",
@@ -54,6 +54,7 @@ __all__ = [
     "Dataset",
     "EvaluationRecipe",
     "ExemplarRecipe",
+    "FiltersRecipe",
     "ModelRecipe",
     "NearDuplicatesRecipe",
     "OperationRecipe",
@@ -61,7 +62,6 @@ __all__ = [
     "PhaseRecipe",
     "PretrainingRecipe",
     "Recipe",
-    "RulesRecipe",
     "SelectionRecipe",
     "Source",
     "SynthesisRecipe",

@@ -108,16 +108,16 @@ class ExemplarRecipe(RecipeSection):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RulesRecipe(RecipeSection):
+class FiltersRecipe(RecipeSection):
     """StarCoder2's filter thresholds (arXiv 2402.19173), applied to stored signals."""
 
     max_lines: Count
     max_mean_line_chars: Annotated[float, Gt(0), Le(MAX_COUNT)]
     max_line_chars: Count
     max_line_chars_of_text: Count  # of languages with only the longest-line filter
-    min_alphabetic_share: Fraction
+    min_alphabetic_fraction: Fraction
     max_encoded_chars: Count
-    max_encoded_share: Fraction
+    max_encoded_fraction: Fraction
     max_data_lines: OptionalSize  # JSON, YAML, text
     drop_unparsable: bool
 
@@ -155,19 +155,19 @@ class ContaminationExemption(RecipeSection):
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerRecipe(RecipeSection):
-    given: Text | None  # a folder with a tokenizer.json; None: train a byte-level BPE
-    vocabulary: Annotated[int, Ge(300), Le(2**24)]  # 256 bytes and the special tokens at least
+    pretrained: Text | None  # a folder with a tokenizer.json; None: train a byte-level BPE
+    vocab_size: Annotated[int, Ge(300), Le(2**24)]  # 256 bytes and the special tokens at least
     sample_bytes: Count
 
 
 @dataclass(frozen=True, kw_only=True)
 class CurationRecipe(RecipeSection):
     languages: Annotated[tuple[Language, ...], MinLen(1), Distinct]
-    rules: RulesRecipe
+    filters: FiltersRecipe
     near_duplicates: NearDuplicatesRecipe
     contamination: ContaminationRecipe
     tokenizer: TokenizerRecipe
-    held_out_share: ProperFraction  # of each language's bytes, in whole repositories
+    held_out_fraction: ProperFraction  # of each language's bytes, in whole repositories
     held_out_tolerance: PositiveFraction  # relative: a share of 0.1 within 0.2 is 0.08 to 0.12
     seed: Seed
     contamination_exemptions: Annotated[tuple[ContaminationExemption, ...], Distinct] = ()
@@ -185,7 +185,7 @@ class AnnotatorRecipe(RecipeSection):
     batch_tokens: Count
     max_positives: Count
     negatives_per_positive: Annotated[float, Gt(0), Le(1_000)]  # in training
-    validation_share: ProperFraction  # of repositories, by hash
+    validation_fraction: ProperFraction  # of repositories, by hash
     validation_negatives: Count  # held-out random files; more of them narrow the gate's intervals
     length_match_ratio: Annotated[
         float, Gt(1), Le(1_000)
@@ -253,15 +253,15 @@ class SynthesisRecipe(RecipeSection):
     model: Text  # `gguf-package:NAME`, a Hugging Face folder, or the endpoint's model name
     model_license: Text  # SPDX, or LicenseRef-NAME: every synthetic file carries it
     model_terms: Text  # terms of the model's licence or provider for its completions
-    requests: Count
-    python_share: Fraction
+    num_requests: Count
+    python_fraction: Fraction
     seed_lines: Annotated[
         int, Ge(1), Le(10_000)
     ]  # at most; OSS-Instruct uses 1 to 15 consecutive lines
     max_new_tokens: Count
     temperature: Annotated[float, Ge(0), Le(100)]
     top_p: PositiveFraction
-    max_model_tokens: Count
+    max_model_len: Count
     chunk_requests: Count  # per atomic write; a kill loses at most one chunk
     gpus: Annotated[int, Ge(0), Le(64)]  # tensor-parallel ranks of one vLLM; 0: a CPU
     seed: Seed
@@ -269,9 +269,9 @@ class SynthesisRecipe(RecipeSection):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(
-            self.max_new_tokens < self.max_model_tokens,
+            self.max_new_tokens < self.max_model_len,
             f"max_new_tokens {self.max_new_tokens} leaves no room for a prompt "
-            f"in max_model_tokens {self.max_model_tokens}",
+            f"in max_model_len {self.max_model_len}",
         )
         require(
             self.engine == "vllm" or self.gpus == 0,

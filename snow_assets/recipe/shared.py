@@ -1,6 +1,6 @@
 """Values shared by several recipes."""
 
-from snow_assets.recipe.data import ContaminationRecipe, NearDuplicatesRecipe, RulesRecipe
+from snow_assets.recipe.data import ContaminationRecipe, FiltersRecipe, NearDuplicatesRecipe
 
 PERMISSIVE_LICENSES = (
     "0BSD",
@@ -21,14 +21,14 @@ PERMISSIVE_LICENSES = (
     "Zlib",
 )
 
-STARCODER2_RULES = RulesRecipe(
+STARCODER2_FILTERS = FiltersRecipe(
     max_lines=100_000,
     max_mean_line_chars=100,
     max_line_chars=1_000,
     max_line_chars_of_text=100_000,
-    min_alphabetic_share=0.25,
+    min_alphabetic_fraction=0.25,
     max_encoded_chars=1_024,
-    max_encoded_share=0.5,
+    max_encoded_fraction=0.5,
     max_data_lines=512,
     drop_unparsable=False,
 )

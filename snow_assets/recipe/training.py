@@ -38,25 +38,27 @@ class ModelRecipe(RecipeSection):
 
     hidden_size: Width
     intermediate_size: Width
-    layers: Annotated[int, Ge(1), Le(1_024)]
-    heads: Annotated[int, Ge(1), Le(1_024)]
-    key_value_heads: Annotated[int, Ge(1), Le(1_024)]
-    context_tokens: Annotated[int, Ge(2), Le(2**24)]
+    num_hidden_layers: Annotated[int, Ge(1), Le(1_024)]
+    num_attention_heads: Annotated[int, Ge(1), Le(1_024)]
+    num_key_value_heads: Annotated[int, Ge(1), Le(1_024)]
+    max_seq_len: Annotated[int, Ge(2), Le(2**24)]
     rope_theta: Annotated[float, Ge(1), Le(1e12)]
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(
-            self.hidden_size % self.heads == 0,
-            f"hidden_size {self.hidden_size} is no multiple of {self.heads} heads",
+            self.hidden_size % self.num_attention_heads == 0,
+            f"hidden_size {self.hidden_size} is no multiple of {self.num_attention_heads} heads",
         )
         require(
-            self.hidden_size // self.heads >= 64,
-            f"head size {self.hidden_size // self.heads} is below 64, which vLLM serves at least",
+            self.hidden_size // self.num_attention_heads >= 64,
+            f"head size {self.hidden_size // self.num_attention_heads} is below 64, the smallest "
+            "that vLLM serves",
         )
         require(
-            self.heads % self.key_value_heads == 0,
-            f"{self.heads} heads do not share {self.key_value_heads} key/value heads evenly",
+            self.num_attention_heads % self.num_key_value_heads == 0,
+            f"num_attention_heads {self.num_attention_heads} is no multiple of num_key_value_heads "
+            f"{self.num_key_value_heads}",
         )
 
 
@@ -81,12 +83,12 @@ class PhaseRecipe(RecipeSection):
     data: Annotated[tuple[Dataset, ...], MinLen(1), Distinct]  # several: their mix, by tokens
     parent: PhaseName | None = None  # an earlier phase; None: the previous one, if any
     tokens: Count  # exact
-    batch_sequences: Count
+    global_batch_size: Count
     peak_learning_rate: LearningRate
     final_learning_rate: FinalLearningRate
     schedule: Literal["cosine", "linear"]
-    warmup_share: Annotated[float, Ge(0), Lt(1)]  # of the steps
-    python_share: Fraction | None  # None: the languages' own proportions
+    warmup_fraction: Annotated[float, Ge(0), Lt(1)]  # of the steps
+    python_fraction: Fraction | None  # None: the languages' own proportions
     python_shortfall: Literal["refuse", "fill"]
     """If Python, or the other languages in total, has too few tokens for its share even with
     `max_passes`: refuse, or fill the gap with the other part and record it."""
@@ -112,18 +114,18 @@ class PretrainingRecipe(RecipeSection):
     packing: PackingRecipe
     phases: Annotated[tuple[PhaseRecipe, ...], MinLen(1)]  # in the order of training
     precision: Literal["fp32", "bf16"]  # bf16: autocast; weights and optimizer stay fp32
-    micro_batch_sequences: Count  # per forward pass; a batch accumulates gradients over them
+    micro_batch_size: Count  # per forward pass; a batch accumulates gradients over them
     threads: Threads  # of a CPU: sums depend on it, so bitwise reproduction needs the same value
     gpus: SingleProcessGpus  # 0: a CPU
     beta1: Momentum
     beta2: Momentum
     weight_decay: WeightDecay
-    gradient_clip: Annotated[float, Gt(0), Le(1e6)]
+    max_grad_norm: Annotated[float, Gt(0), Le(1e6)]
     seed: Seed
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        context = self.model.context_tokens
+        context = self.model.max_seq_len
         earlier: list[str] = []
         for phase in self.phases:
             name = phase.name
@@ -133,17 +135,17 @@ class PretrainingRecipe(RecipeSection):
                 f"{name}: the parent {phase.parent} is no earlier phase; those are {earlier}",
             )
             earlier.append(name)
-            micro = min(self.micro_batch_sequences, phase.batch_sequences)
+            micro = min(self.micro_batch_size, phase.global_batch_size)
             require(
-                phase.batch_sequences % micro == 0,
-                f"{name}: batch_sequences {phase.batch_sequences} is no multiple of "
-                f"micro_batch_sequences {micro}",
+                phase.global_batch_size % micro == 0,
+                f"{name}: global_batch_size {phase.global_batch_size} is no multiple of "
+                f"micro_batch_size {micro}",
             )
-            step = phase.batch_sequences * context
+            step = phase.global_batch_size * context
             require(
                 phase.tokens % step == 0,
                 f"{name}: {phase.tokens} tokens are no whole number of steps of "
-                f"{phase.batch_sequences} x {context}; the nearest is "
+                f"{phase.global_batch_size} x {context}; the nearest is "
                 f"{max(1, round(phase.tokens / step)) * step}",
             )
 
@@ -165,12 +167,12 @@ class EvaluationRecipe(RecipeSection):
     batch_windows: Count
     bootstrap_resamples: Annotated[int, Ge(1), Le(10_000_000)]
     min_bootstrap_repositories: OptionalSize  # with fewer, documents are resampled instead
-    problems: Count | None  # of each benchmark; None: all; else chosen by hash
+    max_problems: Count | None  # of each benchmark; None: all; else chosen by hash
     max_new_tokens: Count
     batch_problems: Count
     timeout_seconds: Annotated[float, Gt(0), Le(86_400)]  # minimum; see timeout_factor
     timeout_factor: Annotated[float, Ge(1), Le(1e6)]  # times the slowest canonical solution
-    max_timeout_share: Fraction  # of the completions; above it the limit distorts the result
+    max_timeout_fraction: Fraction  # of the completions; above it the limit distorts the result
     threads: Threads  # of a CPU: sums depend on it; a tiny model is fastest with 1
     gpus: SingleProcessGpus  # 0: a CPU
     seed: Seed

@@ -32,7 +32,7 @@ class Recipe(RecipeSection):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        context = self.pretraining.model.context_tokens
+        context = self.pretraining.model.max_seq_len
         for phase in self.pretraining.phases:
             require(
                 phase.data != ("high_quality",) or self.selection.budget_tokens >= phase.tokens,

@@ -1,4 +1,4 @@
-"""Why two artifacts' fingerprints differ: settings, inputs, code version; as short phrases."""
+"""Why two artifacts' fingerprints differ: config, inputs, code version; as short phrases."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -6,15 +6,15 @@ from typing import Any, Protocol
 
 
 class ArtifactSpec(Protocol):
-    """Code version and settings of an existing or planned artifact."""
+    """Code version and config of an existing or planned artifact."""
 
     @property
     def code_version(self) -> str: ...
     @property
-    def settings(self) -> Any: ...
+    def config(self) -> Any: ...
 
 
-def changed_settings(before: Any, after: Any) -> list[str]:
+def changed_config(before: Any, after: Any) -> list[str]:
     """`rules.max_lines 1000 -> 2000` for each setting that differs."""
     old, new = _flatten(before), _flatten(after)
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
@@ -42,11 +42,11 @@ def _abbreviate(names: list[str]) -> str:
     return ", ".join(names) if len(names) <= 4 else f"{len(names)} partitions"
 
 
-def _flatten(settings: Any, prefix: str = "") -> dict[str, str]:
-    if not isinstance(settings, Mapping):
-        text = json.dumps(settings)
+def _flatten(config: Any, prefix: str = "") -> dict[str, str]:
+    if not isinstance(config, Mapping):
+        text = json.dumps(config)
         return {prefix: text if len(text) <= 40 else f"{text[:37]}..."} if prefix else {}
     flat: dict[str, str] = {}
-    for name, value in settings.items():
+    for name, value in config.items():
         flat |= _flatten(value, f"{prefix}.{name}" if prefix else str(name))
     return flat

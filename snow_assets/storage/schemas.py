@@ -285,9 +285,9 @@ SPAN = pa.schema(
 """Packs, table `spans`: which tokens of which document stand where, counted in tokens."""
 
 
-def sequences_schema(context_tokens: int) -> pa.Schema:
-    """Packs, table `sequences`: `sequence` and its `tokens`, exactly `context_tokens` of them."""
-    tokens = pa.list_(pa.field("item", pa.int32(), nullable=False), context_tokens)
+def sequences_schema(max_seq_len: int) -> pa.Schema:
+    """Packs, table `sequences`: `sequence` and its `tokens`, exactly `max_seq_len` of them."""
+    tokens = pa.list_(pa.field("item", pa.int32(), nullable=False), max_seq_len)
     return pa.schema([_required("sequence", pa.int64()), _required("tokens", tokens)])
 
 
@@ -351,7 +351,7 @@ ANSWER = pa.schema(
         _required("checkpoint", pa.string()),
         _required("problem_id", pa.string()),
         _required("completion", pa.string()),
-        _required("verdict", pa.string()),
+        _required("outcome", pa.string()),
         _required("isolation", pa.string()),
         pa.field("message", pa.string()),  # without addresses of memory: see `stable_message`
     ]

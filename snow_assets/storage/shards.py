@@ -42,14 +42,12 @@ __all__ = [
     "DAMAGED",
     "MANIFEST",
     "RECORDS",
-    "Begun",
     "DamagedFileError",
     "FileRecord",
+    "InProgress",
     "Input",
     "Manifest",
     "batches",
-    "begin",
-    "begun",
     "columns",
     "content_digest",
     "exists",
@@ -59,11 +57,13 @@ __all__ = [
     "finish",
     "get",
     "get_file",
+    "in_progress",
     "input_folders",
     "is_finished",
     "join",
     "manifest",
     "mark_damaged",
+    "mark_in_progress",
     "modified",
     "names",
     "put",
@@ -83,7 +83,7 @@ __all__ = [
 ]
 
 MANIFEST = "manifest.json"
-_BEGUN = "begun.json"
+_IN_PROGRESS = "in_progress.json"
 RECORDS = "records"
 DAMAGED = "damaged"
 """A folder in an artifact: a file for each one that a reader found to be damaged."""
@@ -91,14 +91,14 @@ DAMAGED = "damaged"
 
 @dataclass(frozen=True, kw_only=True)
 class FileRecord:
-    """A finished file of a generation. `facts` are small and JSON: counts, thresholds met."""
+    """A finished file of an artifact. `stats` are small and JSON: counts, thresholds met."""
 
     name: str
     num_bytes: int
     sha256: str
     num_rows: int | None = None  # None: not a table
     num_tokens: int | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
+    stats: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,13 +112,13 @@ class Input:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Begun:
-    """What a generation is being made from; it names half-done work, which has no manifest."""
+class InProgress:
+    """In-progress marker: the inputs and config of an artifact that has no manifest yet."""
 
     recipe: str
-    numbers: Any  # the whole recipe, beside the part of it that is read
+    recipe_values: Any  # the whole recipe, beside the part of it that is read
     code_version: str
-    settings: Any
+    config: Any
     inputs: list[Input]
     started: float  # seconds since the epoch
 
@@ -132,10 +132,10 @@ class Manifest:
     generation: str
     code_version: str
     recipe: str
-    settings: Any  # the part of the recipe that was read
+    config: Any  # the part of the recipe that was read
     inputs: list[Input]
     files: list[FileRecord]
-    facts: dict[str, Any]
+    stats: dict[str, Any]
     digest: str
     finished: float | None = None  # seconds since the epoch
     seconds: float | None = None  # of the work; None: it was resumed, so nobody knows
@@ -154,7 +154,7 @@ class Manifest:
 
 
 _MAX_CACHED_ARTIFACTS = 256
-_ADAPTERS = {kind: TypeAdapter(kind) for kind in (FileRecord, Manifest, Begun)}
+_ADAPTERS = {kind: TypeAdapter(kind) for kind in (FileRecord, Manifest, InProgress)}
 
 
 def remedy(folder: str) -> str:
@@ -165,11 +165,23 @@ def remedy(folder: str) -> str:
     return f"materialize {parts[1]}{'' if parts[2] == 'all' else f' [{parts[2]}]'} again"
 
 
+_FORMER_KEYS = {"facts": "stats", "settings": "config"}
+"""Keys of manifests and records that were written before December 2026."""
+
+
+def _rename_former_keys(value: dict[str, Any]) -> None:
+    for entry in (value, *value.get("files", ()), *value.get("metadata_files", ())):
+        for former, key in _FORMER_KEYS.items():
+            if isinstance(entry, dict) and former in entry:
+                entry[key] = entry.pop(former)
+
+
 def _load(folder: str, name: str, kind: type[Any]) -> Any:
     """A JSON file of an artifact as a dataclass; DamagedFileError if it is not what was written."""
     url = join(folder, name)
-    known_keys = [entry.name for entry in fields(kind)]
+    known_keys = [*(entry.name for entry in fields(kind)), *_FORMER_KEYS]
     value = checked_json.load(url, get(url), known_keys=known_keys, remedy=remedy(folder))
+    _rename_former_keys(value)
     try:
         return _ADAPTERS[kind].validate_python(value)
     except ValidationError as error:
@@ -178,7 +190,7 @@ def _load(folder: str, name: str, kind: type[Any]) -> Any:
         raise DamagedFileError(url, reason, remedy(folder)) from None
 
 
-def _dump(value: FileRecord | Manifest | Begun) -> bytes:
+def _dump(value: FileRecord | Manifest | InProgress) -> bytes:
     plain = _ADAPTERS[type(value)].dump_python(value, mode="json", fallback=str)
     return checked_json.dump(plain)
 
@@ -272,7 +284,7 @@ def put_table(
     rows: pa.Table | Sequence[Mapping[str, Any]],
     schema: pa.Schema,
     *,
-    facts: Mapping[str, Any] | None = None,
+    stats: Mapping[str, Any] | None = None,
     compression: str | None = "zstd",
 ) -> FileRecord:
     """Add shard `index` of a table; it holds exactly `schema`, or pyarrow's error says what not.
@@ -300,7 +312,7 @@ def put_table(
         buffer.getvalue(),
         num_rows=data.num_rows,
         num_tokens=num_tokens,
-        facts=dict(facts or {}),
+        stats=dict(stats or {}),
     )
 
 
@@ -363,9 +375,9 @@ def finish(
     generation: str,
     code_version: str,
     recipe: str,
-    settings: Any,
+    config: Any,
     inputs: list[Input],
-    facts: dict[str, Any],
+    stats: dict[str, Any],
     finished: float | None = None,
     seconds: float | None = None,
     metadata_files: Sequence[FileRecord] = (),
@@ -382,10 +394,10 @@ def finish(
         generation=generation,
         code_version=code_version,
         recipe=recipe,
-        settings=settings,
+        config=config,
         inputs=inputs,
         files=files,
-        facts=facts,
+        stats=stats,
         digest=content_digest(files),
         finished=finished,
         seconds=seconds,
@@ -404,14 +416,14 @@ def finish(
     return written
 
 
-def begin(folder: str, note: Begun) -> None:
-    """Note what the folder will be made from, before its first file."""
-    put(join(folder, _BEGUN), _dump(note))
+def mark_in_progress(folder: str, marker: InProgress) -> None:
+    """Write the in-progress marker, before the first file."""
+    put(join(folder, _IN_PROGRESS), _dump(marker))
 
 
-def begun(folder: str) -> Begun | None:
-    """What a folder's first writer noted; None if nobody did."""
-    return _load(folder, _BEGUN, Begun) if exists(join(folder, _BEGUN)) else None
+def in_progress(folder: str) -> InProgress | None:
+    """The in-progress marker of a folder; None if it has none."""
+    return _load(folder, _IN_PROGRESS, InProgress) if exists(join(folder, _IN_PROGRESS)) else None
 
 
 def is_finished(folder: str) -> bool:

@@ -60,7 +60,7 @@ def vllm_engine(model: str, recipe: SynthesisRecipe) -> Engine:
     llm = vllm.LLM(
         model=model,
         dtype=dtype,
-        max_model_len=recipe.max_model_tokens,
+        max_model_len=recipe.max_model_len,
         tensor_parallel_size=max(1, recipe.gpus),
         seed=recipe.seed,
         trust_remote_code=False,
@@ -77,7 +77,7 @@ def vllm_engine(model: str, recipe: SynthesisRecipe) -> Engine:
         # A prefix cached by an earlier chunk would change this chunk's numerics.
         llm.reset_prefix_cache()
         prompt_token_ids = [_token_ids(tokenizer, prompt.messages) for prompt in prompts]
-        limit = recipe.max_model_tokens - recipe.max_new_tokens
+        limit = recipe.max_model_len - recipe.max_new_tokens
         fitting = [index for index, ids in enumerate(prompt_token_ids) if len(ids) <= limit]
         outputs = llm.generate(
             [{"prompt_token_ids": prompt_token_ids[index]} for index in fitting],

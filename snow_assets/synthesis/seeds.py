@@ -48,7 +48,7 @@ def read_selections(
 
 
 def allocate_requests(
-    selected: Sequence[LanguageSelection], *, requests: int, python_share: float
+    selected: Sequence[LanguageSelection], *, requests: int, python_fraction: float
 ) -> dict[str, int]:
     """Allocate requests: Python's share, and the remainder to other languages by selected tokens.
 
@@ -60,15 +60,15 @@ def allocate_requests(
     }
     if not tokens:
         raise ValueError("no language has a selected document to take seeds from")
-    if python_share > 0 and "python" not in tokens:
+    if python_fraction > 0 and "python" not in tokens:
         raise ValueError(
-            f"python_share is {python_share} and no Python document is selected: "
+            f"python_fraction is {python_fraction} and no Python document is selected: "
             "set it to 0, or add Python to the corpus"
         )
     other_tokens = {name: count for name, count in tokens.items() if name != "python"}
     if "python" not in tokens:
         return _proportional_allocation(other_tokens, requests)
-    python_requests = round(requests * python_share) if other_tokens else requests
+    python_requests = round(requests * python_fraction) if other_tokens else requests
     return {
         "python": python_requests,
         **(
@@ -113,7 +113,9 @@ def write_seeds(
     Documents are sampled in hash order, repeatedly if there are fewer than requests. Only the
     training split is read. Memory: the seed documents.
     """
-    counts = allocate_requests(selected, requests=recipe.requests, python_share=recipe.python_share)
+    counts = allocate_requests(
+        selected, requests=recipe.num_requests, python_fraction=recipe.python_fraction
+    )
     rows: list[dict[str, str]] = []
     texts: dict[str, str] = {}
     for selection in sorted(selected, key=lambda selection: selection.language):

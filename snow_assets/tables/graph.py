@@ -177,7 +177,7 @@ def record_publication(
         partition="all",
         recipe=recipe,
         code_version=project[:16],
-        settings={},
+        config={},
         inputs=[
             TrackedDataset(
                 name=f"{artifact.manifest.asset}/{artifact.manifest.partition}",
@@ -188,7 +188,7 @@ def record_publication(
             if artifact.is_current and artifact.recipe == recipe
         ],
         output=TrackedDataset(name=f"{GROUP}/all", url=warehouse, digest=tables.digest),
-        facts={
+        stats={
             "models": sum(node.unique_id.startswith("model.") for node in nodes),
             "tests": sum(node.unique_id.startswith("test.") for node in nodes),
             "warnings": sum(node.status == "warn" for node in nodes),

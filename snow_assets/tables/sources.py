@@ -27,7 +27,7 @@ _ARTIFACT_SCHEMA = pa.schema(
         pa.field("num_bytes", pa.int64(), **_REQUIRED),
         pa.field("num_rows", pa.int64(), **_REQUIRED),
         pa.field("num_tokens", pa.int64(), **_REQUIRED),
-        pa.field("facts", pa.string(), **_REQUIRED),  # JSON
+        pa.field("stats", pa.string(), **_REQUIRED),  # JSON
     ]
 )
 _INPUT_SCHEMA = pa.schema(
@@ -277,7 +277,7 @@ def _artifact_row(artifact: RecipeArtifact) -> dict[str, Any]:
         "num_bytes": sum(entry.num_bytes for entry in manifest.files),
         "num_rows": sum(entry.num_rows or 0 for entry in manifest.files),
         "num_tokens": sum(entry.num_tokens or 0 for entry in manifest.files),
-        "facts": json.dumps(manifest.facts, sort_keys=True),
+        "stats": json.dumps(manifest.stats, sort_keys=True),
     }
 
 

@@ -37,7 +37,7 @@ def over(*sources: str, inverse_regularization: float = 1.0) -> Recipe:
         curation=replace(
             SMOKE.curation,
             languages=("python",),
-            tokenizer=replace(SMOKE.curation.tokenizer, vocabulary=512, sample_bytes=200_000),
+            tokenizer=replace(SMOKE.curation.tokenizer, vocab_size=512, sample_bytes=200_000),
         ),
         annotator=a_recipe(str(CODE / "encoder"), inverse_regularization=inverse_regularization),
         selection=replace(SMOKE.selection, budget_tokens=_BUDGET),

@@ -57,7 +57,7 @@ def assets(ticks: list[dict[str, Any]]) -> set[str]:
 
 
 def scoring(world: World) -> dict[str, Any]:
-    return shards.manifest(world.current("quality_scores", "python")).facts
+    return shards.manifest(world.current("quality_scores", "python")).stats
 
 
 def documents_of(world: World, repository: str) -> dict[str, int]:

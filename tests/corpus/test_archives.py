@@ -536,6 +536,6 @@ def reasons_under(entry: str, path: Path, folder: Path, **fields: Any) -> dict[s
     source = replace(a_source(path, kind="archives"), **fields)
     gate = Gate(opted_out=frozenset({parse_repository(entry)}), exemplars=frozenset())
     out = tempfile.mkdtemp(dir=folder)
-    facts = ingest(out, source, recipe=a_recipe(source), languages=("python",), gate=gate)
-    reasons: dict[str, int] = facts["reasons"]
+    stats = ingest(out, source, recipe=a_recipe(source), languages=("python",), gate=gate)
+    reasons: dict[str, int] = stats["reasons"]
     return reasons

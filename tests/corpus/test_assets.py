@@ -69,8 +69,8 @@ def test_a_source_is_ingested_checked_and_not_ingested_again(tmp_path: Path, lak
         "raw_corpus_has_its_sources": True,
         "opt_outs_match_and_left": True,
     }
-    facts = shards.manifest(made.folder).facts
-    assert (facts["num_files_in"], facts["num_files"], facts["num_repositories"]) == (3, 2, 2)
+    stats = shards.manifest(made.folder).stats
+    assert (stats["num_files_in"], stats["num_files"], stats["num_repositories"]) == (3, 2, 2)
     again, same = materialized(recipe, lake)
     assert same == made
     (event,) = again.asset_materializations_for_node("raw_code_corpus")
@@ -123,7 +123,7 @@ def test_an_opt_out_moves_only_the_sources_that_hold_the_repository(
     opt_outs.write_text("other/repository\ntwo\n")
     _, after = materialized(recipe, lake)
     assert after != before
-    assert shards.manifest(after.folder).settings["opted_out"] == ["two"]
+    assert shards.manifest(after.folder).config["opted_out"] == ["two"]
 
 
 def test_every_line_of_the_list_is_reported_with_what_it_matches(

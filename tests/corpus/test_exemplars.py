@@ -93,10 +93,10 @@ def test_no_usable_exemplar_at_all_is_an_error(tmp_path: Path) -> None:
 def test_half_of_the_benchmarks_problems_may_steer_by_the_hash_of_their_names(
     tmp_path: Path,
 ) -> None:
-    facts = problems.write(str(tmp_path), ["HumanEval"])
+    stats = problems.write(str(tmp_path), ["HumanEval"])
     rows = shards.read_shard(str(tmp_path), "problems-00000.parquet").to_pylist()
-    assert facts["num_problems"] == len(rows) == 164
-    assert 0.35 < facts["num_steered"] / 164 < 0.65
+    assert stats["num_problems"] == len(rows) == 164
+    assert 0.35 < stats["num_steered"] / 164 < 0.65
     assert problems.read_problems(["HumanEval"]) == rows
     for row in rows:
         assert row["prompt"] and row["solution"] and f"def {row['entry_point']}" in row["prompt"]

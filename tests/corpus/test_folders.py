@@ -66,8 +66,8 @@ def state(folder: Path, **fields: Any) -> dict[str, str]:
 
 def reasons_under(entry: str, source: Source, out: Path) -> dict[str, int]:
     gate = Gate(opted_out=frozenset({parse_repository(entry)}), exemplars=frozenset())
-    facts = ingest(str(out), source, recipe=a_recipe(source), languages=("python",), gate=gate)
-    reasons: dict[str, int] = facts["reasons"]
+    stats = ingest(str(out), source, recipe=a_recipe(source), languages=("python",), gate=gate)
+    reasons: dict[str, int] = stats["reasons"]
     return reasons
 
 
@@ -269,7 +269,7 @@ def test_a_folder_of_many_files_is_listed_in_proportion_to_their_number(tmp_path
         source = a_source(tmp_path / str(count), kind="folder")
         recipe = a_recipe(source, archives=replace(LIMITS, max_members=10_000))
         start = time.process_time()
-        facts = ingest(
+        stats = ingest(
             str(tmp_path / f"out{count}"),
             source,
             recipe=recipe,
@@ -277,7 +277,7 @@ def test_a_folder_of_many_files_is_listed_in_proportion_to_their_number(tmp_path
             gate=OPEN_GATE,
         )
         seconds.append(time.process_time() - start)
-        assert facts["licenses"] == {"MIT": count}
+        assert stats["licenses"] == {"MIT": count}
     assert seconds[1] < 10 * seconds[0] + 0.5
 
 

@@ -26,7 +26,7 @@ def curated(
     """Documents by repository and path, and the reasons of drops at ingest and after it."""
     source = a_source(location, kind=kind)
     recipe = a_recipe(source, max_file_bytes=200_000, shard_bytes=400_000)
-    facts = ingest(str(folder), source, recipe=recipe, languages=LANGUAGES, gate=gate)
+    stats = ingest(str(folder), source, recipe=recipe, languages=LANGUAGES, gate=gate)
     shards.finish(
         str(folder),
         asset="raw_code_corpus",
@@ -34,9 +34,9 @@ def curated(
         generation="g",
         code_version="1",
         recipe="TEST",
-        settings={},
+        config={},
         inputs=[],
-        facts=facts,
+        stats=stats,
     )
     made = prepare_shard(shards.read(str(folder), "files"), languages=LANGUAGES, with_parses=True)
     drops = [*shards.read(str(folder), "drops").to_pylist(), *made.drops.to_pylist()]

@@ -25,21 +25,21 @@ def curated(
         archives=replace(LIMITS, max_members=10_000, max_bytes=20_000_000),
     )
     raw, folder = str(out / "raw"), str(out / "documents")
-    facts = ingest(raw, source, recipe=recipe, languages=hostile.LANGUAGES, gate=OPEN_GATE)
-    finish(raw, facts)
+    stats = ingest(raw, source, recipe=recipe, languages=hostile.LANGUAGES, gate=OPEN_GATE)
+    finish(raw, stats)
     assert validate_counts([raw]) == []
     prepared = prepare(raw, folder, languages=hostile.LANGUAGES, with_parses=True)
     finish(folder, prepared)
     documents = shards.read(folder, "documents").to_pylist()
     dropped = shards.read(folder, "drops").to_pylist()
-    assert len(documents) + len(dropped) == facts["num_files"]
+    assert len(documents) + len(dropped) == stats["num_files"]
     drops = [*shards.read(raw, "drops").to_pylist(), *dropped]
     assert all(row["source"] == "here" and row["reason"] and row["repository"] for row in drops)
-    assert len(documents) + len(drops) == facts["num_files_in"]
+    assert len(documents) + len(drops) == stats["num_files_in"]
     return documents, drops
 
 
-def finish(folder: str, facts: dict[str, Any]) -> None:
+def finish(folder: str, stats: dict[str, Any]) -> None:
     shards.finish(
         folder,
         asset="test",
@@ -47,9 +47,9 @@ def finish(folder: str, facts: dict[str, Any]) -> None:
         generation="g",
         code_version="1",
         recipe="TEST",
-        settings={},
+        config={},
         inputs=[],
-        facts=facts,
+        stats=stats,
     )
 
 

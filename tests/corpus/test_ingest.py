@@ -19,7 +19,7 @@ def run(
     folder: Path | str, source: Source, recipe: CorpusRecipe | None = None, gate: Gate = OPEN_GATE
 ) -> shards.Manifest:
     made = recipe or a_recipe(source)
-    facts = ingest(str(folder), source, recipe=made, languages=("python", "c"), gate=gate)
+    stats = ingest(str(folder), source, recipe=made, languages=("python", "c"), gate=gate)
     return shards.finish(
         str(folder),
         asset="raw_code_corpus",
@@ -27,9 +27,9 @@ def run(
         generation="g",
         code_version="1",
         recipe="TEST",
-        settings={},
+        config={},
         inputs=[],
-        facts=facts,
+        stats=stats,
     )
 
 
@@ -70,8 +70,8 @@ def test_every_file_that_came_in_is_admitted_or_dropped_with_a_reason(tmp_path: 
     files = shards.read(str(tmp_path / "out"), FILES)
     assert files.schema == RAW_FILE
     assert files["path"].to_pylist() == ["a.py", "latin.py"]
-    assert manifest.facts["num_files_in"] == 7 == files.num_rows + drops.num_rows
-    assert manifest.facts["reasons"]["license_not_permissive"] == 2
+    assert manifest.stats["num_files_in"] == 7 == files.num_rows + drops.num_rows
+    assert manifest.stats["reasons"]["license_not_permissive"] == 2
 
 
 def test_bytes_are_kept_as_received(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_an_opted_out_repository_never_enters_and_leaves_one_row(
     manifest = run(tmp_path / "out", a_source(tables, kind="rows"), gate=gate)
     admitted = shards.read(str(tmp_path / "out"), FILES)["repository"].to_pylist()
     assert admitted == ["other/good"]
-    assert manifest.facts["num_repositories"] == 1
+    assert manifest.stats["num_repositories"] == 1
     rows = shards.read(str(tmp_path / "out"), DROPS).to_pylist()
     assert [(row["repository"], row["path"], row["reason"]) for row in rows] == [
         ("Code/Good", "", "opted_out")
@@ -106,8 +106,8 @@ def test_an_exemplar_repository_stays_outside(tmp_path: Path) -> None:
     a_repository(tmp_path / "code" / "Good_Code", {"a.py": "x = 1\n"})
     gate = Gate(opted_out=frozenset(), exemplars=frozenset({"good-code"}))
     manifest = run(tmp_path / "out", a_source(tmp_path / "code", kind="folder"), gate=gate)
-    assert manifest.facts["num_files"] == 0
-    assert manifest.facts["reasons"] == {"exemplar": 1}
+    assert manifest.stats["num_files"] == 0
+    assert manifest.stats["reasons"] == {"exemplar": 1}
 
 
 def test_an_opted_out_archive_is_not_even_opened(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_an_opted_out_archive_is_not_even_opened(tmp_path: Path) -> None:
     path.write_bytes(b"not an archive")
     gate = Gate(opted_out=frozenset({"gone"}), exemplars=frozenset())
     manifest = run(tmp_path / "out", a_source(path, kind="archives"), gate=gate)
-    assert manifest.facts["reasons"] == {"opted_out": 1}
+    assert manifest.stats["reasons"] == {"opted_out": 1}
 
 
 def test_a_repository_that_fits_stays_in_one_shard(tmp_path: Path) -> None:
@@ -127,15 +127,15 @@ def test_a_repository_that_fits_stays_in_one_shard(tmp_path: Path) -> None:
             places.setdefault(row["repository"], set()).add(entry.name)
     assert len(manifest.tables(FILES)) > 2
     assert [len(names) for names in places.values()] == [1] * 7
-    assert manifest.facts["num_repositories"] == 7
+    assert manifest.stats["num_repositories"] == 7
 
 
 def test_a_repository_larger_than_a_shard_is_cut_and_loses_nothing(tmp_path: Path) -> None:
     source = many(tmp_path / "code", repositories=1, files=40, file_bytes=1_500)
     manifest = run(tmp_path / "out", source)
     assert len(manifest.tables(FILES)) > 2
-    assert manifest.num_rows(FILES) == manifest.facts["num_files_in"] == 40
-    assert manifest.facts["num_repositories"] == 1
+    assert manifest.num_rows(FILES) == manifest.stats["num_files_in"] == 40
+    assert manifest.stats["num_repositories"] == 1
 
 
 def test_no_shard_holds_more_than_its_bytes(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_an_empty_source_gives_empty_tables(tmp_path: Path) -> None:
     a_repository(tmp_path / "code" / "r", {"readme.md": "hello"})
     manifest = run(tmp_path / "out", a_source(tmp_path / "code", kind="folder"))
     assert shards.read(str(tmp_path / "out"), FILES).num_rows == 0
-    assert manifest.facts["num_files_in"] == 0
+    assert manifest.stats["num_files_in"] == 0
 
 
 @pytest.mark.parametrize("num_files", [3, 17])
@@ -187,9 +187,9 @@ def test_an_ingest_that_lost_its_later_shards_ends_with_the_same_digest(
             known = shards.record(str(tmp_path / "whole"), name)
             assert known is not None
             content = shards.get(shards.join(str(tmp_path / "whole"), name))
-            shards.put_file(again, name, content, num_rows=known.num_rows, facts=known.facts)
+            shards.put_file(again, name, content, num_rows=known.num_rows, stats=known.stats)
     assert run(again, source).digest == whole.digest
-    assert run(again, source).facts == whole.facts
+    assert run(again, source).stats == whole.stats
 
 
 def test_an_ingest_killed_in_the_middle_ends_with_the_same_digest(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def finish(
     folder: str,
     *,
     inputs: Sequence[str] = (),
-    facts: Mapping[str, Any] | None = None,
+    stats: Mapping[str, Any] | None = None,
 ) -> str:
     """Write the manifest of a generation whose URL ends in asset/partition/generation."""
     asset, partition, generation = folder.rsplit("/", 3)[1:]
@@ -89,7 +89,7 @@ def finish(
         generation=generation,
         code_version="1",
         recipe="SMOKE",
-        settings={},
+        config={},
         inputs=[
             shards.Input(
                 asset=url.rsplit("/", 3)[1],
@@ -99,7 +99,7 @@ def finish(
             )
             for url in inputs
         ],
-        facts=dict(facts or {}),
+        stats=dict(stats or {}),
     )
     return folder
 
@@ -121,17 +121,17 @@ def problems(lake: str, rows: Sequence[Mapping[str, Any]]) -> str:
 
 def documents(lake: str, raw: str, *, recipe: CurationRecipe = RECIPE) -> str:
     folder = f"{lake}/documents/{raw.rsplit('/', 3)[2]}/{'0' * 32}"
-    facts = prepare(
-        raw, folder, languages=recipe.languages, with_parses=recipe.rules.drop_unparsable
+    stats = prepare(
+        raw, folder, languages=recipe.languages, with_parses=recipe.filters.drop_unparsable
     )
-    return finish(folder, inputs=[raw], facts=facts)
+    return finish(folder, inputs=[raw], stats=stats)
 
 
 def signatures(lake: str, made: str, *, recipe: CurationRecipe = RECIPE) -> str:
     folder = f"{lake}/signatures/{made.rsplit('/', 3)[2]}/{made.rsplit('/', 3)[3]}"
     if not shards.is_finished(folder):
-        facts = put_signatures(made, folder, recipe=recipe.near_duplicates)
-        finish(folder, inputs=[made], facts=facts)
+        stats = put_signatures(made, folder, recipe=recipe.near_duplicates)
+        finish(folder, inputs=[made], stats=stats)
     return folder
 
 
@@ -140,18 +140,18 @@ def near_duplicates(
 ) -> str:
     folder = f"{lake}/near_duplicates/all/{name}"
     signed = [signatures(lake, documents, recipe=recipe) for documents in made]
-    facts = find_near_duplicates(
-        made, signed, folder, rules=recipe.rules, recipe=recipe.near_duplicates
+    stats = find_near_duplicates(
+        made, signed, folder, filters=recipe.filters, recipe=recipe.near_duplicates
     )
-    return finish(folder, inputs=[*made, *signed], facts=facts)
+    return finish(folder, inputs=[*made, *signed], stats=stats)
 
 
 def contamination(lake: str, made: str, known: str, *, recipe: CurationRecipe = RECIPE) -> str:
     folder = f"{lake}/contamination/{made.rsplit('/', 3)[2]}/{'0' * 32}"
-    facts = find_contamination(
+    stats = find_contamination(
         made, folder, problems=shards.read(known, "problems"), recipe=recipe.contamination
     )
-    return finish(folder, inputs=[made, known], facts=facts)
+    return finish(folder, inputs=[made, known], stats=stats)
 
 
 def clean_corpora(
@@ -178,8 +178,8 @@ def clean_corpora(
     corpora = {}
     for language in recipe.languages:
         folder = f"{lake}/clean_corpus/{language}/{'0' * 32}"
-        facts = decide(language, curated, counter, folder, recipe=recipe)
-        corpora[language] = finish(folder, inputs=[*made, copies, *quoting, counter], facts=facts)
+        stats = decide(language, curated, counter, folder, recipe=recipe)
+        corpora[language] = finish(folder, inputs=[*made, copies, *quoting, counter], stats=stats)
     for folder in [*raw, known, *made, copies, *quoting, counter, *corpora.values()]:
         point(lake, folder)
     return corpora

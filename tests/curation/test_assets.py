@@ -111,8 +111,8 @@ def test_the_assets_make_a_clean_corpus_whose_checks_pass_and_reuse_it(lake_url:
             assert run(stage, partition, *also) is is_again
 
     (clean,) = shards.names(f"{lake_url}/clean_corpus/python")
-    facts = shards.manifest(f"{lake_url}/clean_corpus/python/{clean}").facts
-    assert (facts["documents"], facts["kept"], facts["dropped_contaminated"]) == (7, 6, 1)
+    stats = shards.manifest(f"{lake_url}/clean_corpus/python/{clean}").stats
+    assert (stats["documents"], stats["kept"], stats["dropped_contaminated"]) == (7, 6, 1)
 
 
 @pytest.mark.slow  # two processes

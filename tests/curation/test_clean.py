@@ -64,8 +64,8 @@ def test_each_document_is_kept_or_dropped_for_the_first_reason(corpora: dict[str
     by_path = {row["path"]: row for row in rows}
     assert "Task/1 by " in by_path["quoting.py"]["evidence"]
     assert "Jaccard 1.000" in by_path["copy.py"]["evidence"]
-    facts = shards.manifest(corpora["python"]).facts
-    assert facts["documents"] == len(rows) == facts["kept"] + 5
+    stats = shards.manifest(corpora["python"]).stats
+    assert stats["documents"] == len(rows) == stats["kept"] + 5
 
 
 def test_the_checks_find_nothing_wrong_in_it(corpora: dict[str, str]) -> None:
@@ -155,7 +155,7 @@ def test_what_the_gate_would_refuse_is_dropped_with_its_evidence(lake_url: str) 
     assert (row["kept"], row["reason"]) == (False, "benchmark_leak")
     assert row["evidence"].startswith("Task/1 by renamed: ")
     assert "rival" in row["evidence"]
-    assert shards.manifest(folder).facts["dropped_benchmark_leak"] == 1
+    assert shards.manifest(folder).stats["dropped_benchmark_leak"] == 1
     texts = [
         (document_id, text)
         for batch in kept_documents(folder, split=None, columns=("document_id", "text"))
@@ -209,7 +209,7 @@ def test_a_source_that_came_after_deduplication_is_refused(lake_url: str) -> Non
 
 def test_looser_rules_than_deduplication_saw_are_refused(lake_url: str) -> None:
     made = documents(lake_url, raw_corpus(lake_url, FILES[:3]))
-    strict = dataclasses.replace(RECIPE, rules=dataclasses.replace(RECIPE.rules, max_lines=1))
+    strict = dataclasses.replace(RECIPE, filters=dataclasses.replace(RECIPE.filters, max_lines=1))
     near_duplicates(lake_url, [made], recipe=strict, name="1" * 32)
     clean = clean_corpora(f"{lake_url}/other", FILES[:3])["python"]
     curated = CurationInputs(
@@ -240,7 +240,7 @@ def test_checks_see_wrong_tables(lake_url: str, corpora: dict[str, str]) -> None
         {**kept[0], "split": "held_out" if kept[0]["split"] == "train" else "train"},
     ]
     folder = f"{lake_url}/clean_corpus/python/{'2' * 32}"
-    shards.put_table(folder, "decisions", 0, broken, DECISION, facts={"documents": ""})
+    shards.put_table(folder, "decisions", 0, broken, DECISION, stats={"documents": ""})
     inputs = [
         one
         for name in ("documents", "contamination")
@@ -266,10 +266,12 @@ def test_another_threshold_reads_no_text_where_tokens_are_counted(
         near_duplicates=made["near_duplicates"][0],
     )
     (counter,) = made["tokenizer"]
-    stricter = dataclasses.replace(RECIPE, rules=dataclasses.replace(RECIPE.rules, max_lines=36))
+    stricter = dataclasses.replace(
+        RECIPE, filters=dataclasses.replace(RECIPE.filters, max_lines=36)
+    )
     alone, helped = (f"{lake_url}/clean_corpus/python/{name}" for name in ("alone", "helped"))
-    facts = decide("python", curated, counter, alone, recipe=stricter)
-    assert 0 < facts["kept"] < shards.manifest(corpora["python"]).facts["kept"]
+    stats = decide("python", curated, counter, alone, recipe=stricter)
+    assert 0 < stats["kept"] < shards.manifest(corpora["python"]).stats["kept"]
 
     read: list[str] = []
     real = shards.read_shard
@@ -282,7 +284,7 @@ def test_another_threshold_reads_no_text_where_tokens_are_counted(
     digest = shards.manifest(counter).digest
     earlier = artifacts_with_token_counts(f"{lake_url}/clean_corpus/python", digest)
     assert earlier == [corpora["python"]]
-    assert decide("python", curated, counter, helped, recipe=stricter, earlier=earlier) == facts
+    assert decide("python", curated, counter, helped, recipe=stricter, earlier=earlier) == stats
     assert "num_tokens" in read
     assert "text" not in read
     assert shards.records(helped) == shards.records(alone)

@@ -63,7 +63,7 @@ def test_hits_stand_beside_their_documents_with_evidence(lake_url: str) -> None:
     assert {row["document_id"] for row in rows} == {files[1]["document_id"]}
     assert {row["method"] for row in rows} == {"substring", "ngram", "renamed", "description"}
     assert all(row["evidence"] for row in rows)
-    assert shards.manifest(found).facts == {"problems": 1, "hits": 4}
+    assert shards.manifest(found).stats == {"problems": 1, "hits": 4}
 
 
 @pytest.mark.parametrize("part", ["whole", "prompt"])

@@ -18,8 +18,8 @@ FILES = [
 def exported(lake_url: str) -> tuple[str, dict[str, Any]]:
     clean = clean_corpora(lake_url, FILES)["python"]
     folder = f"{lake_url}/dataset_exports/python/{'0' * 32}"
-    facts = export_clean(clean, folder, language="python")
-    return finish(folder, inputs=[clean], facts=facts), facts
+    stats = export_clean(clean, folder, language="python")
+    return finish(folder, inputs=[clean], stats=stats), stats
 
 
 def test_datasets_loads_the_folder_offline(
@@ -28,9 +28,9 @@ def test_datasets_loads_the_folder_offline(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     from datasets import load_dataset
 
-    folder, facts = exported
+    folder, stats = exported
     loaded = load_dataset(folder, cache_dir=str(tmp_path / "cache"))
-    counts = {"train": facts["train_documents"], "held_out": facts["held_out_documents"]}
+    counts = {"train": stats["train_documents"], "held_out": stats["held_out_documents"]}
     assert {name: split.num_rows for name, split in loaded.items()} == {
         name: count for name, count in counts.items() if count
     }

@@ -56,7 +56,7 @@ def test_of_many_tiny_files_none_is_lost(lake_url: str) -> None:
     files += [a_file("empty.py", "")]
     made = documents(lake_url, raw_corpus(lake_url, files, per_shard=8_000))
     manifest = shards.manifest(made)
-    assert (manifest.facts["documents"], manifest.facts["dropped_empty"]) == (TINY_FILES + 10, 1)
+    assert (manifest.stats["documents"], manifest.stats["dropped_empty"]) == (TINY_FILES + 10, 1)
     found = near_duplicates(lake_url, [made])
     clusters = shards.read(found, "clusters")
     assert len(clusters) == TINY_FILES + 10

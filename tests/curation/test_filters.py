@@ -6,7 +6,7 @@ import pytest
 
 from snow_assets.curation.filters.heuristics import REASONS, filter_reason
 from snow_assets.curation.filters.signals import signals
-from snow_assets.recipe import STARCODER2_RULES
+from snow_assets.recipe import STARCODER2_FILTERS
 
 GOOD = {
     name: values[0]
@@ -21,7 +21,7 @@ GOOD = {
 
 def reason(language: str = "python", **changed: Any) -> str | None:
     document = pl.DataFrame({name: [value] for name, value in (GOOD | changed).items()})
-    return document.select(filter_reason(language, STARCODER2_RULES)).item()
+    return document.select(filter_reason(language, STARCODER2_FILTERS)).item()
 
 
 def test_ordinary_code_passes_every_rule() -> None:

@@ -82,7 +82,7 @@ def test_every_pair_is_verified_by_its_real_jaccard(lake_url: str) -> None:
     found = near_duplicates(lake_url, [made])
     texts = {row["text_id"]: row["text"] for row in shards.read(made, "documents").to_pylist()}
     pairs = shards.read(found, "pairs").to_pylist()
-    assert shards.manifest(found).facts["candidate_pairs"] > len(pairs) > 0
+    assert shards.manifest(found).stats["candidate_pairs"] > len(pairs) > 0
     for pair in pairs:
         one, other = texts[pair["text_id"]], texts[pair["other_text_id"]]
         assert pair["text_id"] < pair["other_text_id"]
@@ -90,17 +90,17 @@ def test_every_pair_is_verified_by_its_real_jaccard(lake_url: str) -> None:
 
 
 def test_a_document_that_fails_the_rules_takes_no_part(lake_url: str) -> None:
-    rules = dataclasses.replace(RECIPE.rules, max_lines=5)
-    recipe = dataclasses.replace(RECIPE, rules=rules)
+    filters = dataclasses.replace(RECIPE.filters, max_lines=5)
+    recipe = dataclasses.replace(RECIPE, filters=filters)
     made = documents(lake_url, raw_corpus(lake_url, COPIES[:2] + COPIES[5:6]))
     found = near_duplicates(lake_url, [made], recipe=recipe)
-    assert shards.manifest(found).facts["documents"] == 1
+    assert shards.manifest(found).stats["documents"] == 1
 
 
 def test_no_documents_are_no_clusters(lake_url: str) -> None:
     made = documents(lake_url, raw_corpus(lake_url, []))
     found = near_duplicates(lake_url, [made])
-    assert shards.manifest(found).facts["documents"] == 0
+    assert shards.manifest(found).stats["documents"] == 0
     assert validate_clusters(found) == []
 
 

@@ -78,7 +78,7 @@ def test_every_file_becomes_a_document_or_a_drop(lake_url: str) -> None:
     assert manifest.num_rows("documents") == 3
     drops = shards.read(made, "drops").to_pylist()
     assert [(drop["path"], drop["reason"]) for drop in drops] == [("c.py", "invalid_utf8")]
-    assert (manifest.facts["files"], manifest.facts["dropped_invalid_utf8"]) == (4, 1)
+    assert (manifest.stats["files"], manifest.stats["dropped_invalid_utf8"]) == (4, 1)
     assert all(
         set(one.read()["language"].to_pylist()) == {one.language} for one in document_shards([made])
     )
@@ -93,7 +93,7 @@ def test_killed_in_the_middle_it_goes_on_and_makes_the_same_files(lake_url: str)
     files = [a_file(f"{n}.py", a_program(f"m{n}", functions=120)) for n in range(20)]
     raw = raw_corpus(lake_url, files, per_shard=1)
     whole, killed = f"{lake_url}/documents/src/whole", f"{lake_url}/documents/src/killed"
-    facts = prepare(raw, whole, languages=LANGUAGES, with_parses=False)
+    stats = prepare(raw, whole, languages=LANGUAGES, with_parses=False)
     program = (
         "from snow_assets.curation.prepare import prepare\n"
         f"prepare({raw!r}, {killed!r}, languages={LANGUAGES!r}, with_parses=False)\n"
@@ -111,7 +111,7 @@ def test_killed_in_the_middle_it_goes_on_and_makes_the_same_files(lake_url: str)
         if entry.name.startswith("drops")
     }
     assert 0 < len(done) < 20
-    assert prepare(raw, killed, languages=LANGUAGES, with_parses=False) == facts
+    assert prepare(raw, killed, languages=LANGUAGES, with_parses=False) == stats
     assert shards.content_digest(shards.records(killed)) == shards.content_digest(
         shards.records(whole)
     )

@@ -87,7 +87,7 @@ def test_a_new_source_reads_its_own_text_only_and_gives_what_a_full_run_gives(
     fresh = f"{lake_url}/fresh"
     full = near_duplicates(fresh, made_of(fresh, list(SOURCES)), name="2" * 32)
     assert shards.manifest(grown).digest == shards.manifest(full).digest
-    assert shards.manifest(full).facts["verified_pairs"] == 3
+    assert shards.manifest(full).stats["verified_pairs"] == 3
 
 
 def test_the_order_of_arrival_changes_nothing(lake_url: str) -> None:
@@ -102,12 +102,12 @@ def test_a_text_is_signed_once_in_a_source_and_empty_shards_are_shards(lake_url:
     folder = documents(lake_url, raw_corpus(lake_url, copies, per_shard=2))
     again = f"{lake_url}/documents/empty/{'0' * 32}"
     none = shards.read(folder, "documents").slice(0, 0)
-    shards.put_table(again, "documents", 0, none, DOCUMENT, facts={"language": "python"})
+    shards.put_table(again, "documents", 0, none, DOCUMENT, stats={"language": "python"})
     finish(again)
     signed = signatures(lake_url, folder)
     assert [entry.num_rows for entry in shards.manifest(signed).tables("signatures")] == [1, 0]
     found = shards.manifest(near_duplicates(lake_url, [folder, again]))
-    assert (found.facts["survivors"], found.facts["exact_duplicates"]) == (1, 3)
+    assert (found.stats["survivors"], found.stats["exact_duplicates"]) == (1, 3)
     assert [entry.num_rows for entry in found.tables("clusters")] == [2, 2, 0]
 
 
@@ -203,6 +203,6 @@ def test_only_what_is_hashed_moves_the_signatures(lake_url: str) -> None:
 
     near = RECIPE.near_duplicates
     assert not is_reused(changed())
-    assert is_reused(changed(rules=replace(RECIPE.rules, max_lines=1)))
+    assert is_reused(changed(filters=replace(RECIPE.filters, max_lines=1)))
     assert is_reused(changed(near_duplicates=replace(near, min_jaccard=0.8)))
     assert not is_reused(changed(near_duplicates=replace(near, bands=21)))

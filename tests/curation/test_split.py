@@ -163,7 +163,7 @@ def corpus(lake: str) -> str:
         row("near_copy", None, "held", "t3"),
         row("twin", None, "elsewhere", "t2"),
     ]
-    shards.put_table(folder, "decisions", 0, rows, DECISION, facts={"documents": ""})
+    shards.put_table(folder, "decisions", 0, rows, DECISION, stats={"documents": ""})
     return finish(folder)
 
 

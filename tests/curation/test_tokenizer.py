@@ -39,17 +39,17 @@ from tests.curation.builders import RECIPE, a_file, a_program, clean_corpora
 TEXTS = [a_program(f"text{n}") for n in range(20)] + ["naïve = '漢字 🦆'\r\n\tx = 1234"]
 CASES = Path(__file__).resolve().parents[1] / "cases"
 EXAMPLES = int(os.environ.get("SNOW_FUZZ_EXAMPLES", "300"))
-TRAINED = train(iter(TEXTS), vocabulary=500)
+TRAINED = train(iter(TEXTS), vocab_size=500)
 TRAINED.encode_special_tokens = True
 
 
 def test_the_same_texts_train_the_same_tokenizer() -> None:
-    one, other = (train(iter(TEXTS), vocabulary=500).to_str() for _ in range(2))
+    one, other = (train(iter(TEXTS), vocab_size=500).to_str() for _ in range(2))
     assert one == other
 
 
 def test_decoding_gives_back_every_text() -> None:
-    tokenizer = train(iter(TEXTS), vocabulary=400)
+    tokenizer = train(iter(TEXTS), vocab_size=400)
     assert tokenizer.get_vocab_size() == 400
     for text in [*TEXTS, "  x\n\n\ty  \u2028", END_OF_TEXT]:
         ids = tokenizer.encode(text, add_special_tokens=False).ids
@@ -71,11 +71,11 @@ def test_a_trained_generation_loads_here_and_in_transformers(lake_url: str) -> N
     assert theirs.eos_token == END_OF_TEXT and theirs.pad_token == "<pad>"
     assert {ours.token_to_id(token) for token in SPECIAL_TOKENS} == set(range(7))
     assert set(SPECIAL_TOKENS) <= set(theirs.all_special_tokens)
-    assert len(theirs) == ours.get_vocab_size() <= RECIPE.tokenizer.vocabulary
+    assert len(theirs) == ours.get_vocab_size() <= RECIPE.tokenizer.vocab_size
 
 
 def test_a_text_that_spells_a_special_token_holds_none(tmp_path: Path) -> None:
-    tokenizer = train(iter(TEXTS), vocabulary=400)
+    tokenizer = train(iter(TEXTS), vocab_size=400)
     (tmp_path / "tokenizer.json").write_text(tokenizer.to_str())
     loaded = load_tokenizer(str(tmp_path))
     assert loaded.token_to_id(END_OF_TEXT) not in loaded.encode(f"x = '{END_OF_TEXT}'").ids
@@ -85,7 +85,7 @@ def test_a_text_that_spells_a_special_token_holds_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("has_digits", [True, False])
 def test_tiktoken_finds_the_ids_that_tokenizers_finds(has_digits: bool) -> None:
     sources = [path.read_text() for path in sorted(Path(json.__file__).parent.glob("*.py"))]
-    tokenizer = train(iter(sources), vocabulary=2_000)
+    tokenizer = train(iter(sources), vocab_size=2_000)
     if not has_digits:
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.encode_special_tokens = True
@@ -158,10 +158,10 @@ def a_byte_level_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def violations(change: Callable[[Tokenizer], object], *, vocabulary: int = 300) -> str:
+def violations(change: Callable[[Tokenizer], object], *, vocab_size: int = 300) -> str:
     tokenizer = a_byte_level_tokenizer()
     change(tokenizer)
-    return "; ".join(tokenizer_violations(tokenizer.to_str().encode(), vocabulary=vocabulary))
+    return "; ".join(tokenizer_violations(tokenizer.to_str().encode(), vocab_size=vocab_size))
 
 
 def test_a_given_tokenizer_is_taken_with_the_special_tokens_added(tmp_path: Path) -> None:
@@ -169,11 +169,11 @@ def test_a_given_tokenizer_is_taken_with_the_special_tokens_added(tmp_path: Path
     place = tmp_path / "given"
     place.mkdir()
     a_byte_level_tokenizer().save(str(place / "tokenizer.json"))
-    stats = put_pretrained_tokenizer(str(place), folder, vocabulary=267)
+    stats = put_pretrained_tokenizer(str(place), folder, vocab_size=267)
     assert stats == {"vocabulary": 267, "is_trained": False}
     assert load_tokenizer(folder).token_to_id(END_OF_TEXT) == 260
     with pytest.raises(ValueError, match=r"267 tokens with the special ones, more than .* 266"):
-        put_pretrained_tokenizer(str(place), folder, vocabulary=266)
+        put_pretrained_tokenizer(str(place), folder, vocab_size=266)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_a_given_tokenizer_is_refused_before_anything_is_counted(
 ) -> None:
     given = str(CASES / folder)
     with pytest.raises(ValueError, match=message):
-        put_pretrained_tokenizer(given, str(tmp_path), vocabulary=600)
+        put_pretrained_tokenizer(given, str(tmp_path), vocab_size=600)
     recipe = dataclasses.replace(
         RECIPE, tokenizer=dataclasses.replace(RECIPE.tokenizer, given=given)
     )
@@ -246,7 +246,7 @@ def test_a_given_tokenizer_whose_splitting_loses_text_is_refused(pre_tokenizer: 
 
 def test_a_given_tokenizer_with_an_incomplete_alphabet_is_refused() -> None:
     tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1}, []))
-    (*_, last) = tokenizer_violations(tokenizer.to_str().encode(), vocabulary=300)
+    (*_, last) = tokenizer_violations(tokenizer.to_str().encode(), vocab_size=300)
     assert "samples do not come back" in last
 
 
@@ -263,7 +263,7 @@ def test_added_tokens_that_leave_the_text_alone_are_taken() -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"{}", b"[]", b'{"model": {}}'])
 def test_a_given_file_that_is_no_tokenizer_is_refused(content: bytes) -> None:
-    (message,) = tokenizer_violations(content, vocabulary=300)
+    (message,) = tokenizer_violations(content, vocab_size=300)
     assert "cannot be read as a tokenizer" in message
 
 

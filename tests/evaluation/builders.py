@@ -28,7 +28,7 @@ RECIPE = replace(
     stride_tokens=32,
     batch_windows=4,
     bootstrap_resamples=200,
-    problems=3,
+    max_problems=3,
     max_new_tokens=8,
     batch_problems=2,
 )
@@ -51,9 +51,9 @@ def finished(
         generation="g",
         code_version="1",
         recipe="SMOKE",
-        settings={},
+        config={},
         inputs=inputs or [],
-        facts={},
+        stats={},
     )
     pointer = json.dumps({"generation": "g", "digest": made.digest}).encode()
     shards.put(shards.join(lake_url, "current", "SMOKE", asset, f"{partition}.json"), pointer)
@@ -105,7 +105,7 @@ def a_loaded_checkpoint(**model: Any) -> Checkpoint:
         model=a_model(**model),
         tokenizer=tokenizer,
         end_of_text=tokenizer.token_to_id(tokens.END_OF_TEXT),
-        context_tokens=CONTEXT_TOKENS,
+        max_seq_len=CONTEXT_TOKENS,
         device="cpu",
     )
 
@@ -141,7 +141,7 @@ def put_corpus(lake_url: str, language: str, held_out: list[str], *, train: list
     documents = shards.join(lake_url, "documents", language, "g")
     texts = [(text, "held_out") for text in held_out] + [(text, "train") for text in train]
     rows = [_document(f"{language}-{at}", language, text) for at, (text, _) in enumerate(texts)]
-    shards.put_table(documents, "documents", 0, rows, DOCUMENT, facts={"language": language})
+    shards.put_table(documents, "documents", 0, rows, DOCUMENT, stats={"language": language})
     finished(lake_url, "documents", language)
     folder = shards.join(lake_url, "clean_corpus", language, "g")
     decisions = [
@@ -158,7 +158,7 @@ def put_corpus(lake_url: str, language: str, held_out: list[str], *, train: list
     ]
     chosen = [{name: row[name] for name in DECISION.names} for row in decisions]
     beside = {"documents": f"{language}/g/documents-00000.parquet", "language": language}
-    shards.put_table(folder, "decisions", 0, chosen, DECISION, facts=beside)
+    shards.put_table(folder, "decisions", 0, chosen, DECISION, stats=beside)
     given = shards.Input(asset="documents", partition=language, generation="g", digest="d")
     return finished(lake_url, "clean_corpus", language, inputs=[given])
 

@@ -110,7 +110,7 @@ def test_answers_are_judged_and_the_slowest_solution_scales_the_limit(
 ) -> None:
     good = problem_from_row(read_problems(["HumanEval"])[0]).solution
     report = executed(request_, tmp_path, [good, "\n    return None\n"])
-    assert [row["verdict"] for row in answers(request_)] == ["passed", "failed"]
+    assert [row["outcome"] for row in answers(request_)] == ["passed", "failed"]
     assert {row["isolation"] for row in answers(request_)} == {report.isolation}
     assert (report.num_canonical, report.num_passed, report.not_run) == (2, 1, None)
     factor = request_.recipe.timeout_factor
@@ -123,7 +123,7 @@ def test_answers_are_judged_and_the_slowest_solution_scales_the_limit(
 def test_too_many_timeouts_fail_the_job_and_leave_no_answers(
     request_: EvaluationRequest, tmp_path: Path
 ) -> None:
-    recipe = an_evaluation_recipe(timeout_seconds=0.3, timeout_factor=3.0, max_timeout_share=0.4)
+    recipe = an_evaluation_recipe(timeout_seconds=0.3, timeout_factor=3.0, max_timeout_fraction=0.4)
     request = replace(request_, recipe=recipe)
     endless = "\n    while True: pass\n"
     with pytest.raises(ValueError, match=r"1 of 2 answers timed out.*0\.4"):
@@ -162,7 +162,7 @@ def test_without_the_floor_nothing_runs_and_the_reason_is_kept(
     report = executed(request_, tmp_path, ["\n    return 1\n"])
     assert (report.not_run, report.num_answers, report.num_passed) == (missing.reason, 1, 0)
     (row,) = answers(request_)
-    assert (row["verdict"], row["isolation"], row["message"]) == (
+    assert (row["outcome"], row["isolation"], row["message"]) == (
         "not_run",
         "none",
         missing.reason,
@@ -190,7 +190,7 @@ def a_report(*, seconds: float, address: str) -> ExecutionReport:
         num_passed=0,
         num_timeouts=0,
         ran=(
-            ProgramResult(verdict="failed", isolation="landlock", seconds=seconds, message=message),
+            ProgramResult(outcome="failed", isolation="landlock", seconds=seconds, message=message),
         ),
     )
 

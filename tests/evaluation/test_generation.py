@@ -81,7 +81,7 @@ def test_a_row_stops_at_a_stop_sequence_and_the_others_go_on() -> None:
         model=Scripted(),  # type: ignore[arg-type]
         tokenizer=checkpoint.tokenizer,
         end_of_text=checkpoint.end_of_text,
-        context_tokens=CONTEXT_TOKENS,
+        max_seq_len=CONTEXT_TOKENS,
         device="cpu",
     )
     stopped, full = answers(scripted, ["a", "b"])

@@ -25,7 +25,7 @@ def contexts_of(tokens: list[int], given: int, stride: int) -> list[int]:
     shown = [0] * len(tokens)
     scored = ScoredSequence(tokens=tokens, num_context=given)
     end = given
-    for window in windows(scored, 0, context_tokens=CONTEXT_TOKENS, stride_tokens=stride):
+    for window in windows(scored, 0, max_seq_len=CONTEXT_TOKENS, stride_tokens=stride):
         num_new = sum(target >= 0 for target in window.labels)
         end += num_new
         for back in range(num_new):
@@ -39,7 +39,7 @@ def contexts_of(tokens: list[int], given: int, stride: int) -> list[int]:
 def test_each_scored_token_is_a_target_exactly_once(length: int, given: int, stride: int) -> None:
     tokens = list(range(length))
     scored = ScoredSequence(tokens=tokens, num_context=given)
-    cut = list(windows(scored, 0, context_tokens=CONTEXT_TOKENS, stride_tokens=stride))
+    cut = list(windows(scored, 0, max_seq_len=CONTEXT_TOKENS, stride_tokens=stride))
     targets = [target for window in cut for target in window.labels if target >= 0]
     assert targets == tokens[given:]
     assert all(len(window.input_ids) == len(window.labels) <= CONTEXT_TOKENS for window in cut)

@@ -29,12 +29,12 @@ def a_solution(half: str, sample: str) -> dict[str, Any]:
     return a_likelihood(half, sample, 50.0, benchmark="HumanEval", repository=None)
 
 
-def an_answer(problem: str, verdict: str, **changes: Any) -> dict[str, Any]:
+def an_answer(problem: str, outcome: str, **changes: Any) -> dict[str, Any]:
     return {
         "checkpoint": "general",
         "problem_id": problem,
         "completion": "",
-        "verdict": verdict,
+        "outcome": outcome,
         "isolation": "seccomp",
         "message": None,
         **changes,

@@ -62,7 +62,7 @@ def request_(lake_url: str) -> EvaluationRequest:
     rows = problems.read_problems(NAMES)
     few = [row for row in rows if row["benchmark"] == "HumanEval"][:6]
     put_lake(lake_url, problems=few + [row for row in rows if row["benchmark"] == "Sums"])
-    return a_request(lake_url, recipe=replace(RECIPE, benchmarks=NAMES, problems=None))
+    return a_request(lake_url, recipe=replace(RECIPE, benchmarks=NAMES, max_problems=None))
 
 
 def table() -> pa.Table:

@@ -91,7 +91,7 @@ def test_the_server_keeps_every_field_and_the_runs_account_needs_no_more(tmp_pat
             kubeconfig=mine,
             sandbox_namespace="snow-sandbox",
         )
-        assert [ran.verdict for ran in done.report.ran] == ["passed"]
+        assert [ran.outcome for ran in done.report.ran] == ["passed"]
     for namespace in ("snow", "snow-jobs", "snow-sandbox"):
         words = ("--kubeconfig", mine, "auth", "can-i", "get", "secrets", "-n", namespace)
         told = subprocess.run(["kubectl", *words], capture_output=True, text=True, check=False)

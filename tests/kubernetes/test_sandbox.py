@@ -59,7 +59,7 @@ def test_programs_are_judged_in_a_pod_that_mounts_no_lake(site: Site) -> None:
     call = f"import socket\nsocket.socket()\n{right}"
     done = execute(site, a_request(right, wrong, steal, call))
     report = done.report
-    assert [ran.verdict for ran in report.ran] == ["passed", "failed", "failed", "failed"]
+    assert [ran.outcome for ran in report.ran] == ["passed", "failed", "failed", "failed"]
     assert report.isolation.startswith("seccomp+landlock+rlimits")
     assert report.not_run is None
     (job,) = site.api.list("jobs")

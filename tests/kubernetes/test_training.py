@@ -17,7 +17,7 @@ from tests.pretraining.builders import CONTEXT, PHASE, a_request, clean_text, pu
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 LONG = replace(
-    PHASE, tokens=400 * PHASE.batch_sequences * CONTEXT, max_passes=1_000, checkpoint_steps=20
+    PHASE, tokens=400 * PHASE.global_batch_size * CONTEXT, max_passes=1_000, checkpoint_steps=20
 )
 TWO_PODS = JobSize(cpus=0, memory_gib=2, nodes=2)
 ONE_POD = JobSize(cpus=0, memory_gib=2, processes=2)

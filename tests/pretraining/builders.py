@@ -36,12 +36,12 @@ PHASE = PhaseRecipe(
     name="general",
     data=("clean",),
     tokens=40 * CONTEXT,
-    batch_sequences=4,
+    global_batch_size=4,
     peak_learning_rate=1e-2,
     final_learning_rate=1e-3,
     schedule="cosine",
-    warmup_share=0.2,
-    python_share=None,
+    warmup_fraction=0.2,
+    python_fraction=None,
     python_shortfall="refuse",
     max_passes=4,
     checkpoint_steps=3,
@@ -49,20 +49,20 @@ PHASE = PhaseRecipe(
 MODEL = ModelRecipe(
     hidden_size=64,
     intermediate_size=128,
-    layers=2,
-    heads=1,
-    key_value_heads=1,
-    context_tokens=CONTEXT,
+    num_hidden_layers=2,
+    num_attention_heads=1,
+    num_key_value_heads=1,
+    max_seq_len=CONTEXT,
     rope_theta=10_000.0,
 )
 OPTIMIZATION = Optimization(
     precision="fp32",
-    micro_batch_sequences=2,
+    micro_batch_size=2,
     threads=1,
     beta1=0.9,
     beta2=0.95,
     weight_decay=0.1,
-    gradient_clip=1.0,
+    max_grad_norm=1.0,
     seed=0,
 )
 
@@ -133,7 +133,7 @@ def a_corpus() -> list[dict[str, Any]]:
     ]
 
 
-def finish(folder: str, inputs: list[shards.Input] | None = None, **facts: Any) -> shards.Manifest:
+def finish(folder: str, inputs: list[shards.Input] | None = None, **stats: Any) -> shards.Manifest:
     asset, partition, generation = folder.rsplit("/", 3)[1:]
     return shards.finish(
         folder,
@@ -142,9 +142,9 @@ def finish(folder: str, inputs: list[shards.Input] | None = None, **facts: Any) 
         generation=generation,
         code_version="1",
         recipe="TEST",
-        settings={},
+        config={},
         inputs=inputs or [],
-        facts=facts,
+        stats=stats,
     )
 
 
@@ -175,7 +175,7 @@ def put_clean_corpus(
     clean = []
     for index, language in enumerate(languages):
         own = [row for row in documents if row["language"] == language]
-        shards.put_table(source, "documents", index, own, DOCUMENT, facts={"language": language})
+        shards.put_table(source, "documents", index, own, DOCUMENT, stats={"language": language})
     made = finish(source)
     given = shards.Input(asset="documents", partition="tests", generation="g", digest=made.digest)
     for index, language in enumerate(languages):
@@ -192,8 +192,8 @@ def put_clean_corpus(
             }
             for row, count in zip(own, counts, strict=True)
         ]
-        facts = {"documents": f"tests/g/documents-{index:05d}.parquet", "language": language}
-        shards.put_table(folder, "decisions", 0, rows, DECISION, facts=facts)
+        stats = {"documents": f"tests/g/documents-{index:05d}.parquet", "language": language}
+        shards.put_table(folder, "decisions", 0, rows, DECISION, stats=stats)
         finish(folder, [given])
         clean.append(folder)
     return clean
@@ -260,15 +260,15 @@ def put_packs(
     from snow_assets.pretraining.packs import pack
 
     folder = f"{lake_url}/{name}/all/g"
-    facts = pack(
+    stats = pack(
         sources,
         folder=folder,
         tokenizer=a_tokenizer(),
         phase=phase,
         packing=packing,
-        context_tokens=CONTEXT,
+        max_seq_len=CONTEXT,
     )
-    finish(folder, **facts)
+    finish(folder, **stats)
     return folder
 
 

@@ -54,7 +54,7 @@ RECIPE: Recipe = replace(
                 name="enhanced",
                 data=("synthetic",),
                 tokens=20 * CONTEXT,
-                python_share=0.5,
+                python_fraction=0.5,
             ),
             replace(
                 LINEAR,
@@ -63,7 +63,7 @@ RECIPE: Recipe = replace(
                 parent="continued",
             ),
         ),
-        micro_batch_sequences=4,
+        micro_batch_size=4,
         threads=1,
     ),
     evaluation=replace(SMOKE.evaluation, stride_tokens=16, max_new_tokens=8),
@@ -113,13 +113,13 @@ def tampered(lake_url: str, asset: str, table: str) -> tuple[str, Any]:
     old = current(lake_url, asset)
     new = f"{lake_url}/{asset}/all/tampered"
     for entry in shards.records(old):
-        known = {"num_rows": entry.num_rows, "num_tokens": entry.num_tokens, "facts": entry.facts}
+        known = {"num_rows": entry.num_rows, "num_tokens": entry.num_tokens, "stats": entry.stats}
         shards.put_file(new, entry.name, shards.get(f"{old}/{entry.name}"), **known)
     return new, shards.read_shard(new, shards.table_name(table, 0))
 
 
 def republish(lake_url: str, old: str, new: str) -> None:
-    finish(new, shards.manifest(old).inputs, **shards.manifest(old).facts)
+    finish(new, shards.manifest(old).inputs, **shards.manifest(old).stats)
     point(lake_url, new)
 
 
@@ -135,7 +135,7 @@ def test_each_phase_s_checkpoint_comes_out_and_is_not_made_twice(lake_url: str) 
     for name in (f"{phase.name}_checkpoint" for phase in PHASES):
         manifest = shards.manifest(current(lake_url, name))
         parents.append([made.asset for made in manifest.inputs if "checkpoint" in made.asset])
-        assert manifest.facts["tokens"] == manifest.num_tokens("seen")
+        assert manifest.stats["tokens"] == manifest.num_tokens("seen")
         assert {entry.name for entry in manifest.files} >= {
             "model/config.json",
             "model/generation_config.json",
@@ -220,9 +220,9 @@ def test_a_solution_planted_in_packs_stops_the_checkpoint(lake_url: str) -> None
         {"sequence": index, "tokens": flat[index * CONTEXT : (index + 1) * CONTEXT]}
         for index in range(table.num_rows)
     ]
-    facts = shards.record(new, "sequences-00000.parquet")
-    assert facts is not None
-    shards.put_table(new, "sequences", 0, rows, table.schema, facts=facts.facts)
+    stats = shards.record(new, "sequences-00000.parquet")
+    assert stats is not None
+    shards.put_table(new, "sequences", 0, rows, table.schema, stats=stats.stats)
     republish(lake_url, old, new)
     with pytest.raises(ContaminatedError, match="T/0"):
         run(lake_url, [CHECKPOINTS["general"]])
@@ -234,9 +234,9 @@ def test_packs_below_the_exact_budget_stop_the_checkpoint(lake_url: str) -> None
     run(lake_url, [PACKS["general"]])
     old = current(lake_url, "general_packs")
     new, table = tampered(lake_url, "general_packs", "sequences")
-    facts = shards.record(new, "sequences-00000.parquet")
-    assert facts is not None
-    shards.put_table(new, "sequences", 0, table.slice(0, 7), table.schema, facts=facts.facts)
+    stats = shards.record(new, "sequences-00000.parquet")
+    assert stats is not None
+    shards.put_table(new, "sequences", 0, table.slice(0, 7), table.schema, stats=stats.stats)
     republish(lake_url, old, new)
     with pytest.raises(ValueError, match="1248 tokens, and the phase asks for exactly 1280"):
         run(lake_url, [CHECKPOINTS["general"]])

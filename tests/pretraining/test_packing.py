@@ -56,7 +56,7 @@ def forms(packs: str) -> dict[tuple[str, int], list[int]]:
 
 def test_packs_hold_exactly_the_budget_and_spans_account_for_every_token(lake_url: str) -> None:
     packs = put_packs(lake_url, clean_text(lake_url))
-    assert validate_packs(packs, tokens=PHASE.tokens, context_tokens=CONTEXT) == []
+    assert validate_packs(packs, tokens=PHASE.tokens, max_seq_len=CONTEXT) == []
     tokens, spans = stream(packs)
     assert len(tokens) == PHASE.tokens == sum(span["length"] for span in spans)
     covered = Counter(span["sequence"] for span in spans for _ in range(span["length"]))
@@ -69,10 +69,10 @@ def test_a_gap_between_spans_is_a_flaw(lake_url: str) -> None:
     shards.put_table(packs, "spans", 0, spans.slice(1), spans.schema)
     shards.remove(shards.join(packs, shards.MANIFEST))
     finish(packs)
-    assert validate_packs(packs, tokens=PHASE.tokens, context_tokens=CONTEXT) == [
+    assert validate_packs(packs, tokens=PHASE.tokens, max_seq_len=CONTEXT) == [
         "spans do not cover sequences 0 to 8"
     ]
-    assert "exactly 7" in validate_packs(packs, tokens=7, context_tokens=CONTEXT)[-1]
+    assert "exactly 7" in validate_packs(packs, tokens=7, max_seq_len=CONTEXT)[-1]
 
 
 def test_a_documents_spans_decode_to_its_text_and_end_with_the_separator(lake_url: str) -> None:
@@ -106,7 +106,7 @@ def test_passes_are_whole_and_each_has_an_order_of_its_own(lake_url: str) -> Non
     documents = [row for row in a_corpus() if row["language"] == "c"]
     sources = clean_sources(put_clean_corpus(lake_url, documents), max_passes=3)
     full = sum(sources[0].pass_tokens) // CONTEXT * CONTEXT
-    phase = replace(PHASE, tokens=full, batch_sequences=1, max_passes=3)
+    phase = replace(PHASE, tokens=full, global_batch_size=1, max_passes=3)
     packs = put_packs(lake_url, sources, phase=phase)
     orders: list[list[str]] = [[], [], []]
     for document_id, pass_index in forms(packs):
@@ -144,7 +144,7 @@ def test_an_interrupted_packing_goes_on_to_the_same_digest(lake_url: str, tmp_pa
         entry = shards.record(whole, f"{name}.parquet")
         assert entry is not None
         content = shards.get(shards.join(whole, entry.name))
-        known = {"num_rows": entry.num_rows, "num_tokens": entry.num_tokens, "facts": entry.facts}
+        known = {"num_rows": entry.num_rows, "num_tokens": entry.num_tokens, "stats": entry.stats}
         shards.put_file(torn, entry.name, content, **known)
     packs = put_packs(lake_url, clean_text(lake_url), name="torn_packs")
     assert packs == torn
@@ -177,7 +177,7 @@ def test_repository_tokens_name_repository_and_path(lake_url: str) -> None:
             assert f"<file_sep>{path}\ndef " in text
     head = text.split("<file_sep>")[0]
     assert head == f"<repo_name>{spans[0]['repository']}"
-    assert validate_packs(packs, tokens=PHASE.tokens, context_tokens=CONTEXT) == []
+    assert validate_packs(packs, tokens=PHASE.tokens, max_seq_len=CONTEXT) == []
 
 
 def test_a_text_that_spells_a_special_token_cannot_forge_one(lake_url: str) -> None:

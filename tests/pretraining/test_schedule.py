@@ -22,14 +22,14 @@ def test_it_rises_from_zero_to_the_peak_and_falls_to_exactly_its_final_rate(
     top = found.index(max(found))
     assert found[0] == 0
     assert found[top] == recipe.peak_learning_rate
-    assert top == round(recipe.warmup_share * 1_000)
+    assert top == round(recipe.warmup_fraction * 1_000)
     assert found[: top + 1] == sorted(found[: top + 1])
     assert found[top:] == sorted(found[top:], reverse=True)
     assert found[-1] == recipe.final_learning_rate
 
 
 def test_linear_is_halfway_in_the_middle_and_cosine_is_above_before_and_below_after() -> None:
-    linear = replace(SMOKE.pretraining.phase("continued"), warmup_share=0.0)
+    linear = replace(SMOKE.pretraining.phase("continued"), warmup_fraction=0.0)
     cosine = replace(linear, schedule="cosine")
     assert rates(linear)[500] == pytest.approx(linear.peak_learning_rate / 2)
     assert rates(cosine)[250] > rates(linear)[250]

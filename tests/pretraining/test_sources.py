@@ -108,7 +108,7 @@ def test_a_language_without_documents_offers_nothing(lake_url: str) -> None:
     chosen = high_quality_sources([*clean, empty], [subset], max_passes=4)
     assert [source.pass_tokens for source in chosen] == [[]]
     packs = put_packs(lake_url, sources)
-    assert shards.manifest(packs).facts["tokens"] == PHASE.tokens
+    assert shards.manifest(packs).stats["tokens"] == PHASE.tokens
 
 
 def test_a_budget_beyond_max_passes_is_refused_before_anything_is_written(

@@ -38,7 +38,7 @@ from tests.pretraining.builders import (
 )
 
 ALONE = World(rank=0, world_size=1, device=torch.device("cpu"))
-STEPS = PHASE.tokens // CONTEXT // PHASE.batch_sequences
+STEPS = PHASE.tokens // CONTEXT // PHASE.global_batch_size
 
 
 class Quiet(worker.Progress):
@@ -89,7 +89,7 @@ def test_accumulated_gradients_equal_those_of_the_whole_batch() -> None:
     gradients = []
     for micro in (2, 8):
         model = new_model(MODEL, a_tokenizer(), seed=0)
-        optimization = replace(OPTIMIZATION, micro_batch_sequences=micro)
+        optimization = replace(OPTIMIZATION, micro_batch_size=micro)
         optimizer = make_optimizer(model, optimization)
         update(model, optimizer, batch, 1e-3, optimization, ALONE)
         # Adam's first mean is a tenth of the gradient; its update is little more than the sign.
@@ -105,7 +105,7 @@ def test_weights_decay_in_matrices_only() -> None:
     assert decayed["weight_decay"] == 0.1
     assert others["weight_decay"] == 0.0
     assert {parameter.dim() for parameter in others["params"]} == {1}
-    assert len(others["params"]) == 2 * MODEL.layers + 1
+    assert len(others["params"]) == 2 * MODEL.num_hidden_layers + 1
     counted = sum(len(group["params"]) for group in (decayed, others))
     assert counted == len(list(model.parameters()))
 
@@ -259,7 +259,7 @@ def wait_for_step(request: PretrainingRequest, process: subprocess.Popen[bytes],
 
 
 LONG = replace(PHASE, tokens=400 * CONTEXT, checkpoint_steps=5)
-LINEAR = replace(LONG, schedule="linear", final_learning_rate=0.0, warmup_share=0.084)
+LINEAR = replace(LONG, schedule="linear", final_learning_rate=0.0, warmup_fraction=0.084)
 
 
 @pytest.mark.slow
@@ -268,7 +268,7 @@ def test_a_phase_that_is_killed_goes_on_as_if_never_stopped(
     lake_url: str, tmp_path: Path, phase: str
 ) -> None:
     linear = replace(LINEAR, name="continued")
-    enhanced = replace(LINEAR, name="enhanced", python_share=0.5)
+    enhanced = replace(LINEAR, name="enhanced", python_fraction=0.5)
     recipe = {"general": LONG, "continued": linear, "enhanced": enhanced}
     make = synthetic_corpus if phase == "enhanced" else clean_text
     packs = put_packs(lake_url, make(lake_url, 10), name=f"{phase}_packs", phase=recipe[phase])

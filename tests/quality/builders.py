@@ -43,8 +43,8 @@ def an_encoder(folder: Path, *, seed: int = 0) -> str:
     folder.mkdir(parents=True)
     characters = [c for c in string.printable if not c.isspace()]
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *characters, *(f"##{c}" for c in characters)]
-    vocabulary = {token: place for place, token in enumerate(tokens)}
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    vocab_size = {token: place for place, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.WordPiece(vocab_size, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -140,14 +140,14 @@ def drawn(lake: str, clean: dict[str, str], recipe: AnnotatorRecipe) -> str:
     """A finished `annotator_examples` generation."""
     folder = f"{lake}/annotator_examples/all/{GENERATION}"
     given = f"{lake}/exemplars/all/{GENERATION}"
-    facts = examples.write(
+    stats = examples.write(
         folder,
         exemplars_folder=given,
         clean_folders=list(clean.values()),
         recipe=recipe,
         near_duplicates=NEAR,
     )
-    return finish(folder, inputs=[given, *clean.values()], facts=facts)
+    return finish(folder, inputs=[given, *clean.values()], stats=stats)
 
 
 def trained(
@@ -205,7 +205,7 @@ def change_annotator(folder: str, **fields: Any) -> None:
             generation=made.generation,
             code_version=made.code_version,
             recipe=made.recipe,
-            settings=made.settings,
+            config=made.config,
             inputs=made.inputs,
-            facts=made.facts,
+            stats=made.stats,
         )

@@ -60,13 +60,13 @@ def run(made: Made, stage: Stage, partition: str | None = None, *also: Any) -> d
 
 
 def rescored(made: Made) -> dict[str, dict[str, Any]]:
-    """Score and select every language again: language -> facts of its scores."""
-    facts = {}
+    """Score and select every language again: language -> stats of its scores."""
+    stats = {}
     for language in LANGUAGES:
-        facts[language] = run(made, quality.quality_scores, language)["stats"]
+        stats[language] = run(made, quality.quality_scores, language)["stats"]
     for language in LANGUAGES:
         run(made, quality.high_quality_subset, language)
-    return facts
+    return stats
 
 
 @pytest.mark.slow

@@ -50,9 +50,9 @@ def test_a_held_out_document_among_the_examples_is_found(made: Made, tmp_path: P
         generation="x",
         code_version="1",
         recipe="SMOKE",
-        settings={},
+        config={},
         inputs=[],
-        facts={},
+        stats={},
     )
     assert len(validate_not_held_out(folder, list(made.clean.values()))) == 2
 
@@ -61,7 +61,7 @@ def test_negatives_are_as_many_as_the_recipe_asks(made: Made) -> None:
     found = rows(made.examples)
     train = [row for row in found if row["split"] == "train"]
     assert sum(bool(row["is_positive"]) for row in train) * 2 == len(train)
-    assert shards.manifest(made.examples).facts["train_negatives"] == len(train) // 2
+    assert shards.manifest(made.examples).stats["train_negatives"] == len(train) // 2
 
 
 def test_no_benchmark_solution_is_an_example(made: Made) -> None:
@@ -93,7 +93,7 @@ def test_near_copies_of_positives_are_no_negatives(lake_url: str) -> None:
     texts = [row["text"] for row in rows(folder)]
     assert copied in texts
     assert near not in texts
-    assert shards.manifest(folder).facts["documents_like_positives"] == 1
+    assert shards.manifest(folder).stats["documents_like_positives"] == 1
 
 
 def test_a_positive_like_a_held_out_document_is_left_out(lake_url: str) -> None:
@@ -105,7 +105,7 @@ def test_a_positive_like_a_held_out_document_is_left_out(lake_url: str) -> None:
     exemplars(lake_url, [*texts, ("good-0", near)])
     folder = drawn(lake_url, clean, RECIPE)
     assert near not in [row["text"] for row in rows(folder)]
-    assert shards.manifest(folder).facts["positives_like_held_out_documents"] == 1
+    assert shards.manifest(folder).stats["positives_like_held_out_documents"] == 1
 
 
 def text_of(lake: str, text_id: str) -> str:

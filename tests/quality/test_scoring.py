@@ -35,7 +35,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 def score(request: ScoringRequest) -> ScoringReport:
     """Score and finish the generation."""
     report = scoring.work(request, Quiet())
-    finish(request.output, inputs=[request.clean, request.annotator], facts=scoring_stats(report))
+    finish(request.output, inputs=[request.clean, request.annotator], stats=scoring_stats(report))
     return report
 
 

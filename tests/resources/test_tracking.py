@@ -49,8 +49,8 @@ def a_record(
     *,
     inputs: Sequence[str] = (),
     model: TrackedModel | None = None,
-    settings: Any = None,
-    facts: dict[str, Any] | None = None,
+    config: Any = None,
+    stats: dict[str, Any] | None = None,
     metrics: Sequence[dict[str, Any]] = (),
     version: str = "",
     recipe: str = RECIPE,
@@ -60,10 +60,10 @@ def a_record(
         partition="all",
         recipe=recipe,
         code_version="1",
-        settings=settings or {},
+        config=config or {},
         inputs=[dataset(name) for name in inputs],
         output=dataset(asset, version),
-        facts=facts or {},
+        stats=stats or {},
         metrics=metrics,
         model=model,
         started=time.time() - 5,
@@ -109,8 +109,8 @@ def test_a_run_keeps_settings_facts_and_metrics_by_step(store: str) -> None:
     link = record(
         Tracking(uri=store),
         "trained",
-        settings={"phase": {"tokens": 100, "note": "x" * 900}, "languages": ["c", "sql"]},
-        facts={"rows": 3, "by reason": {"too_long": 2}, "passed": True},
+        config={"phase": {"tokens": 100, "note": "x" * 900}, "languages": ["c", "sql"]},
+        stats={"rows": 3, "by reason": {"too_long": 2}, "passed": True},
         metrics=steps,
     )
     run = run_of(store, link)
@@ -180,9 +180,9 @@ def test_the_logged_model_has_metrics_parameters_a_data_set_and_its_version(stor
         "whole_checkpoint",
         inputs=["whole_packs"],
         model=TrackedModel(name="whole_checkpoint", parent=None),
-        settings={"rate": 0.1},
+        config={"rate": 0.1},
         metrics=[{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}],
-        facts={"tokens": 7},
+        stats={"tokens": 7},
     )
     logged = client_of(store).get_logged_model(link.ids["mlflow_model_id"])
     assert str(logged.status) == "READY"
@@ -203,7 +203,7 @@ def test_a_final_number_makes_no_spike_in_the_curve_of_its_name(store: str) -> N
         Tracking(uri=store),
         "curved",
         metrics=[{"step": 3, "tokens": 10}, {"step": 4, "tokens": 20}],
-        facts={"tokens": 20, "rows": 2},
+        stats={"tokens": 20, "rows": 2},
     )
     client, run = client_of(store), link.ids["mlflow_run_id"]
     points = [(entry.step, entry.value) for entry in client.get_metric_history(run, "tokens")]
@@ -292,7 +292,7 @@ def test_a_store_that_is_down_loses_nothing(store: str, tmp_path: Path) -> None:
     spool = tmp_path / "spool"
     down = Tracking(uri=UNREACHABLE, spool=str(spool))
     model = TrackedModel(name="spooled_checkpoint", parent=None)
-    link = record(down, "spooled_checkpoint", model=model, facts={"rows": 7})
+    link = record(down, "spooled_checkpoint", model=model, stats={"rows": 7})
     assert link.ids == {}
     assert len(list(spool.glob("*.json"))) == 1
 
@@ -319,7 +319,7 @@ def test_a_record_that_was_killed_after_any_request_is_completed_in_its_own_run(
     torn = a_record(
         "torn_child",
         inputs=["torn_packs", "torn_parent"],
-        facts={"rows": 7},
+        stats={"rows": 7},
         model=TrackedModel(name="torn_child", parent="torn_parent"),
         metrics=[{"step": 1, "loss": 2.0}],
     )

@@ -44,8 +44,8 @@ rules.load()
 from dataclasses import asdict
 from snow_assets.runtime import sandbox
 try:
-    verdict = sandbox.run(request["program"], limits=sandbox.Limits(**request["limits"]))
-    print(json.dumps(asdict(verdict)))
+    outcome = sandbox.run(request["program"], limits=sandbox.Limits(**request["limits"]))
+    print(json.dumps(asdict(outcome)))
 except sandbox.SandboxUnavailableError as error:
     print(json.dumps({"unavailable": str(error), "probe": asdict(sandbox.probe())}))
 """
@@ -62,7 +62,7 @@ def under(
     temporary: Path | None = None,
     root: Path = ROOT,
 ) -> dict[str, str]:
-    """The verdict on a program where the kernel denies some calls, as another user if asked.
+    """The outcome on a program where the kernel denies some calls, as another user if asked.
 
     The program's folder is in `temporary`, or where the system has such folders; the sandbox's
     code is in `root`.

@@ -1,4 +1,4 @@
-"""Programs that public reports describe, as they ended there, and the verdict that is right."""
+"""Programs that public reports describe, as they ended there, and the outcome that is right."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def outcome(path: Path) -> str:
 
 
 def test_the_order_of_a_set_gives_one_verdict_in_eight_runs() -> None:
-    program = CASES / "55-set-order-verdict" / "program.py"
+    program = CASES / "55-set-order-outcome" / "program.py"
     assert len({outcome(program) for _ in range(8)}) == 1
 
 

@@ -38,9 +38,9 @@ def test_a_right_function_passes() -> None:
 
 
 def test_a_wrong_function_fails_with_the_line_of_the_test() -> None:
-    verdict = judged("def add(a, b):\n    return a - b")
-    assert verdict.outcome == "failed"
-    assert verdict.message == "line 5 of the test: AssertionError"
+    outcome = judged("def add(a, b):\n    return a - b")
+    assert outcome.outcome == "failed"
+    assert outcome.message == "line 5 of the test: AssertionError"
 
 
 EQUAL = "\n    def __eq__(self, other): return True\n    def __ne__(self, other): return False\n"
@@ -165,13 +165,13 @@ ENDS = {
 
 @pytest.mark.parametrize("act", ACTS)
 def test_a_wrong_function_does_not_pass_by(act: str) -> None:
-    verdict = judged(ACTS[act])
-    assert verdict.outcome == ENDS.get(act, "failed"), verdict
+    outcome = judged(ACTS[act])
+    assert outcome.outcome == ENDS.get(act, "failed"), outcome
 
 
 def test_the_test_is_nowhere_in_the_program_s_process() -> None:
     """Neither among its objects nor in the memory around them, where its own text is."""
-    verdict = judged(
+    outcome = judged(
         """
         import ctypes, gc, re
         arenas = {id(thing) >> 18 << 18 for thing in gc.get_objects()}
@@ -193,8 +193,8 @@ def test_the_test_is_nowhere_in_the_program_s_process() -> None:
     """,
         limits=Limits(seconds=30.0),
     )
-    assert verdict.outcome == "failed"
-    assert verdict.message.startswith("own text: True\ntest's text: False\n"), verdict
+    assert outcome.outcome == "failed"
+    assert outcome.message.startswith("own text: True\ntest's text: False\n"), outcome
 
 
 def test_a_test_cannot_hide_a_broken_channel() -> None:

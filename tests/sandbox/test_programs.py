@@ -44,11 +44,11 @@ def temporary() -> Iterator[Path]:
 
 
 def test_a_program_that_runs_to_its_end_passes_and_the_level_stands_with_it() -> None:
-    verdict = run("def add(a, b):\n    return a + b\n\nassert add(1, 2) == 3")
-    assert verdict.outcome == "passed", verdict
-    assert verdict.isolation == FLOOR.level
-    assert verdict.isolation.startswith("seccomp+landlock+rlimits")
-    assert ("uid" in verdict.isolation.split("+")) == (os.geteuid() == 0)
+    outcome = run("def add(a, b):\n    return a + b\n\nassert add(1, 2) == 3")
+    assert outcome.outcome == "passed", outcome
+    assert outcome.isolation == FLOOR.level
+    assert outcome.isolation.startswith("seccomp+landlock+rlimits")
+    assert ("uid" in outcome.isolation.split("+")) == (os.geteuid() == 0)
 
 
 @pytest.mark.parametrize(
@@ -68,8 +68,8 @@ def test_a_program_that_runs_to_its_end_passes_and_the_level_stands_with_it() ->
     ],
 )
 def test_what_ordinary_programs_do_works(program: str) -> None:
-    verdict = run(program)
-    assert verdict.outcome == "passed", verdict
+    outcome = run(program)
+    assert outcome.outcome == "passed", outcome
 
 
 def test_a_program_costs_little_time() -> None:
@@ -95,9 +95,9 @@ def test_a_program_costs_little_time() -> None:
     ],
 )
 def test_an_exception_fails_with_its_last_words(program: str, last_words: str) -> None:
-    verdict = run(program)
-    assert verdict.outcome == "failed"
-    assert last_words in verdict.message
+    outcome = run(program)
+    assert outcome.outcome == "failed"
+    assert last_words in outcome.message
 
 
 def test_the_last_words_show_nothing_of_the_harness() -> None:
@@ -139,9 +139,9 @@ def test_the_harness_cannot_be_imported_nor_read() -> None:
 
 
 def test_an_endless_loop_is_a_timeout() -> None:
-    verdict = run("while True: pass", Limits(seconds=1.0))
-    assert verdict.outcome == "timeout"
-    assert 1.0 <= verdict.seconds < 3.0
+    outcome = run("while True: pass", Limits(seconds=1.0))
+    assert outcome.outcome == "timeout"
+    assert 1.0 <= outcome.seconds < 3.0
 
 
 def test_a_memory_hog_is_told_as_such() -> None:
@@ -153,17 +153,17 @@ def test_a_memory_hog_is_told_as_such() -> None:
 def test_output_beyond_what_is_kept_is_discarded_and_not_judged() -> None:
     start = time.monotonic()
     program = "for _ in range(10 ** 4): print('x' * 10 ** 5)\nprint('the end', flush=True)"
-    verdict = run(program, Limits(seconds=60.0))  # a gigabyte
-    assert verdict.outcome == "passed"
-    assert verdict.message.endswith("the end\n")
-    assert len(verdict.message) <= 2000
+    outcome = run(program, Limits(seconds=60.0))  # a gigabyte
+    assert outcome.outcome == "passed"
+    assert outcome.message.endswith("the end\n")
+    assert len(outcome.message) <= 2000
     assert time.monotonic() - start < 30
 
 
 def test_endless_output_is_a_timeout() -> None:
-    verdict = run("while True: print('x' * 10 ** 5)", Limits(seconds=1.0))
-    assert verdict.outcome == "timeout"
-    assert 1.0 <= verdict.seconds < 3.0
+    outcome = run("while True: print('x' * 10 ** 5)", Limits(seconds=1.0))
+    assert outcome.outcome == "timeout"
+    assert 1.0 <= outcome.seconds < 3.0
 
 
 DEEP_RECURSIONS = {

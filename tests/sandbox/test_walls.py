@@ -122,8 +122,8 @@ def test_no_capability_is_held() -> None:
 
 def test_no_environment_is_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted")
-    verdict = run("import os\nassert set(os.environ) == {'HOME', 'TMPDIR'}, os.environ")
-    assert verdict.outcome == "passed", verdict
+    outcome = run("import os\nassert set(os.environ) == {'HOME', 'TMPDIR'}, os.environ")
+    assert outcome.outcome == "passed", outcome
 
 
 def test_no_descriptor_is_inherited() -> None:

@@ -56,7 +56,7 @@ def a_recipe(**changed: Any) -> SynthesisRecipe:
     values = {
         field: getattr(SMOKE.synthesis, field) for field in SMOKE.synthesis.__dataclass_fields__
     }
-    return SynthesisRecipe(**{**values, "requests": 8, "chunk_requests": 4, **changed})
+    return SynthesisRecipe(**{**values, "num_requests": 8, "chunk_requests": 4, **changed})
 
 
 def a_module(name: str) -> str:
@@ -76,8 +76,8 @@ def a_generation(
     folder = lake.generation(asset, partition, f"{asset}-1")
 
     def finish(**tables: tuple[pa.Schema, list[dict[str, Any]], dict[str, Any]]) -> str:
-        for table, (schema, rows, facts) in tables.items():
-            shards.put_table(folder, table, 0, rows, schema, facts=facts)
+        for table, (schema, rows, stats) in tables.items():
+            shards.put_table(folder, table, 0, rows, schema, stats=stats)
         made = shards.finish(
             folder,
             asset=asset,
@@ -85,9 +85,9 @@ def a_generation(
             generation=f"{asset}-1",
             code_version="1",
             recipe=recipe,
-            settings={},
+            config={},
             inputs=[_input(url) for url in inputs],
-            facts={},
+            stats={},
         )
         pointer = f'{{"generation": "{made.generation}", "digest": "{made.digest}"}}'
         shards.put(lake.pointer(recipe, asset, partition), pointer.encode())

@@ -31,7 +31,7 @@ RENAMED = (
 def judged(
     folder: Path, answers: list[str | Completion], *, snippet: str = "x", **changed: Any
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
-    """Documents, refusals and facts."""
+    """Documents, refusals and stats."""
     answers_folder = put_answers(Lake(url=str(folder / "lake")), answers, snippet=snippet)
     out = str(folder / "out")
     asked = CompletionSource(
@@ -41,38 +41,38 @@ def judged(
         model_license="Apache-2.0",
         model_terms="none",
     )
-    facts = accept_completions(asked, out, rules(**changed))
+    stats = accept_completions(asked, out, rules(**changed))
     rows: dict[str, list[dict[str, Any]]] = {"documents": [], "refusals": []}
     for entry in shards.records(out):
         table = entry.name.split("-")[0]
         rows[table] += shards.read_shard(out, entry.name).to_pylist()
-    return rows["documents"], rows["refusals"], facts
+    return rows["documents"], rows["refusals"], stats
 
 
 def test_an_accepted_file_keeps_its_seed_and_how_it_was_made(tmp_path: Path) -> None:
-    documents, refusals, facts = judged(tmp_path, [a_file(a_module("alpha"))])
+    documents, refusals, stats = judged(tmp_path, [a_file(a_module("alpha"))])
     assert refusals == []
     (row,) = documents
     assert row["text"] == a_module("alpha")
     assert (row["seed_repository"], row["seed_license"]) == ("repository-0", "MIT")
     assert (row["model_license"], row["model_terms"]) == ("Apache-2.0", "none")
     assert (row["engine"], row["model"], row["prompt_version"]) == ("list 1", "list", "1")
-    assert facts["num_tokens"] == row["num_tokens"] > 32
+    assert stats["num_tokens"] == row["num_tokens"] > 32
 
 
 def test_a_child_of_a_repository_that_opted_out_since_is_refused(tmp_path: Path) -> None:
     answers: list[str | Completion] = [a_file(a_module(name)) for name in ("alpha", "beta")]
-    documents, refusals, facts = judged(tmp_path, answers, opted_out=frozenset({"repository-1"}))
+    documents, refusals, stats = judged(tmp_path, answers, opted_out=frozenset({"repository-1"}))
     assert [row["seed_repository"] for row in documents] == ["repository-0"]
     assert [(row["reason"], row["evidence"]) for row in refusals] == [("opted_out", None)]
-    assert facts["num_asked"] == 2
+    assert stats["num_asked"] == 2
 
 
 def test_asked_is_accepted_plus_refused(tmp_path: Path) -> None:
     answers = [a_file(a_module(name)) for name in ("alpha", "beta", "alpha")]
-    documents, refusals, facts = judged(tmp_path, [*answers, "no file", "```python\n)(\n```"])
-    assert facts["num_asked"] == 5 == len(documents) + len(refusals)
-    assert facts["refused"] == {"exact_duplicate": 1, "no_code": 1, "unparsable": 1}
+    documents, refusals, stats = judged(tmp_path, [*answers, "no file", "```python\n)(\n```"])
+    assert stats["num_asked"] == 5 == len(documents) + len(refusals)
+    assert stats["refused"] == {"exact_duplicate": 1, "no_code": 1, "unparsable": 1}
 
 
 @pytest.mark.parametrize(
@@ -121,9 +121,9 @@ def test_near_copies_are_found_across_chunks(tmp_path: Path) -> None:
 def test_a_secret_in_an_answer_is_redacted_before_it_is_kept(tmp_path: Path) -> None:
     secret = "AKIA" + "Z7QK3MPL2X9W4VBT"
     text = a_module("alpha") + f'\naws_access_key = "{secret}"\n'
-    documents, _, facts = judged(tmp_path, [a_file(text)])
+    documents, _, stats = judged(tmp_path, [a_file(text)])
     assert secret not in documents[0]["text"]
-    assert facts["num_redactions"] == 1
+    assert stats["num_redactions"] == 1
 
 
 def test_another_threshold_judges_the_same_answers_anew(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from tests.synthesis.stub_server import Stub, serving
 
 RECIPE = dataclasses.replace(
     SMOKE,
-    synthesis=dataclasses.replace(a_recipe(engine="endpoint", python_share=1.0), model="stub"),
+    synthesis=dataclasses.replace(a_recipe(engine="endpoint", python_fraction=1.0), model="stub"),
     acceptance=AcceptanceRecipe(min_tokens=1, max_jaccard=0.7),
 )
 CHECKS = [
@@ -78,8 +78,8 @@ def test_the_set_keeps_its_seeds_and_accounts_for_every_answer(lake: Lake) -> No
         done = materialized(lake, stub)
     assert all(check.passed for check in done.get_asset_check_evaluations())
     made = current_artifact(lake, RECIPE, "synthetic_set")
-    facts = shards.manifest(made.folder).facts
-    assert facts["num_asked"] == 8 == facts["num_accepted"] + facts["num_refused"]
+    stats = shards.manifest(made.folder).stats
+    assert stats["num_asked"] == 8 == stats["num_accepted"] + stats["num_refused"]
     rows = shards.read(made.folder, "documents").to_pylist()
     assert rows
     assert {row["seed_repository"] for row in rows} <= {f"repository-{n}" for n in range(3)}
@@ -98,8 +98,8 @@ def test_nothing_is_asked_again_when_only_a_threshold_changes(lake: Lake) -> Non
         )
         materialized(lake, stub, recipe=strict)
         assert len(stub.asked) == num_asked == 8
-    facts = shards.manifest(current_artifact(lake, strict, "synthetic_set").folder).facts
-    assert facts["refused"] == {"too_short": 8}
+    stats = shards.manifest(current_artifact(lake, strict, "synthetic_set").folder).stats
+    assert stats["refused"] == {"too_short": 8}
 
 
 def test_a_leaked_seed_stops_the_run_though_its_names_are_changed(lake: Lake) -> None:
@@ -126,7 +126,7 @@ def test_a_missing_vllm_environment_names_the_remedy(lake: Lake, tmp_path: Path)
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
     recipe = dataclasses.replace(
-        RECIPE, synthesis=a_recipe(model=str(tmp_path / "model"), python_share=1.0)
+        RECIPE, synthesis=a_recipe(model=str(tmp_path / "model"), python_fraction=1.0)
     )
     with pytest.raises(dg.Failure, match="the vllm environment is missing"):
         materialized(lake, None, *GENERATED, recipe=recipe)

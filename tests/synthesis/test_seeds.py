@@ -48,7 +48,7 @@ def test_a_text_without_a_word_gives_no_seed() -> None:
 def test_half_the_seeds_are_python_and_chunks_are_full(tmp_path: Path) -> None:
     selected = two_languages(a_lake(tmp_path))
     folder = str(tmp_path / "out")
-    seeds.write_seeds(folder, selected, recipe=a_recipe(requests=10), prompt_version="1")
+    seeds.write_seeds(folder, selected, recipe=a_recipe(num_requests=10), prompt_version="1")
     rows = rows_of(folder)
     assert [row["language"] for row in rows].count("python") == 5
     assert [entry.num_rows for entry in shards.records(folder)] == [4, 4, 2]
@@ -57,7 +57,7 @@ def test_half_the_seeds_are_python_and_chunks_are_full(tmp_path: Path) -> None:
 def test_every_request_has_its_own_id_though_documents_repeat(tmp_path: Path) -> None:
     folder = str(tmp_path / "out")
     selected = two_languages(a_lake(tmp_path))
-    seeds.write_seeds(folder, selected, recipe=a_recipe(requests=20), prompt_version="1")
+    seeds.write_seeds(folder, selected, recipe=a_recipe(num_requests=20), prompt_version="1")
     names = [row["document_id"] for row in rows_of(folder)]
     assert len(set(names)) == 20
 
@@ -99,7 +99,7 @@ def test_other_languages_share_by_their_tokens_and_the_sum_is_exact() -> None:
         )
         for name, tokens in (("python", 1), ("c", 200), ("sql", 100), ("java", 1))
     ]
-    counts = seeds.allocate_requests(selected, requests=21, python_share=0.5)
+    counts = seeds.allocate_requests(selected, requests=21, python_fraction=0.5)
     assert counts["python"] == 10
     assert sum(counts.values()) == 21
     assert counts["c"] > counts["sql"] > counts["java"]
@@ -109,10 +109,10 @@ def test_python_asked_for_and_not_there_names_the_remedy() -> None:
     selected = [
         seeds.LanguageSelection(language="c", document_ids=["a"], num_tokens=1, clean_folder="")
     ]
-    with pytest.raises(ValueError, match=r"python_share is 0\.5 .* set it to 0"):
-        seeds.allocate_requests(selected, requests=4, python_share=0.5)
+    with pytest.raises(ValueError, match=r"python_fraction is 0\.5 .* set it to 0"):
+        seeds.allocate_requests(selected, requests=4, python_fraction=0.5)
 
 
 def test_an_empty_selection_is_an_error() -> None:
     with pytest.raises(ValueError, match="no language has a selected document"):
-        seeds.allocate_requests([], requests=4, python_share=0.5)
+        seeds.allocate_requests([], requests=4, python_fraction=0.5)

@@ -55,7 +55,7 @@ class TinyLake:
         partition: str = "all",
         generation: str = "1",
         inputs: Sequence[tuple[str, str]] = (),
-        facts: Mapping[str, Any] | None = None,
+        stats: Mapping[str, Any] | None = None,
         point: bool = True,
     ) -> str:
         """Finish a generation and, unless told otherwise, point the recipe to it."""
@@ -69,9 +69,9 @@ class TinyLake:
             generation=generation,
             code_version="1",
             recipe=self.recipe,
-            settings={},
+            config={},
             inputs=[self.made[name] for name in inputs],
-            facts=dict(facts or {}),
+            stats=dict(stats or {}),
         )
         self.made[asset, partition] = shards.Input(
             asset=asset, partition=partition, generation=generation, digest=manifest.digest
@@ -391,7 +391,7 @@ def put_checkpoints(lake: TinyLake) -> None:
                             rows.ANSWER,
                             checkpoint=checkpoint,
                             problem_id="HumanEval/0",
-                            verdict="failed",
+                            outcome="failed",
                             isolation="landlock",
                         )
                     ],

@@ -138,11 +138,11 @@ def test_a_thousand_files_are_one_table(tmp_path: Path) -> None:
     assert number == 1_000
 
 
-def test_facts_of_artifacts_are_json(lake_url: str) -> None:
+def test_stats_of_artifacts_are_json(lake_url: str) -> None:
     lake = TinyLake(url=lake_url)
-    lake.put("tokenizer", {}, facts={"vocabulary": 4_096})
+    lake.put("tokenizer", {}, stats={"vocabulary": 4_096})
     [row] = tables_of(lake).manifests["artifacts"].to_pylist()
-    assert json.loads(row["facts"]) == {"vocabulary": 4_096}
+    assert json.loads(row["stats"]) == {"vocabulary": 4_096}
 
 
 def test_every_recipe_with_pointers_is_read_and_shared_files_once_for_each(lake_url: str) -> None:

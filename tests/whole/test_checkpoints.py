@@ -26,7 +26,7 @@ def test_a_checkpoint_loads_by_its_folder(smoke: Installation, phase: str) -> No
     folder = model_folder(smoke, phase)
     model = AutoModelForCausalLM.from_pretrained(folder)
     ids = AutoTokenizer.from_pretrained(folder)(PROMPT, return_tensors="pt").input_ids
-    assert model(ids).logits.shape == (1, ids.shape[1], SMOKE.curation.tokenizer.vocabulary)
+    assert model(ids).logits.shape == (1, ids.shape[1], SMOKE.curation.tokenizer.vocab_size)
 
 
 def test_vllm_serves_the_enhanced_checkpoint_and_continues_as_transformers_does(

@@ -88,9 +88,9 @@ def check(lake: str, namespace: str, request: pytest.FixtureRequest) -> None:
         url = shards.join(lake, "current", "SMOKE", "benchmark_results", name)
         generation = json.loads(shards.get(url))["generation"]
         folder = shards.join(lake, "benchmark_results", name.removesuffix(".json"), generation)
-        facts = shards.manifest(folder).facts
-        assert facts["isolation"].startswith("seccomp+landlock+rlimits")
-        assert facts["not_run"] is None
+        stats = shards.manifest(folder).stats
+        assert stats["isolation"].startswith("seccomp+landlock+rlimits")
+        assert stats["not_run"] is None
 
 
 def test_smoke_in_a_cluster_with_a_shared_volume_comes_to_the_same(

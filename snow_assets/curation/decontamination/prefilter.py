@@ -179,7 +179,7 @@ def find_contamination(
                 shard_index,
                 rows,
                 CONTAMINATION,
-                facts=input_shard.co_partition_stats,
+                stats=input_shard.co_partition_stats,
             )
             remaining.advance()
         else:

@@ -217,7 +217,7 @@ def _put_clusters_shard(
         index,
         output,
         DUPLICATE_CLUSTER,
-        facts=shard.document_shard.co_partition_stats,
+        stats=shard.document_shard.co_partition_stats,
     )
     for kind, name in ((_CANONICAL, "survivors"), (_NEAR, "near"), (_EXACT, "exact")):
         counts.kinds[name] += int((kinds == kind).sum())

@@ -27,7 +27,7 @@ from snow_assets.curation.dedup.verification import SignatureShard, VerifiedPair
 from snow_assets.curation.document_shards import DocumentShard, co_partitioned, document_shards
 from snow_assets.curation.filters.heuristics import COLUMNS, passing_rows
 from snow_assets.curation.hashing import Hashes
-from snow_assets.recipe import NearDuplicatesRecipe, RulesRecipe
+from snow_assets.recipe import FiltersRecipe, NearDuplicatesRecipe
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import DUPLICATE_PAIR
 
@@ -39,7 +39,7 @@ def find_near_duplicates(
     signature_folders: Sequence[str],
     folder: str,
     *,
-    rules: RulesRecipe,
+    filters: FiltersRecipe,
     recipe: NearDuplicatesRecipe,
 ) -> dict[str, Any]:
     """Write `pairs`, `clusters` and `repositories`; return the stats.
@@ -47,7 +47,7 @@ def find_near_duplicates(
     `clusters` is co-partitioned with the documents.
     """
     input_shards = document_shards(document_folders)
-    filtered_shards, filtered_texts = _apply_filters(input_shards, rules)
+    filtered_shards, filtered_texts = _apply_filters(input_shards, filters)
     signature_shards = _signature_shards(input_shards, signature_folders)
     num_texts = sum(
         shards.manifest(signature_folder).num_rows("signatures")
@@ -66,7 +66,7 @@ def find_near_duplicates(
 
 
 def _apply_filters(
-    input_shards: Sequence[DocumentShard], rules: RulesRecipe
+    input_shards: Sequence[DocumentShard], filters: FiltersRecipe
 ) -> tuple[list[FilteredShard], TextKeys]:
     """The documents that pass the filters, and the ascending keys of texts of which none passes.
 
@@ -76,7 +76,7 @@ def _apply_filters(
     filtered_keys = [np.zeros(0, dtype=np.uint64)]
     for input_shard in input_shards:
         documents = input_shard.read([*COLUMNS, "text_id"])
-        rows = passing_rows(documents, input_shard.language, rules)
+        rows = passing_rows(documents, input_shard.language, filters)
         filtered_shards.append(FilteredShard(document_shard=input_shard, rows=rows))
         filtered_keys.append(text_keys(documents["text_id"].filter(pa.array(~rows))))
     filtered_texts = np.unique(np.concatenate(filtered_keys))

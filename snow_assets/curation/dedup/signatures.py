@@ -60,7 +60,7 @@ def put_signatures(
     return {
         "documents": sum(input_shard.num_rows for input_shard in input_shards),
         "texts": sum(record.num_rows or 0 for record in records if record),
-        "shingles": sum(record.facts["shingles"] for record in records if record),
+        "shingles": sum(record.stats["shingles"] for record in records if record),
     }
 
 
@@ -122,7 +122,7 @@ def _put_shard(
         index,
         pa.table(columns, schema=schema),
         schema,
-        facts={**input_shard.co_partition_stats, "shingles": int(sizes.sum())},
+        stats={**input_shard.co_partition_stats, "shingles": int(sizes.sum())},
         compression=None,
     )
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from snow_assets.recipe import RulesRecipe
+from snow_assets.recipe import FiltersRecipe
 from snow_assets.storage.schemas import SIGNALS
 
 # Filtered only by extremely long lines.
@@ -19,34 +19,38 @@ _LONG_LINE_LANGUAGES = frozenset({"html", "json", "markdown", "roff", "smt", "te
 # Data rather than code above a number of lines.
 _DATA_LANGUAGES = frozenset({"text", "json", "yaml", "owl", "graphviz"})
 
-Filter = Callable[[str, RulesRecipe], pl.Expr]  # whether it drops a document of a language
+Filter = Callable[[str, FiltersRecipe], pl.Expr]  # whether it drops a document of a language
 
 _FILTERS: Mapping[str, Filter] = {
-    "too_many_lines": lambda _, rules: pl.col("num_lines") > rules.max_lines,
-    "long_mean_line": lambda language, rules: (
+    "too_many_lines": lambda _, filters: pl.col("num_lines") > filters.max_lines,
+    "long_mean_line": lambda language, filters: (
         pl.lit(language not in _LONG_LINE_LANGUAGES)
-        & (pl.col("mean_line_chars") > rules.max_mean_line_chars)
+        & (pl.col("mean_line_chars") > filters.max_mean_line_chars)
     ),
-    "long_line": lambda language, rules: (
+    "long_line": lambda language, filters: (
         pl.col("max_line_chars")
         > (
-            rules.max_line_chars_of_text
+            filters.max_line_chars_of_text
             if language in _LONG_LINE_LANGUAGES
-            else rules.max_line_chars
+            else filters.max_line_chars
         )
     ),
     "auto_generated": lambda _, __: pl.col("is_generated"),
-    "few_letters": lambda language, rules: (
+    "few_letters": lambda language, filters: (
         # Assembly is mostly numbers and short names.
         pl.col("alphanumeric_share" if language == "assembly" else "alphabetic_share")
-        < rules.min_alphabetic_share
+        < filters.min_alphabetic_fraction
     ),
-    "long_encoded_data": lambda _, rules: pl.col("longest_encoded_chars") > rules.max_encoded_chars,
-    "mostly_encoded_data": lambda _, rules: pl.col("encoded_share") > rules.max_encoded_share,
-    "long_data_file": lambda language, rules: (
-        pl.lit(language in _DATA_LANGUAGES) & (pl.col("num_lines") > rules.max_data_lines)
+    "long_encoded_data": lambda _, filters: (
+        pl.col("longest_encoded_chars") > filters.max_encoded_chars
     ),
-    "does_not_parse": lambda _, rules: pl.lit(rules.drop_unparsable) & ~pl.col("parses"),
+    "mostly_encoded_data": lambda _, filters: (
+        pl.col("encoded_share") > filters.max_encoded_fraction
+    ),
+    "long_data_file": lambda language, filters: (
+        pl.lit(language in _DATA_LANGUAGES) & (pl.col("num_lines") > filters.max_data_lines)
+    ),
+    "does_not_parse": lambda _, filters: pl.lit(filters.drop_unparsable) & ~pl.col("parses"),
 }
 
 REASONS = tuple(_FILTERS)
@@ -56,14 +60,16 @@ COLUMNS = tuple(field.name for field in SIGNALS)
 """The columns of `documents` that filters read."""
 
 
-def filter_reason(language: str, rules: RulesRecipe) -> pl.Expr:
+def filter_reason(language: str, filters: FiltersRecipe) -> pl.Expr:
     """The first filter that drops a row of COLUMNS, or null; all rows are in one language."""
     return pl.coalesce(
-        pl.when(drops(language, rules)).then(pl.lit(reason)) for reason, drops in _FILTERS.items()
+        pl.when(drops(language, filters)).then(pl.lit(reason)) for reason, drops in _FILTERS.items()
     )
 
 
-def passing_rows(documents: pa.Table, language: str, rules: RulesRecipe) -> npt.NDArray[np.bool_]:
+def passing_rows(
+    documents: pa.Table, language: str, filters: FiltersRecipe
+) -> npt.NDArray[np.bool_]:
     """A mask of the rows that pass all filters; the table has COLUMNS and a single language."""
     signals = pl.DataFrame(documents.select(COLUMNS))
-    return signals.select(filter_reason(language, rules).is_null()).to_series().to_numpy()
+    return signals.select(filter_reason(language, filters).is_null()).to_series().to_numpy()

@@ -55,7 +55,7 @@ def load_tokenizer(folder: str) -> Tokenizer:
             return tokenizer
     raise FileNotFoundError(
         f"{folder} holds no tokenizer.json: name a folder that does in the recipe's "
-        "tokenizer.given, or None to train one"
+        "tokenizer.pretrained, or None to train one"
     )
 
 

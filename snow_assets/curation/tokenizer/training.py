@@ -25,13 +25,13 @@ from snow_assets.storage import shards
 
 def tokenizer_settings(recipe: CurationRecipe, source_order: Sequence[str] = ()) -> dict[str, Any]:
     """The config that determines the tokenizer; of a pretrained one also the content's hash."""
-    if recipe.tokenizer.given:
-        content = _read_valid_tokenizer(recipe.tokenizer.given, recipe.tokenizer.vocabulary)
+    if recipe.tokenizer.pretrained:
+        content = _read_valid_tokenizer(recipe.tokenizer.pretrained, recipe.tokenizer.vocab_size)
         return {"tokenizer": recipe.tokenizer, "given": hashlib.sha256(content).hexdigest()}
     return {
         "tokenizer": recipe.tokenizer,
-        "rules": recipe.rules,
-        "held_out_share": recipe.held_out_share,
+        "filters": recipe.filters,
+        "held_out_fraction": recipe.held_out_fraction,
         "held_out_tolerance": recipe.held_out_tolerance,
         "source_order": list(source_order),
         "seed": recipe.seed,
@@ -52,11 +52,11 @@ def put_trained_tokenizer(
     if not eligible:
         raise ValueError(
             "no document is kept for training, so no tokenizer can be trained: loosen the filters, "
-            "add sources, or name a tokenizer in the recipe's tokenizer.given"
+            "add sources, or name a tokenizer in the recipe's tokenizer.pretrained"
         )
     share = min(1.0, recipe.tokenizer.sample_bytes / eligible)
     tokenizer = train(
-        _sample(selector, inputs, share, recipe.seed), vocabulary=recipe.tokenizer.vocabulary
+        _sample(selector, inputs, share, recipe.seed), vocab_size=recipe.tokenizer.vocab_size
     )
     _put(folder, json.loads(tokenizer.to_str()))
     return {
@@ -68,24 +68,24 @@ def put_trained_tokenizer(
 
 
 def put_pretrained_tokenizer(
-    tokenizer_folder: str, folder: str, *, vocabulary: int
+    tokenizer_folder: str, folder: str, *, vocab_size: int
 ) -> dict[str, Any]:
     """Copy a folder's tokenizer.json and add missing special tokens.
 
     ValueError if it would count or pack wrongly (`validation`).
     """
-    tokenizer = Tokenizer.from_str(_read_valid_tokenizer(tokenizer_folder, vocabulary).decode())
+    tokenizer = Tokenizer.from_str(_read_valid_tokenizer(tokenizer_folder, vocab_size).decode())
     tokenizer.add_special_tokens([_special(token) for token in SPECIAL_TOKENS])
     _put(folder, json.loads(tokenizer.to_str()))
     return {"vocabulary": tokenizer.get_vocab_size(), "is_trained": False}
 
 
-def _read_valid_tokenizer(folder: str, vocabulary: int) -> bytes:
+def _read_valid_tokenizer(folder: str, vocab_size: int) -> bytes:
     """A folder's tokenizer.json; ValueError names all its violations."""
     content = _read_tokenizer_json(folder)
-    if violations := tokenizer_violations(content, vocabulary=vocabulary):
+    if violations := tokenizer_violations(content, vocab_size=vocab_size):
         raise ValueError(
-            f"the recipe's tokenizer.given {folder!r} cannot be used: {'; '.join(violations)}"
+            f"the recipe's tokenizer.pretrained {folder!r} cannot be used: {'; '.join(violations)}"
         )
     return content
 
@@ -94,13 +94,13 @@ def _read_tokenizer_json(folder: str) -> bytes:
     url = shards.join(folder, "tokenizer.json")
     if not shards.exists(url):
         raise FileNotFoundError(
-            f"the recipe's tokenizer.given {folder!r} holds no tokenizer.json: name a folder that "
-            "does, or None to train one"
+            f"the recipe's tokenizer.pretrained {folder!r} holds no tokenizer.json: name "
+            "a folder that does, or None to train one"
         )
     return shards.get(url)
 
 
-def train(texts: Iterator[str], *, vocabulary: int) -> Tokenizer:
+def train(texts: Iterator[str], *, vocab_size: int) -> Tokenizer:
     """A byte-level BPE of at most `vocabulary` tokens, special ones and all bytes included."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -109,7 +109,7 @@ def train(texts: Iterator[str], *, vocabulary: int) -> Tokenizer:
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
+        vocab_size=vocab_size,
         show_progress=False,
         special_tokens=[_special(token) for token in SPECIAL_TOKENS],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),

@@ -38,7 +38,7 @@ _SHOWN_CHARS = 40
 _MAX_SHOWN = 3
 
 
-def tokenizer_violations(content: bytes, *, vocabulary: int) -> list[str]:
+def tokenizer_violations(content: bytes, *, vocab_size: int) -> list[str]:
     """The violations of a tokenizer.json, each with its remedy; empty if it is valid.
 
     `vocabulary` is the size of the model's embedding: all ids, also of special tokens, are below.
@@ -60,7 +60,7 @@ def tokenizer_violations(content: bytes, *, vocabulary: int) -> list[str]:
     lost = list(_round_trip_violations(tokenizer))
     added = sorted({*own, *SPECIAL_TOKENS})
     return [
-        *_size_violations(tokenizer, vocabulary),
+        *_size_violations(tokenizer, vocab_size),
         *(lost or _added_token_violations(tokenizer, added)),
     ]
 
@@ -100,12 +100,12 @@ def _id_violations(tokenizer: Tokenizer) -> Iterator[str]:
         )
 
 
-def _size_violations(tokenizer: Tokenizer, vocabulary: int) -> Iterator[str]:
+def _size_violations(tokenizer: Tokenizer, vocab_size: int) -> Iterator[str]:
     size = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
-    if size > vocabulary:
+    if size > vocab_size:
         yield (
-            f"it has {size} tokens with the special ones, more than the recipe's vocabulary of "
-            f"{vocabulary}: raise it, the model's embedding has that size"
+            f"it has {size} tokens with the special ones, more than the recipe's vocab_size of "
+            f"{vocab_size}: raise it, the model's embedding has that size"
         )
 
 

@@ -2,7 +2,7 @@ select
     recipe,
     checkpoint,
     problem_id,
-    verdict,
+    outcome,
     isolation,
     message,
     completion

@@ -3,7 +3,7 @@ select
     recipe,
     replace(checkpoint, '_checkpoint', '') || '_checkpoint' as checkpoint,
     problem_id,
-    verdict,
+    outcome,
     isolation,
     message,
     completion

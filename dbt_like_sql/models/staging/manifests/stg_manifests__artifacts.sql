@@ -10,5 +10,5 @@ select
     num_bytes,
     num_rows,
     num_tokens,
-    facts
+    stats
 from {{ source('manifests', 'artifacts') }}
