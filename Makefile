@@ -18,7 +18,13 @@ MAKEFLAGS += --jobs=2
 RUN := .venv/bin/python
 UV := .venv/bin/uv
 
-.PHONY: help demo plan purge verify dev mlflow mlflow-rebuild sql test suite lint bench locks clean
+# dbt reads the published file read-only, so neither its publisher nor its readers wait.
+WAREHOUSE = $(wildcard $(SNOW_HOME)/warehouse.duckdb)
+DBT_DOCS := env DO_NOT_TRACK=1 .venv/bin/dbt --quiet --log-level-file none --log-path "$(SNOW_HOME)/dbt/logs" docs
+DBT_FLAGS = --project-dir dbt_like_sql --profiles-dir dbt_like_sql --target $(if $(WAREHOUSE),published,empty) \
+	--target-path "$(SNOW_HOME)/dbt/docs"
+
+.PHONY: help demo plan purge verify dev mlflow mlflow-rebuild sql dbt-docs dbt-docs-site test suite lint bench locks clean
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
 
@@ -48,11 +54,19 @@ mlflow-rebuild: .venv/ready  ## record everything in the lake again, if MLflow's
 sql: .venv/ready  ## ask the quality tables: make sql Q="select ..." LAKE=s3://bucket/lake
 	@$(RUN) -m snow_resources.sql $(if $(LAKE),--lake "$(LAKE)") $(if $(RECIPE),--recipe "$(RECIPE)") $(if $(Q),-- "$$Q")
 
+dbt-docs: dbt-docs-site  ## the tables' documentation and lineage, at http://localhost:8080 (PORT)
+	@exec $(DBT_DOCS) serve --no-browser --host 127.0.0.1 --port $(or $(PORT),8080) $(DBT_FLAGS)
+
+dbt-docs-site: .venv/ready  ## that documentation as files, in .snow/dbt/docs
+	$(if $(WAREHOUSE),,@echo "No tables are published yet, so the pages show no types and sizes; make demo publishes them.")
+	@$(DBT_DOCS) generate $(DBT_FLAGS)
+
 lint: .venv/ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	.venv/bin/sqlfluff lint dbt_like_sql
 
 test: lint suite  ## linters and the whole suite
 
@@ -82,7 +96,7 @@ $(UV): requirements.lock
 	$(UV) pip install -q -p $(RUN) --no-deps --no-build-isolation -e .
 	$(RUN) -m snow_assets.curation.compilation
 	$(RUN) -m snow_assets.quality.compilation
-	$(RUN) -c "import dagster, dagster_dbt, dbt.cli.main, mlflow, torch, transformers.modeling_utils"
+	$(RUN) -c "import dagster, dbt.cli.main, mlflow, torch, transformers.modeling_utils"
 	@touch $@
 
 # vLLM decides torch and transformers for itself: an environment of its own.

@@ -18,7 +18,7 @@ STAGE_PACKAGES = (
     "pretraining",
     "evaluation",
 )
-ORCHESTRATION = ["dagster", "dagster_dbt", "duckdb", "mlflow", "snow_resources"]
+ORCHESTRATION = ["dagster", "duckdb", "mlflow", "snow_resources"]
 MODEL_LIBRARIES = ["torch", "transformers", "vllm", "mlflow", "kubernetes"]
 
 

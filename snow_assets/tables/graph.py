@@ -1,7 +1,6 @@
 """dbt models as Dagster assets: specs and checks from dbt's manifest, events from its results.
 
-dagster-dbt's decorator is not used: it makes each model materializable alone, but all are built and
-published together; and its import would double the load time of the definitions.
+Without dagster-dbt: see docs/decisions/0007-dagster-dbt.md.
 """
 
 import time
