@@ -131,10 +131,9 @@ def ingest(
 
 def _admitted_ids(folder: str) -> Iterator[str]:
     """The documents of the finished shards."""
-    for entry in shards.records(folder):
-        if entry.name.startswith(f"{FILES}-"):
-            table = shards.read_shard(folder, entry.name, columns=["document_id"])
-            yield from table["document_id"].to_pylist()
+    for entry in shards.records(folder, FILES):
+        table = shards.read_shard(folder, entry.name, columns=["document_id"])
+        yield from table["document_id"].to_pylist()
 
 
 def _drop_if_duplicate(

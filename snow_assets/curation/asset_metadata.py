@@ -1,9 +1,10 @@
 """Asset metadata for Dagster: Markdown tables, a plot of document lengths."""
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import polars as pl
 
 from snow_assets.plots import Plot, as_plot, new_figure
 from snow_assets.storage import shards
@@ -17,22 +18,17 @@ def counts(stats: Mapping[str, Any]) -> dict[str, str]:
 
 def clusters(folder: str, stats: Mapping[str, Any]) -> dict[str, str]:
     """The stats, and the largest clusters."""
-    sizes: Counter[str] = Counter()
-    for row in _rows(folder, "clusters", ["cluster_id"]):
-        sizes[row["cluster_id"]] += 1
-    ordered = sorted(sizes.items(), key=lambda entry: (-entry[1], entry[0]))
-    largest = [(name, size) for name, size in ordered[:_MAX_ROWS] if size > 1]
-    return {
-        **counts(stats),
-        "largest_clusters": _table(["survivor", "documents"], largest),
-    }
+    sizes = _rows(folder, "clusters", ["cluster_id"]).group_by("cluster_id").len()
+    ordered = sizes.filter(pl.col("len") > 1).sort("len", "cluster_id", descending=[True, False])
+    largest = _table(["survivor", "documents"], ordered.head(_MAX_ROWS).rows())
+    return {**counts(stats), "largest_clusters": largest}
 
 
 def hits(folder: str, stats: Mapping[str, Any]) -> dict[str, str]:
     """The stats, and the first hits with their evidence."""
     columns = ["problem_id", "method", "document_id", "evidence"]
-    rows = [tuple(row[name] for name in columns) for row in _rows(folder, "hits", columns)]
-    return {**counts(stats), "first_hits": _table(columns, sorted(rows)[:_MAX_ROWS])}
+    first_hits = _rows(folder, "hits", columns).sort(columns).head(_MAX_ROWS)
+    return {**counts(stats), "first_hits": _table(columns, first_hits.rows())}
 
 
 def funnel(folder: str, stats: Mapping[str, Any]) -> dict[str, str | Plot]:
@@ -40,28 +36,21 @@ def funnel(folder: str, stats: Mapping[str, Any]) -> dict[str, str | Plot]:
     total = max(1, stats["documents"])
     steps = ["documents", *(name for name in stats if name.startswith("dropped_")), "kept"]
     rows = [(name, stats[name], f"{stats[name] / total:.1%}") for name in steps]
-    lengths = [
-        row["num_tokens"]
-        for row in _rows(folder, "decisions", ["num_tokens"])
-        if row["num_tokens"] is not None
-    ]
+    lengths = _rows(folder, "decisions", ["num_tokens"])["num_tokens"].drop_nulls()
     metadata: dict[str, str | Plot] = {
         **counts(stats),
         "funnel": _table(["step", "documents", "share"], rows),
     }
-    if lengths:
+    if len(lengths):
         metadata["tokens_per_kept_document"] = _histogram(lengths)
     return metadata
 
 
-def _rows(folder: str, table: str, columns: list[str]) -> list[dict[str, Any]]:
-    """The rows of a table of an unfinished artifact; the table has no text."""
-    return [
-        row
-        for entry in shards.records(folder)
-        if entry.name.startswith(f"{table}-")
-        for row in shards.read_shard(folder, entry.name, columns=columns).to_pylist()
-    ]
+def _rows(folder: str, table: str, columns: Sequence[str]) -> pl.DataFrame:
+    """Columns of a table without text of an unfinished artifact, which may have no shard of it."""
+    if not shards.records(folder, table):
+        return pl.DataFrame(schema=list(columns))
+    return pl.DataFrame(shards.read_unfinished(folder, table, columns=columns))
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -76,7 +65,7 @@ def _cell(value: Any) -> str:
     return "".join(c if c.isprintable() and c not in "`|<>[]\\" else " " for c in text)[:120]
 
 
-def _histogram(lengths: Sequence[int]) -> Plot:
+def _histogram(lengths: pl.Series) -> Plot:
     figure = new_figure(8, 3)
     axes = figure.add_subplot()
     top = max(1, math.ceil(math.log2(max(lengths) + 1)))

@@ -8,7 +8,6 @@ from snow_assets.evaluation.contract import (
     ExecutionRequest,
     Program,
 )
-from snow_assets.evaluation.results import read_unfinished_table
 from snow_assets.evaluation.samples import Problem, sample_problems
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import ANSWER
@@ -27,7 +26,7 @@ def build_program(problem: Problem, completion: str) -> Program:
 
 def execution_request(evaluation: EvaluationRequest) -> ExecutionRequest:
     """Build the sandbox request from the `completions` of an evaluation's output."""
-    rows = read_unfinished_table(evaluation.output, "completions").to_pylist()
+    rows = shards.read_unfinished(evaluation.output, "completions").to_pylist()
     recipe = evaluation.recipe
     all_problems = sample_problems(
         evaluation.problems, recipe.benchmarks, num=None, seed=recipe.seed
@@ -68,7 +67,7 @@ def timings(report: ExecutionReport) -> dict[str, float]:
 
 def write_answers(evaluation: EvaluationRequest, report: ExecutionReport) -> None:
     """Write table `answers`, a row per completion with its outcome and message."""
-    completions = read_unfinished_table(evaluation.output, "completions").to_pylist()
+    completions = shards.read_unfinished(evaluation.output, "completions").to_pylist()
     rows = [
         {
             "checkpoint": row["checkpoint"],

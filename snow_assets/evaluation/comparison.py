@@ -1,15 +1,14 @@
 """Paired difference in bits per byte of two checkpoints on the same texts."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
 
 from snow_assets.evaluation.intervals import Bootstrap, Estimate, bits_per_byte_difference
 from snow_assets.storage import shards
 
 _SAMPLE = ["benchmark", "subset", "sample_id"]
+_VALUES = ("nats", "baseline_nats", "num_bytes", "repository")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,40 +37,26 @@ def paired_differences(
 
     ValueError if they did not score the same texts.
     """
-    samples = shards.read(folder, "likelihoods")
-    baseline = shards.read(baseline_folder, "likelihoods")
-    return list(_paired_differences(samples, baseline, bootstrap))
-
-
-def _paired_differences(
-    samples: pa.Table, baseline: pa.Table, bootstrap: Bootstrap
-) -> Iterator[PairedDifference]:
-    order = [(name, "ascending") for name in _SAMPLE]
-    samples, baseline = samples.sort_by(order), baseline.sort_by(order)
-    sample_columns = [*_SAMPLE, "num_bytes"]
-    if not samples.select(sample_columns).equals(baseline.select(sample_columns)):
+    samples, baseline = (
+        pl.DataFrame(shards.read(artifact, "likelihoods")).sort(_SAMPLE)
+        for artifact in (folder, baseline_folder)
+    )
+    texts = [*_SAMPLE, "num_bytes"]
+    if not samples.select(texts).equals(baseline.select(texts)):
         raise ValueError(
             f"{samples['checkpoint'][0]} and {baseline['checkpoint'][0]} scored different texts "
-            f"({samples.num_rows} and {baseline.num_rows}): materialize both benchmark_results "
-            "again"
+            f"({samples.height} and {baseline.height}): materialize both benchmark_results again"
         )
-    subsets = samples.group_by(["benchmark", "subset"]).aggregate([]).sort_by(order[:2])
-    for row in subsets.to_pylist():
-        mask = pc.and_(
-            pc.equal(samples["benchmark"], row["benchmark"]),
-            pc.equal(samples["subset"], row["subset"]),
-        )
-        subset_samples, subset_baseline = samples.filter(mask), baseline.filter(mask)
-        yield PairedDifference(
-            checkpoint=subset_samples["checkpoint"][0].as_py(),
-            baseline=subset_baseline["checkpoint"][0].as_py(),
-            benchmark=row["benchmark"],
-            subset=row["subset"],
+    paired = samples.with_columns(baseline_nats=baseline["nats"])
+    return [
+        PairedDifference(
+            checkpoint=rows["checkpoint"][0],
+            baseline=baseline["checkpoint"][0],
+            benchmark=rows["benchmark"][0],
+            subset=rows["subset"][0],
             estimate=bits_per_byte_difference(
-                subset_samples["nats"].to_pylist(),
-                subset_baseline["nats"].to_pylist(),
-                subset_samples["num_bytes"].to_pylist(),
-                subset_samples["repository"].to_pylist(),
-                bootstrap=bootstrap,
+                *(rows[column].to_list() for column in _VALUES), bootstrap=bootstrap
             ),
         )
+        for rows in paired.partition_by("benchmark", "subset", maintain_order=True)
+    ]

@@ -1,10 +1,9 @@
 """Aggregate a checkpoint's measurements to table `results`, and validate its rows."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
 
 from snow_assets.evaluation.contract import (
     NOT_RUN,
@@ -36,29 +35,20 @@ def bootstrap_from_recipe(recipe: EvaluationRecipe) -> Bootstrap:
     )
 
 
-def read_unfinished_table(folder: str, table: str) -> pa.Table:
-    """Read a table of an artifact that has no manifest yet: its shards so far, in order."""
-    names = [entry.name for entry in shards.records(folder) if entry.name.startswith(f"{table}-")]
-    if not names:
-        raise FileNotFoundError(
-            f"{folder} has no {table}, though its job reported: the folder was emptied since; "
-            "remove the job's folder too and materialize again"
-        )
-    return pa.concat_tables(shards.read_shard(folder, name) for name in sorted(names))
-
-
 def write_results(request: EvaluationRequest) -> list[dict[str, Any]]:
     """Write table `results` from the output's measurement tables, and return its rows."""
     folder, bootstrap = request.output, bootstrap_from_recipe(request.recipe)
     name = shards.table_name("results", 0)
     if not shards.record(folder, name):
-        likelihoods = read_unfinished_table(folder, "likelihoods")
-        answers = read_unfinished_table(folder, "answers")
-        completions = read_unfinished_table(folder, "completions")
+        likelihoods, answers, completions = (
+            pl.DataFrame(shards.read_unfinished(folder, table))
+            for table in ("likelihoods", "answers", "completions")
+        )
+        solutions = likelihoods.filter(pl.col("benchmark") != HELD_OUT)
         rows = [
             *_held_out_rows(likelihoods, sorted(request.corpora), bootstrap),
-            *_solution_rows(likelihoods, bootstrap),
-            *_pass_at_1_rows(answers, completions, likelihoods),
+            *_solution_rows(solutions, bootstrap),
+            *_pass_at_1_rows(answers, completions, solutions),
         ]
         checkpoint_rows = [{"checkpoint": request.checkpoint, **row} for row in rows]
         shards.put_table(folder, "results", 0, checkpoint_rows, RESULT)
@@ -80,89 +70,93 @@ def _row(
     }
 
 
-def _estimate_bits_per_byte(table: pa.Table, bootstrap: Bootstrap) -> Estimate:
-    return bits_per_byte(
-        table["nats"].to_pylist(),
-        table["num_bytes"].to_pylist(),
-        table["repository"].to_pylist(),
-        bootstrap=bootstrap,
-    )
+def _bits_row(
+    samples: pl.DataFrame,
+    name: tuple[str, str, str],
+    bootstrap: Bootstrap,
+    *,
+    missing: str,
+    note: str = "",
+) -> dict[str, Any]:
+    """The row `name` (benchmark, metric, subset) of the bits per byte of samples, or with the note
+    `missing` if there are none."""
+
+    if samples.is_empty():
+        return _row(*name, None, missing)
+    columns = (samples[column].to_list() for column in ("nats", "num_bytes", "repository"))
+    return _row(*name, bits_per_byte(*columns, bootstrap=bootstrap), note)
 
 
 def _held_out_rows(
-    likelihoods: pa.Table, languages: Sequence[str], bootstrap: Bootstrap
+    likelihoods: pl.DataFrame, languages: Sequence[str], bootstrap: Bootstrap
 ) -> Iterable[dict[str, Any]]:
-    table = likelihoods.filter(pc.equal(likelihoods["benchmark"], HELD_OUT))
+    samples = likelihoods.filter(pl.col("benchmark") == HELD_OUT)
     for language in languages:
-        likelihoods_of_language = table.filter(pc.equal(table["subset"], language))
-        estimate = (
-            _estimate_bits_per_byte(likelihoods_of_language, bootstrap)
-            if likelihoods_of_language.num_rows
-            else None
+        yield _bits_row(
+            samples.filter(pl.col("subset") == language),
+            (HELD_OUT, BITS, language),
+            bootstrap,
+            missing=f"not run: no held-out document of {language}",
         )
-        note = "" if estimate else f"not run: no held-out document of {language}"
-        yield _row(HELD_OUT, BITS, language, estimate, note)
-    estimate = _estimate_bits_per_byte(table, bootstrap) if table.num_rows else None
-    note = "languages weigh what their held-out bytes weigh" if estimate else "not run: no document"
-    yield _row(HELD_OUT, BITS, ALL_LANGUAGES, estimate, note)
+    yield _bits_row(
+        samples,
+        (HELD_OUT, BITS, ALL_LANGUAGES),
+        bootstrap,
+        note="languages weigh what their held-out bytes weigh",
+        missing="not run: no document",
+    )
 
 
-def _solution_rows(likelihoods: pa.Table, bootstrap: Bootstrap) -> Iterable[dict[str, Any]]:
-    table = likelihoods.filter(pc.not_equal(likelihoods["benchmark"], HELD_OUT))
-    for benchmark in sorted(set(table["benchmark"].to_pylist())):
+def _solution_rows(solutions: pl.DataFrame, bootstrap: Bootstrap) -> Iterable[dict[str, Any]]:
+    for benchmark, half, samples in _halves(solutions):
+        metric = (benchmark, SOLUTION_BITS, half)
+        yield _bits_row(samples, metric, bootstrap, missing="not run: no problem of this half")
+
+
+def _halves(problems: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:
+    """Each benchmark's name, each half's name, and the rows of that half."""
+    for benchmark in problems["benchmark"].unique().sort():
+        of_benchmark = problems.filter(pl.col("benchmark") == benchmark)
         for half in HALVES:
-            mask = pc.and_(pc.equal(table["benchmark"], benchmark), pc.equal(table["subset"], half))
-            likelihoods_of_half = table.filter(mask)
-            estimate = (
-                _estimate_bits_per_byte(likelihoods_of_half, bootstrap)
-                if likelihoods_of_half.num_rows
-                else None
-            )
-            note = "" if estimate else "not run: no problem of this half"
-            yield _row(benchmark, SOLUTION_BITS, half, estimate, note)
+            yield benchmark, half, of_benchmark.filter(pl.col("subset") == half)
 
 
 def _pass_at_1_rows(
-    answers: pa.Table, completions: pa.Table, likelihoods: pa.Table
+    answers: pl.DataFrame, completions: pl.DataFrame, solutions: pl.DataFrame
 ) -> Iterable[dict[str, Any]]:
-    solutions = likelihoods.filter(pc.not_equal(likelihoods["benchmark"], HELD_OUT)).to_pylist()
-    half_of_problem = {row["sample_id"]: (row["benchmark"], row["subset"]) for row in solutions}
-    truncated = {
-        row["problem_id"] for row in completions.to_pylist() if row["num_cut_prompt_tokens"] > 0
-    }
-    for benchmark in sorted({benchmark for benchmark, _ in half_of_problem.values()}):
-        for half in HALVES:
-            answers_of_half = [
-                row
-                for row in answers.to_pylist()
-                if half_of_problem[row["problem_id"]] == (benchmark, half)
-            ]
-            yield _pass_at_1_row(benchmark, half, answers_of_half, truncated)
+    judged = answers.join(
+        completions.select("problem_id", "num_cut_prompt_tokens"), on="problem_id", how="left"
+    )
+    for benchmark, half, problems in _halves(solutions):
+        yield _pass_at_1_row(
+            benchmark,
+            half,
+            judged.join(
+                problems,
+                left_on="problem_id",
+                right_on="sample_id",
+                how="semi",
+                maintain_order="left",
+            ),
+        )
 
 
-def _pass_at_1_row(
-    benchmark: str, half: str, answers: list[dict[str, Any]], truncated: set[str]
-) -> dict[str, Any]:
-    if not answers:
+def _pass_at_1_row(benchmark: str, half: str, answers: pl.DataFrame) -> dict[str, Any]:
+    if answers.is_empty():
         return _row(benchmark, PASS_AT_1, half, None, "not run: no problem of this half was chosen")
-    if any(row["outcome"] == NOT_RUN for row in answers):
-        return _row(benchmark, PASS_AT_1, half, None, f"not run: {answers[0]['message']}")
-    outcomes = [row["outcome"] for row in answers]
+    outcomes = answers["outcome"].to_list()
+    if NOT_RUN in outcomes:
+        return _row(benchmark, PASS_AT_1, half, None, f"not run: {answers['message'][0]}")
     notes = [
         "greedy, prompts without the newlines at their ends",
-        f"isolation: {', '.join(sorted({row['isolation'] for row in answers}))}",
+        f"isolation: {', '.join(answers['isolation'].unique().sort())}",
     ]
     if num_timeouts := outcomes.count("timeout"):
         notes.append(f"{num_timeouts} timed out")
-    if num_truncated := sum(row["problem_id"] in truncated for row in answers):
+    if num_truncated := (answers["num_cut_prompt_tokens"] > 0).sum():
         notes.append(f"{num_truncated} prompts lost their beginning to the context's length")
-    return _row(
-        benchmark,
-        PASS_AT_1,
-        half,
-        pass_at_1(outcomes.count("passed"), len(outcomes)),
-        "; ".join(notes),
-    )
+    estimate = pass_at_1(outcomes.count("passed"), len(outcomes))
+    return _row(benchmark, PASS_AT_1, half, estimate, "; ".join(notes))
 
 
 def stats(

@@ -3,12 +3,10 @@
 All finished artifacts of all recipes are searched, by columns without text.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
 
 from snow_assets.corpus.ingested_names import purged_folders, with_ingested_names
 from snow_assets.corpus.opt_outs import is_listed
@@ -40,26 +38,27 @@ def traces(lake: str, names: Iterable[str], stages: Iterable[Stage]) -> list[Tra
     if not listed:
         return []
     stages = list(stages)
-    traced: list[Trace] = []
-    listed_by_source = _listed_by_source(lake, listed, stages)
-    rows_of = _Repositories(listed.union(*listed_by_source.values()))
+    repositories = _Repositories(listed, _listed_by_source(lake, listed, stages))
+    traced = [
+        trace
+        for stage, table, folder in _artifacts(lake, stages)
+        for trace in repositories.trace(stage, table, folder)
+    ]
+    for stage, table, folder in _artifacts(lake, stages):
+        if table.schema is DOCUMENT:
+            repositories.leave_out_shared_texts(stage, table, folder)
+    return [
+        *traced,
+        *_score_traces(lake, pl.Series(list(repositories.texts), dtype=pl.String), stages),
+    ]
+
+
+def _artifacts(lake: str, stages: Iterable[Stage]) -> Iterator[tuple[Stage, StageTable, str]]:
+    """The finished artifacts with rows of repositories: stage, table and folder."""
     for stage in stages:
         for table in stage.tables:
-            if table.repository_column is None:
-                continue
-            for folder in finished(lake, stage.name):
-                rows = _TraceCounter(folder)
-                # The same name in another source may be another repository.
-                of_source = stage.partitions is Partitions.SOURCES
-                source_names = (
-                    listed_by_source.get(_partition(folder), listed) if of_source else None
-                )
-                for name, batch in _readable_shards(
-                    folder, table.name, table.repository_column, rows
-                ):
-                    rows.add(name, rows_of.listed_in(batch, table, source_names))
-                traced += rows.trace()
-    return [*traced, *_score_traces(lake, rows_of.texts - rows_of.other_texts, stages)]
+            if table.repository_column is not None:
+                yield from ((stage, table, folder) for folder in finished(lake, stage.name))
 
 
 @dataclass
@@ -67,29 +66,46 @@ class _Repositories:
     """The listed repositories, with the texts and synthetic documents derived from them."""
 
     listed: frozenset[str]
+    listed_by_source: Mapping[str, frozenset[str]]
     texts: set[str] = field(default_factory=set)
-    other_texts: set[str] = field(default_factory=set)  # that another repository holds, too
     children: set[str] = field(
         default_factory=set
     )  # synthetic documents with a seed in their files
 
-    def listed_in(
-        self, batch: pa.Table, table: StageTable, listed: frozenset[str] | None
-    ) -> pa.Table:
-        """The rows of a table that originate from the listed repositories, or from `listed`."""
-        names = self.listed if listed is None else listed
-        mask = [is_listed(name, names) for name in batch[table.repository_column].to_pylist()]
-        if table.schema is SEEN:
-            ids = batch["document_id"].to_pylist()
-            mask = [is_own or name in self.children for is_own, name in zip(mask, ids, strict=True)]
-        rows = batch.filter(pa.array(mask, pa.bool_()))
-        if table.schema is SYNTHETIC_DOCUMENT:
-            self.children.update(rows["document_id"].to_pylist())
-        if table.schema is DOCUMENT:
-            self.texts.update(rows["text_id"].to_pylist())
-            other_rows = batch.filter(pa.array([not is_own for is_own in mask], pa.bool_()))
-            self.other_texts.update(other_rows["text_id"].to_pylist())
-        return rows
+    def trace(self, stage: Stage, table: StageTable, folder: str) -> list[Trace]:
+        """The trace in an artifact; notes the texts and synthetic documents of its rows."""
+        counter = _TraceCounter(folder)
+        for name, rows in _readable_shards(folder, table.name, table.repository_column, counter):
+            is_own = self._is_own(stage, table, folder, rows)
+            if table.schema is SEEN:
+                is_own |= rows["document_id"].is_in(list(self.children))
+            own_rows = rows.filter(is_own)
+            if table.schema is SYNTHETIC_DOCUMENT:
+                self.children.update(own_rows["document_id"])
+            if table.schema is DOCUMENT:
+                self.texts.update(own_rows["text_id"])
+            counter.add(name, own_rows)
+        return counter.trace()
+
+    def leave_out_shared_texts(self, stage: Stage, table: StageTable, folder: str) -> None:
+        """Forget the texts that an artifact's other repositories hold, too."""
+        counter = _TraceCounter(folder)
+        for _, rows in _readable_shards(folder, table.name, table.repository_column, counter):
+            unlisted_rows = rows.filter(~self._is_own(stage, table, folder, rows))
+            self.texts.difference_update(unlisted_rows["text_id"])
+
+    def _is_own(
+        self, stage: Stage, table: StageTable, folder: str, rows: pl.DataFrame
+    ) -> pl.Series:
+        # The same name in another source may be another repository.
+        if stage.partitions is Partitions.SOURCES:
+            names = self.listed_by_source.get(_partition(folder), self.listed)
+        else:
+            names = self.listed.union(*self.listed_by_source.values())
+        repositories = rows[table.repository_column or ""]
+        return repositories.is_in(
+            [name for name in repositories.unique() if is_listed(name, names)]
+        )
 
 
 def _listed_by_source(
@@ -111,17 +127,16 @@ def _partition(folder: str) -> str:
     return folder.rstrip("/").rsplit("/", 2)[1]
 
 
-def _score_traces(lake: str, texts: set[str], stages: Iterable[Stage]) -> Iterator[Trace]:
+def _score_traces(lake: str, texts: pl.Series, stages: Iterable[Stage]) -> Iterator[Trace]:
     for stage in stages:
         for table in stage.tables:
             if table.schema is not SCORE:
                 continue
             for folder in finished(lake, stage.name):
-                rows = _TraceCounter(folder)
-                for name, batch in _readable_shards(folder, table.name, "text_id", rows):
-                    mask = [text_id in texts for text_id in batch["text_id"].to_pylist()]
-                    rows.add(name, batch.filter(pa.array(mask, pa.bool_())))
-                yield from rows.trace()
+                counter = _TraceCounter(folder)
+                for name, rows in _readable_shards(folder, table.name, "text_id", counter):
+                    counter.add(name, rows.filter(rows["text_id"].is_in(texts)))
+                yield from counter.trace()
 
 
 def finished(lake: str, asset: str) -> list[str]:
@@ -161,12 +176,12 @@ class _TraceCounter:
         self._num_rows = self._num_tokens = 0
         self.damage = ""
 
-    def add(self, shard: str, rows: pa.Table) -> None:
-        if rows.num_rows:
+    def add(self, shard: str, rows: pl.DataFrame) -> None:
+        if rows.height:
             self._shards.append(shard)
-            self._num_rows += rows.num_rows
-            if "num_tokens" in rows.column_names:
-                self._num_tokens += pc.sum(rows["num_tokens"]).as_py() or 0
+            self._num_rows += rows.height
+            if "num_tokens" in rows.columns:
+                self._num_tokens += int(rows["num_tokens"].sum())
 
     def trace(self) -> list[Trace]:
         asset, partition, generation = self._artifact
@@ -189,17 +204,13 @@ _COLUMNS = ("document_id", "text_id", "num_tokens")
 
 
 def _readable_shards(
-    folder: str, table: str, column: str, rows: _TraceCounter
-) -> Iterator[tuple[str, Any]]:
-    """Yield the shards of a table up to the first damaged one, which is recorded in `rows`."""
+    folder: str, table: str, column: str | None, counter: _TraceCounter
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Yield the shards of a table up to the first damaged one, which is recorded in `counter`."""
     try:
-        yield from _shards(folder, table, column)
+        for entry in shards.manifest(folder).tables(table):
+            column_names = shards.columns(folder, entry.name)
+            columns = [name for name in column_names if name in (column, *_COLUMNS)]
+            yield entry.name, pl.DataFrame(shards.read_shard(folder, entry.name, columns=columns))
     except DamagedFileError as error:
-        rows.damage = str(error)
-
-
-def _shards(folder: str, table: str, column: str) -> Iterator[tuple[str, Any]]:
-    for entry in shards.manifest(folder).tables(table):
-        column_names = shards.columns(folder, entry.name)
-        columns = [name for name in dict.fromkeys((column, *_COLUMNS)) if name in column_names]
-        yield entry.name, shards.read_shard(folder, entry.name, columns=columns)
+        counter.damage = str(error)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import pyarrow as pa
+import polars as pl
 
 from snow_assets.pretraining.contract import RESUME, PretrainingReport
 from snow_assets.storage import shards
@@ -37,18 +37,16 @@ def tokens_per_second(report: PretrainingReport) -> float:
 
 def repositories_table(folder: str, *, rows: int) -> str:
     """Markdown table of the repositories with the most trained tokens, from table `seen`."""
-    names = [entry.name for entry in shards.records(folder) if entry.name.startswith("seen-")]
-    documents = pa.concat_tables(shards.read_shard(folder, name) for name in names)
-    by_repository = documents.group_by(["language", "repository", "license"])
-    totals = by_repository.aggregate([("num_tokens", "sum"), ("document_id", "count")])
-    ranked = totals.sort_by([("num_tokens_sum", "descending"), ("repository", "ascending")])
+    documents = pl.DataFrame(shards.read_unfinished(folder, "seen"))
+    by_repository = documents.group_by("repository", "language", "license")
+    totals = by_repository.agg(pl.len(), pl.sum("num_tokens"))
+    ranked = totals.sort("num_tokens", "repository", descending=[True, False]).head(rows)
     lines = [
         "| repository | language | license | files | tokens |",
         "| --- | --- | --- | ---: | ---: |",
     ]
     lines += [
-        f"| {row['repository']} | {row['language']} | {row['license']} "
-        f"| {row['document_id_count']:,} | {row['num_tokens_sum']:,} |"
-        for row in ranked.slice(0, rows).to_pylist()
+        f"| {repository} | {language} | {license_name} | {num_files:,} | {num_tokens:,} |"
+        for repository, language, license_name, num_files, num_tokens in ranked.iter_rows()
     ]
     return "\n".join(lines)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
+import polars as pl
 import pyarrow.compute as pc
 
 from snow_assets.plots import Plot, as_plot, legend_outside, new_figure
@@ -76,7 +76,8 @@ def separation_plot(annotator_folder: str) -> Plot:
 
 def score_histogram(scores_folder: str) -> Plot:
     """Histogram of a language's logits by number of windows."""
-    table = scores.read_logits(scores_folder)
+    columns = ["logit", "num_windows"]
+    table = shards.read_unfinished(scores_folder, scores.TABLE, columns=columns)
     figure = new_figure(8, 3)
     axes = figure.add_subplot()
     windows = table["num_windows"].to_numpy()
@@ -92,9 +93,9 @@ def score_histogram(scores_folder: str) -> Plot:
 
 def selection_curve(subset_folder: str) -> Plot:
     """Plot of logit and repeats over the percentile."""
-    table = _read_selection(subset_folder, ["percentile", "logit", "repeats"])
-    step = max(1, table.num_rows // _MAX_POINTS)
-    points = table.take(pa.array(range(0, table.num_rows, step), pa.int64()))
+    columns = ["percentile", "logit", "repeats"]
+    table = pl.DataFrame(shards.read_unfinished(subset_folder, selection.TABLE, columns=columns))
+    points = table.gather_every(max(1, table.height // _MAX_POINTS))
     figure = new_figure(8, 3)
     axes = figure.add_subplot()
     axes.plot(points["percentile"], points["logit"])
@@ -109,7 +110,7 @@ def selection_curve(subset_folder: str) -> Plot:
 def best_documents(subset_folder: str, *, rows: int) -> str:
     """Markdown table of the highest-ranked documents."""
     columns = ["repository", "num_tokens", "logit", "percentile", "repeats", "document_id"]
-    documents = _read_selection(subset_folder, columns).slice(0, rows).to_pylist()
+    ranked = shards.read_unfinished(subset_folder, selection.TABLE, columns=columns)
     table_rows = [
         (
             row["repository"],
@@ -119,21 +120,9 @@ def best_documents(subset_folder: str, *, rows: int) -> str:
             row["repeats"],
             row["document_id"][:12],
         )
-        for row in documents
+        for row in ranked.slice(0, rows).to_pylist()
     ]
     return _markdown_table(columns, table_rows)
-
-
-def _read_selection(subset_folder: str, columns: list[str]) -> pa.Table:
-    """Read the ranked table of an unfinished artifact."""
-    shard_names = [
-        entry.name for entry in shards.records(subset_folder) if entry.num_rows is not None
-    ]
-    return pa.concat_tables(
-        shards.read_shard(subset_folder, name, columns=columns)
-        for name in shard_names
-        if name.startswith(f"{selection.TABLE}-")
-    )
 
 
 def _markdown_table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from snow_assets.curation.kept import kept_documents
@@ -128,7 +127,7 @@ def parts(text_ids: Sequence[str], part_texts: int) -> list[Sequence[str]]:
 
 def report(folder: str, *, annotator: str) -> ScoringReport:
     """Aggregate the parts' records."""
-    part_records = [entry for entry in shards.records(folder) if entry.name.startswith(f"{TABLE}-")]
+    part_records = shards.records(folder, TABLE)
     num_texts = sum(entry.num_rows or 0 for entry in part_records)
     num_scored = sum(entry.stats["num_scored"] for entry in part_records)
     return ScoringReport(
@@ -157,11 +156,3 @@ def validate_scores(clean_folder: str, scores_folder: str) -> list[str]:
     if not pc.all(pc.is_finite(table["logit"]), min_count=0).as_py():
         violations.append(f"{scores_folder} has logits that are no numbers")
     return violations
-
-
-def read_logits(scores_folder: str) -> pa.Table:
-    """Logits of an unfinished artifact, for its plot."""
-    names = [entry.name for entry in shards.records(scores_folder) if entry.num_rows is not None]
-    return pa.concat_tables(
-        shards.read_shard(scores_folder, name, columns=["logit", "num_windows"]) for name in names
-    )

@@ -72,6 +72,7 @@ __all__ = [
     "put_table",
     "read",
     "read_shard",
+    "read_unfinished",
     "record",
     "record_name",
     "records",
@@ -357,9 +358,14 @@ def file_sha256(url: str, what_to_do: str) -> str:
     return digest.hexdigest()
 
 
-def records(folder: str) -> list[FileRecord]:
-    """The records of all files finished so far."""
-    return [_load(folder, join(RECORDS, name), FileRecord) for name in names(join(folder, RECORDS))]
+def records(folder: str, table: str | None = None) -> list[FileRecord]:
+    """The records of the files finished so far, by name: of all, or of a table's shards."""
+    prefix = "" if table is None else f"{table}-"
+    return [
+        _load(folder, join(RECORDS, name), FileRecord)
+        for name in names(join(folder, RECORDS))
+        if name.startswith(prefix)
+    ]
 
 
 def content_digest(files: Iterable[FileRecord]) -> str:
@@ -484,6 +490,20 @@ def read(folder: str, table: str, *, columns: Sequence[str] | None = None) -> pa
     entries = manifest(folder).tables(table)
     if not entries:
         raise ValueError(f"{folder} has no table {table!r}")
+    return pa.concat_tables(read_shard(folder, entry.name, columns=columns) for entry in entries)
+
+
+def read_unfinished(folder: str, table: str, *, columns: Sequence[str] | None = None) -> pa.Table:
+    """The shards so far of a table of an artifact that may have no manifest yet.
+
+    FileNotFoundError if there is none.
+    """
+    entries = records(folder, table)
+    if not entries:
+        raise FileNotFoundError(
+            f"{folder} has no {table}: if a job reported it, the folder was emptied since; remove "
+            "the job's folder, too, and materialize again"
+        )
     return pa.concat_tables(read_shard(folder, entry.name, columns=columns) for entry in entries)
 
 

@@ -4,6 +4,7 @@ import html
 from collections import Counter
 from collections.abc import Sequence
 
+import polars as pl
 import pyarrow as pa
 
 from snow_assets.curation.decontamination.gate import gate_hits
@@ -19,22 +20,10 @@ _EXAMPLE_CHARS = 1_500
 
 def count_outcomes(folder: str) -> list[tuple[str, str, int]]:
     """Counts of files: (language, `accepted` or the refusal's reason, count)."""
-    counts: Counter[tuple[str, str]] = Counter()
-    for table in (DOCUMENTS, REFUSALS):
-        for row in _rows(
-            folder, table, ["language", "reason"] if table == REFUSALS else ["language"]
-        ):
-            counts[row["language"], row.get("reason", _ACCEPTED)] += 1
-    return [(language, reason, count) for (language, reason), count in sorted(counts.items())]
-
-
-def _rows(folder: str, table: str, columns: Sequence[str]) -> list[dict[str, str]]:
-    names = [entry.name for entry in shards.records(folder) if entry.name.startswith(f"{table}-")]
-    return [
-        row
-        for name in names
-        for row in shards.read_shard(folder, name, columns=columns).to_pylist()
-    ]
+    accepted = pl.DataFrame(shards.read_unfinished(folder, DOCUMENTS, columns=["language"]))
+    refused = shards.read_unfinished(folder, REFUSALS, columns=["language", "reason"])
+    outcomes = pl.concat([accepted.with_columns(reason=pl.lit(_ACCEPTED)), pl.DataFrame(refused)])
+    return outcomes.group_by("language", "reason").len().sort("language", "reason").rows()
 
 
 def yield_table(folder: str) -> str:
@@ -76,11 +65,12 @@ def yield_plot(folder: str) -> Plot:
 
 def examples_markdown(folder: str) -> str:
     """The first accepted files as Markdown, HTML-escaped."""
-    rows = _rows(folder, DOCUMENTS, ["language", "seed_repository", "text"])[:_EXAMPLES]
+    columns = ["language", "seed_repository", "text"]
+    rows = shards.read_unfinished(folder, DOCUMENTS, columns=columns).slice(0, _EXAMPLES)
     return "\n\n".join(
         f"{html.escape(row['language'])}, seed from {html.escape(row['seed_repository'])}:\n\n"
         f"<pre>{html.escape(row['text'][:_EXAMPLE_CHARS])}</pre>"
-        for row in rows
+        for row in rows.to_pylist()
     )
 
 
@@ -121,14 +111,11 @@ def validate_contamination(folder: str, problems: pa.Table, *, window_tokens: in
 
 def validate_row_accounting(answers_folder: str, folder: str) -> list[str]:
     """Violations: accepted and refused rows that are not exactly the requested ones."""
-    requested = shards.read(answers_folder, SEEDS, columns=["document_id"])[
-        "document_id"
-    ].to_pylist()
-    processed = [
-        name
-        for table in (DOCUMENTS, REFUSALS)
-        for name in shards.read(folder, table, columns=["document_id"])["document_id"].to_pylist()
-    ]
-    if sorted(requested) == sorted(processed):
+    columns = ["document_id"]
+    requested = pl.DataFrame(shards.read(answers_folder, SEEDS, columns=columns))
+    processed = pl.concat(
+        pl.DataFrame(shards.read(folder, table, columns=columns)) for table in (DOCUMENTS, REFUSALS)
+    )
+    if requested.sort(columns).equals(processed.sort(columns)):
         return []
     return [f"{len(requested)} were asked for, and {len(processed)} are accepted or refused"]

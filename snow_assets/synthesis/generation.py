@@ -49,12 +49,9 @@ def work(request: GenerationRequest, progress: worker.Progress) -> GenerationRep
 
 def remaining_chunks(output: str) -> list[int]:
     """Indices of the shards of `seeds` without a shard of `answers`."""
-    seed_shards = [
-        record for record in shards.records(output) if record.name.startswith(f"{SEEDS}-")
-    ]
     return [
         index
-        for index in range(len(seed_shards))
+        for index in range(len(shards.records(output, SEEDS)))
         if not shards.record(output, shards.table_name(ANSWERS, index))
     ]
 

@@ -187,12 +187,10 @@ def _rows(
 
 def completion_stats(folder: str) -> dict[str, int]:
     """Counts over all completions of an artifact, of all attempts."""
-    names = [entry.name for entry in shards.records(folder) if entry.name.startswith("answers-")]
     columns = ["num_prompt_tokens", "num_answer_tokens"]
-    tables = [shards.read_shard(folder, name, columns=columns) for name in names]
+    completions = shards.read_unfinished(folder, "answers", columns=columns)
     return {
-        "num_chunks": len(tables),
-        "num_answers": sum(table.num_rows for table in tables),
-        "num_prompt_tokens": sum(pc.sum(table[columns[0]]).as_py() or 0 for table in tables),
-        "num_answer_tokens": sum(pc.sum(table[columns[1]]).as_py() or 0 for table in tables),
+        "num_chunks": len(shards.records(folder, "answers")),
+        "num_answers": completions.num_rows,
+        **{name: pc.sum(completions[name]).as_py() or 0 for name in columns},
     }

@@ -8,7 +8,6 @@ import pytest
 from snow_assets.evaluation import checkpoint as checkpoints
 from snow_assets.evaluation.contract import EvaluationRequest
 from snow_assets.evaluation.measuring import measure
-from snow_assets.evaluation.results import read_unfinished_table
 from snow_assets.storage import shards
 from tests.evaluation.builders import a_request, a_tokenizer, put_checkpoint, put_lake
 from tests.evaluation.test_execution import progress
@@ -23,7 +22,7 @@ def request_(lake_url: str) -> EvaluationRequest:
 def test_what_was_measured_is_there(request_: EvaluationRequest, tmp_path: Path) -> None:
     report = measure(request_, progress(tmp_path))
     assert (report.num_documents, report.num_solutions, report.num_completions) == (4, 6, 3)
-    rows = read_unfinished_table(request_.output, "likelihoods").to_pylist()
+    rows = shards.read_unfinished(request_.output, "likelihoods").to_pylist()
     assert {row["subset"] for row in rows} == {"python", "steered", "unsteered"}
     assert all(row["nats"] > 0 and row["num_bytes"] > 0 for row in rows)
     assert {row["repository"] is None for row in rows if row["benchmark"] == "HumanEval"} == {True}
@@ -34,7 +33,7 @@ def test_bytes_and_tokens_are_those_of_what_was_scored(
 ) -> None:
     measure(request_, progress(tmp_path))
     text = "def f0():\n    return 0 * 0\n" * 9
-    rows = read_unfinished_table(request_.output, "likelihoods").to_pylist()
+    rows = shards.read_unfinished(request_.output, "likelihoods").to_pylist()
     documents = [row for row in rows if row["subset"] == "python"]
     assert {row["num_bytes"] for row in documents} == {len(text)}
     assert {row["num_tokens"] for row in documents} <= {

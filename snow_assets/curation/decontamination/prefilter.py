@@ -184,8 +184,8 @@ def find_contamination(
             remaining.advance()
         else:
             remaining.skip()
-    hit_files = [entry for entry in shards.records(folder) if entry.name.startswith("hits-")]
-    return {"problems": problems.num_rows, "hits": sum(entry.num_rows or 0 for entry in hit_files)}
+    num_hits = sum(entry.num_rows or 0 for entry in shards.records(folder, "hits"))
+    return {"problems": problems.num_rows, "hits": num_hits}
 
 
 def prefilter(index: ProblemIndex) -> "Callable[[pa.ChunkedArray], PrefilterMasks]":
