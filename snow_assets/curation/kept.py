@@ -11,11 +11,6 @@ from snow_assets.storage import shards
 from snow_assets.storage.schemas import DECISION
 
 
-def decisions(clean_folder: str) -> pa.Table:
-    """The decisions of a language, one per document. Memory: the table, which has no text."""
-    return shards.read(clean_folder, "decisions")
-
-
 def kept_rows(
     clean_folder: str, columns: Sequence[str], *, split: str | None = "train"
 ) -> pl.DataFrame:

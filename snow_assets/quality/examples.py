@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 import pyarrow.compute as pc
 
-from snow_assets.curation.kept import decisions, kept_documents
+from snow_assets.curation.kept import kept_documents, kept_rows
 from snow_assets.curation.sampling import stable_share
 from snow_assets.quality.near_duplicates import find_near_duplicates
 from snow_assets.recipe import AnnotatorRecipe, NearDuplicatesRecipe
@@ -123,10 +123,13 @@ def _sample_negatives(
     splits = {row["repository"]: row["split"] for row in positives}
 
     def sample(split: str, count: int) -> list[Row]:
+        def is_of_split(repository: str) -> bool:
+            return _split_of(repository, splits, recipe) == split
+
         rows = (
             row
-            for row in _candidates(clean_folders, similar_ids)
-            if _split_of(row["repository"], splits, recipe) == split
+            for folder in clean_folders
+            for row in _candidates(folder, similar_ids, is_of_split).iter_rows(named=True)
         )
         sampled = heapq.nsmallest(count, rows, key=_sampling_key("negative", recipe.seed))
         if not sampled:
@@ -146,11 +149,18 @@ def _sample_negatives(
     return [*train, *unseen[: recipe.validation_negatives], *matched]
 
 
-def _candidates(clean_folders: Sequence[str], similar_ids: set[str]) -> Iterator[Row]:
+def _candidates(
+    clean_folder: str, similar_ids: Iterable[str], is_of_split: Callable[[str], bool]
+) -> pl.DataFrame:
     columns = ("text_id", "repository", "language", "num_bytes")
-    for folder in clean_folders:
-        for batch in kept_documents(folder, split=TRAIN, columns=columns):
-            yield from (row for row in batch.to_pylist() if row["text_id"] not in similar_ids)
+    similar = pl.Series("text_id", list(similar_ids), pl.String).to_frame()
+    rows = kept_rows(clean_folder, columns).select(columns)
+    repositories = pl.Series(
+        list(filter(is_of_split, rows["repository"].unique())), dtype=pl.String
+    )
+    return rows.join(similar, on="text_id", how="anti", maintain_order="left").filter(
+        pl.col("repository").is_in(repositories)
+    )
 
 
 def _split_of(repository: str, splits: Mapping[str, str], recipe: AnnotatorRecipe) -> str:
@@ -240,16 +250,12 @@ def validate_repository_split(folder: str) -> list[str]:
 
 def validate_not_held_out(folder: str, clean_folders: Sequence[str]) -> list[str]:
     """Violations: examples that are held out, or whose repository is."""
-    table = shards.read(folder, TABLE, columns=["text_id", "repository"])
+    columns = ["text_id", "repository"]
+    examples = pl.DataFrame(shards.read(folder, TABLE, columns=columns))
     violations = []
     for clean in clean_folders:
-        all_decisions = decisions(clean)
-        held_out = all_decisions.filter(
-            pc.fill_null(pc.equal(all_decisions["split"], "held_out"), False)
-        )
-        for column in ("text_id", "repository"):
-            overlap = set(table[column].to_pylist()) & set(held_out[column].to_pylist())
-            violations += [
-                f"{column} {name} is held out and an example" for name in sorted(overlap)
-            ]
+        held_out = kept_rows(clean, columns, split="held_out")
+        for column in columns:
+            held_out_names = examples.join(held_out, on=column, how="semi")[column].unique().sort()
+            violations += [f"{column} {name} is held out and an example" for name in held_out_names]
     return violations

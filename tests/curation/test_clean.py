@@ -12,7 +12,7 @@ from snow_assets.curation.clean import artifacts_with_token_counts, decide
 from snow_assets.curation.decisions import CurationInputs
 from snow_assets.curation.decontamination.exemptions import exempt_document_ids
 from snow_assets.curation.decontamination.gate import ContaminatedError, assert_uncontaminated
-from snow_assets.curation.kept import decisions, kept_documents
+from snow_assets.curation.kept import kept_documents
 from snow_assets.curation.tokenizer.tokens import load_tokenizer
 from snow_assets.recipe import ContaminationExemption
 from snow_assets.storage import shards
@@ -52,7 +52,7 @@ def corpora(lake_url: str) -> dict[str, str]:
 
 
 def test_each_document_is_kept_or_dropped_for_the_first_reason(corpora: dict[str, str]) -> None:
-    rows = decisions(corpora["python"]).to_pylist()
+    rows = shards.read(corpora["python"], "decisions").to_pylist()
     reasons = {(row["repository"], row["path"]): row["reason"] for row in rows if row["reason"]}
     assert reasons == {
         ("birch", "shared.py"): "near_duplicate",
@@ -92,7 +92,9 @@ def test_kept_documents_are_joined_with_a_frame_in_the_corpus_order(
     corpora: dict[str, str],
 ) -> None:
     folder = corpora["python"]
-    ids = [row["document_id"] for row in decisions(folder).to_pylist() if row["kept"]]
+    ids = [
+        row["document_id"] for row in shards.read(folder, "decisions").to_pylist() if row["kept"]
+    ]
     passes = pl.DataFrame({"document_id": [ids[7], "unknown", ids[2]], "passes": [4, 5, 6]})
     (batch,) = kept_documents(folder, split=None, columns=("document_id", "text"), matching=passes)
     assert batch.schema.names == ["document_id", "text", "passes"]
@@ -121,12 +123,12 @@ def test_splits_share_no_repository_and_together_are_all(corpora: dict[str, str]
 def test_a_language_with_one_repository_is_trained_on_or_held_out_as_a_whole(
     corpora: dict[str, str],
 ) -> None:
-    splits = Counter(decisions(corpora["sql"])["split"].to_pylist())
+    splits = Counter(shards.read(corpora["sql"], "decisions")["split"].to_pylist())
     assert splits.total() == 1
 
 
 def test_a_language_without_documents_has_an_empty_table(corpora: dict[str, str]) -> None:
-    assert decisions(corpora["javascript"]).num_rows == 0
+    assert shards.read(corpora["javascript"], "decisions").num_rows == 0
     assert list(kept_documents(corpora["javascript"], split=None)) == []
 
 
@@ -146,7 +148,9 @@ def decided(lake_url: str, *exemptions: ContaminationExemption) -> tuple[dict[st
     recipe = dataclasses.replace(RECIPE, contamination_exemptions=exemptions)
     files = [*FILES[:12], a_file("spans.py", IDIOM, repository="birch")]
     folder = clean_corpora(lake_url, files, recipe=recipe)["python"]
-    (row,) = (row for row in decisions(folder).to_pylist() if row["path"] == "spans.py")
+    (row,) = (
+        row for row in shards.read(folder, "decisions").to_pylist() if row["path"] == "spans.py"
+    )
     return row, folder
 
 
@@ -231,7 +235,7 @@ def test_checks_see_wrong_tables(lake_url: str, corpora: dict[str, str]) -> None
     from snow_assets.storage.schemas import DECISION
     from tests.curation.builders import finish
 
-    rows = decisions(corpora["python"]).to_pylist()
+    rows = shards.read(corpora["python"], "decisions").to_pylist()
     kept = [row for row in rows if row["kept"]]
     dropped = next(row for row in rows if row["reason"] == "contaminated")
     broken = [
