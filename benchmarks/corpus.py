@@ -2,7 +2,7 @@
 
 Run from the checkout: `python benchmarks/corpus.py [FOLDER]`. What `corpus.txt` names is downloaded
 with pip and npm, checked against its sha256, and streamed by the project's own reader of archives
-into a finished generation of `raw_code_corpus`: the same bytes in every run. Some packages stand
+into a finished artifact of `raw_code_corpus`: the same bytes in every run. Some packages stand
 there in two versions, each a repository of its own, so that there are near copies.
 
 The licence gate is left out. That is for a measurement on this machine only; nobody trains on it.
@@ -33,10 +33,10 @@ _MAX_FILE_BYTES = 4_000_000
 
 
 def corpus(folder: Path = FOLDER) -> str:
-    """The corpus's generation, made if it is not there."""
+    """The corpus's artifact, made if it is not there."""
     pins = PINS.read_text()
-    generation = hashlib.sha256(pins.encode()).hexdigest()[:32]
-    made = f"{folder}/raw_code_corpus/{SOURCE}/{generation}"
+    fingerprint = hashlib.sha256(pins.encode()).hexdigest()[:32]
+    made = f"{folder}/raw_code_corpus/{SOURCE}/{fingerprint}"
     if not shards.is_finished(made):
         shards.remove(made)
         found = [_download(folder / "archives", *line.split()) for line in pins.splitlines()]
@@ -73,12 +73,12 @@ def _write(made: str, paths: list[Path]) -> None:
         rows.append(row)
         size += len(row["content"])
     shards.put_table(made, "files", index, rows, RAW_FILE)
-    asset, partition, generation = made.rsplit("/", 3)[1:]
+    asset, partition, fingerprint = made.rsplit("/", 3)[1:]
     shards.finish(
         made,
         asset=asset,
         partition=partition,
-        generation=generation,
+        fingerprint=fingerprint,
         code_version="1",
         recipe="ARCTIC",
         config={},

@@ -27,12 +27,12 @@ DOCUMENT_COLUMNS = pa.schema([DOCUMENT.field("document_id"), DOCUMENT.field("tex
 
 def finish(folder: str, inputs: tuple[str, ...] = ()) -> str:
     """Write an artifact's manifest."""
-    asset, partition, generation = folder.rsplit("/", 3)[1:]
+    asset, partition, fingerprint = folder.rsplit("/", 3)[1:]
     named = [
         shards.Input(
             asset=url.rsplit("/", 3)[1],
             partition=url.rsplit("/", 3)[2],
-            generation=url.rsplit("/", 3)[3],
+            fingerprint=url.rsplit("/", 3)[3],
             digest=shards.manifest(url).digest,
         )
         for url in inputs
@@ -41,7 +41,7 @@ def finish(folder: str, inputs: tuple[str, ...] = ()) -> str:
         folder,
         asset=asset,
         partition=partition,
-        generation=generation,
+        fingerprint=fingerprint,
         code_version="1",
         recipe="GROWTH",
         settings={},

@@ -34,7 +34,7 @@ def put(out: Path, number: int, table: pa.Table) -> None:
 
 
 def finish(folder: Path, *given: Path) -> str:
-    """Write a generation's manifest; `given` are the finished ones it was made from."""
+    """Write an artifact's manifest; `given` are the finished ones it was made from."""
     from snow_assets.storage import shards
 
     inputs = []
@@ -44,16 +44,16 @@ def finish(folder: Path, *given: Path) -> str:
             shards.Input(
                 asset=made.asset,
                 partition=made.partition,
-                generation=made.generation,
+                fingerprint=made.fingerprint,
                 digest=made.digest,
             )
         )
-    asset, partition, generation = str(folder).rsplit("/", 3)[1:]
+    asset, partition, fingerprint = str(folder).rsplit("/", 3)[1:]
     shards.finish(
         str(folder),
         asset=asset,
         partition=partition,
-        generation=generation,
+        fingerprint=fingerprint,
         code_version="1",
         recipe="ARCTIC",
         config={},

@@ -182,7 +182,7 @@ _PARENTS = {
 
 
 def write_lake(lake: Path, num_scores: int) -> None:
-    """The generated lake: five languages' documents, two generations of scores."""
+    """The generated lake: five languages' documents, two artifacts of scores."""
     connection = duckdb.connect()
     connection.execute("set threads = 2")
     num_files = num_scores // 2 * 7 // 6
@@ -195,11 +195,11 @@ def write_lake(lake: Path, num_scores: int) -> None:
         for partition in LANGUAGES if by_language else ("all",):
             chosen = f"{where} and language = '{partition}'" if by_language else where
             put(connection, lake / asset / partition / "1", table, schema, given, chosen)
-    for generation, logit in (("1", "(0.9 * logit + 0.4 * other)::float"), ("2", "logit")):
+    for fingerprint, logit in (("1", "(0.9 * logit + 0.4 * other)::float"), ("2", "logit")):
         given = dict.fromkeys(("logit", "top_logit", "middle_logit", "bottom_logit"), logit)
-        given["annotator"] = f"sha256('annotator{generation}')"
+        given["annotator"] = f"sha256('annotator{fingerprint}')"
         for language in LANGUAGES:
-            folder = lake / "quality_scores" / language / generation
+            folder = lake / "quality_scores" / language / fingerprint
             chosen = f"{_KEPT} and language = '{language}'"
             put(connection, folder, "scores", schemas.SCORE, given, chosen)
     connection.close()
@@ -213,7 +213,7 @@ def put(
     given: dict[str, str],
     where: str,
 ) -> None:
-    """One generation, written as `shards.put_table` writes it, but not through Python's rows."""
+    """One artifact, written as `shards.put_table` writes it, but not through Python's rows."""
     folder.mkdir(parents=True)
     sql = f"select {columns(schema, given)} from ranked where {where}"
     [(first, last, num_rows)] = connection.execute(
@@ -228,13 +228,13 @@ def put(
             " (format parquet, compression zstd, compression_level 1, row_group_size 4096)"
         )
         shards.put_file(str(folder), path.name, path.read_bytes())
-    lake, (asset, partition, generation) = folder.parents[2], folder.parts[-3:]
+    lake, (asset, partition, fingerprint) = folder.parents[2], folder.parts[-3:]
     parent = _PARENTS.get(asset)
     shards.finish(
         str(folder),
         asset=asset,
         partition=partition,
-        generation=generation,
+        fingerprint=fingerprint,
         code_version="1",
         recipe=RECIPE,
         config={},
@@ -243,7 +243,7 @@ def put(
             shards.Input(
                 asset=parent,
                 partition="all",
-                generation="1",
+                fingerprint="1",
                 digest=shards.manifest(str(lake / parent / "all" / "1")).digest,
             )
         ]
@@ -292,7 +292,7 @@ def columns(schema: pa.Schema, given: dict[str, str]) -> str:
 
 
 def current(lake: Path) -> list[str]:
-    """The newest generation of each partition."""
+    """The newest artifact of each partition."""
     return [
         str(max(partition.iterdir()))
         for asset in sorted(lake.iterdir())

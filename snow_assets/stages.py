@@ -54,14 +54,14 @@ class Artifact:
     asset: str
     partition: str
     folder: str
-    generation: str
+    fingerprint: str
     digest: str
 
     def as_input(self) -> shards.Input:
         return shards.Input(
             asset=self.asset,
             partition=self.partition,
-            generation=self.generation,
+            fingerprint=self.fingerprint,
             digest=self.digest,
         )
 
@@ -77,7 +77,7 @@ class ArtifactSpec:
     inputs: Sequence[Artifact]
 
     @property
-    def generation(self) -> str:
+    def fingerprint(self) -> str:
         """32 hexadecimal digits of all the above; inputs count by their digests."""
         parts = [self.asset, self.partition, self.code_version, self.config]
         parts += [[read.asset, read.partition, read.digest] for read in self.inputs]
@@ -90,7 +90,7 @@ def as_json(value: Any) -> Any:
 
 
 PENDING = "pending"
-"""Generation and digest of an artifact that a plan expects and that is not made yet."""
+"""Fingerprint and digest of an artifact that a plan expects and that is not made yet."""
 
 
 def _always(_: Recipe) -> bool:

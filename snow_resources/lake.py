@@ -22,8 +22,8 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
     def _has_no_credentials(cls, url: str) -> str:
         return refuse_credentials(url, "the lake's URL")
 
-    def generation(self, asset: str, partition: str, generation: str) -> str:
-        return f"{self.url}/{asset}/{partition}/{generation}"
+    def artifact(self, asset: str, partition: str, fingerprint: str) -> str:
+        return f"{self.url}/{asset}/{partition}/{fingerprint}"
 
     def partition(self, asset: str, partition: str) -> str:
         return f"{self.url}/{asset}/{partition}"

@@ -135,7 +135,7 @@ def _runs(client: MlflowClient, experiment: str, record: Record) -> list[Any]:
     tags = record.tags
     runs = client.search_runs(
         [experiment],
-        f"tags.`snow.generation` = '{tags['snow.generation']}'"
+        f"tags.`snow.fingerprint` = '{tags['snow.fingerprint']}'"
         f" and tags.data_version = '{tags['data_version']}'",
         max_results=10,
         order_by=["attributes.start_time ASC"],

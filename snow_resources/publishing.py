@@ -261,22 +261,22 @@ def _view(
     typed = ", ".join(f"cast(null as {row[1]}) as {quoted(str(row[0]))}" for row in kinds)
     lake_columns = (
         "cast(null as varchar) as asset, cast(null as varchar) as partition,"
-        " cast(null as varchar) as generation,"
+        " cast(null as varchar) as fingerprint,"
         " cast(null as varchar) as recipe, cast(null as boolean) as is_current"
     )
     source = f"select {typed}, {lake_columns} where false"
     for recipe, is_current, files in parts:
         # By name, after the typed columns: a column missing in a file of older code is null.
-        # A file's URL ends in asset/partition/generation/name.
+        # A file's URL ends in asset/partition/fingerprint/name.
         urls = ", ".join(literal(url) for url in files)
         source += (
             " union all by name select *, string_split(filename, '/')[-4] as asset,"
             " string_split(filename, '/')[-3] as partition,"
-            f" string_split(filename, '/')[-2] as generation, {literal(recipe)} as recipe,"
+            f" string_split(filename, '/')[-2] as fingerprint, {literal(recipe)} as recipe,"
             f" {str(is_current).lower()} as is_current"
             f" from read_parquet([{urls}], union_by_name = true, filename = true)"
         )
-    return f"select recipe, {columns}, asset, partition, generation, is_current from ({source})"
+    return f"select recipe, {columns}, asset, partition, fingerprint, is_current from ({source})"
 
 
 def quoted(name: str) -> str:

@@ -101,7 +101,7 @@ def materialization_record(
         "recipe": recipe,
         "code_version": code_version,
         "data_version": output.digest,
-        "snow.generation": output.url.rstrip("/").rsplit("/", 1)[-1],
+        "snow.fingerprint": output.url.rstrip("/").rsplit("/", 1)[-1],
         "snow.folder": output.url,
         **({"git.sha": git_commit} if git_commit else {}),
     }

@@ -68,7 +68,9 @@ def test_both_end_well_with_one_artifact_and_a_record_of_each_repository(tmp_pat
         artifacts = list(Path(lake, asset, "amber").glob("*/manifest.json"))
         assert len(artifacts) == 1, asset
     current = json.loads(shards.get(f"{lake}/current/FLOW/raw_code_corpus/amber.json"))
-    rows = shards.read(f"{lake}/raw_code_corpus/amber/{current['generation']}", "files").to_pylist()
+    rows = shards.read(
+        f"{lake}/raw_code_corpus/amber/{current['fingerprint']}", "files"
+    ).to_pylist()
     assert len({row["repository"] for row in rows}) == len(rows) == 400
 
     client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")

@@ -66,7 +66,7 @@ def test_300_single_bit_flips_are_all_noticed(tmp_path: Path) -> None:
         folder,
         asset="documents",
         partition="stdlib",
-        generation=artifact.name,
+        fingerprint=artifact.name,
         code_version="1",
         recipe="SMOKE",
         config={"languages": ["c", "python"]},
@@ -165,7 +165,7 @@ def test_a_damaged_manifest_is_named_and_the_plan_goes_on(
     assert {outcome for outcome, _ in home.told().values()} == {"reuse"}
 
 
-@pytest.mark.parametrize("content", [None, b"", b"null", b'{"generation": "../../etc"}'])
+@pytest.mark.parametrize("content", [None, b"", b"null", b'{"fingerprint": "../../etc"}'])
 def test_a_damaged_pointer_is_named_and_the_plan_goes_on(home: Home, content: bytes | None) -> None:
     home.run()
     pointer = Path(home.lake.pointer("SMOKE", "words_said", "all"))

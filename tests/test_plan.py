@@ -152,7 +152,7 @@ def test_another_number_makes_an_incremental_asset_anew_as_a_whole(home: Home) -
     assert home.told()["words_heard"][0] == "redo"
 
 
-def test_a_generation_of_before_is_found_again(home: Home) -> None:
+def test_an_artifact_of_before_is_found_again(home: Home) -> None:
     home.run()
     home.recipe = with_budget(500_000)
     home.run("words_heard")
@@ -160,13 +160,13 @@ def test_a_generation_of_before_is_found_again(home: Home) -> None:
     assert home.told()["words_heard"] == ("reuse", ("made earlier, not the current one",))
 
 
-def test_an_unfinished_generation_is_gone_on_with(home: Home) -> None:
+def test_an_unfinished_artifact_is_gone_on_with(home: Home) -> None:
     home.run()
     ((folder, finished),) = (
         (made.folder, made) for made in [current_artifact(home.lake, SMOKE, "words_heard")]
     )
     shards.remove(shards.join(folder, "manifest.json"))
-    assert finished.generation in folder
+    assert finished.fingerprint in folder
     outcome, reasons = home.told()["words_heard"]
     assert (outcome, reasons[0]) == ("go on", "2 files are there already")
 

@@ -30,7 +30,7 @@ def made(
     table: tuple[str, list[dict[str, object]]],
     schema: pa.Schema,
 ) -> str:
-    """A finished generation `asset/partition/name` with one shard."""
+    """A finished artifact `asset/partition/name` with one shard."""
     folder = f"{lake}/{place}"
     name, rows = table
     shards.put_table(folder, name, 0, [dict.fromkeys(schema.names) | row for row in rows], schema)
@@ -86,7 +86,7 @@ def a_lake(lake: str, *, name: str = "0" * 32, phase: str = "general") -> dict[s
 
 
 def make_anew(lake: str, *, but: tuple[str, ...] = (), phase: str = "general") -> None:
-    """The next run after `tar` opted out: every asset but the checkpoint has a new generation."""
+    """The next run after `tar` opted out: every asset but the checkpoint has a new fingerprint."""
     folder = f"{lake}/raw_code_corpus/src/{'1' * 32}"
     from snow_assets.storage.schemas import RAW_FILE
 
@@ -130,7 +130,7 @@ def test_where_a_repository_had_been_is_told_down_to_the_checkpoint(lake_url: st
     assert traces(lake_url, ["nobody"], STAGES) == []
 
 
-def test_current_generations_are_never_purged(lake_url: str) -> None:
+def test_current_artifacts_are_never_purged(lake_url: str) -> None:
     a_lake(lake_url)
     done = found(lake_url, days=1000)
     assert (done.doomed, done.held, done.reported) == ([], [], [])
@@ -227,7 +227,7 @@ def test_what_a_checkpoint_was_made_from_stays_although_no_pointer_names_it(
 
 
 @pytest.mark.parametrize(("days", "goes"), [(6.0, False), (8.0, True)])
-def test_an_unreferenced_generation_goes_after_its_retention(
+def test_an_unreferenced_artifact_goes_after_its_retention(
     lake_url: str, days: float, goes: bool
 ) -> None:
     a_lake(lake_url)
@@ -258,7 +258,7 @@ def test_a_dry_run_says_so_and_deletes_nothing(lake_url: str) -> None:
         console = Console(width=150, record=True, file=nowhere)
         show(console, found(lake_url, opted_out=("tar",)), is_done=False)
     text = console.export_text()
-    assert "Would delete 4 generations" in text
+    assert "Would delete 4 artifacts" in text
     assert "remains: general_checkpoint [all]" in text
     assert "Nothing was deleted" in text
     assert all(Path(folder).exists() for folder in old.values())

@@ -19,7 +19,7 @@ def finish(folder: str, **changes: object) -> shards.Manifest:
     fields = {
         "asset": "corpus",
         "partition": "python",
-        "generation": "g",
+        "fingerprint": "g",
         "code_version": "1",
         "recipe": "SMOKE",
         "config": {},
@@ -33,7 +33,7 @@ def rows(*names: str) -> list[dict[str, object]]:
     return [{"text_id": name, "num_tokens": len(name)} for name in names]
 
 
-def test_a_finished_generation_reads_back_as_written(lake_url: str) -> None:
+def test_a_finished_artifact_reads_back_as_written(lake_url: str) -> None:
     shards.put_table(lake_url, "texts", 0, rows("a", "bb"), SCHEMA)
     shards.put_table(lake_url, "texts", 1, rows("ccc"), SCHEMA)
     manifest = finish(lake_url)
@@ -46,17 +46,20 @@ def test_a_finished_generation_reads_back_as_written(lake_url: str) -> None:
 
 def test_a_manifest_with_the_former_names_of_its_keys_is_still_read(lake_url: str) -> None:
     shards.put_table(lake_url, "texts", 0, rows("a"), SCHEMA, stats={"language": "c"})
-    written = finish(lake_url, stats={"num_texts": 1}, config={"languages": ["c"]})
+    read = shards.Input(asset="raw", partition="web", fingerprint="a", digest="b")
+    written = finish(lake_url, stats={"num_texts": 1}, config={"languages": ["c"]}, inputs=[read])
     plain = json.loads(shards.get(shards.join(lake_url, shards.MANIFEST)))
     for entry in (plain, *plain["files"]):
         entry["facts"] = entry.pop("stats")
+    for entry in (plain, *plain["inputs"]):
+        entry["generation"] = entry.pop("fingerprint")
     plain["settings"] = plain.pop("config")
     del plain[checked_json.CHECKSUM]
     shards.put(shards.join(lake_url, shards.MANIFEST), checked_json.dump(plain))
     assert shards.manifest(lake_url) == written
 
 
-def test_a_generation_without_a_manifest_is_refused_with_the_remedy(lake_url: str) -> None:
+def test_an_artifact_without_a_manifest_is_refused_with_the_remedy(lake_url: str) -> None:
     shards.put_table(lake_url, "texts", 0, rows("a"), SCHEMA)
     with pytest.raises(FileNotFoundError, match="materialize it again"):
         shards.read(lake_url, "texts")
@@ -67,7 +70,7 @@ def test_equal_content_has_an_equal_digest_wherever_it_lies(tmp_path: Path) -> N
     for place in ("one", "two"):
         folder = str(tmp_path / place)
         shards.put_table(folder, "texts", 0, rows("a"), SCHEMA)
-        digests.add(finish(folder, generation=place).digest)
+        digests.add(finish(folder, fingerprint=place).digest)
     assert len(digests) == 1
 
 
@@ -89,7 +92,7 @@ def test_a_row_that_breaks_the_schema_is_refused(lake_url: str) -> None:
 def test_inputs_are_found_after_the_lake_has_moved(tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     folder = str(lake / "corpus" / "python" / "g2")
-    given = shards.Input(asset="documents", partition="stdlib", generation="g1", digest="d")
+    given = shards.Input(asset="documents", partition="stdlib", fingerprint="g1", digest="d")
     finish(folder, inputs=[given])
     moved = lake.rename(tmp_path / "elsewhere")
     found = shards.input_folders(str(moved / "corpus" / "python" / "g2"), "documents")

@@ -54,8 +54,8 @@ def _records(lake: str) -> Iterator[Record]:
         for asset in shards.names(lake)
         if asset not in NO_ASSETS
         for partition in shards.names(shards.join(lake, asset))
-        for generation in shards.names(shards.join(lake, asset, partition))
-        if (manifest := _manifest(folder := shards.join(lake, asset, partition, generation)))
+        for fingerprint in shards.names(shards.join(lake, asset, partition))
+        if (manifest := _manifest(folder := shards.join(lake, asset, partition, fingerprint)))
     ]
     for _, folder in sorted(manifests):
         if record := _record(folder, recipe=None):
@@ -75,7 +75,7 @@ def _current_models(lake: str) -> Iterator[Record]:
                 if pointer is None:
                     continue
                 partition = name.removesuffix(".json")
-                folder = shards.join(lake, asset, partition, pointer["generation"])
+                folder = shards.join(lake, asset, partition, pointer["fingerprint"])
                 record = _record(folder, recipe=recipe)
                 if record is not None and record.model is not None:
                     yield record

@@ -168,7 +168,7 @@ def _cost(steps: Sequence[Step]) -> list[str]:
 def _half_done(item: HalfDone) -> str:
     began = time.strftime("%Y-%m-%d %H:%M", time.gmtime(item.started))
     return (
-        f"Half done: {item.asset} [{item.partition}] {item.generation[:12]}, "
+        f"Half done: {item.asset} [{item.partition}] {item.fingerprint[:12]}, "
         f"{item.num_files} files, "
         f"{_count(item.num_bytes)}B, begun {began} UTC by {item.recipe}, stays behind: "
         f"{'; '.join(item.reasons[:3])}."

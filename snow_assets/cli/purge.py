@@ -19,14 +19,14 @@ def show(console: Console, purge: Purge, *, is_done: bool) -> None:
     total = sum(item.num_bytes for item in purge.doomed)
     for item in purge.doomed:
         console.print(f"  {item.name}  {item.num_bytes / 1e6:,.1f} MB  {item.reason}", markup=False)
-    console.print(f"{verb} {len(purge.doomed)} generations, {total / 1e6:,.1f} MB.")
+    console.print(f"{verb} {len(purge.doomed)} artifacts, {total / 1e6:,.1f} MB.")
     for item in purge.held:
         console.print(f"  held: {item.name}  {item.reason}", markup=False)
     if purge.held:
         console.print("Materialize what holds them anew, and purge again.")
     for trace in purge.reported:
         console.print(
-            f"  remains: {trace.asset} [{trace.partition}] {trace.generation[:12]} saw "
+            f"  remains: {trace.asset} [{trace.partition}] {trace.fingerprint[:12]} saw "
             f"{trace.num_rows:,} opted-out documents, {trace.num_tokens:,} tokens",
             markup=False,
         )

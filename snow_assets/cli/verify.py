@@ -78,7 +78,7 @@ def _current(lake: str, result: Verification) -> Iterator[str]:
                     continue
                 if pointer is not None:
                     partition = name.removesuffix(".json")
-                    yield shards.join(lake, asset, partition, pointer["generation"])
+                    yield shards.join(lake, asset, partition, pointer["fingerprint"])
 
 
 def _artifacts(lake: str) -> Iterator[str]:
@@ -86,8 +86,8 @@ def _artifacts(lake: str) -> Iterator[str]:
         if asset in NO_ASSETS:
             continue
         for partition in shards.names(shards.join(lake, asset)):
-            for generation in shards.names(shards.join(lake, asset, partition)):
-                yield shards.join(lake, asset, partition, generation)
+            for fingerprint in shards.names(shards.join(lake, asset, partition)):
+                yield shards.join(lake, asset, partition, fingerprint)
 
 
 def _verify_artifact(folder: str, result: Verification) -> None:

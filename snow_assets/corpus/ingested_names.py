@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from snow_assets.corpus.ingest import FILES, Gate
 from snow_assets.corpus.repository_names import canonical
 from snow_assets.storage import shards
+from snow_assets.storage.checked_json import with_present_keys
 
 TOMBSTONES = "tombstones"
 
@@ -22,8 +23,8 @@ def ingested_names(raw_folder: str) -> dict[str, list[str]]:
     """
     if shards.is_finished(raw_folder):
         return _names(entry.stats for entry in shards.manifest(raw_folder).tables(FILES))
-    lake, asset, partition, generation = raw_folder.rstrip("/").rsplit("/", 3)
-    tombstone = shards.join(lake, TOMBSTONES, asset, partition, f"{generation}.json")
+    lake, asset, partition, fingerprint = raw_folder.rstrip("/").rsplit("/", 3)
+    tombstone = shards.join(lake, TOMBSTONES, asset, partition, f"{fingerprint}.json")
     if not shards.exists(tombstone):
         return {}
     return _names(_purged_stats(tombstone))
@@ -61,6 +62,6 @@ def _names(stats: Iterable[Mapping[str, object]]) -> dict[str, list[str]]:
 
 def _purged_stats(tombstone: str) -> Iterator[Mapping[str, object]]:
     content = json.loads(shards.get(tombstone))
-    files = content.get("manifest", {}).get("files") or content.get("files") or []
-    for entry in files:
+    manifest = with_present_keys(content.get("manifest") or content)
+    for entry in manifest.get("files") or []:
         yield entry.get("stats") or {}

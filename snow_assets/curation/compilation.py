@@ -63,12 +63,12 @@ def _received(path: str, text: str) -> dict[str, object]:
 
 
 def _finish(folder: str) -> None:
-    *_, asset, partition, generation = folder.split("/")
+    *_, asset, partition, fingerprint = folder.split("/")
     shards.finish(
         folder,
         asset=asset,
         partition=partition,
-        generation=generation,
+        fingerprint=fingerprint,
         code_version="1",
         recipe="SMOKE",
         config={},

@@ -72,7 +72,7 @@ class Group:
     @property
     def key(self) -> str:
         """Names the work: the same steps with the same inputs have the same key."""
-        parts = [self.partition, [[step.asset, step.generation] for step in self.steps]]
+        parts = [self.partition, [[step.asset, step.fingerprint] for step in self.steps]]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
     @property
@@ -256,7 +256,7 @@ def _tables(resources: Mapping[str, Any]) -> list[Group]:
         partition=UNPARTITIONED,
         action="redo",
         reasons=("what they show has changed",),
-        generation=tables.digest,
+        fingerprint=tables.digest,
     )
     return [Group(UNPARTITIONED, (step,))]
 

@@ -65,8 +65,8 @@ def current_artifact(
     return Artifact(
         asset=asset,
         partition=partition,
-        folder=lake.generation(asset, partition, pointer["generation"]),
-        generation=pointer["generation"],
+        folder=lake.artifact(asset, partition, pointer["fingerprint"]),
+        fingerprint=pointer["fingerprint"],
         digest=pointer["digest"],
     )
 
@@ -109,7 +109,7 @@ def materialize(
         "resources": resources,
     }
     spec = StageInputs(**fields).artifact_spec()
-    folder = lake.generation(spec.asset, spec.partition, spec.generation)
+    folder = lake.artifact(spec.asset, spec.partition, spec.fingerprint)
     run = StageRun(**fields, folder=folder, context=context)
     artifact = _reusable(context, folder)
     reused = artifact is not None
@@ -118,7 +118,7 @@ def materialize(
     manifest, metadata = artifact
     record = artifact_record(folder, manifest, metadata, recipe=recipe.name)
     link = tracking.record(context.log, record)
-    content = pointer_content(spec.generation, manifest.digest, link.ids)
+    content = pointer_content(spec.fingerprint, manifest.digest, link.ids)
     shards.put(lake.pointer(recipe.name, spec.asset, spec.partition), content)
     tag_run(context, recipe)
     return dg.MaterializeResult(
@@ -129,7 +129,7 @@ def materialize(
             **link.metadata,
             "reused": reused,
             "folder": dg.MetadataValue.path(folder),
-            "generation": spec.generation,
+            "fingerprint": spec.fingerprint,
             "recipe": recipe.name,
             "recipe_values": dg.MetadataValue.json(as_json(recipe)),
             "config": dg.MetadataValue.json(spec.config),
@@ -198,7 +198,7 @@ def _worked(run: StageRun, spec: ArtifactSpec) -> Finished:
         folder,
         asset=spec.asset,
         partition=spec.partition,
-        generation=spec.generation,
+        fingerprint=spec.fingerprint,
         code_version=spec.code_version,
         recipe=recipe.name,
         config=spec.config,
@@ -233,7 +233,7 @@ def artifact_record(
         inputs=[
             TrackedDataset(
                 name=f"{read.asset}/{read.partition}",
-                url=shards.join(lake, read.asset, read.partition, read.generation),
+                url=shards.join(lake, read.asset, read.partition, read.fingerprint),
                 digest=read.digest,
             )
             for read in manifest.inputs
@@ -269,29 +269,29 @@ def half_done(lake: Lake, asset: str, partition: str) -> dict[str, shards.InProg
     """Fingerprint -> in-progress marker, of artifacts that have files and no manifest."""
     root = lake.partition(asset, partition)
     markers = {}
-    for generation in shards.names(root):
-        folder = shards.join(root, generation)
+    for fingerprint in shards.names(root):
+        folder = shards.join(root, fingerprint)
         if shards.is_finished(folder) or not shards.names(shards.join(folder, shards.RECORDS)):
             continue
         # A damaged marker names no recipe: whoever materializes the asset writes it again.
         with suppress(DamagedFileError):
             if (marker := shards.in_progress(folder)) is not None:
-                markers[generation] = marker
+                markers[fingerprint] = marker
     return markers
 
 
 def _refuse_mixed_config(lake: Lake, recipe: Recipe, spec: ArtifactSpec) -> None:
     """New data may supersede unfinished work; a changed config requires a choice by a person."""
-    for generation, marker in half_done(lake, spec.asset, spec.partition).items():
+    for fingerprint, marker in half_done(lake, spec.asset, spec.partition).items():
         if marker.recipe != recipe.name or marker.recipe_values == as_json(recipe):
             continue
         if changes := changed_config(marker.config, spec.config):
-            folder = lake.generation(spec.asset, spec.partition, generation)
+            folder = lake.artifact(spec.asset, spec.partition, fingerprint)
             files = integrity.readable_records(folder)
             size = sum(entry.num_bytes for entry in files) / 1e6
             raise MixedConfigError(
                 f"{spec.asset} [{spec.partition}] is half done with another config: "
-                f"{'; '.join(changes)} ({len(files)} files, {size:,.1f} MB in {generation[:12]}). "
+                f"{'; '.join(changes)} ({len(files)} files, {size:,.1f} MB in {fingerprint[:12]}). "
                 "Put them back to go on with it, give the changed recipe another name to keep "
                 "both, or drop it: make purge HALF_DONE=1 GO=1"
             )

@@ -1,4 +1,4 @@
-"""What the lake remembers of an asset: its latest generation, and how long its work took."""
+"""What the lake remembers of an asset: its latest artifact, and how long its work took."""
 
 import json
 from collections.abc import Mapping
@@ -50,8 +50,8 @@ class Past:
             return []
         return [f"{name}: {reason}" for name, reason in violations(folder, manifest).items()]
 
-    def files(self, asset: str, partition: str, generation: str) -> list[shards.FileRecord]:
-        manifest = self.manifest(self.lake.generation(asset, partition, generation))
+    def files(self, asset: str, partition: str, fingerprint: str) -> list[shards.FileRecord]:
+        manifest = self.manifest(self.lake.artifact(asset, partition, fingerprint))
         return manifest.files if manifest else []
 
     def finished(self, asset: str, partition: str) -> list[shards.Manifest]:
@@ -68,7 +68,7 @@ class Past:
             return None
         if pointer is None:
             return None
-        return self.manifest(self.lake.generation(asset, partition, pointer["generation"]))
+        return self.manifest(self.lake.artifact(asset, partition, pointer["fingerprint"]))
 
     def latest(
         self, asset: str, partition: str, spec: ArtifactSpec | None
@@ -79,10 +79,10 @@ class Past:
         manifests = self.finished(asset, partition)
         if spec is None:
             return max(
-                manifests, key=lambda item: (item.finished or 0, item.generation), default=None
+                manifests, key=lambda item: (item.finished or 0, item.fingerprint), default=None
             )
         return min(
-            manifests, key=lambda item: (_distance(item, spec), item.generation), default=None
+            manifests, key=lambda item: (_distance(item, spec), item.fingerprint), default=None
         )
 
     def growth(self, latest: shards.Manifest, reads: Size) -> float:
@@ -129,7 +129,7 @@ class Past:
 
     def _reads(self, manifest: shards.Manifest) -> Size | None:
         inputs = [
-            self.manifest(self.lake.generation(read.asset, read.partition, read.generation))
+            self.manifest(self.lake.artifact(read.asset, read.partition, read.fingerprint))
             for read in manifest.inputs
         ]
         if any(item is None for item in inputs):

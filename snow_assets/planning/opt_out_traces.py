@@ -22,7 +22,7 @@ class Trace:
 
     asset: str
     partition: str
-    generation: str
+    fingerprint: str
     shards: tuple[str, ...]
     num_rows: int
     num_tokens: int  # 0 if the table has no token counts
@@ -143,9 +143,9 @@ def finished(lake: str, asset: str) -> list[str]:
     """The finished artifacts of an asset, as URLs, by partition and name."""
     root = shards.join(lake, asset)
     folders = [
-        shards.join(root, partition, generation)
+        shards.join(root, partition, fingerprint)
         for partition in shards.names(root)
-        for generation in shards.names(shards.join(root, partition))
+        for fingerprint in shards.names(shards.join(root, partition))
     ]
     return [folder for folder in folders if shards.is_finished(folder)]
 
@@ -155,11 +155,11 @@ def markdown(found_traces: Sequence[Trace]) -> str:
     if not found_traces:
         return "The lake holds nothing of the listed repositories."
     lines = [
-        "| where | generation | shards | rows | tokens |",
+        "| where | fingerprint | shards | rows | tokens |",
         "| --- | --- | ---: | ---: | ---: |",
     ]
     lines += [
-        f"| {trace.asset} [{trace.partition}] | `{trace.generation[:12]}` | {len(trace.shards)} "
+        f"| {trace.asset} [{trace.partition}] | `{trace.fingerprint[:12]}` | {len(trace.shards)} "
         f"| {trace.num_rows:,}{', and what is damaged' if trace.damage else ''} "
         f"| {trace.num_tokens:,} |"
         for trace in found_traces
@@ -184,14 +184,14 @@ class _TraceCounter:
                 self._num_tokens += int(rows["num_tokens"].sum())
 
     def trace(self) -> list[Trace]:
-        asset, partition, generation = self._artifact
+        asset, partition, fingerprint = self._artifact
         if not self._num_rows and not self.damage:
             return []
         return [
             Trace(
                 asset=asset,
                 partition=partition,
-                generation=generation,
+                fingerprint=fingerprint,
                 shards=tuple(self._shards),
                 num_rows=self._num_rows,
                 num_tokens=self._num_tokens,

@@ -83,12 +83,12 @@ class Planner:
             )
             return self._pending(stage, step, latest, num_partitions, reads)
         if spec is not None and not is_pending:
-            folder = self.lake.generation(stage.name, partition, spec.generation)
+            folder = self.lake.artifact(stage.name, partition, spec.fingerprint)
             if self.past.manifest(folder) is not None and not self.past.violations(folder):
-                return self._reused(stage.name, partition, spec.generation, latest)
+                return self._reused(stage.name, partition, spec.fingerprint, latest)
         step = self._redone(stage, partition, spec, reads, latest)
         if spec is not None and not is_pending:
-            step = replace(step, generation=spec.generation)
+            step = replace(step, fingerprint=spec.fingerprint)
         self.half_done += self._half_done(stage.name, partition, None if is_pending else spec)
         return self._pending(stage, step, latest, num_partitions, reads)
 
@@ -97,18 +97,18 @@ class Planner:
         manifest = self.past.current(asset, partition)
         if manifest is None:
             return False
-        self._plan(asset, partition, manifest.generation, manifest.digest)
+        self._plan(asset, partition, manifest.fingerprint, manifest.digest)
         self.sizes[asset, partition] = size_of(manifest)
         return True
 
     def _reused(
-        self, asset: str, partition: str, generation: str, latest: shards.Manifest | None
+        self, asset: str, partition: str, fingerprint: str, latest: shards.Manifest | None
     ) -> Step:
-        manifest = self.past.manifest(self.lake.generation(asset, partition, generation))
+        manifest = self.past.manifest(self.lake.artifact(asset, partition, fingerprint))
         assert manifest is not None
-        self._plan(asset, partition, generation, manifest.digest)
+        self._plan(asset, partition, fingerprint, manifest.digest)
         self.sizes[asset, partition] = size_of(manifest)
-        is_other = latest is None or latest.generation != generation
+        is_other = latest is None or latest.fingerprint != fingerprint
         pointer = self.lake.pointer(self.recipe.name, asset, partition)
         reasons = ["made earlier, not the current one"] if is_other else []
         reasons += [self.past.damaged[pointer]] if pointer in self.past.damaged else []
@@ -116,7 +116,7 @@ class Planner:
             asset=asset,
             partition=partition,
             action="reuse",
-            generation=generation,
+            fingerprint=fingerprint,
             reasons=tuple(reasons),
             size=self.sizes[asset, partition],
         )
@@ -143,7 +143,7 @@ class Planner:
                     step, action="new shards", new_shards=num_new[0], all_shards=num_new[1]
                 )
         if spec is not None and not is_pending:
-            folder = self.lake.generation(stage.name, partition, spec.generation)
+            folder = self.lake.artifact(stage.name, partition, spec.fingerprint)
             if damaged := self._damaged(stage.name, partition, folder):
                 return replace(step, action="redo", reasons=damaged)
             if done := shards.names(shards.join(folder, shards.RECORDS)):
@@ -181,7 +181,7 @@ class Planner:
             entry.sha256
             for read in inputs
             if read.asset == stage.name
-            for entry in self.past.files(read.asset, read.partition, read.generation)
+            for entry in self.past.files(read.asset, read.partition, read.fingerprint)
         ]
 
     def _pending(
@@ -238,19 +238,19 @@ class Planner:
             documents=listed.num_files, num_bytes=listed.num_bytes, recipe=self.recipe
         )
 
-    def _plan(self, asset: str, partition: str, generation: str, digest: str) -> None:
-        folder = self.lake.generation(asset, partition, generation)
+    def _plan(self, asset: str, partition: str, fingerprint: str, digest: str) -> None:
+        folder = self.lake.artifact(asset, partition, fingerprint)
         self.artifacts[asset, partition] = Artifact(
-            asset=asset, partition=partition, folder=folder, generation=generation, digest=digest
+            asset=asset, partition=partition, folder=folder, fingerprint=fingerprint, digest=digest
         )
 
     def _half_done(
         self, asset: str, partition: str, spec: ArtifactSpec | None
     ) -> Iterator[HalfDone]:
-        for generation, note in half_done(self.lake, asset, partition).items():
-            if spec is not None and generation == spec.generation:
+        for fingerprint, note in half_done(self.lake, asset, partition).items():
+            if spec is not None and fingerprint == spec.fingerprint:
                 continue
-            files = readable_records(self.lake.generation(asset, partition, generation))
+            files = readable_records(self.lake.artifact(asset, partition, fingerprint))
             differs = (
                 ["an input is pending"]
                 if spec is None
@@ -263,7 +263,7 @@ class Planner:
             yield HalfDone(
                 asset=asset,
                 partition=partition,
-                generation=generation,
+                fingerprint=fingerprint,
                 recipe=note.recipe,
                 num_files=len(files),
                 num_bytes=sum(entry.num_bytes for entry in files),

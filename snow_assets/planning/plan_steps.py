@@ -21,21 +21,21 @@ class Step:
     all_shards: int = 0
     size: Size = field(default_factory=Size)
     cost: Cost | None = None  # None: nothing to do
-    generation: str | None = None  # the artifact's hash; None: an input is pending
+    fingerprint: str | None = None  # the artifact's hash; None: an input is pending
 
 
 @dataclass(frozen=True, kw_only=True)
 class HalfDone:
-    """A generation without a manifest that this plan does not go on with."""
+    """An artifact without a manifest that this plan does not go on with."""
 
     asset: str
     partition: str
-    generation: str
+    fingerprint: str
     recipe: str
     num_files: int
     num_bytes: int
     started: float
-    reasons: tuple[str, ...]  # how the plan's own generation differs
+    reasons: tuple[str, ...]  # how the plan's own artifact differs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,8 +34,8 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        asset, partition, generation = self.folder.rsplit("/", 3)[1:]
-        return f"{asset} [{partition}] {generation[:12]}"
+        asset, partition, fingerprint = self.folder.rsplit("/", 3)[1:]
+        return f"{asset} [{partition}] {fingerprint[:12]}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,8 +167,8 @@ def act(lake: str, purge: Purge, *, now: float) -> None:
             content["manifest"] = asdict(shards.manifest(item.folder))
         else:
             content["files"] = [asdict(entry) for entry in readable_records(item.folder)]
-        asset, partition, generation = item.folder.rsplit("/", 3)[1:]
-        tombstone = shards.join(lake, TOMBSTONES, asset, partition, f"{generation}.json")
+        asset, partition, fingerprint = item.folder.rsplit("/", 3)[1:]
+        tombstone = shards.join(lake, TOMBSTONES, asset, partition, f"{fingerprint}.json")
         if not shards.exists(tombstone):
             shards.put(tombstone, json.dumps(content, indent=1, default=str).encode())
         shards.remove(url)
@@ -176,7 +176,7 @@ def act(lake: str, purge: Purge, *, now: float) -> None:
 
 
 def _input_folders(lake: str, inputs: Sequence[shards.Input]) -> list[str]:
-    return [shards.join(lake, read.asset, read.partition, read.generation) for read in inputs]
+    return [shards.join(lake, read.asset, read.partition, read.fingerprint) for read in inputs]
 
 
 def _current(lake: str) -> set[str]:
@@ -191,7 +191,7 @@ def _current(lake: str) -> set[str]:
                 if pointer is None:
                     continue
                 partition = name.removesuffix(".json")
-                folders.add(shards.join(lake, asset, partition, pointer["generation"]))
+                folders.add(shards.join(lake, asset, partition, pointer["fingerprint"]))
     return folders
 
 
@@ -201,8 +201,8 @@ def _half_done(lake: str, artifacts: set[str]) -> dict[str, shards.InProgress | 
         if asset in NO_ASSETS:
             continue
         for partition in shards.names(shards.join(lake, asset)):
-            for generation in shards.names(shards.join(lake, asset, partition)):
-                folder = shards.join(lake, asset, partition, generation)
+            for fingerprint in shards.names(shards.join(lake, asset, partition)):
+                folder = shards.join(lake, asset, partition, fingerprint)
                 if folder not in artifacts and _noted(folder):
                     notes[folder] = _marker(folder)
     return notes
@@ -285,4 +285,4 @@ def _is_costly(folder: str) -> bool:
 
 
 def _folder(lake: str, trace: Trace) -> str:
-    return shards.join(lake, trace.asset, trace.partition, trace.generation)
+    return shards.join(lake, trace.asset, trace.partition, trace.fingerprint)

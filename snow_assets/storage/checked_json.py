@@ -42,12 +42,26 @@ def load(url: str, content: bytes, *, known_keys: Collection[str], remedy: str) 
         raise DamagedFileError(url, "no JSON object", remedy)
     checksum = value.pop(CHECKSUM, None)
     if checksum is None:
-        if unknown := sorted(value.keys() - set(known_keys)):
+        if unknown := sorted(value.keys() - {*known_keys, *_FORMER_KEYS}):
             raise DamagedFileError(url, f"it has no checksum and a key {unknown[0]!r}", remedy)
-        return value
+        return with_present_keys(value)
     unsigned = content.replace(str(checksum).encode(errors="replace"), _PLACEHOLDER.encode(), 1)
     if _digest(unsigned) != checksum:
         raise DamagedFileError(url, "its checksum is another", remedy)
+    return with_present_keys(value)
+
+
+_FORMER_KEYS = {"facts": "stats", "settings": "config", "generation": "fingerprint"}
+"""Keys of manifests, records and pointers that were written before December 2026."""
+
+
+def with_present_keys(value: dict[str, Any]) -> dict[str, Any]:
+    """Rename former keys of a file and of the entries of its lists, in place."""
+    entries = [entry for part in value.values() if isinstance(part, list) for entry in part]
+    for entry in (value, *(entry for entry in entries if isinstance(entry, dict))):
+        for former, key in _FORMER_KEYS.items():
+            if former in entry:
+                entry[key] = entry.pop(former)
     return value
 
 

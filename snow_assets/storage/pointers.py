@@ -12,12 +12,12 @@ _MLFLOW_KEYS = (
     "mlflow_model_id",
     "mlflow_model_version",
 )
-_KEYS = ("generation", "digest", *_MLFLOW_KEYS)
+_KEYS = ("fingerprint", "digest", *_MLFLOW_KEYS)
 
 
-def pointer_content(generation: str, digest: str, ids: Mapping[str, str]) -> bytes:
+def pointer_content(fingerprint: str, digest: str, ids: Mapping[str, str]) -> bytes:
     """Content of a pointer's file, with a checksum."""
-    return checked_json.dump({"generation": generation, "digest": digest, **ids})
+    return checked_json.dump({"fingerprint": fingerprint, "digest": digest, **ids})
 
 
 def read_pointer(url: str) -> dict[str, Any] | None:
@@ -31,8 +31,8 @@ def read_pointer(url: str) -> dict[str, Any] | None:
         return None
     remedy = pointer_remedy(url)
     value = checked_json.load(url, content, known_keys=_KEYS, remedy=remedy)
-    if not all(isinstance(value.get(key), str) for key in ("generation", "digest")):
-        raise DamagedFileError(url, "it names no generation and digest", remedy)
+    if not all(isinstance(value.get(key), str) for key in ("fingerprint", "digest")):
+        raise DamagedFileError(url, "it names no fingerprint and digest", remedy)
     return value
 
 

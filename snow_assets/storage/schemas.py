@@ -1,6 +1,6 @@
 """The row types that travel between stages, as Arrow schemas.
 
-A generation (see `shards`) holds one or more tables; each schema here is one table. A name that
+An artifact (see `shards`) holds one or more tables; each schema here is one table. A name that
 ends in `_id` is a sha256 in hexadecimal. `document_id` names one file of one repository in one
 source; `raw_id` its bytes as received; `text_id` its redacted text, so that copies share it.
 """

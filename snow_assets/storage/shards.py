@@ -104,11 +104,11 @@ class FileRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """What a generation was made from: another one, by address and content."""
+    """What an artifact was made from: another one, by address and content."""
 
     asset: str
     partition: str
-    generation: str
+    fingerprint: str
     digest: str
 
 
@@ -126,11 +126,11 @@ class InProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """All that a generation is. `digest` names the content: equal files, equal digest."""
+    """All that an artifact is. `digest` names the content: equal files, equal digest."""
 
     asset: str
     partition: str
-    generation: str
+    fingerprint: str
     code_version: str
     recipe: str
     config: Any  # the part of the recipe that was read
@@ -166,23 +166,11 @@ def remedy(folder: str) -> str:
     return f"materialize {parts[1]}{'' if parts[2] == 'all' else f' [{parts[2]}]'} again"
 
 
-_FORMER_KEYS = {"facts": "stats", "settings": "config"}
-"""Keys of manifests and records that were written before December 2026."""
-
-
-def _rename_former_keys(value: dict[str, Any]) -> None:
-    for entry in (value, *value.get("files", ()), *value.get("metadata_files", ())):
-        for former, key in _FORMER_KEYS.items():
-            if isinstance(entry, dict) and former in entry:
-                entry[key] = entry.pop(former)
-
-
 def _load(folder: str, name: str, kind: type[Any]) -> Any:
     """A JSON file of an artifact as a dataclass; DamagedFileError if it is not what was written."""
     url = join(folder, name)
-    known_keys = [*(entry.name for entry in fields(kind)), *_FORMER_KEYS]
+    known_keys = [entry.name for entry in fields(kind)]
     value = checked_json.load(url, get(url), known_keys=known_keys, remedy=remedy(folder))
-    _rename_former_keys(value)
     try:
         return _ADAPTERS[kind].validate_python(value)
     except ValidationError as error:
@@ -378,7 +366,7 @@ def finish(
     *,
     asset: str,
     partition: str,
-    generation: str,
+    fingerprint: str,
     code_version: str,
     recipe: str,
     config: Any,
@@ -397,7 +385,7 @@ def finish(
     written = Manifest(
         asset=asset,
         partition=partition,
-        generation=generation,
+        fingerprint=fingerprint,
         code_version=code_version,
         recipe=recipe,
         config=config,
@@ -459,13 +447,13 @@ def sound_manifest(folder: str) -> Manifest | None:
 
 
 def input_folders(folder: str, asset: str) -> list[str]:
-    """The generations of `asset` that a finished generation was made from, as URLs.
+    """The artifacts of `asset` that a finished artifact was made from, as URLs.
 
-    A generation's URL ends in asset/partition/generation, so a lake can move as a whole.
+    An artifact's URL ends in asset/partition/fingerprint, so a lake can move as a whole.
     """
     lake = folder.rstrip("/").rsplit("/", 3)[0]
     return [
-        join(lake, read.asset, read.partition, read.generation)
+        join(lake, read.asset, read.partition, read.fingerprint)
         for read in manifest(folder).inputs
         if read.asset == asset
     ]
@@ -480,13 +468,13 @@ def _open(folder: str, name: str) -> pq.ParquetFile:
 def batches(
     folder: str, table: str, *, columns: Sequence[str] | None = None, rows: int = 1024
 ) -> Iterator[pa.RecordBatch]:
-    """Stream a table of a finished generation in shard order. Memory: one shard's file."""
+    """Stream a table of a finished artifact in shard order. Memory: one shard's file."""
     for entry in manifest(folder).tables(table):
         yield from _open(folder, entry.name).iter_batches(batch_size=rows, columns=columns)
 
 
 def read(folder: str, table: str, *, columns: Sequence[str] | None = None) -> pa.Table:
-    """A whole table of a finished generation; for tables without text."""
+    """A whole table of a finished artifact; for tables without text."""
     entries = manifest(folder).tables(table)
     if not entries:
         raise ValueError(f"{folder} has no table {table!r}")
@@ -513,6 +501,6 @@ def columns(folder: str, name: str) -> list[str]:
 
 
 def read_shard(folder: str, name: str, *, columns: Sequence[str] | None = None) -> pa.Table:
-    """One finished shard by its name, also of a generation that is still being made."""
+    """One finished shard by its name, also of an artifact that is still being made."""
     # Threads of its own cost Arrow as much again, most of it in fresh memory for each.
     return _open(folder, name).read(columns=columns, use_threads=False)

@@ -11,6 +11,7 @@ import pyarrow as pa
 from snow_assets.defs.graph import STAGES, stage_of, stages_in
 from snow_assets.stages import Stage
 from snow_assets.storage import shards
+from snow_assets.storage.pointers import read_pointer
 from snow_assets.tables.labels import labels
 
 _REQUIRED = {"nullable": False}
@@ -18,7 +19,7 @@ _ARTIFACT_SCHEMA = pa.schema(
     [
         pa.field("asset", pa.string(), **_REQUIRED),
         pa.field("partition", pa.string(), **_REQUIRED),
-        pa.field("generation", pa.string(), **_REQUIRED),
+        pa.field("fingerprint", pa.string(), **_REQUIRED),
         pa.field("digest", pa.string(), **_REQUIRED),
         pa.field("is_current", pa.bool_(), **_REQUIRED),
         pa.field("code_version", pa.string(), **_REQUIRED),
@@ -37,10 +38,10 @@ _INPUT_SCHEMA = pa.schema(
             "recipe",
             "asset",
             "partition",
-            "generation",
+            "fingerprint",
             "input_asset",
             "input_partition",
-            "input_generation",
+            "input_fingerprint",
             "input_digest",
         )
     ]
@@ -133,7 +134,7 @@ def lake_tables(lake: str, current: Iterable[str], *, recipe: str, project: str)
             artifact.recipe,
             artifact.manifest.asset,
             artifact.manifest.partition,
-            artifact.manifest.generation,
+            artifact.manifest.fingerprint,
             artifact.manifest.digest,
             artifact.is_current,
         ]
@@ -194,23 +195,20 @@ def _other_recipes(lake: str, recipe: str) -> dict[str, set[str]]:
 
 
 def _read_pointer_target(lake: str, url: str, asset: str, pointer: str) -> str:
-    try:
-        generation = str(json.loads(shards.get(url))["generation"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"the pointer {url} is damaged ({error}): materialize {asset} again with that recipe"
-        ) from error
-    return shards.join(lake, asset, pointer.removesuffix(".json"), generation)
+    current = read_pointer(url)
+    if current is None:
+        raise FileNotFoundError(f"the pointer {url} has gone: materialize the tables again")
+    return shards.join(lake, asset, pointer.removesuffix(".json"), current["fingerprint"])
 
 
 def _history(lake: str) -> list[str]:
     """Every artifact of the stages whose earlier ones stay queryable."""
     roots = [shards.join(lake, stage.name) for stage in STAGES if stage.keeps_history]
     return [
-        shards.join(root, partition, generation)
+        shards.join(root, partition, fingerprint)
         for root in roots
         for partition in shards.names(root)
-        for generation in shards.names(shards.join(root, partition))
+        for fingerprint in shards.names(shards.join(root, partition))
     ]
 
 
@@ -225,7 +223,7 @@ def _ancestors(lake: str, manifests: dict[str, shards.Manifest]) -> list[str]:
     folders: list[str] = []
     while queue:
         for parent in queue.pop().inputs:
-            folder = shards.join(lake, parent.asset, parent.partition, parent.generation)
+            folder = shards.join(lake, parent.asset, parent.partition, parent.fingerprint)
             is_checkpoint = _is_checkpoint(parent.asset)
             if not is_checkpoint or folder in folders:
                 continue
@@ -268,7 +266,7 @@ def _artifact_row(artifact: RecipeArtifact) -> dict[str, Any]:
     return {
         "asset": manifest.asset,
         "partition": manifest.partition,
-        "generation": manifest.generation,
+        "fingerprint": manifest.fingerprint,
         "digest": manifest.digest,
         "is_current": artifact.is_current,
         "code_version": manifest.code_version,
@@ -287,7 +285,7 @@ def _input_rows(artifacts: Sequence[RecipeArtifact]) -> list[dict[str, Any]]:
             "recipe": artifact.recipe,
             "asset": artifact.manifest.asset,
             "partition": artifact.manifest.partition,
-            "generation": artifact.manifest.generation,
+            "fingerprint": artifact.manifest.fingerprint,
             **{f"input_{name}": value for name, value in asdict(upstream).items()},
         }
         for artifact in artifacts

@@ -58,7 +58,7 @@ class World:
     def current(self, asset: str, partition: str = "all") -> str:
         """The folder of the artifact that the recipe's pointer names."""
         pointer = json.loads(shards.get(f"{self.lake}/current/FLOW/{asset}/{partition}.json"))
-        return f"{self.lake}/{asset}/{partition}/{pointer['generation']}"
+        return f"{self.lake}/{asset}/{partition}/{pointer['fingerprint']}"
 
     def digest(self, asset: str, partition: str = "all") -> str:
         return shards.manifest(self.current(asset, partition)).digest

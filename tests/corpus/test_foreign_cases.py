@@ -31,7 +31,7 @@ def curated(
         str(folder),
         asset="raw_code_corpus",
         partition="here",
-        generation="g",
+        fingerprint="g",
         code_version="1",
         recipe="TEST",
         config={},

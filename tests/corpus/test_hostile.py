@@ -44,7 +44,7 @@ def finish(folder: str, stats: dict[str, Any]) -> None:
         folder,
         asset="test",
         partition="here",
-        generation="g",
+        fingerprint="g",
         code_version="1",
         recipe="TEST",
         config={},

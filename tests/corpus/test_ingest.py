@@ -24,7 +24,7 @@ def run(
         str(folder),
         asset="raw_code_corpus",
         partition="here",
-        generation="g",
+        fingerprint="g",
         code_version="1",
         recipe="TEST",
         config={},

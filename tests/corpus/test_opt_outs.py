@@ -114,6 +114,6 @@ def test_the_entries_that_a_source_holds_are_those_that_mean_its_repositories() 
     ]
 
 
-def test_the_list_comes_back_from_its_generation(tmp_path: Path) -> None:
+def test_the_list_comes_back_from_its_artifact(tmp_path: Path) -> None:
     assert opt_outs.write(str(tmp_path), ["a/b", "c"]) == 2
     assert opt_outs.read(str(tmp_path)) == frozenset({"a/b", "c"})

@@ -1,4 +1,4 @@
-"""Finished generations of curation and its upstream, from a few texts."""
+"""Finished artifacts of curation and its upstream, from a few texts."""
 
 import hashlib
 import json
@@ -80,13 +80,13 @@ def finish(
     inputs: Sequence[str] = (),
     stats: Mapping[str, Any] | None = None,
 ) -> str:
-    """Write the manifest of a generation whose URL ends in asset/partition/generation."""
-    asset, partition, generation = folder.rsplit("/", 3)[1:]
+    """Write the manifest of an artifact whose URL ends in asset/partition/fingerprint."""
+    asset, partition, fingerprint = folder.rsplit("/", 3)[1:]
     shards.finish(
         folder,
         asset=asset,
         partition=partition,
-        generation=generation,
+        fingerprint=fingerprint,
         code_version="1",
         recipe="SMOKE",
         config={},
@@ -94,7 +94,7 @@ def finish(
             shards.Input(
                 asset=url.rsplit("/", 3)[1],
                 partition=url.rsplit("/", 3)[2],
-                generation=url.rsplit("/", 3)[3],
+                fingerprint=url.rsplit("/", 3)[3],
                 digest=shards.manifest(url).digest,
             )
             for url in inputs
@@ -161,7 +161,7 @@ def clean_corpora(
     problem_rows: Sequence[Mapping[str, Any]] = (),
     recipe: CurationRecipe = RECIPE,
 ) -> dict[str, str]:
-    """Language -> a finished clean_corpus generation made of received files; pointers too."""
+    """Language -> a finished clean_corpus artifact made of received files; pointers too."""
     names = sorted({str(row["source"]) for row in files})
     raw = [
         raw_corpus(lake, [row for row in files if row["source"] == name], source=name)
@@ -186,7 +186,7 @@ def clean_corpora(
 
 
 def point(lake: str, folder: str) -> None:
-    """Make a generation the current one of the recipe SMOKE."""
-    asset, partition, generation = folder.rsplit("/", 3)[1:]
-    pointer = {"generation": generation, "digest": shards.manifest(folder).digest}
+    """Make an artifact the current one of the recipe SMOKE."""
+    asset, partition, fingerprint = folder.rsplit("/", 3)[1:]
+    pointer = {"fingerprint": fingerprint, "digest": shards.manifest(folder).digest}
     shards.put(f"{lake}/current/SMOKE/{asset}/{partition}.json", json.dumps(pointer).encode())

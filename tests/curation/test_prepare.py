@@ -84,7 +84,7 @@ def test_every_file_becomes_a_document_or_a_drop(lake_url: str) -> None:
     )
 
 
-def test_a_source_without_files_is_a_finished_generation_without_documents(lake_url: str) -> None:
+def test_a_source_without_files_is_a_finished_artifact_without_documents(lake_url: str) -> None:
     made = documents(lake_url, raw_corpus(lake_url, []))
     assert shards.manifest(made).num_rows("documents") == 0
 

@@ -57,7 +57,7 @@ def test_decoding_gives_back_every_text() -> None:
 
 
 @pytest.mark.slow  # importing transformers
-def test_a_trained_generation_loads_here_and_in_transformers(lake_url: str) -> None:
+def test_a_trained_artifact_loads_here_and_in_transformers(lake_url: str) -> None:
     from transformers import AutoTokenizer
 
     files = [a_file(f"{n}.py", text) for n, text in enumerate(TEXTS)]

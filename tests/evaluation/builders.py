@@ -42,20 +42,20 @@ def an_evaluation_recipe(**changes: Any) -> EvaluationRecipe:
 def finished(
     lake_url: str, asset: str, partition: str, *, inputs: list[shards.Input] | None = None
 ) -> str:
-    """Close the generation `g` of an asset and point SMOKE to it; returns its folder."""
+    """Close the artifact `g` of an asset and point SMOKE to it; returns its folder."""
     folder = shards.join(lake_url, asset, partition, "g")
     made = shards.finish(
         folder,
         asset=asset,
         partition=partition,
-        generation="g",
+        fingerprint="g",
         code_version="1",
         recipe="SMOKE",
         config={},
         inputs=inputs or [],
         stats={},
     )
-    pointer = json.dumps({"generation": "g", "digest": made.digest}).encode()
+    pointer = json.dumps({"fingerprint": "g", "digest": made.digest}).encode()
     shards.put(shards.join(lake_url, "current", "SMOKE", asset, f"{partition}.json"), pointer)
     return folder
 
@@ -159,7 +159,7 @@ def put_corpus(lake_url: str, language: str, held_out: list[str], *, train: list
     chosen = [{name: row[name] for name in DECISION.names} for row in decisions]
     beside = {"documents": f"{language}/g/documents-00000.parquet", "language": language}
     shards.put_table(folder, "decisions", 0, chosen, DECISION, stats=beside)
-    given = shards.Input(asset="documents", partition=language, generation="g", digest="d")
+    given = shards.Input(asset="documents", partition=language, fingerprint="g", digest="d")
     return finished(lake_url, "clean_corpus", language, inputs=[given])
 
 

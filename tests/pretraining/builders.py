@@ -1,4 +1,4 @@
-"""Hand-made generations of what pretraining reads, small but whole."""
+"""Hand-made artifacts of what pretraining reads, small but whole."""
 
 import json
 from dataclasses import replace
@@ -134,12 +134,12 @@ def a_corpus() -> list[dict[str, Any]]:
 
 
 def finish(folder: str, inputs: list[shards.Input] | None = None, **stats: Any) -> shards.Manifest:
-    asset, partition, generation = folder.rsplit("/", 3)[1:]
+    asset, partition, fingerprint = folder.rsplit("/", 3)[1:]
     return shards.finish(
         folder,
         asset=asset,
         partition=partition,
-        generation=generation,
+        fingerprint=fingerprint,
         code_version="1",
         recipe="TEST",
         config={},
@@ -149,9 +149,9 @@ def finish(folder: str, inputs: list[shards.Input] | None = None, **stats: Any) 
 
 
 def point(lake_url: str, folder: str, recipe: str = "SMOKE") -> None:
-    """Let the recipe's pointer name a generation."""
-    asset, partition, generation = folder.rsplit("/", 3)[1:]
-    pointer = {"generation": generation, "digest": shards.manifest(folder).digest}
+    """Let the recipe's pointer name an artifact."""
+    asset, partition, fingerprint = folder.rsplit("/", 3)[1:]
+    pointer = {"fingerprint": fingerprint, "digest": shards.manifest(folder).digest}
     url = f"{lake_url}/current/{recipe}/{asset}/{partition}.json"
     shards.put(url, json.dumps(pointer).encode())
 
@@ -169,7 +169,7 @@ def put_tokenizer(lake_url: str) -> str:
 def put_clean_corpus(
     lake_url: str, documents: list[dict[str, Any]], held_out: frozenset[str] = frozenset()
 ) -> list[str]:
-    """Generations of `documents` and, by language, of `clean_corpus`; returns the latter."""
+    """Artifacts of `documents` and, by language, of `clean_corpus`; returns the latter."""
     source = f"{lake_url}/documents/tests/g"
     languages = sorted({row["language"] for row in documents})
     clean = []
@@ -177,7 +177,7 @@ def put_clean_corpus(
         own = [row for row in documents if row["language"] == language]
         shards.put_table(source, "documents", index, own, DOCUMENT, stats={"language": language})
     made = finish(source)
-    given = shards.Input(asset="documents", partition="tests", generation="g", digest=made.digest)
+    given = shards.Input(asset="documents", partition="tests", fingerprint="g", digest=made.digest)
     for index, language in enumerate(languages):
         folder = f"{lake_url}/clean_corpus/{language}/g"
         own = [row for row in documents if row["language"] == language]

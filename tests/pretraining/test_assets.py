@@ -105,11 +105,11 @@ def run(
 
 def current(lake_url: str, asset: str) -> str:
     pointer = json.loads(shards.get(f"{lake_url}/current/SMOKE/{asset}/all.json"))
-    return f"{lake_url}/{asset}/all/{pointer['generation']}"
+    return f"{lake_url}/{asset}/all/{pointer['fingerprint']}"
 
 
 def tampered(lake_url: str, asset: str, table: str) -> tuple[str, Any]:
-    """A copy of a generation that the pointer names from now on, not yet finished."""
+    """A copy of an artifact that the pointer names from now on, not yet finished."""
     old = current(lake_url, asset)
     new = f"{lake_url}/{asset}/all/tampered"
     for entry in shards.records(old):

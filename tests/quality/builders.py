@@ -22,7 +22,7 @@ from snow_assets.storage.schemas import EXEMPLAR, text_id
 from tests.curation.builders import a_file, a_problem, a_program, clean_corpora, finish, point
 
 NEAR = SMOKE.curation.near_duplicates
-GENERATION = "0" * 32
+FINGERPRINT = "0" * 32
 
 
 class Quiet(worker.Progress):
@@ -84,8 +84,8 @@ def good_code(name: str) -> str:
 
 
 def exemplars(lake: str, texts: Sequence[tuple[str, str]]) -> str:
-    """A finished generation of (repository, text)."""
-    folder = f"{lake}/exemplars/all/{GENERATION}"
+    """A finished artifact of (repository, text)."""
+    folder = f"{lake}/exemplars/all/{FINGERPRINT}"
     rows = [
         {
             "text_id": text_id(text),
@@ -137,9 +137,9 @@ def a_lake(lake: str, files: Sequence[dict[str, Any]] | None = None) -> dict[str
 
 
 def drawn(lake: str, clean: dict[str, str], recipe: AnnotatorRecipe) -> str:
-    """A finished `annotator_examples` generation."""
-    folder = f"{lake}/annotator_examples/all/{GENERATION}"
-    given = f"{lake}/exemplars/all/{GENERATION}"
+    """A finished `annotator_examples` artifact."""
+    folder = f"{lake}/annotator_examples/all/{FINGERPRINT}"
+    given = f"{lake}/exemplars/all/{FINGERPRINT}"
     stats = examples.write(
         folder,
         exemplars_folder=given,
@@ -151,11 +151,11 @@ def drawn(lake: str, clean: dict[str, str], recipe: AnnotatorRecipe) -> str:
 
 
 def trained(
-    lake: str, examples_folder: str, recipe: AnnotatorRecipe, *, name: str = GENERATION
+    lake: str, examples_folder: str, recipe: AnnotatorRecipe, *, name: str = FINGERPRINT
 ) -> tuple[str, AnnotatorReport]:
-    """A finished `quality_annotator` generation, and its report."""
+    """A finished `quality_annotator` artifact, and its report."""
     folder = f"{lake}/quality_annotator/all/{name}"
-    problems = f"{lake}/benchmark_problems/all/{GENERATION}"
+    problems = f"{lake}/benchmark_problems/all/{FINGERPRINT}"
     request = AnnotatorTrainingRequest(
         examples=examples_folder, problems=problems, output=folder, recipe=recipe
     )
@@ -170,7 +170,7 @@ def an_annotator(lake: str, clean: dict[str, str], recipe: AnnotatorRecipe) -> s
 def a_scoring(
     lake: str, clean: str, annotator: str, *, name: str, **numbers: Any
 ) -> ScoringRequest:
-    """A request whose output is generation `name`, reusing all finished ones beside it."""
+    """A request whose output is artifact `name`, reusing all finished ones beside it."""
     partition = f"{lake}/quality_scores/python"
     known: dict[str, Any] = {"part_texts": 4, "batch_tokens": 128, "num_threads": 1}
     return ScoringRequest(
@@ -202,7 +202,7 @@ def change_annotator(folder: str, **fields: Any) -> None:
             folder,
             asset=made.asset,
             partition=made.partition,
-            generation=made.generation,
+            fingerprint=made.fingerprint,
             code_version=made.code_version,
             recipe=made.recipe,
             config=made.config,

@@ -160,7 +160,7 @@ def adopt(grown: str, lake: str, clean: dict[str, str]) -> None:
         for path in target.glob("records/*.json"):
             rename_in(path)
         manifest = json.loads((target / "manifest.json").read_text())
-        assert manifest["generation"] == "9" * 32
+        assert manifest["fingerprint"] == "9" * 32
         point(lake, str(target))
 
 

@@ -47,7 +47,7 @@ def test_a_held_out_document_among_the_examples_is_found(made: Made, tmp_path: P
         folder,
         asset="annotator_examples",
         partition="all",
-        generation="x",
+        fingerprint="x",
         code_version="1",
         recipe="SMOKE",
         config={},

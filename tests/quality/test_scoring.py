@@ -33,7 +33,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def score(request: ScoringRequest) -> ScoringReport:
-    """Score and finish the generation."""
+    """Score and finish the artifact."""
     report = scoring.work(request, Quiet())
     finish(request.output, inputs=[request.clean, request.annotator], stats=scoring_stats(report))
     return report
@@ -122,7 +122,7 @@ def test_a_new_annotator_scores_everything_once_and_both_versions_stay(made: Mad
     assert score(third).num_scored == 0, "the older annotator's scores are still known"
 
 
-def test_an_unfinished_generation_is_not_reused(made: Made) -> None:
+def test_an_unfinished_artifact_is_not_reused(made: Made) -> None:
     request = a_scoring(made.lake, made.clean["python"], made.annotator, name="a")
     scoring.work(request, Quiet())
     assert scores.finished_artifacts(f"{made.lake}/quality_scores/python") == ()

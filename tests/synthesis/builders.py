@@ -69,11 +69,11 @@ def a_module(name: str) -> str:
     return f"def {name}_report({name}_values):\n{body}    return {name}_values\n"
 
 
-def a_generation(
+def an_artifact(
     lake: Lake, asset: str, partition: str, *, inputs: Sequence[str] = (), recipe: str = "SMOKE"
 ) -> Callable[..., str]:
     """Returns `finish(**tables)`, which writes the tables and the recipe's pointer."""
-    folder = lake.generation(asset, partition, f"{asset}-1")
+    folder = lake.artifact(asset, partition, f"{asset}-1")
 
     def finish(**tables: tuple[pa.Schema, list[dict[str, Any]], dict[str, Any]]) -> str:
         for table, (schema, rows, stats) in tables.items():
@@ -82,14 +82,14 @@ def a_generation(
             folder,
             asset=asset,
             partition=partition,
-            generation=f"{asset}-1",
+            fingerprint=f"{asset}-1",
             code_version="1",
             recipe=recipe,
             config={},
             inputs=[_input(url) for url in inputs],
             stats={},
         )
-        pointer = f'{{"generation": "{made.generation}", "digest": "{made.digest}"}}'
+        pointer = f'{{"fingerprint": "{made.fingerprint}", "digest": "{made.digest}"}}'
         shards.put(lake.pointer(recipe, asset, partition), pointer.encode())
         return folder
 
@@ -99,7 +99,7 @@ def a_generation(
 def _input(url: str) -> shards.Input:
     made = shards.manifest(url)
     return shards.Input(
-        asset=made.asset, partition=made.partition, generation=made.generation, digest=made.digest
+        asset=made.asset, partition=made.partition, fingerprint=made.fingerprint, digest=made.digest
     )
 
 
@@ -108,7 +108,7 @@ def a_subset(
 ) -> tuple[str, str]:
     """`high_quality_subset` and `clean_corpus` of a language; keys are repositories."""
     rows = [_row(language, repository, text) for repository, text in sorted(texts.items())]
-    documents = a_generation(lake, "documents", f"source-{language}")(
+    documents = an_artifact(lake, "documents", f"source-{language}")(
         documents=(DOCUMENT, rows, {"language": language})
     )
     key = "/".join(documents.rsplit("/", 2)[1:] + [shards.table_name("documents", 0)])
@@ -121,7 +121,7 @@ def a_subset(
         }
         for row in rows
     ]
-    clean = a_generation(lake, "clean_corpus", language, inputs=[documents])(
+    clean = an_artifact(lake, "clean_corpus", language, inputs=[documents])(
         decisions=(DECISION, decided, {"documents": key, "language": language})
     )
     chosen = [
@@ -137,7 +137,7 @@ def a_subset(
         }
         for row in [{**one, **two} for one, two in zip(rows, decided, strict=True)]
     ]
-    subset = a_generation(lake, "high_quality_subset", language, inputs=[clean])(
+    subset = an_artifact(lake, "high_quality_subset", language, inputs=[clean])(
         documents=(SELECTION, chosen, {})
     )
     return subset, clean
@@ -178,14 +178,14 @@ def problems() -> pa.Table:
 
 
 def put_problems(lake: Lake) -> str:
-    return a_generation(lake, "benchmark_problems", "all")(
+    return an_artifact(lake, "benchmark_problems", "all")(
         problems=(BENCHMARK_PROBLEM, [PROBLEM], {})
     )
 
 
 def put_opt_outs(lake: Lake, *names: str) -> str:
-    opt_outs.write(lake.generation("opt_outs", "all", "opt_outs-1"), names)
-    return a_generation(lake, "opt_outs", "all")()
+    opt_outs.write(lake.artifact("opt_outs", "all", "opt_outs-1"), names)
+    return an_artifact(lake, "opt_outs", "all")()
 
 
 def a_tokenizer() -> Tokenizer:
@@ -196,9 +196,9 @@ def a_tokenizer() -> Tokenizer:
 
 
 def put_tokenizer(lake: Lake) -> str:
-    folder = lake.generation("tokenizer", "all", "tokenizer-1")
+    folder = lake.artifact("tokenizer", "all", "tokenizer-1")
     shards.put_file(folder, "tokenizer/tokenizer.json", a_tokenizer().to_str().encode())
-    return a_generation(lake, "tokenizer", "all")()
+    return an_artifact(lake, "tokenizer", "all")()
 
 
 def rules(**changed: Any) -> AcceptanceFilters:
@@ -218,14 +218,14 @@ def put_answers(
     lake: Lake, answers: Sequence[str | Completion], *, snippet: str = "x", language: str = "python"
 ) -> str:
     """A finished `synthetic_answers`, a shard per two answers; strings ended by themselves."""
-    folder = lake.generation("synthetic_answers", "all", "synthetic_answers-1")
+    folder = lake.artifact("synthetic_answers", "all", "synthetic_answers-1")
     for start in range(0, len(answers), 2):
         chunk = list(enumerate(answers))[start : start + 2]
         seeds = [a_seed(number, snippet=snippet, language=language) for number, _ in chunk]
         written = [_answer_row(number, answer) for number, answer in chunk]
         shards.put_table(folder, "seeds", start // 2, seeds, SYNTHETIC_SEED)
         shards.put_table(folder, "answers", start // 2, written, SYNTHETIC_ANSWER)
-    return a_generation(lake, "synthetic_answers", "all")()
+    return an_artifact(lake, "synthetic_answers", "all")()
 
 
 def a_seed(number: int, *, snippet: str = "x", language: str = "python") -> dict[str, str]:

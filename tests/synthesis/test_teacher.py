@@ -52,8 +52,8 @@ def test_a_package_that_is_not_installed_is_named() -> None:
 
 def test_a_job_opens_the_folder_where_it_is(tmp_path: Path) -> None:
     described = teacher.describe(of(str(a_model(tmp_path / "model"))))
-    teacher.write_teacher(str(tmp_path / "generation"), described)
-    address = teacher.teacher_location(str(tmp_path / "generation"))
+    teacher.write_teacher(str(tmp_path / "fingerprint"), described)
+    address = teacher.teacher_location(str(tmp_path / "fingerprint"))
     assert teacher.local_model(address, tmp_path / "scratch") == tmp_path / "model"
 
 

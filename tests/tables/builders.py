@@ -41,7 +41,7 @@ def row_of(schema: pa.Schema, **given: Any) -> dict[str, Any]:
 
 @dataclass
 class TinyLake:
-    """Generations with pointers in a lake; `made` remembers each asset's newest as an input."""
+    """Artifacts with pointers in a lake; `made` remembers each asset's newest as an input."""
 
     url: str
     made: dict[tuple[str, str], shards.Input] = field(default_factory=dict)
@@ -53,20 +53,20 @@ class TinyLake:
         tables: Mapping[str, tuple[pa.Schema, Sequence[Mapping[str, Any]]]],
         *,
         partition: str = "all",
-        generation: str = "1",
+        fingerprint: str = "1",
         inputs: Sequence[tuple[str, str]] = (),
         stats: Mapping[str, Any] | None = None,
         point: bool = True,
     ) -> str:
-        """Finish a generation and, unless told otherwise, point the recipe to it."""
-        folder = f"{self.url}/{asset}/{partition}/{generation}"
+        """Finish an artifact and, unless told otherwise, point the recipe to it."""
+        folder = f"{self.url}/{asset}/{partition}/{fingerprint}"
         for table, (schema, content) in tables.items():
             shards.put_table(folder, table, 0, list(content), schema)
         manifest = shards.finish(
             folder,
             asset=asset,
             partition=partition,
-            generation=generation,
+            fingerprint=fingerprint,
             code_version="1",
             recipe=self.recipe,
             config={},
@@ -74,20 +74,20 @@ class TinyLake:
             stats=dict(stats or {}),
         )
         self.made[asset, partition] = shards.Input(
-            asset=asset, partition=partition, generation=generation, digest=manifest.digest
+            asset=asset, partition=partition, fingerprint=fingerprint, digest=manifest.digest
         )
         if point:
-            pointer = {"generation": generation, "digest": manifest.digest}
+            pointer = {"fingerprint": fingerprint, "digest": manifest.digest}
             url = f"{self.url}/current/{self.recipe}/{asset}/{partition}.json"
             shards.put(url, json.dumps(pointer).encode())
         return folder
 
     def current(self) -> list[str]:
-        """The URLs of all generations that the recipe's pointers name."""
+        """The URLs of all artifacts that the recipe's pointers name."""
         root = f"{self.url}/current/{self.recipe}"
         return [
             f"{self.url}/{asset}/{name.removesuffix('.json')}/"
-            + json.loads(shards.get(f"{root}/{asset}/{name}"))["generation"]
+            + json.loads(shards.get(f"{root}/{asset}/{name}"))["fingerprint"]
             for asset in shards.names(root)
             for name in shards.names(f"{root}/{asset}")
         ]
@@ -272,14 +272,14 @@ def put_quality(lake: TinyLake) -> None:
         "quality_scores",
         {"scores": (rows.SCORE, scores("first", first))},
         partition="python",
-        generation="1",
+        fingerprint="1",
         point=False,
     )
     lake.put(
         "quality_scores",
         {"scores": (rows.SCORE, scores("second", second))},
         partition="python",
-        generation="2",
+        fingerprint="2",
     )
     lake.put(
         "high_quality_subset",

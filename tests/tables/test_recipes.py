@@ -43,7 +43,7 @@ def put_second(url: str) -> TinyLake:
         )
     ]
     tables = {"results": (schemas.RESULT, results)}
-    lake.put("benchmark_results", tables, partition="general", generation="2")
+    lake.put("benchmark_results", tables, partition="general", fingerprint="2")
     lake.put(
         "annealing_checkpoint",
         {"seen": (schemas.SEEN, [seen("good", num_tokens=7)])},

@@ -58,18 +58,18 @@ def a_scored_lake(url: str) -> TinyLake:
         for name in NAMES
     ]
     lake.put("clean_corpus", {"decisions": (rows.DECISION, decisions)}, partition="python")
-    for generation, annotator, given in (("1", "first", FORMER), ("2", "second", NEWER)):
+    for fingerprint, annotator, given in (("1", "first", FORMER), ("2", "second", NEWER)):
         table = {"scores": (rows.SCORE, scores(annotator, given))}
         lake.put(
             "quality_scores",
             table,
             partition="python",
-            generation=generation,
+            fingerprint=fingerprint,
             point=annotator == "second",
         )
-    # The former annotator's scores once more, as a generation of an older corpus holds them.
+    # The former annotator's scores once more, as an artifact of an older corpus holds them.
     again = {"scores": (rows.SCORE, scores("first", {name: FORMER[name] for name in NAMES[:50]}))}
-    lake.put("quality_scores", again, partition="python", generation="0", point=False)
+    lake.put("quality_scores", again, partition="python", fingerprint="0", point=False)
     below, subset = sum(TOKENS.values()), []
     for name in ranked():
         below -= TOKENS[name]
@@ -110,7 +110,7 @@ def spearman(left: list[float], right: list[float]) -> float:
     return float(np.corrcoef(midranks(left), midranks(right))[0, 1])
 
 
-def test_a_score_of_several_generations_is_listed_once(ask: Any) -> None:
+def test_a_score_of_several_artifacts_is_listed_once(ask: Any) -> None:
     assert ask(
         "select annotator, is_current, count(*) from score_history group by all order by all"
     ) == [("first", False, NUMBER), ("second", True, NUMBER)]

@@ -29,23 +29,23 @@ def relation(made: LakeTables, source: str, table: str) -> Relation:
     return found
 
 
-def current_generations(relation: Relation) -> set[str]:
+def current_artifacts(relation: Relation) -> set[str]:
     return {url.split("/")[-2] for part in relation.parts if part.is_current for url in part.files}
 
 
-def test_scores_of_every_generation_are_read_and_others_only_of_the_current(lake_url: str) -> None:
+def test_scores_of_every_artifact_are_read_and_others_only_of_the_current(lake_url: str) -> None:
     lake = a_whole_lake(lake_url)
     put_corpus(TinyLake(url=lake_url))  # the same content again: nothing new
     made = tables_of(lake)
     scores = relation(made, "quality_scores", "scores")
     assert [url.split("/")[-2] for url in scores.files] == ["1", "2"]
-    assert current_generations(scores) == {"2"}
+    assert current_artifacts(scores) == {"2"}
 
 
 def test_a_checkpoint_keeps_its_parent_when_that_is_current_no_longer(lake_url: str) -> None:
     lake = a_whole_lake(lake_url)
     rows = [seen("good", num_tokens=70)]
-    lake.put("general_checkpoint", {"seen": (schemas.SEEN, rows)}, generation="2")
+    lake.put("general_checkpoint", {"seen": (schemas.SEEN, rows)}, fingerprint="2")
     checkpoints = relation(tables_of(lake), "checkpoints", "seen")
     folders = [url.rsplit("/", 1)[0].removeprefix(f"{lake_url}/") for url in checkpoints.files]
     assert folders == [
@@ -64,7 +64,7 @@ def test_equal_inputs_have_equal_digests_and_a_new_input_another(lake_url: str) 
     assert tables_of(lake).digest == before
     assert tables_of(lake, project="edited").digest != before
     rows = [seen("good", num_tokens=70)]
-    lake.put("general_checkpoint", {"seen": (schemas.SEEN, rows)}, generation="2")
+    lake.put("general_checkpoint", {"seen": (schemas.SEEN, rows)}, fingerprint="2")
     assert tables_of(lake).digest != before
 
 
@@ -92,11 +92,11 @@ def test_a_table_that_is_not_there_yet_is_empty_and_typed(
     with catalog(tmp_path, *empty) as connection:
         for one in empty:
             found = connection.sql(f"select * from {source}.{one.table}")
-            described = ["asset", "partition", "generation", "is_current"]
+            described = ["asset", "partition", "fingerprint", "is_current"]
             assert found.columns == ["recipe", *one.schema.names, *described]
             assert found.fetchall() == []
             assert connection.sql(
-                "select * exclude (recipe, asset, partition, generation, is_current)"
+                "select * exclude (recipe, asset, partition, fingerprint, is_current)"
                 f" from {source}.{one.table}"
             ).to_arrow_table().schema.types == [column.type for column in one.schema]
 
@@ -104,12 +104,12 @@ def test_a_table_that_is_not_there_yet_is_empty_and_typed(
 def test_rows_know_their_partition_and_whether_they_are_current(tmp_path: Path) -> None:
     lake = TinyLake(url=str(tmp_path / 'it\'s a "lake"'))
     rows = [row_of(schemas.SCORE, logit=0.25)]
-    for generation in ("1", "2"):
+    for fingerprint in ("1", "2"):
         tables = {"scores": (schemas.SCORE, rows)}
-        lake.put("quality_scores", tables, partition="c's", generation=generation)
+        lake.put("quality_scores", tables, partition="c's", fingerprint=fingerprint)
     with catalog(tmp_path, relation(tables_of(lake), "quality_scores", "scores")) as connection:
         assert connection.sql(
-            "select partition, generation, is_current, logit from quality_scores.scores order by 2"
+            "select partition, fingerprint, is_current, logit from quality_scores.scores order by 2"
         ).fetchall() == [("c's", "1", False, 0.25), ("c's", "2", True, 0.25)]
 
 
@@ -164,7 +164,7 @@ def test_the_digest_does_not_depend_on_which_recipe_publishes(lake_url: str) -> 
     assert tables_of(first).digest == tables_of(second).digest != before
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b'{"generation": '])
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b'{"fingerprint": '])
 def test_a_damaged_pointer_of_another_recipe_is_named(lake_url: str, content: bytes) -> None:
     first = TinyLake(url=lake_url)
     put_corpus(first)

@@ -56,8 +56,8 @@ def put_settings(folder: Path, namespace: str, pod: dict[str, Any], work: dict[s
         "patches": [mounts, "site.yaml"],
         "sandbox_patches": [mounts],
         "sandbox_canary": f"{os.environ['SNOW_TEST_HOST']}:1",  # nothing listens there
-        "shards": {"scoring": 2, "generation": 2},
-        "parallelism": {"scoring": 1, "generation": 1},  # of a node with two cores
+        "shards": {"scoring": 2, "fingerprint": 2},
+        "parallelism": {"scoring": 1, "fingerprint": 1},  # of a node with two cores
     }
     (folder / "jobs.yaml").write_text(yaml.safe_dump(settings))
     return folder / "jobs.yaml"
@@ -86,8 +86,8 @@ def check(lake: str, namespace: str, request: pytest.FixtureRequest) -> None:
     assert differing == {name for name in found if name.startswith("benchmark_results/")}
     for name in shards.names(shards.join(lake, "current", "SMOKE", "benchmark_results")):
         url = shards.join(lake, "current", "SMOKE", "benchmark_results", name)
-        generation = json.loads(shards.get(url))["generation"]
-        folder = shards.join(lake, "benchmark_results", name.removesuffix(".json"), generation)
+        fingerprint = json.loads(shards.get(url))["fingerprint"]
+        folder = shards.join(lake, "benchmark_results", name.removesuffix(".json"), fingerprint)
         stats = shards.manifest(folder).stats
         assert stats["isolation"].startswith("seccomp+landlock+rlimits")
         assert stats["not_run"] is None

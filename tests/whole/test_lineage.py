@@ -70,10 +70,10 @@ def test_the_registered_model_leads_back_to_every_source(
 
 def _address(smoke: Installation, name: str, digest: str) -> tuple[str, str, str]:
     asset, partition = name.split("/")
-    for generation in shards.names(shards.join(smoke.lake, asset, partition)):
-        folder = shards.join(smoke.lake, asset, partition, generation)
+    for fingerprint in shards.names(shards.join(smoke.lake, asset, partition)):
+        folder = shards.join(smoke.lake, asset, partition, fingerprint)
         if shards.is_finished(folder) and shards.manifest(folder).digest.startswith(digest):
-            return asset, partition, generation
+            return asset, partition, fingerprint
     raise AssertionError(f"the lake has no {name} {digest}")
 
 

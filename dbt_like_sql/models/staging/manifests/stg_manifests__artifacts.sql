@@ -2,7 +2,7 @@ select
     recipe,
     asset,
     partition,
-    generation as fingerprint,
+    fingerprint,
     digest,
     is_current,
     code_version,

@@ -2,9 +2,9 @@ select
     recipe,
     asset,
     partition,
-    generation as fingerprint,
+    fingerprint,
     input_asset,
     input_partition,
-    input_generation as input_fingerprint,
+    input_fingerprint as input_fingerprint,
     input_digest
 from {{ source('manifests', 'inputs') }}

@@ -1,7 +1,7 @@
 select
     recipe,
     regexp_replace(asset, '_checkpoint$', '') as phase,
-    generation as fingerprint,
+    fingerprint,
     document_id,
     text_id,
     repository,

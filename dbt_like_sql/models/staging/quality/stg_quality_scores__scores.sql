@@ -3,7 +3,7 @@ select
     text_id,
     annotator,
     partition as language,
-    generation as fingerprint,
+    fingerprint,
     is_current,
     logit,
     top_logit,
