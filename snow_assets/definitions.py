@@ -80,12 +80,15 @@ def resources(recipe: Recipe) -> dict[str, Any]:
     }
 
 
+_RESOURCES = resources(chosen_recipe())
+
 defs = dg.Definitions(
     assets=[
         *stage_assets(
             STAGES,
             chosen_recipe(),
             in_cluster=_IN_CLUSTER,
+            k8s_config=_RESOURCES["jobs"].assets if _IN_CLUSTER else {},
             mlflow_url=default_ui_url(mlflow_uri(), os.environ),
         ),
         tables.tables,
@@ -106,5 +109,5 @@ defs = dg.Definitions(
     ],
     schedules=[orphan_cleanup.orphan_cleanup_schedule] if _IN_CLUSTER else [],
     sensors=[automation.automation],
-    resources=resources(chosen_recipe()),
+    resources=_RESOURCES,
 )

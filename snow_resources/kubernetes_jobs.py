@@ -33,6 +33,7 @@ from snow_resources.isolated_jobs import isolated_manifest, parse_report, reques
 from snow_resources.job_manifest import DIGEST, SHARDS, job_name, read_yaml, render
 from snow_resources.job_messages import FolderMessageReader
 from snow_resources.job_state import JobState, job_state
+from snow_resources.k8s_config import k8s_config_patches
 from snow_resources.kubernetes_api import KubernetesApi, list_events, until
 from snow_resources.kubernetes_job_leases import acquire_lease, release_lease
 from snow_resources.orphan_cleanup import delete_orphaned_jobs
@@ -52,6 +53,8 @@ class KubernetesJobs(GpuJobs):
     images: dict[str, str]  # by environment: trainer, vllm
     pythons: dict[str, str] = Field(default_factory=dict)  # in each image, if not `python`
     patches: list[str] = Field(default_factory=list)  # files, each a strategic-merge patch on Jobs
+    assets: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Asset -> its Jobs' `dagster-k8s/config`, which become the tags of the asset's op."""
     sandbox_namespace: str = ""  # with a deny-all NetworkPolicy; empty: the same namespace
     sandbox_patches: list[str] = Field(default_factory=list)  # on the sandbox's Jobs only
     sandbox_canary: str = ""  # host:port that is up, and that a sandbox must not reach
@@ -151,7 +154,10 @@ class KubernetesJobs(GpuJobs):
     ) -> Json:
         is_isolated = size.environment == SANDBOX
         python = self.pythons.get("trainer" if is_isolated else size.environment, "python")
-        patches = self.sandbox_patches if is_isolated else self.patches
+        files = self.sandbox_patches if is_isolated else self.patches
+        patches = [read_yaml(Path(file)) for file in files]
+        if not is_isolated:  # tags must not open a sandbox
+            patches += k8s_config_patches(context.op_def.tags, context.run.tags)
         manifest = render(
             job,
             attempt,
@@ -165,7 +171,7 @@ class KubernetesJobs(GpuJobs):
             parallelism=self.parallelism.get(job.step, 1),
             has_failure_policy=api.version() >= _FAILURE_POLICY_VERSION,
             queue=self.queue,
-            patches=[read_yaml(Path(path)) for path in patches],
+            patches=patches,
         )
         if not is_isolated:
             return manifest

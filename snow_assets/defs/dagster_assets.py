@@ -1,6 +1,7 @@
 """Dagster's assets, made from the stage specifications."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 import dagster as dg
 import pyarrow as pa
@@ -8,6 +9,7 @@ import pyarrow as pa
 from snow_assets.defs.materialize import materialize
 from snow_assets.recipe import Recipe
 from snow_assets.stages import Partitions, Stage, partition_names
+from snow_resources.k8s_config import ASSET_TAG
 
 _SHARED_RESOURCES = frozenset({"lake", "tracking", "recipe"})
 
@@ -27,15 +29,37 @@ class PartitionsDefinitions:
 
 
 def stage_assets(
-    stages: Iterable[Stage], recipe: Recipe, *, in_cluster: bool = False, mlflow_url: str = ""
+    stages: Collection[Stage],
+    recipe: Recipe,
+    *,
+    in_cluster: bool = False,
+    k8s_config: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
+    mlflow_url: str = "",
 ) -> list[dg.AssetsDefinition]:
     """An asset per stage. `in_cluster`: what runs workers is shown to run on Kubernetes.
 
+    `k8s_config`: asset -> `dagster-k8s/config` of its work Jobs, a tag of the asset's op.
     `mlflow_url` is where MLflow's pages are now: a materialization keeps the link of its own run.
+    Raises ValueError for the configuration of an asset that runs no Jobs.
     """
+    workers = {stage.name for stage in stages if "jobs" in stage.resources}
+    if unknown := sorted(k8s_config.keys() - workers):
+        raise ValueError(
+            f"SNOW_JOBS configures Jobs of {unknown[0]!r}, which has none: name one of "
+            f"{sorted(workers)}"
+        )
     partitions = PartitionsDefinitions(recipe)
     links = {"mlflow_pages": dg.MetadataValue.url(mlflow_url)} if mlflow_url else {}
-    return [_asset(stage, partitions.of(stage), links, in_cluster=in_cluster) for stage in stages]
+    return [
+        _asset(
+            stage,
+            partitions.of(stage),
+            links,
+            in_cluster=in_cluster,
+            k8s_config=k8s_config.get(stage.name),
+        )
+        for stage in stages
+    ]
 
 
 def _asset(
@@ -44,6 +68,7 @@ def _asset(
     links: Mapping[str, dg.MetadataValue[str]],
     *,
     in_cluster: bool,
+    k8s_config: Mapping[str, object] | None,
 ) -> dg.AssetsDefinition:
     is_worker_stage = in_cluster and "jobs" in stage.resources
 
@@ -54,6 +79,7 @@ def _asset(
         owners=[stage.owner],
         kinds={*stage.kinds, *(["kubernetes"] if is_worker_stage else [])},
         code_version=stage.code_version,
+        op_tags={ASSET_TAG: k8s_config} if k8s_config else None,
         partitions_def=partitions,
         deps=_deps(stage),
         required_resource_keys={*_SHARED_RESOURCES, *stage.resources},

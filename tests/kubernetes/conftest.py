@@ -19,6 +19,7 @@ import yaml
 from snow_assets.home import CHECKOUT
 from snow_assets.storage import shards
 from snow_resources.gpu_jobs import JobSize
+from snow_resources.k8s_config import ASSET_TAG
 from snow_resources.kubernetes_api import KubernetesApi, until
 from snow_resources.kubernetes_jobs import KubernetesJobs
 from tests.kubernetes.work_job import Work, Worked
@@ -69,10 +70,12 @@ def has_ended(job: dict[str, Any]) -> bool:
     return any(one["status"] == "True" for one in job["status"].get("conditions") or ())
 
 
-def worked_asset(request: Work, size: JobSize) -> dg.AssetsDefinition:
+def worked_asset(
+    request: Work, size: JobSize, k8s_config: dict[str, Any] | None = None
+) -> dg.AssetsDefinition:
     """One asset that runs the job."""
 
-    @dg.asset
+    @dg.asset(op_tags={ASSET_TAG: k8s_config} if k8s_config else None)
     def worked(context: dg.AssetExecutionContext, jobs: KubernetesJobs) -> Any:
         done = jobs.run(
             context,
