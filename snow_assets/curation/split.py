@@ -40,30 +40,30 @@ MAX_FALLBACK_SHARE = 0.25
 
 @dataclass
 class _Split:
-    """The state of the split. Memory: name, hash and a count per language of each repository."""
+    """The held-out repositories, and the bytes of each language so far."""
 
     share: float
     tolerance: float
     seed: int
     held_out: set[str] = field(default_factory=set)
-    _decided: set[str] = field(default_factory=set)
     _total_bytes: Counter[str] = field(default_factory=Counter)
     _held_out_bytes: Counter[str] = field(default_factory=Counter)
 
-    def add_source(self, sizes: Mapping[str, Mapping[str, int]]) -> None:
-        """Split a source's repositories (name -> language -> bytes)."""
-        for name, languages in sizes.items():
-            self._total_bytes.update(languages)
-            if name in self.held_out:
-                self._held_out_bytes.update(languages)
-        hashes = {name: stable_share(name, seed=self.seed) for name in sizes}
-        ordered = sorted(sizes.keys() - self._decided, key=lambda name: (hashes[name], name))
-        self._decided.update(ordered)
-        for name in ordered:
-            is_short = any(map(self._falls_short, sizes[name]))
-            if (hashes[name] < self.share or is_short) and self._fits(sizes[name]):
-                self._hold_out(name, sizes[name])
-        self._fall_back([name for name in ordered if name not in self.held_out], sizes)
+    def add_source(self, sizes: pl.DataFrame, undecided: pl.DataFrame) -> None:
+        """Split a source's repositories (repository, language, num_bytes) that are undecided."""
+        already_held_out = sizes.filter(pl.col("repository").is_in(self.held_out))
+        self._total_bytes.update(_bytes_by_language(sizes))
+        self._held_out_bytes.update(_bytes_by_language(already_held_out))
+        repositories = undecided.group_by("repository").agg("language", "num_bytes")
+        hashes = [stable_share(name, seed=self.seed) for name in repositories["repository"]]
+        by_hash = repositories.with_columns(hash=pl.Series(hashes, dtype=pl.Float64))
+        for name, languages, num_bytes, hashed in by_hash.sort("hash", "repository").iter_rows():
+            is_short = any(map(self._falls_short, languages))
+            if hashed < self.share or is_short:
+                self._hold_out_if_fitting(name, dict(zip(languages, num_bytes, strict=True)))
+        for language in undecided["language"].unique().sort():
+            if not self._held_out_bytes[language]:
+                self._fall_back(language, undecided, repositories)
 
     def _falls_short(self, language: str) -> bool:
         target = self.share * self._total_bytes[language]
@@ -80,23 +80,29 @@ class _Split:
             for name, size in languages.items()
         )
 
-    def _hold_out(self, name: str, languages: Mapping[str, int]) -> None:
-        self.held_out.add(name)
-        self._held_out_bytes.update(languages)
+    def _hold_out_if_fitting(
+        self, name: str, languages: Mapping[str, int], *, without_any: bool = False
+    ) -> None:
+        if self._fits(languages, without_any=without_any):
+            self.held_out.add(name)
+            self._held_out_bytes.update(languages)
 
-    def _fall_back(self, names: Sequence[str], sizes: Mapping[str, Mapping[str, int]]) -> None:
-        """Hold out the smallest fitting repository of each language that has none."""
-        by_language: dict[str, list[tuple[int, str]]] = {}
-        for name in names:
-            for language, size in sizes[name].items():
-                if size and not self._held_out_bytes[language]:
-                    by_language.setdefault(language, []).append((size, name))
-        for language, repositories in sorted(by_language.items()):
-            for _, name in sorted(repositories):
-                if self._held_out_bytes[language]:
-                    break
-                if name not in self.held_out and self._fits(sizes[name], without_any=True):
-                    self._hold_out(name, sizes[name])
+    def _fall_back(
+        self, language: str, undecided: pl.DataFrame, repositories: pl.DataFrame
+    ) -> None:
+        """Hold out the smallest fitting repository of a language."""
+        of_language = undecided.filter((pl.col("language") == language) & (pl.col("num_bytes") > 0))
+        smallest_first = of_language.sort("num_bytes", "repository").select("repository")
+        candidates = smallest_first.join(repositories, on="repository", maintain_order="left")
+        for name, languages, num_bytes in candidates.iter_rows():
+            if self._held_out_bytes[language]:
+                break
+            sizes = dict(zip(languages, num_bytes, strict=True))
+            self._hold_out_if_fitting(name, sizes, without_any=True)
+
+
+def _bytes_by_language(sizes: pl.DataFrame) -> dict[str, int]:
+    return dict(sizes.group_by("language").agg(pl.sum("num_bytes")).iter_rows())
 
 
 def held_out_repositories(
@@ -110,16 +116,20 @@ def held_out_repositories(
     """The held-out repositories of a table (source, repository, language, num_bytes).
 
     `tolerance` is relative to `share`. Sources not in `source_order` come last, by name.
-    Time: that of sorting the repositories by hash.
+    Time: that of sorting the repositories by hash. Memory: a few times the table.
     """
-    sizes: dict[str, dict[str, Counter[str]]] = {}
-    for row in repositories.select(["source", "repository", "language", "num_bytes"]).to_pylist():
-        source_sizes = sizes.setdefault(row["source"], {})
-        source_sizes.setdefault(row["repository"], Counter())[row["language"]] += row["num_bytes"]
+    columns = ("source", "repository", "language")
+    sizes = pl.DataFrame(repositories).group_by(columns).agg(pl.sum("num_bytes"))
     split = _Split(share=share, tolerance=tolerance, seed=seed)
-    ordered = [name for name in source_order if name in sizes]
-    for source in [*ordered, *sorted(sizes.keys() - set(ordered))]:
-        split.add_source(sizes[source])
+    names = set(sizes["source"].unique())
+    ordered = [name for name in source_order if name in names]
+    undecided = sizes
+    for source in [*ordered, *sorted(names - set(ordered))]:
+        of_source = pl.col("source") == source
+        split.add_source(
+            sizes.filter(of_source).drop("source"), undecided.filter(of_source).drop("source")
+        )
+        undecided = undecided.join(sizes.filter(of_source), on="repository", how="anti")
     return frozenset(split.held_out)
 
 
