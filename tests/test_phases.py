@@ -73,7 +73,7 @@ def test_a_fourth_phase_is_checked_evaluated_and_planned(graph: Any) -> None:
     checks = [name for asset, name in graph["checks"] if asset == "annealing_packs"]
     assert sorted(checks) == ["nothing_is_held_out", "packs_are_exact"]
     assert ["annealing_checkpoint", "loss_fell"] in graph["checks"]
-    assert graph["partitions"] == ["general", "continued", "enhanced", "annealing"]
+    assert graph["partitions"] == [phase.name for phase in FOUR_PHASES.pretraining.phases]
     assert "annealing_checkpoint" in graph["parents"]["benchmark_results"]
     assert ["annealing_packs", "all", "redo"] in graph["steps"]
     assert ["benchmark_results", "annealing", "redo"] in graph["steps"]

@@ -30,7 +30,14 @@ from snow_assets.stages import (
     stage,
 )
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import CONTAMINATION, DECISION, DOCUMENT, DROP, DUPLICATE_CLUSTER
+from snow_assets.storage.schemas import (
+    CONTAMINATION,
+    DECISION,
+    DOCUMENT,
+    DROP,
+    DUPLICATE_CLUSTER,
+    SIGNALS,
+)
 
 
 def _markdown(entries: Mapping[str, str | Plot]) -> dict[str, Any]:
@@ -42,8 +49,12 @@ def _markdown(entries: Mapping[str, str | Plot]) -> dict[str, Any]:
 
 def _documents_config(inputs: StageInputs) -> Any:
     curation = inputs.recipe.curation
-    # Whether Python parses is expensive to find out: only where a filter needs it.
-    return {"languages": curation.languages, "with_parses": curation.filters.drop_unparsable}
+    return {
+        "languages": curation.languages,
+        "signals": [field.name for field in SIGNALS],
+        # Whether Python parses is expensive to find out: only where a filter needs it.
+        "with_parses": curation.filters.drop_unparsable,
+    }
 
 
 @stage(

@@ -20,6 +20,7 @@ from snow_assets.pretraining.model import save_model
 from snow_assets.recipe import SMOKE, EvaluationRecipe
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import BENCHMARK_PROBLEM, DECISION, DOCUMENT, text_id
+from tests.tables.builders import row_of
 
 RECIPE = replace(
     SMOKE.evaluation,
@@ -164,38 +165,14 @@ def put_corpus(lake_url: str, language: str, held_out: list[str], *, train: list
 
 
 def _document(name: str, language: str, text: str) -> dict[str, Any]:
-    numbers = dict.fromkeys(
-        [
-            "num_chars",
-            "num_lines",
-            "max_line_chars",
-            "longest_encoded_chars",
-            "num_redacted_emails",
-            "num_redacted_keys",
-            "num_redacted_passwords",
-        ],
-        0,
+    return row_of(
+        DOCUMENT,
+        document_id=name,
+        repository=f"of-{name}",
+        text_id=text_id(text),
+        language=language,
+        text=text,
     )
-    shares = dict.fromkeys(
-        ["mean_line_chars", "alphabetic_share", "alphanumeric_share", "encoded_share"], 0.0
-    )
-    return {
-        "document_id": name,
-        "raw_id": name,
-        "source": language,
-        "repository": f"of-{name}",
-        "revision": "1",
-        "path": f"{name}.txt",
-        "license": "MIT",
-        "text_id": text_id(text),
-        "language": language,
-        "text": text,
-        "num_bytes": len(text.encode()),
-        "is_generated": False,
-        "parses": True,
-        **numbers,
-        **shares,
-    }
 
 
 def put_lake(

@@ -27,6 +27,7 @@ from snow_assets.storage.schemas import (
 from snow_assets.synthesis.acceptance import AcceptanceFilters
 from snow_assets.synthesis.engine import Complete, Completion, Engine, Prompt
 from snow_resources.lake import Lake
+from tests.tables.builders import row_of
 
 PROBLEM = {
     "problem_id": "HumanEval/1000",
@@ -145,32 +146,19 @@ def a_subset(
 
 def _row(language: str, repository: str, text: str) -> dict[str, Any]:
     raw = text_id(text)
-    return {
-        "document_id": document_id("here", repository, "main", raw),
-        "raw_id": raw,
-        "source": "here",
-        "repository": repository,
-        "revision": "1",
-        "path": "main",
-        "license": "MIT",
-        "text_id": raw,
-        "language": language,
-        "text": text,
-        "num_bytes": len(text),
-        "num_chars": len(text),
-        "num_lines": text.count("\n"),
-        "mean_line_chars": 20.0,
-        "max_line_chars": 60,
-        "alphabetic_share": 0.6,
-        "alphanumeric_share": 0.7,
-        "longest_encoded_chars": 0,
-        "encoded_share": 0.0,
-        "is_generated": False,
-        "parses": True,
-        "num_redacted_emails": 0,
-        "num_redacted_keys": 0,
-        "num_redacted_passwords": 0,
-    }
+    return row_of(
+        DOCUMENT,
+        document_id=document_id("here", repository, "main", raw),
+        raw_id=raw,
+        source="here",
+        repository=repository,
+        path="main",
+        license="MIT",
+        text_id=raw,
+        language=language,
+        text=text,
+        num_bytes=len(text),
+    )
 
 
 def problems() -> pa.Table:
