@@ -7,8 +7,6 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
-from snow_assets.curation.language import language_of
-from snow_assets.languages import RECIPE_LANGUAGES
 from snow_assets.recipe import ARCTIC, SMOKE
 from snow_assets.recipe.validation import RecipeSection
 
@@ -128,40 +126,3 @@ def test_a_source_may_be_named_in_any_script(name: str) -> None:
 
 def test_whole_numbers_serve_as_fractions() -> None:
     assert replace(SMOKE.corpus.archives, max_ratio=100).max_ratio == 100
-
-
-def test_every_language_of_the_annotation_is_recognized() -> None:
-    names = {
-        "assembly": "a.s",
-        "c": "a.c",
-        "cpp": "a.cpp",
-        "csharp": "a.cs",
-        "dart": "a.dart",
-        "fortran": "a.f90",
-        "go": "a.go",
-        "haskell": "a.hs",
-        "java": "a.java",
-        "javascript": "a.js",
-        "julia": "a.jl",
-        "jupyter": "a.ipynb",
-        "kotlin": "a.kt",
-        "lua": "a.lua",
-        "matlab": "a.m",
-        "perl": "a.pl",
-        "php": "a.php",
-        "powershell": "a.ps1",
-        "python": "a.py",
-        "r": "a.r",
-        "ruby": "a.rb",
-        "rust": "a.rs",
-        "scala": "a.scala",
-        "shell": "a.sh",
-        "sql": "a.sql",
-        "swift": "a.swift",
-        "typescript": "a.ts",
-    }
-    assert set(RECIPE_LANGUAGES) == set(names)
-    code = {"perl": "use strict;\n", "matlab": "function y = f(x)\nend\n"}
-    assert [
-        name for name, path in names.items() if language_of(path, code.get(name, "x")) != name
-    ] == []

@@ -96,12 +96,12 @@ def test_a_text_made_to_be_slow_takes_time_in_proportion(path: str, text: str) -
     assert time.process_time() - start < 5
 
 
-def test_one_table_says_what_ingest_takes_and_curation_names() -> None:
-    for name in RECIPE_LANGUAGES:
-        path = {"r": "a.r", "matlab": "a.m"}.get(name)
-        extensions = EXAMPLES.get(name) or [path]
-        for ending in extensions:
-            assert name in candidates(str(ending), RECIPE_LANGUAGES)
+def test_every_language_of_recipes_is_taken_by_ingest_and_named_by_curation() -> None:
+    assert set(EXAMPLES) == set(RECIPE_LANGUAGES)
+    texts = {"perl": "use strict;\n", "matlab": "function y = f(x)\nend\n"}
+    for name, paths in EXAMPLES.items():
+        assert all(name in candidates(path, RECIPE_LANGUAGES) for path in paths), name
+        assert language_of(paths[0], texts.get(name, "x")) == name
 
 
 EXAMPLES = {
@@ -119,13 +119,15 @@ EXAMPLES = {
     "jupyter": ["a.ipynb"],
     "kotlin": ["a.kt"],
     "lua": ["a.lua"],
+    "matlab": ["a.m"],
     "perl": ["a.pl"],
     "php": ["a.php"],
     "powershell": ["a.ps1"],
     "python": ["a.py"],
+    "r": ["a.r"],
     "ruby": ["a.rb"],
     "rust": ["a.rs"],
-    "scala": ["a.sc"],
+    "scala": ["a.scala", "a.sc"],
     "shell": ["a.sh"],
     "sql": ["a.sql"],
     "swift": ["a.swift"],
