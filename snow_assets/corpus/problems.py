@@ -35,7 +35,7 @@ def read_problems(names: Sequence[str]) -> list[dict[str, Any]]:
     """BENCHMARK_PROBLEM rows of all benchmarks in id order; half of each, by hash of the id, are
     its validation half.
 
-    ValueError for a benchmark without problems, and for an id that is repeated or does not begin
+    ValueError for another number of problems than declared, and for an id that is repeated or does not begin
     with its benchmark's name.
     """
     rows: dict[str, dict[str, Any]] = {}
@@ -43,8 +43,11 @@ def read_problems(names: Sequence[str]) -> list[dict[str, Any]]:
         benchmark = benchmark_named(name)
         _version(benchmark)
         problems = list(benchmark.read_problems())
-        if not problems:
-            raise ValueError(f"the benchmark {name} has no problems in {benchmark.distribution}")
+        if len(problems) != benchmark.num_problems:
+            raise ValueError(
+                f"{name} has {len(problems)} problems in {benchmark.distribution}, and its "
+                f"declaration says {benchmark.num_problems}: correct num_problems"
+            )
         for problem in problems:
             problem_id = problem["problem_id"]
             if not problem_id.startswith(f"{name}/") or problem_id in rows:

@@ -24,6 +24,7 @@ from tests.tables.builders import row_of
 
 RECIPE = replace(
     SMOKE.evaluation,
+    benchmarks=("HumanEval",),
     held_out_documents_per_language=4,
     max_document_bytes=2_000,
     stride_tokens=32,
