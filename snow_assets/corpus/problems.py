@@ -35,8 +35,8 @@ def read_problems(names: Sequence[str]) -> list[dict[str, Any]]:
     """BENCHMARK_PROBLEM rows of all benchmarks in id order; half of each, by hash of the id, are
     its validation half.
 
-    ValueError for another number of problems than declared, and for an id that is repeated or does not begin
-    with its benchmark's name.
+    ValueError for another number of problems than declared, and for an id that is repeated or does
+    not begin with its benchmark's name.
     """
     rows: dict[str, dict[str, Any]] = {}
     for name in names:

@@ -53,7 +53,7 @@ def a_program(name: str, *, functions: int = 12) -> str:
 def a_problem(problem_id: str = "Task/1", **columns: Any) -> dict[str, Any]:
     return {
         "problem_id": problem_id,
-        "benchmark": "Task",
+        "benchmark": "HumanEval",
         "prompt": (
             "def crossing_pairs(intervals):\n"
             '    """Count how many of the given closed intervals cross another one, where\n'

@@ -141,9 +141,7 @@ def test_ids_that_two_benchmarks_share_are_refused(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ValueError, match="'HumanEval/0' of Sums: ids begin with 'Sums/'"):
         problems.read_problems(NAMES)
     monkeypatch.setitem(BENCHMARKS, "Sums", replace(SUMS, read_problems=list))
-    with pytest.raises(
-        ValueError, match="Sums has 0 problems in pytest, and its declaration says 6"
-    ):
+    with pytest.raises(ValueError, match="Sums has 0 problems in pytest, and its declaration"):
         problems.read_problems(NAMES)
 
 

@@ -310,7 +310,7 @@ def put_problems(lake_url: str) -> str:
     prompt = 'def most_frequent(words):\n    """Return the word that comes most often."""\n'
     row = {
         "problem_id": "T/0",
-        "benchmark": "tests",
+        "benchmark": "HumanEval",
         "prompt": prompt,
         "solution": SOLUTION,
         "test": "def check(candidate):\n    pass\n",

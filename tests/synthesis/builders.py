@@ -31,7 +31,7 @@ from tests.tables.builders import row_of
 
 PROBLEM = {
     "problem_id": "HumanEval/1000",
-    "benchmark": "humaneval",
+    "benchmark": "HumanEval",
     "prompt": (
         "def weighted_median(values, weights):\n"
         '    """Return the smallest value at which the weights of all values up to it reach half '
