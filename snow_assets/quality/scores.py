@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow.compute as pc
+import polars as pl
 
-from snow_assets.curation.kept import kept_documents
+from snow_assets.curation.kept import kept_documents, kept_rows
 from snow_assets.quality.contract import ScoringReport, ScoringRequest
 from snow_assets.recipe import Recipe
 from snow_assets.storage import shards
@@ -31,16 +31,15 @@ class EarlierScores:
 
     @classmethod
     def read(cls, folders: Sequence[str], *, annotator: str, text_ids: set[str]) -> "EarlierScores":
-        rows: dict[str, dict[str, Any]] = {}
+        wanted = pl.Series("text_id", list(text_ids), pl.String).to_frame()
+        tables = [pl.DataFrame(SCORE.empty_table())]
         for folder in folders:
-            if shards.manifest(folder).stats["annotator"] != annotator:
-                continue
-            for batch in shards.batches(folder, TABLE):
-                of_annotator = batch.filter(pc.equal(batch["annotator"], annotator))
-                for row in of_annotator.to_pylist():
-                    if row["text_id"] in text_ids:
-                        rows.setdefault(row["text_id"], row)
-        return cls(rows)
+            if shards.manifest(folder).stats["annotator"] == annotator:
+                table = pl.DataFrame(shards.read(folder, TABLE))
+                of_annotator = table.filter(pl.col("annotator") == annotator)
+                tables.append(of_annotator.join(wanted, on="text_id", how="semi"))
+        rows = pl.concat(tables).unique("text_id", keep="first").iter_rows(named=True)
+        return cls({row["text_id"]: row for row in rows})
 
 
 ROUND = "round"
@@ -72,8 +71,7 @@ def text_ids(clean_folder: str) -> list[str]:
 
     Held-out documents, which are for evaluation, are not scored.
     """
-    batches = kept_documents(clean_folder, columns=("text_id",))
-    return list(dict.fromkeys(name for batch in batches for name in batch["text_id"].to_pylist()))
+    return kept_rows(clean_folder, ["text_id"])["text_id"].unique(maintain_order=True).to_list()
 
 
 def texts(clean_folder: str) -> Iterator[Text]:
@@ -141,18 +139,17 @@ def report(folder: str, *, annotator: str) -> ScoringReport:
 
 def validate_scores(clean_folder: str, scores_folder: str) -> list[str]:
     """Violations: kept train texts without exactly one finite score."""
-    table = shards.read(scores_folder, TABLE, columns=["text_id", "logit"])
-    scored_ids = table["text_id"].to_pylist()
+    scores = pl.DataFrame(shards.read(scores_folder, TABLE, columns=["text_id", "logit"]))
+    kept = kept_rows(clean_folder, ["text_id"])
     violations = []
-    if len(set(scored_ids)) < len(scored_ids):
+    if num_repeated := scores.height - scores["text_id"].n_unique():
+        violations.append(f"{num_repeated} texts of {scores_folder} have two scores")
+    unscored = kept.join(scores, on="text_id", how="anti")["text_id"]
+    unkept = scores.join(kept, on="text_id", how="anti")["text_id"]
+    if differing := {*unscored, *unkept}:
         violations.append(
-            f"{len(scored_ids) - len(set(scored_ids))} texts of {scores_folder} have two scores"
+            f"{len(differing)} texts of {clean_folder} differ from the scored: {min(differing)}"
         )
-    missing = set(text_ids(clean_folder)).symmetric_difference(scored_ids)
-    if missing:
-        violations.append(
-            f"{len(missing)} texts of {clean_folder} differ from the scored: {min(missing)}"
-        )
-    if not pc.all(pc.is_finite(table["logit"]), min_count=0).as_py():
+    if not scores["logit"].is_finite().all():
         violations.append(f"{scores_folder} has logits that are no numbers")
     return violations
