@@ -1,4 +1,4 @@
-"""Programming languages: everything that Snow knows of one, in one table.
+"""Programming languages: their facts, in one table.
 
 As in github-linguist's languages.yml: the languages that recipes train on, and those that often
 occur in the same repositories, so that a README is `language_not_in_recipe` rather than
@@ -16,7 +16,7 @@ class LanguageSpec:
     extensions: str
     """Of file names. One of several languages is listed with each; the likelier language first."""
     in_recipes: bool = False
-    """A recipe may train on it: its texts are told from those of similar languages."""
+    """A recipe may train on it: its texts are distinguished from those of similar languages."""
     file_names: str = ""
     interpreters: str = ""
     """In the first line of a script."""

@@ -264,7 +264,7 @@ class StageRun(StageInputs):
 
 Automation = Literal["always", "if missing", "never"]
 """When automation materializes a stage: whenever it is stale, only if the recipe has none yet, or
-only when a person asks for it."""
+only when a person starts it."""
 
 
 def _no_config(_: StageInputs) -> Any:

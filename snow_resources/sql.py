@@ -68,7 +68,7 @@ def _prompt(locate: Locate) -> None:
 
     _print_result(locate, TABLES)
     sys.stdout.write(
-        "SQL, ended by ; or an empty line. `describe TABLE` tells its columns. ctrl-D ends.\n"
+        "SQL, ended by ; or an empty line. `describe TABLE` lists its columns. ctrl-D ends.\n"
     )
     while True:
         try:

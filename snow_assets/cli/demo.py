@@ -78,7 +78,7 @@ def _up_to_date(
     instance: dg.DagsterInstance, recipe: Recipe
 ) -> set[tuple[dg.AssetKey, str | None]]:
     """The steps whose run would find its work done, the recipe's pointer on it and Dagster showing
-    it: to start it costs a second, and tells nothing. The tables are always asked, together."""
+    it: starting it costs a second. The tables are always evaluated, together."""
     resources = definitions.resources(recipe)
     past = Past(lake=resources["lake"], recipe=recipe)
     up_to_date = set()
@@ -92,7 +92,7 @@ def _up_to_date(
 
 
 def _bytes_left(recipe: Recipe) -> float | None:
-    """How much the steps that are left write, by the plan; None where it cannot be told."""
+    """How much the steps that are left write, by the plan; None where it is unknown."""
     resources = definitions.resources(recipe)
     try:
         left = plan(STAGES, resources["lake"], recipe, resources).todo
@@ -108,7 +108,7 @@ def _partition(name: str) -> str | None:
 def _data_version(
     instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None
 ) -> str | None:
-    """The data version of the latest materialization that Dagster knows."""
+    """The data version of the latest materialization in Dagster."""
     records_filter = dg.AssetRecordsFilter(
         asset_key=key, asset_partitions=[partition] if partition else None
     )

@@ -180,7 +180,7 @@ def _total(plan: Plan) -> str:
     return (
         f"{len(plan.todo)} of {len(plan.steps)} steps to do: {_duration(plan.seconds)}{hours}, "
         f"{plan.price:,.2f} {plan.currency}; ~ = by stated rates, nothing was measured yet; "
-        "? = of a size that nobody knows yet, and not in the sum."
+        "? = of unknown size, and not in the sum."
     )
 
 

@@ -63,7 +63,7 @@ def validate_sources(partitions: Mapping[str, str], recipe: CorpusRecipe) -> lis
     counts = [shards.manifest(folder).stats["num_repositories"] for folder in partitions.values()]
     if sum(counts) < recipe.min_repositories:
         violations.append(
-            f"{sum(counts)} repositories, and the recipe asks for {recipe.min_repositories}"
+            f"{sum(counts)} repositories; the recipe requires {recipe.min_repositories}"
         )
     return violations
 

@@ -1,4 +1,4 @@
-"""New data flows by itself: one sensor asks the plan what is to do, and runs it in order.
+"""Automation: one sensor evaluates the plan and starts what is stale, in order.
 
 A new source, an edited source, a changed opt-out list and a new annotator reach documents, scores,
 subset and tables. Packs, synthesis, checkpoints and their evaluation are never redone for them
@@ -293,7 +293,7 @@ def _attempts(instance: dg.DagsterInstance, group: Group, now: float) -> tuple[i
 
 
 def _busy(instance: dg.DagsterInstance) -> dict[tuple[str, str], str]:
-    """Steps that an unfinished run materializes -> the run's id; whoever asked for it."""
+    """Steps that an unfinished run materializes -> the run's id, whatever started it."""
     unfinished = [
         dg.DagsterRunStatus.QUEUED,
         dg.DagsterRunStatus.NOT_STARTED,

@@ -59,7 +59,7 @@ def _opt_outs_config(inputs: StageInputs) -> Any:
 def opt_outs(run: StageRun) -> StageResult:
     """Repositories whose owners asked to be left out; none of them enters the corpus.
 
-    The page tells what each line matches, and where a new one had been: shards, scores, synthetic
+    The page lists what each line matches, and where a new one had been: shards, scores, synthetic
     children, checkpoints.
     """
     from snow_assets.defs.graph import stages_in  # the traces go through all stages, this one too

@@ -29,7 +29,7 @@ def raw_licenses_are_permissive(
 
 @dg.asset_check(asset=raw_code_corpus.name)
 def raw_corpus_has_its_sources(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
-    """Every source of the recipe is there, and they have as many repositories as it asks for."""
+    """Every source of the recipe is there, and they have as many repositories as it requires."""
     missing = validation.validate_sources(raw_folders(lake, recipe), recipe.corpus)
     return check_result(missing, dg.AssetCheckSeverity.WARN)
 

@@ -54,7 +54,7 @@ from snow_resources.tracking import (
 def current_artifact(
     lake: Lake, recipe: Recipe, asset: str, partition: str = UNPARTITIONED
 ) -> Artifact:
-    """What the recipe's pointer names; FileNotFoundError tells what to materialize first."""
+    """What the recipe's pointer names; FileNotFoundError names what to materialize first."""
     url = lake.pointer(recipe.name, asset, partition)
     pointer = read_pointer(url)
     if pointer is None:
@@ -273,7 +273,7 @@ def half_done(lake: Lake, asset: str, partition: str) -> dict[str, shards.InProg
         folder = shards.join(root, fingerprint)
         if shards.is_finished(folder) or not shards.names(shards.join(folder, shards.RECORDS)):
             continue
-        # A damaged marker names no recipe: whoever materializes the asset writes it again.
+        # A damaged marker names no recipe: the next materialization writes it again.
         with suppress(DamagedFileError):
             if (marker := shards.in_progress(folder)) is not None:
                 markers[fingerprint] = marker

@@ -56,7 +56,7 @@ def load_parent(folder: Path, recipe: ModelRecipe, tokenizer: Tokenizer) -> Llam
     for name, value in expected.items():
         if actual[name] != value:
             raise ValueError(
-                f"the parent in {folder} has {name} {actual[name]}, and the recipe asks for "
+                f"the parent in {folder} has {name} {actual[name]}, and the recipe has "
                 f"{value}: train the parent with the same recipe"
             )
     return model

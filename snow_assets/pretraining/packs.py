@@ -156,7 +156,7 @@ def validate_packs(packs: str, *, tokens: int, max_seq_len: int) -> list[str]:
             violations.append(f"sequences hold {rows.shape[1]} tokens, not {max_seq_len}")
         count += len(rows)
     if count * max_seq_len != tokens:
-        violations.append(f"{count * max_seq_len} tokens, and the phase asks for exactly {tokens}")
+        violations.append(f"{count * max_seq_len} tokens, and the phase requires exactly {tokens}")
     return violations
 
 

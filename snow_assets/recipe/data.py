@@ -275,7 +275,7 @@ class SynthesisRecipe(RecipeSection):
         )
         require(
             self.engine == "vllm" or self.gpus == 0,
-            f"SynthesisRecipe.gpus is {self.gpus}: engine {self.engine!r} asks a server and uses "
+            f"SynthesisRecipe.gpus is {self.gpus}: engine {self.engine!r} calls a server and uses "
             "none; set gpus to 0",
         )
 

@@ -139,7 +139,7 @@ class Manifest:
     stats: dict[str, Any]
     digest: str
     finished: float | None = None  # seconds since the epoch
-    seconds: float | None = None  # of the work; None: it was resumed, so nobody knows
+    seconds: float | None = None  # of the work; None: unknown, it was resumed
     metadata_files: list[FileRecord] = field(default_factory=list)
     """What Dagster and MLflow show: plots, tables, metrics by step. They hold times and speeds, so
     they are not part of the digest."""
@@ -219,7 +219,7 @@ def get_file(folder: str, name: str) -> bytes:
 
 
 def _compare(folder: str, name: str, sha256: str) -> None:
-    """DamagedFileError, and a mark for whoever materializes it again, if the digest is another."""
+    """DamagedFileError, and a damage mark, if the digest differs."""
     if sha256 == _recorded_sha256(folder, name):
         return
     _manifest_sha256.cache_clear()  # the artifact may have been made again
@@ -258,7 +258,7 @@ def _manifest_sha256(folder: str) -> dict[str, str]:
 
 def mark_damaged(folder: str, name: str) -> None:
     """Note that a file is damaged, so that materializing the asset again makes it again."""
-    with suppress(OSError):  # a reader that may not write still tells what it found
+    with suppress(OSError):  # a reader without write access still raises
         put(join(folder, DAMAGED, name.replace("/", "%")), b"")
 
 
@@ -334,7 +334,7 @@ def fetch_folder(folder: str, local: Path, *, prefix: str = "") -> Path:
 
 
 def file_sha256(url: str, what_to_do: str) -> str:
-    """Of a file's bytes, in pieces of 1 MiB; FileNotFoundError tells what to do."""
+    """Of a file's bytes, in pieces of 1 MiB; FileNotFoundError with the remedy."""
     system, path = file_system(url)
     digest = hashlib.sha256()
     try:

@@ -107,7 +107,7 @@ def test_a_licence_that_left_the_list_and_a_missing_source_fail_their_checks(
     ]
     assert validation.validate_sources({}, recipe.corpus) == [
         "the source stdlib was never materialized",
-        "0 repositories, and the recipe asks for 2",
+        "0 repositories; the recipe requires 2",
     ]
 
 

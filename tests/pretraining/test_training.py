@@ -194,7 +194,7 @@ def test_a_parent_of_another_shape_is_refused(lake_url: str) -> None:
     finish(parent.output)
     wider = replace(MODEL, intermediate_size=192)
     child = a_packed_request(lake_url, output="child", parent=parent.output, model=wider)
-    with pytest.raises(ValueError, match="intermediate_size 128, and the recipe asks for 192"):
+    with pytest.raises(ValueError, match="intermediate_size 128, and the recipe has 192"):
         work(child, Quiet())
 
 
