@@ -44,7 +44,7 @@ def finish(folder: str, inputs: tuple[str, ...] = ()) -> str:
         fingerprint=fingerprint,
         code_version="1",
         recipe="GROWTH",
-        settings={},
+        config={},
         inputs=named,
         stats={},
     )
