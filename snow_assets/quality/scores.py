@@ -31,13 +31,13 @@ class EarlierScores:
 
     @classmethod
     def read(cls, folders: Sequence[str], *, annotator: str, text_ids: set[str]) -> "EarlierScores":
-        wanted = pl.Series("text_id", list(text_ids), pl.String).to_frame()
+        requested_texts = pl.Series("text_id", list(text_ids), pl.String).to_frame()
         tables = [pl.DataFrame(SCORE.empty_table())]
         for folder in folders:
             if shards.manifest(folder).stats["annotator"] == annotator:
                 table = pl.DataFrame(shards.read(folder, TABLE))
                 of_annotator = table.filter(pl.col("annotator") == annotator)
-                tables.append(of_annotator.join(wanted, on="text_id", how="semi"))
+                tables.append(of_annotator.join(requested_texts, on="text_id", how="semi"))
         rows = pl.concat(tables).unique("text_id", keep="first").iter_rows(named=True)
         return cls({row["text_id"]: row for row in rows})
 
