@@ -95,8 +95,7 @@ $(UV): requirements.lock
 	$(UV) pip install -q -p $(RUN) --no-deps -r requirements.lock
 	$(UV) pip install -q -p $(RUN) --no-deps --no-build-isolation -e .
 	$(RUN) -m snow_assets.curation.compilation
-	$(RUN) -m snow_assets.quality.compilation
-	$(RUN) -c "import dagster, dbt.cli.main, mlflow, torch, transformers.modeling_utils"
+	$(RUN) -c "import dagster, dbt.cli.main, mlflow, openvino, torch, transformers.modeling_utils"
 	@touch $@
 
 # vLLM decides torch and transformers for itself: an environment of its own.

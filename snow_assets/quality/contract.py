@@ -1,8 +1,12 @@
 """Requests and reports of the annotator's two GPU jobs: training and scoring."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from snow_assets.recipe import AnnotatorRecipe
+
+Runtime = Literal["openvino", "torch"]
+"""What runs the encoder: OpenVINO on a CPU, torch on a GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,18 +31,20 @@ class Annotator:
     """Content of `annotator.json`: everything a score depends on, and the gates' results.
 
     `version` is the digest of the fields before `gates` except `encoder`, which is only a location;
-    `head_digest` covers the head's weights. Equal versions give equal scores.
+    `head_digest` covers the head's weights. Equal versions give equal scores on one kind of CPU or
+    GPU; kinds round differently, to a cosine above 0.9999 of the embeddings.
     """
 
     version: str
-    encoder: str
+    encoder: str  # for torch; OpenVINO's is in the artifact
     encoder_digest: str
     tokenizer_digest: str
     head_digest: str
     window_rule: str
     window_tokens: int
     pooling: str
-    precision: str
+    runtime: Runtime
+    precision: str  # never "auto": what the training machine chose
     gates: list[Gate]
 
 

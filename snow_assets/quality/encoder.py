@@ -1,13 +1,13 @@
-"""Frozen BERT-style encoder, loaded offline from a local folder: windows to pooled embeddings."""
+"""Frozen encoder, loaded offline: windows to pooled embeddings, by OpenVINO or by torch."""
 
 import hashlib
 import importlib.util
-import sys
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from snow_assets.quality.integer_bert import load_integer_bert
+from snow_assets.quality.contract import Runtime
+from snow_assets.quality.openvino_model import TOKENIZER, load_openvino
 from snow_assets.quality.windows import Tokens, windows
+from snow_assets.storage import shards
 
 Embeddings = npt.NDArray[np.float32]
 
@@ -25,13 +27,21 @@ _TEXTS_PER_CALL = 512  # of the tokenizer, which needs some hundred bytes per to
 
 
 class Model(Protocol):
-    """Interface of `bert.Bert` and `integer_bert.IntegerBert`."""
+    """Interface of `OpenVinoModel`, `TransformersModel` and `Bert`."""
 
     @property
-    def max_tokens(self) -> int: ...
+    def precision(self) -> str: ...
+
+    @property
+    def digest(self) -> str:
+        """Hash of the weights and the architecture."""
 
     @property
     def is_on_gpu(self) -> bool: ...
+
+    @property
+    def packs_lengths(self) -> bool:
+        """Whether a batch has windows of any lengths, and not of one length."""
 
     @property
     def needs_fixed_shape(self) -> bool:
@@ -44,7 +54,7 @@ class Model(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
-    """Model, tokenizer and their config; `digest` and `tokenizer_digest` hash their files."""
+    """Model, tokenizer and their config."""
 
     model: Model
     tokenizer: Tokenizer
@@ -54,7 +64,6 @@ class Encoder:
     window_tokens: int  # including special tokens
     batch_tokens: int  # at least `window_tokens`
     threads: int  # each runs one batch
-    digest: str
     tokenizer_digest: str
 
     def windows(self, texts: Sequence[str]) -> Iterator[list[Tokens]]:
@@ -69,11 +78,11 @@ class Encoder:
     def embed(self, all_windows: Sequence[Tokens]) -> Iterator[tuple[list[int], Embeddings]]:
         """Yield (indices into `all_windows`, their fp32 embeddings), batch by batch.
 
-        A batch packs windows without padding between them. Each batch runs in one thread, with a
-        fixed shape if the model needs it, so that an embedding depends neither on the other windows
-        nor on the number of threads.
+        No window is padded. Each batch runs in one thread, with a fixed shape if the model needs
+        it, so that an embedding depends neither on the other windows nor on the number of threads.
         """
-        batches = self._pack_batches([len(window) + self._num_specials for window in all_windows])
+        lengths = [len(window) + self._num_specials for window in all_windows]
+        batches = (self._pack if self.model.packs_lengths else self._group_by_length)(lengths)
         pending: deque[tuple[list[int], Future[Callable[[], Embeddings]]]] = deque()
         with ThreadPoolExecutor(self.threads) as pool:
             for indices in batches:
@@ -93,7 +102,7 @@ class Encoder:
         encodings = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
-    def _pack_batches(self, lengths: Sequence[int]) -> list[list[int]]:
+    def _pack(self, lengths: Sequence[int]) -> list[list[int]]:
         """Pack window indices into batches, each time the longest window that still fits."""
         unpacked = sorted((length, index) for index, length in enumerate(lengths))
         batches = []
@@ -106,74 +115,91 @@ class Encoder:
             batches.append(batch)
         return batches
 
+    def _group_by_length(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Group window indices into batches of one length, the longest first."""
+        ordered = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
+        batches = []
+        for length, group in groupby(ordered, key=lengths.__getitem__):
+            indices, size = list(group), max(1, self.batch_tokens // length)
+            batches += [indices[start : start + size] for start in range(0, len(indices), size)]
+        return batches
+
     def _embed_batch(self, batch: Sequence[Tokens]) -> Callable[[], Embeddings]:
         lengths = [len(window) + self._num_specials for window in batch]
-        padding = self.batch_tokens - sum(lengths) if self.model.needs_fixed_shape else 0
-        # Padding is split into windows, whose embeddings are dropped.
-        starts = range(0, padding, self.window_tokens)
-        lengths += [min(self.window_tokens, padding - start) for start in starts]
+        if self.model.needs_fixed_shape:
+            lengths += self._padding_windows(lengths)
         parts = [part for window in batch for part in (self.prefix, window, self.suffix)]
-        input_ids = np.concatenate([*parts, np.zeros(padding)]).astype(np.int32)
+        input_ids = np.zeros(sum(lengths), dtype=np.int32)
+        input_ids[: sum(map(len, parts))] = np.concatenate(parts)
         embeddings = self.model.embed(input_ids, lengths, self.pooling)
         return lambda: embeddings()[: len(batch)]
 
+    def _padding_windows(self, lengths: Sequence[int]) -> list[int]:
+        """Lengths of the windows, dropped later, that fill a batch up."""
+        padding = self.batch_tokens - sum(lengths)
+        if not self.model.packs_lengths:
+            return [lengths[0]] * (padding // lengths[0])
+        starts = range(0, padding, self.window_tokens)
+        return [min(self.window_tokens, padding - start) for start in starts]
+
 
 def load(
-    name: str, *, pooling: str, window_tokens: int, precision: str, batch_tokens: int, threads: int
+    folder: str,
+    *,
+    runtime: Runtime,
+    pooling: str,
+    window_tokens: int,
+    precision: str,
+    batch_tokens: int,
+    threads: int,
 ) -> Encoder:
-    """Load `package:NAME` or a folder; ValueError or FileNotFoundError if it is unusable."""
-    folder = locate_encoder(name)
-    model = load_integer_bert(folder) if precision == "int16" else _load_bert(folder, precision)
-    max_window_tokens = min(model.max_tokens, batch_tokens)
-    if window_tokens > max_window_tokens:
-        reader = f"the encoder {name!r}" if max_window_tokens == model.max_tokens else "a batch"
+    """Load what `openvino_model.convert` put into an artifact, or for torch a Hugging Face folder.
+
+    ValueError or FileNotFoundError if it is unusable, or the machine lacks the precision.
+    """
+    if window_tokens > batch_tokens:
         raise ValueError(
-            f"window_tokens {window_tokens}: {reader} reads at most {max_window_tokens}; "
-            "lower the recipe's annotator.window_tokens"
+            f"window_tokens {window_tokens}: a batch holds {batch_tokens} tokens; raise the "
+            "recipe's annotator.batch_tokens"
         )
-    content = (folder / "tokenizer.json").read_bytes()
+    model: Model
+    if runtime == "openvino":
+        model = load_openvino(folder, precision=precision, threads=threads)
+        content = shards.get_file(folder, TOKENIZER)
+    else:
+        # Slow imports, which OpenVINO does not need.
+        from snow_assets.quality.transformers_model import load_torch
+
+        model = load_torch(Path(folder), precision=precision, window_tokens=window_tokens)
+        content = (Path(folder) / TOKENIZER).read_bytes()
     tokenizer = Tokenizer.from_str(content.decode())
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    specials = tokenizer.encode("").ids
-    if len(specials) != 2:
+    prefix, suffix = _special_tokens(tokenizer)
+    if not prefix + suffix:
         raise ValueError(
-            f"the encoder {name!r} puts {len(specials)} special tokens around a text, not a first "
-            "and a last one: name a BERT-style encoder in the recipe's annotator.encoder"
+            f"the tokenizer in {folder} puts no special token around a text, so that an empty text "
+            "would have no tokens: name another encoder in the recipe's annotator.encoder"
         )
     return Encoder(
         model=model,
         tokenizer=tokenizer,
-        prefix=(specials[0],),
-        suffix=(specials[1],),
+        prefix=prefix,
+        suffix=suffix,
         pooling=pooling,
         window_tokens=window_tokens,
         batch_tokens=batch_tokens,
         threads=1 if model.is_on_gpu else threads,
-        digest=_weights_digest(folder),
         tokenizer_digest=hashlib.sha256(content).hexdigest(),
     )
 
 
-def _load_bert(folder: Path, precision: str) -> Model:
-    """Load a torch model, on CUDA if available.
-
-    Sets torch's intra-op threads to one for the whole process: two threads that share MiniLM's
-    matrix products give a third fewer tokens per second than two concurrent batches.
-    """
-    import torch  # not at the top: int16 does not need it
-
-    from snow_assets.quality.bert import load_bert
-
-    torch.set_num_threads(1)
-    # A batch takes the GIL for each of some 200 operations. This is the longest time, in seconds,
-    # that it waits for the thread that tokenizes the next texts.
-    sys.setswitchinterval(1e-4)
-    return load_bert(
-        folder,
-        dtype={"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision],
-        device="cuda" if torch.cuda.is_available() else "cpu",
-    )
+def _special_tokens(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The special tokens before and behind a text."""
+    encoding = tokenizer.encode("a")
+    first = encoding.special_tokens_mask.index(0)
+    num_behind = encoding.special_tokens_mask[::-1].index(0)
+    return tuple(encoding.ids[:first]), tuple(encoding.ids[len(encoding.ids) - num_behind :])
 
 
 def locate_encoder(name: str) -> Path:
@@ -205,12 +231,3 @@ def _locate_in_package(package: str) -> Path:
             f"the package {package!r} carries no folder with config.json and safetensors weights"
         )
     return locate_encoder(str(folders[0]))
-
-
-def _weights_digest(folder: Path) -> str:
-    """Hash of config and weights."""
-    digest = hashlib.sha256()
-    for path in [folder / "config.json", *sorted(folder.glob("*.safetensors"))]:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()

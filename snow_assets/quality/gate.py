@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from snow_assets.quality.auc import roc_auc
 from snow_assets.quality.contract import Annotator, Gate
@@ -59,9 +59,14 @@ def gate_failures(gates: Sequence[Gate]) -> list[str]:
 
 
 def read_annotator(folder: str) -> Annotator:
-    """Read `annotator.json` of a `quality_annotator` artifact."""
+    """Read `annotator.json` of a `quality_annotator` artifact; ValueError if it is an older one."""
     content = shards.get_file(folder, ANNOTATOR)
-    return TypeAdapter(Annotator).validate_json(content)
+    try:
+        return TypeAdapter(Annotator).validate_json(content)
+    except ValidationError as error:
+        raise ValueError(
+            f"{folder} is of another release: materialize quality_annotator again"
+        ) from error
 
 
 def require_passed_gates(annotator_folder: str) -> Annotator:

@@ -37,9 +37,7 @@ class _TokenizedPart:
 def work(request: ScoringRequest, progress: worker.Progress) -> ScoringReport:
     annotator = require_passed_gates(request.annotator)
     head = read_head(request.annotator)
-    encoder = load_encoder(
-        annotator, batch_tokens=request.batch_tokens, threads=request.num_threads
-    )
+    encoder = load_encoder(request, annotator)
     text_ids = scores.text_ids(request.clean)
     earlier = scores.EarlierScores.read(
         request.earlier, annotator=annotator.version, text_ids=set(text_ids)
@@ -85,24 +83,26 @@ def _prefetch(parts: Iterator[T]) -> Iterator[T]:
             yield part
 
 
-def load_encoder(annotator: Annotator, *, batch_tokens: int, threads: int) -> Encoder:
+def load_encoder(request: ScoringRequest, annotator: Annotator) -> Encoder:
     """Load the encoder an annotator was trained on; ValueError if its files have changed."""
+    is_in_artifact = annotator.runtime == "openvino"
     encoder = encoders.load(
-        annotator.encoder,
+        request.annotator if is_in_artifact else str(encoders.locate_encoder(annotator.encoder)),
+        runtime=annotator.runtime,
         pooling=annotator.pooling,
         window_tokens=annotator.window_tokens,
         precision=annotator.precision,
-        batch_tokens=batch_tokens,
-        threads=threads,
+        batch_tokens=request.batch_tokens,
+        threads=request.num_threads,
     )
-    if (encoder.digest, encoder.tokenizer_digest) != (
+    if (encoder.model.digest, encoder.tokenizer_digest) != (
         annotator.encoder_digest,
         annotator.tokenizer_digest,
     ):
         raise ValueError(
             f"{annotator.encoder} is not the encoder that annotator {annotator.version[:12]} was "
-            f"trained on (weights {encoder.digest[:12]}, not {annotator.encoder_digest[:12]}): "
-            "put that one back, or materialize quality_annotator again"
+            f"trained on ({encoder.model.digest[:12]}, not {annotator.encoder_digest[:12]}): put "
+            "that one back, or materialize quality_annotator again"
         )
     return encoder
 

@@ -11,13 +11,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from snow_assets.corpus.benchmarks import benchmark_named
 from snow_assets.quality import encoder as encoders
 from snow_assets.quality import gate, head
-from snow_assets.quality.contract import Annotator, AnnotatorReport, AnnotatorTrainingRequest
+from snow_assets.quality.contract import (
+    Annotator,
+    AnnotatorReport,
+    AnnotatorTrainingRequest,
+    Runtime,
+)
 from snow_assets.quality.head import Head, Vectors
+from snow_assets.quality.openvino_model import convert
 from snow_assets.quality.windows import RULE, Tokens
 from snow_assets.recipe import AnnotatorRecipe
 from snow_assets.runtime import worker
@@ -43,15 +48,7 @@ class _WindowedTexts:
 
 def work(request: AnnotatorTrainingRequest, progress: worker.Progress) -> AnnotatorReport:
     recipe = request.recipe
-    torch.use_deterministic_algorithms(True)
-    encoder = encoders.load(
-        recipe.encoder,
-        pooling=recipe.pooling,
-        window_tokens=recipe.window_tokens,
-        precision=recipe.precision,
-        batch_tokens=recipe.batch_tokens,
-        threads=recipe.threads,
-    )
+    encoder = _load_encoder(recipe, request.output)
     texts = _tokenize_texts(request, encoder)
     progress.log(f"embedding {len(texts.windows)} windows of {len(texts.rows)} texts")
     embeddings = _embed(encoder, texts.windows, progress)
@@ -70,6 +67,23 @@ def work(request: AnnotatorTrainingRequest, progress: worker.Progress) -> Annota
         num_windows=len(texts.windows),
         loss=loss,
         num_iterations=num_iterations,
+    )
+
+
+def _load_encoder(recipe: AnnotatorRecipe, output: str) -> encoders.Encoder:
+    """The recipe's encoder, which on a CPU is first converted into the artifact `output`."""
+    located = encoders.locate_encoder(recipe.encoder)
+    runtime: Runtime = "torch" if recipe.gpus else "openvino"
+    if runtime == "openvino":
+        convert(located, output, window_tokens=recipe.window_tokens)
+    return encoders.load(
+        output if runtime == "openvino" else str(located),
+        runtime=runtime,
+        pooling=recipe.pooling,
+        window_tokens=recipe.window_tokens,
+        precision=recipe.precision,
+        batch_tokens=recipe.batch_tokens,
+        threads=recipe.threads,
     )
 
 
@@ -159,13 +173,14 @@ def _annotator(
     trained_head: Head, encoder: encoders.Encoder, recipe: AnnotatorRecipe, validation: pa.Table
 ) -> Annotator:
     versioned_fields = {
-        "encoder_digest": encoder.digest,
+        "encoder_digest": encoder.model.digest,
         "tokenizer_digest": encoder.tokenizer_digest,
         "head_digest": hashlib.sha256(trained_head.to_safetensors()).hexdigest(),
         "window_rule": RULE,
         "window_tokens": recipe.window_tokens,
         "pooling": recipe.pooling,
-        "precision": recipe.precision,
+        "runtime": "torch" if recipe.gpus else "openvino",
+        "precision": encoder.model.precision,
     }
     version = hashlib.sha256(json.dumps(versioned_fields, sort_keys=True).encode()).hexdigest()
     return Annotator(

@@ -176,12 +176,13 @@ class CurationRecipe(RecipeSection):
 @dataclass(frozen=True, kw_only=True)
 class AnnotatorRecipe(RecipeSection):
     encoder: Text
-    """A BERT-style encoder: `package:NAME` (a folder in an installed package), or a folder with
-    config, tokenizer and safetensors."""
+    """An encoder of any architecture with an AutoModel class in transformers: `package:NAME` (a
+    folder in an installed package), or a folder with config, tokenizer and safetensors."""
     pooling: Literal["cls", "mean"]
-    window_tokens: Annotated[int, Ge(32), Le(512)]  # the limit of BERT-style encoders
-    precision: Literal["fp32", "fp16", "bf16", "int16"]
-    """Of the encoder: floats on a GPU, or integers on a CPU. Head and scores are fp32."""
+    window_tokens: Annotated[int, Ge(32), Le(8_192)]  # BERT reads 512, ModernBERT 8,192
+    precision: Literal["auto", "fp32", "fp16", "bf16"]
+    """Of the encoder; head and scores are fp32. `auto`: on a CPU bf16 if it has such instructions,
+    else fp32; on a GPU fp16. The annotator records the choice of the machine that trained it."""
     batch_tokens: Count
     max_positives: Count
     negatives_per_positive: Annotated[float, Gt(0), Le(1_000)]  # in training
@@ -203,11 +204,6 @@ class AnnotatorRecipe(RecipeSection):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(
-            self.precision != "int16" or self.gpus == 0,
-            f"AnnotatorRecipe.gpus is {self.gpus}: the integers of precision int16 are a CPU's; "
-            "choose fp32, fp16 or bf16 for a GPU, or 0 GPUs",
-        )
         require(
             self.batch_tokens >= self.window_tokens,
             f"batch_tokens {self.batch_tokens} is below one window of {self.window_tokens}",

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertModel
+from transformers import AutoConfig, AutoModel
 
 from snow_assets.quality import examples, training
 from snow_assets.quality.contract import AnnotatorReport, AnnotatorTrainingRequest, ScoringRequest
@@ -38,8 +38,23 @@ class Quiet(worker.Progress):
         self.told.append({"step": step, **values})
 
 
-def an_encoder(folder: Path, *, seed: int = 0) -> str:
-    """A random BERT of one layer whose tokens are single characters."""
+_CONFIG_FIELDS: dict[str, dict[str, Any]] = {
+    "roberta": {"pad_token_id": 0},
+    # Each second layer sees 8 tokens to either side.
+    "modernbert": {
+        "local_attention": 16,
+        "global_attn_every_n_layers": 2,
+        "pad_token_id": 0,
+        "bos_token_id": 2,
+        "eos_token_id": 3,
+        "cls_token_id": 2,
+        "sep_token_id": 3,
+    },
+}
+
+
+def an_encoder(folder: Path, *, seed: int = 0, model_type: str = "bert") -> str:
+    """A random encoder of two layers whose tokens are single characters."""
     folder.mkdir(parents=True)
     characters = [c for c in string.printable if not c.isspace()]
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *characters, *(f"##{c}" for c in characters)]
@@ -49,15 +64,17 @@ def an_encoder(folder: Path, *, seed: int = 0) -> str:
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     tokenizer.save(str(folder / "tokenizer.json"))
     torch.manual_seed(seed)
-    config = BertConfig(
+    config = AutoConfig.for_model(
+        model_type,
         vocab_size=len(tokens),
         hidden_size=32,
-        num_hidden_layers=1,
+        num_hidden_layers=2,
         num_attention_heads=2,
         intermediate_size=32,
         max_position_embeddings=64,
+        **_CONFIG_FIELDS.get(model_type, {}),
     )
-    BertModel(config).save_pretrained(folder)
+    AutoModel.from_config(config).save_pretrained(folder)
     return str(folder)
 
 

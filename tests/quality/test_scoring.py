@@ -140,9 +140,43 @@ def test_a_failed_gate_stops_scoring(made: Made) -> None:
 
 
 def test_another_encoder_in_the_same_place_is_refused(made: Made, tmp_path: Path) -> None:
-    change_annotator(made.annotator, encoder=an_encoder(tmp_path / "other", seed=1))
-    request = a_scoring(made.lake, made.clean["python"], made.annotator, name="a")
+    on_gpu = replace(made.recipe, gpus=1)
+    annotator, _ = trained(made.lake, made.examples, on_gpu, name="1" * 32)
+    change_annotator(annotator, encoder=an_encoder(tmp_path / "other", seed=1))
+    request = a_scoring(made.lake, made.clean["python"], annotator, name="a")
     with pytest.raises(ValueError, match="is not the encoder that annotator"):
+        scoring.work(request, Quiet())
+
+
+def test_a_cpu_scores_without_the_encoders_folder(made: Made) -> None:
+    change_annotator(made.annotator, encoder="/nowhere")
+    report = score(a_scoring(made.lake, made.clean["python"], made.annotator, name="a"))
+    assert report.num_scored == report.num_texts > 0
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+@pytest.mark.parametrize("model_type", ["roberta", "modernbert"])
+def test_an_encoder_of_another_architecture_is_a_recipe_value(
+    made: Made, tmp_path: Path, model_type: str, gpus: int
+) -> None:
+    encoder = an_encoder(tmp_path / "encoder", model_type=model_type)
+    recipe = replace(made.recipe, encoder=encoder, gpus=gpus)
+    annotator, trained_by = trained(made.lake, made.examples, recipe, name="1" * 32)
+    request = a_scoring(made.lake, made.clean["python"], annotator, name="a")
+    report = score(request)
+    assert report.num_scored == report.num_texts > 0
+    assert trained_by.annotator.runtime == ("torch" if gpus else "openvino")
+    held_out = trained_by.annotator.gates[0]
+    assert held_out.auc is not None
+    assert held_out.auc > 0.9
+    logits = [row["logit"] for row in rows(request.output).values()]
+    assert len(set(logits)) > 1
+
+
+def test_an_annotator_of_another_release_is_named(made: Made) -> None:
+    change_annotator(made.annotator, runtime="int16")
+    request = a_scoring(made.lake, made.clean["python"], made.annotator, name="a")
+    with pytest.raises(ValueError, match="is of another release: materialize quality_annotator"):
         scoring.work(request, Quiet())
 
 

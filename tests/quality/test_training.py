@@ -36,7 +36,13 @@ def test_less_regularization_fits_the_training_examples_closer(made: Made) -> No
 
 
 @pytest.mark.parametrize(
-    "change", [{"inverse_regularization": 0.5}, {"pooling": "cls"}, {"precision": "bf16"}]
+    "change",
+    [
+        {"inverse_regularization": 0.5},
+        {"pooling": "cls"},
+        {"gpus": 1},
+        {"gpus": 1, "precision": "bf16"},
+    ],
 )
 def test_what_changes_scores_changes_the_version(made: Made, change: dict[str, object]) -> None:
     recipe = replace(made.recipe, **change)
