@@ -35,8 +35,9 @@ def assert_trainable_documents(
     """Raise ValueError if a document to pack, or a synthetic one's seed, is held out, or if one is
     contaminated.
     """
-    columns = [batch["document_id"] for source in sources for batch in source.read()]
-    document_ids = pl.Series(pa.chunked_array(columns, pa.string()))
+    batches = (batch for source in sources for batch in source.read(["document_id"]))
+    id_chunks = [batch["document_id"] for batch in batches]
+    document_ids = pl.Series(pa.chunked_array(id_chunks, pa.string()))
     assert_no_held_out(_with_seeds(document_ids, synthetic_folders), clean_folders)
     _assert_uncontaminated(_texts(sources), benchmarks, clean_folders)
 

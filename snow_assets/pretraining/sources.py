@@ -25,7 +25,8 @@ COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageSource:
-    """One language's documents; `read` streams COLUMNS and `passes`, in a stable order.
+    """One language's documents; `read` streams COLUMNS, or those that it is given, and `passes`,
+    in a stable order.
 
     A document is part of the passes 0 to `passes` - 1. `pass_tokens` counts each pass's tokens,
     with one more for each document's END_OF_TEXT.
@@ -35,7 +36,7 @@ class LanguageSource:
     num_documents: int
     unique_tokens: int
     pass_tokens: Sequence[int]
-    read: Callable[[], Iterator[pa.RecordBatch]]
+    read: Callable[..., Iterator[pa.RecordBatch]]
 
 
 def mixed_sources(sources: Iterable[LanguageSource]) -> list[LanguageSource]:
@@ -53,7 +54,7 @@ def _mixed_source(parts: Sequence[LanguageSource]) -> LanguageSource:
         num_documents=sum(part.num_documents for part in parts),
         unique_tokens=sum(part.unique_tokens for part in parts),
         pass_tokens=[sum(tokens) for tokens in passes],
-        read=lambda: itertools.chain.from_iterable(part.read() for part in parts),
+        read=lambda *columns: itertools.chain.from_iterable(part.read(*columns) for part in parts),
     )
 
 
@@ -63,8 +64,8 @@ def clean_sources(clean_folders: Sequence[str], *, max_passes: int) -> list[Lang
 
 
 def _clean_source(clean_folder: str, max_passes: int) -> LanguageSource:
-    def read() -> Iterator[pa.RecordBatch]:
-        for batch in kept_documents(clean_folder, columns=COLUMNS):
+    def read(columns: Sequence[str] = COLUMNS) -> Iterator[pa.RecordBatch]:
+        for batch in kept_documents(clean_folder, columns=columns):
             yield _with_passes(batch, max_passes)
 
     num_tokens = kept_rows(clean_folder, ["num_tokens"])["num_tokens"]
@@ -105,8 +106,8 @@ def _subset_source(clean_folder: str, subset_folder: str, max_passes: int) -> La
             f"is {max_passes}: lower the selection's repeats or raise max_passes"
         )
 
-    def read() -> Iterator[pa.RecordBatch]:
-        return kept_documents(clean_folder, columns=COLUMNS, matching=selected)
+    def read(columns: Sequence[str] = COLUMNS) -> Iterator[pa.RecordBatch]:
+        return kept_documents(clean_folder, columns=columns, matching=selected)
 
     trainable = kept_rows(clean_folder, ["document_id", "num_tokens"])
     not_kept = selected.join(trainable, on="document_id", how="anti")["document_id"]
@@ -142,7 +143,7 @@ def synthetic_sources(synthetic_folder: str, *, max_passes: int) -> list[Languag
 def _synthetic_source(
     folder: str, language: str, num_tokens: pl.Series, max_passes: int
 ) -> LanguageSource:
-    def read() -> Iterator[pa.RecordBatch]:
+    def read(columns: Sequence[str] = COLUMNS) -> Iterator[pa.RecordBatch]:
         for batch in shards.batches(folder, "documents", rows=256):
             of_language = batch.filter(pc.equal(batch["language"], language))
             renamed = {
@@ -150,8 +151,8 @@ def _synthetic_source(
                 "license": of_language["seed_license"],
                 "path": of_language["document_id"],
             }
-            columns = [renamed[name] if name in renamed else of_language[name] for name in COLUMNS]
-            renamed_batch = pa.RecordBatch.from_arrays(columns, names=list(COLUMNS))
+            arrays = [renamed[name] if name in renamed else of_language[name] for name in columns]
+            renamed_batch = pa.RecordBatch.from_arrays(arrays, names=list(columns))
             yield _with_passes(renamed_batch, max_passes)
 
     unique = _tokens_with_separators(num_tokens)

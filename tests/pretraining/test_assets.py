@@ -238,7 +238,7 @@ def test_packs_below_the_exact_budget_stop_the_checkpoint(lake_url: str) -> None
     assert stats is not None
     shards.put_table(new, "sequences", 0, table.slice(0, 7), table.schema, stats=stats.stats)
     republish(lake_url, old, new)
-    with pytest.raises(ValueError, match="1248 tokens, and the phase asks for exactly 1280"):
+    with pytest.raises(ValueError, match="1248 tokens, and the phase requires exactly 1280"):
         run(lake_url, [CHECKPOINTS["general"]])
 
 
