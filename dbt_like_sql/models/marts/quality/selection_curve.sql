@@ -1,5 +1,5 @@
 -- For each percent of a language's tokens: what ranks within it, the lowest score, what ties there.
-with selection as (
+with selection as not materialized (
 
     select * from {{ ref('selection') }}
 

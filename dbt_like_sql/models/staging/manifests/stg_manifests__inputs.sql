@@ -5,6 +5,6 @@ select
     fingerprint,
     input_asset,
     input_partition,
-    input_fingerprint as input_fingerprint,
+    input_fingerprint,
     input_digest
 from {{ source('manifests', 'inputs') }}
