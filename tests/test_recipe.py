@@ -102,7 +102,7 @@ def test_every_dataclass_of_the_recipe_is_validated() -> None:
         (SMOKE.pretraining, {"gpus": 8}, "PretrainingRecipe.gpus is 8: must be 0 .a CPU. or 1"),
         (SMOKE.annotator, {"gpus": 2}, "AnnotatorRecipe.gpus is 2: must be 0 .a CPU. or 1"),
         (SMOKE.evaluation, {"gpus": 2}, "EvaluationRecipe.gpus is 2: must be 0 .a CPU. or 1"),
-        (ARCTIC.synthesis, {"engine": "endpoint"}, "engine 'endpoint' asks a server"),
+        (ARCTIC.synthesis, {"engine": "endpoint"}, "engine 'endpoint' calls a server"),
         (SMOKE.curation, {"languages": ("python", "cobol")}, r"languages\[1\] is 'cobol'"),
         (SMOKE.curation, {"languages": ("c", "c")}, "must not name a value twice"),
         (SMOKE.corpus.sources[0], {"name": ".hidden"}, "no '.' in front"),
