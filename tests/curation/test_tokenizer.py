@@ -190,7 +190,7 @@ def test_a_given_tokenizer_is_refused_before_anything_is_counted(
     with pytest.raises(ValueError, match=message):
         put_pretrained_tokenizer(given, str(tmp_path), vocab_size=600)
     recipe = dataclasses.replace(
-        RECIPE, tokenizer=dataclasses.replace(RECIPE.tokenizer, given=given)
+        RECIPE, tokenizer=dataclasses.replace(RECIPE.tokenizer, pretrained=given)
     )
     with pytest.raises(ValueError, match=message):  # `make plan` says it
         tokenizer_settings(recipe)
@@ -278,7 +278,7 @@ def test_code_that_spells_special_tokens_stays_text() -> None:
 def test_a_missing_given_folder_names_itself_and_the_remedy(tmp_path: Path) -> None:
     missing = str(tmp_path / "nowhere")
     recipe = dataclasses.replace(
-        RECIPE, tokenizer=dataclasses.replace(RECIPE.tokenizer, given=missing)
+        RECIPE, tokenizer=dataclasses.replace(RECIPE.tokenizer, pretrained=missing)
     )
     with pytest.raises(FileNotFoundError, match=r"nowhere.*holds no tokenizer.json"):
         tokenizer_settings(recipe)

@@ -18,7 +18,7 @@ def outcome(path: Path) -> str:
 
 
 def test_the_order_of_a_set_gives_one_verdict_in_eight_runs() -> None:
-    program = CASES / "55-set-order-outcome" / "program.py"
+    program = CASES / "55-set-order-verdict" / "program.py"
     assert len({outcome(program) for _ in range(8)}) == 1
 
 
