@@ -33,6 +33,7 @@ _OWNED = {
         "template",
     },
     "job_metadata": {"name", "namespace", "owner_references"},
+    "job_config": {"api_version", "kind", "metadata", "spec", "status"},
 }
 """Fields that the Job client sets, since leases, adoption and lineage depend on them."""
 
@@ -70,6 +71,14 @@ def _patch(tag: str, content: str) -> Json:
 
 
 def _refuse_owned_fields(tag: str, config: "UserDefinedDagsterK8sConfig") -> None:
+    for kind in ("labels", "annotations"):
+        names = (config.job_metadata.get(kind) or {}).keys()
+        if refused := sorted(name for name in names if name.startswith("snow")):
+            raise dg.Failure(
+                f"tag {tag!r} sets job_metadata.{kind}[{refused[0]!r}], by which Jobs are found "
+                "and leased: use another name",
+                allow_retries=False,
+            )
     for section, owned in _OWNED.items():
         if refused := sorted(owned & getattr(config, section).keys()):
             raise dg.Failure(

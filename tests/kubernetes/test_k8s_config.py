@@ -91,6 +91,7 @@ def test_the_shape_of_a_runs_own_pod_is_not_its_jobs() -> None:
         ("pod_spec_config", "restart_policy", "Always"),
         ("job_spec_config", "completions", 3),
         ("job_metadata", "name", "mine"),
+        ("job_config", "spec", {"suspend": True}),
     ],
 )
 def test_what_the_job_client_sets_itself_is_refused_by_name(
@@ -98,6 +99,13 @@ def test_what_the_job_client_sets_itself_is_refused_by_name(
 ) -> None:
     with pytest.raises(dg.Failure, match=rf"'{ASSET_TAG}' sets {section}\.{field}"):
         k8s_config_patches(tags(ASSET_TAG, {section: {field: value}}), {})
+
+
+@pytest.mark.parametrize("kind", ["labels", "annotations"])
+def test_what_jobs_are_found_and_leased_by_is_refused(kind: str) -> None:
+    config = {"job_metadata": {kind: {"snow/digest": "0"}}}
+    with pytest.raises(dg.Failure, match=rf"sets job_metadata\.{kind}\['snow/digest'\]"):
+        k8s_config_patches({}, tags(RUN_TAG, config))
 
 
 def test_a_section_that_dagster_k8s_does_not_know_is_refused() -> None:
