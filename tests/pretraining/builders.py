@@ -13,6 +13,7 @@ from snow_assets.curation.tokenizer.tokens import SPECIAL_TOKENS, count_tokens
 from snow_assets.pretraining.contract import Optimization, PretrainingRequest
 from snow_assets.pretraining.sources import LanguageSource, clean_sources, synthetic_sources
 from snow_assets.recipe import ModelRecipe, PackingRecipe, PhaseRecipe
+from snow_assets.runtime import worker
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import (
     BENCHMARK_PROBLEM,
@@ -320,3 +321,23 @@ def put_problems(lake_url: str) -> str:
     shards.put_table(folder, "problems", 0, [row], BENCHMARK_PROBLEM)
     finish(folder)
     return folder
+
+
+class QuietProgress(worker.Progress):
+    """Progress that keeps log lines and metrics in memory, and calls `after` with each step."""
+
+    def __init__(self, after: object = None) -> None:
+        self.steps: list[dict[str, float]] = []
+        self.lines: list[str] = []
+        self.after = after
+
+    def log(self, line: str) -> None:
+        self.lines.append(line)
+
+    def metrics(self, step: int, **values: float) -> None:
+        self.steps.append({"step": step, **values})
+        if callable(self.after):
+            self.after(step)
+
+    def flush(self) -> None:
+        """Nothing to flush."""

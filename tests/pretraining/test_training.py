@@ -27,6 +27,7 @@ from tests.pretraining.builders import (
     MODEL,
     OPTIMIZATION,
     PHASE,
+    QuietProgress,
     a_local_job,
     a_request,
     a_text,
@@ -39,26 +40,6 @@ from tests.pretraining.builders import (
 
 ALONE = World(rank=0, world_size=1, device=torch.device("cpu"))
 STEPS = PHASE.tokens // CONTEXT // PHASE.global_batch_size
-
-
-class Quiet(worker.Progress):
-    """Progress that keeps metrics in memory, and calls `after` with each step."""
-
-    def __init__(self, after: object = None) -> None:
-        self.steps: list[dict[str, float]] = []
-        self.lines: list[str] = []
-        self.after = after
-
-    def log(self, line: str) -> None:
-        self.lines.append(line)
-
-    def metrics(self, step: int, **values: float) -> None:
-        self.steps.append({"step": step, **values})
-        if callable(self.after):
-            self.after(step)
-
-    def flush(self) -> None:
-        """Nothing to flush."""
 
 
 def a_packed_request(lake_url: str, **changes: object) -> PretrainingRequest:
@@ -112,7 +93,7 @@ def test_weights_decay_in_matrices_only() -> None:
 
 def test_a_phase_trains_on_every_sequence_once_and_ends_at_its_final_rate(lake_url: str) -> None:
     request = a_packed_request(lake_url)
-    progress = Quiet()
+    progress = QuietProgress()
     report = work(request, progress)
     assert report.tokens == PHASE.tokens == progress.steps[-1]["tokens"]
     assert report.steps == STEPS == len(progress.steps)
@@ -130,7 +111,7 @@ def test_the_checkpoint_loads_by_its_folder_alone_and_thinks_as_it_was_trained(
     lake_url: str,
 ) -> None:
     request = a_packed_request(lake_url)
-    work(request, Quiet())
+    work(request, QuietProgress())
     resume = f"{request.output}/{RESUME}/step-{STEPS:08d}/weights.safetensors"
     trained = new_model(MODEL, a_tokenizer(), seed=1)
     trained.load_state_dict(safetensors.torch.load_file(resume), strict=False)
@@ -156,16 +137,16 @@ def test_stopping_at_a_step_and_resuming_equals_never_having_stopped(
 ) -> None:
     whole = a_packed_request(lake_url, output="whole")
     torn = a_packed_request(lake_url, output="torn")
-    expected = work(whole, Quiet())
+    expected = work(whole, QuietProgress())
 
     def terminate(step: int) -> None:
         if step == stop:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(SystemExit) as ended:
-        work(torn, Quiet(after=terminate))
+        work(torn, QuietProgress(after=terminate))
     assert ended.value.code == worker.PREEMPTED
-    progress = Quiet()
+    progress = QuietProgress()
     report = work(torn, progress)
     assert report.resumed_from == stop
     assert [entry["step"] for entry in progress.steps] == list(range(stop + 1, STEPS + 1))
@@ -176,48 +157,48 @@ def test_stopping_at_a_step_and_resuming_equals_never_having_stopped(
 
 def test_a_child_starts_from_its_parents_weights(lake_url: str) -> None:
     parent = a_packed_request(lake_url, output="parent")
-    work(parent, Quiet())
+    work(parent, QuietProgress())
     finish(parent.output)
     loaded = load_parent(Path(parent.output) / "model", MODEL, a_tokenizer())
     child = a_packed_request(
         lake_url, output="child", parent=parent.output, recipe=replace(PHASE, name="continued")
     )
-    report = work(child, Quiet())
-    orphan = work(replace(child, parent=None, output=f"{lake_url}/x/all/orphan"), Quiet())
+    report = work(child, QuietProgress())
+    orphan = work(replace(child, parent=None, output=f"{lake_url}/x/all/orphan"), QuietProgress())
     assert report.first_loss_bits < orphan.first_loss_bits - 1
     assert loaded.config.vocab_size == a_tokenizer().get_vocab_size()
 
 
 def test_a_parent_of_another_shape_is_refused(lake_url: str) -> None:
     parent = a_packed_request(lake_url, output="parent")
-    work(parent, Quiet())
+    work(parent, QuietProgress())
     finish(parent.output)
     wider = replace(MODEL, intermediate_size=192)
     child = a_packed_request(lake_url, output="child", parent=parent.output, model=wider)
     with pytest.raises(ValueError, match="intermediate_size 128, and the recipe has 192"):
-        work(child, Quiet())
+        work(child, QuietProgress())
 
 
 def test_a_resume_with_another_request_is_refused(lake_url: str) -> None:
     request = a_packed_request(lake_url)
-    work(request, Quiet())
+    work(request, QuietProgress())
     other = replace(request, recipe=replace(PHASE, peak_learning_rate=2e-2))
     with pytest.raises(ValueError, match=r"another request.*delete that folder"):
-        work(other, Quiet())
+        work(other, QuietProgress())
 
 
 def test_a_damaged_checkpoint_is_refused(lake_url: str) -> None:
     request = a_packed_request(lake_url)
-    work(request, Quiet())
+    work(request, QuietProgress())
     damaged = f"{request.output}/{RESUME}/step-{STEPS:08d}/optimizer.safetensors"
     shards.put(damaged, shards.get(damaged)[:-1] + b"\7")
     with pytest.raises(ValueError, match="not what was written"):
-        work(request, Quiet())
+        work(request, QuietProgress())
 
 
 def test_only_the_latest_checkpoint_is_kept(lake_url: str) -> None:
     request = a_packed_request(lake_url)
-    work(request, Quiet())
+    work(request, QuietProgress())
     assert shards.names(f"{request.output}/{RESUME}") == ["latest.json", f"step-{STEPS:08d}"]
 
 
@@ -241,7 +222,14 @@ def test_packs_of_another_size_are_refused(lake_url: str) -> None:
     model = new_model(MODEL, a_tokenizer(), seed=0)
     sequences = np.zeros((PHASE.tokens // CONTEXT, CONTEXT), np.uint16)
     with pytest.raises(ValueError, match=r"holds 1280 tokens.*on exactly 2560"):
-        train(model, sequences, larger, resume=f"{lake_url}/resume", progress=Quiet(), world=ALONE)
+        train(
+            model,
+            sequences,
+            larger,
+            resume=f"{lake_url}/resume",
+            progress=QuietProgress(),
+            world=ALONE,
+        )
 
 
 def run_job(folder: Path) -> subprocess.Popen[bytes]:
@@ -275,14 +263,14 @@ def test_a_phase_that_is_killed_goes_on_as_if_never_stopped(
     parent = None
     if phase != "general":
         first = a_packed_request(lake_url, output="parent")
-        work(first, Quiet())
+        work(first, QuietProgress())
         finish(first.output)
         parent = first.output
     requests = [
         a_request(lake_url, packs, output=output, parent=parent, recipe=recipe[phase])
         for output in ("whole", "torn")
     ]
-    work(requests[0], Quiet())
+    work(requests[0], QuietProgress())
     job = a_local_job(tmp_path / "job" / "attempt-001", requests[1])
     process = run_job(job)
     wait_for_step(requests[1], process, 10)
