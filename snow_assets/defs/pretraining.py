@@ -104,7 +104,7 @@ def _packs_stage(phase: PhaseRecipe) -> Stage:
         name=f"{phase.name}_packs",
         description=f"What the {phase.name} phase trains on, in sequences: {words}.",
         group="pretraining",
-        code_version="1",
+        code_version="2",
         inputs=tuple(
             Input(stage=read) for read in (clean_corpus, *data, tokenizer, benchmark_problems)
         ),

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from tokenizers import Tokenizer
 
 from snow_assets.curation.tokenizer.tokens import (
@@ -29,10 +28,11 @@ from snow_assets.curation.tokenizer.tokens import (
     token_ids,
 )
 from snow_assets.pretraining.ordering import iterate_by_repository
+from snow_assets.pretraining.sequences import checksums_name, put_sequences, tokens_name
 from snow_assets.pretraining.sources import LanguageSource
 from snow_assets.recipe import PackingRecipe
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import SPAN, sequences_schema
+from snow_assets.storage.schemas import SPAN
 
 _DOCUMENTS_AT_ONCE = 64  # per tokenizer call, which uses all cores
 
@@ -79,14 +79,14 @@ def pack_language(
         shard = _Shard(first_sequence=first, num_sequences=size, language=source.language)
         remainder = _fill(shard, remainder, stream, max_seq_len)
         if not _is_finished(folder, first_shard + index):
-            _write(folder, first_shard + index, shard, max_seq_len)
+            _write(folder, first_shard + index, shard, max_seq_len, tokenizer.get_vocab_size())
         first += size
     return len(sizes)
 
 
 def _is_finished(folder: str, index: int) -> bool:
-    tables = ("sequences", "spans")
-    return all(shards.record(folder, shards.table_name(table, index)) for table in tables)
+    names = (tokens_name(index), checksums_name(index), shards.table_name("spans", index))
+    return all(shards.record(folder, name) for name in names)
 
 
 def _packed_documents(
@@ -250,19 +250,14 @@ def _add(
         length -= span_length
 
 
-def _write(folder: str, index: int, shard: _Shard, max_seq_len: int) -> None:
-    tokens = pa.FixedSizeListArray.from_arrays(
-        pa.array(np.concatenate(shard.pieces), pa.int32()), max_seq_len
+def _write(folder: str, index: int, shard: _Shard, max_seq_len: int, vocab_size: int) -> None:
+    put_sequences(
+        folder,
+        index,
+        np.concatenate(shard.pieces).reshape(shard.num_sequences, max_seq_len),
+        vocab_size=vocab_size,
+        stats={"language": shard.language, "passes": _sequences_by_pass(shard)},
     )
-    schema = sequences_schema(max_seq_len)
-    sequence_indices = pa.array(
-        range(shard.first_sequence, shard.first_sequence + shard.num_sequences)
-    )
-    table = pa.Table.from_arrays(
-        [sequence_indices, tokens.cast(schema.field("tokens").type)], schema=schema
-    )
-    stats = {"language": shard.language, "passes": _sequences_by_pass(shard)}
-    shards.put_table(folder, "sequences", index, table, schema, stats=stats)
     shards.put_table(folder, "spans", index, shard.spans, SPAN, stats={"language": shard.language})
 
 

@@ -1,9 +1,8 @@
-"""Write a phase's packs with an exact token budget; validate, memory-map and decode them."""
+"""Write a phase's packs with an exact token budget; validate and decode them."""
 
 import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from snow_assets.curation.tokenizer.tokens import (
 )
 from snow_assets.pretraining.allocation import allocate_sequences
 from snow_assets.pretraining.packing import pack_language
+from snow_assets.pretraining.sequences import TOKENS, read_tokens
 from snow_assets.pretraining.sources import LanguageSource
 from snow_assets.recipe import PackingRecipe, PhaseRecipe
 from snow_assets.storage import shards
@@ -81,57 +81,19 @@ def pack(
 def passes_by_language(packs: str) -> dict[str, list[int]]:
     """Number of sequences that begin in each pass, by language, in sequence order."""
     passes: dict[str, list[int]] = {}
-    for entry in shards.manifest(packs).tables("sequences"):
+    for entry in shards.manifest(packs).tables(TOKENS):
         counts = passes.get(entry.stats["language"], [])
         pairs = itertools.zip_longest(counts, entry.stats["passes"], fillvalue=0)
         passes[entry.stats["language"]] = [sum(pair) for pair in pairs]
     return passes
 
 
-def memory_map_sequences(
-    packs: str, scratch: Path, *, max_seq_len: int, vocab_size: int
-) -> np.ndarray:
-    """Copy all sequences into a read-only memory-mapped array (sequences, max_seq_len).
-
-    Needs 2 bytes of disk at `scratch` per token (4 for a vocabulary above 65,536). Memory: one
-    shard.
-    """
-    dtype = np.uint16 if vocab_size <= 1 << 16 else np.int32
-    num_sequences = shards.manifest(packs).num_rows("sequences")
-    array = np.memmap(scratch, dtype, "w+", shape=(num_sequences, max_seq_len))
-    begin = 0
-    for entry in shards.manifest(packs).tables("sequences"):
-        tokens = _tokens(packs, entry.name)
-        if tokens.shape[1] != max_seq_len:
-            raise ValueError(
-                f"{packs} has sequences of {tokens.shape[1]} tokens, and the model's context is "
-                f"{max_seq_len}: materialize the packs again"
-            )
-        if tokens.max() >= vocab_size or tokens.min() < 0:
-            raise ValueError(
-                f"{packs}/{entry.name} holds token {tokens.max()}, outside of the tokenizer's "
-                f"vocabulary of {vocab_size}: materialize the packs again"
-            )
-        array[begin : begin + len(tokens)] = tokens
-        begin += len(tokens)
-    array.flush()
-    array.flags.writeable = False
-    return array
-
-
-def _tokens(packs: str, name: str) -> np.ndarray:
-    column = shards.read_shard(packs, name, columns=["tokens"])["tokens"].combine_chunks()
-    values: np.ndarray = column.flatten().to_numpy()
-    return values.reshape(len(column), column.type.list_size)
-
-
 def _shards_with_spans(packs: str) -> Iterator[tuple[np.ndarray, pa.Table]]:
     """Yield each shard's tokens (sequences, max_seq_len) and its spans."""
     manifest = shards.manifest(packs)
-    names = [entry.name for entry in manifest.tables("sequences")]
-    span_names = [entry.name for entry in manifest.tables("spans")]
-    for name, span_name in zip(names, span_names, strict=True):
-        yield _tokens(packs, name), shards.read_shard(packs, span_name)
+    pairs = zip(manifest.tables(TOKENS), manifest.tables("spans"), strict=True)
+    for entry, spans in pairs:
+        yield read_tokens(packs, entry), shards.read_shard(packs, spans.name)
 
 
 def validate_packs(packs: str, *, tokens: int, max_seq_len: int) -> list[str]:

@@ -34,8 +34,9 @@ from snow_assets.pretraining.distributed import World, init_world
 from snow_assets.pretraining.llama import Llama, next_token_loss
 from snow_assets.pretraining.model import load_parent, new_model, save_model
 from snow_assets.pretraining.ordering import training_order
-from snow_assets.pretraining.packs import memory_map_sequences, passes_by_language
+from snow_assets.pretraining.packs import passes_by_language
 from snow_assets.pretraining.schedule import learning_rate
+from snow_assets.pretraining.sequences import PackedSequences, open_sequences
 from snow_assets.pretraining.trained_documents import write_trained_documents
 from snow_assets.runtime import worker
 from snow_assets.runtime.remaining_time import Remaining
@@ -64,9 +65,8 @@ def _train_phase(
     model = _initial_model(request).to(world.device)
     resume = shards.join(request.output, RESUME)
     with tempfile.TemporaryDirectory(prefix="pretraining-") as scratch:
-        sequences = memory_map_sequences(
+        sequences = open_sequences(
             request.packs,
-            Path(scratch) / "tokens",
             max_seq_len=request.model.max_seq_len,
             vocab_size=tokenizer.get_vocab_size(),
         )
@@ -110,7 +110,7 @@ def request_digest(request: PretrainingRequest) -> str:
 
 def train(
     model: Llama,
-    sequences: np.ndarray,
+    sequences: PackedSequences | np.ndarray,
     request: PretrainingRequest,
     *,
     resume: str,

@@ -284,13 +284,6 @@ SPAN = pa.schema(
 )
 """Packs, table `spans`: which tokens of which document stand where, counted in tokens."""
 
-
-def sequences_schema(max_seq_len: int) -> pa.Schema:
-    """Packs, table `sequences`: `sequence` and its `tokens`, exactly `max_seq_len` of them."""
-    tokens = pa.list_(pa.field("item", pa.int32(), nullable=False), max_seq_len)
-    return pa.schema([_required("sequence", pa.int64()), _required("tokens", tokens)])
-
-
 SEEN = pa.schema(
     [
         _required("document_id", pa.string()),

@@ -1,17 +1,19 @@
 """The wiring: packs and chained checkpoints of four phases, and what they refuse."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pytest
 
 from snow_assets.curation.decontamination.gate import ContaminatedError
 from snow_assets.curation.tokenizer.tokens import count_tokens
 from snow_assets.defs import pretraining
 from snow_assets.defs.pretraining_checks import phase_checks
+from snow_assets.pretraining.sequences import TOKENS, put_sequences, read_tokens
 from snow_assets.recipe import SMOKE, Recipe
 from snow_assets.stages import Stage
 from snow_assets.storage import shards
@@ -108,19 +110,20 @@ def current(lake_url: str, asset: str) -> str:
     return f"{lake_url}/{asset}/all/{pointer['fingerprint']}"
 
 
-def tampered(lake_url: str, asset: str, table: str) -> tuple[str, Any]:
-    """A copy of an artifact that the pointer names from now on, not yet finished."""
-    old = current(lake_url, asset)
-    new = f"{lake_url}/{asset}/all/tampered"
+def tampered(lake_url: str, asset: str, tokens: Callable[[np.ndarray], np.ndarray]) -> str:
+    """A copy of packs whose first shard's tokens (sequences, max_seq_len) are others, as the
+    pointer names it from now on."""
+    old, new = current(lake_url, asset), f"{lake_url}/{asset}/all/tampered"
     for entry in shards.records(old):
         known = {"num_rows": entry.num_rows, "num_tokens": entry.num_tokens, "stats": entry.stats}
         shards.put_file(new, entry.name, shards.get(f"{old}/{entry.name}"), **known)
-    return new, shards.read_shard(new, shards.table_name(table, 0))
-
-
-def republish(lake_url: str, old: str, new: str) -> None:
+    entry = shards.manifest(old).tables(TOKENS)[0]
+    changed = tokens(read_tokens(old, entry))
+    vocab_size = a_tokenizer().get_vocab_size()
+    put_sequences(new, 0, changed, vocab_size=vocab_size, stats=entry.stats)
     finish(new, shards.manifest(old).inputs, **shards.manifest(old).stats)
     point(lake_url, new)
+    return new
 
 
 @pytest.mark.slow
@@ -209,21 +212,16 @@ def test_a_solution_behind_curation_stops_the_packs(lake_url: str) -> None:
 def test_a_solution_planted_in_packs_stops_the_checkpoint(lake_url: str) -> None:
     put_upstream(lake_url, a_corpus())
     run(lake_url, [PACKS["general"]])
-    old = current(lake_url, "general_packs")
-    new, table = tampered(lake_url, "general_packs", "sequences")
     renamed = SOLUTION.replace("words", "items").replace("counts", "tally").replace("word", "w")
     planted = a_tokenizer().encode(f"def g(items):\n{renamed}").ids
     assert count_tokens(a_tokenizer(), [SOLUTION])[0] > CONTEXT
-    flat = [token for row in table["tokens"].to_pylist() for token in row]
-    flat[: len(planted)] = planted
-    rows = [
-        {"sequence": index, "tokens": flat[index * CONTEXT : (index + 1) * CONTEXT]}
-        for index in range(table.num_rows)
-    ]
-    stats = shards.record(new, "sequences-00000.parquet")
-    assert stats is not None
-    shards.put_table(new, "sequences", 0, rows, table.schema, stats=stats.stats)
-    republish(lake_url, old, new)
+
+    def with_solution(tokens: np.ndarray) -> np.ndarray:
+        flat = tokens.flatten()
+        flat[: len(planted)] = planted
+        return flat.reshape(tokens.shape)
+
+    tampered(lake_url, "general_packs", with_solution)
     with pytest.raises(ContaminatedError, match="T/0"):
         run(lake_url, [CHECKPOINTS["general"]])
     assert shards.names(f"{lake_url}/jobs") == []
@@ -232,12 +230,7 @@ def test_a_solution_planted_in_packs_stops_the_checkpoint(lake_url: str) -> None
 def test_packs_below_the_exact_budget_stop_the_checkpoint(lake_url: str) -> None:
     put_upstream(lake_url, a_corpus())
     run(lake_url, [PACKS["general"]])
-    old = current(lake_url, "general_packs")
-    new, table = tampered(lake_url, "general_packs", "sequences")
-    stats = shards.record(new, "sequences-00000.parquet")
-    assert stats is not None
-    shards.put_table(new, "sequences", 0, table.slice(0, 7), table.schema, stats=stats.stats)
-    republish(lake_url, old, new)
+    tampered(lake_url, "general_packs", lambda tokens: tokens[:7])
     with pytest.raises(ValueError, match="1248 tokens, and the phase requires exactly 1280"):
         run(lake_url, [CHECKPOINTS["general"]])
 

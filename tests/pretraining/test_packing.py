@@ -14,6 +14,7 @@ from snow_assets.pretraining.packs import (
     passes_by_language,
     validate_packs,
 )
+from snow_assets.pretraining.sequences import TOKENS, read_tokens
 from snow_assets.pretraining.sources import clean_sources
 from snow_assets.storage import shards
 from tests.pretraining.builders import (
@@ -35,10 +36,8 @@ TEXTS = {row["document_id"]: row["text"] for row in a_corpus()}
 
 def stream(packs: str) -> tuple[list[int], list[dict[str, Any]]]:
     """All tokens in a row, and all spans."""
-    rows = shards.read(packs, "sequences").to_pylist()
-    return [token for row in rows for token in row["tokens"]], shards.read(
-        packs, "spans"
-    ).to_pylist()
+    tokens = [read_tokens(packs, entry).ravel() for entry in shards.manifest(packs).tables(TOKENS)]
+    return np.concatenate(tokens).tolist(), shards.read(packs, "spans").to_pylist()
 
 
 def forms(packs: str) -> dict[tuple[str, int], list[int]]:
@@ -140,8 +139,14 @@ def test_more_data_than_memory_is_packed_alike(lake_url: str) -> None:
 def test_an_interrupted_packing_goes_on_to_the_same_digest(lake_url: str, tmp_path: Any) -> None:
     whole = put_packs(lake_url, clean_text(lake_url))
     torn = f"{lake_url}/torn_packs/all/g"
-    for name in ("sequences-00000", "sequences-00002", "spans-00002", "sequences-00003"):
-        entry = shards.record(whole, f"{name}.parquet")
+    for name in (
+        "tokens-00000.bin",
+        "tokens-00002.bin",
+        "checksums-00002.bin",
+        "spans-00002.parquet",
+        "tokens-00003.bin",
+    ):
+        entry = shards.record(whole, name)
         assert entry is not None
         content = shards.get(shards.join(whole, entry.name))
         known = {"num_rows": entry.num_rows, "num_tokens": entry.num_tokens, "stats": entry.stats}
