@@ -1,14 +1,15 @@
 """What comparing digests costs: `.venv/bin/python benchmarks/digest_cost.py LAKE [ROUNDS]`.
 
-Reads every shard of the lake's finished artifacts, and prepares and signs its raw code again, with
-and without the comparison, in turns. Prints the median of the rounds' seconds.
+Reads every shard of the lake's finished artifacts, whole and a column of each, and prepares and
+signs its raw code again, with and without the comparison, in turns. Prints the median of the
+rounds' seconds.
 """
 
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from snow_assets.curation.dedup.signatures import put_signatures
 from snow_assets.curation.prepare import prepare
 from snow_assets.planning.opt_out_traces import finished
 from snow_assets.recipe import SMOKE
-from snow_assets.storage import shards
+from snow_assets.storage import column_ranges, shards
 
 _TABLES = ("raw_code_corpus", "documents", "signatures", "quality_scores", "clean_corpus")
 
@@ -24,23 +25,24 @@ _TABLES = ("raw_code_corpus", "documents", "signatures", "quality_scores", "clea
 @contextmanager
 def comparison(is_on: bool) -> Iterator[None]:
     """Reads compare digests, or take the bytes as they are. Writing computes digests either way."""
-    original = shards.get_file
+    original = shards.get_file, column_ranges._compare
     if not is_on:
         shards.get_file = lambda folder, name: shards.get(shards.join(folder, name))
+        column_ranges._compare = lambda *_: None
     try:
         yield
     finally:
-        shards.get_file = original
+        shards.get_file, column_ranges._compare = original
 
 
-def read_all(lake: str) -> int:
-    """Read every shard; returns the bytes."""
+def read_all(lake: str, columns: Sequence[str] | None = None) -> int:
+    """Read every shard; returns the bytes of the files."""
     num_bytes = 0
     for asset in _TABLES:
         for folder in finished(lake, asset):
             for entry in shards.manifest(folder).files:
                 if entry.num_rows is not None:
-                    shards.read_shard(folder, entry.name)
+                    shards.read_shard(folder, entry.name, columns=columns)
                     num_bytes += entry.num_bytes
     return num_bytes
 
@@ -80,6 +82,7 @@ def main() -> None:
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
     sys.stdout.write(f"{read_all(lake) / 1e6:.1f} MB of shards\n")
     compare("reading shards", lambda: read_all(lake), rounds)
+    compare("reading text_id", lambda: read_all(lake, ["text_id"]), rounds)
     compare("documents", lambda: curate(lake), rounds)
     compare("signatures", lambda: sign(lake), rounds)
 

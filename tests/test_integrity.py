@@ -100,12 +100,16 @@ def test_300_single_bit_flips_are_all_noticed(tmp_path: Path) -> None:
     assert (unnoticed, wrong_words) == ([], [])
 
 
-def test_a_reader_of_columns_notices_a_bit_of_another_column(home: Home) -> None:
+def test_a_bit_of_a_column_is_noticed_by_its_readers_and_by_verify(home: Home) -> None:
     home.run("words_said")
     folder = folder_of(home, "words_said")
     flip(folder / "words-00000.parquet", 40 * 8)
+    assert shards.read(str(folder), "words", columns=["num_tokens"]).num_rows
     with pytest.raises(DamagedFileError, match="materialize words_said again"):
-        shards.read(str(folder), "words", columns=["num_tokens"])
+        shards.read(str(folder), "words", columns=["word"])
+    assert [damage.remedy for damage in verify(home.lake.url).damages] == [
+        "materialize words_said again"
+    ]
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "one bit"])

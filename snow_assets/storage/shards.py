@@ -3,20 +3,21 @@
 An *artifact* is a folder that holds what one materialization made. No manifest = not done. A file
 with a record is never made again, so a kill costs at most the file in progress.
 
-Every read through this module compares the file's SHA-256 with its record, columns and single
-shards too, since a shard is read whole in any case; DamagedFileError names the file and what to
-materialize again. What DuckDB and other programs read by themselves, `make verify` compares.
+Every byte that is read through this module is compared with the file's record: a whole file by its
+SHA-256, columns of a table by digests of the footer and of each column (see `column_ranges`), and
+only their byte ranges are read. DamagedFileError names the file and what to materialize again.
+What DuckDB and other programs read by themselves, `make verify` compares.
 """
 
 import hashlib
 import io
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,6 +27,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from snow_assets.storage import checked_json
 from snow_assets.storage.checked_json import DamagedFileError
+from snow_assets.storage.column_ranges import ChangedBytesError, RangeDigests, open_columns
+from snow_assets.storage.column_ranges import range_digests as digest_ranges
 from snow_assets.storage.object_store import (
     exists,
     file_system,
@@ -99,6 +102,8 @@ class FileRecord:
     sha256: str
     num_rows: int | None = None  # None: not a table
     num_tokens: int | None = None
+    footer_bytes: int | None = None  # of a table's file; None: written before it had digests
+    range_digests: str | None = None  # of its footer and columns, see `column_ranges`
     stats: dict[str, Any] = field(default_factory=dict)
 
 
@@ -153,6 +158,8 @@ class Manifest:
     def tables(self, table: str) -> list[FileRecord]:
         return [record for record in self.files if record.name.startswith(f"{table}-")]
 
+
+T = TypeVar("T")
 
 _MAX_CACHED_ARTIFACTS = 256
 _ADAPTERS = {kind: TypeAdapter(kind) for kind in (FileRecord, Manifest, InProgress)}
@@ -209,51 +216,65 @@ def get_file(folder: str, name: str) -> bytes:
 
     FileNotFoundError or DamagedFileError name the file and what to materialize again.
     """
-    url = join(folder, name)
-    try:
-        content = get(url)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{url} is missing: {remedy(folder)}") from None
-    _compare(folder, name, hashlib.sha256(content).hexdigest())
-    return content
+
+    def read(entry: FileRecord) -> bytes:
+        content = get(join(folder, name))
+        _compare(hashlib.sha256(content).hexdigest(), entry)
+        return content
+
+    return _checked(folder, name, read)
 
 
-def _compare(folder: str, name: str, sha256: str) -> None:
-    """DamagedFileError, and a damage mark, if the digest differs."""
-    if sha256 == _recorded_sha256(folder, name):
-        return
-    _manifest_sha256.cache_clear()  # the artifact may have been made again
-    if sha256 != (recorded := _recorded_sha256(folder, name)):
-        mark_damaged(folder, name)
-        reason = f"its SHA-256 is {sha256[:12]}, and {recorded[:12]} was written"
-        raise DamagedFileError(join(folder, name), reason, remedy(folder))
+def _compare(sha256: str, entry: FileRecord) -> None:
+    if sha256 != entry.sha256:
+        reason = f"its SHA-256 is {sha256[:12]}, and {entry.sha256[:12]} was written"
+        raise ChangedBytesError(reason)
 
 
-def _recorded_sha256(folder: str, name: str) -> str:
-    sha256 = _sha256_by_manifest(folder, name)
-    if sha256 is None:
-        _manifest_sha256.cache_clear()  # the artifact may have been made again
-        sha256 = _sha256_by_manifest(folder, name)
-    if sha256 is None:
+def _checked(folder: str, name: str, read: Callable[[FileRecord], T]) -> T:
+    """Read a file by its record, which a later writer may have replaced meanwhile.
+
+    DamagedFileError, and a damage mark, if its bytes differ from the present record.
+    """
+    changed = None
+    while True:
+        entry = _recorded(folder, name)
+        try:
+            return read(entry)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{join(folder, name)} is missing: {remedy(folder)}") from None
+        except ChangedBytesError as error:
+            if entry == changed:
+                mark_damaged(folder, name)
+                raise DamagedFileError(join(folder, name), str(error), remedy(folder)) from None
+        changed = entry
+        _manifest_records.cache_clear()  # the artifact may have been made again
+
+
+def _recorded(folder: str, name: str) -> FileRecord:
+    entry = _record_in_manifest(folder, name)
+    if entry is None:
+        _manifest_records.cache_clear()  # the artifact may have been made again
+        entry = _record_in_manifest(folder, name)
+    if entry is None:
         entry = record(folder, name)
-        if entry is None:
-            raise DamagedFileError(join(folder, name), "it has no record", remedy(folder))
-        sha256 = entry.sha256
-    return sha256
+    if entry is None:
+        raise DamagedFileError(join(folder, name), "it has no record", remedy(folder))
+    return entry
 
 
-def _sha256_by_manifest(folder: str, name: str) -> str | None:
+def _record_in_manifest(folder: str, name: str) -> FileRecord | None:
     try:
-        return _manifest_sha256(folder).get(name)
+        return _manifest_records(folder).get(name)
     except FileNotFoundError:
         return None  # not finished
 
 
 @lru_cache(maxsize=_MAX_CACHED_ARTIFACTS)
-def _manifest_sha256(folder: str) -> dict[str, str]:
-    """File name -> SHA-256. A manifest never changes, so it is read once."""
+def _manifest_records(folder: str) -> dict[str, FileRecord]:
+    """File name -> record. A manifest never changes, so it is read once."""
     current = manifest(folder)
-    return {entry.name: entry.sha256 for entry in [*current.files, *current.metadata_files]}
+    return {entry.name: entry for entry in [*current.files, *current.metadata_files]}
 
 
 def mark_damaged(folder: str, name: str) -> None:
@@ -295,12 +316,15 @@ def put_table(
     num_tokens = None
     if "num_tokens" in schema.names:
         num_tokens = pc.sum(data["num_tokens"]).as_py() or 0
+    ranges = digest_ranges(buffer.getbuffer())
     return put_file(
         folder,
         table_name(table, index),
         buffer.getvalue(),
         num_rows=data.num_rows,
         num_tokens=num_tokens,
+        footer_bytes=ranges.footer_bytes,
+        range_digests=ranges.digests,
         stats=dict(stats or {}),
     )
 
@@ -325,12 +349,18 @@ def fetch_folder(folder: str, local: Path, *, prefix: str = "") -> Path:
         if not entry.name.startswith(prefix):
             continue
         if isinstance(system, LocalFileSystem):
-            _compare(folder, entry.name, file_sha256(join(folder, entry.name), remedy(folder)))
+            _check_file(folder, entry.name)
             continue
         target = local / posixpath.relpath(entry.name, prefix or ".")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(get_file(folder, entry.name))
     return Path(path) if isinstance(system, LocalFileSystem) else local
+
+
+def _check_file(folder: str, name: str) -> None:
+    """DamagedFileError if a file's SHA-256 is not its record's. Memory: 1 MiB."""
+    url = join(folder, name)
+    _checked(folder, name, lambda entry: _compare(file_sha256(url, remedy(folder)), entry))
 
 
 def file_sha256(url: str, what_to_do: str) -> str:
@@ -459,18 +489,33 @@ def input_folders(folder: str, asset: str) -> list[str]:
     ]
 
 
-def _open(folder: str, name: str) -> pq.ParquetFile:
-    # A whole shard in memory: its digest is compared, and Arrow's reader threads over a Python
-    # file can outlive the interpreter and abort it.
-    return pq.ParquetFile(pa.BufferReader(get_file(folder, name)))
+def _open(folder: str, name: str, columns: Sequence[str] | None) -> pq.ParquetFile:
+    """A shard of which these columns are in memory; None: all."""
+
+    def read(entry: FileRecord) -> pq.ParquetFile:
+        if entry.footer_bytes is None or entry.range_digests is None:
+            return pq.ParquetFile(pa.BufferReader(get_file(folder, name)))
+        expected = RangeDigests(
+            num_bytes=entry.num_bytes,
+            footer_bytes=entry.footer_bytes,
+            digests=entry.range_digests,
+        )
+        return open_columns(join(folder, name), expected, columns or ())
+
+    if columns is None:
+        return pq.ParquetFile(pa.BufferReader(get_file(folder, name)))
+    return _checked(folder, name, read)
 
 
 def batches(
     folder: str, table: str, *, columns: Sequence[str] | None = None, rows: int = 1024
 ) -> Iterator[pa.RecordBatch]:
-    """Stream a table of a finished artifact in shard order. Memory: one shard's file."""
+    """Stream a table of a finished artifact in shard order.
+
+    Memory: one shard's file, or its columns in the file.
+    """
     for entry in manifest(folder).tables(table):
-        yield from _open(folder, entry.name).iter_batches(batch_size=rows, columns=columns)
+        yield from _open(folder, entry.name, columns).iter_batches(batch_size=rows, columns=columns)
 
 
 def read(folder: str, table: str, *, columns: Sequence[str] | None = None) -> pa.Table:
@@ -497,10 +542,13 @@ def read_unfinished(folder: str, table: str, *, columns: Sequence[str] | None = 
 
 def columns(folder: str, name: str) -> list[str]:
     """The columns of a finished shard."""
-    return list(_open(folder, name).schema_arrow.names)
+    return list(_open(folder, name, ()).schema_arrow.names)
 
 
 def read_shard(folder: str, name: str, *, columns: Sequence[str] | None = None) -> pa.Table:
-    """One finished shard by its name, also of an artifact that is still being made."""
+    """One finished shard by its name, also of an artifact that is still being made.
+
+    Of a column no other byte than its chunks and the footer is read.
+    """
     # Threads of its own cost Arrow as much again, most of it in fresh memory for each.
-    return _open(folder, name).read(columns=columns, use_threads=False)
+    return _open(folder, name, columns).read(columns=columns, use_threads=False)
