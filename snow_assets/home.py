@@ -53,6 +53,14 @@ def home() -> Path:
     return Path(os.environ.get("SNOW_HOME", CHECKOUT / ".snow"))
 
 
+def configured_url(configured: str, *, lake: str) -> str:
+    """What a recipe names as a URL, a path, `{lake}/...`, or relative to the checkout."""
+    url = configured.replace("{lake}", lake.rstrip("/"))
+    if "://" in url or Path(url).is_absolute():
+        return url
+    return str(CHECKOUT / url)
+
+
 def prepare() -> None:
     """Create the home folder, Dagster's settings and its databases, and set DAGSTER_HOME.
 

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from snow_assets import definitions
 from snow_assets.corpus import opt_outs
+from snow_assets.home import configured_url
 from snow_assets.planning.purge import Purge, act, find
 from snow_assets.recipe import chosen_recipe
 from snow_assets.storage import shards
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str]) -> None:
     recipe = chosen_recipe()
     lake = definitions.resources(recipe)["lake"].url
     now = time.time()
-    url = opt_outs.list_url(recipe.corpus.opt_out_list, lake=lake)
+    url = configured_url(recipe.corpus.opt_out_list, lake=lake)
     try:
         purge = find(
             lake,

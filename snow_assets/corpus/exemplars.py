@@ -67,9 +67,9 @@ def _candidate_rows(
 ) -> Iterator[dict[str, Any]]:
     repositories = {normalised(name) for name in recipe.repositories}
     for benchmark in BENCHMARKS.values():
-        if benchmark.distribution in repositories:
+        if normalised(benchmark.source.name) in repositories:
             raise ValueError(
-                f"{benchmark.distribution!r} is a benchmark and cannot be an exemplar: remove it "
+                f"{benchmark.source.name!r} is a benchmark and cannot be an exemplar: remove it "
                 "from the recipe's exemplars.repositories"
             )
     units = distributions.units(

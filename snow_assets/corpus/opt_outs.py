@@ -3,15 +3,12 @@
 import codecs
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from snow_assets.corpus.repository_names import canonical, parse_repository, patterns
 from snow_assets.corpus.source_units import without_owner
-from snow_assets.home import CHECKOUT
 from snow_assets.storage import shards
 
 FILE = "opt_outs.txt"
-_LAKE = "{lake}"
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -26,14 +23,6 @@ class OptOut:
     line: int  # from 1
     text: str
     name: str
-
-
-def list_url(configured: str, *, lake: str) -> str:
-    """URL of the recipe's list: a URL, a path, `{lake}/...`, or relative to the checkout."""
-    url = configured.replace(_LAKE, lake.rstrip("/"))
-    if "://" in url or Path(url).is_absolute():
-        return url
-    return str(CHECKOUT / url)
 
 
 def read_opt_outs(url: str) -> list[OptOut]:

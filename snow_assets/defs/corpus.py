@@ -12,6 +12,7 @@ from snow_assets.corpus.ingest import Gate, ingest
 from snow_assets.corpus.source_units import normalised
 from snow_assets.corpus.sources import license_violations, snapshot, source_named
 from snow_assets.defs.materialize import current_artifacts
+from snow_assets.home import configured_url
 from snow_assets.planning import opt_out_traces
 from snow_assets.recipe import Recipe
 from snow_assets.stages import (
@@ -34,7 +35,7 @@ _SMALL = CostModel(stored_fraction=None)
 
 def opt_out_list_url(lake: Lake, recipe: Recipe) -> str:
     """Where the recipe's opt-out list is."""
-    return opted_out.list_url(recipe.corpus.opt_out_list, lake=lake.url)
+    return configured_url(recipe.corpus.opt_out_list, lake=lake.url)
 
 
 def raw_folders(lake: Lake, recipe: Recipe) -> dict[str, str]:
@@ -76,10 +77,17 @@ def opt_outs(run: StageRun) -> StageResult:
     return StageResult(stats=stats, metadata=metadata)
 
 
+def _benchmark_files(lake: Lake, recipe: Recipe) -> str | None:
+    folder = recipe.operation.benchmark_files
+    return None if folder is None else configured_url(folder, lake=lake.url)
+
+
 @stage(
     group="corpus",
-    code_version="1",
-    config=lambda inputs: problems.versions(inputs.recipe.evaluation.benchmarks),
+    code_version="2",
+    config=lambda inputs: problems.versions(
+        inputs.recipe.evaluation.benchmarks, _benchmark_files(inputs.lake, inputs.recipe)
+    ),
     tables=(StageTable(name=problems.TABLE, schema=BENCHMARK_PROBLEM, is_dbt_source=False),),
     kinds={"parquet"},
     automation="always",
@@ -87,7 +95,8 @@ def opt_outs(run: StageRun) -> StageResult:
 )
 def benchmark_problems(run: StageRun) -> StageResult:
     """The benchmarks' problems with solutions and tests; a marked half may steer the annotator."""
-    return StageResult(stats=problems.write(run.folder, run.recipe.evaluation.benchmarks))
+    files = _benchmark_files(run.lake, run.recipe)
+    return StageResult(stats=problems.write(run.folder, run.recipe.evaluation.benchmarks, files))
 
 
 def _exemplars_config(inputs: StageInputs) -> Any:

@@ -36,7 +36,7 @@ class Problem:
     prompt: str
     num_stripped_newlines: int
     solution: str
-    test: str  # with the call that runs it on `candidate`
+    test: str  # calls `candidate`
     entry_point: str
     stop_sequences: tuple[str, ...]
 
@@ -84,7 +84,7 @@ def problem_from_row(row: dict[str, Any]) -> Problem:
         prompt=prompt,
         num_stripped_newlines=len(newlines),
         solution=newlines + row["solution"],
-        test=f"{row['test']}\n\n{benchmark.test_call}\n",
+        test=row["test"],
         entry_point=row["entry_point"],
         stop_sequences=benchmark.stop_sequences,
     )

@@ -227,6 +227,7 @@ ARCTIC = Recipe(
     ),
     operation=OperationRecipe(
         scoring_round=None,
+        benchmark_files=None,
         worker_memory=WorkerMemory(
             annotator_gib=64,
             conversion_gib=256,

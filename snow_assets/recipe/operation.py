@@ -5,7 +5,14 @@ from typing import Annotated
 
 from annotated_types import Ge, Le, MaxLen
 
-from snow_assets.recipe.validation import MemoryGib, Name, PositiveFloat, Price, RecipeSection
+from snow_assets.recipe.validation import (
+    MemoryGib,
+    Name,
+    PositiveFloat,
+    Price,
+    RecipeSection,
+    Text,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +39,9 @@ class OperationRecipe(RecipeSection):
     """
 
     scoring_round: Name | None  # with a new name, such as a date, every text is scored again
+    benchmark_files: Text | None
+    """Folder of the published files of benchmarks that no distribution carries
+    (`docs/benchmarks.md`): a URL, a path, `{lake}/...`, or relative to the checkout."""
     worker_memory: WorkerMemory
     retention_days: Annotated[
         float, Ge(0), Le(100_000)

@@ -281,6 +281,7 @@ SMOKE = Recipe(
     ),
     operation=OperationRecipe(
         scoring_round=None,
+        benchmark_files=None,
         worker_memory=WorkerMemory(
             annotator_gib=4,
             conversion_gib=4,

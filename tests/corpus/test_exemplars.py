@@ -93,7 +93,7 @@ def test_no_usable_exemplar_at_all_is_an_error(tmp_path: Path) -> None:
 def test_half_of_the_benchmarks_problems_may_steer_by_the_hash_of_their_names(
     tmp_path: Path,
 ) -> None:
-    stats = problems.write(str(tmp_path), ["HumanEval"])
+    stats = problems.write(str(tmp_path), ["HumanEval"], None)
     rows = shards.read_shard(str(tmp_path), "problems-00000.parquet").to_pylist()
     assert stats["num_problems"] == len(rows) == 164
     assert 0.35 < stats["num_steered"] / 164 < 0.65

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from snow_assets.corpus import opt_outs
-from snow_assets.home import CHECKOUT
+from snow_assets.home import CHECKOUT, configured_url
 from snow_assets.recipe import SMOKE
 from snow_assets.storage import shards
 
@@ -38,7 +38,7 @@ def test_a_missing_list_is_an_error_with_its_remedy(tmp_path: Path) -> None:
 
 
 def test_the_list_of_the_checkout_is_there_and_only_comments_so_far() -> None:
-    url = opt_outs.list_url(SMOKE.corpus.opt_out_list, lake="s3://bucket/lake")
+    url = configured_url(SMOKE.corpus.opt_out_list, lake="s3://bucket/lake")
     assert opt_outs.read_list(url) == []
 
 
@@ -52,7 +52,7 @@ def test_the_list_of_the_checkout_is_there_and_only_comments_so_far() -> None:
     ],
 )
 def test_the_list_is_a_url_a_path_or_a_file_of_the_lake(configured: str, url: str) -> None:
-    assert opt_outs.list_url(configured, lake="s3://bucket/lake/") == url
+    assert configured_url(configured, lake="s3://bucket/lake/") == url
 
 
 def test_the_list_is_read_from_an_object_store(s3_lake_url: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from snow_assets.corpus import problems
 from snow_assets.corpus.benchmarks import BENCHMARKS
-from snow_assets.corpus.benchmarks.declaration import Benchmark
+from snow_assets.corpus.benchmarks.declaration import Benchmark, Distribution
 from snow_assets.curation.decontamination.gate import gate_hits
 from snow_assets.curation.decontamination.prefilter import hits, index_problems
 from snow_assets.evaluation import execution, results, samples
@@ -35,18 +35,17 @@ def _sums() -> Iterator[Mapping[str, str]]:
             "solution": "    total = 0\n    for entry in entries:\n"
             f"        if entry > {number}:\n            total = total + entry\n"
             "    return total if entries else 0\n",
-            "test": f"def verify(function):\n    assert function([1, 9, 10]) == {total}\n",
+            "test": f"assert candidate([1, 9, 10]) == {total}\n",
             "entry_point": f"total_above_{number}",
         }
 
 
 SUMS = Benchmark(
     name="Sums",
-    distribution="pytest",
+    source=Distribution(name="pytest", package="pytest", path="py.typed"),
     language="python",
     num_problems=6,
-    read_problems=_sums,
-    test_call="verify(candidate)",
+    parse=lambda _: _sums(),
     stop_sequences=("\ndef",),
 )
 
@@ -113,7 +112,7 @@ def test_problems_are_sampled_by_benchmark(request_: EvaluationRequest) -> None:
     assert {problem.stop_sequences for problem in chosen if problem.benchmark == "Sums"} == {
         ("\ndef",)
     }
-    assert all(problem.test.endswith("verify(candidate)\n") for problem in chosen[2:])
+    assert all(problem.test.startswith("assert candidate(") for problem in chosen[2:])
 
 
 def test_a_lake_without_its_problems_names_it(lake_url: str) -> None:
@@ -123,30 +122,34 @@ def test_a_lake_without_its_problems_names_it(lake_url: str) -> None:
 
 
 def test_an_undeclared_benchmark_is_named_with_those_that_there_are() -> None:
-    with pytest.raises(ValueError, match=r"no benchmark 'MBPP', only \['HumanEval', 'Sums'\]"):
-        problems.versions(["MBPP"])
+    with pytest.raises(
+        ValueError, match=r"no benchmark 'APPS', only \['EvoEval-combine', .*'Sums'\]"
+    ):
+        problems.versions(["APPS"], None)
 
 
 def test_a_benchmark_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(BENCHMARKS, "Sums", replace(SUMS, distribution="no-such-thing"))
+    monkeypatch.setitem(
+        BENCHMARKS, "Sums", replace(SUMS, source=replace(SUMS.source, name="no-such-thing"))
+    )
     with pytest.raises(ValueError, match=r"problems of Sums, is not installed: `pip install no-s"):
-        problems.versions(NAMES)
+        problems.versions(NAMES, None)
 
 
 def test_ids_that_two_benchmarks_share_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def copied() -> list[Mapping[str, str]]:
         return [{**problem, "problem_id": "HumanEval/0"} for problem in _sums()]
 
-    monkeypatch.setitem(BENCHMARKS, "Sums", replace(SUMS, read_problems=copied))
+    monkeypatch.setitem(BENCHMARKS, "Sums", replace(SUMS, parse=lambda _: copied()))
     with pytest.raises(ValueError, match="'HumanEval/0' of Sums: ids begin with 'Sums/'"):
         problems.read_problems(NAMES)
-    monkeypatch.setitem(BENCHMARKS, "Sums", replace(SUMS, read_problems=list))
+    monkeypatch.setitem(BENCHMARKS, "Sums", replace(SUMS, parse=lambda _: []))
     with pytest.raises(ValueError, match="Sums has 0 problems in pytest, and its declaration"):
         problems.read_problems(NAMES)
 
 
 def test_a_half_of_each_benchmark_gates_the_annotator(tmp_path: Path) -> None:
-    stats = problems.write(str(tmp_path), NAMES)
+    stats = problems.write(str(tmp_path), NAMES, None)
     assert (stats["num_problems.HumanEval"], stats["num_problems.Sums"]) == (164, 6)
     rows = shards.read_shard(str(tmp_path), "problems-00000.parquet").to_pylist()
     halves = {(row["benchmark"], row["is_steered"]) for row in rows}

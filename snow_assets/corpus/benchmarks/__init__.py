@@ -4,9 +4,15 @@ Their problems are kept out of all training data, and half of them gate the anno
 """
 
 from snow_assets.corpus.benchmarks.declaration import Benchmark
+from snow_assets.corpus.benchmarks.evalplus import HUMAN_EVAL_PLUS, MBPP_PLUS
+from snow_assets.corpus.benchmarks.evo_eval import EVO_EVAL
 from snow_assets.corpus.benchmarks.human_eval import HUMAN_EVAL
+from snow_assets.corpus.benchmarks.mbpp import MBPP
 
-BENCHMARKS = {benchmark.name: benchmark for benchmark in (HUMAN_EVAL,)}
+BENCHMARKS = {
+    benchmark.name: benchmark
+    for benchmark in (HUMAN_EVAL, HUMAN_EVAL_PLUS, MBPP, MBPP_PLUS, *EVO_EVAL)
+}
 
 
 def benchmark_named(name: str) -> Benchmark:

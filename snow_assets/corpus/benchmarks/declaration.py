@@ -5,17 +5,37 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
+class Distribution:
+    """An installed distribution that carries a benchmark's file as package data."""
+
+    name: str  # never an exemplar
+    package: str
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedFile:
+    """A benchmark's file as its project publishes it, in the recipe's `benchmark_files` folder."""
+
+    name: str
+    url: str
+    license: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Benchmark:
     """Problems to complete, each judged by a test of one function.
 
-    `read_problems` yields `problem_id` (`NAME/...`), `prompt`, `solution` (the canonical one, which
-    continues the prompt), `test` (source) and `entry_point` (the function that is tested).
+    `parse` yields, from the file's uncompressed content, `problem_id` (`NAME/...`), `prompt`,
+    `solution` (the canonical one, which continues the prompt), `entry_point` (the function that is
+    tested) and `test`: Python source that calls the function as `candidate`, and the canonical
+    one by its name. `origin_id`, if it is there, is the problem of another benchmark that this one
+    is made of: both are in the same half.
     """
 
     name: str
-    distribution: str  # carries the problems; never an exemplar
+    source: Distribution | PublishedFile
     language: str  # of prompts and solutions; the sandbox runs Python
     num_problems: int  # for plans, which read nothing
-    read_problems: Callable[[], Iterable[Mapping[str, str]]]
-    test_call: str  # runs the test's source on `candidate`, the function
+    parse: Callable[[bytes], Iterable[Mapping[str, str]]]
     stop_sequences: tuple[str, ...]  # a completion ends before the first one
