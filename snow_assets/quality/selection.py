@@ -2,6 +2,7 @@
 
 Documents are ranked by descending logit, then text_id, then document_id, so the selection is
 deterministic. A document's percentile is the fraction of the language's tokens that rank below it.
+Controls of an experiment rank by ascending logit, or by a hash of seed and text.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,8 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from snow_assets.curation.dedup.text_keys import text_keys
+from snow_assets.curation.hashing import splitmix64
 from snow_assets.curation.kept import kept_documents, kept_rows
 from snow_assets.recipe import SelectionRecipe
 from snow_assets.storage import shards
@@ -72,7 +75,7 @@ def select(
     budget = allocate_budget(language_tokens, budget_tokens=recipe.budget_tokens)[language]
     if recipe.fill == "budget":
         _require_feasible_budget(language_tokens, recipe)
-    ranked = documents.sort("logit", "text_id", "document_id", descending=[True, False, False])
+    ranked = _rank(documents, recipe)
     tokens = ranked["num_tokens"].to_numpy()
     tokens_below = tokens.sum() - np.cumsum(tokens)
     percentiles = tokens_below / max(1, tokens.sum())
@@ -91,6 +94,19 @@ def select(
         budget_tokens=budget,
         selected_tokens=int((tokens * repeats).sum()),
         unique_tokens=int(tokens[repeats > 0].sum()),
+    )
+
+
+def _rank(documents: pl.DataFrame, recipe: SelectionRecipe) -> pl.DataFrame:
+    """The documents in the recipe's order, which is independent of theirs."""
+    if recipe.ranking == "random":
+        seed = splitmix64(np.array([recipe.ranking_seed], dtype=np.uint64))
+        keys = text_keys(pa.chunked_array([documents["text_id"].to_arrow().cast(pa.string())]))
+        hashes = pl.Series(splitmix64(keys ^ seed))
+        return documents.sort(hashes, "text_id", "document_id")
+    is_descending = recipe.ranking == "quality"
+    return documents.sort(
+        "logit", "text_id", "document_id", descending=[is_descending, False, False]
     )
 
 

@@ -109,6 +109,8 @@ ARCTIC = Recipe(
         seed=0,
     ),
     selection=SelectionRecipe(
+        ranking="quality",
+        ranking_seed=0,
         budget_tokens=11_921 * _STEP_TOKENS,
         percentiles=(0.0,),
         repeats=(4,),

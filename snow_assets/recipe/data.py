@@ -217,6 +217,10 @@ class SelectionRecipe(RecipeSection):
     "Top 3.1 % x 4" is `percentiles=(0.969,), repeats=(4,)` with a budget; more steps are possible.
     """
 
+    ranking: Literal["quality", "random", "lowest_quality"]
+    """quality: by the annotator's logit (the paper). The others are controls at the same budget."""
+    ranking_seed: Seed  # of the random ranking; the others do not read it
+
     budget_tokens: Count  # repeats included; shared among languages by their raw tokens
     percentiles: Annotated[
         tuple[Fraction, ...], MinLen(1)

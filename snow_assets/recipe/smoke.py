@@ -166,6 +166,8 @@ SMOKE = Recipe(
         seed=0,
     ),
     selection=SelectionRecipe(
+        ranking="quality",
+        ranking_seed=0,
         budget_tokens=400_000,
         percentiles=(0.0,),
         repeats=(4,),

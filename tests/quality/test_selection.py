@@ -1,3 +1,4 @@
+import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -138,3 +139,43 @@ def test_ids_of_more_than_two_gibibytes_are_ranked() -> None:
     assert found.documents.filter(pl.col("repeats") > 0)["logit"].to_list() == [
         float(count - place) for place in range(1, 11)
     ]
+
+
+def hashed(count: int) -> pl.DataFrame:
+    """Documents of 10 tokens; a text's id is a digest, and its logit its number."""
+    return documents(
+        *(
+            (hashlib.sha256(str(number).encode()).hexdigest(), 10, float(number))
+            for number in range(count)
+        )
+    )
+
+
+def selected(table: pl.DataFrame, **fields: Any) -> set[str]:
+    return {name for name, times in repeats(chosen(table, **fields)).items() if times}
+
+
+def test_the_lowest_ranking_selects_from_the_other_end() -> None:
+    best = selected(TEN, ranking="quality", budget_tokens=80)
+    worst = selected(TEN, ranking="lowest_quality", budget_tokens=80)
+    assert (best, worst) == ({"t8", "t9"}, {"t0", "t1"})
+
+
+def test_a_random_ranking_depends_on_seed_and_text_alone() -> None:
+    table = hashed(400)
+    fields = {"ranking": "random", "budget_tokens": 800}
+    first = selected(table, ranking_seed=1, **fields)
+    assert selected(table.reverse(), ranking_seed=1, **fields) == first
+    rescored = table.with_columns(logit=-pl.col("logit"))
+    assert selected(rescored, ranking_seed=1, **fields) == first
+    second = selected(table, ranking_seed=2, **fields)
+    # 20 of 400 at random: two draws share one document on average.
+    assert len(first) == len(second) == 20
+    assert len(first & second) <= 6
+
+
+def test_a_random_ranking_is_independent_of_quality() -> None:
+    table = hashed(2_000)
+    ranked = chosen(table, ranking="random", budget_tokens=800).documents
+    correlation = ranked.select(pl.corr("logit", "percentile")).item()
+    assert abs(correlation) < 0.1  # 4.5 standard errors
