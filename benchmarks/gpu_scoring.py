@@ -38,6 +38,7 @@ from snow_assets.quality import gate, head, scoring  # noqa: E402
 from snow_assets.quality.contract import Annotator, ScoringRequest  # noqa: E402
 from snow_assets.quality.encoder import Encoder  # noqa: E402
 from snow_assets.quality.head import Head  # noqa: E402
+from snow_assets.quality.text_parts import TextParts  # noqa: E402
 from snow_assets.quality.windows import Tokens  # noqa: E402
 from snow_assets.recipe import ARCTIC  # noqa: E402
 from snow_assets.runtime import worker  # noqa: E402
@@ -153,15 +154,16 @@ def a_lake(lake: Path, texts: Path) -> str:
         split = pa.repeat(pa.scalar("train"), len(table))
         key = f"bench/g/{shards.table_name('documents', number)}"
         decided = filled(table.drop_columns(["text"]), DECISION, split=split)
-        shards.put_table(
-            str(clean), "decisions", number, decided, DECISION, stats={"documents": key}
-        )
+        stats = {"documents": key, "counts": {"train_documents": len(table)}}
+        shards.put_table(str(clean), "decisions", number, decided, DECISION, stats=stats)
     finish(documents)
     return finish(clean, documents)
 
 
 def read(clean: str, encoder: Encoder) -> list[Tokens]:
-    texts = [text for _, text in scoring.scores.texts(clean)]
+    parts = TextParts.of(clean, RECIPE.part_texts)
+    tables = parts.tables(range(parts.num_parts), ["text"])
+    texts = [text for _, table in tables for text in table["text"].to_pylist()]
     return [window for windows in encoder.windows(texts) for window in windows]
 
 

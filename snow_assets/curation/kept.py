@@ -6,9 +6,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from snow_assets.curation.document_shards import document_shards
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import DECISION
+from snow_assets.storage.schemas import DECISION, DOCUMENT
 
 
 def kept_rows(
@@ -56,39 +55,70 @@ def kept_documents(
     `columns` are columns of `documents` and `decisions`. The order is that of sources and shards,
     and deterministic. With `matching` only those that it joins on its first column (document_id or
     text_id, distinct), with its further columns; shards without any are not read.
-    Memory: a shard of documents; with `matching` also the keys of a language's kept documents.
+    Memory: these columns of a shard of documents; with `matching` also the keys of a language's
+    kept documents.
     """
-    texts = {
-        shard.key: shard
-        for shard in document_shards(shards.input_folders(clean_folder, "documents"))
-    }
-    document_columns = [name for name in columns if name not in DECISION.names]
-    added_columns = [] if matching is None else matching.columns[1:]
     joined = None if matching is None else _join(clean_folder, split, matching)
+    added_columns = [] if matching is None else matching.columns[1:]
     for index, entry in enumerate(shards.manifest(clean_folder).tables("decisions")):
-        if joined is not None and index not in joined:
+        chosen = None if joined is None else joined.get(index)
+        if joined is not None and chosen is None:
             continue
-        decided = shards.read_shard(clean_folder, entry.name)
-        chosen = joined[index] if joined else _kept(decided.select(["kept", "split"]), split)
-        if chosen.is_empty():
-            continue
-        mask = np.zeros(decided.num_rows, dtype=np.bool_)
-        mask[chosen["row"]] = True
-        kept = decided.filter(pa.array(mask))
-        for name in added_columns:
-            kept = kept.append_column(name, chosen[name].to_arrow())
-        if document_columns:
-            document_rows = texts[entry.stats["documents"]].read(["document_id", *document_columns])
-            if not document_rows["document_id"].equals(decided["document_id"]):
-                raise ValueError(
-                    f"{clean_folder}/{entry.name} is not row-aligned with "
-                    f"{entry.stats['documents']}: materialize clean_corpus again"
-                )
-            document_rows = document_rows.filter(pa.array(mask))
-            for name in document_columns:
-                kept = kept.append_column(document_rows.schema.field(name), document_rows[name])
-        table = kept.select([*columns, *added_columns])
-        yield from table.combine_chunks().to_batches(max_chunksize=rows)
+        table = kept_shard(clean_folder, entry, columns, split=split, chosen=chosen)
+        if chosen is not None:
+            for name in added_columns:
+                table = table.append_column(name, chosen[name].to_arrow())
+        if table.num_rows:
+            yield from table.combine_chunks().to_batches(max_chunksize=rows)
+
+
+def kept_shard(
+    clean_folder: str,
+    entry: shards.FileRecord,
+    columns: Sequence[str],
+    *,
+    split: str | None = "train",
+    chosen: pl.DataFrame | None = None,
+) -> pa.Table:
+    """The kept documents of one shard of `decisions`; with `chosen`, those at its column `row`.
+
+    Text is read if a document is kept. Memory: these columns of the shard.
+    """
+    decision_columns = [name for name in columns if name in DECISION.names]
+    read = dict.fromkeys(("document_id", "kept", "split", *decision_columns))
+    decided = shards.read_shard(clean_folder, entry.name, columns=list(read))
+    if chosen is None:
+        chosen = _kept(decided.select(["kept", "split"]), split)
+    mask = np.zeros(decided.num_rows, dtype=np.bool_)
+    mask[chosen["row"]] = True
+    kept = decided.filter(pa.array(mask))
+    document_columns = [name for name in columns if name not in DECISION.names]
+    if document_columns and chosen.is_empty():
+        schema = pa.schema([DOCUMENT.field(name) for name in document_columns])
+        kept = _with_columns(kept, schema.empty_table())
+    elif document_columns:
+        key = entry.stats["documents"]
+        folder, name = _documents_folder(clean_folder, key), key.rsplit("/", 1)[1]
+        documents = shards.read_shard(folder, name, columns=["document_id", *document_columns])
+        if not documents["document_id"].equals(decided["document_id"]):
+            raise ValueError(
+                f"{clean_folder}/{entry.name} is not row-aligned with {key}: "
+                "materialize clean_corpus again"
+            )
+        kept = _with_columns(kept, documents.select(document_columns).filter(pa.array(mask)))
+    return kept.select(columns)
+
+
+def _documents_folder(clean_folder: str, key: str) -> str:
+    """The artifact that holds the shard of documents of this key (see `document_shards`)."""
+    lake = clean_folder.rstrip("/").rsplit("/", 3)[0]
+    return shards.join(lake, "documents", key.rsplit("/", 1)[0])
+
+
+def _with_columns(table: pa.Table, further: pa.Table) -> pa.Table:
+    for name in further.column_names:
+        table = table.append_column(further.schema.field(name), further[name])
+    return table
 
 
 def _join(clean_folder: str, split: str | None, matching: pl.DataFrame) -> dict[int, pl.DataFrame]:

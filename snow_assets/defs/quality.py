@@ -18,6 +18,7 @@ from snow_assets.quality.contract import (
 from snow_assets.quality.export import export_selected
 from snow_assets.quality.gate import require_passed_gates
 from snow_assets.quality.stats import annotator_stats, scoring_stats, train_tokens
+from snow_assets.quality.text_parts import TextParts
 from snow_assets.recipe import Recipe
 from snow_assets.runtime import worker
 from snow_assets.stages import (
@@ -203,7 +204,7 @@ def quality_scores(run: StageRun) -> StageResult:
 
 
 def _scored(run: StageRun, request: ScoringRequest) -> ScoringReport:
-    num_parts = len(scores.parts(scores.text_ids(request.clean), request.part_texts))
+    num_parts = TextParts.of(request.clean, request.part_texts).num_parts
     done = run.jobs.run(
         run.context,
         "snow_assets.quality.scoring",

@@ -1,45 +1,96 @@
 """Table `scores`: find unscored texts, reuse earlier scores, write and validate parts.
 
 A `quality_scores` artifact has a score for every kept train text under one annotator, in parts of
-`part_texts` texts. Scores of earlier artifacts under the same annotator are copied, so that
-incremental and full scoring give equal artifacts. Older annotators' scores stay in their own
-artifacts.
+`part_texts` texts (see `text_parts`). Scores of earlier artifacts under the same annotator are
+copied, so that incremental and full scoring give equal artifacts. Older annotators' scores stay in
+their own artifacts.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from snow_assets.curation.kept import kept_documents, kept_rows
+from snow_assets.curation.kept import kept_rows
 from snow_assets.quality.contract import ScoringReport, ScoringRequest
+from snow_assets.quality.text_parts import TextIds, TextParts, as_text_ids, id_keys, text_id_bytes
 from snow_assets.recipe import Recipe
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import SCORE
 
 TABLE = "scores"
+_LOGITS = ("logit", "top_logit", "middle_logit", "bottom_logit")
 
-Text = tuple[str, str]
+ScoreRow = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class EarlierScores:
-    """Earlier scores under one annotator, of the requested texts. Memory: these scores."""
+    """The earlier scores under one annotator of some texts, in the order of these.
 
-    rows: Mapping[str, dict[str, Any]]
+    Memory: 52 bytes a text; 32 more while they are read.
+    """
+
+    annotator: str
+    text_ids: TextIds
+    logits: npt.NDArray[np.float32]  # (texts, 4); NaN: none
+    num_windows: npt.NDArray[np.int32]  # 0: no earlier score
 
     @classmethod
-    def read(cls, folders: Sequence[str], *, annotator: str, text_ids: set[str]) -> "EarlierScores":
-        requested_texts = pl.Series("text_id", list(text_ids), pl.String).to_frame()
-        tables = [pl.DataFrame(SCORE.empty_table())]
+    def read(cls, folders: Sequence[str], *, annotator: str, text_ids: TextIds) -> "EarlierScores":
+        """Of several artifacts with a score of a text, the first counts.
+
+        The artifacts are read a shard at a time, to their ends unless all texts are found.
+        """
+        keys = id_keys(text_ids)
+        order = np.argsort(keys)
+        keys = keys[order]
+        logits = np.full((len(keys), len(_LOGITS)), np.nan, dtype=np.float32)
+        num_windows = np.zeros(len(keys), dtype=np.int32)
+        num_unscored = len(keys)
         for folder in folders:
-            if shards.manifest(folder).stats["annotator"] == annotator:
-                table = pl.DataFrame(shards.read(folder, TABLE))
-                of_annotator = table.filter(pl.col("annotator") == annotator)
-                tables.append(of_annotator.join(requested_texts, on="text_id", how="semi"))
-        rows = pl.concat(tables).unique("text_id", keep="first").iter_rows(named=True)
-        return cls({row["text_id"]: row for row in rows})
+            manifest = shards.manifest(folder)
+            for entry in manifest.tables(TABLE) if manifest.stats["annotator"] == annotator else ():
+                if not num_unscored:
+                    break
+                columns = ["text_id", *_LOGITS, "num_windows"]
+                table = shards.read_shard(folder, entry.name, columns=columns)
+                scored_ids = text_id_bytes(table["text_id"])
+                places = np.searchsorted(keys, id_keys(scored_ids))
+                places = order[np.minimum(places, len(keys) - 1)]
+                is_new = (text_ids[places] == scored_ids).all(axis=1)
+                is_new &= num_windows[places] == 0
+                places = places[is_new]
+                for index, name in enumerate(_LOGITS):
+                    logits[places, index] = table[name].to_numpy()[is_new]
+                num_windows[places] = table["num_windows"].to_numpy()[is_new]
+                num_unscored -= len(places)
+        return cls(annotator, text_ids, logits, num_windows)
+
+    def rows(self, texts: slice) -> dict[str, ScoreRow | None]:
+        """Text id -> row of SCORE, or None if the text has no earlier score."""
+        ids = as_text_ids(self.text_ids[texts])
+        scores = zip(
+            ids, self.logits[texts].tolist(), self.num_windows[texts].tolist(), strict=True
+        )
+        return {
+            name: {
+                "text_id": name,
+                "annotator": self.annotator,
+                **{
+                    column: None if math.isnan(logit) else logit
+                    for column, logit in zip(_LOGITS, logits, strict=True)
+                },
+                "num_windows": num_windows,
+            }
+            if num_windows
+            else None
+            for name, logits, num_windows in scores
+        }
 
 
 ROUND = "round"
@@ -66,61 +117,41 @@ def finished_artifacts(partition: str, *, scoring_round: str | None = None) -> t
     )
 
 
-def text_ids(clean_folder: str) -> list[str]:
-    """Ids of the distinct kept train texts, in the corpus's order.
-
-    Held-out documents, which are for evaluation, are not scored.
-    """
-    return kept_rows(clean_folder, ["text_id"])["text_id"].unique(maintain_order=True).to_list()
-
-
-def texts(clean_folder: str) -> Iterator[Text]:
-    """Yield (text id, text) in the order of `text_ids`."""
-    yielded: set[str] = set()
-    for batch in kept_documents(clean_folder, columns=("text_id", "text")):
-        for name, text in zip(batch["text_id"], batch["text"], strict=True):
-            if name.as_py() not in yielded:
-                yielded.add(name.as_py())
-                yield name.as_py(), text.as_py()
-
-
-def unscored_texts(clean_folder: str, earlier: Sequence[str], *, annotator: str) -> list[str]:
-    """Ids of kept train texts without a score of this annotator in `earlier`."""
-    all_ids = text_ids(clean_folder)
-    reusable = EarlierScores.read(earlier, annotator=annotator, text_ids=set(all_ids))
-    return [name for name in all_ids if name not in reusable.rows]
-
-
 def write_part(
     folder: str,
     index: int,
-    part: Sequence[str],
-    earlier: EarlierScores,
-    new_scores: Mapping[str, Any],
+    earlier: Mapping[str, ScoreRow | None],
+    new_scores: Mapping[str, ScoreRow],
 ) -> None:
-    """Write part `index`: a score for each text of `part`, new or earlier, in that order."""
-    rows = [new_scores.get(name) or earlier.rows[name] for name in part]
+    """Write part `index`: a score for each text of `earlier`, in that order; where that is None,
+    the new one."""
+    rows = [row or new_scores[name] for name, row in earlier.items()]
     num_windows = sum(row["num_windows"] for row in new_scores.values())
     stats = {"num_scored": len(new_scores), "num_windows": num_windows}
     shards.put_table(folder, TABLE, index, rows, SCORE, stats=stats)
 
 
 def write_reused(request: ScoringRequest, *, annotator: str) -> ScoringReport | None:
-    """Write all parts if every text has an earlier score, without a job; else return None."""
-    all_ids = text_ids(request.clean)
-    reusable = EarlierScores.read(request.earlier, annotator=annotator, text_ids=set(all_ids))
-    if len(reusable.rows) < len(all_ids):
-        return None
-    for index, part in enumerate(parts(all_ids, request.part_texts)):
-        if shards.record(request.output, shards.table_name(TABLE, index)) is None:
-            write_part(request.output, index, part, reusable, {})
+    """Write all parts if every text has an earlier score, without a job; else return None.
+
+    Memory: a block of `TextParts`.
+    """
+    parts = TextParts.of(request.clean, request.part_texts)
+    for block in parts.blocks(unfinished_parts(request.output, range(parts.num_parts))):
+        earlier = EarlierScores.read(
+            request.earlier, annotator=annotator, text_ids=parts.text_ids(block)
+        )
+        if not earlier.num_windows.all():
+            return None
+        for index, texts in parts.slices(block):
+            write_part(request.output, index, earlier.rows(texts), {})
     return report(request.output, annotator=annotator)
 
 
-def parts(text_ids: Sequence[str], part_texts: int) -> list[Sequence[str]]:
-    """Split into parts of `part_texts` texts; one empty part if there are no texts."""
-    starts = range(0, max(1, len(text_ids)), part_texts)
-    return [text_ids[start : start + part_texts] for start in starts]
+def unfinished_parts(folder: str, indices: Sequence[int]) -> list[int]:
+    """The parts among `indices` that are not in the folder."""
+    finished = {entry.name for entry in shards.records(folder, TABLE)}
+    return [index for index in indices if shards.table_name(TABLE, index) not in finished]
 
 
 def report(folder: str, *, annotator: str) -> ScoringReport:

@@ -5,11 +5,12 @@ not encoded again.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, TypeVar
+
+import pyarrow as pa
 
 from snow_assets.quality import encoder as encoders
 from snow_assets.quality import scores
@@ -17,10 +18,10 @@ from snow_assets.quality.contract import Annotator, ScoringReport, ScoringReques
 from snow_assets.quality.encoder import Encoder
 from snow_assets.quality.gate import require_passed_gates
 from snow_assets.quality.head import Vectors, read_head, text_logit, text_logits
+from snow_assets.quality.text_parts import TextParts
 from snow_assets.quality.windows import Tokens
 from snow_assets.runtime import worker
 from snow_assets.runtime.remaining_time import Remaining
-from snow_assets.storage import shards
 
 T = TypeVar("T")
 
@@ -30,30 +31,40 @@ class _TokenizedPart:
     """A tokenized part, with the windows of its texts that have no score yet."""
 
     index: int
-    text_ids: Sequence[str]
+    earlier: dict[str, scores.ScoreRow | None]
     windows: dict[str, list[Tokens]]
 
 
 def work(request: ScoringRequest, progress: worker.Progress) -> ScoringReport:
+    """Score this worker's parts. Of the corpus it reads the shards that these lie in, of earlier
+    artifacts all scores. Memory: three parts, a shard of documents, a block of `TextParts`."""
     annotator = require_passed_gates(request.annotator)
     head = read_head(request.annotator)
     encoder = load_encoder(request, annotator)
-    text_ids = scores.text_ids(request.clean)
-    earlier = scores.EarlierScores.read(
-        request.earlier, annotator=annotator.version, text_ids=set(text_ids)
-    )
-    progress.log(f"{len(text_ids)} texts, of which {len(earlier.rows)} have a score already")
-    all_parts = scores.parts(text_ids, request.part_texts)
+    parts = TextParts.of(request.clean, request.part_texts)
+    own_parts = parts.of_worker(progress.shard, progress.num_shards)
+    unfinished = scores.unfinished_parts(request.output, own_parts)
+    progress.log(f"{len(unfinished)} parts of {parts.num_parts}, of {parts.num_texts} texts")
 
     def tokenized_parts() -> Iterator[_TokenizedPart]:
-        texts = scores.texts(request.clean)
-        for index, part in enumerate(all_parts):
-            text_by_id = dict(islice(texts, len(part)))
-            name = shards.table_name(scores.TABLE, index)
-            if progress.owns(index) and shards.record(request.output, name) is None:
-                new_ids = [name for name in text_by_id if name not in earlier.rows]
-                windows = encoder.windows([text_by_id[name] for name in new_ids])
-                yield _TokenizedPart(index, part, dict(zip(new_ids, windows, strict=True)))
+        for block in parts.blocks(unfinished):
+            earlier = scores.EarlierScores.read(
+                request.earlier, annotator=annotator.version, text_ids=parts.text_ids(block)
+            )
+            slices = dict(parts.slices(block))
+            has_new = {
+                index: not earlier.num_windows[texts].all() for index, texts in slices.items()
+            }
+            tables = parts.tables(filter(has_new.__getitem__, block), ["text"])
+            for index in block:
+                rows = earlier.rows(slices[index])
+                new_ids = [name for name, row in rows.items() if row is None]
+                windows: Iterable[list[Tokens]] = ()
+                if new_ids:
+                    _, table = next(tables)
+                    is_new = pa.array([row is None for row in rows.values()])
+                    windows = encoder.windows(table["text"].filter(is_new).to_pylist())
+                yield _TokenizedPart(index, rows, dict(zip(new_ids, windows, strict=True)))
 
     def scored_parts() -> Iterator[tuple[_TokenizedPart, list[Vectors], float]]:
         for part in _prefetch(tokenized_parts()):
@@ -61,13 +72,13 @@ def work(request: ScoringRequest, progress: worker.Progress) -> ScoringReport:
             logits = text_logits(list(part.windows.values()), encoder, head)
             yield part, logits, time.monotonic() - started
 
-    remaining = Remaining(len(all_parts), "parts scored")
+    remaining = Remaining(len(unfinished), "parts scored")
     for part, logits, seconds in _prefetch(scored_parts()):
         new_scores = {
             name: _score_row(name, window_logits, annotator.version)
             for name, window_logits in zip(part.windows, logits, strict=True)
         }
-        scores.write_part(request.output, part.index, part.text_ids, earlier, new_scores)
+        scores.write_part(request.output, part.index, part.earlier, new_scores)
         progress.log(f"{remaining.advance()}; {len(new_scores)} texts in the last")
         progress.metrics(part.index, num_scored=len(new_scores), seconds=seconds)
     return scores.report(request.output, annotator=annotator.version)

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from snow_assets.quality import scores, scoring
+from snow_assets.curation.kept import kept_rows
+from snow_assets.quality import scores, scoring, text_parts
 from snow_assets.quality.contract import ScoringReport, ScoringRequest
 from snow_assets.quality.gate import GateError, read_annotator
 from snow_assets.quality.stats import scoring_stats
 from snow_assets.runtime import worker
-from snow_assets.storage import shards
+from snow_assets.storage import column_ranges, shards
+from snow_assets.storage.schemas import SCORE
 from tests.curation.builders import finish
 from tests.quality.builders import (
     Quiet,
@@ -76,7 +78,8 @@ def test_scoring_again_with_nothing_new_scores_nothing_and_needs_no_job(made: Ma
     report = score(first)
     again = a_scoring(made.lake, made.clean["python"], made.annotator, name="b")
     version = read_annotator(made.annotator).version
-    assert scores.write_reused(first, annotator=version) is None, "then all was new"
+    unscored = replace(again, earlier=())
+    assert scores.write_reused(unscored, annotator=version) is None, "then all is new"
     reused = scores.write_reused(again, annotator=version)
     assert reused is not None
     assert (reused.num_scored, reused.num_reused) == (0, report.num_texts)
@@ -91,12 +94,7 @@ def test_a_new_source_scores_only_its_own_and_ends_like_a_full_run(made: Made) -
     grown = a_lake(f"{made.lake}-grown", more)["python"]
     step = replace(a_scoring(made.lake, grown, made.annotator, name="b"), earlier=earlier)
     whole = replace(a_scoring(made.lake, grown, made.annotator, name="c"), earlier=())
-    known = set(rows(earlier[0]))
-    new = [name for name in scores.text_ids(grown) if name not in known]
-    assert (
-        scores.unscored_texts(grown, earlier, annotator=read_annotator(made.annotator).version)
-        == new
-    )
+    new = set(kept_rows(grown, ["text_id"])["text_id"]) - set(rows(earlier[0]))
     by_step, at_once = score(step), score(whole)
     assert 0 < by_step.num_scored == len(new) < by_step.num_texts == at_once.num_scored
     assert digest(step.output) == digest(whole.output)
@@ -126,6 +124,95 @@ def test_an_unfinished_artifact_is_not_reused(made: Made) -> None:
     request = a_scoring(made.lake, made.clean["python"], made.annotator, name="a")
     scoring.work(request, Quiet())
     assert scores.finished_artifacts(f"{made.lake}/quality_scores/python") == ()
+
+
+class Worker(Quiet):
+    def __init__(self, shard: int, num_shards: int) -> None:
+        super().__init__()
+        self.shard, self.num_shards = shard, num_shards
+
+
+@pytest.fixture
+def many_shards(made: Made) -> str:
+    """A clean corpus of a language with a shard of documents for each of eight sources."""
+    files = [row for index in range(8) for row in corpus_files(repositories=2, source=f"s{index}")]
+    return a_lake(f"{made.lake}-shards", files)["python"]
+
+
+def test_any_number_of_workers_leaves_equal_scores(made: Made, many_shards: str) -> None:
+    digests = set()
+    for num_workers in (1, 2, 4):
+        name = str(num_workers)
+        request = replace(a_scoring(made.lake, many_shards, made.annotator, name=name), earlier=())
+        for worker_index in range(num_workers):
+            scoring.work(request, Worker(worker_index, num_workers))
+        digests.add(digest(finish(request.output, stats={"annotator": "a"})))
+        assert scores.validate_scores(many_shards, request.output) == []
+    assert len(digests) == 1
+
+
+def test_a_worker_reads_the_texts_of_its_own_shards_alone(
+    made: Made, many_shards: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text_bytes: list[int] = []
+    fill = column_ranges._fill
+
+    def counted(url: str, content: memoryview, ranges: list[tuple[int, int]]) -> None:
+        is_text = "/documents/" in url
+        text_bytes.extend(end - start for start, end in ranges if is_text)
+        fill(url, content, ranges)
+
+    monkeypatch.setattr(column_ranges, "_fill", counted)
+
+    def read_by(worker_index: int, num_workers: int) -> int:
+        text_bytes.clear()
+        name = f"{worker_index}-of-{num_workers}"
+        request = replace(a_scoring(made.lake, many_shards, made.annotator, name=name), earlier=())
+        scoring.work(request, Worker(worker_index, num_workers))
+        return sum(text_bytes)
+
+    whole = read_by(0, 1)
+    by_worker = [read_by(index, 4) for index in range(4)]
+    shards_read = len(shards.manifest(many_shards).tables("decisions"))
+    assert shards_read == 8
+    # A part may begin in the shard in which another worker's part ends.
+    assert whole <= sum(by_worker) <= whole * (shards_read + 3) / shards_read * 1.2
+    assert max(by_worker) <= whole / 2
+
+
+def test_scored_texts_are_not_read_again(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    score(a_scoring(made.lake, made.clean["python"], made.annotator, name="a"))
+    read_shard = shards.read_shard
+
+    def without_text(folder: str, name: str, *, columns: list[str] | None = None) -> Any:
+        assert "/documents/" not in folder
+        return read_shard(folder, name, columns=columns)
+
+    monkeypatch.setattr(shards, "read_shard", without_text)
+    again = a_scoring(made.lake, made.clean["python"], made.annotator, name="b")
+    assert score(again).num_scored == 0
+
+
+def test_of_several_earlier_scores_the_first_counts_in_blocks_of_any_size(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = a_scoring(made.lake, made.clean["python"], made.annotator, name="a")
+    score(first)
+    version = read_annotator(made.annotator).version
+    changed = [{**row, "logit": 0.25, "middle_logit": 0.5} for row in rows(first.output).values()]
+    other = f"{made.lake}/quality_scores/python/other"
+    shards.put_table(other, "scores", 0, changed[3:], SCORE)
+    finish(other, stats={"annotator": version})
+    again = replace(
+        a_scoring(made.lake, made.clean["python"], made.annotator, name="b"),
+        earlier=(other, first.output),
+    )
+    monkeypatch.setattr(text_parts, "BLOCK_TEXTS", 5)
+    assert scores.write_reused(again, annotator=version) is not None
+    whole = rows(first.output)
+    wanted = {row["text_id"]: row for row in [*list(whole.values())[:3], *changed[3:]]}
+    finish(again.output)
+    assert rows(again.output) == wanted
 
 
 def test_a_failed_gate_stops_scoring(made: Made) -> None:
