@@ -13,7 +13,7 @@ from collections.abc import Callable
 from snow_assets.corpus.problems import read_problems
 from snow_assets.evaluation.answers import build_program
 from snow_assets.evaluation.execution import run_in_sandbox
-from snow_assets.evaluation.samples import problem_from_row
+from snow_assets.evaluation.problems import problem_from_row
 from snow_assets.runtime import sandbox
 
 LIMITS = sandbox.Limits(seconds=30.0)

@@ -118,11 +118,14 @@ def imports_of(roots: list[str]) -> dict[str, set[str]]:
     return third_party
 
 
+GENERATION = ["snow_assets.synthesis.generation", "snow_assets.evaluation.generation"]
+"""Jobs of vLLM's image; of these the trainer's image runs the first, where it asks an endpoint."""
+
+
 def work_modules(target: str) -> list[str]:
     """The modules that run as jobs in an image of work."""
-    generation = "snow_assets.synthesis.generation"  # an endpoint is asked from the trainer's image
     if target == "vllm":
-        return [generation]
+        return GENERATION
     paths = modules().items()
     jobs = [name for name, path in paths if "worker.main(" in path.read_text()]
     return [name for name in jobs if name != "snow_assets.runtime.worker"] + [
@@ -216,12 +219,12 @@ def test_a_package_that_an_images_code_imports_is_named_for_the_image(target: st
         for name, importers in imports_of(roots(target)).items()
         if not any(canonicalize_name(owner) in allowed for owner in owners.get(name, [name]))
     }
-    assert unnamed == ({"vllm": ["snow_assets.synthesis.engine"]} if target == "trainer" else {})
+    assert unnamed == ({"vllm": ["snow_assets.runtime.inference"]} if target == "trainer" else {})
 
 
 def test_generation_never_imports_the_compiler_that_vllm_pins_otherwise() -> None:
-    assert not {"numba", "llvmlite"} & set(imports_of(["snow_assets.synthesis.generation"]))
-    process = import_blocking(["snow_assets.synthesis.generation"], ["numba", "llvmlite"])
+    assert not {"numba", "llvmlite"} & set(imports_of(GENERATION))
+    process = import_blocking(GENERATION, ["numba", "llvmlite"])
     assert process.returncode == 0, process.stderr
 
 

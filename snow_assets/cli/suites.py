@@ -16,8 +16,9 @@ from snow_assets.corpus.benchmarks import BENCHMARKS
 from snow_assets.corpus.problems import read_problems
 from snow_assets.corpus.untrusted import printable
 from snow_assets.evaluation.answers import build_program
-from snow_assets.evaluation.execution import PASSED, run_in_sandbox
-from snow_assets.evaluation.samples import Problem, problem_from_row
+from snow_assets.evaluation.contract import PASSED
+from snow_assets.evaluation.execution import run_in_sandbox
+from snow_assets.evaluation.problems import Problem, problem_from_row
 from snow_assets.home import configured_url, home
 from snow_assets.recipe import chosen_recipe
 from snow_assets.runtime import sandbox

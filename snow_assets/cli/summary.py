@@ -39,7 +39,7 @@ _SCORES = """
 select replace(checkpoint, '_checkpoint', '') as checkpoint,
     max(phase_tokens) as trained_tokens,
     benchmark,
-    avg(value) filter (where metric <> 'pass_at_1') as bits_per_byte,
+    avg(value) filter (where metric like '%bits_per_byte') as bits_per_byte,
     avg(value) filter (where metric = 'pass_at_1') as pass_at_1
 from checkpoint_scoreboard
 where recipe = {recipe} and subset in ('all', 'steered', 'unsteered') group by all

@@ -4,12 +4,17 @@ from typing import Any
 
 import dagster as dg
 
-from snow_assets.corpus.benchmarks import benchmark_named
 from snow_assets.defs.corpus import benchmark_problems
 from snow_assets.defs.curation import clean_corpus, tokenizer
 from snow_assets.defs.pretraining import CHECKPOINTS
 from snow_assets.evaluation import answers, asset_metadata, results
-from snow_assets.evaluation.contract import EvaluationRequest, ExecutionReport, MeasurementReport
+from snow_assets.evaluation.contract import (
+    CompletionReport,
+    EvaluationRequest,
+    ExecutionReport,
+    MeasurementReport,
+)
+from snow_assets.evaluation.decoding import completion_parts, decodings, num_chosen_problems
 from snow_assets.recipe import Recipe
 from snow_assets.runtime import sandbox
 from snow_assets.stages import (
@@ -26,7 +31,7 @@ from snow_assets.storage.schemas import ANSWER, RESULT
 from snow_assets.storage.sizes import Size
 from snow_resources.gpu_jobs import JobSize
 
-CODE_VERSION = "5"
+CODE_VERSION = "6"
 
 
 def _config(inputs: StageInputs) -> Any:
@@ -43,9 +48,9 @@ def _config(inputs: StageInputs) -> Any:
 def _completion_tokens(recipe: Recipe) -> float:
     """Of all checkpoints' completions, which take longer than reading what is held out."""
     evaluation = recipe.evaluation
-    counts = (benchmark_named(name).num_problems for name in evaluation.benchmarks)
-    problems = sum(min(count, evaluation.max_problems or count) for count in counts)
-    return problems * evaluation.max_new_tokens * len(recipe.pretraining.phases)
+    num_samples = sum(decoding.num_samples for decoding in decodings(evaluation))
+    num_completions = num_chosen_problems(evaluation) * num_samples
+    return num_completions * evaluation.max_new_tokens * len(recipe.pretraining.phases)
 
 
 def _seconds(recipe: Recipe, output: Size) -> float:
@@ -68,7 +73,7 @@ def _seconds(recipe: Recipe, output: Size) -> float:
     config=_config,
     partitions=Partitions.PHASES,
     tables=(StageTable(name="results", schema=RESULT), StageTable(name="answers", schema=ANSWER)),
-    kinds={"pytorch", "parquet"},
+    kinds={"pytorch", "vllm", "parquet"},
     resources={"jobs"},
     holds_text=False,
     is_retrained_by_hand=True,
@@ -81,8 +86,8 @@ def _seconds(recipe: Recipe, output: Size) -> float:
 def benchmark_results(run: StageRun) -> StageResult:
     """How good a checkpoint is, each value with its 95 % interval.
 
-    Bits per byte of held-out repositories by language and of canonical solutions; pass@1 of the
-    programs that it writes, run in a sandbox. Where no sandbox can be had, pass@1 is "not run".
+    Bits per byte of held-out repositories by language and of canonical solutions; pass@k of the
+    programs that it writes, run in a sandbox. Where no sandbox can be had, pass@k is "not run".
     """
     request = EvaluationRequest(
         checkpoint=run.partition,
@@ -107,6 +112,21 @@ def benchmark_results(run: StageRun) -> StageResult:
             memory_gib=worker_memory.evaluation_gib,
         ),
     )
+    problems = num_chosen_problems(request.recipe)
+    generated = run.jobs.run(
+        run.context,
+        "snow_assets.evaluation.generation",
+        request,
+        report=CompletionReport,
+        code_version=CODE_VERSION,
+        size=JobSize(
+            environment="vllm",
+            gpus=request.recipe.gpus,
+            cpus=request.recipe.threads,
+            memory_gib=worker_memory.evaluation_gib,
+            parts=len(completion_parts(request.recipe, num_problems=problems)),
+        ),
+    )
     executed = run.jobs.run(
         run.context,
         "snow_assets.evaluation.execution",
@@ -121,6 +141,7 @@ def benchmark_results(run: StageRun) -> StageResult:
         stats=results.stats(rows, measured.report, executed.report),
         metadata={
             "results": dg.MetadataValue.md(asset_metadata.results_table(rows)),
+            "generation": asset_metadata.generation_speed(generated.reports),
             "bits_per_byte": asset_metadata.bits_per_byte_plot(rows),
             **answers.timings(executed.report),
         },

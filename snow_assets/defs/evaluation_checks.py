@@ -42,6 +42,6 @@ def results_are_complete(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.Ass
         results.validate_completeness(
             _rows(lake, recipe),
             languages=recipe.curation.languages,
-            benchmarks=recipe.evaluation.benchmarks,
+            recipe=recipe.evaluation,
         )
     )

@@ -37,7 +37,7 @@ from snow_assets.synthesis.contract import (
 from snow_assets.synthesis.prompts import PROMPT_VERSION
 from snow_resources.gpu_jobs import JobSize
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 
 @stage(
@@ -143,7 +143,8 @@ def _generated(run: StageRun) -> StageResult:
     request = GenerationRequest(
         output=run.folder,
         teacher=teachers.teacher_location(run.input(teacher_model).folder),
-        endpoint=run.resources["teacher"].address(synthesis.engine),
+        endpoint_url=run.resources["teacher"].address(synthesis.engine),
+        endpoint=run.recipe.operation.endpoint,
         recipe=synthesis,
         prompt_version=PROMPT_VERSION,
     )
@@ -171,9 +172,9 @@ def worker_size(recipe: Recipe) -> JobSize:
     memory_gib = recipe.operation.worker_memory.synthesis_gib
     if recipe.synthesis.engine == "endpoint":
         return JobSize(memory_gib=memory_gib)
-    num_chunks = -(-recipe.synthesis.num_requests // recipe.synthesis.chunk_requests)
+    num_parts = -(-recipe.synthesis.num_requests // recipe.synthesis.part_requests)
     return JobSize(
-        gpus=recipe.synthesis.gpus, memory_gib=memory_gib, environment="vllm", parts=num_chunks
+        gpus=recipe.synthesis.gpus, memory_gib=memory_gib, environment="vllm", parts=num_parts
     )
 
 

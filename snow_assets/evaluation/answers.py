@@ -8,7 +8,7 @@ from snow_assets.evaluation.contract import (
     ExecutionRequest,
     Program,
 )
-from snow_assets.evaluation.samples import Problem, sample_problems
+from snow_assets.evaluation.problems import Problem, sample_problems
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import ANSWER
 
@@ -72,6 +72,8 @@ def write_answers(evaluation: EvaluationRequest, report: ExecutionReport) -> Non
         {
             "checkpoint": row["checkpoint"],
             "problem_id": row["problem_id"],
+            "decoding": row["decoding"],
+            "sample_index": row["sample_index"],
             "completion": row["completion"],
             "outcome": result.outcome,
             "isolation": result.isolation,

@@ -1,17 +1,18 @@
-"""Requests and reports of an evaluation's two jobs: model measurement, program execution."""
+"""Requests and reports of an evaluation's jobs: measurement, generation, program execution."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from snow_assets.recipe import EvaluationRecipe
 
-NOT_RUN = "not_run"
-"""`outcome` of a completion that was not run, because no sandbox is available."""
+PASSED, TIMEOUT, NOT_RUN = "passed", "timeout", "not_run"
+"""Outcomes of a completion: its test passed; it reached the time limit; it was not run, because no
+sandbox is available. The sandbox has more (`runtime/sandbox.py`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRequest:
-    """Request of the measurement job; folders are artifact URLs."""
+    """Request of the measurement and generation jobs; folders are artifact URLs."""
 
     checkpoint: str  # the name of the phase that ended with it
     checkpoint_folder: str  # holds model/, a Hugging Face folder
@@ -25,12 +26,22 @@ class EvaluationRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasurementReport:
-    """Counts of what the job wrote to tables `likelihoods` and `completions`."""
+    """Counts of what the job wrote to table `likelihoods`."""
 
     num_documents: int
     num_solutions: int
-    num_completions: int
     device: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompletionReport:
+    """Counts and times of the generation job's attempt, without the parts of earlier ones."""
+
+    num_completions: int = 0
+    num_queried_prefix_tokens: int = 0  # looked up in the engine's cache of prefixes
+    num_cached_prefix_tokens: int = 0  # and found there
+    start_seconds: float = 0.0  # until the engine was ready
+    seconds: float = 0.0  # of generation, without startup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +83,7 @@ class ExecutionReport:
     num_canonical: int  # canonical solutions that passed; a failing one is an error
     slowest_canonical_seconds: float
     timeout_seconds: float  # per program
+    num_problems: int
     num_answers: int
     num_passed: int
     num_timeouts: int

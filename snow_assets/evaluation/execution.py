@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 
 from snow_assets.evaluation.contract import (
     NOT_RUN,
+    PASSED,
+    TIMEOUT,
     ExecutionReport,
     ExecutionRequest,
     Program,
@@ -16,8 +18,6 @@ from snow_assets.evaluation.contract import (
 )
 from snow_assets.recipe import EvaluationRecipe
 from snow_assets.runtime import sandbox, worker
-
-PASSED, TIMEOUT = "passed", "timeout"
 
 RunProgram = Callable[[str, Program, float], sandbox.ExecutionResult]
 """(source text, program with the test, time limit in seconds) -> `sandbox.ExecutionResult`."""
@@ -77,6 +77,7 @@ def run_programs(
 def execute(request: ExecutionRequest, progress: worker.Progress) -> ExecutionReport:
     """Run canonical and model programs; report `not_run` with the reason without a sandbox."""
     isolation = sandbox.probe()
+    by_id = {program.problem_id: program for program in request.programs}
     if not isolation.available:
         progress.log(f"{request.checkpoint}: no program was run: {isolation.reason}")
         not_run = ProgramResult(
@@ -84,10 +85,15 @@ def execute(request: ExecutionRequest, progress: worker.Progress) -> ExecutionRe
         )
         results = [not_run] * len(request.programs)
         return _report(
-            results, "none", isolation.reason, num_canonical=0, slowest=0.0, timeout_seconds=0.0
+            results,
+            "none",
+            isolation.reason,
+            num_problems=len(by_id),
+            num_canonical=0,
+            slowest=0.0,
+            timeout_seconds=0.0,
         )
     recipe: EvaluationRecipe = request.recipe
-    by_id = {program.problem_id: program for program in request.programs}
     # No solution has been timed yet: allow the recipe's limit times its factor.
     canonical_timeout = recipe.timeout_seconds * recipe.timeout_factor
     slowest = slowest_canonical(
@@ -102,6 +108,7 @@ def execute(request: ExecutionRequest, progress: worker.Progress) -> ExecutionRe
         results,
         isolation.level,
         None,
+        num_problems=len(by_id),
         num_canonical=len(by_id),
         slowest=slowest,
         timeout_seconds=limit,
@@ -113,6 +120,7 @@ def _report(
     isolation: str,
     not_run: str | None,
     *,
+    num_problems: int,
     num_canonical: int,
     slowest: float,
     timeout_seconds: float,
@@ -124,6 +132,7 @@ def _report(
         num_canonical=num_canonical,
         slowest_canonical_seconds=slowest,
         timeout_seconds=timeout_seconds,
+        num_problems=num_problems,
         num_answers=len(results),
         num_passed=outcomes.count(PASSED),
         num_timeouts=outcomes.count(TIMEOUT),

@@ -1,7 +1,4 @@
-"""Measurement job: likelihoods of held-out texts and completions of problems by a checkpoint.
-
-One job does both, since loading a small model takes longer than running it.
-"""
+"""Measurement job: a checkpoint's likelihoods of held-out texts and of canonical solutions."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,17 +6,17 @@ from typing import Any
 import torch
 
 from snow_assets.evaluation import checkpoint as checkpoints
-from snow_assets.evaluation import generation, likelihood, samples
+from snow_assets.evaluation import likelihood, problems, samples
 from snow_assets.evaluation.checkpoint import Checkpoint
 from snow_assets.evaluation.contract import EvaluationRequest, MeasurementReport
 from snow_assets.evaluation.results import HELD_OUT
 from snow_assets.runtime import worker
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import COMPLETION, LIKELIHOOD
+from snow_assets.storage.schemas import LIKELIHOOD
 
 
 def measure(request: EvaluationRequest, progress: worker.Progress) -> MeasurementReport:
-    """Write `likelihoods`, a shard per language and one for solutions, and `completions`."""
+    """Write `likelihoods`, a shard per language and one for solutions."""
     torch.set_num_threads(request.recipe.threads)
     checkpoint = checkpoints.load(
         request.checkpoint_folder, request.tokenizer, precision=request.precision
@@ -35,17 +32,12 @@ def measure(request: EvaluationRequest, progress: worker.Progress) -> Measuremen
         rows = _solution_likelihoods(request, checkpoint)
         shards.put_table(request.output, "likelihoods", len(languages), rows, LIKELIHOOD)
         progress.log(f"{request.checkpoint}: {len(rows)} canonical solutions")
-    if not shards.record(request.output, shards.table_name("completions", 0)):
-        rows = _completions(request, checkpoint)
-        shards.put_table(request.output, "completions", 0, rows, COMPLETION)
-        progress.log(f"{request.checkpoint}: {len(rows)} problems answered")
     finished = {entry.name: entry.num_rows or 0 for entry in shards.records(request.output)}
     return MeasurementReport(
         num_documents=sum(
             finished[shards.table_name("likelihoods", index)] for index in range(len(languages))
         ),
         num_solutions=finished[shards.table_name("likelihoods", len(languages))],
-        num_completions=finished[shards.table_name("completions", 0)],
         device=checkpoint.device,
     )
 
@@ -76,6 +68,9 @@ def _document_likelihoods(
 def _solution_likelihoods(
     request: EvaluationRequest, checkpoint: Checkpoint
 ) -> list[dict[str, Any]]:
+    all_problems = problems.sample_problems(
+        request.problems, request.recipe.benchmarks, num=None, seed=request.recipe.seed
+    )
     texts = [
         {
             "benchmark": problem.benchmark,
@@ -85,7 +80,7 @@ def _solution_likelihoods(
             "prompt": problem.prompt,
             "scored": problem.solution,
         }
-        for problem in _problems(request, num=None)
+        for problem in all_problems
     ]
     return _likelihoods(request, checkpoint, texts)
 
@@ -119,22 +114,6 @@ def _likelihoods(
         }
         for row, tokens, nats_of_text in zip(rows, scored, nats, strict=True)
     ]
-
-
-def _problems(request: EvaluationRequest, *, num: int | None) -> list[samples.Problem]:
-    return samples.sample_problems(
-        request.problems, request.recipe.benchmarks, num=num, seed=request.recipe.seed
-    )
-
-
-def _completions(request: EvaluationRequest, checkpoint: Checkpoint) -> list[dict[str, Any]]:
-    rows = generation.completions(
-        checkpoint,
-        _problems(request, num=request.recipe.max_problems),
-        max_new_tokens=request.recipe.max_new_tokens,
-        batch_problems=request.recipe.batch_problems,
-    )
-    return [{"checkpoint": request.checkpoint, **row} for row in rows]
 
 
 if __name__ == "__main__":

@@ -1,18 +1,21 @@
 """Aggregate a checkpoint's measurements to table `results`, and validate its rows."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import polars as pl
 
 from snow_assets.evaluation.contract import (
     NOT_RUN,
+    PASSED,
     EvaluationRequest,
     ExecutionReport,
     MeasurementReport,
 )
+from snow_assets.evaluation.decoding import GREEDY, SAMPLED
 from snow_assets.evaluation.intervals import Bootstrap, Estimate, bits_per_byte
-from snow_assets.evaluation.pass_at_k import pass_at_1
+from snow_assets.evaluation.pass_at_k import pass_at_1, pass_at_k
 from snow_assets.recipe import EvaluationRecipe
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import RESULT
@@ -25,6 +28,17 @@ HALVES = ("steered", "unsteered")
 """Halves of the problems: the validation half, which gates the annotator, and the test half."""
 
 _ROUNDING = 1e-9
+
+
+def sampled_pass_at(k: int) -> str:
+    """Name of the metric pass@k of sampled completions."""
+    return f"sampled_pass_at_{k}"
+
+
+def pass_metrics(recipe: EvaluationRecipe) -> list[str]:
+    """Metrics of programs: greedy pass@1, and pass@k of sampled completions if there are any."""
+    sampled = recipe.sampling.pass_at if recipe.sampling else ()
+    return [PASS_AT_1, *map(sampled_pass_at, sampled)]
 
 
 def bootstrap_from_recipe(recipe: EvaluationRecipe) -> Bootstrap:
@@ -48,7 +62,7 @@ def write_results(request: EvaluationRequest) -> list[dict[str, Any]]:
         rows = [
             *_held_out_rows(likelihoods, sorted(request.corpora), bootstrap),
             *_solution_rows(solutions, bootstrap),
-            *_pass_at_1_rows(answers, completions, solutions),
+            *_pass_rows(answers, completions, solutions, request.recipe),
         ]
         checkpoint_rows = [{"checkpoint": request.checkpoint, **row} for row in rows]
         shards.put_table(folder, "results", 0, checkpoint_rows, RESULT)
@@ -121,42 +135,69 @@ def _halves(problems: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:
             yield benchmark, half, of_benchmark.filter(pl.col("subset") == half)
 
 
-def _pass_at_1_rows(
-    answers: pl.DataFrame, completions: pl.DataFrame, solutions: pl.DataFrame
+def _pass_rows(
+    answers: pl.DataFrame,
+    completions: pl.DataFrame,
+    solutions: pl.DataFrame,
+    recipe: EvaluationRecipe,
 ) -> Iterable[dict[str, Any]]:
+    completion_key = ["problem_id", "decoding", "sample_index"]
     judged = answers.join(
-        completions.select("problem_id", "num_cut_prompt_tokens"), on="problem_id", how="left"
+        completions.select(*completion_key, "num_cut_prompt_tokens"),
+        on=completion_key,
+        how="left",
+        maintain_order="left",
     )
     for benchmark, half, problems in _halves(solutions):
-        yield _pass_at_1_row(
-            benchmark,
-            half,
-            judged.join(
-                problems,
-                left_on="problem_id",
-                right_on="sample_id",
-                how="semi",
-                maintain_order="left",
-            ),
+        of_half = judged.join(
+            problems, left_on="problem_id", right_on="sample_id", how="semi", maintain_order="left"
         )
+        greedy = of_half.filter(pl.col("decoding") == GREEDY)
+        yield _pass_row((benchmark, PASS_AT_1, half), greedy, "greedy", _greedy_estimate)
+        if sampling := recipe.sampling:
+            sampled = of_half.filter(pl.col("decoding") == SAMPLED)
+            description = (
+                f"{sampling.num_samples} samples of each problem at temperature "
+                f"{sampling.temperature:g}, top_p {sampling.top_p:g}"
+            )
+            for k in sampling.pass_at:
+                estimate = partial(_sampled_estimate, num_samples=sampling.num_samples, k=k)
+                yield _pass_row(
+                    (benchmark, sampled_pass_at(k), half), sampled, description, estimate
+                )
 
 
-def _pass_at_1_row(benchmark: str, half: str, answers: pl.DataFrame) -> dict[str, Any]:
+def _greedy_estimate(answers: pl.DataFrame) -> Estimate:
+    return pass_at_1(int((answers["outcome"] == PASSED).sum()), answers.height)
+
+
+def _sampled_estimate(answers: pl.DataFrame, *, num_samples: int, k: int) -> Estimate:
+    passed = answers.group_by("problem_id").agg((pl.col("outcome") == PASSED).sum().alias("passed"))
+    return pass_at_k(passed["passed"].to_list(), num_samples=num_samples, k=k)
+
+
+def _pass_row(
+    name: tuple[str, str, str],
+    answers: pl.DataFrame,
+    decoding: str,
+    estimate: Callable[[pl.DataFrame], Estimate],
+) -> dict[str, Any]:
+    """The row `name` (benchmark, metric, subset) of the share of problems that are solved."""
     if answers.is_empty():
-        return _row(benchmark, PASS_AT_1, half, None, "not run: no problem of this half was chosen")
+        return _row(*name, None, "not run: no problem of this half was chosen")
     outcomes = answers["outcome"].to_list()
     if NOT_RUN in outcomes:
-        return _row(benchmark, PASS_AT_1, half, None, f"not run: {answers['message'][0]}")
+        return _row(*name, None, f"not run: {answers['message'][0]}")
     notes = [
-        "greedy, prompts without the newlines at their ends",
+        f"{decoding}, prompts without the newlines at their ends",
         f"isolation: {', '.join(answers['isolation'].unique().sort())}",
     ]
     if num_timeouts := outcomes.count("timeout"):
         notes.append(f"{num_timeouts} timed out")
-    if num_truncated := (answers["num_cut_prompt_tokens"] > 0).sum():
-        notes.append(f"{num_truncated} prompts lost their beginning to the context's length")
-    estimate = pass_at_1(outcomes.count("passed"), len(outcomes))
-    return _row(benchmark, PASS_AT_1, half, estimate, "; ".join(notes))
+    truncated = answers.filter(pl.col("num_cut_prompt_tokens") > 0)["problem_id"].n_unique()
+    if truncated:
+        notes.append(f"{truncated} prompts lost their beginning to the context's length")
+    return _row(*name, estimate(answers), "; ".join(notes))
 
 
 def stats(
@@ -174,7 +215,8 @@ def stats(
     return values | {
         "num_documents": measured.num_documents,
         "num_solutions": measured.num_solutions,
-        "num_problems": executed.num_answers,
+        "num_problems": executed.num_problems,
+        "num_answers": executed.num_answers,
         "num_passed": executed.num_passed,
         "num_timeouts": executed.num_timeouts,
         "num_canonical": executed.num_canonical,
@@ -187,26 +229,27 @@ def validate_canonical_solutions(all_stats: Iterable[dict[str, Any]]) -> list[st
     """Violations: programs that did not run, or whose canonical solution was not verified."""
     violations = []
     for entry in all_stats:
-        passed, answers = entry["num_canonical"], entry["num_problems"]
+        passed, num_problems = entry["num_canonical"], entry["num_problems"]
         if entry["not_run"]:
             violations.append(f"pass@1 was not run: {entry['not_run']}")
-        elif answers == 0 or passed < answers:
+        elif num_problems == 0 or passed < num_problems:
             violations.append(
-                f"{passed} canonical solutions passed, and {answers} answers were judged"
+                f"{passed} canonical solutions passed, and answers to {num_problems} problems were "
+                "judged"
             )
     return violations
 
 
 def validate_completeness(
-    rows: Sequence[dict[str, Any]], *, languages: Sequence[str], benchmarks: Sequence[str]
+    rows: Sequence[dict[str, Any]], *, languages: Sequence[str], recipe: EvaluationRecipe
 ) -> list[str]:
     """Violations: missing rows of a complete scoreboard, and null values without a reason."""
     present = {(row["benchmark"], row["metric"], row["subset"]) for row in rows}
     expected = {(HELD_OUT, BITS, language) for language in (*languages, ALL_LANGUAGES)}
     expected |= {
         (benchmark, metric, half)
-        for benchmark in benchmarks
-        for metric in (SOLUTION_BITS, PASS_AT_1)
+        for benchmark in recipe.benchmarks
+        for metric in (SOLUTION_BITS, *pass_metrics(recipe))
         for half in HALVES
     }
     violations = [f"{' '.join(name)} is missing" for name in sorted(expected - present)]
@@ -219,7 +262,7 @@ def validate_completeness(
 
 
 def validate_intervals(rows: Iterable[dict[str, Any]]) -> list[str]:
-    """Violations: values outside their own intervals, and pass@1 outside [0, 1]."""
+    """Violations: values outside their own intervals, and pass@k outside [0, 1]."""
     violations = []
     for row in rows:
         name = f"{row['checkpoint']}: {row['metric']} of {row['subset']}"
@@ -228,6 +271,6 @@ def validate_intervals(rows: Iterable[dict[str, Any]]) -> list[str]:
             continue
         if low is not None and not low - _ROUNDING <= value <= high + _ROUNDING:
             violations.append(f"{name} is {value}, and its interval {low} to {high}")
-        if value < 0 or (row["metric"] == PASS_AT_1 and value > 1):
+        if value < 0 or ("pass_at_" in row["metric"] and value > 1):
             violations.append(f"{name} is {value}, which no such measure can be")
     return violations

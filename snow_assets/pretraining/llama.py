@@ -5,8 +5,7 @@ computes the same logits (tests compare them). Importing that class costs each j
 which is more than SMOKE's whole continued phase.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -31,22 +30,6 @@ class LlamaConfig:
     rms_norm_eps: float = _RMS_NORM_EPS
 
 
-@dataclass
-class KVCache:
-    """Keys and values by layer index: (batch, num_key_value_heads, seq_len, head_dim)."""
-
-    layers: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
-
-    def update(self, layer_index: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Append the new tokens' keys and values; return all of the layer."""
-        if layer_index in self.layers:
-            cached_keys, cached_values = self.layers[layer_index]
-            keys = torch.cat([cached_keys, keys], dim=2)
-            values = torch.cat([cached_values, values], dim=2)
-        self.layers[layer_index] = keys, values
-        return keys, values
-
-
 class RMSNorm(nn.Module):
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
@@ -64,9 +47,8 @@ class RMSNorm(nn.Module):
 class Attention(nn.Module):
     """Grouped-query self-attention with rotary position embeddings."""
 
-    def __init__(self, config: LlamaConfig, layer_index: int) -> None:
+    def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
-        self._layer_index = layer_index
         self._head_dim = config.hidden_size // config.num_attention_heads
         self._is_grouped = config.num_key_value_heads != config.num_attention_heads
         key_value_size = config.num_key_value_heads * self._head_dim
@@ -75,25 +57,12 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(config.hidden_size, key_value_size, bias=False)
         self.o_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
 
-    def forward(
-        self,
-        hidden_states: Tensor,
-        position_embeddings: tuple[Tensor, Tensor],
-        attention_mask: Tensor | None,
-        kv_cache: KVCache | None,
-    ) -> Tensor:
+    def forward(self, hidden_states: Tensor, position_embeddings: tuple[Tensor, Tensor]) -> Tensor:
         queries = _apply_rotary(self._split_heads(self.q_proj(hidden_states)), position_embeddings)
         keys = _apply_rotary(self._split_heads(self.k_proj(hidden_states)), position_embeddings)
         values = self._split_heads(self.v_proj(hidden_states))
-        if kv_cache is not None:
-            keys, values = kv_cache.update(self._layer_index, keys, values)
         attention_output = F.scaled_dot_product_attention(
-            queries,
-            keys,
-            values,
-            attn_mask=attention_mask,
-            is_causal=attention_mask is None,
-            enable_gqa=self._is_grouped,
+            queries, keys, values, is_causal=True, enable_gqa=self._is_grouped
         )
         output: Tensor = self.o_proj(attention_output.transpose(1, 2).flatten(2))
         return output
@@ -117,22 +86,16 @@ class MLP(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    def __init__(self, config: LlamaConfig, layer_index: int) -> None:
+    def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
-        self.self_attn = Attention(config, layer_index)
+        self.self_attn = Attention(config)
         self.mlp = MLP(config)
         self.input_layernorm = RMSNorm(config)
         self.post_attention_layernorm = RMSNorm(config)
 
-    def forward(
-        self,
-        hidden_states: Tensor,
-        position_embeddings: tuple[Tensor, Tensor],
-        attention_mask: Tensor | None,
-        kv_cache: KVCache | None,
-    ) -> Tensor:
+    def forward(self, hidden_states: Tensor, position_embeddings: tuple[Tensor, Tensor]) -> Tensor:
         hidden_states = hidden_states + self.self_attn(
-            self.input_layernorm(hidden_states), position_embeddings, attention_mask, kv_cache
+            self.input_layernorm(hidden_states), position_embeddings
         )
         output: Tensor = hidden_states + self.mlp(self.post_attention_layernorm(hidden_states))
         return output
@@ -144,9 +107,7 @@ class LlamaModel(nn.Module):
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.layers = nn.ModuleList(
-            DecoderLayer(config, index) for index in range(config.num_hidden_layers)
-        )
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_hidden_layers))
         self.norm = RMSNorm(config)
 
 
@@ -161,26 +122,16 @@ class Llama(nn.Module):
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=_INITIALIZER_RANGE)
 
-    def forward(
-        self,
-        input_ids: Tensor,
-        *,
-        position_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        kv_cache: KVCache | None = None,
-    ) -> Tensor:
+    def forward(self, input_ids: Tensor) -> Tensor:
         """Return logits (batch, seq_len, vocab_size) in the weights' dtype.
 
-        `input_ids` and `position_ids` (default 0, 1, ...) are (batch, seq_len). `attention_mask` is
-        boolean, (batch, 1, seq_len, cached + seq_len), True where a query attends to a key; by
-        default the attention is causal.
+        `input_ids` are (batch, seq_len); the attention is causal.
         """
-        if position_ids is None:
-            position_ids = torch.arange(input_ids.shape[1], device=input_ids.device).unsqueeze(0)
+        position_ids = torch.arange(input_ids.shape[1], device=input_ids.device).unsqueeze(0)
         hidden_states = self.model.embed_tokens(input_ids)
         position_embeddings = _rotary_embedding(self.config, position_ids, hidden_states.dtype)
         for layer in self.model.layers:
-            hidden_states = layer(hidden_states, position_embeddings, attention_mask, kv_cache)
+            hidden_states = layer(hidden_states, position_embeddings)
         return F.linear(self.model.norm(hidden_states), self.model.embed_tokens.weight)
 
 
@@ -207,52 +158,3 @@ def _apply_rotary(heads: Tensor, position_embeddings: tuple[Tensor, Tensor]) -> 
 def next_token_loss(logits: Tensor, input_ids: Tensor) -> Tensor:
     """Mean cross-entropy in nats of every token but a row's first; labels are `input_ids`."""
     return F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), input_ids[:, 1:].flatten())
-
-
-@torch.inference_mode()
-def generate_greedy(
-    model: Llama,
-    prompts: Sequence[Sequence[int]],
-    *,
-    max_new_tokens: int,
-    should_stop: Callable[[list[int]], bool],
-) -> list[list[int]]:
-    """Greedy completions of a batch of prompts, as token ids without the prompts.
-
-    A completion ends when `should_stop` of its tokens is true, or after `max_new_tokens`.
-    """
-    device = model.model.embed_tokens.weight.device
-    max_length = max(map(len, prompts))
-    # Padded on the left, so that every row's last column is its last token.
-    num_padding = torch.tensor([max_length - len(prompt) for prompt in prompts], device=device)
-    input_ids = torch.tensor(
-        [[0] * (max_length - len(prompt)) + list(prompt) for prompt in prompts], device=device
-    )
-    columns = torch.arange(max_length, device=device)
-    padding_mask = columns >= num_padding[:, None]
-    causal_mask = columns[:, None] >= columns
-    # Padding attends to itself: a softmax over nothing is NaN.
-    diagonal = torch.eye(max_length, dtype=torch.bool, device=device)
-    attention_mask = (padding_mask[:, None, :] & causal_mask) | diagonal
-    position_ids = (columns - num_padding[:, None]).clamp(min=0)
-    kv_cache = KVCache()
-    completions: list[list[int]] = [[] for _ in prompts]
-    is_finished = [False] * len(prompts)
-    for _ in range(max_new_tokens):
-        logits = model(
-            input_ids,
-            position_ids=position_ids,
-            attention_mask=attention_mask.unsqueeze(1),
-            kv_cache=kv_cache,
-        )
-        input_ids = logits[:, -1:].argmax(-1)
-        for row, token in enumerate(input_ids[:, 0].tolist()):
-            if not is_finished[row]:
-                completions[row].append(token)
-                is_finished[row] = should_stop(completions[row])
-        if all(is_finished):
-            break
-        position_ids = position_ids[:, -1:] + 1
-        padding_mask = F.pad(padding_mask, (0, 1), value=True)
-        attention_mask = padding_mask[:, None, :]
-    return completions

@@ -20,12 +20,13 @@ from snow_assets.recipe.data import (
     ExemplarRecipe,
     FiltersRecipe,
     NearDuplicatesRecipe,
+    Quantization,
     SelectionRecipe,
     Source,
     SynthesisRecipe,
     TokenizerRecipe,
 )
-from snow_assets.recipe.operation import OperationRecipe, WorkerMemory
+from snow_assets.recipe.operation import EndpointRecipe, OperationRecipe, WorkerMemory
 from snow_assets.recipe.shared import PERMISSIVE_LICENSES, STARCODER2_FILTERS
 from snow_assets.recipe.smoke import SMOKE
 from snow_assets.recipe.training import (
@@ -35,6 +36,7 @@ from snow_assets.recipe.training import (
     PackingRecipe,
     PhaseRecipe,
     PretrainingRecipe,
+    SamplingRecipe,
 )
 from snow_assets.recipe.whole import Recipe
 
@@ -52,6 +54,7 @@ __all__ = [
     "CorpusRecipe",
     "CurationRecipe",
     "Dataset",
+    "EndpointRecipe",
     "EvaluationRecipe",
     "ExemplarRecipe",
     "FiltersRecipe",
@@ -61,7 +64,9 @@ __all__ = [
     "PackingRecipe",
     "PhaseRecipe",
     "PretrainingRecipe",
+    "Quantization",
     "Recipe",
+    "SamplingRecipe",
     "SelectionRecipe",
     "Source",
     "SynthesisRecipe",

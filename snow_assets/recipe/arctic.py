@@ -12,7 +12,7 @@ from snow_assets.recipe.data import (
     SynthesisRecipe,
     TokenizerRecipe,
 )
-from snow_assets.recipe.operation import OperationRecipe, WorkerMemory
+from snow_assets.recipe.operation import EndpointRecipe, OperationRecipe, WorkerMemory
 from snow_assets.recipe.shared import (
     CONTAMINATION,
     EXEMPLAR_DISTRIBUTIONS,
@@ -132,7 +132,9 @@ ARCTIC = Recipe(
         temperature=0.7,
         top_p=0.95,
         max_model_len=8_192,
-        chunk_requests=2_048,
+        quantization=None,
+        reproducible=False,
+        chunk_requests=8_192,
         gpus=4,  # 70 billion weights in bfloat16 are 140 GB
         seed=0,
     ),
@@ -219,7 +221,8 @@ ARCTIC = Recipe(
         min_bootstrap_repositories=10,
         max_problems=None,
         max_new_tokens=512,
-        batch_problems=32,
+        part_problems=256,
+        sampling=None,
         timeout_seconds=3.0,
         timeout_factor=10.0,
         max_timeout_fraction=0.1,
@@ -237,6 +240,13 @@ ARCTIC = Recipe(
             pretraining_gib=128,
             evaluation_gib=64,
             sandbox_gib=8,
+        ),
+        endpoint=EndpointRecipe(
+            max_connections=256,
+            max_retries=8,
+            price_per_million_prompt_tokens=0.0,
+            price_per_million_completion_tokens=0.0,
+            max_cost=None,
         ),
         retention_days=30.0,
         currency="USD",

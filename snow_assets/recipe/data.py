@@ -247,6 +247,11 @@ class SelectionRecipe(RecipeSection):
         )
 
 
+Quantization = Literal["fp8", "bitsandbytes"]
+"""Methods that vLLM applies to unquantized weights while it loads them; a folder of quantized
+weights (AWQ, GPTQ, compressed-tensors) states its method in its own config.json."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SynthesisRecipe(RecipeSection):
     engine: Literal["vllm", "endpoint"]
@@ -262,9 +267,20 @@ class SynthesisRecipe(RecipeSection):
     temperature: Annotated[float, Ge(0), Le(100)]
     top_p: PositiveFraction
     max_model_len: Count
-    chunk_requests: Count  # per atomic write; a kill loses at most one chunk
+    quantization: Quantization | None  # of the weights, while vLLM loads them; None: as they are
+    reproducible: bool
+    """Whether each request has a sampling seed of its own and parts run one after another, so that
+    a part's completions depend on its own requests only. It is slower: vLLM's fast sampler knows no
+    seeds per request, and the engine idles at the end of each part."""
+    chunk_requests: Count  # lost at most by a kill; several times what the engine runs at once
     gpus: Annotated[int, Ge(0), Le(64)]  # tensor-parallel ranks of one vLLM; 0: a CPU
     seed: Seed
+
+    @property
+    def part_requests(self) -> int:
+        """Requests of a part, which is written at once. Unless parts are isolated, two of them are
+        in progress."""
+        return self.chunk_requests if self.reproducible else max(1, self.chunk_requests // 2)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -31,6 +31,19 @@ class WorkerMemory(RecipeSection):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EndpointRecipe(RecipeSection):
+    """Use of an OpenAI-compatible endpoint as the teacher (`synthesis.engine`)."""
+
+    max_connections: Annotated[int, Ge(1), Le(10_000)]  # requests in progress at once
+    max_retries: Annotated[int, Ge(0), Le(1_000)]  # of a request: lost connections, 429 and 5xx
+    price_per_million_prompt_tokens: Price
+    price_per_million_completion_tokens: Price
+    max_cost: PositiveFloat | None
+    """Requests stop before the artifact's completions could cost more; None: no cap. Parts that an
+    earlier attempt did not complete are not counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class OperationRecipe(RecipeSection):
     """Prices and rates are for plans only; rates measured in earlier runs take precedence.
 
@@ -43,6 +56,7 @@ class OperationRecipe(RecipeSection):
     """Folder of the published files of benchmarks that no distribution carries
     (`docs/benchmarks.md`): a URL, a path, `{lake}/...`, or relative to the checkout."""
     worker_memory: WorkerMemory
+    endpoint: EndpointRecipe
     retention_days: Annotated[
         float, Ge(0), Le(100_000)
     ]  # unreferenced artifacts younger than this are not purged

@@ -12,7 +12,7 @@ from snow_assets.recipe.data import (
     SynthesisRecipe,
     TokenizerRecipe,
 )
-from snow_assets.recipe.operation import OperationRecipe, WorkerMemory
+from snow_assets.recipe.operation import EndpointRecipe, OperationRecipe, WorkerMemory
 from snow_assets.recipe.shared import (
     CONTAMINATION,
     EXEMPLAR_DISTRIBUTIONS,
@@ -186,6 +186,8 @@ SMOKE = Recipe(
         temperature=0.7,
         top_p=1.0,  # else a CPU sorts the vocabulary for every token: a sixth of the time
         max_model_len=1_280,
+        quantization=None,
+        reproducible=True,
         chunk_requests=24,
         gpus=0,
         seed=0,
@@ -273,7 +275,8 @@ SMOKE = Recipe(
         min_bootstrap_repositories=10,
         max_problems=8,
         max_new_tokens=96,
-        batch_problems=8,
+        part_problems=8,
+        sampling=None,
         timeout_seconds=3.0,
         timeout_factor=10.0,
         max_timeout_fraction=0.5,
@@ -291,6 +294,13 @@ SMOKE = Recipe(
             pretraining_gib=4,
             evaluation_gib=4,
             sandbox_gib=4,
+        ),
+        endpoint=EndpointRecipe(
+            max_connections=16,
+            max_retries=2,
+            price_per_million_prompt_tokens=0.0,
+            price_per_million_completion_tokens=0.0,
+            max_cost=None,
         ),
         retention_days=7.0,
         currency="USD",

@@ -14,6 +14,7 @@ from snow_assets.recipe.validation import (
     LearningRate,
     Name,
     OptionalSize,
+    PositiveFraction,
     RecipeSection,
     Seed,
     SingleProcessGpus,
@@ -159,6 +160,27 @@ class PretrainingRecipe(RecipeSection):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SamplingRecipe(RecipeSection):
+    """Sampled completions, beside the greedy ones: `num_samples` of each problem."""
+
+    temperature: Annotated[float, Gt(0), Le(100)]
+    top_p: PositiveFraction
+    num_samples: Annotated[int, Ge(1), Le(10_000)]
+    pass_at: Annotated[tuple[Count, ...], MinLen(1), Distinct]  # the k of pass@k
+    reproducible: bool
+    """Whether each problem has a sampling seed of its own and parts run one after another, as in
+    SynthesisRecipe."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            max(self.pass_at) <= self.num_samples,
+            f"pass@{max(self.pass_at)} needs as many samples of each problem, and num_samples is "
+            f"{self.num_samples}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluationRecipe(RecipeSection):
     benchmarks: Annotated[tuple[Name, ...], MinLen(1), Distinct]  # of corpus/benchmarks
     held_out_documents_per_language: Count
@@ -169,7 +191,8 @@ class EvaluationRecipe(RecipeSection):
     min_bootstrap_repositories: OptionalSize  # with fewer, documents are resampled instead
     max_problems: Count | None  # of each benchmark; None: all; else chosen by hash
     max_new_tokens: Count
-    batch_problems: Count
+    part_problems: Count  # completed and written together: lost at most by a kill
+    sampling: SamplingRecipe | None  # None: greedy completions only
     timeout_seconds: Annotated[float, Gt(0), Le(86_400)]  # minimum; see timeout_factor
     timeout_factor: Annotated[float, Ge(1), Le(1e6)]  # times the slowest canonical solution
     max_timeout_fraction: Fraction  # of the completions; above it the limit distorts the result

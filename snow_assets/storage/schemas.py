@@ -315,20 +315,24 @@ COMPLETION = pa.schema(
     [
         _required("checkpoint", pa.string()),
         _required("problem_id", pa.string()),
+        _required("decoding", pa.string()),  # greedy or sampled
+        _required("sample_index", pa.int32()),  # of the problem's samples; 0 of greedy completions
         _required("completion", pa.string()),  # cut before the first stop sequence
         _required("stop_reason", pa.string()),  # end_of_text, stop_sequence or length
         _required("num_tokens", pa.int64()),  # generated, the stop included
         _required("num_stripped_newlines", pa.int32()),  # taken off the prompt's end
         _required("num_cut_prompt_tokens", pa.int32()),  # off its beginning, to fit the context
+        _required("engine", pa.string()),
     ]
 )
-"""`benchmark_results`, table `completions`: greedy answers, before anything ran them."""
+"""`benchmark_results`, table `completions`: a row per completion, before anything ran them."""
 
 RESULT = pa.schema(
     [
         _required("checkpoint", pa.string()),
         _required("benchmark", pa.string()),
-        _required("metric", pa.string()),  # bits_per_byte, solution_bits_per_byte, pass_at_1
+        # bits_per_byte, solution_bits_per_byte, pass_at_1 (greedy), sampled_pass_at_K
+        _required("metric", pa.string()),
         _required("subset", pa.string()),  # a language, or steered / unsteered
         pa.field("value", pa.float64()),  # null: not run, and `note` says why
         pa.field("low", pa.float64()),  # 95 % interval
@@ -343,6 +347,8 @@ ANSWER = pa.schema(
     [
         _required("checkpoint", pa.string()),
         _required("problem_id", pa.string()),
+        _required("decoding", pa.string()),
+        _required("sample_index", pa.int32()),
         _required("completion", pa.string()),
         _required("outcome", pa.string()),
         _required("isolation", pa.string()),

@@ -77,23 +77,29 @@ def examples_markdown(folder: str) -> str:
 def merge_reports(reports: Sequence[GenerationReport]) -> GenerationReport:
     """Merge the reports of parallel workers: counts are summed, times are maxima."""
     return GenerationReport(
-        num_chunks=sum(report.num_chunks for report in reports),
+        num_parts=sum(report.num_parts for report in reports),
         num_answers=sum(report.num_answers for report in reports),
         num_answer_tokens=sum(report.num_answer_tokens for report in reports),
+        num_queried_prefix_tokens=sum(report.num_queried_prefix_tokens for report in reports),
+        num_cached_prefix_tokens=sum(report.num_cached_prefix_tokens for report in reports),
         start_seconds=max(report.start_seconds for report in reports),
         seconds=max(report.seconds for report in reports),
     )
 
 
 def throughput(report: GenerationReport, seconds: float) -> str:
-    """Throughput as a sentence; `seconds` is 0 if an earlier run generated all chunks."""
+    """Throughput as a sentence; `seconds` is 0 if an earlier run generated all parts."""
     if not seconds or not report.seconds:
-        return "every chunk was there already"
-    return (
-        f"{report.num_answers} answers in {report.num_chunks} chunks: "
+        return "every part was there already"
+    sentence = (
+        f"{report.num_answers} answers in {report.num_parts} parts: "
         f"{report.num_answer_tokens / report.seconds:.0f} tokens/s for {report.seconds:.0f} s, "
         f"after {report.start_seconds:.0f} s for the engine's start"
     )
+    if not report.num_queried_prefix_tokens:
+        return sentence
+    share = report.num_cached_prefix_tokens / report.num_queried_prefix_tokens
+    return f"{sentence}; {share:.0%} of the prompts' tokens were in the prefix cache"
 
 
 def validate_contamination(folder: str, problems: pa.Table, *, window_tokens: int) -> list[str]:

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from snow_assets.recipe import SynthesisRecipe
+from snow_assets.recipe import EndpointRecipe, SynthesisRecipe
 
 SEEDS = "seeds"
-"""Table of the requested files, a shard per chunk."""
+"""Table of the requested files, a shard per part."""
 
 MODEL = "model"
 """Folder of the converted teacher's Hugging Face model in its artifact."""
@@ -30,18 +30,21 @@ class GenerationRequest:
     """Generate a completion for every row of table `seeds` in `output`, into table `answers`."""
 
     output: str
-    teacher: str  # a Hugging Face folder; the model's name if `endpoint` is set
-    endpoint: str  # base URL of an OpenAI-compatible server; empty for vLLM
+    teacher: str  # a Hugging Face folder; the model's name if `endpoint_url` is set
+    endpoint_url: str  # base URL of an OpenAI-compatible server; empty for vLLM
+    endpoint: EndpointRecipe
     recipe: SynthesisRecipe
     prompt_version: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationReport:
-    """Counts and times of this attempt, without the chunks of earlier attempts."""
+    """Counts and times of this attempt, without the parts of earlier attempts."""
 
-    num_chunks: int
-    num_answers: int
-    num_answer_tokens: int
-    start_seconds: float  # until the engine was ready
-    seconds: float  # of generation, without startup
+    num_parts: int = 0
+    num_answers: int = 0
+    num_answer_tokens: int = 0
+    num_queried_prefix_tokens: int = 0  # looked up in the engine's cache of prefixes
+    num_cached_prefix_tokens: int = 0  # and found there
+    start_seconds: float = 0.0  # until the engine was ready
+    seconds: float = 0.0  # of generation, without startup

@@ -1,25 +1,42 @@
-"""Inference engines of the teacher: vLLM in this process, or an OpenAI-compatible endpoint."""
+"""The teacher's completions of chats: vLLM on a local folder, or an OpenAI-compatible endpoint."""
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from snow_assets.recipe import SynthesisRecipe
+from snow_assets.recipe import EndpointRecipe, SynthesisRecipe
+from snow_assets.runtime.inference import (
+    LENGTH,
+    STOP,
+    EngineConfig,
+    PrefixCacheUse,
+    RequestId,
+    RequestQueue,
+    TokenCompletion,
+    TokenPrompt,
+    VllmQueue,
+    completed_parts,
+    vllm_queue,
+)
 from snow_assets.synthesis.prompts import Messages
 
-STOP, LENGTH, TOO_LONG, REFUSED = "stop", "length", "prompt_too_long", "endpoint_refused"
+if TYPE_CHECKING:
+    import openai
+
+TOO_LONG, REFUSED = "prompt_too_long", "endpoint_refused"
+"""Finish reasons of requests without a text, besides STOP and LENGTH."""
+
 # The closing fence ends the completion. Engines strip the stop sequence; it is appended again, to
 # distinguish a closed block from an unclosed one.
-_STOP_SEQUENCES = ["\n```\n"]
-_CONNECTIONS = 16  # to an endpoint at once; it batches them itself
+_STOP_SEQUENCES = ("\n```\n",)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
     messages: Messages
-    seed: int  # per prompt, so that a completion does not depend on the rest of its batch
+    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,83 +48,95 @@ class Completion:
     evidence: str | None = None
 
 
-Complete = Callable[[Sequence[Prompt]], list[Completion]]
-"""Completions in the order of the prompts; an invalid prompt fails only its own completion."""
+Parts = Iterable[tuple[int, Sequence[Prompt]]]
+CompletedParts = Iterator[tuple[int, list[Completion]]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
+    """`complete` yields each part's completions, in the order of its prompts, once it is complete;
+    an invalid prompt fails only its own completion."""
+
     name: str  # and version
-    complete: Complete
+    complete: Callable[[Parts], CompletedParts]
+    prefix_cache_use: Callable[[], PrefixCacheUse] = PrefixCacheUse
 
 
-def vllm_engine(model: str, recipe: SynthesisRecipe) -> Engine:
-    """vLLM in this process, on a local Hugging Face folder with a chat template."""
-    # Scheduling in this process is deterministic (vLLM, docs/usage/reproducibility.md), and no core
-    # has to be reserved for a second process. vllm reads these variables at import.
-    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-    os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
-    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
-    for name in ("HF_HUB_OFFLINE", "VLLM_NO_USAGE_STATS", "DO_NOT_TRACK"):
-        os.environ[name] = "1"
-    import torch
-    import vllm
+def _engine(name: str, queue: RequestQueue[Prompt, Completion], recipe: SynthesisRecipe) -> Engine:
+    max_open_parts = 1 if recipe.reproducible else 2
 
-    on_gpu = torch.cuda.is_available()
-    # A CPU with AVX2 only has no instruction for bfloat16: a third of float32's tokens per second.
-    has_bfloat16 = on_gpu or torch.backends.cpu.get_cpu_capability() != "AVX2"
-    dtype = "bfloat16" if has_bfloat16 else "float32"
-    llm = vllm.LLM(
-        model=model,
-        dtype=dtype,
-        max_model_len=recipe.max_model_len,
-        tensor_parallel_size=max(1, recipe.gpus),
-        seed=recipe.seed,
-        trust_remote_code=False,
-        enforce_eager=not on_gpu,  # compiling takes minutes on a CPU and gains nothing there
-        # vLLM 0.32 on a CPU: a seeded prompt that is prefilled in parts raises "CPU Generator
-        # does not use offset". Lift it when gpu_model_runner no longer rewinds CPU generators.
-        enable_chunked_prefill=on_gpu,
-    )
-    tokenizer = llm.get_tokenizer()
-    if not tokenizer.chat_template:
-        raise ValueError(f"{model} has no chat template: name an instruction-tuned model")
+    def complete(parts: Parts) -> CompletedParts:
+        return completed_parts(queue, parts, max_open_parts=max_open_parts)
 
-    def complete(prompts: Sequence[Prompt]) -> list[Completion]:
-        # A prefix cached by an earlier chunk would change this chunk's numerics.
-        llm.reset_prefix_cache()
-        prompt_token_ids = [_token_ids(tokenizer, prompt.messages) for prompt in prompts]
-        limit = recipe.max_model_len - recipe.max_new_tokens
-        fitting = [index for index, ids in enumerate(prompt_token_ids) if len(ids) <= limit]
-        outputs = llm.generate(
-            [{"prompt_token_ids": prompt_token_ids[index]} for index in fitting],
-            [_sampling_params(vllm, recipe, prompts[index].seed) for index in fitting],
-            use_tqdm=False,
+    return Engine(name=name, complete=complete)
+
+
+@dataclass
+class _ChatQueue:
+    """Chats to a vLLM queue of tokens. A prompt that leaves no room for a completion is not
+    submitted."""
+
+    vllm: VllmQueue
+    recipe: SynthesisRecipe
+    _num_prompt_tokens: dict[RequestId, int] = field(default_factory=dict)
+    _too_long: list[tuple[RequestId, Completion]] = field(default_factory=list)
+
+    def submit(self, request_id: RequestId, prompt: Prompt) -> None:
+        token_ids = [
+            int(token)
+            for token in self.vllm.tokenizer.apply_chat_template(
+                prompt.messages, add_generation_prompt=True, return_dict=False
+            )
+        ]
+        recipe, limit = self.recipe, self.recipe.max_model_len - self.recipe.max_new_tokens
+        if len(token_ids) > limit:
+            self._too_long.append((request_id, _prompt_too_long(len(token_ids), limit)))
+            return
+        self._num_prompt_tokens[request_id] = len(token_ids)
+        self.vllm.submit(
+            request_id,
+            TokenPrompt(
+                token_ids=token_ids,
+                max_new_tokens=recipe.max_new_tokens,
+                temperature=recipe.temperature,
+                top_p=recipe.top_p,
+                stop_sequences=_STOP_SEQUENCES,
+                seed=prompt.seed if recipe.reproducible else None,
+            ),
         )
-        output_by_index = dict(zip(fitting, outputs, strict=True))
+
+    def wait(self) -> list[tuple[RequestId, Completion]]:
+        if self._too_long:
+            too_long, self._too_long = self._too_long, []
+            return too_long
         return [
-            _completion(output_by_index[index].outputs[0], len(ids))
-            if index in output_by_index
-            else _prompt_too_long(len(ids), limit)
-            for index, ids in enumerate(prompt_token_ids)
+            (request_id, _completion(sample, self._num_prompt_tokens.pop(request_id)))
+            for request_id, (sample,) in self.vllm.wait()
         ]
 
-    device = torch.cuda.get_device_name() if on_gpu else "cpu"
-    return Engine(name=f"vllm {vllm.__version__} {dtype} {device}", complete=complete)
+    def reset(self) -> None:
+        self.vllm.reset()
 
 
-def _token_ids(tokenizer: Any, messages: Messages) -> list[int]:
-    ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-    return [int(token) for token in ids]
-
-
-def _sampling_params(vllm: Any, recipe: SynthesisRecipe, seed: int) -> Any:
-    return vllm.SamplingParams(
-        temperature=recipe.temperature,
-        top_p=recipe.top_p,
-        max_tokens=recipe.max_new_tokens,
-        stop=_STOP_SEQUENCES,
-        seed=seed,
+def vllm_engine(model: str, recipe: SynthesisRecipe, *, seed: int) -> Engine:
+    """vLLM on a local Hugging Face folder with a chat template; `seed` is its sampler's, unless
+    the recipe is reproducible: each prompt's seed is used then, and parts are isolated."""
+    vllm = vllm_queue(
+        EngineConfig(
+            model=model,
+            max_model_len=recipe.max_model_len,
+            precision="auto",
+            tensor_parallel_size=max(1, recipe.gpus),
+            quantization=recipe.quantization,
+            seed=seed,
+            has_request_seeds=recipe.reproducible,
+        )
+    )
+    if not vllm.tokenizer.chat_template:
+        raise ValueError(f"{model} has no chat template: name an instruction-tuned model")
+    engine = _engine(vllm.name, _ChatQueue(vllm, recipe), recipe)
+    return Engine(
+        name=engine.name, complete=engine.complete, prefix_cache_use=vllm.prefix_cache_use
     )
 
 
@@ -117,12 +146,12 @@ def append_closing_fence(text: str, stop_sequence: Any) -> str:
     return f"{text}{stop_sequence}" if is_stripped else text
 
 
-def _completion(output: Any, num_prompt_tokens: int) -> Completion:
+def _completion(sample: TokenCompletion, num_prompt_tokens: int) -> Completion:
     return Completion(
-        text=append_closing_fence(output.text, output.stop_reason),
-        finish_reason=LENGTH if output.finish_reason == LENGTH else STOP,
+        text=append_closing_fence(sample.text, sample.stop_sequence),
+        finish_reason=sample.finish_reason,
         num_prompt_tokens=num_prompt_tokens,
-        num_completion_tokens=len(output.token_ids),
+        num_completion_tokens=len(sample.token_ids),
     )
 
 
@@ -136,25 +165,98 @@ def _prompt_too_long(num_tokens: int, limit: int) -> Completion:
     )
 
 
-def endpoint_engine(url: str, model: str, recipe: SynthesisRecipe) -> Engine:
-    """An OpenAI-compatible server; OPENAI_API_KEY is its key, any value if it needs none.
+class SpendingCapError(ValueError):
+    """The next request could exceed `operation.endpoint.max_cost`."""
+
+
+@dataclass
+class Spending:
+    """Cost of an endpoint's tokens; a request reserves the most that it can cost until it ends."""
+
+    endpoint: EndpointRecipe
+    spent: float = 0.0
+    _reserved: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def cost(self, num_prompt_tokens: int, num_completion_tokens: int) -> float:
+        prompt_price = self.endpoint.price_per_million_prompt_tokens * num_prompt_tokens
+        price = self.endpoint.price_per_million_completion_tokens * num_completion_tokens
+        return (prompt_price + price) / 1e6
+
+    def reserve(self, cost: float) -> None:
+        """SpendingCapError if this request could exceed the cap."""
+        cap = self.endpoint.max_cost
+        with self._lock:
+            if cap is not None and self.spent + self._reserved + cost > cap:
+                raise SpendingCapError(
+                    f"the endpoint's completions have cost {self.spent:.2f}, and the requests in "
+                    f"progress can exceed operation.endpoint.max_cost, {cap:g}: raise it to go on; "
+                    "complete parts are kept"
+                )
+            self._reserved += cost
+
+    def settle(self, reserved: float, cost: float) -> None:
+        with self._lock:
+            self._reserved -= reserved
+            self.spent += cost
+
+
+class _EndpointQueue:
+    """Requests of a pool of threads, one per connection.
 
     The client retries after lost connections, 429 and 5xx, then raises. A request that the server
     rejects (400, 422: the prompt is too long) gives a completion with REFUSED.
     """
-    import openai
 
-    client = openai.OpenAI(base_url=url)
+    def __init__(
+        self, client: "openai.OpenAI", model: str, recipe: SynthesisRecipe, spending: Spending
+    ) -> None:
+        self._client, self._model, self._recipe = client, model, recipe
+        self._spending = spending
+        self._pool = ThreadPoolExecutor(spending.endpoint.max_connections)
+        self._futures: dict[Future[Completion], RequestId] = {}
 
-    def complete_prompt(prompt: Prompt) -> Completion:
+    def submit(self, request_id: RequestId, prompt: Prompt) -> None:
+        self._futures[self._pool.submit(self._complete, prompt)] = request_id
+
+    def wait(self) -> list[tuple[RequestId, Completion]]:
+        done, _ = wait(self._futures, return_when=FIRST_COMPLETED)
         try:
-            response = client.chat.completions.create(
-                model=model,
+            return [(self._futures.pop(future), future.result()) for future in done]
+        except BaseException:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+    def reset(self) -> None:
+        """The server's cache is its own."""
+
+    def _complete(self, prompt: Prompt) -> Completion:
+        recipe = self._recipe
+        longest_prompt = recipe.max_model_len - recipe.max_new_tokens
+        reserved = self._spending.cost(longest_prompt, recipe.max_new_tokens)
+        self._spending.reserve(reserved)
+        cost = 0.0
+        try:
+            completion = self._request(prompt)
+            cost = self._spending.cost(
+                completion.num_prompt_tokens, completion.num_completion_tokens
+            )
+            return completion
+        finally:
+            self._spending.settle(reserved, cost)
+
+    def _request(self, prompt: Prompt) -> Completion:
+        import openai
+
+        recipe = self._recipe
+        try:
+            response = self._client.chat.completions.create(
+                model=self._model,
                 messages=prompt.messages,
                 temperature=recipe.temperature,
                 top_p=recipe.top_p,
                 max_tokens=recipe.max_new_tokens,
-                stop=_STOP_SEQUENCES,
+                stop=list(_STOP_SEQUENCES),
                 seed=prompt.seed,
             )
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
@@ -179,9 +281,11 @@ def endpoint_engine(url: str, model: str, recipe: SynthesisRecipe) -> Engine:
             num_completion_tokens=usage.completion_tokens if usage else 0,
         )
 
-    def complete(prompts: Sequence[Prompt]) -> list[Completion]:
-        with ThreadPoolExecutor(_CONNECTIONS) as pool:
-            return list(pool.map(complete_prompt, prompts))
 
+def endpoint_engine(url: str, model: str, recipe: SynthesisRecipe, spending: Spending) -> Engine:
+    """An OpenAI-compatible server; OPENAI_API_KEY is its key, any value if it needs none."""
+    import openai
+
+    client = openai.OpenAI(base_url=url, max_retries=spending.endpoint.max_retries)
     # Without the URL, which does not affect the completions and may contain a password.
-    return Engine(name="endpoint", complete=complete)
+    return _engine("endpoint", _EndpointQueue(client, model, recipe, spending), recipe)

@@ -1,7 +1,8 @@
-"""Generation job: completions of table `seeds`, written to table `answers` chunk by chunk.
+"""Generation job: completions of table `seeds`, written to table `answers` part by part.
 
-It runs in vLLM's environment, or in the trainer's for an endpoint. A chunk is a shard of `seeds`;
-finished chunks are skipped, so a kill loses at most the chunk in progress.
+It runs in vLLM's environment, or in the trainer's for an endpoint. A part is a shard of `seeds`;
+complete parts are skipped, so a kill loses at most `chunk_requests` requests, those of the parts
+in progress.
 """
 
 import time
@@ -10,12 +11,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pyarrow.compute as pc
+
 from snow_assets.runtime import worker
 from snow_assets.runtime.remaining_time import Remaining
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import SYNTHETIC_ANSWER
 from snow_assets.synthesis.contract import SEEDS, GenerationReport, GenerationRequest
-from snow_assets.synthesis.engine import Engine, Prompt, endpoint_engine, vllm_engine
+from snow_assets.synthesis.engine import (
+    Completion,
+    Engine,
+    Prompt,
+    Spending,
+    endpoint_engine,
+    vllm_engine,
+)
 from snow_assets.synthesis.prompts import PROMPT_VERSION, messages
 from snow_assets.synthesis.teacher import local_model
 
@@ -23,7 +33,7 @@ ANSWERS = "answers"
 
 
 def work(request: GenerationRequest, progress: worker.Progress) -> GenerationReport:
-    """Generate the remaining chunks; the engine starts only if there are any.
+    """Generate the remaining parts; the engine starts only if there are any.
 
     ValueError if the request's prompt version is not this code's.
     """
@@ -32,22 +42,20 @@ def work(request: GenerationRequest, progress: worker.Progress) -> GenerationRep
             f"the request is for prompt version {request.prompt_version}, and this code has "
             f"{PROMPT_VERSION}: run the job with the code that made the request"
         )
-    remaining = [index for index in remaining_chunks(request.output) if progress.owns(index)]
+    remaining = [index for index in remaining_parts(request.output) if progress.owns(index)]
     if not remaining:
-        return GenerationReport(
-            num_chunks=0, num_answers=0, num_answer_tokens=0, start_seconds=0.0, seconds=0.0
-        )
+        return GenerationReport()
     with TemporaryDirectory(prefix="teacher-") as scratch:
         started = time.monotonic()
-        engine = _create_engine(request, Path(scratch))
+        engine = _create_engine(request, Path(scratch), first_part=remaining[0])
         start_seconds = time.monotonic() - started
-        progress.log(f"{engine.name} is ready after {start_seconds:.0f} s; {len(remaining)} chunks")
-        return generate_chunks(
+        progress.log(f"{engine.name} is ready after {start_seconds:.0f} s; {len(remaining)} parts")
+        return generate_parts(
             request, engine, remaining, start_seconds=start_seconds, progress=progress
         )
 
 
-def remaining_chunks(output: str) -> list[int]:
+def remaining_parts(output: str) -> list[int]:
     """Indices of the shards of `seeds` without a shard of `answers`."""
     return [
         index
@@ -56,55 +64,79 @@ def remaining_chunks(output: str) -> list[int]:
     ]
 
 
-def _create_engine(request: GenerationRequest, scratch: Path) -> Engine:
+def _create_engine(request: GenerationRequest, scratch: Path, *, first_part: int) -> Engine:
     if request.recipe.engine == "endpoint":
-        return endpoint_engine(request.endpoint, request.teacher, request.recipe)
-    return vllm_engine(str(local_model(request.teacher, scratch)), request.recipe)
+        spending = Spending(request.endpoint)
+        spending.spent = spending.cost(*_written_tokens(request.output))
+        return endpoint_engine(request.endpoint_url, request.teacher, request.recipe, spending)
+    model = str(local_model(request.teacher, scratch))
+    # Parts that a later attempt generates are not sampled with an earlier attempt's numbers.
+    return vllm_engine(model, request.recipe, seed=request.recipe.seed + first_part)
 
 
-def generate_chunks(
+def _written_tokens(output: str) -> tuple[int, int]:
+    """Tokens of the prompts and of the completions of all complete parts."""
+    names = [entry.name for entry in shards.records(output, ANSWERS)]
+    columns = ["num_prompt_tokens", "num_answer_tokens"]
+    tables = [shards.read_shard(output, name, columns=columns) for name in names]
+    prompt_tokens, answer_tokens = (
+        sum(pc.sum(table[column]).as_py() or 0 for table in tables) for column in columns
+    )
+    return prompt_tokens, answer_tokens
+
+
+def generate_parts(
     request: GenerationRequest,
     engine: Engine,
-    chunks: Sequence[int],
+    parts: Sequence[int],
     *,
     start_seconds: float,
     progress: worker.Progress,
 ) -> GenerationReport:
-    """Generate and write chunks in order; a chunk is written before the next one starts."""
+    """Generate parts, and write each as soon as it is complete."""
     started = time.monotonic()
     num_answers = num_tokens = 0
-    remaining = Remaining(len(chunks), "chunks")
-    for index in chunks:
-        chunk_started = time.monotonic()
-        rows = _generate_chunk(request, engine, index)
+    remaining = Remaining(len(parts), "parts")
+    for index, completions in engine.complete((index, _prompts(request, index)) for index in parts):
+        rows = _answer_rows(request, engine, index, completions)
         shards.put_table(request.output, ANSWERS, index, rows, SYNTHETIC_ANSWER)
-        tokens = sum(row["num_answer_tokens"] for row in rows)
-        num_answers, num_tokens = num_answers + len(rows), num_tokens + tokens
-        seconds = time.monotonic() - chunk_started
-        progress.metrics(index, num_answers=len(rows), tokens_per_second=tokens / seconds)
+        num_answers += len(rows)
+        num_tokens += sum(row["num_answer_tokens"] for row in rows)
+        rate = num_tokens / (time.monotonic() - started)
+        progress.metrics(index, num_answers=len(rows), tokens_per_second=rate)
         progress.log(
-            f"chunk {index}: {len(rows)} answers, {tokens / seconds:.0f} tokens/s; "
-            f"{remaining.advance()}"
+            f"part {index}: {len(rows)} answers; {rate:.0f} tokens/s; {remaining.advance()}"
         )
+    prefix_cache = engine.prefix_cache_use()
     return GenerationReport(
-        num_chunks=len(chunks),
+        num_parts=len(parts),
         num_answers=num_answers,
         num_answer_tokens=num_tokens,
+        num_queried_prefix_tokens=prefix_cache.num_queried_tokens,
+        num_cached_prefix_tokens=prefix_cache.num_hit_tokens,
         start_seconds=start_seconds,
         seconds=time.monotonic() - started,
     )
 
 
-def _generate_chunk(request: GenerationRequest, engine: Engine, index: int) -> list[dict[str, Any]]:
-    seed_rows = shards.read_shard(request.output, shards.table_name(SEEDS, index)).to_pylist()
+def _seed_rows(request: GenerationRequest, index: int) -> list[dict[str, Any]]:
+    return list(shards.read_shard(request.output, shards.table_name(SEEDS, index)).to_pylist())
+
+
+def _prompts(request: GenerationRequest, index: int) -> list[Prompt]:
     limit = request.recipe.max_new_tokens
-    prompts = [
+    return [
         Prompt(
             messages=messages(row["language"], row["snippet"], max_new_tokens=limit),
             seed=int(row["document_id"][:8], 16) // 2,  # servers take 31 bits
         )
-        for row in seed_rows
+        for row in _seed_rows(request, index)
     ]
+
+
+def _answer_rows(
+    request: GenerationRequest, engine: Engine, index: int, completions: Sequence[Completion]
+) -> list[dict[str, Any]]:
     return [
         {
             "document_id": row["document_id"],
@@ -115,7 +147,7 @@ def _generate_chunk(request: GenerationRequest, engine: Engine, index: int) -> l
             "num_answer_tokens": completion.num_completion_tokens,
             "engine": engine.name,
         }
-        for row, completion in zip(seed_rows, engine.complete(prompts), strict=True)
+        for row, completion in zip(_seed_rows(request, index), completions, strict=True)
     ]
 
 

@@ -108,7 +108,7 @@ def write_seeds(
     recipe: SynthesisRecipe,
     prompt_version: str,
 ) -> list[tuple[str, str]]:
-    """Write table `seeds`, a shard per chunk; return the seed documents (id, text) for the gate.
+    """Write table `seeds`, a shard per part; return the seed documents (id, text) for the gate.
 
     Documents are sampled in hash order, repeatedly if there are fewer than requests. Only the
     training split is read. Memory: the seed documents.
@@ -132,11 +132,11 @@ def write_seeds(
             )
         texts.update((name, row["text"]) for name, row in documents.items())
         rows += _rows(selection.language, sampled_ids, documents, recipe, prompt_version)
-    for index in range(-(-len(rows) // recipe.chunk_requests)):
+    part_requests = recipe.part_requests
+    for index in range(-(-len(rows) // part_requests)):
         if not shards.record(folder, shards.table_name(SEEDS, index)):
-            start = index * recipe.chunk_requests
-            chunk = rows[start : start + recipe.chunk_requests]
-            shards.put_table(folder, SEEDS, index, chunk, SYNTHETIC_SEED)
+            part = rows[index * part_requests : (index + 1) * part_requests]
+            shards.put_table(folder, SEEDS, index, part, SYNTHETIC_SEED)
     return sorted(texts.items())
 
 
@@ -190,7 +190,7 @@ def completion_stats(folder: str) -> dict[str, int]:
     columns = ["num_prompt_tokens", "num_answer_tokens"]
     completions = shards.read_unfinished(folder, "answers", columns=columns)
     return {
-        "num_chunks": len(shards.records(folder, "answers")),
+        "num_parts": len(shards.records(folder, "answers")),
         "num_answers": completions.num_rows,
         **{name: pc.sum(completions[name]).as_py() or 0 for name in columns},
     }

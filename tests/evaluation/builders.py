@@ -14,12 +14,18 @@ from snow_assets.corpus.problems import read_problems
 from snow_assets.curation.tokenizer import tokens
 from snow_assets.evaluation.checkpoint import Checkpoint
 from snow_assets.evaluation.contract import EvaluationRequest
-from snow_assets.evaluation.samples import Problem
+from snow_assets.evaluation.problems import Problem, sample_problems
 from snow_assets.pretraining.llama import Llama, LlamaConfig
 from snow_assets.pretraining.model import save_model
 from snow_assets.recipe import SMOKE, EvaluationRecipe
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import BENCHMARK_PROBLEM, DECISION, DOCUMENT, text_id
+from snow_assets.storage.schemas import (
+    BENCHMARK_PROBLEM,
+    COMPLETION,
+    DECISION,
+    DOCUMENT,
+    text_id,
+)
 from tests.tables.builders import row_of
 
 RECIPE = replace(
@@ -32,7 +38,7 @@ RECIPE = replace(
     bootstrap_resamples=200,
     max_problems=3,
     max_new_tokens=8,
-    batch_problems=2,
+    part_problems=2,
 )
 CONTEXT_TOKENS = 64
 
@@ -212,6 +218,33 @@ def a_request(lake_url: str, **changes: Any) -> EvaluationRequest:
         recipe=RECIPE,
     )
     return replace(request, **changes)
+
+
+def a_completion(problem_id: str, text: str = "", **changes: Any) -> dict[str, Any]:
+    """A row of `completions`."""
+    return {
+        "checkpoint": "general",
+        "problem_id": problem_id,
+        "decoding": "greedy",
+        "sample_index": 0,
+        "completion": text,
+        "stop_reason": "length",
+        "num_tokens": 1,
+        "num_stripped_newlines": 1,
+        "num_cut_prompt_tokens": 0,
+        "engine": "none",
+        **changes,
+    }
+
+
+def put_completions(request: EvaluationRequest) -> None:
+    """An empty greedy completion of each problem that the recipe chooses."""
+    recipe = request.recipe
+    chosen = sample_problems(
+        request.problems, recipe.benchmarks, num=recipe.max_problems, seed=recipe.seed
+    )
+    rows = [a_completion(problem.problem_id) for problem in chosen]
+    shards.put_table(request.output, "completions", 0, rows, COMPLETION)
 
 
 def a_problem(**changes: Any) -> Problem:

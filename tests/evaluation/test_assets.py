@@ -17,6 +17,7 @@ from snow_resources.local_jobs import LocalJobs
 from snow_resources.tracking import Tracking
 from tests.evaluation.builders import RECIPE, put_lake
 from tests.stage_assets import asset_of
+from tests.vllm_server import PYTHON, require_vllm
 
 
 def a_recipe() -> Recipe:
@@ -36,7 +37,7 @@ def materialized(lake_url: str, partition: str) -> dg.ExecuteInProcessResult:
         resources={
             "lake": Lake(url=lake_url),
             "tracking": Tracking(uri=""),
-            "jobs": LocalJobs(url=f"{lake_url}/jobs", vllm_python=""),
+            "jobs": LocalJobs(url=f"{lake_url}/jobs", vllm_python=str(PYTHON)),
             "recipe": a_recipe(),
         },
     )
@@ -44,6 +45,7 @@ def materialized(lake_url: str, partition: str) -> dg.ExecuteInProcessResult:
 
 @pytest.mark.slow
 def test_a_checkpoint_is_evaluated_once(lake_url: str) -> None:
+    require_vllm()
     put_lake(lake_url)
     first = materialized(lake_url, "continued")
     made = current_artifact(Lake(url=lake_url), a_recipe(), "benchmark_results", "continued")

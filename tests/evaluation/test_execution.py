@@ -22,11 +22,17 @@ from snow_assets.evaluation.contract import (
     Program,
     ProgramResult,
 )
-from snow_assets.evaluation.samples import Problem, problem_from_row
+from snow_assets.evaluation.problems import Problem, problem_from_row
 from snow_assets.runtime import sandbox, worker
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import COMPLETION
-from tests.evaluation.builders import a_problem, a_request, an_evaluation_recipe, put_problems
+from tests.evaluation.builders import (
+    a_completion,
+    a_problem,
+    a_request,
+    an_evaluation_recipe,
+    put_problems,
+)
 
 
 class Said:
@@ -48,15 +54,7 @@ def progress(folder: Path) -> worker.Progress:
 def executed(request: EvaluationRequest, tmp_path: Path, completions: list[str]) -> ExecutionReport:
     """Run completions of HumanEval's first problems."""
     rows = [
-        {
-            "checkpoint": "general",
-            "problem_id": row["problem_id"],
-            "completion": text,
-            "stop_reason": "length",
-            "num_tokens": 1,
-            "num_stripped_newlines": 1,
-            "num_cut_prompt_tokens": 0,
-        }
+        a_completion(row["problem_id"], text)
         for row, text in zip(read_problems(["HumanEval"]), completions, strict=False)
     ]
     shards.put_table(request.output, "completions", 0, rows, COMPLETION)
@@ -186,6 +184,7 @@ def a_report(*, seconds: float, address: str) -> ExecutionReport:
         num_canonical=1,
         slowest_canonical_seconds=seconds / 2,
         timeout_seconds=10 * seconds,
+        num_problems=1,
         num_answers=1,
         num_passed=0,
         num_timeouts=0,
@@ -196,15 +195,7 @@ def a_report(*, seconds: float, address: str) -> ExecutionReport:
 
 
 def test_what_a_clock_and_a_memory_say_is_no_part_of_the_answers(tmp_path: Path) -> None:
-    row = {
-        "checkpoint": "general",
-        "problem_id": "HumanEval/0",
-        "completion": "    pass",
-        "stop_reason": "length",
-        "num_tokens": 1,
-        "num_stripped_newlines": 1,
-        "num_cut_prompt_tokens": 0,
-    }
+    row = a_completion("HumanEval/0", "    pass")
     digests = set()
     for name, seconds, address in (("one", 0.1, "7f00aa112233"), ("two", 2.5, "7fffbb445566")):
         request = replace(a_request(str(tmp_path / name)), output=str(tmp_path / name / "out"))

@@ -1,35 +1,47 @@
-"""Greedy answers, and where they end."""
+"""Completions of a checkpoint by vLLM: where they end, what they lose, and that they come again."""
 
+import json
+import shutil
+import subprocess
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from snow_assets.corpus.benchmarks.human_eval import HUMAN_EVAL
+from snow_assets.corpus.problems import read_problems
 from snow_assets.evaluation.checkpoint import Checkpoint
-from snow_assets.evaluation.generation import completions, truncate_at_stop_sequence
-from tests.evaluation.builders import CONTEXT_TOKENS, a_loaded_checkpoint, a_problem
+from snow_assets.evaluation.contract import EvaluationRequest
+from snow_assets.evaluation.decoding import completion_parts, decodings
+from snow_assets.evaluation.generation import Context, truncate_at_stop_sequence
+from snow_assets.evaluation.problems import problem_from_row
+from snow_assets.home import CHECKOUT
+from snow_assets.recipe import SamplingRecipe
+from snow_assets.runtime import worker
+from snow_assets.runtime.inference import TokenCompletion
+from snow_assets.storage import shards
+from tests.evaluation.builders import (
+    CONTEXT_TOKENS,
+    a_loaded_checkpoint,
+    a_problem,
+    a_request,
+    a_tokenizer,
+    an_evaluation_recipe,
+    put_checkpoint,
+    put_problems,
+    put_tokenizer,
+)
+from tests.synthesis.test_vllm import LOCAL
+from tests.vllm_server import PYTHON, require_vllm
 
 STOP = HUMAN_EVAL.stop_sequences
-
-
-def plain_greedy(checkpoint: Checkpoint, prompt: str, num: int) -> str:
-    """One token after the other, alone and without a cache, until the end of text."""
-    tokens = [checkpoint.end_of_text, *checkpoint.encode(prompt)]
-    begin = len(tokens)
-    for _ in range(num):
-        best = int(checkpoint.model(torch.tensor([tokens]))[0, -1].argmax())
-        if best == checkpoint.end_of_text:
-            break
-        tokens.append(best)
-    return str(checkpoint.tokenizer.decode(tokens[begin:]))
-
-
-def answers(checkpoint: Checkpoint, prompts: list[str], **numbers: int) -> list[dict[str, Any]]:
-    problems = [a_problem(problem_id=f"Own/{n}", prompt=text) for n, text in enumerate(prompts)]
-    return completions(
-        checkpoint, problems, **{"max_new_tokens": 12, "batch_problems": 4} | numbers
-    )
+NEW_TOKENS = 12
+SAMPLING = SamplingRecipe(
+    temperature=1.0, top_p=1.0, num_samples=3, pass_at=(1, 3), reproducible=True
+)
+PROMPTS = ["def add(first, second):", "x = 1", "import first as second, third", "second " * 100]
 
 
 @pytest.mark.parametrize(
@@ -44,60 +56,166 @@ def test_an_answer_ends_before_its_first_stop_sequence(text: str, kept: str) -> 
     assert truncate_at_stop_sequence(text, STOP) == (kept, text != kept)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_a_batch_answers_what_each_prompt_alone_would_get(seed: int) -> None:
-    checkpoint = a_loaded_checkpoint(seed=seed)
-    prompts = ["def add(first, second):", "x = 1", "import first as second, third"]
-    expected = [
-        truncate_at_stop_sequence(plain_greedy(checkpoint, prompt, 12), STOP)[0]
-        for prompt in prompts
-    ]
-    assert [row["completion"] for row in answers(checkpoint, prompts)] == expected
+def a_context() -> Context:
+    return Context(tokenizer=a_tokenizer(), max_seq_len=CONTEXT_TOKENS, max_new_tokens=NEW_TOKENS)
 
 
-def test_a_row_stops_at_a_stop_sequence_and_the_others_go_on() -> None:
-    checkpoint = a_loaded_checkpoint()
-    stop = checkpoint.encode("\n# and on")
-
-    class Scripted(torch.nn.Module):
-        """Continues `a` with a comment and everything else with `+`."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.model, self.step = checkpoint.model.model, 0
-
-        def forward(self, tokens: torch.Tensor, **_: Any) -> torch.Tensor:
-            plus, a = checkpoint.encode("+")[0], checkpoint.encode("a")[0]
-            if self.step == 0:
-                self.is_a = tokens[:, -1] == a
-            script = stop[self.step] if self.step < len(stop) else plus
-            self.step += 1
-            chosen = torch.where(self.is_a, script, plus)
-            return torch.nn.functional.one_hot(chosen, checkpoint.tokenizer.get_vocab_size())[
-                :, None
-            ]
-
-    scripted = Checkpoint(
-        model=Scripted(),  # type: ignore[arg-type]
-        tokenizer=checkpoint.tokenizer,
-        end_of_text=checkpoint.end_of_text,
-        max_seq_len=CONTEXT_TOKENS,
-        device="cpu",
+def completed(token_ids: list[int]) -> dict[str, Any]:
+    completion = TokenCompletion(
+        token_ids=token_ids, text="not read", finish_reason="stop", stop_sequence=None
     )
-    stopped, full = answers(scripted, ["a", "b"])
-    assert (stopped["completion"], stopped["stop_reason"]) == ("", "stop_sequence")
-    assert stopped["num_tokens"] < full["num_tokens"] == 12
-    assert (full["completion"], full["stop_reason"]) == ("+" * 12, "length")
+    return a_context().completion_fields(completion, STOP)
 
 
-def test_a_prompt_that_is_too_long_loses_its_beginning_and_says_so() -> None:
+def test_what_ended_a_completion_is_recorded() -> None:
+    context = a_context()
+    words = context.tokenizer.encode("return first", add_special_tokens=False).ids
+    comment = context.tokenizer.encode("\n# and on", add_special_tokens=False).ids
+    assert completed(words) == {
+        "completion": "return first",
+        "stop_reason": "length",
+        "num_tokens": len(words),
+    }
+    assert completed([*words, context.end_of_text]) == {
+        "completion": "return first",
+        "stop_reason": "end_of_text",
+        "num_tokens": len(words) + 1,
+    }
+    assert completed([*words, *comment]) == {
+        "completion": "return first",
+        "stop_reason": "stop_sequence",
+        "num_tokens": len(words) + len(comment),
+    }
+
+
+def test_bytes_that_are_no_whole_character_are_part_of_the_text() -> None:
+    first_byte = a_tokenizer().encode("\N{EURO SIGN}", add_special_tokens=False).ids[:1]
+    assert completed(first_byte)["completion"] == "\N{REPLACEMENT CHARACTER}"
+
+
+def test_a_prompt_that_is_too_long_loses_its_beginning() -> None:
+    context, problem = a_context(), a_problem(prompt="second " * 100)
+    (greedy,) = decodings(an_evaluation_recipe())
+    prompt = context.token_prompt(problem, greedy, seed=0)
+    tokens = context.prompt_token_ids(problem)
+    num_kept = CONTEXT_TOKENS - NEW_TOKENS - 1
+    assert list(prompt.token_ids) == [context.end_of_text, *tokens[-num_kept:]]
+
+
+def test_parts_hold_every_problem_once_for_each_decoding() -> None:
+    sampling = replace(SAMPLING, reproducible=False)
+    recipe = an_evaluation_recipe(part_problems=4, sampling=sampling)
+    parts = completion_parts(recipe, num_problems=10)
+    ranges = {
+        name: [(part.begin, part.end) for part in parts if part.decoding.name == name]
+        for name in ("greedy", "sampled")
+    }
+    assert ranges == {
+        "greedy": [(0, 4), (4, 8), (8, 10)],
+        "sampled": [(0, 2), (2, 4), (4, 6), (6, 8), (8, 10)],  # two of them are lost by a kill
+    }
+
+
+def test_seeds_differ_by_problem_and_are_stated_only_where_they_are_asked_for() -> None:
+    recipe = an_evaluation_recipe(sampling=SAMPLING)
+    greedy, sampled = decodings(recipe)
+    problems = [a_problem(problem_id=f"Own/{number}") for number in range(9)]
+    seeds = {a_context().token_prompt(each, sampled, seed=0).seed for each in problems}
+    assert len(seeds) == 9
+    assert {a_context().token_prompt(each, greedy, seed=0).seed for each in problems} == {None}
+
+
+def plain_greedy(checkpoint: Checkpoint, prompt: str) -> str:
+    """One token after the other, alone and without a cache, until the end of text."""
+    prompt_ids = checkpoint.encode(prompt)[-(CONTEXT_TOKENS - NEW_TOKENS - 1) :]
+    tokens = [checkpoint.end_of_text, *prompt_ids]
+    begin = len(tokens)
+    for _ in range(NEW_TOKENS):
+        best = int(checkpoint.model(torch.tensor([tokens]))[0, -1].argmax())
+        if best == checkpoint.end_of_text:
+            break
+        tokens.append(best)
+    return truncate_at_stop_sequence(checkpoint.tokenizer.decode(tokens[begin:]), STOP)[0]
+
+
+def generated(request: EvaluationRequest, folder: Path) -> dict[str, float]:
+    """The report of the job in vLLM's environment."""
+    folder.mkdir()
+    (folder / worker.REQUEST).write_text(json.dumps(asdict(request)))
+    command = [str(PYTHON), "-m", "snow_assets.evaluation.generation", str(folder)]
+    subprocess.run(command, env=LOCAL, check=True, cwd=CHECKOUT)
+    report: dict[str, float] = json.loads((folder / worker.REPORT).read_text())
+    return report
+
+
+@pytest.fixture(scope="module")
+def request_(tmp_path_factory: pytest.TempPathFactory) -> EvaluationRequest:
+    """A request that has run: greedy completions of four problems and three samples of each."""
+    require_vllm()
+    lake = str(tmp_path_factory.mktemp("lake"))
+    put_tokenizer(lake)
+    put_checkpoint(lake, "general")
+    rows = [
+        {**row, "prompt": prompt}
+        for row, prompt in zip(read_problems(["HumanEval"]), PROMPTS, strict=False)
+    ]
+    put_problems(lake, rows)
+    request = a_request(
+        lake,
+        recipe=an_evaluation_recipe(
+            max_problems=None, max_new_tokens=NEW_TOKENS, part_problems=2, sampling=SAMPLING
+        ),
+    )
+    report = generated(request, tmp_path_factory.mktemp("job") / "job")
+    assert report["num_completions"] == 4 + 4 * 3
+    return request
+
+
+def completions(output: str, decoding: str) -> dict[str, list[dict[str, Any]]]:
+    """Rows of `completions` by problem."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for row in shards.read_unfinished(output, "completions").to_pylist():
+        if row["decoding"] == decoding:
+            rows.setdefault(row["problem_id"], []).append(row)
+    return rows
+
+
+@pytest.mark.slow
+def test_greedy_completions_are_the_most_probable_tokens(request_: EvaluationRequest) -> None:
     checkpoint = a_loaded_checkpoint()
-    prompt = "second " * 100
-    (row,) = answers(checkpoint, [prompt])
-    room = CONTEXT_TOKENS - 12 - 1
-    assert row["num_cut_prompt_tokens"] == len(checkpoint.encode(prompt)) - room > 0
+    rows = completions(request_.output, "greedy")
+    problems = shards.read(request_.problems, "problems").to_pylist()
+    for problem in map(problem_from_row, problems):
+        (row,) = rows[problem.problem_id]
+        assert row["completion"] == plain_greedy(checkpoint, problem.prompt)
+        num_cut = len(checkpoint.encode(problem.prompt)) - (CONTEXT_TOKENS - NEW_TOKENS - 1)
+        assert row["num_cut_prompt_tokens"] == max(0, num_cut)
+        assert row["engine"].startswith("vllm 0.")
 
 
-def test_what_a_prompt_lost_is_recorded() -> None:
-    (row,) = answers(a_loaded_checkpoint(), ["x"])
-    assert (row["num_stripped_newlines"], row["num_cut_prompt_tokens"]) == (1, 0)
+@pytest.mark.slow
+def test_each_problem_has_its_samples_and_they_differ(request_: EvaluationRequest) -> None:
+    rows = completions(request_.output, "sampled")
+    assert len(rows) == 4
+    for samples in rows.values():
+        assert [row["sample_index"] for row in samples] == [0, 1, 2]
+        assert len({row["completion"] for row in samples}) > 1
+
+
+@pytest.mark.slow
+def test_the_parts_that_a_kill_left_are_not_made_again_and_the_others_are_the_same(
+    request_: EvaluationRequest, tmp_path: Path
+) -> None:
+    killed = replace(request_, output=str(tmp_path / "out"))
+    shutil.copytree(request_.output, killed.output)
+    for index in (0, 3):
+        name = shards.table_name("completions", index)
+        Path(killed.output, name).unlink()
+        Path(killed.output, shards.record_name(name)).unlink()
+    kept = Path(killed.output, shards.table_name("completions", 1))
+    written_at = kept.stat().st_mtime_ns
+    report = generated(killed, tmp_path / "job")
+    assert report["num_completions"] == 2 + 2 * 3
+    assert kept.stat().st_mtime_ns == written_at
+    whole, resumed = shards.records(request_.output), shards.records(killed.output)
+    assert shards.content_digest(whole) == shards.content_digest(resumed)

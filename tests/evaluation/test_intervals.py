@@ -1,5 +1,6 @@
 """Intervals that hold what they promise."""
 
+import itertools
 import math
 
 import numpy as np
@@ -10,7 +11,7 @@ from snow_assets.evaluation.intervals import (
     bits_per_byte,
     bits_per_byte_difference,
 )
-from snow_assets.evaluation.pass_at_k import pass_at_1
+from snow_assets.evaluation.pass_at_k import pass_at_1, pass_at_k, problem_pass_at_k
 
 BOOTSTRAP = Bootstrap(resamples=400, min_repositories=10, seed=0)
 
@@ -102,3 +103,32 @@ def test_wilson_intervals_are_the_published_ones(
 def test_a_share_of_no_problems_is_refused() -> None:
     with pytest.raises(ValueError, match="0 of 0"):
         pass_at_1(0, 0)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_pass_at_k_is_the_share_of_draws_with_a_passing_sample(k: int) -> None:
+    samples = [True, False, False, True, False]
+    draws = list(itertools.combinations(samples, k))
+    expected = sum(any(draw) for draw in draws) / len(draws)
+    assert problem_pass_at_k(2, num_samples=5, k=k) == pytest.approx(expected)
+
+
+def test_pass_at_1_of_one_sample_each_is_greedy_pass_at_1() -> None:
+    assert pass_at_k([1, 0, 1, 1], num_samples=1, k=1) == pass_at_1(3, 4)
+
+
+def test_the_interval_of_pass_at_k_holds_the_truth_at_least_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(2)
+    num_held, num_rounds = 0, 300
+    for _ in range(num_rounds):
+        rates = generator.beta(0.5, 2.0, size=80)  # of a problem's samples that pass; mean 0.2
+        passed = generator.binomial(10, rates).tolist()
+        estimate = pass_at_k(passed, num_samples=10, k=1)
+        assert estimate.low is not None and estimate.high is not None
+        num_held += estimate.low <= 0.2 <= estimate.high
+    assert num_held >= 0.95 * num_rounds
+
+
+def test_more_samples_than_there_are_cannot_be_drawn() -> None:
+    with pytest.raises(ValueError, match="there is no pass@5"):
+        problem_pass_at_k(1, num_samples=4, k=5)

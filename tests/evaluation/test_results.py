@@ -1,14 +1,16 @@
 """The scoreboard's rows, and the faults that its checks look for."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from snow_assets.evaluation import asset_metadata, results
 from snow_assets.evaluation.contract import EvaluationRequest
+from snow_assets.recipe import SamplingRecipe
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import ANSWER, COMPLETION, LIKELIHOOD
-from tests.evaluation.builders import a_request
+from tests.evaluation.builders import a_completion, a_request, an_evaluation_recipe
 
 
 def a_likelihood(subset: str, sample: str, nats: float, **changes: Any) -> dict[str, Any]:
@@ -33,6 +35,8 @@ def an_answer(problem: str, outcome: str, **changes: Any) -> dict[str, Any]:
     return {
         "checkpoint": "general",
         "problem_id": problem,
+        "decoding": "greedy",
+        "sample_index": 0,
         "completion": "",
         "outcome": outcome,
         "isolation": "seccomp",
@@ -48,15 +52,12 @@ def put(request: EvaluationRequest, answers: list[dict[str, Any]], *, cut: int =
     rows += [a_solution("unsteered", f"u{n}") for n in range(2)]
     shards.put_table(request.output, "likelihoods", 0, rows, LIKELIHOOD)
     written = [
-        {
-            "checkpoint": "general",
-            "problem_id": row["problem_id"],
-            "completion": "",
-            "stop_reason": "length",
-            "num_tokens": 1,
-            "num_stripped_newlines": 1,
-            "num_cut_prompt_tokens": cut,
-        }
+        a_completion(
+            row["problem_id"],
+            decoding=row["decoding"],
+            sample_index=row["sample_index"],
+            num_cut_prompt_tokens=cut,
+        )
         for row in answers
     ]
     shards.put_table(request.output, "completions", 0, written, COMPLETION)
@@ -81,7 +82,7 @@ def test_a_scoreboard_has_each_language_and_both_halves(request_: EvaluationRequ
     put(request_, [an_answer("s0", "passed"), an_answer("u0", "failed"), an_answer("u1", "passed")])
     rows = results.write_results(request_)
     assert (
-        results.validate_completeness(rows, languages=["python", "sql"], benchmarks=["HumanEval"])
+        results.validate_completeness(rows, languages=["python", "sql"], recipe=request_.recipe)
         == []
     )
     assert results.validate_intervals(rows) == []
@@ -119,13 +120,51 @@ def test_a_note_tells_isolation_timeouts_and_cut_prompts(request_: EvaluationReq
     assert "2 prompts lost their beginning" in note
 
 
+SAMPLING = SamplingRecipe(
+    temperature=0.8, top_p=0.95, num_samples=4, pass_at=(1, 2), reproducible=False
+)
+
+
+def test_greedy_and_sampled_programs_have_rows_of_their_own(request_: EvaluationRequest) -> None:
+    request = replace(request_, recipe=an_evaluation_recipe(sampling=SAMPLING))
+    outcomes = {"s0": ["passed", "failed", "failed", "failed"], "s1": ["failed"] * 4}
+    sampled = [
+        an_answer(problem, outcome, decoding="sampled", sample_index=index)
+        for problem, samples in outcomes.items()
+        for index, outcome in enumerate(samples)
+    ]
+    put(request, [an_answer("s0", "passed"), an_answer("s1", "passed"), *sampled])
+    values = {
+        row["metric"]: (row["value"], row["num_samples"])
+        for row in results.write_results(request)
+        if row["subset"] == "steered" and "pass_at" in row["metric"]
+    }
+    assert values == {
+        "pass_at_1": (1.0, 2),
+        "sampled_pass_at_1": (pytest.approx(1 / 8), 2),
+        "sampled_pass_at_2": (pytest.approx(1 / 4), 2),
+    }
+    note = found(request, "sampled_pass_at_2", "steered")["note"]
+    assert "4 samples of each problem at temperature 0.8, top_p 0.95" in note
+
+
+def test_a_sampled_metric_without_its_row_is_missing(request_: EvaluationRequest) -> None:
+    put(request_, [an_answer("s0", "passed")])
+    sampled = an_evaluation_recipe(sampling=SAMPLING)
+    violations = results.validate_completeness(
+        results.write_results(request_), languages=["python", "sql"], recipe=sampled
+    )
+    assert "HumanEval sampled_pass_at_2 unsteered is missing" in violations
+    assert len(violations) == 4
+
+
 def test_a_missing_row_and_a_null_without_a_reason_are_faults(request_: EvaluationRequest) -> None:
     put(request_, [an_answer("s0", "passed")])
     rows = [dict(row) for row in results.write_results(request_) if row["subset"] != "python"]
     for row in rows:
         row["note"] = None
     faults = results.validate_completeness(
-        rows, languages=["python", "sql"], benchmarks=["HumanEval"]
+        rows, languages=["python", "sql"], recipe=request_.recipe
     )
     assert "held_out bits_per_byte python is missing" in faults
     assert "held_out bits_per_byte sql has neither a value nor a reason" in faults

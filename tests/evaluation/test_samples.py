@@ -2,20 +2,20 @@
 
 from pathlib import Path
 
-from snow_assets.evaluation import samples
+from snow_assets.evaluation import problems, samples
 from tests.evaluation.builders import put_corpus, put_problems
 
 
 def test_a_choice_is_by_hash_and_knows_no_order() -> None:
     ids = [f"document-{n}" for n in range(50)]
-    assert samples.sample_ids(ids, num=5, seed=0) == samples.sample_ids(ids[::-1], num=5, seed=0)
-    assert samples.sample_ids(ids, num=5, seed=0) != samples.sample_ids(ids, num=5, seed=1)
-    assert sorted(samples.sample_ids(ids, num=None, seed=0)) == sorted(ids)
+    assert problems.sample_ids(ids, num=5, seed=0) == problems.sample_ids(ids[::-1], num=5, seed=0)
+    assert problems.sample_ids(ids, num=5, seed=0) != problems.sample_ids(ids, num=5, seed=1)
+    assert sorted(problems.sample_ids(ids, num=None, seed=0)) == sorted(ids)
 
 
 def test_a_smaller_choice_is_part_of_a_larger_one() -> None:
     ids = [f"document-{n}" for n in range(50)]
-    assert samples.sample_ids(ids, num=20, seed=0)[:5] == samples.sample_ids(ids, num=5, seed=0)
+    assert problems.sample_ids(ids, num=20, seed=0)[:5] == problems.sample_ids(ids, num=5, seed=0)
 
 
 def test_a_beginning_never_splits_a_character() -> None:
@@ -36,7 +36,7 @@ def test_no_more_documents_are_read_than_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_prompt_loses_its_last_newlines_and_its_solution_gets_them(tmp_path: Path) -> None:
-    found = samples.sample_problems(put_problems(str(tmp_path)), ["HumanEval"], num=None, seed=0)
+    found = problems.sample_problems(put_problems(str(tmp_path)), ["HumanEval"], num=None, seed=0)
     assert {problem.prompt[-1] for problem in found} <= {'"', "'"}
     assert all(problem.solution.startswith("\n ") for problem in found)
     assert all(problem.num_stripped_newlines == 1 for problem in found)

@@ -12,14 +12,21 @@ from snow_assets.corpus.benchmarks import BENCHMARKS
 from snow_assets.corpus.benchmarks.declaration import Benchmark, Distribution
 from snow_assets.curation.decontamination.gate import gate_hits
 from snow_assets.curation.decontamination.prefilter import hits, index_problems
-from snow_assets.evaluation import execution, results, samples
+from snow_assets.evaluation import execution, results
 from snow_assets.evaluation.answers import execution_request, write_answers
 from snow_assets.evaluation.contract import EvaluationRequest
 from snow_assets.evaluation.measuring import measure
+from snow_assets.evaluation.problems import sample_problems
 from snow_assets.recipe import SMOKE
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import BENCHMARK_PROBLEM
-from tests.evaluation.builders import RECIPE, a_request, put_lake, put_problems
+from tests.evaluation.builders import (
+    RECIPE,
+    a_request,
+    put_completions,
+    put_lake,
+    put_problems,
+)
 from tests.evaluation.test_execution import progress
 
 NAMES = ("HumanEval", "Sums")
@@ -80,34 +87,38 @@ def test_its_solutions_are_found_by_the_prefilter_and_by_the_gate() -> None:
 
 def test_each_benchmark_has_its_own_figures(request_: EvaluationRequest, tmp_path: Path) -> None:
     measured = measure(request_, progress(tmp_path))
-    assert (measured.num_solutions, measured.num_completions) == (12, 12)
+    put_completions(request_)
+    assert measured.num_solutions == 12
     report = execution.execute(execution_request(request_), progress(tmp_path))
     assert report.num_canonical in (0, 12)  # 0: no sandbox here
     write_answers(request_, report)
     rows = results.write_results(request_)
     languages = ["python", "sql"]
-    assert results.validate_completeness(rows, languages=languages, benchmarks=NAMES) == []
+    assert results.validate_completeness(rows, languages=languages, recipe=request_.recipe) == []
     stats = results.stats(rows, measured, report)
     figures = {name.split(".")[0] for name in stats if "solution_bits_per_byte" in name}
     assert figures == set(NAMES)
     num_values = sum(row["value"] is not None for row in rows)
-    assert len(stats) == num_values + 8  # beside the counts, none overwrote another
+    assert len(stats) == num_values + 9  # beside the counts, none overwrote another
 
 
 def test_a_benchmark_without_a_row_of_results_is_missing(
     request_: EvaluationRequest, tmp_path: Path
 ) -> None:
     measured = measure(request_, progress(tmp_path))
+    put_completions(request_)
     write_answers(request_, execution.execute(execution_request(request_), progress(tmp_path)))
     rows = [row for row in results.write_results(request_) if row["benchmark"] != "Sums"]
-    missing = results.validate_completeness(rows, languages=["python", "sql"], benchmarks=NAMES)
+    missing = results.validate_completeness(
+        rows, languages=["python", "sql"], recipe=request_.recipe
+    )
     assert "Sums pass_at_1 steered is missing" in missing
     assert len(missing) == 4
     assert measured.num_documents == 4
 
 
 def test_problems_are_sampled_by_benchmark(request_: EvaluationRequest) -> None:
-    chosen = samples.sample_problems(request_.problems, NAMES, num=2, seed=0)
+    chosen = sample_problems(request_.problems, NAMES, num=2, seed=0)
     assert [problem.benchmark for problem in chosen] == ["HumanEval"] * 2 + ["Sums"] * 2
     assert {problem.stop_sequences for problem in chosen if problem.benchmark == "Sums"} == {
         ("\ndef",)
@@ -118,7 +129,7 @@ def test_problems_are_sampled_by_benchmark(request_: EvaluationRequest) -> None:
 def test_a_lake_without_its_problems_names_it(lake_url: str) -> None:
     folder = put_problems(lake_url)
     with pytest.raises(ValueError, match=r"no problems of Sums: materialize benchmark_problems"):
-        samples.sample_problems(folder, NAMES, num=None, seed=0)
+        sample_problems(folder, NAMES, num=None, seed=0)
 
 
 def test_an_undeclared_benchmark_is_named_with_those_that_there_are() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
-from snow_assets.pretraining.llama import Llama, LlamaConfig, generate_greedy, next_token_loss
+from snow_assets.pretraining.llama import Llama, LlamaConfig, next_token_loss
 from snow_assets.pretraining.model import read_model, save_model
 from tests.pretraining.builders import CONTEXT, a_tokenizer
 
@@ -71,26 +71,6 @@ def test_bfloat16_logits_are_those_of_transformers(tmp_path: Path) -> None:
     theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
     found, expected = ours(some_tokens()).float(), theirs(some_tokens()).logits.float()
     assert torch.cosine_similarity(found, expected, dim=-1).min() > 0.999
-
-
-def test_greedy_answers_are_those_of_transformers(tmp_path: Path) -> None:
-    ours = a_model()
-    theirs = AutoModelForCausalLM.from_pretrained(saved(ours, tmp_path), dtype=torch.float32)
-    theirs.generation_config.eos_token_id = None
-    prompts = [row[:length] for row, length in zip(some_tokens(3).tolist(), (5, 1, 9), strict=True)]
-    found = generate_greedy(ours, prompts, max_new_tokens=12, should_stop=lambda _: False)
-    for prompt, written in zip(prompts, found, strict=True):
-        expected = theirs.generate(torch.tensor([prompt]), max_new_tokens=12, do_sample=False)
-        assert written == expected[0, len(prompt) :].tolist()
-
-
-def test_a_row_that_is_done_writes_no_more_and_the_others_go_on() -> None:
-    prompts = [[1, 2], [3]]
-    whole = generate_greedy(a_model(), prompts, max_new_tokens=6, should_stop=lambda _: False)
-    short = generate_greedy(
-        a_model(), prompts, max_new_tokens=6, should_stop=lambda now: now == whole[0][:2]
-    )
-    assert short == [whole[0][:2], whole[1]]
 
 
 def test_what_is_read_is_what_was_saved(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from snow_assets.storage.schemas import (
     text_id,
 )
 from snow_assets.synthesis.acceptance import AcceptanceFilters
-from snow_assets.synthesis.engine import Complete, Completion, Engine, Prompt
+from snow_assets.synthesis.engine import CompletedParts, Completion, Engine, Parts, Prompt
 from snow_resources.lake import Lake
 from tests.tables.builders import row_of
 
@@ -255,13 +255,17 @@ def a_file(text: str, language: str = "python") -> str:
     return f"```{language}\n{text}```"
 
 
-def an_engine(complete: Complete | None = None) -> Engine:
+def an_engine(answer: Callable[[Prompt], Completion] | None = None) -> Engine:
     """Answers with the sampling seed, so that an answer tells its request."""
 
-    def echo(prompts: Sequence[Prompt]) -> list[Completion]:
-        return [an_answer(a_file(f"answer = {prompt.seed}\n")) for prompt in prompts]
+    def echo(prompt: Prompt) -> Completion:
+        return an_answer(a_file(f"answer = {prompt.seed}\n"))
 
-    return Engine(name="echo 1", complete=complete or echo)
+    def complete(parts: Parts) -> CompletedParts:
+        for index, prompts in parts:
+            yield index, [(answer or echo)(prompt) for prompt in prompts]
+
+    return Engine(name="echo 1", complete=complete)
 
 
 class Progress(worker.Progress):

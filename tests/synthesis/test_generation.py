@@ -1,17 +1,17 @@
-"""Generation in chunks: only what is missing is asked, and a kill changes nothing."""
+"""Generation in parts: only what is missing is asked, and a kill changes nothing."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from snow_assets.recipe import SMOKE
 from snow_assets.runtime import worker
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import SYNTHETIC_SEED
@@ -26,15 +26,16 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def a_request(
-    output: Path, *, chunks: int = 3, snippet: str = "x", **changed: Any
+    output: Path, *, parts: int = 3, snippet: str = "x", **changed: Any
 ) -> GenerationRequest:
-    """A request whose `seeds` are written: two rows a chunk."""
-    for index in range(chunks):
+    """A request whose `seeds` are written: two rows a part."""
+    for index in range(parts):
         rows = [a_seed(2 * index, snippet=snippet), a_seed(2 * index + 1)]
         shards.put_table(str(output), "seeds", index, rows, SYNTHETIC_SEED)
     fields = {
         "teacher": "list",
-        "endpoint": "",
+        "endpoint_url": "",
+        "endpoint": SMOKE.operation.endpoint,
         "recipe": a_recipe(),
         "prompt_version": PROMPT_VERSION,
     }
@@ -42,8 +43,8 @@ def a_request(
 
 
 def answered(request: GenerationRequest, folder: Path) -> None:
-    left = generation.remaining_chunks(request.output)
-    generation.generate_chunks(
+    left = generation.remaining_parts(request.output)
+    generation.generate_parts(
         request, an_engine(), left, start_seconds=0.0, progress=Progress(folder / "job")
     )
 
@@ -64,17 +65,17 @@ def environment() -> dict[str, str]:
     return {**os.environ, "OPENAI_API_KEY": "none", "PYTHONPATH": str(CHECKOUT)}
 
 
-def test_only_chunks_without_answers_are_left(tmp_path: Path) -> None:
+def test_only_parts_without_answers_are_left(tmp_path: Path) -> None:
     request = a_request(tmp_path / "out")
-    assert generation.remaining_chunks(request.output) == [0, 1, 2]
+    assert generation.remaining_parts(request.output) == [0, 1, 2]
     answered(request, tmp_path)
-    assert generation.remaining_chunks(request.output) == []
+    assert generation.remaining_parts(request.output) == []
 
 
 def test_a_finished_request_starts_no_engine(tmp_path: Path) -> None:
     request = a_request(tmp_path / "out", teacher="/no/such/model")
     answered(request, tmp_path)
-    assert generation.work(request, Progress(tmp_path)).num_chunks == 0
+    assert generation.work(request, Progress(tmp_path)).num_parts == 0
 
 
 def test_answers_stand_row_by_row_beside_their_seeds(tmp_path: Path) -> None:
@@ -88,24 +89,24 @@ def test_answers_stand_row_by_row_beside_their_seeds(tmp_path: Path) -> None:
         assert tables[0]["document_id"].equals(tables[1]["document_id"])
 
 
-def test_a_chunk_depends_on_its_own_requests_only(tmp_path: Path) -> None:
+def test_a_part_depends_on_its_own_requests_only(tmp_path: Path) -> None:
     whole, part = a_request(tmp_path / "whole"), a_request(tmp_path / "part")
     answered(whole, tmp_path)
     for index in (2, 0, 1):
-        generation.generate_chunks(
+        generation.generate_parts(
             part, an_engine(), [index], start_seconds=0.0, progress=Progress(tmp_path / "job")
         )
     assert answers_digest(tmp_path / "whole") == answers_digest(tmp_path / "part")
 
 
 def test_a_prompt_that_cannot_be_asked_costs_only_its_own_answer(tmp_path: Path) -> None:
-    def complete(prompts: Sequence[Prompt]) -> list[Completion]:
-        reasons = [TOO_LONG if "endless" in str(prompt.messages) else "stop" for prompt in prompts]
-        return [an_answer("", stop_reason=reason, evidence="n") for reason in reasons]
+    def answer(prompt: Prompt) -> Completion:
+        reason = TOO_LONG if "endless" in str(prompt.messages) else "stop"
+        return an_answer("", stop_reason=reason, evidence="n")
 
-    request = a_request(tmp_path / "out", chunks=1, snippet="endless")
-    generation.generate_chunks(
-        request, an_engine(complete), [0], start_seconds=0.0, progress=Progress(tmp_path / "job")
+    request = a_request(tmp_path / "out", parts=1, snippet="endless")
+    generation.generate_parts(
+        request, an_engine(answer), [0], start_seconds=0.0, progress=Progress(tmp_path / "job")
     )
     made = shards.read_shard(request.output, shards.table_name("answers", 0))
     assert made["stop_reason"].to_pylist() == [TOO_LONG, "stop"]
@@ -127,9 +128,9 @@ def test_an_endpoint_answers_and_refuses(tmp_path: Path) -> None:
     with serving() as stub:
         request = a_request(
             tmp_path / "out",
-            chunks=2,
+            parts=2,
             snippet="TOO LONG",
-            endpoint=stub.url,
+            endpoint_url=stub.url,
             recipe=a_recipe(engine="endpoint", temperature=0.3),
         )
         done = subprocess.run(
@@ -162,30 +163,32 @@ def test_a_fence_that_the_engine_took_off_is_put_back(
     assert append_closing_fence(text, ended_by) == whole
 
 
-def test_a_job_killed_between_chunks_resumes_to_the_same_answers(tmp_path: Path) -> None:
+def test_a_job_killed_between_parts_resumes_to_the_same_answers(tmp_path: Path) -> None:
     recipe = a_recipe(engine="endpoint")
     # The engine's name is in the answers: all three runs must ask the same address.
     with serving(stall_after=2) as stub:
-        killed = a_request(tmp_path / "killed", endpoint=stub.url, recipe=recipe)
+        killed = a_request(tmp_path / "killed", endpoint_url=stub.url, recipe=recipe)
         process = subprocess.Popen(job(killed, tmp_path / "first"), env=environment())
         assert stub.stalled.wait(60)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        assert generation.remaining_chunks(killed.output) == [1, 2]
+        assert generation.remaining_parts(killed.output) == [1, 2]
         stub.stall_after = None
         num_asked = len(stub.asked)
         subprocess.run(job(killed, tmp_path / "second"), env=environment(), check=True)
-        assert len(stub.asked) == num_asked + 4  # the first chunk is not asked again
-        whole = a_request(tmp_path / "whole", endpoint=stub.url, recipe=recipe)
+        assert len(stub.asked) == num_asked + 4  # the first part is not asked again
+        whole = a_request(tmp_path / "whole", endpoint_url=stub.url, recipe=recipe)
         subprocess.run(job(whole, tmp_path / "third"), env=environment(), check=True)
     assert answers_digest(tmp_path / "killed") == answers_digest(tmp_path / "whole")
     report = json.loads((tmp_path / "second" / worker.REPORT).read_text())
-    assert report["num_chunks"] == 2
+    assert report["num_parts"] == 2
 
 
 def test_a_job_that_is_told_to_stop_says_that_it_was_preempted(tmp_path: Path) -> None:
     with serving(stall_after=2) as stub:
-        request = a_request(tmp_path / "out", endpoint=stub.url, recipe=a_recipe(engine="endpoint"))
+        request = a_request(
+            tmp_path / "out", endpoint_url=stub.url, recipe=a_recipe(engine="endpoint")
+        )
         process = subprocess.Popen(job(request, tmp_path / "job"), env=environment())
         assert stub.stalled.wait(60)
         process.terminate()

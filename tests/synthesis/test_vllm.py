@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from snow_assets.home import CHECKOUT
+from snow_assets.recipe import SMOKE
 from snow_assets.runtime import worker
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import SYNTHETIC_SEED
@@ -68,7 +69,7 @@ def run(python: str, module: str, request: object, folder: Path) -> dict[str, fl
 def a_request(
     output: Path, teacher: str, *, engine: str = "vllm", url: str = ""
 ) -> GenerationRequest:
-    """Two chunks of three requests; the last one's seed is too long to be asked."""
+    """Two parts of three requests; the last one's seed is too long to be asked."""
     for index in range(2):
         rows = [a_seed(3 * index + row, snippet=a_module(f"topic{row}")[:200]) for row in range(2)]
         rows.append(a_seed(3 * index + 2, snippet="x = 1\n" * (500 if index else 1)))
@@ -76,7 +77,8 @@ def a_request(
     return GenerationRequest(
         output=str(output),
         teacher=teacher,
-        endpoint=url,
+        endpoint_url=url,
+        endpoint=SMOKE.operation.endpoint,
         recipe=a_recipe(engine=engine, max_new_tokens=256),  # enough to close a block
         prompt_version=PROMPT_VERSION,
     )
@@ -104,18 +106,18 @@ def test_a_killed_run_resumes_to_the_same_answers(
     module = "snow_assets.synthesis.generation"
     whole = a_request(tmp_path / "whole", teacher)
     report = run(python, module, whole, tmp_path / "whole-job")
-    assert report["num_chunks"] == 2
+    assert report["num_parts"] == 2
 
     killed = a_request(tmp_path / "killed", teacher)
     arguments = command(python, module, killed, tmp_path / "killed-job")
     process = subprocess.Popen(arguments, env=LOCAL, cwd=CHECKOUT)
-    wait_for(lambda: generation.remaining_chunks(killed.output) == [1], 300)
+    wait_for(lambda: generation.remaining_parts(killed.output) == [1], 300)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert generation.remaining_chunks(killed.output) == [1]
+    assert generation.remaining_parts(killed.output) == [1]
     resumed = run(python, module, killed, tmp_path / "resumed-job")
 
-    assert resumed["num_chunks"] == 1
+    assert resumed["num_parts"] == 1
     assert answers(killed.output) == answers(whole.output)
     rows = answers(whole.output)
     assert [row["stop_reason"] for row in rows].count("prompt_too_long") == 1
@@ -134,7 +136,7 @@ def test_a_killed_run_resumes_to_the_same_answers(
 
 def test_the_same_job_asks_an_openai_compatible_server(teacher: str, tmp_path: Path) -> None:
     options = ["--dtype", "float32", "--max-model-len", "1280"]
-    options.append("--no-enable-chunked-prefill")  # see engine.vllm_engine
+    options.append("--no-enable-chunked-prefill")  # see inference.vllm_queue
     with served(teacher, tmp_path / "server.log", *options) as url:
         request = a_request(tmp_path / "out", "snow", engine="endpoint", url=f"{url}/v1")
         module = "snow_assets.synthesis.generation"

@@ -2,6 +2,8 @@ select
     recipe,
     checkpoint,
     problem_id,
+    decoding,
+    sample_index,
     outcome,
     isolation,
     message,

@@ -3,6 +3,8 @@ select
     recipe,
     replace(checkpoint, '_checkpoint', '') || '_checkpoint' as checkpoint,
     problem_id,
+    decoding,
+    sample_index,
     outcome,
     isolation,
     message,
