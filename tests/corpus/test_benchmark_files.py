@@ -17,7 +17,7 @@ from snow_assets.curation.decontamination.gate import gate_hits
 from snow_assets.curation.decontamination.prefilter import hits, index_problems
 from snow_assets.evaluation.answers import build_program
 from snow_assets.evaluation.execution import run_in_sandbox
-from snow_assets.evaluation.samples import problem_from_row
+from snow_assets.evaluation.problems import problem_from_row
 from snow_assets.recipe import SMOKE
 from snow_assets.runtime import sandbox
 from snow_assets.storage.schemas import BENCHMARK_PROBLEM
