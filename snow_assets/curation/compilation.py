@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from snow_assets.curation.decontamination.gate import gate_hits
 from snow_assets.curation.decontamination.prefilter import find_contamination
 from snow_assets.curation.dedup.near_duplicates import find_near_duplicates
 from snow_assets.curation.dedup.signatures import put_signatures
@@ -36,6 +37,10 @@ def compile_kernels() -> None:
             hits,
             problems=pa.Table.from_pylist([problem]),
             recipe=curation.contamination,
+        )
+        window_tokens = curation.contamination.gate_window_tokens
+        gate_hits(
+            [("this file", text)], pa.Table.from_pylist([problem]), window_tokens=window_tokens
         )
         put_signatures(documents, signatures, recipe=curation.near_duplicates)
         _finish(signatures)

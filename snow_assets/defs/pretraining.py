@@ -66,7 +66,7 @@ _DATA: Mapping[Dataset, tuple[Stage, str]] = {
 
 
 def _sources(run: StageRun, phase: PhaseRecipe) -> list[LanguageSource]:
-    """The phase's documents by language; ValueError if one is held out or contaminated."""
+    """The phase's documents by language; ValueError if one is held out."""
     clean, max_passes = run.folders(clean_corpus), phase.max_passes
     sources: list[LanguageSource] = []
     synthetic: list[str] = []
@@ -78,7 +78,7 @@ def _sources(run: StageRun, phase: PhaseRecipe) -> list[LanguageSource]:
     if "synthetic" in phase.data:
         synthetic = [run.input(synthetic_set).folder]
         sources += synthetic_sources(synthetic[0], max_passes=max_passes)
-    gates.assert_trainable_documents(sources, clean, _benchmarks(run), synthetic_folders=synthetic)
+    gates.assert_trainable_documents(sources, clean, synthetic_folders=synthetic)
     return mixed_sources(sources)
 
 
@@ -115,13 +115,17 @@ def _packs_stage(phase: PhaseRecipe) -> Stage:
     def packs(run: StageRun) -> StageResult:
         pretraining = run.recipe.pretraining
         values = pretraining.phase(phase.name)
+        packing_tokenizer = load_tokenizer(run.input(tokenizer).folder)
         stats = pack(
             _sources(run, values),
             folder=run.folder,
-            tokenizer=load_tokenizer(run.input(tokenizer).folder),
+            tokenizer=packing_tokenizer,
             phase=values,
             packing=pretraining.packing,
             max_seq_len=pretraining.model.max_seq_len,
+        )
+        gates.search_for_leaks(
+            run.folder, packing_tokenizer, run.folders(clean_corpus), _benchmarks(run)
         )
         table = dg.MetadataValue.md(language_table(stats["languages"]))
         return StageResult(stats=stats, metadata={"languages": table})
@@ -210,8 +214,6 @@ def _trained(run: StageRun, phase: str, packs: Stage, parent: Stage | None) -> S
     packs_folder, tokenizer_folder = run.input(packs).folder, run.input(tokenizer).folder
     gates.assert_trainable_packs(
         packs_folder,
-        load_tokenizer(tokenizer_folder),
-        shards.input_folders(packs_folder, clean_corpus.name),
         _benchmarks(run),
         tokens=values.tokens,
         max_seq_len=recipe.pretraining.model.max_seq_len,

@@ -1,16 +1,24 @@
-"""Gates before packing and training: held-out documents, contamination, damaged packs."""
+"""Gates before packing and training: held-out documents, contamination, damaged packs.
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+Documents to pack are compared with the held-out ones by id. Their texts are searched for leaks
+once, as they stand in the packs (`leaks`), before these are finished; training compares the stored
+result's record with the files that it is about to read.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import polars as pl
 import pyarrow as pa
 from tokenizers import Tokenizer
 
 from snow_assets.curation.decontamination.exemptions import exempt_document_ids
-from snow_assets.curation.decontamination.gate import assert_uncontaminated
+from snow_assets.curation.decontamination.gate import Gate, raise_if_contaminated
 from snow_assets.curation.split import assert_no_held_out
-from snow_assets.pretraining.packs import decoded_documents, validate_packs
+from snow_assets.pretraining.leaks import LEAKS, leaks_stats, search_packs, shard_files
+from snow_assets.pretraining.packs import size_violations
 from snow_assets.pretraining.sources import LanguageSource
 from snow_assets.recipe import ContaminationExemption
 from snow_assets.storage import shards
@@ -24,42 +32,68 @@ class Benchmarks:
     window_tokens: int
     exemptions: Sequence[ContaminationExemption] = ()
 
+    @property
+    def digest(self) -> str:
+        """Of all that decides over a search's result, beside the texts."""
+        problems = self.problems.select(["problem_id", "prompt", "solution"]).to_pylist()
+        exemptions = [asdict(exemption) for exemption in self.exemptions]
+        content = json.dumps([problems, self.window_tokens, exemptions], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
+
 
 def assert_trainable_documents(
     sources: Sequence[LanguageSource],
     clean_folders: Sequence[str],
-    benchmarks: Benchmarks,
     *,
     synthetic_folders: Sequence[str] = (),
 ) -> None:
-    """Raise ValueError if a document to pack, or a synthetic one's seed, is held out, or if one is
-    contaminated.
-    """
+    """Raise ValueError if a document to pack, or a synthetic one's seed, is held out."""
     batches = (batch for source in sources for batch in source.read(["document_id"]))
     id_chunks = [batch["document_id"] for batch in batches]
     document_ids = pl.Series(pa.chunked_array(id_chunks, pa.string()))
     assert_no_held_out(_with_seeds(document_ids, synthetic_folders), clean_folders)
-    _assert_uncontaminated(_texts(sources), benchmarks, clean_folders)
+
+
+def search_for_leaks(
+    packs: str, tokenizer: Tokenizer, clean_folders: Sequence[str], benchmarks: Benchmarks
+) -> None:
+    """Search packs that are not finished yet, and store the result in them.
+
+    ContaminatedError, with document and evidence, if they hold a problem that is not exempt; then
+    they must not be finished.
+    """
+    raise_if_contaminated(
+        search_packs(
+            packs,
+            tokenizer,
+            Gate.of(benchmarks.problems, window_tokens=benchmarks.window_tokens),
+            searched_for=benchmarks.digest,
+            exempt=exempt_document_ids(clean_folders, benchmarks.exemptions),
+        )
+    )
 
 
 def assert_trainable_packs(
-    packs: str,
-    tokenizer: Tokenizer,
-    clean_folders: Sequence[str],
-    benchmarks: Benchmarks,
-    *,
-    tokens: int,
-    max_seq_len: int,
+    packs: str, benchmarks: Benchmarks, *, tokens: int, max_seq_len: int
 ) -> None:
-    """Raise ValueError on violations of `validate_packs`, held-out documents, or contamination.
-
-    Contamination is searched in the decoded sequences, so errors of the packing itself are found.
-    """
-    violations = validate_packs(packs, tokens=tokens, max_seq_len=max_seq_len)
+    """Raise ValueError if packs have another size, or were not searched for these problems as they
+    are. Reads the manifest alone."""
+    violations = size_violations(packs, tokens=tokens, max_seq_len=max_seq_len)
+    violations += _unsearched(packs, benchmarks)
     if violations:
         raise ValueError(f"{packs} cannot be trained on: {'; '.join(violations)}; pack it again")
-    assert_packs_not_held_out(packs, clean_folders)
-    _assert_uncontaminated(decoded_documents(packs, tokenizer), benchmarks, clean_folders)
+
+
+def _unsearched(packs: str, benchmarks: Benchmarks) -> list[str]:
+    """The shards of tokens that were not searched for these problems."""
+    manifest = shards.manifest(packs)
+    results = {entry.name: entry.stats for entry in manifest.tables(LEAKS)}
+    digest = benchmarks.digest
+    return [
+        f"{shard.tokens.name} was not searched for these benchmark problems"
+        for shard in shard_files(manifest.files)
+        if results.get(shards.table_name(LEAKS, shard.index)) != leaks_stats(shard, digest)
+    ]
 
 
 def assert_packs_not_held_out(packs: str, clean_folders: Sequence[str]) -> None:
@@ -82,20 +116,3 @@ def _with_seeds(document_ids: pl.Series, synthetic_folders: Sequence[str]) -> pl
             document_id=pl.coalesce("seed_document_id", "document_id")
         )
     return documents["document_id"]
-
-
-def _texts(sources: Sequence[LanguageSource]) -> Iterator[tuple[str, str]]:
-    for source in sources:
-        for batch in source.read():
-            yield from zip(batch["document_id"].to_pylist(), batch["text"].to_pylist(), strict=True)
-
-
-def _assert_uncontaminated(
-    texts: Iterator[tuple[str, str]], benchmarks: Benchmarks, clean_folders: Sequence[str]
-) -> None:
-    assert_uncontaminated(
-        texts,
-        benchmarks.problems,
-        window_tokens=benchmarks.window_tokens,
-        exempt=exempt_document_ids(clean_folders, benchmarks.exemptions),
-    )

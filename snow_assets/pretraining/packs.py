@@ -1,23 +1,16 @@
-"""Write a phase's packs with an exact token budget; validate and decode them."""
+"""Write a phase's packs with an exact token budget, and validate them."""
 
-import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from tokenizers import Tokenizer
 
-from snow_assets.curation.tokenizer.tokens import (
-    END_OF_TEXT,
-    FIM_MIDDLE,
-    FIM_PREFIX,
-    FIM_SUFFIX,
-)
 from snow_assets.pretraining.allocation import allocate_sequences
 from snow_assets.pretraining.packing import pack_language
-from snow_assets.pretraining.sequences import TOKENS, read_tokens
+from snow_assets.pretraining.sequences import TOKENS
 from snow_assets.pretraining.sources import LanguageSource
 from snow_assets.recipe import PackingRecipe, PhaseRecipe
 from snow_assets.storage import shards
@@ -88,90 +81,47 @@ def passes_by_language(packs: str) -> dict[str, list[int]]:
     return passes
 
 
-def _shards_with_spans(packs: str) -> Iterator[tuple[np.ndarray, pa.Table]]:
-    """Yield each shard's tokens (sequences, max_seq_len) and its spans."""
-    manifest = shards.manifest(packs)
-    pairs = zip(manifest.tables(TOKENS), manifest.tables("spans"), strict=True)
-    for entry, spans in pairs:
-        yield read_tokens(packs, entry), shards.read_shard(packs, spans.name)
-
-
 def validate_packs(packs: str, *, tokens: int, max_seq_len: int) -> list[str]:
     """Violations of: exactly `tokens` tokens, spans that cover each token of each sequence once,
-    sequences of one language. Memory: one shard.
+    sequences of one language. Reads records and spans. Memory: one shard's spans.
     """
-    violations = []
-    count = 0
-    for rows, spans in _shards_with_spans(packs):
-        sequence = spans["sequence"].to_numpy()
-        begin = sequence * max_seq_len + spans["sequence_offset"].to_numpy()
-        end = begin + spans["length"].to_numpy()
-        expected = count * max_seq_len, (count + len(rows)) * max_seq_len
-        is_contiguous = np.array_equal(begin[1:], end[:-1])
-        if not is_contiguous or (begin[:1].sum(), end[-1:].sum()) != expected:
-            violations.append(f"spans do not cover sequences {count} to {count + len(rows)}")
-        if (sequence != (end - 1) // max_seq_len).any():
-            violations.append(f"a span after sequence {count} crosses the end of its sequence")
-        if len(set(spans["language"].to_pylist())) > 1:
-            violations.append(f"the shard with sequence {count} mixes languages")
-        if rows.shape[1] != max_seq_len:
-            violations.append(f"sequences hold {rows.shape[1]} tokens, not {max_seq_len}")
-        count += len(rows)
-    if count * max_seq_len != tokens:
-        violations.append(f"{count * max_seq_len} tokens, and the phase requires exactly {tokens}")
+    violations = size_violations(packs, tokens=tokens, max_seq_len=max_seq_len)
+    manifest = shards.manifest(packs)
+    for entry, spans in zip(manifest.tables(TOKENS), manifest.tables("spans"), strict=True):
+        table = shards.read_shard(packs, spans.name, columns=SPAN_COLUMNS)
+        violations += span_violations(entry, table)
     return violations
 
 
-def decoded_documents(packs: str, tokenizer: Tokenizer) -> Iterator[tuple[str, str]]:
-    """Decode the packed tokens to (document_id, text).
-
-    A document that spans several sequences or shards is yielded whole, with fill-in-the-middle
-    reversed; equal token sequences, as of later passes, are yielded once. Memory: one shard, and a
-    digest per distinct document.
-    """
-    digests: set[bytes] = set()
-    pieces: list[np.ndarray] = []
-    current: tuple[str, int] | None = None
-    for tokens, spans in _shards_with_spans(packs):
-        flat = tokens.reshape(-1)
-        position = 0
-        rows = zip(
-            spans["document_id"].to_pylist(),
-            spans["pass_index"].to_pylist(),
-            spans["length"].to_pylist(),
-            spans["document_offset"].to_pylist(),
-            strict=True,
-        )
-        for document_id, pass_index, length, offset in rows:
-            if current and ((document_id, pass_index) != current or offset == 0):
-                yield from _decode_new(current[0], pieces, tokenizer, digests)
-                pieces = []
-            current = (document_id, pass_index)
-            pieces.append(flat[position : position + length])
-            position += length
-    if current:
-        yield from _decode_new(current[0], pieces, tokenizer, digests)
+def size_violations(packs: str, *, tokens: int, max_seq_len: int) -> list[str]:
+    """Violations of: exactly `tokens` tokens, in sequences of `max_seq_len`. Reads the manifest."""
+    violations = []
+    entries = shards.manifest(packs).tables(TOKENS)
+    lengths = {entry.stats["max_seq_len"] for entry in entries} - {max_seq_len}
+    violations += [f"sequences hold {length} tokens, not {max_seq_len}" for length in lengths]
+    count = sum(entry.num_tokens or 0 for entry in entries)
+    if count != tokens:
+        violations.append(f"{count} tokens, and the phase requires exactly {tokens}")
+    return violations
 
 
-def _decode_new(
-    document_id: str, pieces: list[np.ndarray], tokenizer: Tokenizer, digests: set[bytes]
-) -> Iterator[tuple[str, str]]:
-    tokens = np.concatenate(pieces)
-    digest = hashlib.sha256(tokens.tobytes()).digest()
-    if digest not in digests:
-        digests.add(digest)
-        yield document_id, decode_packed(tokens.tolist(), tokenizer)
+SPAN_COLUMNS = ("sequence", "sequence_offset", "length", "language")
 
 
-def decode_packed(tokens: Sequence[int], tokenizer: Tokenizer) -> str:
-    """Decode a packed form or a part of one: no special tokens, fill-in-the-middle reversed."""
-    marks = {tokenizer.token_to_id(mark): mark for mark in (FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX)}
-    marks[tokenizer.token_to_id(END_OF_TEXT)] = END_OF_TEXT
-    parts: dict[str, list[int]] = {}
-    current = ""
-    for token in tokens:
-        current = marks.get(token, current)
-        parts.setdefault(current, []).append(token)
-    order = ("", FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX, END_OF_TEXT)
-    texts = [tokenizer.decode(parts.get(mark, []), skip_special_tokens=True) for mark in order]
-    return "".join(texts)
+def span_violations(entry: shards.FileRecord, spans: pa.Table) -> list[str]:
+    """Violations of: a shard's spans (SPAN_COLUMNS) cover each of its tokens once, in sequences
+    that follow one another, of one language."""
+    violations = []
+    num_sequences, max_seq_len = entry.num_rows or 0, entry.stats["max_seq_len"]
+    sequence, offset = spans["sequence"].to_numpy(), spans["sequence_offset"].to_numpy()
+    begin = sequence * max_seq_len + offset
+    end = begin + spans["length"].to_numpy()
+    num_tokens = int((end - begin).sum())
+    is_contiguous = np.array_equal(begin[1:], end[:-1])
+    if not is_contiguous or offset[:1].any() or num_tokens != num_sequences * max_seq_len:
+        violations.append(f"spans do not cover the {num_sequences} sequences of {entry.name}")
+    if (sequence != (end - 1) // max_seq_len).any():
+        violations.append(f"a span of {entry.name} crosses the end of its sequence")
+    if len(spans["language"].unique()) > 1:
+        violations.append(f"{entry.name} mixes languages")
+    return violations

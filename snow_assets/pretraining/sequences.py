@@ -99,6 +99,17 @@ class PackedSequences:
     _ends: npt.NDArray[np.int64]  # the number of sequences up to the end of each shard
     _checksums: OrderedDict[int, bytes] = field(default_factory=OrderedDict)
 
+    @classmethod
+    def of(cls, packs: str, entries: Sequence[FileRecord]) -> "PackedSequences":
+        """Of shards that follow one another, by their records."""
+        return cls(
+            packs,
+            entries[0].stats["max_seq_len"],
+            np.dtype(entries[0].stats["dtype"]).newbyteorder("<"),
+            [entry.name for entry in entries],
+            np.cumsum([entry.num_rows or 0 for entry in entries], dtype=np.int64),
+        )
+
     def __len__(self) -> int:
         return int(self._ends[-1])
 
@@ -179,10 +190,4 @@ def open_sequences(packs: str, *, max_seq_len: int, vocab_size: int) -> PackedSe
             )
     if not entries:
         raise ValueError(f"{packs} holds no sequences: materialize the packs again")
-    return PackedSequences(
-        packs,
-        max_seq_len,
-        np.dtype(entries[0].stats["dtype"]).newbyteorder("<"),
-        [entry.name for entry in entries],
-        np.cumsum([entry.num_rows or 0 for entry in entries], dtype=np.int64),
-    )
+    return PackedSequences.of(packs, entries)

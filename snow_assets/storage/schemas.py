@@ -284,6 +284,17 @@ SPAN = pa.schema(
 )
 """Packs, table `spans`: which tokens of which document stand where, counted in tokens."""
 
+LEAK = pa.schema(
+    [
+        _required("document_id", pa.string()),
+        _required("problem_id", pa.string()),
+        _required("part", pa.string()),  # solution or description
+        _required("evidence", pa.string()),
+        _required("is_exempt", pa.bool_()),  # by the recipe's contamination_exemptions
+    ]
+)
+"""Packs, table `leaks`: benchmark problems in the documents that a shard of tokens holds."""
+
 SEEN = pa.schema(
     [
         _required("document_id", pa.string()),

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from snow_assets.curation.decontamination.gate import ContaminatedError
-from snow_assets.curation.tokenizer.tokens import count_tokens
 from snow_assets.defs import pretraining
 from snow_assets.defs.pretraining_checks import phase_checks
+from snow_assets.pretraining import gates
 from snow_assets.pretraining.sequences import TOKENS, put_sequences, read_tokens
 from snow_assets.recipe import SMOKE, Recipe
 from snow_assets.stages import Stage
@@ -203,28 +203,40 @@ def test_no_held_out_document_is_packed_and_a_selected_one_is_refused(lake_url: 
 
 
 def test_a_solution_behind_curation_stops_the_packs(lake_url: str) -> None:
-    leaked = a_document("python", "evil", "a.py", f"def f(words):\n{SOLUTION}")
-    put_upstream(lake_url, [*a_corpus(), leaked])
-    with pytest.raises(ContaminatedError, match=r"evil/a\.py.*T/0"):
+    text = f"def f(words):\n{SOLUTION}"
+    leaked = [a_document("python", f"evil-{index}", "a.py", text) for index in range(12)]
+    put_upstream(lake_url, [*a_corpus(), *leaked])
+    with pytest.raises(ContaminatedError, match=r"evil-\d+/a\.py.*T/0"):
         run(lake_url, [PACKS["general"]])
+    with pytest.raises(FileNotFoundError):
+        current(lake_url, "general_packs")
 
 
-def test_a_solution_planted_in_packs_stops_the_checkpoint(lake_url: str) -> None:
+def test_packs_that_were_not_searched_as_they_are_stop_the_checkpoint(lake_url: str) -> None:
     put_upstream(lake_url, a_corpus())
     run(lake_url, [PACKS["general"]])
-    renamed = SOLUTION.replace("words", "items").replace("counts", "tally").replace("word", "w")
-    planted = a_tokenizer().encode(f"def g(items):\n{renamed}").ids
-    assert count_tokens(a_tokenizer(), [SOLUTION])[0] > CONTEXT
-
-    def with_solution(tokens: np.ndarray) -> np.ndarray:
-        flat = tokens.flatten()
-        flat[: len(planted)] = planted
-        return flat.reshape(tokens.shape)
-
-    tampered(lake_url, "general_packs", with_solution)
-    with pytest.raises(ContaminatedError, match="T/0"):
+    tampered(lake_url, "general_packs", lambda tokens: tokens[::-1])
+    with pytest.raises(ValueError, match=r"tokens-00000\.bin was not searched .* pack it again"):
         run(lake_url, [CHECKPOINTS["general"]])
     assert shards.names(f"{lake_url}/jobs") == []
+
+
+def test_a_checkpoint_reads_no_tokens_to_know_that_they_were_searched(lake_url: str) -> None:
+    put_upstream(lake_url, a_corpus())
+    run(lake_url, [PACKS["general"]])
+    packs = current(lake_url, "general_packs")
+    for entry in shards.manifest(packs).files:
+        if entry.name.startswith((TOKENS, "spans")):
+            shards.remove(f"{packs}/{entry.name}")
+    benchmarks = gates.Benchmarks(
+        problems=shards.read(f"{lake_url}/benchmark_problems/all/g", "problems"),
+        window_tokens=RECIPE.curation.contamination.gate_window_tokens,
+    )
+    gates.assert_trainable_packs(packs, benchmarks, tokens=PHASE.tokens, max_seq_len=CONTEXT)
+    with pytest.raises(ValueError, match="was not searched for these benchmark problems"):
+        gates.assert_trainable_packs(
+            packs, replace(benchmarks, window_tokens=16), tokens=PHASE.tokens, max_seq_len=CONTEXT
+        )
 
 
 def test_packs_below_the_exact_budget_stop_the_checkpoint(lake_url: str) -> None:

@@ -9,12 +9,14 @@ another language; a solution of fewer tokens than half a window, unless its desc
 text; a text cut into pieces shorter than a window.
 """
 
+import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
+from snow_assets.curation.decontamination.gate_scan import SearchedText, TextScan
 from snow_assets.curation.decontamination.problem_texts import docstrings, prompt_without_docstrings
 from snow_assets.curation.decontamination.program_tokens import (
     Tokens,
@@ -27,6 +29,7 @@ from snow_assets.curation.decontamination.rule import MIN_WORD_SHARE
 from snow_assets.curation.hashing import HashSet
 
 _EVIDENCE_CHARS = 200
+_TEXTS_AT_ONCE = 256
 
 
 class ContaminatedError(ValueError):
@@ -61,20 +64,46 @@ class _Patterns:
     by_key: Mapping[int, Sequence[_Pattern]]
 
 
-def gate_hits(
-    texts: Iterable[tuple[str, str]], problems: pa.Table, *, window_tokens: int
-) -> list[GateHit]:
-    """Benchmark problems in (document id, text) pairs, once per document, problem and part.
+@dataclass(frozen=True)
+class Gate:
+    """Finds a table of problems in texts; see the module."""
 
-    A solution matches where `window_tokens` consecutive tokens agree; a shorter one, of at least
-    half a window, where all its tokens do. Descriptions are matched the same way, by words.
-    """
-    programs, descriptions = _index(problems, window_tokens)
-    hits: dict[tuple[str, str, str], GateHit] = {}
-    for document_id, text in texts:
+    programs: Sequence[_Patterns]
+    descriptions: Sequence[_Patterns]
+    scan: TextScan
+
+    @classmethod
+    def of(cls, problems: pa.Table, *, window_tokens: int) -> "Gate":
+        """A solution matches where `window_tokens` consecutive tokens agree; a shorter one, of at
+        least half a window, where all its tokens do. Descriptions are matched alike, by words."""
+        programs: list[_ProblemText] = []
+        descriptions: list[_ProblemText] = []
+        for row in problems.select(["problem_id", "prompt", "solution"]).to_pylist():
+            problem_id, solution = row["problem_id"], row["solution"]
+            programs.append(_ProblemText.of(problem_id, "solution", solution, window_tokens))
+            if len(programs[-1].tokens.codes) < window_tokens:
+                whole = prompt_without_docstrings(row["prompt"]) + solution
+                programs.append(_ProblemText.of(problem_id, "solution", whole, window_tokens))
+            descriptions += [
+                _ProblemText.of(problem_id, "description", text, window_tokens)
+                for text in docstrings(row["prompt"])
+            ]
+        return cls(
+            _group_by_key(programs, window_tokens),
+            _group_by_key(descriptions, window_tokens),
+            TextScan.of(
+                [problem.searched for problem in programs],
+                [problem.searched for problem in descriptions],
+                window_tokens=window_tokens,
+            ),
+        )
+
+    def hits(self, document_id: str, text: str) -> list[GateHit]:
+        """Problems in a text, once per problem and part; by `program_tokens`, not compiled."""
+        hits: dict[tuple[str, str], GateHit] = {}
         for tokens, groups in (
-            (program_tokens(text), programs),
-            (description_tokens(text), descriptions),
+            (program_tokens(text), self.programs),
+            (description_tokens(text), self.descriptions),
         ):
             for start, pattern in _matches(tokens, groups):
                 hit = GateHit(
@@ -83,6 +112,24 @@ def gate_hits(
                     part=pattern.part,
                     evidence=tokens.excerpt(start, pattern.length)[:_EVIDENCE_CHARS],
                 )
+                hits.setdefault((hit.problem_id, hit.part), hit)
+        return list(hits.values())
+
+
+def gate_hits(
+    texts: Iterable[tuple[str, str]], problems: pa.Table, *, window_tokens: int
+) -> list[GateHit]:
+    """Benchmark problems in (document id, text) pairs, once per document, problem and part.
+
+    Memory: 256 texts.
+    """
+    gate = Gate.of(problems, window_tokens=window_tokens)
+    hits: dict[tuple[str, str, str], GateHit] = {}
+    remaining = iter(texts)
+    while batch := list(itertools.islice(remaining, _TEXTS_AT_ONCE)):
+        flags = gate.scan.flags(pa.array([text for _, text in batch], pa.large_string()))
+        for (document_id, text), is_flagged in zip(batch, flags.tolist(), strict=True):
+            for hit in gate.hits(document_id, text) if is_flagged else ():
                 hits.setdefault((document_id, hit.problem_id, hit.part), hit)
     return [hits[key] for key in sorted(hits)]
 
@@ -98,57 +145,67 @@ def assert_uncontaminated(
 
     `exempt`: ids of documents that the recipe exempts.
     """
-    hits = [
+    raise_if_contaminated(
         hit
         for hit in gate_hits(texts, problems, window_tokens=window_tokens)
         if hit.document_id not in exempt
-    ]
-    if hits:
+    )
+
+
+def raise_if_contaminated(hits: Iterable[GateHit]) -> None:
+    """Raise ContaminatedError, with document, problem and evidence, if there are hits."""
+    hit_list = list(hits)
+    if hit_list:
         examples = "; ".join(
             f"document {hit.document_id} holds the {hit.part} of {hit.problem_id}: {hit.evidence!r}"
-            for hit in hits[:3]
+            for hit in hit_list[:3]
         )
         raise ContaminatedError(
-            f"{len(hits)} benchmark leaks: {examples}. Materialize contamination and clean_corpus "
-            "again, which drop such documents; or exempt them with a reason in the recipe's "
-            "curation.contamination_exemptions"
+            f"{len(hit_list)} benchmark leaks: {examples}. Materialize contamination and "
+            "clean_corpus again, which drop such documents; or exempt them with a reason in the "
+            "recipe's curation.contamination_exemptions"
         )
 
 
-def _index(problems: pa.Table, window: int) -> tuple[Sequence[_Patterns], Sequence[_Patterns]]:
-    """The patterns of programs and of descriptions."""
-    programs: list[_Pattern] = []
-    descriptions: list[_Pattern] = []
-    for row in problems.select(["problem_id", "prompt", "solution"]).to_pylist():
-        solution = program_tokens(row["solution"])
-        programs += _patterns(row["problem_id"], "solution", solution, window)
-        if len(solution.codes) < window:
-            whole = program_tokens(prompt_without_docstrings(row["prompt"]) + row["solution"])
-            programs += _patterns(row["problem_id"], "solution", whole, window)
-        for text in docstrings(row["prompt"]):
-            words = description_tokens(text)
-            descriptions += _patterns(row["problem_id"], "description", words, window)
-    return _group_by_key(programs, window), _group_by_key(descriptions, window)
+@dataclass(frozen=True)
+class _ProblemText:
+    """A problem's solution or description: its tokens, and which windows of them are searched."""
+
+    problem_id: str
+    part: str
+    tokens: Tokens
+    searched: SearchedText
+
+    @classmethod
+    def of(cls, problem_id: str, part: str, text: str, window: int) -> "_ProblemText":
+        """Each window of the tokens that holds enough words; if shorter, all tokens."""
+        tokens = program_tokens(text) if part == "solution" else description_tokens(text)
+        length = min(window, len(tokens.codes))
+        starts = np.zeros(0, np.int64)
+        if length >= window // 2:
+            has_words = words_per_window(tokens, length) >= MIN_WORD_SHARE * length
+            starts = np.flatnonzero(has_words)
+        return cls(problem_id, part, tokens, SearchedText(text, starts, length))
+
+    def patterns(self, window: int) -> Iterator[_Pattern]:
+        """Of each window; of a shorter text, keyed by half a window."""
+        starts, length = self.searched.starts, self.searched.length
+        if length == window:
+            hashes = window_hashes(self.tokens, window)
+            for hashed in set(hashes[starts].tolist()):
+                yield _Pattern(self.problem_id, self.part, hashed, window, hashed)
+        elif len(starts):
+            key = int(window_hashes(self.tokens, window // 2, stop=1)[0])
+            hashed = int(window_hashes(self.tokens, length)[0])
+            yield _Pattern(self.problem_id, self.part, key, length, hashed)
 
 
-def _patterns(problem_id: str, part: str, tokens: Tokens, window: int) -> Iterator[_Pattern]:
-    """Each window of a problem's tokens; if shorter, all tokens, keyed by half a window."""
-    count = len(tokens.codes)
-    if count >= window:
-        has_words = words_per_window(tokens, window) >= MIN_WORD_SHARE * window
-        for hashed in set(window_hashes(tokens, window)[has_words].tolist()):
-            yield _Pattern(problem_id, part, hashed, window, hashed)
-    elif count >= window // 2 and words_per_window(tokens, count)[0] >= MIN_WORD_SHARE * count:
-        key = int(window_hashes(tokens, window // 2, stop=1)[0])
-        hashed = int(window_hashes(tokens, count)[0])
-        yield _Pattern(problem_id, part, key, count, hashed)
-
-
-def _group_by_key(patterns: Sequence[_Pattern], window: int) -> list[_Patterns]:
+def _group_by_key(texts: Iterable[_ProblemText], window: int) -> list[_Patterns]:
+    patterns = sorted(pattern for text in texts for pattern in text.patterns(window))
     groups = []
     for key_tokens, is_whole in ((window, False), (window // 2, True)):
         by_key: dict[int, list[_Pattern]] = {}
-        for pattern in sorted(patterns):
+        for pattern in patterns:
             if (pattern.length < window) == is_whole:
                 by_key.setdefault(pattern.key, []).append(pattern)
         groups.append(_Patterns(key_tokens, HashSet.of(by_key), by_key))

@@ -143,6 +143,29 @@ def _tiktoken(tokenizer: Tokenizer) -> "tiktoken.Encoding | None":
     )
 
 
+def token_bytes(tokenizer: Tokenizer) -> list[bytes] | None:
+    """The bytes that each id adds to a decoded text, none for special tokens; None if a token's
+    bytes could depend on its neighbours, as they may with any decoder but ByteLevel, or if ids are
+    missing."""
+    spec = json.loads(tokenizer.to_str())
+    if not _has(spec["decoder"], {"type": "ByteLevel"}):
+        return None
+    byte_of = {char: byte for byte, char in enumerate(_byte_chars())}
+    special = {token["id"] for token in spec["added_tokens"] if token["special"]}
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    if sorted(vocabulary.values()) != list(range(len(vocabulary))):
+        return None
+    tokens = []
+    for name, token_id in sorted(vocabulary.items(), key=lambda item: item[1]):
+        if token_id in special:
+            tokens.append(b"")
+        elif name.isascii() or not byte_of.keys() >= set(name):
+            tokens.append(name.encode())
+        else:
+            tokens.append(bytes(map(byte_of.__getitem__, name)))
+    return tokens
+
+
 def _has(spec: Any, expected: dict[str, Any]) -> bool:
     return isinstance(spec, dict) and expected.items() <= spec.items()
 
