@@ -75,7 +75,7 @@ test: lint suite  ## linters and the whole suite
 
 # Half of the suite waits for one core or for a disk: two workers, each a folder of tests at a time.
 # A cluster's pods are waited for longer still: three.
-suite: .venv/ready .venv-vllm/ready
+suite: .venv/ready .venv/engine .venv-vllm/ready
 	$(RUN) -m pytest -n $(if $(SNOW_TEST_IMAGE),3,2) --dist loadscope --no-loadscope-reorder
 
 bench: .venv/ready .cache/benchmarks/peers/ready  ## curation and scoring beside the peers; STAGE=near for one
@@ -99,6 +99,11 @@ $(UV): requirements.lock
 	$(UV) pip install -q -p $(RUN) --no-deps --no-build-isolation -e .
 	$(RUN) -m snow_assets.curation.compilation
 	$(RUN) -c "import dagster, dbt.cli.main, mlflow, openvino, torch, transformers.modeling_utils"
+	@touch $@
+
+# Curation on a Ray cluster, and its tests: no other command needs Ray.
+.venv/engine: requirements-engine.lock .venv/ready
+	$(UV) pip install -q -p $(RUN) --no-deps -r requirements-engine.lock
 	@touch $@
 
 # vLLM decides torch and transformers for itself: an environment of its own.

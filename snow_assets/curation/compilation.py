@@ -10,10 +10,13 @@ import pyarrow as pa
 
 from snow_assets.curation.decontamination.gate import gate_hits
 from snow_assets.curation.decontamination.prefilter import find_contamination
-from snow_assets.curation.dedup.near_duplicates import find_near_duplicates
+from snow_assets.curation.dedup.candidates import find_candidate_pairs
+from snow_assets.curation.dedup.canonical_documents import put_clusters
 from snow_assets.curation.dedup.signatures import put_signatures
+from snow_assets.curation.dedup.verification import verify_pairs
 from snow_assets.curation.prepare import prepare
 from snow_assets.recipe import SMOKE
+from snow_assets.runtime.exchange.in_process import InProcessExchange
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import RAW_FILE
 
@@ -23,9 +26,17 @@ def compile_kernels() -> None:
     text, curation = Path(__file__).read_text(), SMOKE.curation
     problem = {"problem_id": "this file", "prompt": f'"""{text[:400]}"""', "solution": text}
     with tempfile.TemporaryDirectory(prefix="snow-kernels-") as lake:
-        raw_files, documents, signatures, near_duplicates, hits = (
-            f"{lake}/{asset}/all/one"
-            for asset in ("raw_code_corpus", "documents", "signatures", "near_duplicates", "hits")
+        raw_files, documents, signatures, candidates, pairs, clusters, hits = (
+            f"{lake}/{asset}/all/0"
+            for asset in (
+                "files",
+                "documents",
+                "signatures",
+                "candidates",
+                "pairs",
+                "clusters",
+                "hits",
+            )
         )
         rows = [_received("one.py", text), _received("other.py", f"{text}\nother = 'é'\n")]
         shards.put_table(raw_files, "files", 0, rows, RAW_FILE)
@@ -44,13 +55,19 @@ def compile_kernels() -> None:
         )
         put_signatures(documents, signatures, recipe=curation.near_duplicates)
         _finish(signatures)
-        find_near_duplicates(
+        exchange = InProcessExchange()
+        find_candidate_pairs(
             [documents],
             [signatures],
-            near_duplicates,
+            candidates,
             filters=curation.filters,
             recipe=curation.near_duplicates,
+            exchange=exchange,
         )
+        _finish(candidates)
+        verify_pairs(candidates, [signatures], pairs, min_jaccard=0.1, exchange=exchange)
+        _finish(pairs)
+        put_clusters([documents], pairs, clusters, filters=curation.filters, exchange=exchange)
 
 
 def _received(path: str, text: str) -> dict[str, object]:

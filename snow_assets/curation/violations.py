@@ -40,7 +40,8 @@ def validate_clusters(folder: str) -> list[str]:
     clusters = pl.DataFrame(shards.read(folder, "clusters", columns=columns))
     canonical = clusters.filter("is_survivor")
     without_canonical = clusters.join(canonical, on="cluster_id", how="anti")["cluster_id"]
-    pairs = pl.DataFrame(shards.read(folder, "pairs", columns=["text_id", "other_text_id"]))
+    (verified,) = shards.input_folders(folder, "verified_pairs")
+    pairs = pl.DataFrame(shards.read(verified, "pairs", columns=["text_id", "other_text_id"]))
     for column in pairs.columns:
         pairs = pairs.join(canonical, left_on=column, right_on="text_id", how="semi")
     return [

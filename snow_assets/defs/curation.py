@@ -19,6 +19,7 @@ from snow_assets.curation.tokenizer.training import (
 from snow_assets.defs.corpus import benchmark_problems, raw_code_corpus
 from snow_assets.plots import Plot
 from snow_assets.recipe import Recipe
+from snow_assets.runtime.exchange.chosen import open_exchange
 from snow_assets.stages import (
     CostModel,
     Input,
@@ -113,15 +114,72 @@ def signatures(run: StageRun) -> StageResult:
     return StageResult(stats=stats, metadata=_markdown(asset_metadata.counts(stats)))
 
 
-def _near_duplicates_config(inputs: StageInputs) -> Any:
+def _candidate_pairs_config(inputs: StageInputs) -> Any:
     curation = inputs.recipe.curation
-    return {"filters": curation.filters, "near_duplicates": curation.near_duplicates}
+    return {"filters": curation.filters, "bands": curation.near_duplicates.bands}
 
 
 @stage(
     group="curation",
-    code_version="3",
+    code_version="1",
     inputs=(Input(stage=documents), Input(stage=signatures)),
+    config=_candidate_pairs_config,
+    kinds={"parquet"},
+    automation="always",
+    cost=CostModel(stored_fraction=0.004),
+)
+def candidate_pairs(run: StageRun) -> StageResult:
+    """Pairs of texts, of all sources, that pass the filters and share a band of MinHash."""
+    from snow_assets.curation.dedup.candidates import find_candidate_pairs
+
+    with open_exchange() as exchange:
+        stats = find_candidate_pairs(
+            run.folders(documents),
+            run.folders(signatures),
+            run.folder,
+            filters=run.recipe.curation.filters,
+            recipe=run.recipe.curation.near_duplicates,
+            exchange=exchange,
+        )
+    return StageResult(stats=stats, metadata=_markdown(asset_metadata.counts(stats)))
+
+
+def _verified_pairs_config(inputs: StageInputs) -> Any:
+    return {"min_jaccard": inputs.recipe.curation.near_duplicates.min_jaccard}
+
+
+@stage(
+    group="curation",
+    code_version="1",
+    inputs=(Input(stage=signatures), Input(stage=candidate_pairs)),
+    config=_verified_pairs_config,
+    kinds={"parquet"},
+    automation="always",
+    cost=CostModel(stored_fraction=0.0014),
+)
+def verified_pairs(run: StageRun) -> StageResult:
+    """Candidate pairs whose exact Jaccard similarity of shingles reaches the recipe's threshold."""
+    from snow_assets.curation.dedup.verification import verify_pairs
+
+    with open_exchange() as exchange:
+        stats = verify_pairs(
+            run.input(candidate_pairs).folder,
+            run.folders(signatures),
+            run.folder,
+            min_jaccard=run.recipe.curation.near_duplicates.min_jaccard,
+            exchange=exchange,
+        )
+    return StageResult(stats=stats, metadata=_markdown(asset_metadata.counts(stats)))
+
+
+def _near_duplicates_config(inputs: StageInputs) -> Any:
+    return {"filters": inputs.recipe.curation.filters}
+
+
+@stage(
+    group="curation",
+    code_version="4",
+    inputs=(Input(stage=documents), Input(stage=verified_pairs)),
     config=_near_duplicates_config,
     tables=(StageTable(name="clusters", schema=DUPLICATE_CLUSTER),),
     kinds={"parquet"},
@@ -130,15 +188,16 @@ def _near_duplicates_config(inputs: StageInputs) -> Any:
 )
 def near_duplicates(run: StageRun) -> StageResult:
     """Exact and near duplicates over all sources, and the canonical document of each cluster."""
-    from snow_assets.curation.dedup.near_duplicates import find_near_duplicates
+    from snow_assets.curation.dedup.canonical_documents import put_clusters
 
-    stats = find_near_duplicates(
-        run.folders(documents),
-        run.folders(signatures),
-        run.folder,
-        filters=run.recipe.curation.filters,
-        recipe=run.recipe.curation.near_duplicates,
-    )
+    with open_exchange() as exchange:
+        stats = put_clusters(
+            run.folders(documents),
+            run.input(verified_pairs).folder,
+            run.folder,
+            filters=run.recipe.curation.filters,
+            exchange=exchange,
+        )
     return StageResult(stats=stats, metadata=_markdown(asset_metadata.clusters(run.folder, stats)))
 
 

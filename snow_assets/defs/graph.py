@@ -13,6 +13,8 @@ STAGES: tuple[Stage, ...] = (
     corpus.raw_code_corpus,
     curation.documents,
     curation.signatures,
+    curation.candidate_pairs,
+    curation.verified_pairs,
     curation.near_duplicates,
     curation.contamination,
     curation.tokenizer,

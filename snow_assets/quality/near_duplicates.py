@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from snow_assets.curation.dedup.shingles import band_hashes, jaccard, shingles
-from snow_assets.curation.dedup.signatures import bands_in
+from snow_assets.curation.dedup.signatures import bands_in, signature_folders
 from snow_assets.curation.hashing import HashSet
 from snow_assets.curation.kept import kept_documents
 from snow_assets.recipe import NearDuplicatesRecipe
@@ -65,7 +65,7 @@ def _candidate_pairs(
         signatures
         for clean in clean_folders
         for near_duplicates in shards.input_folders(clean, "near_duplicates")
-        for signatures in shards.input_folders(near_duplicates, "signatures")
+        for signatures in signature_folders(near_duplicates)
     }
     candidates: dict[str, set[str]] = {}
     for folder in sorted(folders):

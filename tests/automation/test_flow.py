@@ -20,6 +20,8 @@ PARTITIONS = {
     "documents": ["amber", "birch"],
     "signatures": ["amber", "birch"],
     "contamination": ["amber", "birch"],
+    "candidate_pairs": ["all"],
+    "verified_pairs": ["all"],
     "near_duplicates": ["all"],
     "tokenizer": ["all"],
     "clean_corpus": ["python"],

@@ -8,11 +8,15 @@ from typing import Any
 from snow_assets.curation.clean import decide
 from snow_assets.curation.decisions import CurationInputs
 from snow_assets.curation.decontamination.prefilter import find_contamination
-from snow_assets.curation.dedup.near_duplicates import find_near_duplicates
+from snow_assets.curation.dedup.candidates import find_candidate_pairs
+from snow_assets.curation.dedup.canonical_documents import put_clusters
 from snow_assets.curation.dedup.signatures import put_signatures
+from snow_assets.curation.dedup.verification import verify_pairs
 from snow_assets.curation.prepare import prepare
 from snow_assets.curation.tokenizer.training import put_trained_tokenizer
 from snow_assets.recipe import SMOKE, CurationRecipe
+from snow_assets.runtime.exchange.contract import Exchange
+from snow_assets.runtime.exchange.in_process import InProcessExchange
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import BENCHMARK_PROBLEM, RAW_FILE, document_id
 
@@ -135,15 +139,66 @@ def signatures(lake: str, made: str, *, recipe: CurationRecipe = RECIPE) -> str:
     return folder
 
 
+def candidate_pairs(
+    lake: str,
+    made: Sequence[str],
+    *,
+    recipe: CurationRecipe = RECIPE,
+    name: str = "0" * 32,
+    exchange: Exchange | None = None,
+) -> str:
+    folder = f"{lake}/candidate_pairs/all/{name}"
+    signed = [signatures(lake, documents, recipe=recipe) for documents in made]
+    if not shards.is_finished(folder):
+        stats = find_candidate_pairs(
+            made,
+            signed,
+            folder,
+            filters=recipe.filters,
+            recipe=recipe.near_duplicates,
+            exchange=exchange or InProcessExchange(),
+        )
+        finish(folder, inputs=[*made, *signed], stats=stats)
+    return folder
+
+
+def verified_pairs(
+    lake: str,
+    made: Sequence[str],
+    *,
+    recipe: CurationRecipe = RECIPE,
+    name: str = "0" * 32,
+    exchange: Exchange | None = None,
+) -> str:
+    folder = f"{lake}/verified_pairs/all/{name}"
+    candidates = candidate_pairs(lake, made, recipe=recipe, name=name, exchange=exchange)
+    signed = [signatures(lake, documents, recipe=recipe) for documents in made]
+    if not shards.is_finished(folder):
+        stats = verify_pairs(
+            candidates,
+            signed,
+            folder,
+            min_jaccard=recipe.near_duplicates.min_jaccard,
+            exchange=exchange or InProcessExchange(),
+        )
+        finish(folder, inputs=[candidates, *signed], stats=stats)
+    return folder
+
+
 def near_duplicates(
-    lake: str, made: Sequence[str], *, recipe: CurationRecipe = RECIPE, name: str = "0" * 32
+    lake: str,
+    made: Sequence[str],
+    *,
+    recipe: CurationRecipe = RECIPE,
+    name: str = "0" * 32,
+    exchange: Exchange | None = None,
 ) -> str:
     folder = f"{lake}/near_duplicates/all/{name}"
-    signed = [signatures(lake, documents, recipe=recipe) for documents in made]
-    stats = find_near_duplicates(
-        made, signed, folder, filters=recipe.filters, recipe=recipe.near_duplicates
+    pairs = verified_pairs(lake, made, recipe=recipe, name=name, exchange=exchange)
+    stats = put_clusters(
+        made, pairs, folder, filters=recipe.filters, exchange=exchange or InProcessExchange()
     )
-    return finish(folder, inputs=[*made, *signed], stats=stats)
+    return finish(folder, inputs=[*made, pairs], stats=stats)
 
 
 def contamination(lake: str, made: str, known: str, *, recipe: CurationRecipe = RECIPE) -> str:

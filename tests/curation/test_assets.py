@@ -92,6 +92,8 @@ def test_the_assets_make_a_clean_corpus_whose_checks_pass_and_reuse_it(lake_url:
     stages: tuple[tuple[Stage, str | None, list[dg.AssetChecksDefinition]], ...] = (
         (curation.documents, STDLIB, [checks.documents_add_up]),
         (curation.signatures, STDLIB, []),
+        (curation.candidate_pairs, None, []),
+        (curation.verified_pairs, None, []),
         (curation.near_duplicates, None, [checks.clusters_have_one_survivor]),
         (curation.contamination, STDLIB, []),
         (curation.tokenizer, None, []),

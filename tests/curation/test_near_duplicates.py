@@ -11,7 +11,7 @@ from snow_assets.curation.dedup.shingles import band_hashes, jaccard, shingles
 from snow_assets.curation.hashing import Hashes
 from snow_assets.curation.violations import validate_clusters
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import DUPLICATE_CLUSTER, DUPLICATE_PAIR
+from snow_assets.storage.schemas import DUPLICATE_CLUSTER
 from tests.curation.builders import (
     RECIPE,
     a_file,
@@ -81,8 +81,10 @@ def test_every_pair_is_verified_by_its_real_jaccard(lake_url: str) -> None:
     made = documents(lake_url, raw_corpus(lake_url, files))
     found = near_duplicates(lake_url, [made])
     texts = {row["text_id"]: row["text"] for row in shards.read(made, "documents").to_pylist()}
-    pairs = shards.read(found, "pairs").to_pylist()
-    assert shards.manifest(found).stats["candidate_pairs"] > len(pairs) > 0
+    (verified,) = shards.input_folders(found, "verified_pairs")
+    (candidates,) = shards.input_folders(verified, "candidate_pairs")
+    pairs = shards.read(verified, "pairs").to_pylist()
+    assert shards.manifest(candidates).stats["candidate_pairs"] > len(pairs) > 0
     for pair in pairs:
         one, other = texts[pair["text_id"]], texts[pair["other_text_id"]]
         assert pair["text_id"] < pair["other_text_id"]
@@ -145,10 +147,9 @@ def test_a_crowded_bucket_stays_connected_with_few_pairs() -> None:
 def test_the_check_sees_copies_that_survive_and_clusters_without_survivor(lake_url: str) -> None:
     made = documents(lake_url, raw_corpus(lake_url, COPIES[:3]))
     found = near_duplicates(lake_url, [made])
-    pairs = shards.read(found, "pairs")
+    verified = shards.input_folders(found, "verified_pairs")
     rows = shards.read(found, "clusters").to_pylist()
     broken = f"{lake_url}/near_duplicates/all/broken"
-    shards.put_table(broken, "pairs", 0, pairs, DUPLICATE_PAIR)
     shards.put_table(
         broken,
         "clusters",
@@ -157,11 +158,10 @@ def test_the_check_sees_copies_that_survive_and_clusters_without_survivor(lake_u
         + [{**rows[0], "cluster_id": "lost", "is_survivor": False}],
         DUPLICATE_CLUSTER,
     )
-    wrong = validate_clusters(finish(broken))
+    wrong = validate_clusters(finish(broken, inputs=verified))
     assert "cluster lost has no survivor" in wrong
     everyone = f"{lake_url}/near_duplicates/all/everyone"
-    shards.put_table(everyone, "pairs", 0, pairs, DUPLICATE_PAIR)
     alive = [{**row, "is_survivor": True} for row in rows]
     shards.put_table(everyone, "clusters", 0, alive, DUPLICATE_CLUSTER)
-    wrong = validate_clusters(finish(everyone))
+    wrong = validate_clusters(finish(everyone, inputs=verified))
     assert [fault.split()[-1] for fault in wrong] == ["survivors", "times", "survive"]

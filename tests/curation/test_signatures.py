@@ -60,8 +60,9 @@ def made_of(lake: str, names: list[str]) -> list[str]:
 def rows(folder: str) -> tuple[list[Any], list[Any]]:
     """Pairs, and clusters by document: what no order of arrival may change."""
     clusters = shards.read(folder, "clusters").to_pylist()
+    (verified,) = shards.input_folders(folder, "verified_pairs")
     return (
-        shards.read(folder, "pairs").to_pylist(),
+        shards.read(verified, "pairs").to_pylist(),
         sorted(clusters, key=lambda row: str(row["document_id"])),
     )
 
@@ -87,7 +88,8 @@ def test_a_new_source_reads_its_own_text_only_and_gives_what_a_full_run_gives(
     fresh = f"{lake_url}/fresh"
     full = near_duplicates(fresh, made_of(fresh, list(SOURCES)), name="2" * 32)
     assert shards.manifest(grown).digest == shards.manifest(full).digest
-    assert shards.manifest(full).stats["verified_pairs"] == 3
+    (pairs,) = shards.input_folders(full, "verified_pairs")
+    assert shards.manifest(pairs).stats["verified_pairs"] == 3
 
 
 def test_the_order_of_arrival_changes_nothing(lake_url: str) -> None:
@@ -144,23 +146,38 @@ def test_a_kill_in_the_middle_leaves_nothing_that_the_next_run_does_not_finish(
 LIMITED = """
 import resource, sys
 import numpy as np
-from snow_assets.curation import spill
+import pyarrow as pa
 from snow_assets.curation.dedup import candidates
-spill.PART_BYTES = int(sys.argv[1])
-chance = np.random.default_rng(0)
-def signatures():
-    for start in range(0, 400_000, 10_000):
-        texts = np.arange(start, start + 10_000, dtype=np.uint64)
-        bands = chance.integers(0, 2**64, (10_000, 42), dtype=np.uint64)
-        if start:
+from snow_assets.runtime.exchange.in_process import InProcessExchange
+class Shard:
+    def __init__(self, start):
+        self.start = start
+    def read(self, columns):
+        bands = np.random.default_rng(self.start).integers(0, 2**64, (10_000, 42), dtype=np.uint64)
+        if self.start:
             bands[0, 0] = 7  # a bucket
-        yield texts, bands
-list(zip(range(1), signatures()))
-candidates.candidate_pairs([], num_texts=0, bands=42)  # compiled and loaded before the limit
+        ids = [f"{number:016x}{0:048x}" for number in range(self.start, self.start + 10_000)]
+        flat = pa.py_buffer(np.ascontiguousarray(bands))
+        column = pa.FixedSizeBinaryArray.from_buffers(pa.binary(336), 10_000, [None, flat])
+        counts = pa.array(np.ones(10_000, dtype=np.int64))
+        return pa.table({"text_id": ids, "num_shingles": counts, "bands": column})
+def num_pairs(starts, partition_bytes):
+    exchange = InProcessExchange(partition_bytes=partition_bytes)
+    partitions = candidates.candidate_pairs(
+        [Shard(start) for start in starts],
+        np.zeros(0, dtype=np.uint64),
+        num_bands=42 * 10_000 * len(starts),
+        num_shards=1,
+        exchange=exchange,
+    )
+    count = candidates.sorted_distinct(*map(as_table, partitions)).num_rows
+    return count
+def as_table(partition):
+    return partition.spill.read(partition.index)
+num_pairs([0, 10_000], 10**9)  # compiled and loaded before the limit
 here = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (here + 150_000_000,) * 2)
-found = candidates.candidate_pairs(signatures(), num_texts=400_000, bands=42)
-print(len(found.left))
+print(num_pairs(range(0, 400_000, 10_000), int(sys.argv[1])))
 """
 
 

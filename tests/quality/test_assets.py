@@ -144,6 +144,8 @@ def adopt(grown: str, lake: str, clean: dict[str, str]) -> None:
     for asset in (
         "documents",
         "signatures",
+        "candidate_pairs",
+        "verified_pairs",
         "near_duplicates",
         "contamination",
         "tokenizer",

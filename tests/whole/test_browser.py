@@ -33,6 +33,8 @@ GROUPS = {
         "documents",
         "signatures",
         "contamination",
+        "candidate_pairs",
+        "verified_pairs",
         "near_duplicates",
         "tokenizer",
         "clean_corpus",

@@ -1,61 +1,112 @@
 """Candidate pairs of near deduplication: texts whose MinHash signatures share a band (LSH).
 
-Bands are partitioned on disk and sorted one part at a time: memory does not grow with the corpus.
+Bands are exchanged and sorted one partition at a time: memory does not grow with the corpus.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from snow_assets.curation.dedup.minhash import distinct_pairs
-from snow_assets.curation.dedup.text_keys import TextKeys
+from snow_assets.curation.dedup.filtered_shards import filtered_texts
+from snow_assets.curation.dedup.signatures import SignatureShard, bands_in, signature_shards
+from snow_assets.curation.dedup.text_keys import TextKeys, text_keys
+from snow_assets.curation.document_shards import document_shards
 from snow_assets.curation.hashing import Hashes
-from snow_assets.curation.spill import Spill, num_parts, part_of
+from snow_assets.recipe import FiltersRecipe, NearDuplicatesRecipe
+from snow_assets.runtime.exchange.contract import Exchange, Partition
+from snow_assets.runtime.exchange.partitions import ranges_of
+from snow_assets.storage import shards
 
 # A bucket of m texts has m^2 pairs. In larger buckets each text is paired only with the bucket's
 # first texts (the pivots) and with its neighbour, which connects a set of similar texts.
 _MAX_ALL_PAIRS = 64
 _NUM_PIVOTS = 8
 
+TABLE = "candidate_pairs"
+CANDIDATE_PAIR = pa.schema(
+    [
+        pa.field("left", pa.uint64(), nullable=False),
+        pa.field("right", pa.uint64(), nullable=False),
+    ]
+)
+"""Distinct pairs of text keys, left < right, in order of right and left."""
+
 _ENTRY = pa.schema([("band", pa.uint64()), ("text", pa.uint64())])
-_PAIR = pa.schema([("left", pa.uint64()), ("right", pa.uint64())])
+_COUNT = pa.schema([("pairs", pa.int64())])
 _ENTRY_BYTES = 16
+_TEXTS_PER_SHARD = 250_000  # of pairs; their number does not depend on the executor
 
 
-class CandidatePairs(NamedTuple):
-    """Sorted distinct pairs of text keys; left < right."""
+def find_candidate_pairs(
+    document_folders: Sequence[str],
+    signature_folders: Sequence[str],
+    folder: str,
+    *,
+    filters: FiltersRecipe,
+    recipe: NearDuplicatesRecipe,
+    exchange: Exchange,
+) -> dict[str, Any]:
+    """Write `candidate_pairs` of the texts that pass the filters; return the stats.
 
-    left: TextKeys
-    right: TextKeys
+    The pairs do not depend on the order of texts, documents and sources. Shards are ranges of
+    `right`. Memory: a shard and a partition, and 8 bytes per text that fails the filters.
+    """
+    input_shards = document_shards(document_folders)
+    filtered = filtered_texts(input_shards, filters, exchange)
+    input_signatures = signature_shards(input_shards, signature_folders)
+    num_texts = sum(shards.manifest(url).num_rows("signatures") for url in signature_folders)
+    partitions = candidate_pairs(
+        input_signatures,
+        filtered,
+        num_bands=num_texts * recipe.bands,
+        num_shards=1 + num_texts // _TEXTS_PER_SHARD,
+        exchange=exchange,
+    )
+    counts = exchange.gather(
+        exchange.map_shards(
+            _put_shard, range(len(partitions)), partitions, schema=_COUNT, folder=folder
+        )
+    )
+    num_pairs = sum(sum(table["pairs"].to_pylist()) for table in counts)
+    return {"texts": num_texts, "filtered_texts": len(filtered), "candidate_pairs": num_pairs}
 
 
 def candidate_pairs(
-    signatures: Iterable[tuple[TextKeys, Hashes]], *, num_texts: int, bands: int
-) -> CandidatePairs:
-    """The pairs of texts with at least one equal band, independent of the order of the texts.
+    input_signatures: Sequence[SignatureShard],
+    filtered: TextKeys,
+    *,
+    num_bands: int,
+    num_shards: int,
+    exchange: Exchange,
+) -> Sequence[Partition]:
+    """Pairs of texts with at least one equal band, by ranges of `right`, in several copies."""
+    entries = exchange.by_key(
+        exchange.map_shards(_entries, input_signatures, schema=_ENTRY, filtered=filtered),
+        ranges_of("band"),
+        num_partitions=exchange.num_partitions(num_bands * _ENTRY_BYTES),
+    )
+    return exchange.by_key(
+        exchange.map_shards(_pairs_in, entries, schema=CANDIDATE_PAIR),
+        ranges_of("right"),
+        num_partitions=num_shards,
+    )
 
-    `signatures` yields text keys and their band hashes (texts, bands); texts may repeat.
-    `num_texts` is an upper bound of the number of texts. Memory: the pairs, 16 bytes each, and a
-    part of the spill.
-    """
-    parts = num_parts(num_texts * bands, _ENTRY_BYTES)
-    with Spill(_ENTRY, parts) as entries, Spill(_PAIR, parts) as pairs:
-        for texts, hashes in signatures:
-            flat = hashes.reshape(-1)
-            columns = [pa.array(flat), pa.array(np.repeat(texts, hashes.shape[1]))]
-            entries.add(pa.table(columns, schema=_ENTRY), part_of(flat, parts))
-        for left, right in map(_pairs_in, entries.parts()):
-            table = pa.table([pa.array(left), pa.array(right)], schema=_PAIR)
-            pairs.add(table, part_of(left, parts))
-        ordered = list(_in_order(pairs.parts()))
-    return CandidatePairs(*(np.concatenate(column) for column in zip(*ordered, strict=True)))
+
+def _entries(shard: SignatureShard, *, filtered: TextKeys) -> pa.Table:
+    """Band and text of the texts that pass the filters and have shingles; texts may repeat."""
+    table = shard.read(["text_id", "num_shingles", "bands"])
+    keys = text_keys(table["text_id"])
+    is_included = np.isin(keys, filtered, invert=True) & (table["num_shingles"].to_numpy() > 0)
+    bands = bands_in(table["bands"])[is_included]
+    texts = np.repeat(keys[is_included], bands.shape[1])
+    return pa.table([pa.array(bands.reshape(-1)), pa.array(texts)], schema=_ENTRY)
 
 
-def _pairs_in(entries: pa.Table) -> tuple[TextKeys, TextKeys]:
-    """The pairs of a part; another part may hold the same pairs, from another band."""
+def _pairs_in(entries: pa.Table) -> pa.Table:
+    """The pairs of a partition of bands; another may hold the same pairs, from another band."""
     bands, texts = entries["band"].to_numpy(), entries["text"].to_numpy()
     order = np.argsort(bands)
     same = bands[order][1:] == bands[order][:-1]
@@ -68,17 +119,26 @@ def _pairs_in(entries: pa.Table) -> tuple[TextKeys, TextKeys]:
     shared = shared[_is_new(bands[shared], texts[shared])]
     bounds = np.flatnonzero(np.diff(bands[shared])) + 1
     bounds = np.concatenate([[0], bounds, [len(shared)]])
-    return distinct_pairs(texts[shared], bounds, _MAX_ALL_PAIRS, _NUM_PIVOTS)
+    # Imported lazily: the Dagster definitions load without compiled kernels.
+    from snow_assets.curation.dedup.minhash import distinct_pairs
+
+    left, right = distinct_pairs(texts[shared], bounds, _MAX_ALL_PAIRS, _NUM_PIVOTS)
+    return pa.table([pa.array(left), pa.array(right)], schema=CANDIDATE_PAIR)
 
 
-def _in_order(parts: Iterable[pa.Table]) -> Iterator[tuple[TextKeys, TextKeys]]:
-    """Each part sorted, without duplicates; later parts have larger keys."""
-    for part in parts:
-        left, right = part["left"].to_numpy(), part["right"].to_numpy()
-        order = np.lexsort((right, left))
-        left, right = left[order], right[order]
-        is_new = _is_new(left, right)
-        yield left[is_new], right[is_new]
+def sorted_distinct(pairs: pa.Table) -> pa.Table:
+    """Pairs in order of right and left, without copies."""
+    left, right = pairs["left"].to_numpy(), pairs["right"].to_numpy()
+    order = np.lexsort((left, right))
+    left, right = left[order], right[order]
+    is_new = _is_new(left, right)
+    return pa.table([pa.array(left[is_new]), pa.array(right[is_new])], schema=CANDIDATE_PAIR)
+
+
+def _put_shard(index: int, pairs: pa.Table, *, folder: str) -> pa.Table:
+    distinct = sorted_distinct(pairs)
+    shards.put_table(folder, TABLE, index, distinct, CANDIDATE_PAIR, compression=None)
+    return pa.table([pa.array([distinct.num_rows])], schema=_COUNT)
 
 
 def _is_new(left: Hashes, right: Hashes) -> npt.NDArray[np.bool_]:

@@ -1,13 +1,11 @@
 """Assign a cluster and its canonical document to each document, from verified pairs.
 
 A cluster is a connected component of exact and verified near duplicates; its canonical document
-(the stored `survivor`) has the smallest (repository, path, document_id). Documents are partitioned
-on disk by cluster and the outcomes by shard: memory does not grow with the corpus.
+(the stored `survivor`) has the smallest (repository, path, document_id). Documents are exchanged by
+cluster and the outcomes by shard: memory does not grow with the corpus.
 """
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,11 +13,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from snow_assets.curation.dedup.connected_components import connected_components
+from snow_assets.curation.dedup.connected_components import Components, components_of
+from snow_assets.curation.dedup.filtered_shards import FilteredShard
 from snow_assets.curation.dedup.text_keys import TextKeys, text_keys
-from snow_assets.curation.dedup.verification import VerifiedPairs
-from snow_assets.curation.document_shards import DocumentShard
-from snow_assets.curation.spill import Spill, num_parts, part_of
+from snow_assets.curation.document_shards import document_shards
+from snow_assets.recipe import FiltersRecipe
+from snow_assets.runtime.exchange.contract import Exchange, Partition
+from snow_assets.runtime.exchange.partitions import indices_in, ranges_of
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import DUPLICATE_CLUSTER
 
@@ -43,123 +43,128 @@ _DOCUMENT = pa.schema(
     + [(name, pa.string()) for name in _CANONICAL_ORDER]
 )
 _OUTCOME = pa.schema(
-    [("shard", pa.int64()), ("row", pa.int64()), ("cluster_id", pa.string()), ("kind", pa.int8())]
+    [
+        ("partition", pa.uint16()),
+        ("shard", pa.int64()),
+        ("row", pa.int64()),
+        ("cluster_id", pa.string()),
+        ("kind", pa.int8()),
+    ]
+)
+_COUNT_KEYS = ["source", "repository", "language", "kind"]
+_COUNT = pa.schema(
+    [(name, pa.string()) for name in _COUNT_KEYS]
+    + [("num_documents", pa.int64()), ("num_bytes", pa.int64())]
 )
 _DOCUMENT_BYTES = 300  # approximate, with repository, path and id
 
 
-@dataclass(frozen=True, kw_only=True)
-class FilteredShard:
-    """A shard of documents, and the mask of its rows that pass the filters."""
-
-    document_shard: DocumentShard
-    rows: npt.NDArray[np.bool_]
-
-    def read(self, columns: Sequence[str]) -> pa.Table:
-        return self.document_shard.read(columns).filter(pa.array(self.rows))
-
-
-@dataclass(frozen=True)
-class _Clusters:
-    """Clusters of the texts in verified pairs. Memory: 24 bytes per text."""
-
-    keys: TextKeys
-    cluster_keys: TextKeys  # the smallest key of the cluster of each text
-    max_jaccards: npt.NDArray[np.float64]
-
-    @classmethod
-    def of(cls, pairs: VerifiedPairs) -> "_Clusters":
-        indices, endpoints = np.unique(
-            np.concatenate([pairs.left, pairs.right]), return_inverse=True
-        )
-        left, right = np.split(endpoints, 2)
-        max_jaccards = np.zeros(len(indices))
-        for endpoint in (left, right):
-            np.maximum.at(max_jaccards, endpoint, pairs.jaccards)
-        keys = pairs.keys[indices]
-        return cls(keys, keys[connected_components(left, right, len(keys))], max_jaccards)
-
-    def find(self, texts: TextKeys) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-        """A mask of the texts that are in a pair, and their indices in `keys`."""
-        indices = np.searchsorted(self.keys, texts)
-        indices[indices == len(self.keys)] = 0
-        is_paired = (
-            self.keys[indices] == texts if len(self.keys) else np.zeros(len(texts), np.bool_)
-        )
-        return is_paired, indices[is_paired]
-
-
-@dataclass
-class _Counts:
-    kinds: Counter[str] = field(default_factory=Counter)
-    canonical_documents: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    canonical_bytes: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-
-
 def put_clusters(
-    folder: str, filtered_shards: Sequence[FilteredShard], pairs: VerifiedPairs
+    document_folders: Sequence[str],
+    verified_folder: str,
+    folder: str,
+    *,
+    filters: FiltersRecipe,
+    exchange: Exchange,
 ) -> dict[str, Any]:
-    """Write `clusters`, co-partitioned with the documents, and `repositories`; return the stats."""
-    clusters = _Clusters.of(pairs)
-    counts = _Counts()
-    parts = num_parts(sum(len(shard.rows) for shard in filtered_shards), _DOCUMENT_BYTES)
-    with Spill(_DOCUMENT, parts) as documents, Spill(_OUTCOME, parts) as outcomes:
-        for index, shard in enumerate(filtered_shards):
-            table = _documents(index, shard, clusters)
-            documents.add(table, part_of(table["cluster"].to_numpy(), parts))
-        for part in documents.parts():
-            part_outcomes = _outcomes(part)
-            outcomes.add(
-                part_outcomes,
-                part_outcomes["shard"].to_numpy() * parts // max(1, len(filtered_shards)),
-            )
-        index = 0
-        for part_index, part in enumerate(outcomes.parts()):
-            ordered = part.take(np.lexsort((part["row"].to_numpy(), part["shard"].to_numpy())))
-            while (
-                index < len(filtered_shards) and index * parts // len(filtered_shards) == part_index
-            ):
-                first, last = np.searchsorted(ordered["shard"].to_numpy(), [index, index + 1])
-                shard_outcomes = ordered.slice(first, last - first)
-                _put_clusters_shard(
-                    folder, index, filtered_shards[index], shard_outcomes, clusters, counts
-                )
-                index += 1
-    repositories = [
-        {
-            "source": source,
-            "repository": repository,
-            "language": language,
-            "num_survivors": count,
-            "num_bytes": counts.canonical_bytes[source, repository, language],
-        }
-        for (source, repository, language), count in sorted(counts.canonical_documents.items())
+    """Write `clusters`, co-partitioned with the documents, and `repositories`; return the stats.
+
+    Memory: a shard or a partition, 24 bytes per text in a verified pair, and the repositories.
+    """
+    filtered_shards = [
+        FilteredShard(document_shard=shard, filters=filters)
+        for shard in document_shards(document_folders)
     ]
-    shards.put_table(folder, "repositories", 0, repositories, REPOSITORY)
+    components = components_of([verified_folder], exchange)
+    outcomes = _outcomes_by_shard(filtered_shards, components, exchange)
+    groups = [
+        [
+            (index, shard)
+            for index, shard in enumerate(filtered_shards)
+            if _outcome_partition(index, len(outcomes), len(filtered_shards)) == partition
+        ]
+        for partition in range(len(outcomes))
+    ]
+    tables = exchange.gather(
+        exchange.map_shards(
+            _put_shards, groups, outcomes, schema=_COUNT, folder=folder, components=components
+        )
+    )
+    counts = _summed(pa.concat_tables([_COUNT.empty_table(), *tables]))
+    _put_repositories(folder, counts)
+    num_documents = {
+        kind: pc.sum(counts.filter(pc.equal(counts["kind"], kind))["num_documents"], min_count=0)
+        for kind in ("canonical", "exact", "near")
+    }
     return {
-        "documents": counts.kinds.total(),
-        "survivors": counts.kinds["survivors"],
-        "exact_duplicates": counts.kinds["exact"],
-        "near_duplicates": counts.kinds["near"],
+        "documents": pc.sum(counts["num_documents"], min_count=0).as_py(),
+        "survivors": num_documents["canonical"].as_py(),
+        "exact_duplicates": num_documents["exact"].as_py(),
+        "near_duplicates": num_documents["near"].as_py(),
     }
 
 
-def _documents(index: int, shard: FilteredShard, clusters: _Clusters) -> pa.Table:
+def _outcome_partition(shard: Any, num_partitions: int, num_shards: int) -> Any:
+    """The partition with the outcomes of a shard; partitions are ranges of shards."""
+    return shard * num_partitions // num_shards
+
+
+def _outcomes_by_shard(
+    filtered_shards: Sequence[FilteredShard], components: Components, exchange: Exchange
+) -> Sequence[Partition]:
+    """The outcomes of documents in clusters of several, by ranges of shards."""
+    num_bytes = sum(shard.document_shard.num_rows for shard in filtered_shards) * _DOCUMENT_BYTES
+    num_partitions = exchange.num_partitions(num_bytes)
+    documents = exchange.by_key(
+        exchange.map_shards(
+            _documents,
+            range(len(filtered_shards)),
+            filtered_shards,
+            schema=_DOCUMENT,
+            components=components,
+        ),
+        ranges_of("cluster"),
+        num_partitions=num_partitions,
+    )
+    return exchange.by_key(
+        exchange.map_shards(
+            _outcomes,
+            documents,
+            schema=_OUTCOME,
+            num_partitions=num_partitions,
+            num_shards=len(filtered_shards),
+        ),
+        indices_in("partition"),
+        num_partitions=num_partitions,
+    )
+
+
+def _find(components: Components, texts: TextKeys) -> tuple[npt.NDArray[np.bool_], Any]:
+    """A mask of the texts that are in a verified pair, and their indices in the components."""
+    if not len(components.keys):
+        return np.zeros(len(texts), np.bool_), np.zeros(0, np.int64)
+    indices = np.searchsorted(components.keys, texts)
+    indices[indices == len(components.keys)] = 0
+    is_paired = components.keys[indices] == texts
+    return is_paired, indices[is_paired]
+
+
+def _documents(index: int, shard: FilteredShard, *, components: Components) -> pa.Table:
     table = shard.read([*_CANONICAL_ORDER, "text_id"])
     texts = text_keys(table["text_id"])
-    cluster_keys = texts.copy()
-    is_paired, indices = clusters.find(texts)
-    cluster_keys[is_paired] = clusters.cluster_keys[indices]
+    clusters = texts.copy()
+    is_paired, indices = _find(components, texts)
+    clusters[is_paired] = components.roots[indices]
     shard_indices = np.full(len(texts), index)
     integer_columns = [
-        pa.array(column) for column in (cluster_keys, texts, shard_indices, np.arange(len(texts)))
+        pa.array(column) for column in (clusters, texts, shard_indices, np.arange(len(texts)))
     ]
-    name_columns = [table[name].combine_chunks() for name in _CANONICAL_ORDER]
+    name_columns = [table[name] for name in _CANONICAL_ORDER]
     return pa.table([*integer_columns, *name_columns], schema=_DOCUMENT)
 
 
-def _outcomes(documents: pa.Table) -> pa.Table:
-    """The outcome of each document of a part whose cluster has several documents."""
+def _outcomes(documents: pa.Table, *, num_partitions: int, num_shards: int) -> pa.Table:
+    """The outcome of each document of a partition whose cluster has several documents."""
     clusters = documents["cluster"].to_numpy()
     _, members, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
     clustered = documents.filter(pa.array(sizes[members] > 1))
@@ -172,19 +177,46 @@ def _outcomes(documents: pa.Table) -> pa.Table:
     kinds[firsts] = _NEAR
     _, firsts, members = np.unique(clusters, return_index=True, return_inverse=True)
     kinds[firsts] = _CANONICAL
-    canonical_ids = clustered["document_id"].take(firsts[members])
-    columns = [clustered["shard"], clustered["row"], canonical_ids, pa.array(kinds)]
+    canonical_ids = clustered["document_id"].take(pa.array(firsts[members]))
+    partitions = _outcome_partition(clustered["shard"].to_numpy(), num_partitions, num_shards)
+    columns = [
+        pa.array(partitions.astype(np.uint16)),
+        clustered["shard"],
+        clustered["row"],
+        canonical_ids,
+        pa.array(kinds),
+    ]
     return pa.table(columns, schema=_OUTCOME)
 
 
-def _put_clusters_shard(
+def _put_shards(
+    shards_of_partition: Sequence[tuple[int, FilteredShard]],
+    outcomes: pa.Table,
+    *,
+    folder: str,
+    components: Components,
+) -> pa.Table:
+    """Write the shards of `clusters` of a partition; return the counts."""
+    ordered = outcomes.take(
+        pa.array(np.lexsort((outcomes["row"].to_numpy(), outcomes["shard"].to_numpy())))
+    )
+    shard_indices = ordered["shard"].to_numpy()
+    counts = [_COUNT.empty_table()]
+    for index, shard in shards_of_partition:
+        first, last = np.searchsorted(shard_indices, [index, index + 1]).tolist()
+        counts.append(
+            _put_shard(folder, index, shard, ordered.slice(first, last - first), components)
+        )
+    return _summed(pa.concat_tables(counts))
+
+
+def _put_shard(
     folder: str,
     index: int,
     shard: FilteredShard,
     outcomes: pa.Table,
-    clusters: _Clusters,
-    counts: _Counts,
-) -> None:
+    components: Components,
+) -> pa.Table:
     """Write a shard of `clusters`; documents without an outcome form clusters of their own."""
     table = shard.read(["document_id", "text_id", "source", "repository", "num_bytes"])
     rows = outcomes["row"].to_numpy()
@@ -197,32 +229,55 @@ def _put_clusters_shard(
         pa.array(is_clustered),
         outcomes["cluster_id"].combine_chunks(),
     )
-    is_paired, indices = clusters.find(text_keys(table["text_id"]))
+    is_paired, indices = _find(components, text_keys(table["text_id"]))
     jaccards = np.ones(table.num_rows)
-    jaccards[is_paired] = clusters.max_jaccards[indices]
+    jaccards[is_paired] = components.jaccards[indices]
     jaccards[kinds == _EXACT] = 1.0
-    is_canonical = kinds == _CANONICAL
+    kind_column = _KINDS.take(pa.array(kinds))
     columns = [
         table["document_id"],
         table["text_id"],
         cluster_ids,
-        pa.array(is_canonical),
-        _KINDS.take(pa.array(kinds)),
+        pa.array(kinds == _CANONICAL),
+        kind_column,
         pa.array(jaccards, mask=~is_paired & (kinds != _EXACT)),
     ]
-    output = pa.table(columns, schema=DUPLICATE_CLUSTER)
     shards.put_table(
         folder,
         "clusters",
         index,
-        output,
+        pa.table(columns, schema=DUPLICATE_CLUSTER),
         DUPLICATE_CLUSTER,
         stats=shard.document_shard.co_partition_stats,
     )
-    for kind, name in ((_CANONICAL, "survivors"), (_NEAR, "near"), (_EXACT, "exact")):
-        counts.kinds[name] += int((kinds == kind).sum())
-    canonical = table.filter(pa.array(is_canonical)).group_by(["source", "repository"])
-    for row in canonical.aggregate([("num_bytes", "sum"), ("num_bytes", "count")]).to_pylist():
-        repository_key = row["source"], row["repository"], shard.document_shard.language
-        counts.canonical_documents[repository_key] += row["num_bytes_count"]
-        counts.canonical_bytes[repository_key] += row["num_bytes_sum"]
+    languages = pa.repeat(pa.scalar(shard.document_shard.language, pa.string()), table.num_rows)
+    count_columns = [
+        table["source"],
+        table["repository"],
+        languages,
+        pc.fill_null(kind_column, "canonical"),
+        pa.repeat(1, table.num_rows),
+        table["num_bytes"],
+    ]
+    return _summed(pa.table(count_columns, schema=_COUNT))
+
+
+def _summed(counts: pa.Table) -> pa.Table:
+    """Counts with a row for each source, repository, language and kind."""
+    sums = counts.group_by(_COUNT_KEYS, use_threads=False).aggregate(
+        [("num_documents", "sum"), ("num_bytes", "sum")]
+    )
+    columns = [
+        *(sums[name] for name in _COUNT_KEYS),
+        sums["num_documents_sum"],
+        sums["num_bytes_sum"],
+    ]
+    return pa.table(columns, schema=_COUNT)
+
+
+def _put_repositories(folder: str, counts: pa.Table) -> None:
+    canonical = counts.filter(pc.equal(counts["kind"], "canonical"))
+    canonical = canonical.sort_by([(name, "ascending") for name in _COUNT_KEYS[:3]])
+    columns = [*(canonical[name] for name in _COUNT_KEYS[:3]), canonical["num_documents"]]
+    table = pa.table([*columns, canonical["num_bytes"]], schema=REPOSITORY)
+    shards.put_table(folder, "repositories", 0, table, REPOSITORY)

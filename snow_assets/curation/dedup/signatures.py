@@ -5,6 +5,7 @@ with the stored values.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow as pa
 
 from snow_assets.curation.dedup.shingles import bands_of, shingles_of
 from snow_assets.curation.dedup.text_keys import TextKeys, text_keys
-from snow_assets.curation.document_shards import DocumentShard, document_shards
+from snow_assets.curation.document_shards import DocumentShard, co_partitioned, document_shards
 from snow_assets.curation.hashing import Hashes
 from snow_assets.recipe import NearDuplicatesRecipe
 from snow_assets.runtime.remaining_time import Remaining
@@ -34,6 +35,45 @@ def signature_schema(bands: int) -> pa.Schema:
             pa.field("bands", pa.binary(8 * bands), nullable=False),
         ]
     )
+
+
+@dataclass(frozen=True)
+class SignatureShard:
+    """A shard of `signatures` and its row-aligned shard of `shingles`."""
+
+    folder: str
+    name: str
+
+    def read(self, columns: Sequence[str]) -> pa.Table:
+        return shards.read_shard(self.folder, self.name, columns=columns)
+
+    def read_shingles(self) -> pa.ChunkedArray:
+        """The column `shingles`: the shingles of a text, uint32 little-endian."""
+        name = self.name.replace("signatures", "shingles")
+        return shards.read_shard(self.folder, name)["shingles"]
+
+
+def signature_shards(
+    input_shards: Sequence[DocumentShard], folders: Sequence[str]
+) -> list[SignatureShard]:
+    """The signatures of each shard of documents; ValueError names a shard that has none."""
+    shards_by_key = co_partitioned(folders, "signatures")
+    for input_shard in input_shards:
+        if input_shard.key not in shards_by_key:
+            raise ValueError(
+                f"{input_shard.key} has no signatures: its source has changed, materialize "
+                "signatures again"
+            )
+    return [SignatureShard(*shards_by_key[input_shard.key]) for input_shard in input_shards]
+
+
+def signature_folders(near_duplicates_folder: str) -> list[str]:
+    """The `signatures` that a `near_duplicates` artifact was made from."""
+    return [
+        folder
+        for verified_pairs in shards.input_folders(near_duplicates_folder, "verified_pairs")
+        for folder in shards.input_folders(verified_pairs, "signatures")
+    ]
 
 
 def put_signatures(

@@ -1,148 +1,187 @@
 """Verify candidate pairs by the exact Jaccard similarity of their stored shingles.
 
-Texts are not read.
+Texts are not read. The pairs of a set of similar texts are verified together: a pair goes to the
+partition of the smallest text that its right text is paired with, and each text's shingles to the
+partitions of its pairs.
 """
 
-import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from io import BufferedRandom
-from itertools import pairwise
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from snow_assets.curation.columns import buffers
-from snow_assets.curation.dedup.candidates import CandidatePairs
-from snow_assets.curation.dedup.minhash import jaccards
-from snow_assets.curation.dedup.text_keys import TextKeys, id_chars, text_keys
-from snow_assets.curation.spill import PART_BYTES
+from snow_assets.curation.dedup.candidates import CANDIDATE_PAIR, TABLE
+from snow_assets.curation.dedup.signatures import SignatureShard
+from snow_assets.curation.dedup.text_keys import TextKeys, text_keys
+from snow_assets.curation.hashing import splitmix64
+from snow_assets.runtime.exchange.contract import Exchange
+from snow_assets.runtime.exchange.partitions import indices_in, range_of_keys, ranges_of
 from snow_assets.storage import shards
+from snow_assets.storage.schemas import DUPLICATE_PAIR
 
-Indices = npt.NDArray[np.int64]
+_CANDIDATES_PER_SHARD = 1_000_000  # of verified pairs
+_SHINGLE_BYTES = 4
 
-
-@dataclass(frozen=True)
-class SignatureShard:
-    """A shard of `signatures` and its row-aligned shard of `shingles`."""
-
-    folder: str
-    name: str
-
-    def read(self, columns: Sequence[str]) -> pa.Table:
-        return shards.read_shard(self.folder, self.name, columns=columns)
-
-    def shingles(self) -> Iterator[pa.BinaryArray]:
-        """The column `shingles` in chunks: the shingles of a text, uint32 little-endian."""
-        name = self.name.replace("signatures", "shingles")
-        yield from shards.read_shard(self.folder, name)["shingles"].chunks
-
-
-@dataclass(frozen=True, kw_only=True)
-class VerifiedPairs:
-    """Pairs of indices into the ascending `keys`, and their Jaccard similarity."""
-
-    keys: TextKeys
-    ids: npt.NDArray[np.uint8]  # (keys, 64) characters
-    left: Indices
-    right: Indices
-    jaccards: npt.NDArray[np.float64]
+_DESTINED_PAIR = pa.schema([("partition", pa.uint16()), *CANDIDATE_PAIR])
+_REQUEST = pa.schema([("text", pa.uint64()), ("partition", pa.uint16())])
+_SHINGLES = pa.schema(
+    [
+        ("partition", pa.uint16()),
+        ("text", pa.uint64()),
+        ("text_id", pa.string()),
+        ("shingles", pa.large_binary()),  # uint32, little-endian; a partition may exceed 2 GB
+    ]
+)
+_VERIFIED_PAIR = pa.schema([*CANDIDATE_PAIR, *DUPLICATE_PAIR])
+_COUNT = pa.schema([("pairs", pa.int64())])
 
 
 def verify_pairs(
-    candidates: CandidatePairs, signature_shards: Sequence[SignatureShard], *, min_jaccard: float
-) -> VerifiedPairs:
-    """The candidate pairs with a Jaccard similarity of at least `min_jaccard`.
-
-    The candidates' shingles are spilled to disk in one pass over the shards; of a text in several
-    shards the first copy is read. Memory: a shard's shingles, a batch of pairs' shingles, and
-    about 130 bytes per text in a pair.
-    """
-    keys = np.unique(np.concatenate(candidates))
-    left, right = np.searchsorted(keys, candidates.left), np.searchsorted(keys, candidates.right)
-    with tempfile.TemporaryFile() as file:
-        ids, sizes, starts = _spill_shingles(keys, signature_shards, file)
-        similarities = np.concatenate(
-            [
-                np.zeros(0),
-                *(
-                    _jaccards(file, sizes, starts, left[batch], right[batch], min_jaccard)
-                    for batch in _batches(sizes[left] + sizes[right])
-                ),
-            ]
-        )
-    is_verified = similarities >= min_jaccard
-    return VerifiedPairs(
-        keys=keys,
-        ids=ids,
-        left=left[is_verified],
-        right=right[is_verified],
-        jaccards=similarities[is_verified],
-    )
-
-
-def _spill_shingles(
-    keys: TextKeys, signature_shards: Sequence[SignatureShard], file: BufferedRandom
-) -> tuple[npt.NDArray[np.uint8], Indices, Indices]:
-    """Write the texts' shingles to the file; return their ids, sizes and starts (in values)."""
-    ids = np.zeros((len(keys), 64), dtype=np.uint8)
-    sizes = np.zeros(len(keys), dtype=np.int64)
-    starts = np.full(len(keys), -1, dtype=np.int64)
-    num_values = 0
-    for signature_shard in signature_shards if len(keys) else []:
-        table = signature_shard.read(["text_id", "num_shingles"])
-        shard_keys = text_keys(table["text_id"])
-        indices = np.minimum(np.searchsorted(keys, shard_keys), len(keys) - 1)
-        rows = np.flatnonzero((keys[indices] == shard_keys) & (starts[indices] < 0))
-        if not len(rows):
-            continue
-        indices = indices[rows]
-        ids[indices] = id_chars(table["text_id"])[rows]
-        sizes[indices] = table["num_shingles"].to_numpy()[rows]
-        starts[indices] = num_values + np.cumsum(sizes[indices]) - sizes[indices]
-        num_values += int(sizes[indices].sum())
-        chunk_start = 0
-        for chunk in signature_shard.shingles():
-            chunk_rows = (
-                rows[(rows >= chunk_start) & (rows < chunk_start + len(chunk))] - chunk_start
-            )
-            file.write(buffers(chunk.take(pa.array(chunk_rows)))[0].data)
-            chunk_start += len(chunk)
-    file.flush()
-    return ids, sizes, starts
-
-
-def _batches(sizes: Indices) -> Iterator[slice]:
-    """Slices of pairs whose shingles fit in a part; at least one pair each."""
-    batch = np.cumsum(sizes) * 4 // PART_BYTES
-    bounds = np.concatenate([[0], np.flatnonzero(np.diff(batch)) + 1, [len(sizes)]]).tolist()
-    for start, end in pairwise(bounds):
-        if end > start:
-            yield slice(start, end)
-
-
-def _jaccards(
-    file: BufferedRandom,
-    sizes: Indices,
-    starts: Indices,
-    left: Indices,
-    right: Indices,
+    candidates_folder: str,
+    signature_folders: Sequence[str],
+    folder: str,
+    *,
     min_jaccard: float,
-) -> npt.NDArray[np.float64]:
-    members = np.unique(np.concatenate([left, right]))
-    order = np.argsort(starts[members])
-    counts, file_starts = sizes[members][order], starts[members][order]
-    ends = np.cumsum(counts)
-    values = np.empty(int(ends[-1]), dtype=np.uint32)
-    gaps = np.flatnonzero(file_starts[1:] != (file_starts + counts)[:-1]) + 1
-    # One read per contiguous range of the file.
-    for first, last in pairwise([0, *gaps.tolist(), len(members)]):
-        file.seek(4 * int(file_starts[first]))
-        buffer = values[ends[first] - counts[first] : ends[last - 1]]
-        file.readinto(buffer.view(np.uint8).data)
-    ranks = np.argsort(order)
-    left, right = (ranks[np.searchsorted(members, column)] for column in (left, right))
+    exchange: Exchange,
+) -> dict[str, Any]:
+    """Write `pairs`: candidate pairs with a Jaccard similarity of at least `min_jaccard`.
+
+    They are sorted, and shards are ranges of text ids. Memory: a shard or a partition, and 10 bytes
+    per text in a candidate pair and partition of its pairs. All texts of a set that is paired with
+    one text lie in a partition.
+    """
+    entries = shards.manifest(candidates_folder).tables(TABLE)
+    num_candidates = sum(entry.num_rows or 0 for entry in entries)
+    names = [entry.name for entry in entries]
+    signature_shards = [
+        (SignatureShard(url, entry.name), entry.stats["shingles"])
+        for url in signature_folders
+        for entry in shards.manifest(url).tables("signatures")
+    ]
+    num_shingles = sum(count for _, count in signature_shards)
+    num_partitions = exchange.num_partitions(num_shingles * _SHINGLE_BYTES)
+    pairs = exchange.by_key(
+        exchange.map_shards(
+            _destined_pairs,
+            names,
+            schema=_DESTINED_PAIR,
+            folder=candidates_folder,
+            num_partitions=num_partitions,
+        ),
+        indices_in("partition"),
+        num_partitions=num_partitions,
+    )
+    texts, partitions = _requests(
+        exchange.gather(exchange.map_shards(_requests_in, pairs, schema=_REQUEST))
+    )
+    shingles = exchange.by_key(
+        exchange.map_shards(
+            _requested_shingles,
+            [shard for shard, _ in signature_shards],
+            schema=_SHINGLES,
+            texts=texts,
+            partitions=partitions,
+        ),
+        indices_in("partition"),
+        num_partitions=num_partitions,
+    )
+    verified = exchange.by_key(
+        exchange.map_shards(
+            _verified_pairs, pairs, shingles, schema=_VERIFIED_PAIR, min_jaccard=min_jaccard
+        ),
+        ranges_of("left"),
+        num_partitions=1 + num_candidates // _CANDIDATES_PER_SHARD,
+    )
+    del pairs, shingles  # from disk
+    counts = exchange.gather(
+        exchange.map_shards(
+            _put_shard, range(len(verified)), verified, schema=_COUNT, folder=folder
+        )
+    )
+    return {"verified_pairs": sum(sum(table["pairs"].to_pylist()) for table in counts)}
+
+
+def _destined_pairs(name: str, *, folder: str, num_partitions: int) -> pa.Table:
+    """Pairs of a shard with the partition that verifies them."""
+    pairs = shards.read_shard(folder, name)
+    left, right = pairs["left"].to_numpy(), pairs["right"].to_numpy()
+    is_first = np.ones(len(right), dtype=np.bool_)  # in order of right and left
+    is_first[1:] = right[1:] != right[:-1]
+    smallest = left[np.flatnonzero(is_first)[np.cumsum(is_first) - 1]]
+    # The smallest of several keys is not uniform; its hash is.
+    partitions = range_of_keys(splitmix64(smallest), num_partitions)
+    return pa.table([pa.array(partitions), pa.array(left), pa.array(right)], schema=_DESTINED_PAIR)
+
+
+def _requests_in(pairs: pa.Table) -> pa.Table:
+    """The texts in the pairs of a partition."""
+    texts = np.unique(np.concatenate([pairs["left"].to_numpy(), pairs["right"].to_numpy()]))
+    partitions = np.full(len(texts), pairs["partition"][0].as_py() if len(texts) else 0, np.uint16)
+    return pa.table([pa.array(texts), pa.array(partitions)], schema=_REQUEST)
+
+
+def _requests(tables: Any) -> tuple[TextKeys, npt.NDArray[np.uint16]]:
+    """Ascending texts, as often as partitions need their shingles, and these partitions."""
+    requests = pa.concat_tables([_REQUEST.empty_table(), *tables])
+    texts, partitions = requests["text"].to_numpy(), requests["partition"].to_numpy()
+    order = np.argsort(texts, kind="stable")
+    return texts[order], partitions[order]
+
+
+def _requested_shingles(
+    shard: SignatureShard, *, texts: TextKeys, partitions: npt.NDArray[np.uint16]
+) -> pa.Table:
+    """A row per text of the shard and partition that needs its shingles, by partition."""
+    table = shard.read(["text_id"])
+    keys = text_keys(table["text_id"])
+    first = np.searchsorted(texts, keys, side="left")
+    num_requests = np.searchsorted(texts, keys, side="right") - first
+    if not num_requests.any():
+        return _SHINGLES.empty_table()
+    rows = np.repeat(np.arange(len(keys)), num_requests)
+    offsets = np.arange(len(rows)) - np.repeat(np.cumsum(num_requests) - num_requests, num_requests)
+    requests = np.repeat(first, num_requests) + offsets
+    order = np.argsort(partitions[requests], kind="stable")
+    rows, requests = rows[order], requests[order]
+    columns = [
+        pa.array(partitions[requests]),
+        pa.array(keys[rows]),
+        table["text_id"].take(pa.array(rows)),
+        shard.read_shingles().cast(pa.large_binary()).take(pa.array(rows)),
+    ]
+    return pa.table(columns, schema=_SHINGLES)
+
+
+def _verified_pairs(pairs: pa.Table, shingles: pa.Table, *, min_jaccard: float) -> pa.Table:
+    """The pairs of a partition that are similar enough; of a text the first shingles count."""
+    # Imported lazily: the Dagster definitions load without compiled kernels.
+    from snow_assets.curation.dedup.minhash import jaccards
+
+    left, right = pairs["left"].to_numpy(), pairs["right"].to_numpy()
+    keys, rows = np.unique(shingles["text"].to_numpy(), return_index=True)
+    left_rows, right_rows = rows[np.searchsorted(keys, left)], rows[np.searchsorted(keys, right)]
+    column = shingles["shingles"].combine_chunks()
+    data, offsets = buffers(column if isinstance(column, pa.Array) else column.chunk(0))
+    starts, counts = offsets[:-1] // 4, np.diff(offsets) // 4
     similarities = np.zeros(len(left))
-    jaccards(values, ends - counts, counts, left, right, min_jaccard, similarities)
-    return similarities
+    jaccards(data.view(np.uint32), starts, counts, left_rows, right_rows, min_jaccard, similarities)
+    is_verified = np.flatnonzero(similarities >= min_jaccard)
+    text_ids = shingles["text_id"]
+    columns = [
+        pa.array(left[is_verified]),
+        pa.array(right[is_verified]),
+        text_ids.take(pa.array(left_rows[is_verified])),
+        text_ids.take(pa.array(right_rows[is_verified])),
+        pa.array(similarities[is_verified]),
+    ]
+    return pa.table(columns, schema=_VERIFIED_PAIR)
+
+
+def _put_shard(index: int, pairs: pa.Table, *, folder: str) -> pa.Table:
+    order = np.lexsort((pairs["right"].to_numpy(), pairs["left"].to_numpy()))
+    rows = pairs.select(DUPLICATE_PAIR.names).take(pa.array(order))
+    shards.put_table(folder, "pairs", index, rows, DUPLICATE_PAIR)
+    return pa.table([pa.array([rows.num_rows])], schema=_COUNT)

@@ -1,0 +1,73 @@
+"""The partition of each row, and the rows of each partition as Arrow IPC."""
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from snow_assets.runtime.exchange.contract import PartitionIndices, PartitionOf
+
+
+def range_of_keys(keys: npt.NDArray[np.uint64], num_partitions: int) -> PartitionIndices:
+    """The partition of each key, uniform over 64 bits; partitions are ranges of keys, in order."""
+    upper = keys >> np.uint64(32)
+    indices: PartitionIndices = (upper * np.uint64(num_partitions) >> np.uint64(32)).astype(
+        np.uint16
+    )
+    return indices
+
+
+def ranges_of(column: str) -> PartitionOf:
+    """Partitions are ranges of a uint64 column of uniform values, in order."""
+    return partial(_ranges_of, column=column)
+
+
+def indices_in(column: str) -> PartitionOf:
+    """The partition of each row stands in a column."""
+    return partial(_indices_in, column=column)
+
+
+def _ranges_of(table: pa.Table, num_partitions: int, *, column: str) -> PartitionIndices:
+    return range_of_keys(table[column].to_numpy(), num_partitions)
+
+
+def _indices_in(table: pa.Table, _: int, *, column: str) -> PartitionIndices:
+    indices: PartitionIndices = table[column].to_numpy().astype(np.uint16)
+    return indices
+
+
+_BUFFER_BYTES = 16_000_000
+
+
+def in_larger_tables(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Consecutive tables joined until they have 16 MB, so that they are split together."""
+    joined: list[pa.Table] = []
+    num_bytes = 0
+    for table in tables:
+        joined.append(table)
+        num_bytes += table.nbytes
+        if num_bytes >= _BUFFER_BYTES:
+            yield pa.concat_tables(joined).combine_chunks()
+            joined, num_bytes = [], 0
+    if joined:
+        yield pa.concat_tables(joined).combine_chunks()
+
+
+def split(
+    table: pa.Table, partition_of: PartitionOf, num_partitions: int
+) -> Iterator[tuple[int, pa.Table]]:
+    """The rows of each partition that has any, in the order of the table. Memory: the table."""
+    if num_partitions == 1:
+        if table.num_rows:
+            yield 0, table
+        return
+    partitions = partition_of(table, num_partitions)
+    if np.any(partitions[1:] < partitions[:-1]):
+        # Of 16-bit integers numpy's stable sort is a radix sort.
+        table = table.take(np.argsort(partitions, kind="stable"))
+    ends = np.cumsum(np.bincount(partitions, minlength=num_partitions)).tolist()
+    for partition, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
+        if end > start:
+            yield partition, table.slice(start, end - start)

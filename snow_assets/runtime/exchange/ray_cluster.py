@@ -1,0 +1,259 @@
+"""Functions over shards and keys as Ray tasks; the only module that imports Ray.
+
+A task calls the function for a group of shards and returns an object per partition, in Arrow's IPC
+format; a partition is the list of its objects. Ray keeps, moves and spills the objects, runs the
+task of a killed worker again, and makes the objects of a lost node again from their tasks.
+"""
+
+import errno
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from snow_assets.runtime.exchange.contract import (
+    MAX_PARTITIONS,
+    Exchange,
+    Partition,
+    PartitionOf,
+    ShardMap,
+)
+from snow_assets.runtime.exchange.partitions import in_larger_tables, split
+from snow_assets.runtime.remaining_time import LOGGER
+
+LOCAL = "local"
+"""The address that starts Ray on this machine, for as long as the work takes."""
+
+PARTITION_BYTES = 256_000_000
+_MAX_TASKS = 512  # of an exchange: beyond it, a task calls the function for several shards
+_TASKS_PER_CPU = 4  # in flight while tables are gathered
+_START_ATTEMPTS = 3
+_MAX_RETRIES = 8  # of a task whose worker or node was lost
+_FULL_DISK = (
+    "a node of the Ray cluster has no disk space left for rows that are sorted by key: free some "
+    "space, or give its nodes a larger volume or a folder of one (`ray start "
+    "--object-spilling-directory`), and materialize again"
+)
+
+
+@dataclass(frozen=True)
+class _RayPartition(Partition):
+    """References to the objects of a partition, one per task of the exchange."""
+
+    objects: Sequence[Any]
+    schema: pa.Schema
+
+
+@dataclass(frozen=True)
+class _Objects:
+    """The position of a partition's objects among the objects that a task gets."""
+
+    start: int
+    stop: int
+    schema: pa.Schema
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Calls:
+    """What a task does; Ray hands it the shared values and the partitions' objects beside this."""
+
+    function: Callable[..., pa.Table]
+    elements: Sequence[tuple[Any, ...]]  # of each call
+    shared: Sequence[str]  # names of the shared values
+
+    def tables(self, arguments: Sequence[Any]) -> Iterator[pa.Table]:
+        """The table of each call; `arguments` are the shared values, then the objects."""
+        shared = dict(zip(self.shared, arguments, strict=False))
+        objects = arguments[len(self.shared) :]
+        for elements in self.elements:
+            yield self.function(
+                *(
+                    _read(objects[element.start : element.stop], element.schema)
+                    if isinstance(element, _Objects)
+                    else element
+                    for element in elements
+                ),
+                **shared,
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RayExchange(Exchange):
+    """Calls functions in tasks of the Ray cluster that this process is connected to.
+
+    Memory of this process: about 1 KB per object of an exchange, and a gathered table. Memory of a
+    task: a group of shards or a partition, with what the function makes of it. Ray spills objects
+    that exceed the object store to the disks of its nodes.
+    """
+
+    partition_bytes: int = PARTITION_BYTES
+
+    def by_key(
+        self, shard_map: ShardMap, partition_of: PartitionOf, *, num_partitions: int
+    ) -> Sequence[Partition]:
+        task = _task(_split_shards, num_returns=num_partitions)
+        objects: list[list[Any]] = [[] for _ in range(num_partitions)]
+        for calls, arguments in _groups(shard_map):
+            references = task.remote(calls, partition_of, num_partitions, *arguments)
+            references = references if num_partitions > 1 else [references]
+            for partition, reference in zip(objects, references, strict=True):
+                partition.append(reference)
+        return [_RayPartition(partition, shard_map.schema) for partition in objects]
+
+    def gather(self, shard_map: ShardMap) -> Iterator[pa.Table]:
+        import ray
+
+        task = _task(_join_shards, num_returns=1)
+        in_flight: deque[Any] = deque()
+        max_in_flight = _TASKS_PER_CPU * max(2, int(ray.cluster_resources().get("CPU", 0)))
+        for calls, arguments in _groups(shard_map):
+            in_flight.append(task.remote(calls, *arguments))
+            if len(in_flight) >= max_in_flight:
+                yield _gathered(in_flight.popleft(), shard_map.schema)
+        while in_flight:
+            yield _gathered(in_flight.popleft(), shard_map.schema)
+
+    def num_partitions(self, num_bytes: int) -> int:
+        import ray
+
+        num_cpus = int(ray.cluster_resources().get("CPU", 1))
+        return min(MAX_PARTITIONS, max(num_cpus, 1 + num_bytes // self.partition_bytes))
+
+
+def _groups(shard_map: ShardMap) -> Iterator[tuple[_Calls, list[Any]]]:
+    """The calls of each task, and its arguments: shared values, then the partitions' objects."""
+    import ray
+
+    shared = [ray.put(value) for value in shard_map.shared.values()]
+    rows = list(zip(*shard_map.inputs, strict=True))
+    num_tasks = min(len(rows), _MAX_TASKS)
+    for task in range(num_tasks):
+        first, last = task * len(rows) // num_tasks, (task + 1) * len(rows) // num_tasks
+        objects: list[Any] = []
+        elements = [tuple(_placed(element, objects) for element in row) for row in rows[first:last]]
+        calls = _Calls(
+            function=shard_map.function,
+            elements=elements,
+            shared=list(shard_map.shared),
+        )
+        yield calls, [*shared, *objects]
+
+
+def _placed(element: Any, objects: list[Any]) -> Any:
+    """The element, or the position of the objects of a partition, which are appended."""
+    if not isinstance(element, _RayPartition):
+        return element
+    start = len(objects)
+    objects += element.objects
+    return _Objects(start, len(objects), element.schema)
+
+
+def _task(function: Any, *, num_returns: int) -> Any:
+    import ray
+
+    # Shards and partitions come from all nodes, so no node is nearer to them.
+    return ray.remote(
+        num_cpus=1,
+        max_retries=_MAX_RETRIES,
+        num_returns=num_returns,
+        scheduling_strategy="SPREAD",
+    )(function)
+
+
+def _read(streams: Sequence[pa.Buffer | None], schema: pa.Schema) -> pa.Table:
+    """The rows of IPC streams, not copied; None is a stream without rows."""
+    tables = [pa.ipc.open_stream(stream).read_all() for stream in streams if stream is not None]
+    return pa.concat_tables([schema.empty_table(), *tables])
+
+
+def _stream(tables: Sequence[pa.Table]) -> pa.Buffer | None:
+    """An IPC stream of the tables' rows, or None if there are none."""
+    if not tables:
+        return None
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, tables[0].schema) as writer:
+        for table in tables:
+            writer.write_table(table)
+    return sink.getvalue()
+
+
+def _split_shards(
+    calls: _Calls, partition_of: PartitionOf, num_partitions: int, *arguments: Any
+) -> Any:
+    """In a task: an IPC stream per partition of the tables of the calls."""
+    partitions: list[list[pa.Table]] = [[] for _ in range(num_partitions)]
+    for table in in_larger_tables(calls.tables(arguments)):
+        for partition, rows in split(table, partition_of, num_partitions):
+            partitions[partition].append(rows)
+    streams = [_stream(tables) for tables in partitions]
+    return streams if num_partitions > 1 else streams[0]
+
+
+def _join_shards(calls: _Calls, *arguments: Any) -> pa.Buffer | None:
+    """In a task: an IPC stream of the tables of the calls."""
+    return _stream(list(calls.tables(arguments)))
+
+
+def _gathered(reference: Any, schema: pa.Schema) -> pa.Table:
+    import ray
+    from ray import exceptions
+
+    try:
+        return _read([ray.get(reference)], schema)
+    except exceptions.OutOfDiskError as error:
+        raise OSError(errno.ENOSPC, _FULL_DISK) from error
+    except exceptions.RayTaskError as error:
+        raise (error.cause if isinstance(error.cause, Exception) else error) from error
+
+
+@contextmanager
+def ray_exchange(address: str) -> Iterator[RayExchange]:
+    """Connect to the Ray cluster at an address, or start Ray on this machine (`local`).
+
+    A connection of this process is used as it is. ModuleNotFoundError says what to install.
+    """
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"Ray ({address}) is not installed: install the project's extra `engine`, or unset "
+            "SNOW_RAY_ADDRESS"
+        ) from error
+
+    if ray.is_initialized():
+        yield RayExchange()
+        return
+    _connect(address)
+    try:
+        yield RayExchange()
+    finally:
+        ray.shutdown()
+
+
+def _connect(address: str) -> None:
+    import ray
+
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray's workers would run at nice 19, behind everything else of a node.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    os.environ.setdefault("RAY_worker_register_timeout_seconds", "300")
+    for attempt in range(1, _START_ATTEMPTS + 1):
+        try:
+            ray.init(
+                address=None if address == LOCAL else address,
+                include_dashboard=False if address == LOCAL else None,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        except (RuntimeError, ConnectionError, TimeoutError) as error:
+            ray.shutdown()
+            if attempt == _START_ATTEMPTS:
+                raise
+            logging.getLogger(LOGGER).warning(f"Ray ({address}) did not start: {error}; once more")
+        else:
+            return

@@ -1,0 +1,49 @@
+"""A Ray cluster of two nodes on this machine, with a core each."""
+
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+NODE = {"num_cpus": 1, "object_store_memory": 150_000_000, "include_dashboard": False}
+_START_ATTEMPTS = 3
+
+
+def started(start: Any) -> Any:
+    """What `start` returns; Ray's processes may take longer than it waits on a loaded machine."""
+    for attempt in range(1, _START_ATTEMPTS + 1):
+        try:
+            return start()
+        except Exception:
+            if attempt == _START_ATTEMPTS:
+                raise
+    return None
+
+
+@pytest.fixture(scope="module")
+def ray_environment() -> Iterator[None]:
+    """Ray's settings for processes that a test starts; the token is not kept in the home folder."""
+    settings = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",
+        "RAY_worker_register_timeout_seconds": "300",  # on a loaded machine
+        "OMP_NUM_THREADS": "1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        patch.delenv("RAY_ADDRESS", raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def cluster(ray_environment: None) -> Iterator[Any]:
+    from ray import cluster_utils
+
+    running = started(lambda: cluster_utils.Cluster(initialize_head=True, head_node_args=NODE))
+    started(lambda: running.add_node(**NODE))
+    yield running
+    running.shutdown()
