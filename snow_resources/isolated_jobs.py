@@ -1,4 +1,4 @@
-"""Jobs in pods without network and lake: request by ConfigMap, report by the pod's log.
+"""Jobs in pods without network and lake: request by ConfigMaps, report by the pod's log.
 
 The worker's side is `snow_assets/runtime/isolated_worker.py`.
 """
@@ -16,11 +16,13 @@ from snow_resources.gpu_jobs import Job
 Json = dict[str, Any]
 
 _BEGIN, _END = b"-----BEGIN SNOW REPORT-----", b"-----END SNOW REPORT-----"
-_CONFIGMAP_BYTES = 1_000_000  # the API server's limit is 1 MiB for the whole object
+_KEY = "request.json.gz"
+_CONFIGMAP_BYTES = 700_000  # as base64 a third more; the API server's limit is 1 MiB an object
+_MAX_CONFIGMAPS = 100
 
 
 def isolated_manifest(manifest: Json, job: Job, *, python: str, canary: str) -> Json:
-    """Return the Job's manifest without the lake: its request is mounted from a ConfigMap, and the
+    """Return the Job's manifest without the lake: its request is mounted from ConfigMaps, and the
     worker checks that a canary cannot be reached.
 
     Raises dg.Failure where the canary's name does not resolve in this process: a pod without
@@ -32,7 +34,11 @@ def isolated_manifest(manifest: Json, job: Job, *, python: str, canary: str) -> 
     container["command"] = [python, "-m", "snow_assets.runtime.isolated_worker", job.module]
     container["env"].append({"name": "SNOW_CANARY", "value": resolve_canary(canary)})
     container["volumeMounts"].append({"name": "request", "mountPath": "/request", "readOnly": True})
-    pod["volumes"].append({"name": "request", "configMap": {"name": name}})
+    sources = [
+        {"configMap": {"name": f"{name}-{index}", "items": [{"key": _KEY, "path": _file(index)}]}}
+        for index in range(len(_request_slices(job)))
+    ]
+    pod["volumes"].append({"name": "request", "projected": {"sources": sources}})
     manifest["spec"]["template"]["metadata"]["labels"]["snow/network"] = "none"
     return manifest
 
@@ -54,14 +60,24 @@ def resolve_canary(canary: str) -> str:
     return ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host in hosts)
 
 
-def request_config_map(job: Job, owner: Json) -> Json:
-    """The ConfigMap that holds the request, owned by its Job. Raises dg.Failure if too large."""
-    content = base64.b64encode(gzip.compress(job.request, mtime=0)).decode()
-    if len(content) > _CONFIGMAP_BYTES:
+def _request_slices(job: Job) -> list[bytes]:
+    """The gzipped request in slices, each for a ConfigMap. Raises dg.Failure if too large."""
+    content = gzip.compress(job.request, mtime=0)
+    slices = [
+        content[start : start + _CONFIGMAP_BYTES]
+        for start in range(0, len(content), _CONFIGMAP_BYTES)
+    ]
+    if len(slices) > _MAX_CONFIGMAPS:
         raise dg.Failure(
-            f"the request of {job.module} is {len(content)} bytes as base64, more than the "
-            f"{_CONFIGMAP_BYTES} that reach a pod without network: evaluate fewer problems at once"
+            f"the request of {job.module} is {len(content)} bytes compressed, more than the "
+            f"{_MAX_CONFIGMAPS * _CONFIGMAP_BYTES} that reach a pod without network: evaluate "
+            "fewer problems at once, or fewer samples of each"
         )
+    return slices
+
+
+def request_config_maps(job: Job, owner: Json) -> list[Json]:
+    """The numbered ConfigMaps that hold the request, owned by its Job."""
     job_metadata = owner["metadata"]
     reference = {
         "apiVersion": "batch/v1",
@@ -69,13 +85,24 @@ def request_config_map(job: Job, owner: Json) -> Json:
         "name": job_metadata["name"],
         "uid": job_metadata["uid"],
     }
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": job_metadata["name"], "ownerReferences": [reference]},
-        "immutable": True,
-        "binaryData": {"request.json.gz": content},
-    }
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": f"{job_metadata['name']}-{index}",
+                "ownerReferences": [reference],
+            },
+            "immutable": True,
+            "binaryData": {_KEY: base64.b64encode(content).decode()},
+        }
+        for index, content in enumerate(_request_slices(job))
+    ]
+
+
+def _file(index: int) -> str:
+    """Name of a slice in the pod, in the order of which the worker joins them."""
+    return f"{_KEY}.{index:05d}"
 
 
 def parse_report(log: bytes) -> bytes | None:

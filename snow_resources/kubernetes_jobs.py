@@ -29,7 +29,7 @@ from snow_resources.gpu_jobs import (
     Job,
     JobSize,
 )
-from snow_resources.isolated_jobs import isolated_manifest, parse_report, request_config_map
+from snow_resources.isolated_jobs import isolated_manifest, parse_report, request_config_maps
 from snow_resources.job_manifest import DIGEST, SHARDS, job_name, read_yaml, render
 from snow_resources.job_messages import FolderMessageReader
 from snow_resources.job_state import JobState, job_state
@@ -193,7 +193,8 @@ class KubernetesJobs(GpuJobs):
         if job_state(leased_job, _pods(api, name)).phase == "failed":
             return None
         if "snow/network" in manifest["spec"]["template"]["metadata"]["labels"]:
-            api.create("configmaps", request_config_map(job_spec, leased_job))
+            for config_map in request_config_maps(job_spec, leased_job):
+                api.create("configmaps", config_map)
         context.log.info(f"Job {name} in namespace {self.namespace}")
         began = entered = time.monotonic()
         logged: tuple[str, str] = ("", "")

@@ -7,7 +7,6 @@ Each benchmark whose file is there is parsed, and its canonical solutions run in
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -17,7 +16,7 @@ from snow_assets.corpus.problems import read_problems
 from snow_assets.corpus.untrusted import printable
 from snow_assets.evaluation.answers import build_program
 from snow_assets.evaluation.contract import PASSED
-from snow_assets.evaluation.execution import run_in_sandbox
+from snow_assets.evaluation.execution import execution_of
 from snow_assets.evaluation.problems import Problem, problem_from_row
 from snow_assets.home import configured_url, home
 from snow_assets.recipe import chosen_recipe
@@ -44,14 +43,12 @@ def verify(name: str, files: str | None, *, seconds: float) -> Verification:
 
 
 def _canonical_failures(problems: Sequence[Problem], seconds: float) -> Iterator[tuple[str, str]]:
-    def run(problem: Problem) -> sandbox.ExecutionResult:
-        program = build_program(problem, problem.solution)
-        return run_in_sandbox(program.solution, program, seconds)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for problem, result in zip(problems, pool.map(run, problems), strict=True):
-            if result.outcome != PASSED:
-                yield problem.problem_id, f"{result.outcome}: {result.message.strip()[-200:]}"
+    programs = [build_program(problem, problem.solution) for problem in problems]
+    executions = [execution_of(program.solution, program, seconds) for program in programs]
+    results = sandbox.run_all(executions, num_cpus=os.cpu_count() or 1)
+    for problem, result in zip(problems, results, strict=True):
+        if result.outcome != PASSED:
+            yield problem.problem_id, f"{result.outcome}: {result.message.strip()[-200:]}"
 
 
 def main(files: str | None) -> int:

@@ -127,13 +127,14 @@ def benchmark_results(run: StageRun) -> StageResult:
             parts=len(completion_parts(request.recipe, num_problems=problems)),
         ),
     )
+    num_cpus = run.recipe.operation.sandbox_cpus
     executed = run.jobs.run(
         run.context,
         "snow_assets.evaluation.execution",
-        answers.execution_request(request),
+        answers.execution_request(request, num_cpus=num_cpus),
         report=ExecutionReport,
         code_version=CODE_VERSION,
-        size=JobSize(environment="sandbox", memory_gib=worker_memory.sandbox_gib),
+        size=JobSize(environment="sandbox", cpus=num_cpus, memory_gib=worker_memory.sandbox_gib),
     )
     answers.write_answers(request, executed.report)
     rows = results.write_results(request)

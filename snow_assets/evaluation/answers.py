@@ -24,7 +24,7 @@ def build_program(problem: Problem, completion: str) -> Program:
     )
 
 
-def execution_request(evaluation: EvaluationRequest) -> ExecutionRequest:
+def execution_request(evaluation: EvaluationRequest, *, num_cpus: int) -> ExecutionRequest:
     """Build the sandbox request from the `completions` of an evaluation's output."""
     rows = shards.read_unfinished(evaluation.output, "completions").to_pylist()
     recipe = evaluation.recipe
@@ -38,6 +38,7 @@ def execution_request(evaluation: EvaluationRequest) -> ExecutionRequest:
             build_program(problem_by_id[row["problem_id"]], row["completion"]) for row in rows
         ),
         recipe=recipe,
+        num_cpus=num_cpus,
     )
 
 

@@ -62,6 +62,7 @@ class ExecutionRequest:
     checkpoint: str
     programs: tuple[Program, ...]
     recipe: EvaluationRecipe
+    num_cpus: int  # programs that run at the same time, at most one per core
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ the machine (evalplus, issue 5).
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from snow_assets.evaluation.contract import (
     NOT_RUN,
@@ -19,33 +20,32 @@ from snow_assets.evaluation.contract import (
 from snow_assets.recipe import EvaluationRecipe
 from snow_assets.runtime import sandbox, worker
 
-RunProgram = Callable[[str, Program, float], sandbox.ExecutionResult]
-"""(source text, program with the test, time limit in seconds) -> `sandbox.ExecutionResult`."""
+RunPrograms = Callable[[Sequence[sandbox.Execution]], list[sandbox.ExecutionResult]]
 
 
-def run_in_sandbox(source: str, program: Program, seconds: float) -> sandbox.ExecutionResult:
-    """Run the program's test on `source`, which must define the program's entry point."""
+def execution_of(source: str, program: Program, seconds: float) -> sandbox.Execution:
+    """The program's test on `source`, which must define the program's entry point."""
     test = sandbox.FunctionTest(
         entry_point=program.entry_point, reference=program.solution, source=program.test
     )
-    return sandbox.run(source, limits=sandbox.Limits(seconds=seconds), test=test)
+    return sandbox.Execution(program=source, limits=sandbox.Limits(seconds=seconds), test=test)
 
 
 def slowest_canonical(
-    programs: Sequence[Program], run: RunProgram, *, timeout_seconds: float
+    programs: Sequence[Program], run: RunPrograms, *, timeout_seconds: float
 ) -> float:
     """Run the canonical solutions; return the slowest one's seconds. ValueError if one fails."""
-    slowest = 0.0
-    for program in programs:
-        result = run(program.solution, program, timeout_seconds)
+    results = run(
+        [execution_of(program.solution, program, timeout_seconds) for program in programs]
+    )
+    for program, result in zip(programs, results, strict=True):
         if result.outcome != PASSED:
             raise ValueError(
                 f"the canonical solution of {program.problem_id} ended as {result.outcome} within "
                 f"{timeout_seconds:g} s ({result.message.strip()[-300:]}), so no answer can be "
                 "judged: raise evaluation.timeout_seconds, or look at the sandbox's limits"
             )
-        slowest = max(slowest, result.seconds)
-    return slowest
+    return max((result.seconds for result in results), default=0.0)
 
 
 def raise_on_timeouts(num_timeouts: int, num_answers: int, *, max_share: float) -> None:
@@ -59,10 +59,10 @@ def raise_on_timeouts(num_timeouts: int, num_answers: int, *, max_share: float) 
 
 
 def run_programs(
-    programs: Sequence[Program], run: RunProgram, *, seconds: float
+    programs: Sequence[Program], run: RunPrograms, *, seconds: float
 ) -> list[ProgramResult]:
     """Run each model program with a time limit of `seconds`."""
-    results = [run(program.answer, program, seconds) for program in programs]
+    results = run([execution_of(program.answer, program, seconds) for program in programs])
     return [
         ProgramResult(
             outcome=result.outcome,
@@ -94,14 +94,13 @@ def execute(request: ExecutionRequest, progress: worker.Progress) -> ExecutionRe
             timeout_seconds=0.0,
         )
     recipe: EvaluationRecipe = request.recipe
+    run = partial(sandbox.run_all, num_cpus=request.num_cpus)
     # No solution has been timed yet: allow the recipe's limit times its factor.
     canonical_timeout = recipe.timeout_seconds * recipe.timeout_factor
-    slowest = slowest_canonical(
-        list(by_id.values()), run_in_sandbox, timeout_seconds=canonical_timeout
-    )
+    slowest = slowest_canonical(list(by_id.values()), run, timeout_seconds=canonical_timeout)
     limit = max(recipe.timeout_seconds, recipe.timeout_factor * slowest)
     progress.log(f"{len(by_id)} canonical solutions passed; an answer may take {limit:.1f} s")
-    results = run_programs(request.programs, run_in_sandbox, seconds=limit)
+    results = run_programs(request.programs, run, seconds=limit)
     num_timeouts = sum(result.outcome == TIMEOUT for result in results)
     raise_on_timeouts(num_timeouts, len(results), max_share=recipe.max_timeout_fraction)
     return _report(

@@ -239,8 +239,9 @@ ARCTIC = Recipe(
             synthesis_gib=512,
             pretraining_gib=128,
             evaluation_gib=64,
-            sandbox_gib=8,
+            sandbox_gib=32,
         ),
+        sandbox_cpus=16,
         endpoint=EndpointRecipe(
             max_connections=256,
             max_retries=8,

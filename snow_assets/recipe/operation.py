@@ -12,6 +12,7 @@ from snow_assets.recipe.validation import (
     Price,
     RecipeSection,
     Text,
+    Threads,
 )
 
 
@@ -56,6 +57,7 @@ class OperationRecipe(RecipeSection):
     """Folder of the published files of benchmarks that no distribution carries
     (`docs/benchmarks.md`): a URL, a path, `{lake}/...`, or relative to the checkout."""
     worker_memory: WorkerMemory
+    sandbox_cpus: Threads  # programs that run at the same time, at most one per core
     endpoint: EndpointRecipe
     retention_days: Annotated[
         float, Ge(0), Le(100_000)

@@ -295,6 +295,7 @@ SMOKE = Recipe(
             evaluation_gib=4,
             sandbox_gib=4,
         ),
+        sandbox_cpus=2,
         endpoint=EndpointRecipe(
             max_connections=16,
             max_retries=2,

@@ -1,8 +1,9 @@
 """Worker in a pod without network and lake: `python -m snow_assets.runtime.isolated_worker MODULE`.
 
-The request is a mounted file. The report is a block of the pod's log with its digest, since the log
-is the pod's only output. Before the module runs, the canary (SNOW_CANARY: addresses and port of a
-server that is up) must be unreachable, which shows that the cluster enforces the network policy.
+The request is mounted as numbered files. The report is a block of the pod's log with its digest,
+since the log is the pod's only output. Before the module runs, the canary (SNOW_CANARY: addresses
+and port of a server that is up) must be unreachable, which shows that the cluster enforces the
+network policy.
 The launcher resolves the canary's name, since a pod without network cannot; a name in SNOW_CANARY
 is refused, because a connection that fails for lack of an address proves nothing about the network.
 """
@@ -21,7 +22,8 @@ from pathlib import Path
 
 from snow_assets.runtime import worker
 
-REQUEST_FILE = "/request/request.json.gz"
+REQUEST_FOLDER = "/request"
+"""Holds the gzipped request in numbered files, the slices that fit a ConfigMap each."""
 BEGIN, END = "-----BEGIN SNOW REPORT-----", "-----END SNOW REPORT-----"
 """Around the base64 of the gzipped report, 1,000 characters a line, after its sha256."""
 
@@ -65,6 +67,12 @@ def check_isolation(canary: str) -> str | None:
     return None
 
 
+def read_request(folder: Path) -> bytes:
+    """The request, joined from the folder's numbered files."""
+    slices = sorted(folder.glob("request.json.gz.[0-9]*"))
+    return gzip.decompress(b"".join(path.read_bytes() for path in slices))
+
+
 def format_report(report: bytes) -> list[str]:
     """Encode a report as lines of the pod's log."""
     encoded = base64.b64encode(gzip.compress(report, mtime=0)).decode()
@@ -79,8 +87,7 @@ def main(module: str, canary: str) -> int:
         return worker.BAD_INPUT
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(worker.PREEMPTED))
     with tempfile.TemporaryDirectory() as folder:
-        request = gzip.decompress(Path(REQUEST_FILE).read_bytes())
-        (Path(folder) / worker.REQUEST).write_bytes(request)
+        (Path(folder) / worker.REQUEST).write_bytes(read_request(Path(REQUEST_FOLDER)))
         code = subprocess.run([sys.executable, "-m", module, folder], check=False).returncode
         if code:
             return code if code > 0 else 128 - code

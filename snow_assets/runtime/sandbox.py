@@ -32,10 +32,11 @@ outcomes are reproducible.
 Remaining risks: a kernel bug; side channels; queries whether a path exists and how large it is
 (`stat` opens nothing); load up to the limits, where memory counts per process; without namespaces,
 disk usage is polled 20 times a second and does not count deleted open files, and an ordinary user's
-limit on processes counts all that the user runs. A program can detect that it is called through a
-channel, see the arguments of each call, answer from a memorised table of the benchmark, keep state
-between calls, or end itself in any way that is not "passed". Without a test, "passed" means only
-that the program reports to have run to its end. `atexit` and other threads are not awaited.
+limit on processes counts all that the user runs: programs that run at the same time share it. A
+program can detect that it is called through a channel, see the arguments of each call, answer from
+a memorised table of the benchmark, keep state between calls, or end itself in any way that is not
+"passed". Without a test, "passed" means only that the program reports to have run to its end.
+`atexit` and other threads are not awaited.
 
 Limits of a test: it cannot see changes of its arguments (the program works on copies), pass
 functions or objects, or use a return value that is not a plain value: the outcome is then "failed",
@@ -46,7 +47,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -77,6 +79,7 @@ _START = (
     "supervisor.main()\n"
 )
 __all__ = [
+    "Execution",
     "ExecutionResult",
     "FunctionTest",
     "Isolation",
@@ -85,6 +88,7 @@ __all__ = [
     "SandboxUnavailableError",
     "probe",
     "run",
+    "run_all",
 ]
 _NO_TEST = FunctionTest(entry_point="", reference="", source="")
 
@@ -104,6 +108,15 @@ class Limits:
     folder_bytes: int = 1 << 24
     threads: int = 16
     open_files: int = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """A program to run, and its test."""
+
+    program: str
+    limits: Limits
+    test: FunctionTest = _NO_TEST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,12 +144,47 @@ def run(program: str, *, limits: Limits, test: FunctionTest = _NO_TEST) -> Execu
     Raises SandboxUnavailableError without the baseline isolation, before anything has run, and
     RuntimeError if the supervisor cannot start. Memory: two processes of `limits.memory_bytes`.
     """
-    with _lifeline() as lifeline, _empty_folder() as folder:
+    (result,) = run_all([Execution(program=program, limits=limits, test=test)], num_cpus=1)
+    return result
+
+
+def run_all(executions: Sequence[Execution], *, num_cpus: int) -> list[ExecutionResult]:
+    """Run programs at the same time, as `run` does each; results are in their order.
+
+    At most `num_cpus` and one per core, so that none waits for a core while its time runs. If this
+    call ends by an exception, the programs that run end at once. Memory: that of `run` for each
+    program that runs at the same time.
+    """
+    num_workers = max(1, min(num_cpus, len(os.sched_getaffinity(0)), len(executions)))
+    lifeline, writing_end = os.pipe()  # hangs up when this process ends, also by a kill
+    pool = ThreadPoolExecutor(num_workers)
+    try:
+        futures = [
+            pool.submit(_run, execution, lifeline, num_concurrent=num_workers)
+            for execution in executions
+        ]
+        return [future.result() for future in futures]
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        os.close(writing_end)
+        pool.shutdown()
+        os.close(lifeline)
+
+
+def _run(execution: Execution, lifeline: int, *, num_concurrent: int) -> ExecutionResult:
+    with _empty_folder() as folder:
         try:
-            request = Request(program, folder, seccomp_filter().hex(), lifeline, **asdict(limits))
+            request = Request(
+                execution.program,
+                folder,
+                seccomp_filter().hex(),
+                lifeline,
+                **asdict(execution.limits),
+                num_concurrent=num_concurrent,
+            )
         except FilterUnavailableError as error:
             raise SandboxUnavailableError(str(error)) from error
-        report = _run_supervisor(request, test)
+        report = _run_supervisor(request, execution.test)
     if report.refused:
         raise SandboxUnavailableError(report.refused)
     return ExecutionResult(
@@ -196,17 +244,6 @@ def _outcome(report: Report) -> Outcome:
     if report.test_outcome == ENDED and os.WIFSIGNALED(report.status):
         return "killed"  # only the kernel may signal it: a crash, or the machine is short of memory
     return "failed"
-
-
-@contextmanager
-def _lifeline() -> Iterator[int]:
-    """Yield a pipe's reading end; the writing end closes when this process ends, also by a kill."""
-    reading, writing = os.pipe()
-    try:
-        yield reading
-    finally:
-        os.close(reading)
-        os.close(writing)
 
 
 @contextmanager

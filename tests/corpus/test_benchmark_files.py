@@ -16,7 +16,7 @@ from snow_assets.corpus.benchmarks import BENCHMARKS
 from snow_assets.curation.decontamination.gate import gate_hits
 from snow_assets.curation.decontamination.prefilter import hits, index_problems
 from snow_assets.evaluation.answers import build_program
-from snow_assets.evaluation.execution import run_in_sandbox
+from snow_assets.evaluation.execution import execution_of
 from snow_assets.evaluation.problems import problem_from_row
 from snow_assets.recipe import SMOKE
 from snow_assets.runtime import sandbox
@@ -190,7 +190,8 @@ def rows_by_id(files: Path, *names: str) -> dict[str, dict[str, Any]]:
 def outcome(row: dict[str, Any], solution: str) -> str:
     problem = problem_from_row(row)
     program = build_program(problem, "\n" + solution)  # prompts end without newlines
-    return run_in_sandbox(program.answer, program, 20.0).outcome
+    (result,) = sandbox.run_all([execution_of(program.answer, program, 20.0)], num_cpus=1)
+    return result.outcome
 
 
 @sandboxed

@@ -1,6 +1,8 @@
 """Answers that run: judged from outside, after the benchmark's own solutions."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +60,7 @@ def executed(request: EvaluationRequest, tmp_path: Path, completions: list[str])
         for row, text in zip(read_problems(["HumanEval"]), completions, strict=False)
     ]
     shards.put_table(request.output, "completions", 0, rows, COMPLETION)
-    report = execution.execute(execution_request(request), progress(tmp_path))
+    report = execution.execute(execution_request(request, num_cpus=2), progress(tmp_path))
     write_answers(request, report)
     return report
 
@@ -99,7 +101,8 @@ def _sandboxed() -> None:
 @pytest.mark.usefixtures("_sandboxed")
 def test_a_program_passes_only_by_running_to_its_end(completion: str, outcome: str) -> None:
     judged = build_program(a_problem(), completion)
-    assert execution.run_in_sandbox(judged.answer, judged, 1.0).outcome == outcome
+    (result,) = sandbox.run_all([execution.execution_of(judged.answer, judged, 1.0)], num_cpus=1)
+    assert result.outcome == outcome
 
 
 @pytest.mark.usefixtures("_sandboxed")
@@ -130,22 +133,22 @@ def test_too_many_timeouts_fail_the_job_and_leave_no_answers(
 
 
 def test_a_canonical_solution_that_fails_stops_everything() -> None:
-    def broken(source: str, program: Program, seconds: float) -> sandbox.ExecutionResult:
-        return sandbox.ExecutionResult(
+    def broken(executions: Sequence[sandbox.Execution]) -> list[sandbox.ExecutionResult]:
+        result = sandbox.ExecutionResult(
             outcome="memory", seconds=0.1, isolation="x", message="no room"
         )
+        return [result] * len(executions)
 
     with pytest.raises(ValueError, match=r"Own/0 ended as memory within 5 s \(no room\)"):
         execution.slowest_canonical([a_program(a_problem())], broken, timeout_seconds=5.0)
 
 
 def test_the_slowest_of_the_canonical_solutions_is_found() -> None:
-    seconds = iter([0.1, 0.7, 0.3])
-
-    def timed(source: str, program: Program, limit: float) -> sandbox.ExecutionResult:
-        return sandbox.ExecutionResult(
-            outcome="passed", seconds=next(seconds), isolation="x", message=""
-        )
+    def timed(executions: Sequence[sandbox.Execution]) -> list[sandbox.ExecutionResult]:
+        return [
+            sandbox.ExecutionResult(outcome="passed", seconds=each, isolation="x", message="")
+            for each in (0.1, 0.7, 0.3)
+        ]
 
     found = execution.slowest_canonical([a_program(a_problem())] * 3, timed, timeout_seconds=5.0)
     assert found == 0.7
@@ -156,7 +159,7 @@ def test_without_the_floor_nothing_runs_and_the_reason_is_kept(
 ) -> None:
     missing = sandbox.Isolation(available=False, level="none", reason="Landlock is not available")
     monkeypatch.setattr(sandbox, "probe", lambda: missing)
-    monkeypatch.setattr(sandbox, "run", lambda *_, **__: pytest.fail("it ran a program"))
+    monkeypatch.setattr(sandbox, "run_all", lambda *_, **__: pytest.fail("it ran a program"))
     report = executed(request_, tmp_path, ["\n    return 1\n"])
     assert (report.not_run, report.num_answers, report.num_passed) == (missing.reason, 1, 0)
     (row,) = answers(request_)
@@ -173,7 +176,8 @@ def test_every_canonical_solution_of_human_eval_passes() -> None:
     problems = [problem_from_row(row) for row in read_problems(["HumanEval"])]
     found = [a_program(each) for each in problems]
     assert len(found) == 164
-    execution.slowest_canonical(found, execution.run_in_sandbox, timeout_seconds=30.0)
+    run = partial(sandbox.run_all, num_cpus=2)
+    execution.slowest_canonical(found, run, timeout_seconds=30.0)
 
 
 def a_report(*, seconds: float, address: str) -> ExecutionReport:

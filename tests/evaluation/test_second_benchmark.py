@@ -89,7 +89,7 @@ def test_each_benchmark_has_its_own_figures(request_: EvaluationRequest, tmp_pat
     measured = measure(request_, progress(tmp_path))
     put_completions(request_)
     assert measured.num_solutions == 12
-    report = execution.execute(execution_request(request_), progress(tmp_path))
+    report = execution.execute(execution_request(request_, num_cpus=2), progress(tmp_path))
     assert report.num_canonical in (0, 12)  # 0: no sandbox here
     write_answers(request_, report)
     rows = results.write_results(request_)
@@ -107,7 +107,8 @@ def test_a_benchmark_without_a_row_of_results_is_missing(
 ) -> None:
     measured = measure(request_, progress(tmp_path))
     put_completions(request_)
-    write_answers(request_, execution.execute(execution_request(request_), progress(tmp_path)))
+    execution_job = execution_request(request_, num_cpus=2)
+    write_answers(request_, execution.execute(execution_job, progress(tmp_path)))
     rows = [row for row in results.write_results(request_) if row["benchmark"] != "Sums"]
     missing = results.validate_completeness(
         rows, languages=["python", "sql"], recipe=request_.recipe

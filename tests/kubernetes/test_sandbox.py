@@ -1,11 +1,14 @@
 """The evaluation's sandbox in a pod: no lake, no network, the same floor; or nothing runs."""
 
+import base64
 import http.server
+import json
 import os
 import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import dagster as dg
 import kubernetes_validate
@@ -13,12 +16,12 @@ import pytest
 
 from snow_assets.evaluation.contract import ExecutionReport, ExecutionRequest, Program
 from snow_assets.runtime import worker
-from snow_assets.runtime.isolated_worker import check_isolation, format_report, main
+from snow_assets.runtime.isolated_worker import check_isolation, format_report, main, read_request
 from snow_resources.gpu_jobs import FinishedJob, JobSize
 from snow_resources.isolated_jobs import (
     isolated_manifest,
     parse_report,
-    request_config_map,
+    request_config_maps,
     resolve_canary,
 )
 from tests.evaluation.builders import an_evaluation_recipe
@@ -41,7 +44,10 @@ def a_request(*answers: str) -> ExecutionRequest:
         for index, answer in enumerate(answers)
     ]
     return ExecutionRequest(
-        checkpoint="general", programs=tuple(programs), recipe=an_evaluation_recipe()
+        checkpoint="general",
+        programs=tuple(programs),
+        recipe=an_evaluation_recipe(),
+        num_cpus=2,
     )
 
 
@@ -55,7 +61,7 @@ def execute(site: Site, request: ExecutionRequest, **settings: str) -> FinishedJ
 @pytest.mark.cluster
 def test_programs_are_judged_in_a_pod_that_mounts_no_lake(site: Site) -> None:
     right, wrong = "def f(): return 1\n", "def f(): return 2\n"
-    steal = f"import pathlib\npathlib.Path('/request/request.json.gz').read_bytes()\n{right}"
+    steal = f"import pathlib\npathlib.Path('/request/request.json.gz.00000').read_bytes()\n{right}"
     call = f"import socket\nsocket.socket()\n{right}"
     done = execute(site, a_request(right, wrong, steal, call))
     report = done.report
@@ -154,10 +160,31 @@ def test_an_enclosed_job_is_valid_and_keeps_to_the_policy() -> None:
     assert faults(made) == []
     assert work_faults(made) == []
     owner = {"metadata": {"name": "x", "uid": "y"}}
-    kubernetes_validate.validate(request_config_map(job, owner), "1.37", strict=True)
+    (config_map,) = request_config_maps(job, owner)
+    kubernetes_validate.validate(config_map, "1.37", strict=True)
 
 
-def test_a_request_that_no_config_map_holds_is_refused() -> None:
-    job = replace(a_job(), request=os.urandom(2_000_000))
+def test_a_request_that_is_larger_than_a_config_map_crosses_in_numbered_ones(
+    tmp_path: Path,
+) -> None:
+    job = replace(a_job(), request=os.urandom(8_000_000))
+    manifest = isolated_manifest(rendered(SIZE), job, python="python", canary="10.0.0.1:443")
+    kubernetes_validate.validate(manifest, "1.37", strict=True)
+    name = manifest["metadata"]["name"]
+    config_maps = request_config_maps(job, {"metadata": {"name": name, "uid": "y"}})
+    data = {each["metadata"]["name"]: each["binaryData"] for each in config_maps}
+    assert len(data) > 10
+    assert max(len(json.dumps(each)) for each in config_maps) < 1 << 20
+    volumes = manifest["spec"]["template"]["spec"]["volumes"]
+    (volume,) = (each for each in volumes if each["name"] == "request")
+    for source in volume["projected"]["sources"]:  # as the kubelet writes them
+        (item,) = source["configMap"]["items"]
+        content = data[source["configMap"]["name"]][item["key"]]
+        (tmp_path / item["path"]).write_bytes(base64.b64decode(content))
+    assert read_request(tmp_path) == job.request
+
+
+def test_a_request_that_no_hundred_config_maps_hold_is_refused() -> None:
+    job = replace(a_job(), request=os.urandom(71_000_000))
     with pytest.raises(dg.Failure, match="evaluate fewer problems at once"):
-        request_config_map(job, {"metadata": {"name": "x", "uid": "y"}})
+        request_config_maps(job, {"metadata": {"name": "x", "uid": "y"}})

@@ -32,6 +32,7 @@ class Request(NamedTuple):
     folder_bytes: int
     threads: int
     open_files: int
+    num_concurrent: int  # programs that may run at the same time, this one included
 
 
 class FunctionTest(NamedTuple):

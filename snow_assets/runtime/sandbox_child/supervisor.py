@@ -15,6 +15,7 @@ from typing import NamedTuple, NoReturn
 
 from snow_assets.runtime.sandbox_child.confinement import (
     ENTRY_BYTES,
+    FIRST_UNUSED_ID,
     PR_SET_DUMPABLE,
     PR_SET_PDEATHSIG,
     SIGKILL,
@@ -295,8 +296,11 @@ def watch_children(watch: Watch, judge: int, program: int, layers: tuple[str, ..
 
 def bounds(request: Request, own_disk: bool) -> Bounds:
     """Resource limits of each child. The limit on tasks counts the supervisor, judge and program
-    together, as they have the same user."""
-    num_present = 2 if own_disk else count_tasks(os.getuid())
+    together, as they have the same user; and programs beside this one, if all have one user."""
+    user = os.getuid()
+    num_present = 2 if own_disk else count_tasks(user)
+    if not own_disk and user < FIRST_UNUSED_ID:
+        num_present += (request.num_concurrent - 1) * (3 + request.threads)
     return Bounds(
         seconds=request.seconds,
         memory_bytes=request.memory_bytes,
