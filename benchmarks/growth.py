@@ -1,23 +1,31 @@
-"""How the cost of joins grows with a corpus's documents: `python benchmarks/growth.py`.
+"""How costs grow with a corpus: `python benchmarks/growth.py`, or `... records` for artifacts.
 
 A language of 100,000, 200,000 and 400,000 kept documents is generated in a temporary folder, with a
 short text each; 1 % is held out and 30 % of the others are selected. Prints CPU seconds, those of
 polars' threads included, of the held-out check of packs, the read of the selected documents and
 the check of the selection.
+
+`records`: an artifact of 10,000 and 100,000 shards is finished, its manifest read, and then one of
+its shards; CPU seconds, and peak memory of a process that does it.
 """
 
 import hashlib
+import json
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
+from peak import peak_bytes
 
 from snow_assets.curation.split import assert_no_held_out
 from snow_assets.quality.selection import selected_documents, validate_selection
-from snow_assets.storage import shards
+from snow_assets.storage import checked_json, shards
 from snow_assets.storage.schemas import DECISION, DOCUMENT, SELECTION
 
 SIZES = (100_000, 200_000, 400_000)
@@ -120,11 +128,59 @@ def measure(num_documents: int) -> list[float]:
         ]
 
 
-def main() -> None:
+def put_records(folder: Path, num_shards: int) -> None:
+    """The records of so many shards, of which the last is there."""
+    schema = pa.schema([("text_id", pa.string())])
+    ids = [hashlib.sha256(str(row).encode()).hexdigest() for row in range(10)]
+    name = shards.table_name("documents", num_shards - 1)
+    stats = {"documents": f"source/{'0' * 32}/{name}", "language": "python", "counts": {"kept": 1}}
+    table = [{"text_id": text_id} for text_id in ids]
+    shards.put_table(str(folder), "documents", num_shards - 1, table, schema, stats=stats)
+    record = json.loads(shards.get(str(folder / shards.record_name(name))))
+    del record[checked_json.CHECKSUM]
+    for index in range(num_shards - 1):  # without the flush of each that a shard's writer awaits
+        content = {**record, "name": shards.table_name("documents", index)}
+        path = folder / shards.record_name(content["name"])
+        path.write_bytes(checked_json.dump(content))
+
+
+def measure_records(folder: str, num_shards: int) -> None:
+    """Print the CPU seconds of each operation, and the peak memory so far in MB."""
+    name = shards.table_name("documents", num_shards - 1)
+    operations: dict[str, Callable[[], object]] = {
+        "finish": lambda: finish(folder),
+        "manifest": lambda: shards.manifest(folder),
+        "shard": lambda: shards.read_shard(folder, name, columns=["text_id"]),
+    }
+    for operation in sys.argv[4:]:
+        seconds = cpu_seconds(operations[operation])
+        print(f"{num_shards:>10,} {operation:>10} {seconds:>8.2f} s {peak_bytes() / 1e6:>8.0f} MB")
+
+
+def records() -> None:
+    for num_shards in (10_000, 100_000):
+        with tempfile.TemporaryDirectory() as lake:
+            folder = Path(lake, "documents", "source", "0" * 32)
+            put_records(folder, num_shards)
+            for operation in ("finish", "manifest", "shard"):
+                command = [sys.executable, __file__, "measure", str(folder), str(num_shards)]
+                subprocess.run([*command, operation], check=True)
+
+
+def joins() -> None:
     print(f"{'documents':>10} {'held-out check':>15} {'selected read':>15} {'selection check':>15}")
     for num_documents in SIZES:
         seconds = measure(num_documents)
         print(f"{num_documents:>10,}", *(f"{value:>15.2f}" for value in seconds), flush=True)
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["records"]:
+        records()
+    elif sys.argv[1:2] == ["measure"]:
+        measure_records(sys.argv[2], int(sys.argv[3]))
+    else:
+        joins()
 
 
 if __name__ == "__main__":

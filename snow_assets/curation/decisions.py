@@ -14,7 +14,7 @@ from snow_assets.curation.decontamination.exemptions import exemption_reason
 from snow_assets.curation.decontamination.rule import GATE_METHODS
 from snow_assets.curation.document_shards import DocumentShard, co_partitioned, document_shards
 from snow_assets.curation.filters.heuristics import COLUMNS, filter_reason
-from snow_assets.curation.split import HELD_OUT, TRAIN, held_out_repositories
+from snow_assets.curation.split import HELD_OUT, SPLIT_COLUMNS, TRAIN, held_out_repositories
 from snow_assets.recipe import CurationRecipe
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import DECISION, DOCUMENT
@@ -45,7 +45,7 @@ class DocumentSelector:
 
     def __post_init__(self) -> None:
         self.held_out = held_out_repositories(
-            shards.read(self.inputs.near_duplicates, "repositories"),
+            shards.read(self.inputs.near_duplicates, "repositories", columns=SPLIT_COLUMNS),
             share=self.recipe.held_out_fraction,
             tolerance=self.recipe.held_out_tolerance,
             seed=self.recipe.seed,

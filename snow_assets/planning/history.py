@@ -1,7 +1,7 @@
 """What the lake remembers of an asset: its latest artifact, and how long its work took."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,9 +50,11 @@ class Past:
             return []
         return [f"{name}: {reason}" for name, reason in violations(folder, manifest).items()]
 
-    def files(self, asset: str, partition: str, fingerprint: str) -> list[shards.FileRecord]:
+    def digests(self, asset: str, partition: str, fingerprint: str) -> Iterator[str]:
+        """The SHA-256 of each file of an artifact; none if it is not finished."""
         manifest = self.manifest(self.lake.artifact(asset, partition, fingerprint))
-        return manifest.files if manifest else []
+        if manifest is not None:
+            yield from (sha256 for _, sha256 in manifest.files.digests())
 
     def finished(self, asset: str, partition: str) -> list[shards.Manifest]:
         root = self.lake.partition(asset, partition)

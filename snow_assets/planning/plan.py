@@ -178,10 +178,10 @@ class Planner:
 
     def _shard_digests(self, inputs: Sequence[Artifact | shards.Input], stage: Stage) -> list[str]:
         return [
-            entry.sha256
+            sha256
             for read in inputs
             if read.asset == stage.name
-            for entry in self.past.files(read.asset, read.partition, read.fingerprint)
+            for sha256 in self.past.digests(read.asset, read.partition, read.fingerprint)
         ]
 
     def _pending(

@@ -129,7 +129,7 @@ class _Needs:
 
 
 def _candidate(folder: str, reason: str) -> Candidate:
-    size = sum(entry.num_bytes for entry in shards.manifest(folder).files)
+    size = shards.manifest(folder).files.total("num_bytes")
     return Candidate(folder=folder, reason=reason, num_bytes=size)
 
 
@@ -150,7 +150,7 @@ def _abandoned(
             and note.recipe_values != as_json(recipe)
         )
         if touched < limit or is_dropped:
-            size = sum(entry.num_bytes for entry in readable_records(folder))
+            size = readable_records(folder).total("num_bytes")
             author = "" if note is None else f" by {note.recipe}"
             days = (now - touched) / _DAY_SECONDS
             reason = f"half done{author}, untouched for {days:.0f} days"
@@ -164,7 +164,9 @@ def act(lake: str, purge: Purge, *, now: float) -> None:
         url = shards.join(item.folder, shards.MANIFEST)
         content: dict[str, Any] = {"reason": item.reason, "purged": now}
         if shards.exists(url):
-            content["manifest"] = asdict(shards.manifest(item.folder))
+            manifest = shards.manifest(item.folder)
+            files = [asdict(entry) for entry in manifest.files]
+            content["manifest"] = {**asdict(manifest), "files": files}
         else:
             content["files"] = [asdict(entry) for entry in readable_records(item.folder)]
         asset, partition, fingerprint = item.folder.rsplit("/", 3)[1:]

@@ -11,10 +11,10 @@ from contextlib import suppress
 from typing import Any
 
 from snow_assets.storage import object_store, shards
-from snow_assets.storage.shards import DamagedFileError, FileRecord, Manifest
+from snow_assets.storage.shards import DamagedFileError, FileRecord, FileRecords, Manifest
 
 _DAMAGED_MANIFEST = "manifest.damaged.json"
-_INDEX = re.compile(r"-\d{5}\.")
+_INDEX = re.compile(r"-\d{5,}\.")
 _REPORT, _REQUEST = "report.json", "request.json"
 
 
@@ -51,16 +51,18 @@ def digest_violation(folder: str, entry: FileRecord) -> dict[str, str]:
 
 def record_violations(folder: str) -> dict[str, str]:
     """Validate the files of an artifact without a readable manifest by their records' digests."""
-    violation_by_file = {}
-    for name in shards.names(shards.join(folder, shards.RECORDS)):
-        file = name.removesuffix(".json").replace("%", "/")
-        try:
-            entry = shards.record(folder, file)
-        except DamagedFileError as error:
-            violation_by_file[file] = f"its record is damaged ({error.reason})"
+    violation_by_file: dict[str, str] = {}
+    for entry in shards.iterate_records(folder):
+        if isinstance(entry, DamagedFileError):
+            violation_by_file |= _record_violation(entry)
         else:
-            violation_by_file |= digest_violation(folder, entry) if entry else {}
+            violation_by_file |= digest_violation(folder, entry)
     return violation_by_file
+
+
+def _record_violation(error: DamagedFileError) -> dict[str, str]:
+    file = error.url.rsplit("/", 1)[1].removesuffix(".json").replace("%", "/")
+    return {file: f"its record is damaged ({error.reason})"}
 
 
 def unfinished_violations(folder: str) -> dict[str, str]:
@@ -68,27 +70,20 @@ def unfinished_violations(folder: str) -> dict[str, str]:
 
     Violations: damaged records, and files that are missing or of another size. A single listing.
     """
-    sizes, violation_by_file = object_store.sizes(folder), {}
-    for name in shards.names(shards.join(folder, shards.RECORDS)):
-        file = name.removesuffix(".json").replace("%", "/")
-        try:
-            entry = shards.record(folder, file)
-        except DamagedFileError as error:
-            violation_by_file[file] = f"its record is damaged ({error.reason})"
-        else:
-            if entry is not None and sizes.get(file) != entry.num_bytes:
-                violation_by_file[file] = "it is missing or has another size than its record"
+    sizes = object_store.sizes(folder)
+    violation_by_file: dict[str, str] = {}
+    for entry in shards.iterate_records(folder):
+        if isinstance(entry, DamagedFileError):
+            violation_by_file |= _record_violation(entry)
+        elif sizes.get(entry.name) != entry.num_bytes:
+            violation_by_file[entry.name] = "it is missing or has another size than its record"
     return violation_by_file
 
 
-def readable_records(folder: str) -> list[FileRecord]:
+def readable_records(folder: str) -> FileRecords:
     """The records of an unfinished artifact's files, for its size; damaged ones are skipped."""
-    entries = []
-    for name in shards.names(shards.join(folder, shards.RECORDS)):
-        with suppress(DamagedFileError):
-            entry = shards.record(folder, name.removesuffix(".json").replace("%", "/"))
-            entries += [entry] if entry else []
-    return entries
+    entries = shards.iterate_records(folder)
+    return FileRecords.of(entry for entry in entries if isinstance(entry, FileRecord))
 
 
 def earlier_digest(folder: str) -> str | None:
@@ -110,6 +105,7 @@ def clear(folder: str, damaged_files: Collection[str]) -> None:
     if shards.exists(manifest):
         shards.put(shards.join(folder, _DAMAGED_MANIFEST), shards.get(manifest))
         shards.remove(manifest)
+    shards.remove(shards.join(folder, shards.FILE_TABLES))
     shards.remove(shards.join(folder, shards.DAMAGED))
     if not damaged_files:
         return

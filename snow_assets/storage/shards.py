@@ -12,9 +12,9 @@ What DuckDB and other programs read by themselves, `make verify` compares.
 import hashlib
 import io
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,16 +23,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from snow_assets.storage import checked_json
 from snow_assets.storage.checked_json import DamagedFileError
 from snow_assets.storage.column_ranges import ChangedBytesError, RangeDigests, open_columns
 from snow_assets.storage.column_ranges import range_digests as digest_ranges
+from snow_assets.storage.file_records import FileRecord, FileRecords
 from snow_assets.storage.object_store import (
     exists,
     file_system,
     get,
+    get_all,
     join,
     modified,
     names,
@@ -47,6 +49,7 @@ __all__ = [
     "RECORDS",
     "DamagedFileError",
     "FileRecord",
+    "FileRecords",
     "InProgress",
     "Input",
     "Manifest",
@@ -63,6 +66,7 @@ __all__ = [
     "in_progress",
     "input_folders",
     "is_finished",
+    "iterate_records",
     "join",
     "manifest",
     "mark_damaged",
@@ -89,22 +93,11 @@ __all__ = [
 MANIFEST = "manifest.json"
 _IN_PROGRESS = "in_progress.json"
 RECORDS = "records"
+FILE_TABLES = "file_tables"
+"""A folder in an artifact with more files than a manifest lists itself: their records as a table,
+named by its SHA-256, so that two writers of an artifact do not replace each other's."""
 DAMAGED = "damaged"
 """A folder in an artifact: a file for each one that a reader found to be damaged."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileRecord:
-    """A finished file of an artifact. `stats` are small and JSON: counts, thresholds met."""
-
-    name: str
-    num_bytes: int
-    sha256: str
-    num_rows: int | None = None  # None: not a table
-    num_tokens: int | None = None
-    footer_bytes: int | None = None  # of a table's file; None: written before it had digests
-    range_digests: str | None = None  # of its footer and columns, see `column_ranges`
-    stats: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +133,7 @@ class Manifest:
     recipe: str
     config: Any  # the part of the recipe that was read
     inputs: list[Input]
-    files: list[FileRecord]
+    files: FileRecords
     stats: dict[str, Any]
     digest: str
     finished: float | None = None  # seconds since the epoch
@@ -149,19 +142,26 @@ class Manifest:
     """What Dagster and MLflow show: plots, tables, metrics by step. They hold times and speeds, so
     they are not part of the digest."""
 
+    file_table: FileRecord | None = None  # the file of `files`; None: in the manifest itself
+
+    __pydantic_config__ = ConfigDict(arbitrary_types_allowed=True)
+
     def num_rows(self, table: str) -> int:
-        return sum(record.num_rows or 0 for record in self.tables(table))
+        return self.tables(table).total("num_rows")
 
     def num_tokens(self, table: str) -> int:
-        return sum(record.num_tokens or 0 for record in self.tables(table))
+        return self.tables(table).total("num_tokens")
 
-    def tables(self, table: str) -> list[FileRecord]:
-        return [record for record in self.files if record.name.startswith(f"{table}-")]
+    def tables(self, table: str) -> FileRecords:
+        """The records of a table's shards, in the order of their indices."""
+        return self.files.of_table(table)
 
 
 T = TypeVar("T")
 
 _MAX_CACHED_ARTIFACTS = 256
+_MAX_LISTED_FILES = 1_000  # in a manifest itself
+_LISTED_FILES = TypeAdapter(list[FileRecord])
 _ADAPTERS = {kind: TypeAdapter(kind) for kind in (FileRecord, Manifest, InProgress)}
 
 
@@ -173,12 +173,15 @@ def remedy(folder: str) -> str:
     return f"materialize {parts[1]}{'' if parts[2] == 'all' else f' [{parts[2]}]'} again"
 
 
-def _load(folder: str, name: str, kind: type[Any]) -> Any:
+def _load(folder: str, name: str, kind: type[Any], content: bytes | None = None) -> Any:
     """A JSON file of an artifact as a dataclass; DamagedFileError if it is not what was written."""
     url = join(folder, name)
     known_keys = [entry.name for entry in fields(kind)]
-    value = checked_json.load(url, get(url), known_keys=known_keys, remedy=remedy(folder))
+    content = get(url) if content is None else content
+    value = checked_json.load(url, content, known_keys=known_keys, remedy=remedy(folder))
     try:
+        if kind is Manifest:
+            value["files"] = FileRecords.of(_LISTED_FILES.validate_python(value.get("files")))
         return _ADAPTERS[kind].validate_python(value)
     except ValidationError as error:
         [first, *_] = error.errors()
@@ -187,7 +190,13 @@ def _load(folder: str, name: str, kind: type[Any]) -> Any:
 
 
 def _dump(value: FileRecord | Manifest | InProgress) -> bytes:
+    """With a manifest's files unless they have a file of their own."""
     plain = _ADAPTERS[type(value)].dump_python(value, mode="json", fallback=str)
+    if isinstance(value, Manifest):
+        files = [] if value.file_table else list(value.files)
+        plain["files"] = _LISTED_FILES.dump_python(files, mode="json", fallback=str)
+        if value.file_table is None:
+            del plain["file_table"]
     return checked_json.dump(plain)
 
 
@@ -197,8 +206,12 @@ def record_name(name: str) -> str:
 
 def record(folder: str, name: str) -> FileRecord | None:
     """The record of a finished file, or None: then the file must be made."""
-    url = join(folder, record_name(name))
-    return _load(folder, record_name(name), FileRecord) if exists(url) else None
+    try:
+        content = get(join(folder, record_name(name)))
+    except FileNotFoundError:
+        return None
+    loaded: FileRecord = _load(folder, record_name(name), FileRecord, content)
+    return loaded
 
 
 def put_file(folder: str, name: str, content: bytes, **fields: Any) -> FileRecord:
@@ -248,13 +261,13 @@ def _checked(folder: str, name: str, read: Callable[[FileRecord], T]) -> T:
                 mark_damaged(folder, name)
                 raise DamagedFileError(join(folder, name), str(error), remedy(folder)) from None
         changed = entry
-        _manifest_records.cache_clear()  # the artifact may have been made again
+        _listed_records.cache_clear()  # the artifact may have been made again
 
 
 def _recorded(folder: str, name: str) -> FileRecord:
     entry = _record_in_manifest(folder, name)
     if entry is None:
-        _manifest_records.cache_clear()  # the artifact may have been made again
+        _listed_records.cache_clear()  # the artifact may have been made again
         entry = _record_in_manifest(folder, name)
     if entry is None:
         entry = record(folder, name)
@@ -265,16 +278,22 @@ def _recorded(folder: str, name: str) -> FileRecord:
 
 def _record_in_manifest(folder: str, name: str) -> FileRecord | None:
     try:
-        return _manifest_records(folder).get(name)
+        current, entries = _listed_records(folder)
     except FileNotFoundError:
         return None  # not finished
+    if name in entries or current.file_table is None:
+        return entries.get(name)
+    with suppress(DamagedFileError):
+        if entry := record(folder, name):  # rather than the records of all files
+            return entry
+    return next((entry for entry in manifest(folder).files if entry.name == name), None)
 
 
 @lru_cache(maxsize=_MAX_CACHED_ARTIFACTS)
-def _manifest_records(folder: str) -> dict[str, FileRecord]:
-    """File name -> record. A manifest never changes, so it is read once."""
-    current = manifest(folder)
-    return {entry.name: entry for entry in [*current.files, *current.metadata_files]}
+def _listed_records(folder: str) -> tuple[Manifest, dict[str, FileRecord]]:
+    """A manifest, which never changes, and the records that it lists itself, by file name."""
+    current = _read_manifest(folder)
+    return current, {entry.name: entry for entry in [*current.files, *current.metadata_files]}
 
 
 def mark_damaged(folder: str, name: str) -> None:
@@ -376,18 +395,39 @@ def file_sha256(url: str, what_to_do: str) -> str:
     return digest.hexdigest()
 
 
-def records(folder: str, table: str | None = None) -> list[FileRecord]:
-    """The records of the files finished so far, by name: of all, or of a table's shards."""
-    prefix = "" if table is None else f"{table}-"
-    return [
-        _load(folder, join(RECORDS, name), FileRecord)
-        for name in names(join(folder, RECORDS))
-        if name.startswith(prefix)
-    ]
+def records(folder: str, table: str | None = None) -> FileRecords:
+    """The records of the files finished so far: of all, or of a table's shards."""
+
+    def read() -> Iterator[FileRecord]:
+        for entry in iterate_records(folder, "" if table is None else f"{table}-"):
+            if isinstance(entry, DamagedFileError):
+                raise entry
+            yield entry
+
+    return FileRecords.of(read())
 
 
-def content_digest(files: Iterable[FileRecord]) -> str:
-    lines = sorted(f"{entry.name} {entry.sha256}\n" for entry in files)
+def iterate_records(folder: str, prefix: str = "") -> Iterator[FileRecord | DamagedFileError]:
+    """Each record of a file whose name begins so, or what is wrong with it; by file name.
+
+    An object store is asked for many at a time. Memory: the names, and 1,000 records.
+    """
+    record_folder = join(folder, RECORDS)
+    record_names = names(record_folder, prefix)
+    contents = get_all(record_folder, record_names)
+    for name, content in zip(record_names, contents, strict=True):
+        if content is None:
+            continue  # removed meanwhile
+        try:
+            entry: FileRecord = _load(folder, join(RECORDS, name), FileRecord, content)
+        except DamagedFileError as error:
+            yield error
+        else:
+            yield entry
+
+
+def content_digest(files: FileRecords) -> str:
+    lines = sorted(f"{name} {sha256}\n" for name, sha256 in files.digests())
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -411,7 +451,8 @@ def finish(
     If another writer finished it first with the same content, that manifest stands;
     with another content, ValueError.
     """
-    files = sorted(records(folder), key=lambda entry: entry.name)
+    files = records(folder)
+    file_table = _put_file_table(folder, files) if len(files) > _MAX_LISTED_FILES else None
     written = Manifest(
         asset=asset,
         partition=partition,
@@ -426,6 +467,7 @@ def finish(
         finished=finished,
         seconds=seconds,
         metadata_files=list(metadata_files),
+        file_table=file_table,
     )
     try:
         put(join(folder, MANIFEST), _dump(written), exclusive=True)
@@ -438,6 +480,26 @@ def finish(
             ) from None
         return existing
     return written
+
+
+def _put_file_table(folder: str, files: FileRecords) -> FileRecord:
+    content = files.to_parquet()
+    sha256 = hashlib.sha256(content).hexdigest()
+    name = join(FILE_TABLES, f"{sha256}.parquet")
+    put(join(folder, name), content)
+    return FileRecord(name=name, num_bytes=len(content), sha256=sha256, num_rows=len(files))
+
+
+def _get_file_table(folder: str, entry: FileRecord) -> FileRecords:
+    url = join(folder, entry.name)
+    try:
+        content = get(url)
+        _compare(hashlib.sha256(content).hexdigest(), entry)
+    except FileNotFoundError:
+        raise DamagedFileError(url, "it is missing", remedy(folder)) from None
+    except ChangedBytesError as error:
+        raise DamagedFileError(url, str(error), remedy(folder)) from None
+    return FileRecords.from_parquet(content)
 
 
 def mark_in_progress(folder: str, marker: InProgress) -> None:
@@ -456,12 +518,25 @@ def is_finished(folder: str) -> bool:
 
 def manifest(folder: str) -> Manifest:
     """What a finished artifact is; FileNotFoundError if it is not finished, DamagedFileError if
-    the manifest is not what was written."""
-    if not is_finished(folder):
+    the manifest, or the table of its files, is not what was written.
+
+    Memory: about 250 bytes a file, once its record is used.
+    """
+    current = _read_manifest(folder)
+    if current.file_table is None:
+        return current
+    return replace(current, files=_get_file_table(folder, current.file_table))
+
+
+def _read_manifest(folder: str) -> Manifest:
+    """A manifest with the files that it lists itself."""
+    try:
+        content = get(join(folder, MANIFEST))
+    except FileNotFoundError:
         raise FileNotFoundError(
             f"{folder} has no manifest: its writer did not finish; materialize it again"
-        )
-    loaded: Manifest = _load(folder, MANIFEST, Manifest)
+        ) from None
+    loaded: Manifest = _load(folder, MANIFEST, Manifest, content)
     return loaded
 
 

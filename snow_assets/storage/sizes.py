@@ -22,9 +22,9 @@ class Size:
 
 def size_of(manifest: shards.Manifest) -> Size:
     return Size(
-        documents=sum(entry.num_rows or 0 for entry in manifest.files),
-        tokens=sum(entry.num_tokens or 0 for entry in manifest.files),
-        num_bytes=sum(entry.num_bytes for entry in manifest.files),
+        documents=manifest.files.total("num_rows"),
+        tokens=manifest.files.total("num_tokens"),
+        num_bytes=manifest.files.total("num_bytes"),
     )
 
 

@@ -254,10 +254,10 @@ def _files(
     artifacts: Sequence[RecipeArtifact], table: str, recipe: str, *, is_current: bool
 ) -> tuple[str, ...]:
     return tuple(
-        shards.join(artifact.folder, entry.name)
+        shards.join(artifact.folder, name)
         for artifact in artifacts
         if (artifact.recipe, artifact.is_current) == (recipe, is_current)
-        for entry in artifact.manifest.tables(table)
+        for name in artifact.manifest.tables(table).column("name").to_pylist()
     )
 
 
@@ -272,9 +272,9 @@ def _artifact_row(artifact: RecipeArtifact) -> dict[str, Any]:
         "code_version": manifest.code_version,
         "recipe": artifact.recipe,
         "num_files": len(manifest.files),
-        "num_bytes": sum(entry.num_bytes for entry in manifest.files),
-        "num_rows": sum(entry.num_rows or 0 for entry in manifest.files),
-        "num_tokens": sum(entry.num_tokens or 0 for entry in manifest.files),
+        "num_bytes": manifest.files.total("num_bytes"),
+        "num_rows": manifest.files.total("num_rows"),
+        "num_tokens": manifest.files.total("num_tokens"),
         "stats": json.dumps(manifest.stats, sort_keys=True),
     }
 
