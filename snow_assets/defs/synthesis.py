@@ -85,7 +85,7 @@ def _generation_seconds(recipe: Recipe, _: Size) -> float:
 def _completions_config(inputs: StageInputs) -> Any:
     recipe = inputs.recipe
     return {
-        "synthesis": recipe.synthesis,
+        "synthesis": recipe.synthesis.generation,
         "prompt_version": PROMPT_VERSION,
         **gate_config(recipe),
     }
@@ -197,14 +197,13 @@ def _set_config(inputs: StageInputs) -> Any:
         "acceptance": recipe.acceptance,
         "near_duplicates": recipe.curation.near_duplicates,
         "contamination": recipe.curation.contamination,
-        "model_license": recipe.synthesis.model_license,
-        "model_terms": recipe.synthesis.model_terms,
+        **recipe.synthesis.terms,
     }
 
 
 @stage(
     group="synthesis",
-    code_version="4",
+    code_version="5",
     inputs=(
         Input(stage=synthetic_answers),
         Input(stage=benchmark_problems),
@@ -241,7 +240,11 @@ def synthetic_set(run: StageRun) -> StageResult:
         model_terms=recipe.synthesis.model_terms,
     )
     return StageResult(
-        stats=acceptance.accept_completions(source, run.folder, filters),
+        stats={
+            **acceptance.accept_completions(source, run.folder, filters),
+            "model": recipe.synthesis.model,
+            **recipe.synthesis.terms,
+        },
         metadata={
             "yield": dg.MetadataValue.md(asset_metadata.yield_table(run.folder)),
             "yield_picture": asset_metadata.yield_plot(run.folder),

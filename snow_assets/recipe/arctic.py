@@ -125,6 +125,8 @@ ARCTIC = Recipe(
             "a model that is trained on completions and distributed has a name that begins with "
             "'Llama' and shows 'Built with Llama': https://www.llama.com/llama3_1/license/"
         ),
+        training_terms="conditional",
+        training_permission=None,
         num_requests=2_500_000,
         python_fraction=0.5,
         seed_lines=15,

@@ -1,7 +1,7 @@
 """Config of the data: sources, curation, annotator, selection, synthesis."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 
@@ -252,12 +252,21 @@ Quantization = Literal["fp8", "bitsandbytes"]
 weights (AWQ, GPTQ, compressed-tensors) states its method in its own config.json."""
 
 
+_TERMS = ("model_license", "model_terms", "training_terms", "training_permission")
+
+
 @dataclass(frozen=True, kw_only=True)
 class SynthesisRecipe(RecipeSection):
     engine: Literal["vllm", "endpoint"]
     model: Text  # `gguf-package:NAME`, a Hugging Face folder, or the endpoint's model name
     model_license: Text  # SPDX, or LicenseRef-NAME: every synthetic file carries it
     model_terms: Text  # terms of the model's licence or provider for its completions
+    training_terms: Literal["permitted", "conditional", "forbidden"]
+    """What these terms say of training a model on completions. `conditional`: `model_terms` names
+    the conditions, and every synthetic file carries them."""
+    training_permission: Text | None
+    """Who permits the training that the terms forbid, such as the provider's letter and its date.
+    None: a teacher whose terms forbid it is refused."""
     num_requests: Count
     python_fraction: Fraction
     seed_lines: Annotated[
@@ -277,6 +286,18 @@ class SynthesisRecipe(RecipeSection):
     seed: Seed
 
     @property
+    def terms(self) -> dict[str, str | None]:
+        """What the synthetic set records of the teacher's licence and terms."""
+        return {name: getattr(self, name) for name in _TERMS}
+
+    @property
+    def generation(self) -> dict[str, Any]:
+        """The values that completions depend on: neither terms nor the number of GPUs."""
+        return {
+            name: value for name, value in asdict(self).items() if name not in (*_TERMS, "gpus")
+        }
+
+    @property
     def part_requests(self) -> int:
         """Requests of a part, which is written at once. Unless parts are isolated, two of them are
         in progress."""
@@ -288,6 +309,12 @@ class SynthesisRecipe(RecipeSection):
             self.max_new_tokens < self.max_model_len,
             f"max_new_tokens {self.max_new_tokens} leaves no room for a prompt "
             f"in max_model_len {self.max_model_len}",
+        )
+        require(
+            self.training_terms != "forbidden" or self.training_permission is not None,
+            f"the terms of the teacher {self.model!r} forbid training on its completions: use "
+            "another teacher, or name the permission that you have in "
+            "SynthesisRecipe.training_permission",
         )
         require(
             self.engine == "vllm" or self.gpus == 0,

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import polars as pl
 import pyarrow.compute as pc
@@ -161,7 +161,7 @@ def _rows(
     recipe: SynthesisRecipe,
     prompt_version: str,
 ) -> Iterator[dict[str, str]]:
-    config_digest = text_id(json.dumps([prompt_version, asdict(recipe)], sort_keys=True))
+    config_digest = text_id(json.dumps([prompt_version, recipe.generation], sort_keys=True))
     occurrences: dict[str, int] = {}
     for name in sampled_ids:
         occurrences[name] = occurrences.get(name, 0) + 1

@@ -88,18 +88,26 @@ def test_the_set_keeps_its_seeds_and_accounts_for_every_answer(lake: Lake) -> No
     assert len(str(shown["yield_picture"].value)) < 128_000
 
 
-def test_nothing_is_asked_again_when_only_a_threshold_changes(lake: Lake) -> None:
+def test_nothing_is_asked_again_when_a_threshold_or_the_terms_wording_changes(lake: Lake) -> None:
     a_python_subset(lake)
     with serving() as stub:
         materialized(lake, stub)
         num_asked = len(stub.asked)
         strict = dataclasses.replace(
-            RECIPE, acceptance=AcceptanceRecipe(min_tokens=10_000, max_jaccard=0.7)
+            RECIPE,
+            acceptance=AcceptanceRecipe(min_tokens=10_000, max_jaccard=0.7),
+            synthesis=dataclasses.replace(
+                RECIPE.synthesis,
+                training_terms="forbidden",
+                training_permission="the provider's letter of 3 November",
+            ),
         )
         materialized(lake, stub, recipe=strict)
         assert len(stub.asked) == num_asked == 8
     stats = shards.manifest(current_artifact(lake, strict, "synthetic_set").folder).stats
     assert stats["refused"] == {"too_short": 8}
+    assert stats["training_terms"] == "forbidden"
+    assert stats["training_permission"] == "the provider's letter of 3 November"
 
 
 def test_a_leaked_seed_stops_the_run_though_its_names_are_changed(lake: Lake) -> None:

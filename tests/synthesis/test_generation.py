@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,65 @@ def test_an_endpoint_answers_and_refuses(tmp_path: Path) -> None:
     assert "maximum context length" in made[0]["evidence"]
     assert stub.asked[0]["temperature"] == 0.3
     assert len({body["seed"] for body in stub.asked}) == 4
+
+
+def test_an_endpoint_is_asked_no_more_than_the_spending_cap_allows(tmp_path: Path) -> None:
+    """The stub counts 7 tokens a prompt and 5 a completion; a prompt could be as long as fits."""
+    recipe = a_recipe(engine="endpoint", max_new_tokens=100, max_model_len=200)
+    endpoint = replace(
+        SMOKE.operation.endpoint,
+        max_connections=1,
+        price_per_million_prompt_tokens=1e6,
+        price_per_million_completion_tokens=2e6,
+        max_cost=100 + 200 + 2 * (7 + 2 * 5) + 1,
+    )
+    with serving() as stub:
+        request = a_request(
+            tmp_path / "out", endpoint_url=stub.url, endpoint=endpoint, recipe=recipe
+        )
+        done = subprocess.run(
+            job(request, tmp_path / "job"),
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert len(stub.asked) == 3  # before the fourth 51 are spent, and it could cost 300
+        assert done.returncode == worker.BAD_INPUT
+        assert "have cost 51.00" in done.stderr
+        assert "raise it to go on; complete parts are kept" in done.stderr
+        assert generation.remaining_parts(request.output) == [1, 2]
+
+        raised = replace(request, endpoint=replace(endpoint, max_cost=300 + 34 + 4 * 17 + 1))
+        subprocess.run(job(raised, tmp_path / "again"), env=environment(), check=True)
+        assert generation.remaining_parts(request.output) == []
+
+
+def test_what_earlier_attempts_spent_counts(tmp_path: Path) -> None:
+    recipe = a_recipe(engine="endpoint")
+    endpoint = replace(SMOKE.operation.endpoint, price_per_million_completion_tokens=1e6)
+    with serving() as stub:
+        request = a_request(
+            tmp_path / "out",
+            parts=1,
+            endpoint_url=stub.url,
+            endpoint=replace(endpoint, max_cost=None),
+            recipe=recipe,
+        )
+        subprocess.run(job(request, tmp_path / "job"), env=environment(), check=True)
+        a_request(tmp_path / "out", parts=2)
+        capped = replace(
+            request, endpoint=replace(endpoint, max_cost=10.0 + recipe.max_new_tokens - 1)
+        )
+        done = subprocess.run(
+            job(capped, tmp_path / "again"),
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "have cost 10.00" in done.stderr
+        assert len(stub.asked) == 2
 
 
 @pytest.mark.parametrize(
