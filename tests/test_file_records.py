@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from snow_assets.storage import integrity, object_store, shards
+from snow_assets.storage import integrity, manifests, object_store, shards
 from snow_assets.storage.checked_json import DamagedFileError
 from snow_assets.storage.file_records import FileRecord, FileRecords
 from tests.test_shards import SCHEMA, finish, rows
@@ -19,7 +19,7 @@ FOLDER = "documents/stdlib/0123456789abcdef"
 def is_listed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether the manifest lists the files of `fill` itself."""
     if request.param == "file table":
-        monkeypatch.setattr(shards, "_MAX_LISTED_FILES", 3)
+        monkeypatch.setattr(manifests, "_MAX_LISTED_FILES", 3)
     return request.param == "listed"
 
 
@@ -63,7 +63,7 @@ def test_an_artifact_reads_the_same_whether_its_manifest_lists_its_files_or_a_ta
 def test_one_shard_is_read_without_the_records_of_the_others(
     lake_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shards, "_MAX_LISTED_FILES", 3)
+    monkeypatch.setattr(manifests, "_MAX_LISTED_FILES", 3)
     folder = fill(lake_url)
     name, table = "texts-99999.parquet", f"{folder}/{shards.FILE_TABLES}"
     finish(folder)
@@ -82,7 +82,7 @@ def test_one_shard_is_read_without_the_records_of_the_others(
 def test_a_damaged_table_of_files_is_made_again_with_the_manifest(
     lake_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shards, "_MAX_LISTED_FILES", 3)
+    monkeypatch.setattr(manifests, "_MAX_LISTED_FILES", 3)
     folder = fill(lake_url)
     written = finish(folder)
     [file] = Path(folder, shards.FILE_TABLES).iterdir()
@@ -100,7 +100,7 @@ def test_a_damaged_table_of_files_is_made_again_with_the_manifest(
 def test_two_writers_of_different_content_do_not_replace_each_others_table_of_files(
     lake_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shards, "_MAX_LISTED_FILES", 3)
+    monkeypatch.setattr(manifests, "_MAX_LISTED_FILES", 3)
     folder = fill(lake_url)
     written = finish(folder)
     shards.put_file(folder, "model/weights", b"\2")
