@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import s3fs
 
-from snow_assets.storage import checked_json, integrity, shards
+from snow_assets.storage import checked_json, column_ranges, integrity, shards
 from snow_assets.storage.checked_json import DamagedFileError
 
 TABLE = pa.table(
@@ -181,3 +181,28 @@ def test_of_an_object_only_the_footer_and_the_columns_are_fetched(
     shards.remove(f"{folder}/{NAME}")
     with pytest.raises(FileNotFoundError, match=r"materialize documents \[stdlib\] again"):
         shards.read_shard(folder, NAME, columns=["num_tokens"])
+
+
+def test_shards_of_an_object_store_are_read_several_at_a_time_and_in_order(
+    s3_lake_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = f"{s3_lake_url}/documents/stdlib/0123456789abcdef"
+    for index in range(20):
+        table = pa.table({"index": [index] * 3, "text": [f"{index}"] * 3})
+        shards.put_table(folder, "texts", index, table, table.schema)
+    finish(folder)
+    num_running, most_running = 0, 0
+    open_columns = column_ranges.open_columns
+
+    def watched(*arguments: Any) -> pq.ParquetFile:
+        nonlocal num_running, most_running
+        num_running += 1
+        most_running = max(most_running, num_running)
+        file = open_columns(*arguments)
+        num_running -= 1
+        return file
+
+    monkeypatch.setattr("snow_assets.storage.shards.open_columns", watched)
+    table = shards.read(folder, "texts", columns=["index"])
+    assert table["index"].to_pylist() == [index for index in range(20) for _ in range(3)]
+    assert 1 < most_running <= 8

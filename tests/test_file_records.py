@@ -20,7 +20,7 @@ def is_listed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     """Whether the manifest lists the files of `fill` itself."""
     if request.param == "file table":
         monkeypatch.setattr(manifests, "_MAX_LISTED_FILES", 3)
-    return request.param == "listed"
+    return bool(request.param == "listed")
 
 
 def fill(lake: str) -> str:

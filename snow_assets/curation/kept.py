@@ -19,12 +19,10 @@ def kept_rows(
     Memory: these columns of a language.
     """
     read = list(dict.fromkeys((*columns, "kept", "split")))
-    tables = shards.manifest(clean_folder).tables("decisions")
+    entries = shards.manifest(clean_folder).tables("decisions")
     frames = [
-        _kept(shards.read_shard(clean_folder, entry.name, columns=read), split)
-        .select(*columns, "row")
-        .with_columns(shard=pl.lit(index))
-        for index, entry in enumerate(tables)
+        _kept(table, split).select(*columns, "row").with_columns(shard=pl.lit(index))
+        for index, table in enumerate(shards.read_shards(clean_folder, entries, columns=read))
     ]
     return pl.concat(frames)
 
