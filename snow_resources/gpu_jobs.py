@@ -8,6 +8,7 @@ import hashlib
 import time
 import uuid
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -176,14 +177,18 @@ class GpuJobs(dg.ConfigurableResource, ABC):  # type: ignore[type-arg]
         report: type[Report],
         code_version: str,
         size: JobSize,
+        unaddressed_fields: Collection[str] = (),
     ) -> FinishedJob[Report]:
         """Run `python -m module` on a dataclass `request`; return its reports.
 
-        Raises dg.Failure with the root cause if the job fails.
+        Two requests that differ in `unaddressed_fields` alone are attempts of one job. Raises
+        dg.Failure with the root cause if the job fails.
         """
-        content = TypeAdapter(type(request)).dump_json(request, indent=1)
+        adapter = TypeAdapter(type(request))
+        content = adapter.dump_json(request, indent=1)
+        addressed = adapter.dump_json(request, indent=1, exclude=set(unaddressed_fields))
         identity = "\0".join([module, code_version, *self.identity(size), ""])
-        digest = hashlib.sha256(identity.encode() + content).hexdigest()[:32]
+        digest = hashlib.sha256(identity.encode() + addressed).hexdigest()[:32]
         asset = context.asset_key.path[-1]
         partition = context.partition_key if context.has_partition_key else "all"
         job = Job(

@@ -99,7 +99,6 @@ def test_every_dataclass_of_the_recipe_is_validated() -> None:
     [
         (SMOKE.corpus.archives, {"max_ratio": math.nan}, "ArchiveLimits.max_ratio is nan: input"),
         (SMOKE.annotator, {"pooling": "max"}, "AnnotatorRecipe.pooling is 'max': input should be"),
-        (SMOKE.pretraining, {"gpus": 8}, "PretrainingRecipe.gpus is 8: must be 0 .a CPU. or 1"),
         (SMOKE.annotator, {"gpus": 2}, "AnnotatorRecipe.gpus is 2: must be 0 .a CPU. or 1"),
         (SMOKE.evaluation, {"gpus": 2}, "EvaluationRecipe.gpus is 2: must be 0 .a CPU. or 1"),
         (ARCTIC.synthesis, {"engine": "endpoint"}, "engine 'endpoint' calls a server"),
@@ -109,6 +108,12 @@ def test_every_dataclass_of_the_recipe_is_validated() -> None:
         (SMOKE.corpus.sources[0], {"kind": "tarballs"}, "Source.kind is 'tarballs'"),
         (SMOKE.corpus, {"sources": ({"name": "x"},)}, r"CorpusRecipe.sources\[0\] is"),
         (SMOKE, {"corpus": SMOKE.curation}, "Recipe.corpus is .* must be a CorpusRecipe"),
+        (ARCTIC.operation.pretraining, {"sharding_degree": 3}, "3 does not divide 8 processes"),
+        (
+            SMOKE,
+            {"operation": ARCTIC.operation},
+            "enhanced: global_batch_size 4 is no multiple of 8 processes",
+        ),
     ],
 )
 def test_a_refusal_names_field_value_and_what_is_allowed(

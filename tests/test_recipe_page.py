@@ -16,7 +16,7 @@ def test_every_value_of_the_recipe_is_on_its_page(recipe: Recipe) -> None:
     page = markdown(recipe)
     assert f"**{recipe.name}**" in page
     assert f"| `budget_tokens` | {recipe.selection.budget_tokens:,} |" in page
-    assert "| `worker_memory.pretraining_gib` |" in page
+    assert "| `pretraining.memory_gib` |" in page
     assert f"| `sources[{recipe.corpus.sources[0].name}].kind` |" in page
     num_rows = sum(
         len(list(leaves(getattr(recipe, name))))

@@ -17,7 +17,12 @@ from snow_assets.pretraining.checkpoint_stats import (
     repositories_table,
     tokens_per_second,
 )
-from snow_assets.pretraining.contract import PretrainingReport, PretrainingRequest, optimization
+from snow_assets.pretraining.contract import (
+    EXECUTION_FIELDS,
+    PretrainingReport,
+    PretrainingRequest,
+    optimization,
+)
 from snow_assets.pretraining.packs import pack
 from snow_assets.pretraining.sources import (
     LanguageSource,
@@ -26,7 +31,14 @@ from snow_assets.pretraining.sources import (
     mixed_sources,
     synthetic_sources,
 )
-from snow_assets.recipe import Dataset, ModelRecipe, PhaseRecipe, Recipe, chosen_recipe
+from snow_assets.recipe import (
+    Dataset,
+    ModelRecipe,
+    PhaseRecipe,
+    PretrainingExecution,
+    Recipe,
+    chosen_recipe,
+)
 from snow_assets.runtime import worker
 from snow_assets.stages import (
     CostModel,
@@ -143,11 +155,17 @@ def num_parameters(model: ModelRecipe, *, vocab_size: int) -> int:
     return vocab_size * model.hidden_size + model.num_hidden_layers * (attention + feed_forward)
 
 
+def _num_devices(recipe: Recipe) -> int:
+    """What divides the time: GPUs, or machines without any."""
+    execution = recipe.operation.pretraining
+    return execution.num_gpus or execution.nodes
+
+
 def _training_seconds(recipe: Recipe, tokens: float) -> float:
     """Six floating-point operations per parameter and token (Kaplan et al. 2020, section 2.1)."""
     vocab_size = recipe.curation.tokenizer.vocab_size
     flops = 6.0 * num_parameters(recipe.pretraining.model, vocab_size=vocab_size) * tokens
-    return flops / recipe.operation.training_flops_per_second / max(1, recipe.pretraining.gpus)
+    return flops / recipe.operation.training_flops_per_second / _num_devices(recipe)
 
 
 def _training_values(phase: PhaseRecipe) -> dict[str, Any]:
@@ -177,7 +195,7 @@ def _checkpoint_stage(phase: PhaseRecipe, packs: Stage, parent: Stage | None) ->
         description=f"The model after the {phase.name} phase, which starts from "
         f"{parent.name if parent else 'random weights'}.",
         group="pretraining",
-        code_version="2",
+        code_version="3",
         inputs=tuple(
             Input(stage=read)
             for read in (packs, tokenizer, benchmark_problems, *([parent] if parent else []))
@@ -197,7 +215,7 @@ def _checkpoint_stage(phase: PhaseRecipe, packs: Stage, parent: Stage | None) ->
         is_retrained_by_hand=True,
         is_checkpoint=True,
         cost=CostModel(
-            gpus=lambda recipe: recipe.pretraining.gpus,
+            gpus=lambda recipe: recipe.operation.pretraining.num_gpus,
             model_tokens=num_tokens,
             past_model_tokens=lambda config: float(config["phase"]["tokens"]),
             seconds=seconds,
@@ -209,8 +227,20 @@ def _checkpoint_stage(phase: PhaseRecipe, packs: Stage, parent: Stage | None) ->
     return checkpoint
 
 
+def job_size(execution: PretrainingExecution) -> JobSize:
+    """Of each of the Job's pods."""
+    return JobSize(
+        gpus=execution.num_gpus // execution.nodes,
+        cpus=execution.threads * execution.processes_per_node,
+        memory_gib=execution.memory_gib,
+        nodes=execution.nodes,
+        processes=execution.processes_per_node,
+    )
+
+
 def _trained(run: StageRun, phase: str, packs: Stage, parent: Stage | None) -> StageResult:
     recipe, values = run.recipe, run.recipe.pretraining.phase(phase)
+    execution = recipe.operation.pretraining
     packs_folder, tokenizer_folder = run.input(packs).folder, run.input(tokenizer).folder
     gates.assert_trainable_packs(
         packs_folder,
@@ -226,18 +256,16 @@ def _trained(run: StageRun, phase: str, packs: Stage, parent: Stage | None) -> S
         model=recipe.pretraining.model,
         recipe=values,
         optimization=optimization(recipe.pretraining),
+        execution=execution,
     )
     job = run.jobs.run(
         run.context,
         "snow_assets.pretraining.training",
         request,
         report=PretrainingReport,
-        code_version="2",
-        size=JobSize(
-            gpus=recipe.pretraining.gpus,
-            cpus=recipe.pretraining.threads,
-            memory_gib=recipe.operation.worker_memory.pretraining_gib,
-        ),
+        code_version="3",
+        size=job_size(execution),
+        unaddressed_fields=EXECUTION_FIELDS,
     )
     metrics = worker.read_attempts(job.folder)
     return StageResult(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
+from transformers import LlamaForCausalLM
 
 from snow_assets.curation.tokenizer.tokens import END_OF_TEXT, load_tokenizer
-from snow_assets.pretraining.llama import Llama
 from snow_assets.pretraining.model import read_model
 from snow_assets.storage import shards
 
@@ -19,7 +19,7 @@ _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 class Checkpoint:
     """A loaded model. Every input starts with an end-of-text token, as documents in packs do."""
 
-    model: Llama  # in evaluation mode
+    model: LlamaForCausalLM  # in evaluation mode
     tokenizer: Tokenizer
     end_of_text: int
     max_seq_len: int

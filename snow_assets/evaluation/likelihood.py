@@ -67,7 +67,9 @@ def _batch_nats(checkpoint: Checkpoint, batch: Sequence[Window]) -> list[float]:
     labels = [
         window.labels + [_IGNORE_INDEX] * (max_length - len(window.labels)) for window in batch
     ]
-    logits = checkpoint.model(torch.tensor(input_ids, device=checkpoint.device))
+    logits = checkpoint.model(
+        torch.tensor(input_ids, device=checkpoint.device), use_cache=False
+    ).logits
     nats = cross_entropy(
         logits.float().flatten(0, 1),
         torch.tensor(labels, device=checkpoint.device).flatten(),

@@ -1,5 +1,6 @@
 """Dagster metadata of a phase: a table and a plot."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,9 @@ def loss_curve(metrics: Sequence[Mapping[str, Any]]) -> Plot:
     figure = new_figure(8, 4.2)
     loss_axes, rate_axes = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     tokens = [entry["tokens"] for entry in metrics]
-    loss_axes.plot(tokens, [entry["loss_bits"] for entry in metrics], linewidth=1)
+    # A skipped step has no loss if it was not finite.
+    losses = [entry.get("loss_bits", math.nan) for entry in metrics]
+    loss_axes.plot(tokens, losses, linewidth=1)
     rate_axes.plot(
         tokens, [entry["learning_rate"] for entry in metrics], color="tab:gray", linewidth=1
     )

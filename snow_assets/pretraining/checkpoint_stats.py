@@ -26,6 +26,9 @@ def finish_checkpoint(folder: str, report: PretrainingReport) -> dict[str, Any]:
         "parameters": report.parameters,
         "first_loss_bits": report.first_loss_bits,
         "last_loss_bits": report.last_loss_bits,
+        "skipped_steps": report.skipped_steps,
+        "rollbacks": report.rollbacks,
+        "rolled_back_steps": report.rolled_back_steps,
     }
 
 

@@ -1,273 +1,348 @@
 """Job of one pretraining phase: trains on packs, from a parent checkpoint or random weights.
 
-Deterministic: on a CPU with the same number of threads, an interrupted and resumed run gives the
-same bytes as an uninterrupted one. A global batch is split among the ranks (`distributed.py`), one
-device each; rank 0 writes.
+The loop decides what a step trains on, at which rate, and when to save, roll back and stop; OLMo-
+core's train module (`train_module.py`) does the step. Deterministic: on a CPU, an interrupted and
+resumed run of the same execution gives the same bytes as an uninterrupted one. A global batch is
+split among the ranks; rank 0 reports and writes the model.
 """
 
 import hashlib
-import json
 import math
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.parallel import DistributedDataParallel
+import torch.distributed as dist
+from olmo_core.distributed.utils import all_reduce_value, get_rank, get_world_size
+from pydantic import TypeAdapter
 
 from snow_assets.curation.tokenizer.tokens import fetch_tokenizer, load_tokenizer
-from snow_assets.pretraining import checkpoints
-from snow_assets.pretraining.checkpoints import TrainingState
 from snow_assets.pretraining.contract import (
+    EXECUTION_FIELDS,
     RESUME,
-    Optimization,
     PretrainingReport,
     PretrainingRequest,
 )
-from snow_assets.pretraining.distributed import World, init_world
-from snow_assets.pretraining.llama import Llama, next_token_loss
-from snow_assets.pretraining.model import load_parent, new_model, save_model
+from snow_assets.pretraining.model import (
+    initial_weights,
+    parent_weights,
+    save_model,
+)
 from snow_assets.pretraining.ordering import training_order
 from snow_assets.pretraining.packs import passes_by_language
+from snow_assets.pretraining.resume import ResumeFolder, TrainingState
 from snow_assets.pretraining.schedule import learning_rate
 from snow_assets.pretraining.sequences import PackedSequences, open_sequences
+from snow_assets.pretraining.train_module import (
+    DecoderTrainModule,
+    StepResult,
+    build_train_module,
+    process_group,
+)
 from snow_assets.pretraining.trained_documents import write_trained_documents
 from snow_assets.runtime import worker
 from snow_assets.runtime.remaining_time import Remaining
 from snow_assets.storage import shards
 
-_INITIAL_STATE = TrainingState(
-    step=0, sequences=0, first_loss_bits=math.nan, last_loss_bits=math.nan
-)
-
 
 def work(request: PretrainingRequest, progress: worker.Progress) -> PretrainingReport:
     """Train, then write `model/` and table `seen` to the output artifact.
 
-    The last checkpoint stays in the output's `resume` folder until the report is written, so that a
+    The last checkpoints stay in the output's `resume` folder until the report is written, so that a
     kill in between loses no training; `finish_checkpoint` deletes it.
     """
-    with init_world() as world:
-        return _train_phase(request, progress, world)
+    with process_group() as device:
+        return _train_phase(request, progress, device)
 
 
 def _train_phase(
-    request: PretrainingRequest, progress: worker.Progress, world: World
+    request: PretrainingRequest, progress: worker.Progress, device: torch.device
 ) -> PretrainingReport:
-    _make_deterministic(request.optimization)
+    _make_deterministic(request.execution.threads)
     tokenizer = load_tokenizer(request.tokenizer)
-    model = _initial_model(request).to(world.device)
-    resume = shards.join(request.output, RESUME)
+    module = build_train_module(
+        request.model,
+        request.optimization,
+        request.execution,
+        device,
+        vocab_size=tokenizer.get_vocab_size(),
+    )
+    sequences = open_sequences(
+        request.packs,
+        max_seq_len=request.model.max_seq_len,
+        vocab_size=tokenizer.get_vocab_size(),
+    )
+    phase = Phase(request, module, sequences, progress)
+    report = phase.train()
+    weights = module.full_weights()
+    if get_rank() != 0:
+        return report
     with tempfile.TemporaryDirectory(prefix="pretraining-") as scratch:
-        sequences = open_sequences(
-            request.packs,
-            max_seq_len=request.model.max_seq_len,
-            vocab_size=tokenizer.get_vocab_size(),
-        )
-        report = train(model, sequences, request, resume=resume, progress=progress, world=world)
-        if not world.is_first:
-            return report
+        model = Path(scratch) / "model"
         tokenizer_folder = fetch_tokenizer(request.tokenizer)
-        save_model(model.cpu(), tokenizer_folder, tokenizer, Path(scratch) / "model")
-        shards.put_folder(request.output, Path(scratch) / "model", prefix="model")
-    write_trained_documents(request.packs, request.output)
+        save_model(weights, request.model, tokenizer, tokenizer_folder, model)
+        shards.put_folder(request.output, model, prefix="model")
+    write_trained_documents(
+        request.packs, request.output, excluded_sequences=phase.excluded_sequences()
+    )
     return report
 
 
-def _make_deterministic(optimization: Optimization) -> None:
-    torch.set_num_threads(optimization.threads)
+def _make_deterministic(threads: int) -> None:
+    torch.set_num_threads(threads)
     # Several CUDA kernels have no deterministic form; all that are used on a CPU have.
     torch.use_deterministic_algorithms(not torch.cuda.is_available())
     # No uninitialized memory is read; filling it would take a twentieth of an update.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
-def _initial_model(request: PretrainingRequest) -> Llama:
-    tokenizer = load_tokenizer(request.tokenizer)
-    model = new_model(request.model, tokenizer, seed=request.optimization.seed)
-    if request.parent is None:
-        return model
-    with tempfile.TemporaryDirectory(prefix="parent-") as local:
-        folder = shards.fetch_folder(request.parent, Path(local), prefix="model")
-        return load_parent(folder, request.model, tokenizer)
-
-
 def request_digest(request: PretrainingRequest) -> str:
-    """Hash of everything that determines a phase's result, independent of artifact locations."""
-    fields = asdict(request)
-    fields["output"] = None
-    for name in ("packs", "tokenizer", "parent"):
-        folder = getattr(request, name)
-        fields[name] = None if folder is None else shards.manifest(folder).digest
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+    """Hash of what determines a phase's result, and not of locations and execution."""
+    inputs = {
+        name: shards.manifest(folder).digest
+        for name in ("packs", "tokenizer", "parent")
+        if (folder := getattr(request, name)) is not None
+    }
+    excluded = {"output", "packs", "tokenizer", "parent", *EXECUTION_FIELDS}
+    content = TypeAdapter(PretrainingRequest).dump_json(request, exclude=excluded)
+    return hashlib.sha256(content + repr(sorted(inputs.items())).encode()).hexdigest()
 
 
-def train(
-    model: Llama,
-    sequences: PackedSequences | np.ndarray,
-    request: PretrainingRequest,
-    *,
-    resume: str,
-    progress: worker.Progress,
-    world: World,
-) -> PretrainingReport:
-    """Train on every sequence once, resuming from the latest checkpoint in `resume`.
+@dataclass
+class Phase:
+    """One phase's run on this rank: trains on every sequence of the order once."""
 
-    SIGTERM exits with code 143 after the current step and a checkpoint.
-    """
-    recipe = request.recipe
-    if sequences.size != recipe.tokens:
-        raise ValueError(
-            f"{request.packs} holds {sequences.size} tokens, and the {recipe.name} phase trains "
-            f"on exactly {recipe.tokens}: materialize the packs again"
+    request: PretrainingRequest
+    module: DecoderTrainModule
+    sequences: PackedSequences | np.ndarray  # (sequences, max_seq_len)
+    progress: worker.Progress
+    state: TrainingState = field(default_factory=lambda: TrainingState(step=0))
+
+    def __post_init__(self) -> None:
+        recipe, world_size = self.request.recipe, get_world_size()
+        if self.sequences.size != recipe.tokens:
+            raise ValueError(
+                f"{self.request.packs} holds {self.sequences.size} tokens, and the {recipe.name} "
+                f"phase trains on exactly {recipe.tokens}: materialize the packs again"
+            )
+        if recipe.global_batch_size % world_size:
+            raise ValueError(
+                f"a batch of {recipe.global_batch_size} sequences cannot be shared by {world_size} "
+                "processes alike: choose a number of processes that divides global_batch_size"
+            )
+        self.order = training_order(
+            passes_by_language(self.request.packs),
+            phase=recipe.name,
+            seed=self.request.optimization.seed,
         )
-    if recipe.global_batch_size % world.world_size:
-        raise ValueError(
-            f"a batch of {recipe.global_batch_size} sequences cannot be shared by "
-            f"{world.world_size} processes alike: choose a number of GPUs that divides "
-            "global_batch_size"
+        self.num_steps = len(self.order) // recipe.global_batch_size
+        self.resume_folder = ResumeFolder(
+            url=shards.join(self.request.output, RESUME),
+            request=request_digest(self.request),
+            module=self.module,
+            keep_every_steps=recipe.checkpoint_steps
+            * (self.request.execution.keep_every_checkpoints or 0),
         )
-    order = training_order(
-        passes_by_language(request.packs), phase=recipe.name, seed=request.optimization.seed
-    )
-    steps = len(order) // recipe.global_batch_size
-    optimizer = make_optimizer(model, request.optimization)
-    digest = request_digest(request)
-    state = (
-        checkpoints.load(resume, request=digest, model=model, optimizer=optimizer) or _INITIAL_STATE
-    )
-    resumed_from, started = state.step, time.monotonic()
-    remaining = Remaining(steps - resumed_from, "steps")
-    if resumed_from:
-        progress.log(f"{recipe.name}: resumed after step {resumed_from} of {steps}")
 
-    def save() -> None:
-        if not world.is_first:
+    def train(self) -> PretrainingReport:
+        """Train to the phase's end, from the latest checkpoint if there is one.
+
+        SIGTERM exits with code 143 after the current step and a checkpoint.
+        """
+        recipe, started = self.request.recipe, time.monotonic()
+        self._resume()
+        resumed_from = self.state.step
+        remaining = Remaining(self.num_steps - resumed_from, "steps")
+        with _defer_sigterm() as is_terminated:
+            while self.state.step < self.num_steps:
+                result = self._step()
+                remaining.advance()
+                step = self.state.step
+                # One collective a step for both questions.
+                flags = torch.tensor([float(is_terminated()), float(self.resume_folder.is_saving)])
+                flags = all_reduce_value(flags, self.module.device, op=dist.ReduceOp.MAX)
+                if flags[0]:
+                    self._save()
+                    self.resume_folder.finish_save()
+                    self._log(f"terminated, saved after step {step} of {self.num_steps}")
+                    sys.exit(worker.PREEMPTED)
+                if not flags[1]:
+                    self.resume_folder.finish_save()
+                if self._must_roll_back():
+                    self._roll_back()
+                elif step % recipe.checkpoint_steps == 0 or step == self.num_steps:
+                    self._save()
+                    self._log(
+                        f"step {step} of {self.num_steps}, {result.loss_bits:.3f} bits per token"
+                        f"{remaining.left()}"
+                    )
+            self.resume_folder.finish_save()
+        return self._report(seconds=time.monotonic() - started, resumed_from=resumed_from)
+
+    def excluded_sequences(self) -> np.ndarray:
+        """Indices of the sequences that were skipped, or whose update a rollback undid."""
+        size = self.request.recipe.global_batch_size
+        batches = self.order[: self.num_steps * size].reshape(self.num_steps, size)
+        excluded: np.ndarray = batches[[step - 1 for step in self._excluded_steps()]].flatten()
+        return excluded
+
+    def _excluded_steps(self) -> list[int]:
+        rolled_back = [
+            step for first, last in self.state.rollbacks for step in range(first, last + 1)
+        ]
+        return sorted({*self.state.skipped_steps, *rolled_back})
+
+    def _resume(self) -> None:
+        state = self.resume_folder.load()
+        if state is None:
+            self._load_first_weights()
             return
-        progress.flush()
-        checkpoints.save(resume, request=digest, state=state, model=model, optimizer=optimizer)
+        self.state = state
+        self._log(f"resumed after step {state.step} of {self.num_steps}")
 
-    data_parallel = DistributedDataParallel(model) if world.world_size > 1 else model
-    with _defer_sigterm() as is_terminated:
-        while state.step < steps:
-            step_started = time.monotonic()
-            step = state.step + 1
-            lr = learning_rate(step, steps=steps, recipe=recipe)
-            global_batch = order[state.sequences : state.sequences + recipe.global_batch_size]
-            rank_batch = sequences[global_batch[world.rank :: world.world_size]]
-            loss = update(data_parallel, optimizer, rank_batch, lr, request.optimization, world)
-            state = TrainingState(
-                step=step,
-                sequences=state.sequences + len(global_batch),
-                first_loss_bits=loss if step == 1 else state.first_loss_bits,
-                last_loss_bits=loss,
+    def _load_first_weights(self) -> None:
+        """The parent's weights or random ones. Host memory of rank 0: the weights in fp32."""
+        weights, parent = {}, self.request.parent
+        if get_rank() == 0 and parent is None:
+            seed = self.request.optimization.seed
+            weights = initial_weights(self.module.weight_shapes(), seed=seed)
+        elif get_rank() == 0 and parent is not None:
+            with tempfile.TemporaryDirectory(prefix="parent-") as local:
+                folder = shards.fetch_folder(parent, Path(local), prefix="model")
+                tokenizer = load_tokenizer(self.request.tokenizer)
+                weights = parent_weights(folder, self.request.model, tokenizer)
+        self.module.load_weights(weights)
+
+    def _rank_batch(self, step: int) -> np.ndarray:
+        """This rank's rows of a step's global batch: the only reader of the packs."""
+        size = self.request.recipe.global_batch_size
+        global_batch = self.order[(step - 1) * size : step * size]
+        rows: np.ndarray = self.sequences[global_batch[get_rank() :: get_world_size()]]
+        return rows
+
+    def _step(self) -> StepResult:
+        """Train on the next batch of the order, and report its metrics."""
+        recipe, state, started = self.request.recipe, self.state, time.monotonic()
+        step = state.step + 1
+        rate = learning_rate(step, steps=self.num_steps, recipe=recipe)
+        batch = self._rank_batch(step)
+        wait_seconds = time.monotonic() - started
+        result = self.module.train_step(batch, rate)
+        if result.is_skipped:
+            self.state = replace(state, step=step, skipped_steps=(*state.skipped_steps, step))
+        else:
+            first = result.loss_bits if state.first_loss_bits is None else state.first_loss_bits
+            self.state = replace(
+                state, step=step, first_loss_bits=first, last_loss_bits=result.loss_bits
             )
-            remaining.advance()
-            tokens = state.sequences * sequences.shape[1]
-            tokens_per_second = (
-                len(global_batch) * sequences.shape[1] / (time.monotonic() - step_started)
+        step_tokens = recipe.global_batch_size * self.sequences.shape[1]
+        tokens_per_second = step_tokens / (time.monotonic() - started)
+        utilization = self.module.model_flops_utilization(tokens_per_second)
+        self.progress.metrics(
+            step,
+            **_finite(
+                loss_bits=result.loss_bits,
+                gradient_norm=result.gradient_norm,
+                model_flops_utilization=utilization,
+            ),
+            learning_rate=rate,
+            tokens=step * step_tokens,
+            tokens_per_second=tokens_per_second,
+            data_wait_seconds=wait_seconds,
+            skipped_steps=len(self.state.skipped_steps),
+            rollbacks=len(self.state.rollbacks),
+        )
+        return result
+
+    def _save(self) -> None:
+        self.progress.flush()
+        self.resume_folder.start_save(replace(self.state, window=self.module.optim.window()))
+
+    def _must_roll_back(self) -> bool:
+        """Whether the last steps were all skipped, as many as the recipe allows."""
+        limit, state = self.request.optimization.rollback_after_skipped_steps, self.state
+        last_rollback = state.rollbacks[-1][1] if state.rollbacks else 0
+        recent_steps = range(state.step - limit + 1, state.step + 1)
+        return recent_steps[0] > last_rollback and set(state.skipped_steps) >= set(recent_steps)
+
+    def _roll_back(self) -> None:
+        """Return to the weights of a checkpoint before the skipped steps, and pass over the batches
+        since then. ValueError after too many rollbacks, or without such a checkpoint.
+        """
+        optimization, failed = self.request.optimization, self.state
+        first_skipped = failed.step - optimization.rollback_after_skipped_steps + 1
+        while first_skipped - 1 in failed.skipped_steps:
+            first_skipped -= 1
+        advice = "lower peak_learning_rate"
+        if len(failed.rollbacks) == optimization.max_rollbacks:
+            raise ValueError(
+                f"step {failed.step} is skipped, and the run was rolled back "
+                f"{optimization.max_rollbacks} times already: {advice}"
             )
-            progress.metrics(
-                step,
-                loss_bits=loss,
-                learning_rate=lr,
-                tokens=tokens,
-                tokens_per_second=tokens_per_second,
+        self.resume_folder.finish_save()
+        # The last applied step is suspected, too.
+        earlier = self.resume_folder.load(before=first_skipped - 1)
+        if earlier is None:
+            raise ValueError(
+                f"steps {first_skipped} to {failed.step} are skipped, and no checkpoint is older: "
+                f"{advice} or checkpoint_steps"
             )
-            if world.all_reduce_any(is_terminated()):
-                save()
-                progress.log(f"{recipe.name}: terminated, saved after step {step} of {steps}")
-                sys.exit(worker.PREEMPTED)
-            if step % recipe.checkpoint_steps == 0 or step == steps:
-                save()
-                progress.log(
-                    f"{recipe.name}: step {step} of {steps}, {loss:.3f} bits per token"
-                    f"{remaining.left()}"
-                )
-    return PretrainingReport(
-        steps=steps,
-        sequences=state.sequences,
-        tokens=state.sequences * sequences.shape[1],
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        first_loss_bits=state.first_loss_bits,
-        last_loss_bits=state.last_loss_bits,
-        device=str(next(model.parameters()).device),
-        seconds=time.monotonic() - started,
-        resumed_from=resumed_from,
-    )
+        self.state = replace(
+            failed,
+            last_loss_bits=earlier.last_loss_bits,
+            rollbacks=(*failed.rollbacks, (earlier.step + 1, failed.step)),
+        )
+        self.resume_folder.remove_after(earlier.step)
+        self._save()
+        self.resume_folder.finish_save()  # a kill must not undo the rollback
+        self._log(
+            f"rolled back to step {earlier.step}; the batches up to step {failed.step} are left out"
+        )
+
+    def _report(self, *, seconds: float, resumed_from: int) -> PretrainingReport:
+        state, size = self.state, self.request.recipe.global_batch_size
+        num_sequences = (self.num_steps - len(self._excluded_steps())) * size
+        rolled_back_steps = sum(last - first + 1 for first, last in state.rollbacks)
+        if state.first_loss_bits is None or state.last_loss_bits is None:
+            raise ValueError("every step was skipped: lower peak_learning_rate")
+        return PretrainingReport(
+            steps=self.num_steps,
+            sequences=num_sequences,
+            tokens=num_sequences * self.sequences.shape[1],
+            parameters=self.module.model.num_params,
+            first_loss_bits=state.first_loss_bits,
+            last_loss_bits=state.last_loss_bits,
+            skipped_steps=len(state.skipped_steps),
+            rollbacks=len(state.rollbacks),
+            rolled_back_steps=rolled_back_steps,
+            device=str(self.module.device),
+            seconds=seconds,
+            resumed_from=resumed_from,
+        )
+
+    def _log(self, line: str) -> None:
+        self.progress.log(f"{self.request.recipe.name}: {line}")
 
 
-def make_optimizer(model: torch.nn.Module, optimization: Optimization) -> torch.optim.AdamW:
-    """AdamW; weight decay on matrices, embeddings included, and not on the norms' weights."""
-    parameters = list(model.parameters())
-    matrices = [parameter for parameter in parameters if parameter.dim() >= 2]
-    norm_weights = [parameter for parameter in parameters if parameter.dim() < 2]
-    return torch.optim.AdamW(
-        [
-            {"params": matrices, "weight_decay": optimization.weight_decay},
-            {"params": norm_weights, "weight_decay": 0.0},
-        ],
-        lr=0.0,  # set before each update
-        betas=(optimization.beta1, optimization.beta2),
-    )
-
-
-def update(
-    model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    rank_batch: np.ndarray,
-    lr: float,
-    optimization: Optimization,
-    world: World,
-) -> float:
-    """One optimizer step on this rank's part of the global batch, with gradient accumulation.
-
-    Returns the global batch's mean loss before the step, in bits per token.
-    """
-    device = world.device
-    rows = torch.from_numpy(rank_batch.astype(np.int64))
-    num_micro_batches = -(-len(rows) // optimization.micro_batch_size)
-    model.train()
-    loss_sum = torch.zeros((), device=device)
-    micro_batches = rows.chunk(num_micro_batches)
-    for index, micro_batch in enumerate(micro_batches):
-        input_ids = micro_batch.to(device)
-        with _gradient_sync(model, is_last=index == len(micro_batches) - 1):
-            with torch.autocast(
-                device.type, torch.bfloat16, enabled=optimization.precision == "bf16"
-            ):
-                loss = next_token_loss(model(input_ids), input_ids) / num_micro_batches
-            loss.backward()  # type: ignore[no-untyped-call]
-        loss_sum += loss.detach()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), optimization.max_grad_norm)
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    bits = world.all_reduce_mean(loss_sum).item() / math.log(2)
-    if not math.isfinite(bits):
-        raise ValueError(f"the loss is {bits} at learning rate {lr}: lower peak_learning_rate")
-    return bits
-
-
-def _gradient_sync(model: torch.nn.Module, *, is_last: bool) -> AbstractContextManager[None]:
-    """Synchronise gradients between ranks only in the last micro-batch of an update."""
-    if isinstance(model, DistributedDataParallel) and not is_last:
-        return model.no_sync()
-    return nullcontext()
+def _finite(**values: float | None) -> dict[str, float]:
+    return {
+        name: value for name, value in values.items() if value is not None and math.isfinite(value)
+    }
 
 
 @contextmanager
 def _defer_sigterm() -> Iterator[Callable[[], bool]]:
     """Yield a function that returns whether SIGTERM was received; it no longer ends the process."""
     received: list[int] = []
-    previous_handler = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+    previous_handler: Any = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
     try:
         yield lambda: bool(received)
     finally:

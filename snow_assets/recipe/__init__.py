@@ -1,4 +1,4 @@
-"""Recipes: config of all stages, a frozen dataclass per stage; SMOKE and ARCTIC (the paper's).
+"""Recipes: config of all stages, a frozen dataclass per stage; SMOKE, ARCTIC (the paper's).
 
 Fields are validated at construction. `docs/recipe.md` lists where each ARCTIC value is in the paper
 (arXiv 2409.02326), and which values the paper does not state.
@@ -8,6 +8,7 @@ import importlib
 import os
 
 from snow_assets.recipe.arctic import ARCTIC
+from snow_assets.recipe.arctic_sizes import ARCTIC_7B, ARCTIC_13B
 from snow_assets.recipe.cluster import SMOKE_CLUSTER
 from snow_assets.recipe.data import (
     AcceptanceRecipe,
@@ -26,7 +27,12 @@ from snow_assets.recipe.data import (
     SynthesisRecipe,
     TokenizerRecipe,
 )
-from snow_assets.recipe.operation import EndpointRecipe, OperationRecipe, WorkerMemory
+from snow_assets.recipe.operation import (
+    EndpointRecipe,
+    OperationRecipe,
+    PretrainingExecution,
+    WorkerMemory,
+)
 from snow_assets.recipe.shared import PERMISSIVE_LICENSES, STARCODER2_FILTERS
 from snow_assets.recipe.smoke import SMOKE
 from snow_assets.recipe.training import (
@@ -42,6 +48,8 @@ from snow_assets.recipe.whole import Recipe
 
 __all__ = [
     "ARCTIC",
+    "ARCTIC_7B",
+    "ARCTIC_13B",
     "PERMISSIVE_LICENSES",
     "SMOKE",
     "SMOKE_CLUSTER",
@@ -63,6 +71,7 @@ __all__ = [
     "OperationRecipe",
     "PackingRecipe",
     "PhaseRecipe",
+    "PretrainingExecution",
     "PretrainingRecipe",
     "Quantization",
     "Recipe",
@@ -77,7 +86,7 @@ __all__ = [
 
 
 def chosen_recipe() -> Recipe:
-    """The recipe that `SNOW_RECIPE` names: SMOKE (the default), ARCTIC, or `module:VALUE`."""
+    """The recipe that `SNOW_RECIPE` names: SMOKE (the default), ARCTIC..., or `module:VALUE`."""
     choice = os.environ.get("SNOW_RECIPE", "SMOKE")
     module_name, _, value = choice.rpartition(":")
     try:

@@ -12,7 +12,12 @@ from snow_assets.recipe.data import (
     SynthesisRecipe,
     TokenizerRecipe,
 )
-from snow_assets.recipe.operation import EndpointRecipe, OperationRecipe, WorkerMemory
+from snow_assets.recipe.operation import (
+    EndpointRecipe,
+    OperationRecipe,
+    PretrainingExecution,
+    WorkerMemory,
+)
 from snow_assets.recipe.shared import (
     CONTAMINATION,
     EXEMPLAR_DISTRIBUTIONS,
@@ -204,13 +209,14 @@ ARCTIC = Recipe(
             ),
         ),
         precision="bf16",
-        micro_batch_size=2,
-        threads=16,
-        gpus=1,
         beta1=0.9,
         beta2=0.95,
         weight_decay=0.1,
         max_grad_norm=1.0,
+        spike_window_steps=128,
+        spike_sigma=6.0,
+        rollback_after_skipped_steps=8,
+        max_rollbacks=4,
         seed=0,
     ),
     evaluation=EvaluationRecipe(
@@ -239,7 +245,6 @@ ARCTIC = Recipe(
             annotator_gib=64,
             conversion_gib=256,
             synthesis_gib=512,
-            pretraining_gib=128,
             evaluation_gib=64,
             sandbox_gib=32,
         ),
@@ -250,6 +255,18 @@ ARCTIC = Recipe(
             price_per_million_prompt_tokens=0.0,
             price_per_million_completion_tokens=0.0,
             max_cost=None,
+        ),
+        pretraining=PretrainingExecution(
+            device="gpu",
+            nodes=1,
+            processes_per_node=8,
+            memory_gib=512,
+            threads=8,
+            micro_batch_size=2,
+            sharding_degree=None,
+            activation_checkpointing="feed_forward",
+            compile=True,
+            keep_every_checkpoints=10,
         ),
         retention_days=30.0,
         currency="USD",

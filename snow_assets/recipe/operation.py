@@ -1,11 +1,12 @@
-"""Operation: prices and rates for plans, retention of unreferenced artifacts, scoring round."""
+"""Operation: size of the work, prices and rates for plans, retention, scoring round."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Le, MaxLen
 
 from snow_assets.recipe.validation import (
+    Count,
     MemoryGib,
     Name,
     PositiveFloat,
@@ -13,6 +14,7 @@ from snow_assets.recipe.validation import (
     RecipeSection,
     Text,
     Threads,
+    require,
 )
 
 
@@ -26,7 +28,6 @@ class WorkerMemory(RecipeSection):
     annotator_gib: MemoryGib  # training and scoring
     conversion_gib: MemoryGib  # of the teacher's weights
     synthesis_gib: MemoryGib  # vLLM reads the weights through it
-    pretraining_gib: MemoryGib
     evaluation_gib: MemoryGib
     sandbox_gib: MemoryGib
 
@@ -45,6 +46,46 @@ class EndpointRecipe(RecipeSection):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PretrainingExecution(RecipeSection):
+    """Size and speed of pretraining's Job.
+
+    Not part of any artifact's fingerprint: a phase resumes with another size, and floating-point
+    sums then differ in their last digits.
+    """
+
+    device: Literal["cpu", "gpu"]  # of each process
+    nodes: Annotated[int, Ge(1), Le(4_096)]  # pods
+    processes_per_node: Annotated[int, Ge(1), Le(64)]  # one GPU each, if any
+    memory_gib: MemoryGib  # host memory of a node
+    threads: Threads  # of a process
+    micro_batch_size: Count  # sequences per forward pass of a process
+    sharding_degree: Count | None
+    """Processes that share one copy of the weights and the optimizer state; None: all (FSDP). The
+    copies of fewer processes are kept equal (HSDP)."""
+    activation_checkpointing: Literal["none", "feed_forward", "blocks"]
+    """What is recomputed in the backward pass instead of stored."""
+    compile: bool  # the blocks, on GPUs
+    keep_every_checkpoints: Count | None
+    """Every so many checkpoints one stays until the phase ends, beside the last three."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            self.sharding_degree is None or self.num_processes % self.sharding_degree == 0,
+            f"sharding_degree {self.sharding_degree} does not divide {self.num_processes} "
+            "processes",
+        )
+
+    @property
+    def num_processes(self) -> int:
+        return self.nodes * self.processes_per_node
+
+    @property
+    def num_gpus(self) -> int:
+        return self.num_processes if self.device == "gpu" else 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class OperationRecipe(RecipeSection):
     """Prices and rates are for plans only; rates measured in earlier runs take precedence.
 
@@ -59,6 +100,7 @@ class OperationRecipe(RecipeSection):
     worker_memory: WorkerMemory
     sandbox_cpus: Threads  # programs that run at the same time, at most one per core
     endpoint: EndpointRecipe
+    pretraining: PretrainingExecution
     retention_days: Annotated[
         float, Ge(0), Le(100_000)
     ]  # unreferenced artifacts younger than this are not purged

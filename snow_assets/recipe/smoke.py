@@ -12,7 +12,12 @@ from snow_assets.recipe.data import (
     SynthesisRecipe,
     TokenizerRecipe,
 )
-from snow_assets.recipe.operation import EndpointRecipe, OperationRecipe, WorkerMemory
+from snow_assets.recipe.operation import (
+    EndpointRecipe,
+    OperationRecipe,
+    PretrainingExecution,
+    WorkerMemory,
+)
 from snow_assets.recipe.shared import (
     CONTAMINATION,
     EXEMPLAR_DISTRIBUTIONS,
@@ -258,13 +263,14 @@ SMOKE = Recipe(
             ),
         ),
         precision="fp32",
-        micro_batch_size=8,
-        threads=2,
-        gpus=0,
         beta1=0.9,
         beta2=0.95,
         weight_decay=0.1,
         max_grad_norm=1.0,
+        spike_window_steps=128,
+        spike_sigma=6.0,
+        rollback_after_skipped_steps=8,
+        max_rollbacks=4,
         seed=0,
     ),
     evaluation=EvaluationRecipe(
@@ -293,7 +299,6 @@ SMOKE = Recipe(
             annotator_gib=4,
             conversion_gib=4,
             synthesis_gib=8,
-            pretraining_gib=4,
             evaluation_gib=4,
             sandbox_gib=4,
         ),
@@ -304,6 +309,18 @@ SMOKE = Recipe(
             price_per_million_prompt_tokens=0.0,
             price_per_million_completion_tokens=0.0,
             max_cost=None,
+        ),
+        pretraining=PretrainingExecution(
+            device="cpu",
+            nodes=1,
+            processes_per_node=1,
+            memory_gib=4,
+            threads=2,
+            micro_batch_size=8,
+            sharding_degree=None,
+            activation_checkpointing="none",
+            compile=False,
+            keep_every_checkpoints=None,
         ),
         retention_days=7.0,
         currency="USD",

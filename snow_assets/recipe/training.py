@@ -14,6 +14,7 @@ from snow_assets.recipe.validation import (
     LearningRate,
     Name,
     OptionalSize,
+    PositiveFloat,
     PositiveFraction,
     RecipeSection,
     Seed,
@@ -114,14 +115,20 @@ class PretrainingRecipe(RecipeSection):
     model: ModelRecipe
     packing: PackingRecipe
     phases: Annotated[tuple[PhaseRecipe, ...], MinLen(1)]  # in the order of training
-    precision: Literal["fp32", "bf16"]  # bf16: autocast; weights and optimizer stay fp32
-    micro_batch_size: Count  # per forward pass; a batch accumulates gradients over them
-    threads: Threads  # of a CPU: sums depend on it, so bitwise reproduction needs the same value
-    gpus: SingleProcessGpus  # 0: a CPU
+    precision: Literal["fp32", "bf16"]  # bf16: of products; weights and optimizer stay fp32
     beta1: Momentum
     beta2: Momentum
     weight_decay: WeightDecay
     max_grad_norm: Annotated[float, Gt(0), Le(1e6)]
+    spike_window_steps: Annotated[int, Ge(2), Le(100_000)]
+    """A step is skipped if its loss or gradient norm exceeds the mean of the last so many applied
+    steps by `spike_sigma` standard deviations; the first half of a window is accepted. A step whose
+    loss or gradient is not finite is skipped always."""
+    spike_sigma: PositiveFloat
+    rollback_after_skipped_steps: Count
+    """After so many skipped steps in a row the run returns to the weights of a checkpoint before
+    them and passes over the batches since then."""
+    max_rollbacks: OptionalSize  # of a phase; then it fails
     seed: Seed
 
     def __post_init__(self) -> None:
@@ -136,12 +143,6 @@ class PretrainingRecipe(RecipeSection):
                 f"{name}: the parent {phase.parent} is no earlier phase; those are {earlier}",
             )
             earlier.append(name)
-            micro = min(self.micro_batch_size, phase.global_batch_size)
-            require(
-                phase.global_batch_size % micro == 0,
-                f"{name}: global_batch_size {phase.global_batch_size} is no multiple of "
-                f"micro_batch_size {micro}",
-            )
             step = phase.global_batch_size * context
             require(
                 phase.tokens % step == 0,

@@ -33,7 +33,13 @@ class Recipe(RecipeSection):
     def __post_init__(self) -> None:
         super().__post_init__()
         context = self.pretraining.model.max_seq_len
+        num_processes = self.operation.pretraining.num_processes
         for phase in self.pretraining.phases:
+            require(
+                phase.global_batch_size % num_processes == 0,
+                f"{phase.name}: global_batch_size {phase.global_batch_size} is no multiple of "
+                f"{num_processes} processes",
+            )
             require(
                 phase.data != ("high_quality",) or self.selection.budget_tokens >= phase.tokens,
                 f"the selection's budget of {self.selection.budget_tokens} tokens is below the "

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from snow_assets.corpus.benchmarks.human_eval import HUMAN_EVAL
 from snow_assets.corpus.problems import read_problems
@@ -15,9 +16,8 @@ from snow_assets.curation.tokenizer import tokens
 from snow_assets.evaluation.checkpoint import Checkpoint
 from snow_assets.evaluation.contract import EvaluationRequest
 from snow_assets.evaluation.problems import Problem, sample_problems
-from snow_assets.pretraining.llama import Llama, LlamaConfig
-from snow_assets.pretraining.model import save_model
-from snow_assets.recipe import SMOKE, EvaluationRecipe
+from snow_assets.pretraining.model import model_config, save_model
+from snow_assets.recipe import SMOKE, EvaluationRecipe, ModelRecipe
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import (
     BENCHMARK_PROBLEM,
@@ -41,6 +41,15 @@ RECIPE = replace(
     part_problems=2,
 )
 CONTEXT_TOKENS = 64
+MODEL = ModelRecipe(
+    hidden_size=64,
+    intermediate_size=96,
+    num_hidden_layers=1,
+    num_attention_heads=1,
+    num_key_value_heads=1,
+    max_seq_len=CONTEXT_TOKENS,
+    rope_theta=10_000.0,
+)
 
 
 def an_evaluation_recipe(**changes: Any) -> EvaluationRecipe:
@@ -83,21 +92,12 @@ def a_tokenizer() -> Tokenizer:
     return made
 
 
-def a_model(*, seed: int = 0, uniform: bool = False) -> Llama:
+def a_model(*, seed: int = 0, uniform: bool = False) -> LlamaForCausalLM:
     """Random weights; `uniform` ones give each token the same probability everywhere."""
     torch.manual_seed(seed)
     torch.set_num_threads(1)
-    shape = LlamaConfig(
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=1,
-        num_attention_heads=1,
-        num_key_value_heads=1,
-        vocab_size=a_tokenizer().get_vocab_size(),
-        max_position_embeddings=CONTEXT_TOKENS,
-        rope_theta=10_000.0,
-    )
-    model = Llama(shape).eval()
+    config = LlamaConfig(**model_config(MODEL, a_tokenizer()))
+    model = LlamaForCausalLM(config).eval()
     with torch.no_grad():
         for weights in model.parameters():
             if uniform:
@@ -124,7 +124,9 @@ def put_checkpoint(lake_url: str, name: str, **model: Any) -> str:
         own, written = Path(local) / "tokenizer", Path(local) / "model"
         own.mkdir()
         a_tokenizer().save(str(own / "tokenizer.json"))
-        save_model(a_model(**model), own, a_tokenizer(), written)
+        weights = a_model(**model).state_dict()
+        weights.pop("lm_head.weight")  # tied
+        save_model(weights, MODEL, a_tokenizer(), own, written)
         shards.put_folder(shards.join(lake_url, asset, "all", "g"), written, prefix="model")
     return finished(lake_url, asset, "all")
 

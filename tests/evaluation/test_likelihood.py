@@ -15,7 +15,7 @@ def plain_nats(checkpoint: Checkpoint, tokens: list[int], given: int, contexts: 
     total = 0.0
     for position in range(given, len(tokens)):
         before = tokens[position - contexts[position] : position]
-        logits = checkpoint.model(torch.tensor([before]))[0, -1]
+        logits = checkpoint.model(torch.tensor([before])).logits[0, -1]
         total -= torch.log_softmax(logits.double(), -1)[tokens[position]].item()
     return total
 

@@ -7,20 +7,22 @@ from typing import Any
 
 import pytest
 
+from snow_assets.defs.pretraining import job_size
 from snow_assets.pretraining.contract import RESUME, PretrainingReport, PretrainingRequest
+from snow_assets.recipe import PretrainingExecution
 from snow_assets.runtime import worker
 from snow_assets.storage import shards
-from snow_resources.gpu_jobs import FinishedJob, JobSize
+from snow_resources.gpu_jobs import FinishedJob
 from tests.kubernetes.conftest import Site
-from tests.pretraining.builders import CONTEXT, PHASE, a_request, clean_text, put_packs
+from tests.pretraining.builders import CONTEXT, EXECUTION, PHASE, a_request, clean_text, put_packs
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 LONG = replace(
     PHASE, tokens=400 * PHASE.global_batch_size * CONTEXT, max_passes=1_000, checkpoint_steps=20
 )
-TWO_PODS = JobSize(cpus=0, memory_gib=2, nodes=2)
-ONE_POD = JobSize(cpus=0, memory_gib=2, processes=2)
+TWO_PODS = replace(EXECUTION, nodes=2)
+ONE_POD = replace(EXECUTION, processes_per_node=2)
 
 _KILL_TRAINERS = """
 import os, pathlib, signal
@@ -32,11 +34,15 @@ for folder in pathlib.Path("/proc").glob("[0-9]*"):
 """
 
 
-def train(site: Site, request: PretrainingRequest, size: JobSize) -> FinishedJob[PretrainingReport]:
-    found: FinishedJob[PretrainingReport] = site.run(
-        "snow_assets.pretraining.training", request, PretrainingReport, size
+def train(
+    site: Site, request: PretrainingRequest, execution: PretrainingExecution
+) -> FinishedJob[PretrainingReport]:
+    sized = replace(request, execution=execution)
+    size = replace(job_size(execution), cpus=0)  # as the test cluster has
+    job: FinishedJob[PretrainingReport] = site.run(
+        "snow_assets.pretraining.training", sized, PretrainingReport, size
     )
-    return found
+    return job
 
 
 def curve(done: FinishedJob[Any]) -> list[tuple[int, float]]:
@@ -72,7 +78,8 @@ def test_a_killed_rank_costs_the_steps_since_the_last_checkpoint_and_nothing_els
     done: list[FinishedJob[PretrainingReport]] = []
     thread = threading.Thread(target=lambda: done.append(train(site, request, TWO_PODS)))
     thread.start()
-    site.wait_for(lambda: shards.exists(f"{request.output}/{RESUME}/latest.json"))
+    commit = f"{request.output}/{RESUME}/step-00000020/checkpoint.json"
+    site.wait_for(lambda: shards.exists(commit))
     kill_trainers(site, index=1)
     thread.join(180)
     assert done[0].attempt == 2

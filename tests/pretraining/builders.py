@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from snow_assets.curation.tokenizer.tokens import SPECIAL_TOKENS, count_tokens
 from snow_assets.pretraining.contract import Optimization, PretrainingRequest
 from snow_assets.pretraining.sources import LanguageSource, clean_sources, synthetic_sources
-from snow_assets.recipe import ModelRecipe, PackingRecipe, PhaseRecipe
+from snow_assets.recipe import ModelRecipe, PackingRecipe, PhaseRecipe, PretrainingExecution
 from snow_assets.runtime import worker
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import (
@@ -58,13 +58,27 @@ MODEL = ModelRecipe(
 )
 OPTIMIZATION = Optimization(
     precision="fp32",
-    micro_batch_size=2,
-    threads=1,
     beta1=0.9,
     beta2=0.95,
     weight_decay=0.1,
     max_grad_norm=1.0,
+    spike_window_steps=128,
+    spike_sigma=6.0,
+    rollback_after_skipped_steps=3,
+    max_rollbacks=1,
     seed=0,
+)
+EXECUTION = PretrainingExecution(
+    device="cpu",
+    nodes=1,
+    processes_per_node=1,
+    memory_gib=2,
+    threads=1,
+    micro_batch_size=2,
+    sharding_degree=None,
+    activation_checkpointing="none",
+    compile=False,
+    keep_every_checkpoints=None,
 )
 
 
@@ -284,6 +298,7 @@ def a_request(
         model=MODEL,
         recipe=PHASE,
         optimization=OPTIMIZATION,
+        execution=EXECUTION,
     )
     return replace(request, **changes)
 

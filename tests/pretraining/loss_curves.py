@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
+from snow_assets.pretraining.model import model_config
 from snow_assets.pretraining.training import work
 from snow_assets.recipe import PhaseRecipe
 from snow_assets.storage import shards
@@ -28,12 +29,15 @@ PATH = Path(__file__).with_name("loss_curves.json")
 """Bits per token by phase and step, recorded from a loop in plain PyTorch (AdamW of torch, no
 sharding, its own Llama) before ai2-olmo-core replaced it."""
 
-_LINEAR = replace(PHASE, schedule="linear", final_learning_rate=0.0, warmup_fraction=0.084)
+_RATES: dict[str, Any] = {"peak_learning_rate": 2e-3, "final_learning_rate": 2e-4, "max_passes": 20}
+_GENERAL = replace(PHASE, tokens=200 * CONTEXT, **_RATES)
+_LINEAR = replace(_GENERAL, schedule="linear", final_learning_rate=0.0, warmup_fraction=0.084)
 PHASES = (
-    replace(PHASE, tokens=200 * CONTEXT, max_passes=20),
-    replace(_LINEAR, name="continued", tokens=100 * CONTEXT, max_passes=20),
-    replace(_LINEAR, name="enhanced", tokens=40 * CONTEXT, max_passes=20, python_fraction=0.5),
+    _GENERAL,
+    replace(_LINEAR, name="continued", tokens=100 * CONTEXT),
+    replace(_LINEAR, name="enhanced", tokens=40 * CONTEXT, python_fraction=0.5),
 )
+"""With SMOKE's rates."""
 
 
 def put_initial_checkpoint(lake_url: str) -> str:
@@ -59,21 +63,7 @@ def put_initial_checkpoint(lake_url: str) -> str:
         )
         for name, shape in shapes.items()
     }
-    config = {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "dtype": "float32",
-        "vocab_size": vocab_size,
-        "hidden_size": hidden,
-        "intermediate_size": wide,
-        "num_hidden_layers": MODEL.num_hidden_layers,
-        "num_attention_heads": MODEL.num_attention_heads,
-        "num_key_value_heads": MODEL.num_key_value_heads,
-        "max_position_embeddings": MODEL.max_seq_len,
-        "rms_norm_eps": 1e-6,
-        "rope_parameters": {"rope_type": "default", "rope_theta": MODEL.rope_theta},
-        "tie_word_embeddings": True,
-    }
+    config = model_config(MODEL, a_tokenizer())
     shards.put_file(folder, "model/config.json", json.dumps(config).encode())
     weights = safetensors.numpy.save(tensors, metadata={"format": "pt"})
     shards.put_file(folder, "model/model.safetensors", weights)

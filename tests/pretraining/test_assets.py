@@ -23,6 +23,7 @@ from snow_resources.local_jobs import LocalJobs
 from snow_resources.tracking import Tracking
 from tests.pretraining.builders import (
     CONTEXT,
+    EXECUTION,
     MODEL,
     PACKING,
     PHASE,
@@ -40,7 +41,7 @@ from tests.pretraining.builders import (
 )
 from tests.stage_assets import assets_of
 
-LINEAR = replace(PHASE, schedule="linear", final_learning_rate=0.0)
+LINEAR = replace(PHASE, schedule="linear", peak_learning_rate=2e-3, final_learning_rate=0.0)
 RECIPE: Recipe = replace(
     SMOKE,
     curation=replace(SMOKE.curation, languages=("c", "python")),
@@ -65,10 +66,9 @@ RECIPE: Recipe = replace(
                 parent="continued",
             ),
         ),
-        micro_batch_size=4,
-        threads=1,
     ),
     evaluation=replace(SMOKE.evaluation, stride_tokens=16, max_new_tokens=8),
+    operation=replace(SMOKE.operation, pretraining=EXECUTION),
 )
 HELD_OUT = frozenset({"c-two/0.x"})
 SELECTED = [row["document_id"] for row in a_corpus()[::4] if row["document_id"] not in HELD_OUT]

@@ -1,6 +1,5 @@
 """One phase: it learns, it is a function of its request, and a kill changes nothing."""
 
-import json
 import os
 import signal
 import subprocess
@@ -8,22 +7,23 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 from pydantic import TypeAdapter
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from snow_assets.pretraining.contract import RESUME, PretrainingReport, PretrainingRequest
-from snow_assets.pretraining.distributed import World
-from snow_assets.pretraining.model import load_parent, new_model
-from snow_assets.pretraining.training import make_optimizer, request_digest, train, update, work
+from snow_assets.pretraining.model import initial_weights, parent_weights
+from snow_assets.pretraining.train_module import DecoderTrainModule, build_train_module
+from snow_assets.pretraining.training import Phase, request_digest, work
 from snow_assets.runtime import worker
 from snow_assets.storage import shards
 from tests.pretraining.builders import (
     CONTEXT,
+    EXECUTION,
     MODEL,
     OPTIMIZATION,
     PHASE,
@@ -38,7 +38,6 @@ from tests.pretraining.builders import (
     synthetic_corpus,
 )
 
-ALONE = World(rank=0, world_size=1, device=torch.device("cpu"))
 STEPS = PHASE.tokens // CONTEXT // PHASE.global_batch_size
 
 
@@ -49,46 +48,63 @@ def a_packed_request(lake_url: str, **changes: object) -> PretrainingRequest:
     return a_request(lake_url, packs, **changes)  # type: ignore[arg-type]
 
 
+def a_module(**execution: Any) -> DecoderTrainModule:
+    module = build_train_module(
+        MODEL,
+        OPTIMIZATION,
+        replace(EXECUTION, **execution),
+        torch.device("cpu"),
+        vocab_size=a_tokenizer().get_vocab_size(),
+    )
+    module.load_weights(initial_weights(module.weight_shapes(), seed=0))
+    return module
+
+
 def test_the_loss_falls_on_eight_repeated_sequences() -> None:
     ids = a_tokenizer().encode("".join(a_text(str(index)) for index in range(8))).ids
     batch = np.array(ids[: 8 * CONTEXT]).reshape(8, CONTEXT)
-    model = new_model(MODEL, a_tokenizer(), seed=0)
-    optimizer = make_optimizer(model, OPTIMIZATION)
-    losses = [update(model, optimizer, batch, 1e-2, OPTIMIZATION, ALONE) for _ in range(25)]
+    module = a_module()
+    losses = [module.train_step(batch, 1e-2).loss_bits for _ in range(25)]
     assert losses[-1] < 0.3 * losses[0]
 
 
 def test_a_fresh_model_guesses_uniformly() -> None:
     batch = np.array(a_tokenizer().encode(a_text("x")).ids[:CONTEXT]).reshape(1, CONTEXT)
-    model = new_model(MODEL, a_tokenizer(), seed=0)
-    loss = update(model, make_optimizer(model, OPTIMIZATION), batch, 0.0, OPTIMIZATION, ALONE)
+    loss = a_module().train_step(batch, 0.0).loss_bits
     assert loss == pytest.approx(np.log2(a_tokenizer().get_vocab_size()), rel=0.05)
 
 
-def test_accumulated_gradients_equal_those_of_the_whole_batch() -> None:
-    batch = np.arange(8 * CONTEXT).reshape(8, CONTEXT) % 300
-    gradients = []
-    for micro in (2, 8):
-        model = new_model(MODEL, a_tokenizer(), seed=0)
-        optimization = replace(OPTIMIZATION, micro_batch_size=micro)
-        optimizer = make_optimizer(model, optimization)
-        update(model, optimizer, batch, 1e-3, optimization, ALONE)
-        # Adam's first mean is a tenth of the gradient; its update is little more than the sign.
-        means = [optimizer.state[parameter]["exp_avg"] for parameter in model.parameters()]
-        gradients.append(torch.cat([mean.flatten() for mean in means]))
-    assert torch.allclose(gradients[0], gradients[1], atol=1e-8)
-    assert gradients[0].abs().mean() > 1e-6
+@pytest.mark.parametrize(
+    "execution",
+    [
+        {"micro_batch_size": 1},
+        {"micro_batch_size": 4},
+        {"micro_batch_size": 10, "activation_checkpointing": "feed_forward"},
+        {"micro_batch_size": 10, "activation_checkpointing": "blocks"},
+    ],
+)
+def test_gradients_do_not_depend_on_how_a_batch_is_computed(execution: dict[str, Any]) -> None:
+    random = np.random.RandomState(0)
+    batch = random.randint(0, 300, (10, CONTEXT))  # 4, 4 and 2 rows
+    first_moments = []
+    for changes in (execution, {"micro_batch_size": 10}):
+        module = a_module(**changes)
+        module.train_step(batch, 1e-3)
+        # Adam's first moment is a tenth of the gradient; its update is little more than the sign.
+        moments = [module.optim.state[weights]["exp_avg"] for weights in module.model.parameters()]
+        first_moments.append(torch.cat([moment.flatten() for moment in moments]))
+    assert torch.allclose(first_moments[0], first_moments[1], atol=1e-8)
+    assert first_moments[0].abs().mean() > 1e-6
 
 
 def test_weights_decay_in_matrices_only() -> None:
-    model = new_model(MODEL, a_tokenizer(), seed=0)
-    decayed, others = make_optimizer(model, OPTIMIZATION).param_groups
-    assert decayed["weight_decay"] == 0.1
-    assert others["weight_decay"] == 0.0
-    assert {parameter.dim() for parameter in others["params"]} == {1}
-    assert len(others["params"]) == 2 * MODEL.num_hidden_layers + 1
-    counted = sum(len(group["params"]) for group in (decayed, others))
-    assert counted == len(list(model.parameters()))
+    module = a_module()
+    norms, decayed = module.optim.param_groups
+    assert (norms["weight_decay"], decayed["weight_decay"]) == (0.0, 0.1)
+    assert {parameter.dim() for parameter in norms["params"]} == {1}
+    assert len(norms["params"]) == 2 * MODEL.num_hidden_layers + 1
+    counted = sum(len(group["params"]) for group in (norms, decayed))
+    assert counted == len(list(module.model.parameters()))
 
 
 def test_a_phase_trains_on_every_sequence_once_and_ends_at_its_final_rate(lake_url: str) -> None:
@@ -112,16 +128,17 @@ def test_the_checkpoint_loads_by_its_folder_alone_and_thinks_as_it_was_trained(
 ) -> None:
     request = a_packed_request(lake_url)
     work(request, QuietProgress())
-    resume = f"{request.output}/{RESUME}/step-{STEPS:08d}/weights.safetensors"
-    trained = new_model(MODEL, a_tokenizer(), seed=1)
-    trained.load_state_dict(safetensors.torch.load_file(resume), strict=False)
+    module = a_module()
+    sequences = np.zeros((PHASE.tokens // CONTEXT, CONTEXT), np.uint16)
+    phase = Phase(request, module, sequences, QuietProgress())
+    assert phase.resume_folder.load() is not None
     folder = f"{request.output}/model"
     loaded = AutoModelForCausalLM.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     ids = tokenizer(a_text("alpha"), return_tensors="pt").input_ids[:, :CONTEXT]
     assert ids[0].tolist() == a_tokenizer().encode(a_text("alpha")).ids[:CONTEXT]
     with torch.no_grad():
-        assert torch.allclose(loaded(ids).logits, trained(ids), atol=1e-5)
+        assert torch.allclose(loaded(ids).logits, module.model(ids), atol=1e-5)
     assert loaded.config.tie_word_embeddings
     assert loaded.generation_config.eos_token_id == a_tokenizer().token_to_id("<|endoftext|>")
     assert isinstance(loaded, LlamaForCausalLM)
@@ -159,14 +176,14 @@ def test_a_child_starts_from_its_parents_weights(lake_url: str) -> None:
     parent = a_packed_request(lake_url, output="parent")
     work(parent, QuietProgress())
     finish(parent.output)
-    loaded = load_parent(Path(parent.output) / "model", MODEL, a_tokenizer())
+    loaded = parent_weights(Path(parent.output) / "model", MODEL, a_tokenizer())
     child = a_packed_request(
         lake_url, output="child", parent=parent.output, recipe=replace(PHASE, name="continued")
     )
     report = work(child, QuietProgress())
     orphan = work(replace(child, parent=None, output=f"{lake_url}/x/all/orphan"), QuietProgress())
     assert report.first_loss_bits < orphan.first_loss_bits - 1
-    assert loaded.config.vocab_size == a_tokenizer().get_vocab_size()
+    assert len(loaded["model.embed_tokens.weight"]) == a_tokenizer().get_vocab_size()
 
 
 def test_a_parent_of_another_shape_is_refused(lake_url: str) -> None:
@@ -187,19 +204,51 @@ def test_a_resume_with_another_request_is_refused(lake_url: str) -> None:
         work(other, QuietProgress())
 
 
-def test_a_damaged_checkpoint_is_refused(lake_url: str) -> None:
+def damage(checkpoint: str) -> None:
+    name = next(name for name in shards.names(checkpoint) if name.endswith(".distcp"))
+    content = shards.get(f"{checkpoint}/{name}")
+    shards.put(f"{checkpoint}/{name}", content[:-1] + bytes([content[-1] ^ 1]))
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(lake_url: str) -> None:
     request = a_packed_request(lake_url)
     work(request, QuietProgress())
-    damaged = f"{request.output}/{RESUME}/step-{STEPS:08d}/optimizer.safetensors"
-    shards.put(damaged, shards.get(damaged)[:-1] + b"\7")
-    with pytest.raises(ValueError, match="not what was written"):
+    model = digest_of(request.output)
+    damage(f"{request.output}/{RESUME}/step-{STEPS:08d}")
+    assert work(request, QuietProgress()).resumed_from == STEPS - 1
+    assert digest_of(request.output) == model
+
+
+def test_a_phase_with_only_damaged_checkpoints_is_refused(lake_url: str) -> None:
+    request = a_packed_request(lake_url)
+    work(request, QuietProgress())
+    resume = f"{request.output}/{RESUME}"
+    for name in shards.names(resume):
+        damage(f"{resume}/{name}")
+    with pytest.raises(ValueError, match=r"every checkpoint .* is damaged: delete that folder"):
         work(request, QuietProgress())
 
 
-def test_only_the_latest_checkpoint_is_kept(lake_url: str) -> None:
+def test_a_checkpoint_that_a_kill_left_without_its_end_is_not_used(lake_url: str) -> None:
     request = a_packed_request(lake_url)
     work(request, QuietProgress())
-    assert shards.names(f"{request.output}/{RESUME}") == ["latest.json", f"step-{STEPS:08d}"]
+    shards.remove(f"{request.output}/{RESUME}/step-{STEPS:08d}/checkpoint.json")
+    assert work(request, QuietProgress()).resumed_from == STEPS - 1
+
+
+@pytest.mark.parametrize(
+    ("keep_every", "kept"), [(None, [8, 9, 10]), (2, [2, 4, 6, 8, 9, 10]), (4, [4, 8, 9, 10])]
+)
+def test_the_last_three_checkpoints_and_every_nth_are_kept(
+    lake_url: str, keep_every: int | None, kept: list[int]
+) -> None:
+    request = a_packed_request(
+        lake_url,
+        recipe=replace(PHASE, checkpoint_steps=1),
+        execution=replace(EXECUTION, keep_every_checkpoints=keep_every),
+    )
+    work(request, QuietProgress())
+    assert shards.names(f"{request.output}/{RESUME}") == [f"step-{step:08d}" for step in kept]
 
 
 def test_the_digest_of_a_request_does_not_depend_on_where_things_lie(lake_url: str) -> None:
@@ -216,20 +265,29 @@ def test_the_digest_of_a_request_does_not_depend_on_where_things_lie(lake_url: s
     assert digest != request_digest(replace(request, recipe=replace(PHASE, name="continued")))
 
 
+def test_a_phase_resumes_with_another_size(lake_url: str) -> None:
+    request = a_packed_request(lake_url)
+    larger = replace(EXECUTION, micro_batch_size=4, threads=2, activation_checkpointing="blocks")
+    assert request_digest(request) == request_digest(replace(request, execution=larger))
+
+    def terminate(step: int) -> None:
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    whole = work(replace(request, output=f"{request.output}-whole"), QuietProgress())
+    with pytest.raises(SystemExit):
+        work(request, QuietProgress(after=terminate))
+    report = work(replace(request, execution=larger), QuietProgress())
+    assert report.resumed_from == 4
+    assert report.last_loss_bits == pytest.approx(whole.last_loss_bits, abs=1e-5)
+
+
 def test_packs_of_another_size_are_refused(lake_url: str) -> None:
     request = a_packed_request(lake_url)
     larger = replace(request, recipe=replace(PHASE, tokens=2 * PHASE.tokens))
-    model = new_model(MODEL, a_tokenizer(), seed=0)
     sequences = np.zeros((PHASE.tokens // CONTEXT, CONTEXT), np.uint16)
     with pytest.raises(ValueError, match=r"holds 1280 tokens.*on exactly 2560"):
-        train(
-            model,
-            sequences,
-            larger,
-            resume=f"{lake_url}/resume",
-            progress=QuietProgress(),
-            world=ALONE,
-        )
+        Phase(larger, a_module(), sequences, QuietProgress())
 
 
 def run_job(folder: Path) -> subprocess.Popen[bytes]:
@@ -239,9 +297,14 @@ def run_job(folder: Path) -> subprocess.Popen[bytes]:
     )
 
 
+def saved_steps(request: PretrainingRequest) -> list[int]:
+    """Steps of the finished checkpoints."""
+    resume = Path(request.output) / RESUME
+    return sorted(int(path.parent.name[5:]) for path in resume.glob("step-*/checkpoint.json"))
+
+
 def wait_for_step(request: PretrainingRequest, process: subprocess.Popen[bytes], step: int) -> None:
-    latest = Path(request.output) / RESUME / "latest.json"
-    while not latest.exists() or json.loads(latest.read_text())["position"]["step"] < step:
+    while max(saved_steps(request), default=0) < step:
         assert process.poll() is None, "the job ended before it could be killed"
         time.sleep(0.005)
 
@@ -294,5 +357,19 @@ def test_sigterm_saves_and_ends_with_the_code_for_preempted(lake_url: str, tmp_p
     wait_for_step(request, process, 5)
     process.terminate()
     assert process.wait() == worker.PREEMPTED
-    latest = json.loads(shards.get(f"{request.output}/{RESUME}/latest.json"))
-    assert latest["position"]["step"] >= 5
+    assert max(saved_steps(request)) >= 5
+
+
+@pytest.mark.slow
+def test_a_phase_resumes_from_an_object_store(s3_lake_url: str) -> None:
+    def terminate(step: int) -> None:
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    whole = a_packed_request(s3_lake_url, output="whole")
+    torn = a_packed_request(s3_lake_url, output="torn")
+    work(whole, QuietProgress())
+    with pytest.raises(SystemExit):
+        work(torn, QuietProgress(after=terminate))
+    assert work(torn, QuietProgress()).resumed_from == 4
+    assert digest_of(torn.output) == digest_of(whole.output)

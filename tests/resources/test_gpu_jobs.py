@@ -1,5 +1,6 @@
 """GPU jobs, the local way: real subprocesses of a real module."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,13 @@ from snow_resources.local_jobs import LocalJobs
 from tests.resources.echo_job import Echo, Echoed
 
 
-def launch(tmp_path: Path, request: Echo, *, vllm_python: str = "") -> dict[str, Any]:
+def launch(
+    tmp_path: Path,
+    request: Echo,
+    *,
+    vllm_python: str = "",
+    unaddressed_fields: tuple[str, ...] = (),
+) -> dict[str, Any]:
     """Materialize one asset that runs the job, and return its metadata; raise what it raises."""
     environment = "vllm" if vllm_python else "trainer"
 
@@ -25,6 +32,7 @@ def launch(tmp_path: Path, request: Echo, *, vllm_python: str = "") -> dict[str,
             report=Echoed,
             code_version="1",
             size=JobSize(environment=environment),
+            unaddressed_fields=unaddressed_fields,
         )
         return dg.MaterializeResult(
             metadata={
@@ -60,6 +68,13 @@ def test_another_request_is_another_job(tmp_path: Path) -> None:
     launch(tmp_path, Echo(word="hello", marker=str(tmp_path / "starts")))
     done = launch(tmp_path, Echo(word="bye", marker=str(tmp_path / "starts")))
     assert (done["word"], done["starts"]) == ("bye", 2)
+
+
+def test_requests_that_differ_in_unaddressed_fields_alone_are_one_job(tmp_path: Path) -> None:
+    request = Echo(word="hello", marker=str(tmp_path / "starts"))
+    first = launch(tmp_path, request, unaddressed_fields=("word",))
+    other = launch(tmp_path, replace(request, word="bye"), unaddressed_fields=("word",))
+    assert (other["folder"], other["starts"]) == (first["folder"], 1)
 
 
 def test_a_killed_job_is_a_failure_that_says_so_and_its_next_attempt_succeeds(
