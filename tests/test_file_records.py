@@ -159,6 +159,7 @@ def test_records_keep_every_field_and_are_small() -> None:
     few = FileRecords.of([plain, entry])
     assert list(few) == [entry, plain] == list(FileRecords.from_parquet(few.to_parquet()))
     assert few[1:] == [plain]
+    assert few[::-1] == [plain, entry]
     assert list(few[0].stats) == ["b", "a"]
     before = pa.total_allocated_bytes()
     many = FileRecords.of(

@@ -3,8 +3,9 @@
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from typing import Any, overload
 
 import numpy as np
@@ -61,8 +62,10 @@ class FileRecords(Sequence[FileRecord]):
         ]
         table = pa.Table.from_batches(batches, schema=_SCHEMA)
         names = table["name"].to_pylist()
-        order = sorted(range(len(names)), key=lambda row: _order(names[row]))
-        table = table.take(pa.array(order, pa.int64())).combine_chunks()
+        keys = [_order(name) for name in names]
+        if any(key > following for key, following in pairwise(keys)):
+            order = sorted(range(len(names)), key=keys.__getitem__)
+            table = table.take(pa.array(order, pa.int64()))
         return cls(lambda name: _flat(table[name]), np.arange(len(names)))
 
     @classmethod
@@ -84,7 +87,9 @@ class FileRecords(Sequence[FileRecord]):
 
     def column(self, name: str) -> pa.Array:
         """A field of all records; digests are binary, `stats` is JSON."""
-        return self._column(name).take(pa.array(self._rows))
+        column = self._column(name)
+        is_whole = np.array_equal(self._rows, np.arange(len(column)))
+        return column if is_whole else column.take(pa.array(self._rows))
 
     def total(self, name: str) -> int:
         """The sum of a field."""
@@ -106,11 +111,11 @@ class FileRecords(Sequence[FileRecord]):
         return len(self._rows)
 
     def __iter__(self) -> Iterator[FileRecord]:
+        columns = [self.column(name) for name in _SCHEMA.names]
         for start in range(0, len(self), _BATCH_RECORDS):
-            rows = pa.array(self._rows[start : start + _BATCH_RECORDS])
-            columns = [self._column(name).take(rows) for name in _SCHEMA.names]
-            for row in pa.table(columns, schema=_SCHEMA).to_pylist():
-                yield _entry(row)
+            parts = [column.slice(start, _BATCH_RECORDS).to_pylist() for column in columns]
+            for values in zip(*parts, strict=True):
+                yield _entry(dict(zip(_SCHEMA.names, values, strict=True)))
 
     @overload
     def __getitem__(self, index: int) -> FileRecord: ...
@@ -134,7 +139,7 @@ class FileRecords(Sequence[FileRecord]):
 def _row(entry: FileRecord) -> dict[str, Any]:
     digests = entry.range_digests
     return {
-        **asdict(entry),
+        **vars(entry),
         "sha256": bytes.fromhex(entry.sha256),
         "range_digests": None if digests is None else bytes.fromhex(digests),
         "stats": json.dumps(entry.stats),
