@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from snow_assets.recipe import EndpointRecipe, SynthesisRecipe
@@ -60,15 +61,13 @@ class Engine:
     name: str  # and version
     complete: Callable[[Parts], CompletedParts]
     prefix_cache_use: Callable[[], PrefixCacheUse] = PrefixCacheUse
+    close: Callable[[], None] = lambda: None
 
 
-def _engine(name: str, queue: RequestQueue[Prompt, Completion], recipe: SynthesisRecipe) -> Engine:
-    max_open_parts = 1 if recipe.reproducible else 2
-
-    def complete(parts: Parts) -> CompletedParts:
-        return completed_parts(queue, parts, max_open_parts=max_open_parts)
-
-    return Engine(name=name, complete=complete)
+def _complete(
+    queue: RequestQueue[Prompt, Completion], recipe: SynthesisRecipe
+) -> Callable[[Parts], CompletedParts]:
+    return partial(completed_parts, queue, max_open_parts=1 if recipe.reproducible else 2)
 
 
 @dataclass
@@ -134,9 +133,10 @@ def vllm_engine(model: str, recipe: SynthesisRecipe, *, seed: int) -> Engine:
     )
     if not vllm.tokenizer.chat_template:
         raise ValueError(f"{model} has no chat template: name an instruction-tuned model")
-    engine = _engine(vllm.name, _ChatQueue(vllm, recipe), recipe)
     return Engine(
-        name=engine.name, complete=engine.complete, prefix_cache_use=vllm.prefix_cache_use
+        name=vllm.name,
+        complete=_complete(_ChatQueue(vllm, recipe), recipe),
+        prefix_cache_use=vllm.prefix_cache_use,
     )
 
 
@@ -221,14 +221,14 @@ class _EndpointQueue:
 
     def wait(self) -> list[tuple[RequestId, Completion]]:
         done, _ = wait(self._futures, return_when=FIRST_COMPLETED)
-        try:
-            return [(self._futures.pop(future), future.result()) for future in done]
-        except BaseException:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        return [(self._futures.pop(future), future.result()) for future in done]
 
     def reset(self) -> None:
         """The server's cache is its own."""
+
+    def close(self) -> None:
+        """Cancel the requests that are queued, which would cost money."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _complete(self, prompt: Prompt) -> Completion:
         recipe = self._recipe
@@ -287,5 +287,6 @@ def endpoint_engine(url: str, model: str, recipe: SynthesisRecipe, spending: Spe
     import openai
 
     client = openai.OpenAI(base_url=url, max_retries=spending.endpoint.max_retries)
+    queue = _EndpointQueue(client, model, recipe, spending)
     # Without the URL, which does not affect the completions and may contain a password.
-    return _engine("endpoint", _EndpointQueue(client, model, recipe, spending), recipe)
+    return Engine(name="endpoint", complete=_complete(queue, recipe), close=queue.close)

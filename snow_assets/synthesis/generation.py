@@ -50,9 +50,12 @@ def work(request: GenerationRequest, progress: worker.Progress) -> GenerationRep
         engine = _create_engine(request, Path(scratch), first_part=remaining[0])
         start_seconds = time.monotonic() - started
         progress.log(f"{engine.name} is ready after {start_seconds:.0f} s; {len(remaining)} parts")
-        return generate_parts(
-            request, engine, remaining, start_seconds=start_seconds, progress=progress
-        )
+        try:
+            return generate_parts(
+                request, engine, remaining, start_seconds=start_seconds, progress=progress
+            )
+        finally:
+            engine.close()
 
 
 def remaining_parts(output: str) -> list[int]:

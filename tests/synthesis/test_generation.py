@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,7 @@ def answered(request: GenerationRequest, folder: Path) -> None:
 
 
 def answers_digest(folder: Path) -> str:
-    records = shards.records(str(folder))
-    return shards.content_digest(made for made in records if made.name.startswith("answers-"))
+    return shards.content_digest(shards.records(str(folder), "answers"))
 
 
 def job(request: GenerationRequest, folder: Path) -> list[str]:
@@ -243,14 +243,21 @@ def test_a_job_killed_between_parts_resumes_to_the_same_answers(tmp_path: Path) 
     assert report["num_parts"] == 2
 
 
-def test_a_job_that_is_told_to_stop_says_that_it_was_preempted(tmp_path: Path) -> None:
+def test_a_job_that_is_told_to_stop_asks_no_more_and_says_that_it_was_preempted(
+    tmp_path: Path,
+) -> None:
     with serving(stall_after=2) as stub:
         request = a_request(
-            tmp_path / "out", endpoint_url=stub.url, recipe=a_recipe(engine="endpoint")
+            tmp_path / "out",
+            endpoint_url=stub.url,
+            endpoint=replace(SMOKE.operation.endpoint, max_connections=1),
+            recipe=a_recipe(engine="endpoint", reproducible=False),  # four requests are queued
         )
         process = subprocess.Popen(job(request, tmp_path / "job"), env=environment())
         assert stub.stalled.wait(60)
         process.terminate()
+        time.sleep(3)  # the signal is handled before the request in progress is answered
         stub.close()
         assert process.wait(60) == worker.PREEMPTED
+        assert len(stub.asked) == 3
     assert not (tmp_path / "job" / worker.REPORT).exists()
