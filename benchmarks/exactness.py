@@ -21,6 +21,7 @@ from snow_assets.curation.decontamination.gate import gate_hits
 from snow_assets.curation.decontamination.rule import GATE_METHODS
 from snow_assets.curation.dedup.text_keys import text_keys
 from snow_assets.curation.tokenizer.tokens import END_OF_TEXT
+from snow_assets.pretraining.sequences import TOKENS, read_tokens, token_dtype
 from snow_assets.recipe import ARCTIC
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import BENCHMARK_PROBLEM
@@ -150,13 +151,12 @@ def _token_exactness(outs: dict[str, Path], folder: Path) -> dict[str, str]:
         for text in pq.read_table(path)["text"].to_pylist()
     ]
     plain = Counter(
-        np.array([*one.ids, end], dtype=np.int32).tobytes()
+        np.array([*one.ids, end], dtype=token_dtype(tokenizer.get_vocab_size())).tobytes()
         for one in tokenizer.encode_batch_fast(texts, add_special_tokens=False)
     )
     packs = str(outs["snow"] / "general_packs" / "all" / "g")
-    names = [one.name for one in shards.records(packs) if one.name.startswith("sequences-")]
-    columns = [shards.read_shard(packs, name)["tokens"].combine_chunks() for name in names]
-    tokens = np.concatenate([column.flatten().to_numpy() for column in columns]).astype(np.int32)
+    entries = shards.records(packs, TOKENS)
+    tokens = np.concatenate([read_tokens(packs, entry).ravel() for entry in entries])
     ends = np.flatnonzero(tokens == end)
     packed = Counter(part.tobytes() for part in np.split(tokens[: ends[-1] + 1], ends[:-1] + 1))
     other = sum((packed - plain).values())

@@ -15,8 +15,11 @@ import numpy as np
 from peak import peak_bytes
 
 from snow_assets.pretraining.ordering import training_order
-from snow_assets.pretraining.packs import passes_by_language
-from snow_assets.pretraining.sequences import open_sequences, put_sequences
+from snow_assets.pretraining.sequences import (
+    open_sequences,
+    passes_by_language,
+    put_sequences,
+)
 from snow_assets.storage import shards
 
 _SEQ_LEN, _SHARD_SEQUENCES, _VOCAB_SIZE, _BATCH = 8_192, 4_096, 50_000, 512
@@ -27,7 +30,7 @@ def put_random_packs(folder: str, num_bytes: int) -> None:
     for index in range(round(num_bytes / (2 * _SEQ_LEN * _SHARD_SEQUENCES))):
         tokens = random.integers(0, _VOCAB_SIZE, (_SHARD_SEQUENCES, _SEQ_LEN), np.uint16)
         stats = {"language": "python", "passes": [_SHARD_SEQUENCES]}
-        put_sequences(folder, index, tokens, vocab_size=_VOCAB_SIZE, stats=stats)
+        put_sequences(folder, index, tokens, stats=stats)
     shards.finish(
         folder,
         asset="packs",

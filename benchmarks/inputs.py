@@ -21,7 +21,8 @@ import corpus  # noqa: E402
 import ours  # noqa: E402
 
 from snow_assets.corpus.problems import read_problems  # noqa: E402
-from snow_assets.curation.tokenizer.tokens import SPECIAL_TOKENS, count_tokens  # noqa: E402
+from snow_assets.curation.tokenizer.encoding import count_tokens  # noqa: E402
+from snow_assets.curation.tokenizer.tokens import SPECIAL_TOKENS  # noqa: E402
 from snow_assets.quality.encoder import locate_encoder  # noqa: E402
 from snow_assets.recipe import ARCTIC  # noqa: E402
 from snow_assets.storage import shards  # noqa: E402

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from snow_assets.curation.decisions import CurationInputs, DocumentSelector
 from snow_assets.curation.document_shards import DocumentShard, co_partitioned
-from snow_assets.curation.tokenizer.tokens import count_tokens, load_tokenizer
+from snow_assets.curation.tokenizer.encoding import count_tokens
+from snow_assets.curation.tokenizer.tokens import load_tokenizer
 from snow_assets.recipe import CurationRecipe
 from snow_assets.runtime.remaining_time import Remaining
 from snow_assets.storage import shards

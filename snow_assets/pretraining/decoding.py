@@ -10,11 +10,11 @@ from tokenizers import Tokenizer
 
 from snow_assets.curation.columns import Bytes, Offsets, buffers
 from snow_assets.curation.decontamination.gate_kernels import decode_documents
+from snow_assets.curation.tokenizer.encoding import token_bytes
 from snow_assets.curation.tokenizer.tokens import (
     FIM_MIDDLE,
     FIM_PREFIX,
     FIM_SUFFIX,
-    token_bytes,
 )
 
 _SECTIONS = (FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX)  # in the order of the text, not of the tokens

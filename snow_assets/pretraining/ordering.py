@@ -4,13 +4,23 @@ import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
 _KEY_RANGE = 1 << 64
+_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("document_id", "text_id", "repository", "path")),
+        ("license", pa.string()),
+        ("num_tokens", pa.int64()),
+        ("text", pa.large_string()),  # a bucket can hold more than the offsets of a string reach
+        ("passes", pa.int32()),
+    ]
+)
 
 
 def _hash_key(seed: int, pass_index: int, name: str) -> int:
@@ -18,24 +28,27 @@ def _hash_key(seed: int, pass_index: int, name: str) -> int:
     return int.from_bytes(digest[:8], "big")
 
 
-def iterate_by_repository(
+def documents_by_repository(
     batches: Iterable[pa.RecordBatch],
     *,
     pass_index: int,
     buckets: int,
     file_order: Literal["random", "path"],
     seed: int,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[pa.Table]:
     """Yield the documents of one pass: repositories in random order, files of one adjacent.
 
-    The order depends on seed, pass and names alone, and differs between passes. Memory: one of
+    The order depends on seed, pass and names alone, and differs between passes. Columns `is_first`
+    and `is_last` tell the first and the last file of each repository. Memory: twice one of
     `buckets` equal ranges of the repositories' random keys (at least one repository); with more
     than one bucket the documents lie in a temporary folder meanwhile.
     """
     batches_of_pass = (_documents_of_pass(batch, pass_index) for batch in batches)
     if buckets == 1:
-        rows = [row for batch in batches_of_pass for row in batch.to_pylist()]
-        yield from _sorted_by_repository(rows, pass_index, file_order, seed)
+        documents = list(batches_of_pass)
+        if documents:
+            table = pa.Table.from_batches(documents)
+            yield _sorted_by_repository(table, pass_index, file_order, seed)
         return
     with tempfile.TemporaryDirectory(prefix="packing-") as folder:
         paths = _spill(
@@ -43,12 +56,13 @@ def iterate_by_repository(
         )
         for path in paths:
             with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as reader:
-                rows = [row for batch in reader for row in batch.to_pylist()]
-            yield from _sorted_by_repository(rows, pass_index, file_order, seed)
+                table = reader.read_all()
+            yield _sorted_by_repository(table, pass_index, file_order, seed)
 
 
 def _documents_of_pass(batch: pa.RecordBatch, pass_index: int) -> pa.RecordBatch:
-    return batch.filter(pc.greater(batch["passes"], pass_index))
+    documents = batch.select(_SCHEMA.names).cast(_SCHEMA)
+    return documents.filter(pc.greater(documents["passes"], pass_index))
 
 
 def _spill(
@@ -70,14 +84,28 @@ def _spill(
 
 
 def _sorted_by_repository(
-    rows: list[dict[str, Any]], pass_index: int, file_order: str, seed: int
-) -> list[dict[str, Any]]:
-    def sort_key(row: Mapping[str, Any]) -> tuple[int, str, int, str, str]:
-        file_key = 0 if file_order == "path" else _hash_key(seed, pass_index, row["document_id"])
-        repository_key = _hash_key(seed, pass_index, row["repository"])
-        return repository_key, row["repository"], file_key, row["path"], row["document_id"]
-
-    return sorted(rows, key=sort_key)
+    documents: pa.Table, pass_index: int, file_order: str, seed: int
+) -> pa.Table:
+    keys = pl.DataFrame(documents.select(["repository", "path", "document_id"]))
+    names = keys["repository"].unique()
+    hash_of = {name: _hash_key(seed, pass_index, name) for name in names}
+    file_hashes = [
+        _hash_key(seed, pass_index, name) if file_order == "random" else 0
+        for name in keys["document_id"]
+    ]
+    keys = keys.with_columns(
+        repository_hash=pl.col("repository").replace_strict(hash_of, return_dtype=pl.UInt64),
+        file_hash=pl.Series(file_hashes, dtype=pl.UInt64),
+    )
+    by = ("repository_hash", "repository", "file_hash", "path", "document_id")
+    order = keys.select(pl.arg_sort_by(by, maintain_order=True)).to_series()
+    repository = keys["repository"].gather(order)
+    is_first = repository.ne_missing(repository.shift(1))
+    is_last = repository.ne_missing(repository.shift(-1))
+    ordered = documents.take(order.to_arrow())
+    return ordered.append_column("is_first", is_first.to_arrow()).append_column(
+        "is_last", is_last.to_arrow()
+    )
 
 
 def training_order(passes: Mapping[str, Sequence[int]], *, phase: str, seed: int) -> np.ndarray:

@@ -11,13 +11,19 @@ documents is reordered for fill-in-the-middle (PSM): <fim_prefix> prefix <fim_su
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+import pyarrow as pa
 from tokenizers import Tokenizer
 
+from snow_assets.curation.tokenizer.encoding import token_ids
 from snow_assets.curation.tokenizer.tokens import (
     END_OF_TEXT,
     FILE_SEP,
@@ -25,27 +31,55 @@ from snow_assets.curation.tokenizer.tokens import (
     FIM_PREFIX,
     FIM_SUFFIX,
     REPO_NAME,
-    token_ids,
 )
-from snow_assets.pretraining.ordering import iterate_by_repository
-from snow_assets.pretraining.sequences import checksums_name, put_sequences, tokens_name
+from snow_assets.pretraining.ordering import documents_by_repository
+from snow_assets.pretraining.sequences import (
+    checksums_name,
+    put_sequences,
+    token_dtype,
+    tokens_name,
+)
 from snow_assets.pretraining.sources import LanguageSource
 from snow_assets.recipe import PackingRecipe
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import SPAN
 
-_DOCUMENTS_AT_ONCE = 64  # per tokenizer call, which uses all cores
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+_DOCUMENTS_AT_ONCE = 128  # a thread tokenizes them
+
+
+class PackedDocument(NamedTuple):
+    """A document of a pass in its packed form."""
+
+    document_id: str
+    text_id: str
+    repository: str
+    license: str
+    pass_index: int
+    tokens: np.ndarray
+
+
+class _Span(NamedTuple):
+    """Tokens of a document in one sequence."""
+
+    sequence: int
+    sequence_offset: int
+    length: int
+    document_offset: int
+    document: PackedDocument
 
 
 @dataclass
 class _Shard:
     """Tokens and spans of a shard's consecutive sequences, while they are packed."""
 
+    index: int
     first_sequence: int
-    num_sequences: int
     language: str
-    pieces: list[np.ndarray] = field(default_factory=list)
-    spans: list[dict[str, Any]] = field(default_factory=list)
+    tokens: np.ndarray  # (sequences, max_seq_len)
+    spans: list[_Span] = field(default_factory=list)
     num_tokens: int = 0
 
 
@@ -59,12 +93,14 @@ def pack_language(
     max_seq_len: int,
     tokenizer: Tokenizer,
     recipe: PackingRecipe,
+    pool: ThreadPoolExecutor,
 ) -> int:
     """Write exactly `num_sequences` sequences and their spans; return the number of shards.
 
     Passes are packed in order; the last one stops where the last sequence is full. A finished
     language is skipped. In an interrupted language, finished shards are kept and the documents are
-    read again. Memory: a shard, and a bucket of documents.
+    read again. `pool` tokenizes and writes, ahead of and behind the packing; the result does not
+    depend on its size. Memory: twice a bucket of documents, two shards, and a batch per thread.
     """
     sizes = [
         min(recipe.shard_sequences, num_sequences - first)
@@ -72,15 +108,20 @@ def pack_language(
     ]
     if all(_is_finished(folder, first_shard + index) for index in range(len(sizes))):
         return len(sizes)
-    stream = _packed_documents(source, tokenizer, recipe)
+    dtype = token_dtype(tokenizer.get_vocab_size())
+    stream = _packed_documents(source, tokenizer, recipe, pool)
     first = first_sequence
-    remainder: tuple[Mapping[str, Any], np.ndarray, int] | None = None
-    for index, size in enumerate(sizes):
-        shard = _Shard(first_sequence=first, num_sequences=size, language=source.language)
-        remainder = _fill(shard, remainder, stream, max_seq_len)
-        if not _is_finished(folder, first_shard + index):
-            _write(folder, first_shard + index, shard, max_seq_len, tokenizer.get_vocab_size())
+    remainder: tuple[PackedDocument, int] | None = None
+    write: Future[None] | None = None
+    for index, size in enumerate(sizes, first_shard):
+        shard = _Shard(index, first, source.language, np.empty((size, max_seq_len), dtype))
+        remainder = _fill(shard, remainder, stream)
+        if write:
+            write.result()
+        write = None if _is_finished(folder, index) else pool.submit(_write, folder, shard)
         first += size
+    if write:
+        write.result()
     return len(sizes)
 
 
@@ -90,59 +131,73 @@ def _is_finished(folder: str, index: int) -> bool:
 
 
 def _packed_documents(
-    source: LanguageSource, tokenizer: Tokenizer, recipe: PackingRecipe
-) -> Iterator[tuple[Mapping[str, Any], np.ndarray]]:
-    """Yield all passes' documents in packing order: rows (with `pass_index`) and packed forms."""
+    source: LanguageSource, tokenizer: Tokenizer, recipe: PackingRecipe, pool: ThreadPoolExecutor
+) -> Iterator[PackedDocument]:
+    """Yield all passes' documents in packing order."""
     for pass_index, tokens in enumerate(source.pass_tokens):
-        documents = iterate_by_repository(
+        tables = documents_by_repository(
             source.read(),
             pass_index=pass_index,
             buckets=-(-tokens // recipe.bucket_tokens) or 1,
             file_order=recipe.file_order,
             seed=recipe.seed,
         )
-        for batch in _batched(_mark_repository_bounds(documents), _DOCUMENTS_AT_ONCE):
-            forms = packed_forms(batch, pass_index=pass_index, tokenizer=tokenizer, recipe=recipe)
-            for row, form in zip(batch, forms, strict=True):
-                yield {**row, "pass_index": pass_index}, form
+        batches = (
+            batch
+            for table in tables
+            for batch in table.to_batches(max_chunksize=_DOCUMENTS_AT_ONCE)
+        )
+        pack_batch = partial(
+            packed_documents, pass_index=pass_index, tokenizer=tokenizer, recipe=recipe
+        )
+        yield from itertools.chain.from_iterable(_map_ahead(pool, pack_batch, batches))
 
 
-def _mark_repository_bounds(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Mark the first and the last file of each repository."""
-    for _, group in itertools.groupby(rows, key=lambda row: row["repository"]):
-        files = list(group)
-        for index, row in enumerate(files):
-            yield {**row, "is_first": index == 0, "is_last": index == len(files) - 1}
+def _map_ahead(
+    pool: ThreadPoolExecutor, function: Callable[[_Item], _Result], items: Iterable[_Item]
+) -> Iterator[_Result]:
+    """Results in the order of the items, two per CPU of which are worked on ahead of the reader."""
+    pending: deque[Future[_Result]] = deque()
+    for item in items:
+        pending.append(pool.submit(function, item))
+        if len(pending) > 2 * len(os.sched_getaffinity(0)):
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
 
 
-def _batched(rows: Iterator[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
-    while group := list(itertools.islice(rows, size)):
-        yield group
-
-
-def packed_forms(
-    rows: Sequence[Mapping[str, Any]],
-    *,
-    pass_index: int,
-    tokenizer: Tokenizer,
-    recipe: PackingRecipe,
-) -> list[np.ndarray]:
+def packed_documents(
+    batch: pa.RecordBatch, *, pass_index: int, tokenizer: Tokenizer, recipe: PackingRecipe
+) -> list[PackedDocument]:
     """Tokenize documents to packed forms; ValueError if a plain text's `num_tokens` is wrong."""
+    rows = batch.to_pylist()
     parts = [_parts(row, pass_index, tokenizer, recipe) for row in rows]
     texts = [part for document in parts for part in document if isinstance(part, str)]
-    encoded = iter(token_ids(tokenizer, texts))
-    forms = []
+    encoded = iter(token_ids(tokenizer, texts).split())
+    documents = []
     for row, document in zip(rows, parts, strict=True):
-        pieces = [next(encoded) if isinstance(part, str) else [part] for part in document]
-        form = np.fromiter(itertools.chain.from_iterable(pieces), np.int32)
+        pieces = [
+            next(encoded) if isinstance(part, str) else np.array([part], np.uint32)
+            for part in document
+        ]
+        tokens = np.concatenate(pieces)
         is_plain = len(document) == 2 and isinstance(document[0], str)
-        if is_plain and len(form) != row["num_tokens"] + 1:
+        if is_plain and len(tokens) != row["num_tokens"] + 1:
             raise ValueError(
                 f"document {row['document_id']} counts {row['num_tokens']} tokens and has "
-                f"{len(form) - 1}: it was counted with another tokenizer; materialize it again"
+                f"{len(tokens) - 1}: it was counted with another tokenizer; materialize it again"
             )
-        forms.append(form)
-    return forms
+        documents.append(
+            PackedDocument(
+                row["document_id"],
+                row["text_id"],
+                row["repository"],
+                row["license"],
+                pass_index,
+                tokens,
+            )
+        )
+    return documents
 
 
 def _parts(
@@ -162,6 +217,8 @@ def _fill_in_the_middle(
     row: Mapping[str, Any], pass_index: int, special_id: Callable[[str], int], recipe: PackingRecipe
 ) -> list[str | int]:
     text: str = row["text"]
+    if not recipe.fill_in_the_middle_rate:
+        return [text]
     digest = hashlib.sha256(f"{recipe.seed}:{pass_index}:{row['document_id']}:middle".encode())
     draw, *cuts = (int(word) / 2**32 for word in np.frombuffer(digest.digest()[:12], ">u4"))
     if draw >= recipe.fill_in_the_middle_rate:
@@ -192,13 +249,12 @@ def _special_token_ids(tokenizer: Tokenizer) -> Callable[[str], int]:
 
 def _fill(
     shard: _Shard,
-    remainder: tuple[Mapping[str, Any], np.ndarray, int] | None,
-    stream: Iterator[tuple[Mapping[str, Any], np.ndarray]],
-    max_seq_len: int,
-) -> tuple[Mapping[str, Any], np.ndarray, int] | None:
-    """Fill a shard from the last document's remainder and the stream; return the new remainder."""
-    free_tokens = shard.num_sequences * max_seq_len
-    while free_tokens:
+    remainder: tuple[PackedDocument, int] | None,
+    stream: Iterator[PackedDocument],
+) -> tuple[PackedDocument, int] | None:
+    """Fill a shard from the last document's remainder, a document and how many of its tokens are
+    packed, and the stream; return the new remainder."""
+    while free_tokens := shard.tokens.size - shard.num_tokens:
         if remainder is None:
             document = next(stream, None)
             if document is None:
@@ -207,61 +263,51 @@ def _fill(
                     f"that starts with sequence {shard.first_sequence} is full: they are fewer "
                     "than their counts say; materialize what they come from again"
                 )
-            remainder = (*document, 0)
-        row, packed_form, offset = remainder
-        length = min(free_tokens, len(packed_form) - offset)
-        _add(shard, row, packed_form, offset, length, max_seq_len)
-        free_tokens -= length
-        remainder = (
-            (row, packed_form, offset + length) if offset + length < len(packed_form) else None
-        )
+            remainder = (document, 0)
+        document, offset = remainder
+        length = min(free_tokens, len(document.tokens) - offset)
+        _add(shard, document, offset, length)
+        offset += length
+        remainder = (document, offset) if offset < len(document.tokens) else None
     return remainder
 
 
-def _add(
-    shard: _Shard,
-    row: Mapping[str, Any],
-    packed_form: np.ndarray,
-    offset: int,
-    length: int,
-    max_seq_len: int,
-) -> None:
-    """Append packed_form[offset : offset + length], with a span per sequence that it overlaps."""
-    shard.pieces.append(packed_form[offset : offset + length])
+def _add(shard: _Shard, document: PackedDocument, offset: int, length: int) -> None:
+    """Append `length` tokens of a document, with a span per sequence that they overlap."""
+    begin = shard.num_tokens
+    shard.tokens.reshape(-1)[begin : begin + length] = document.tokens[offset : offset + length]
+    max_seq_len = shard.tokens.shape[1]
     while length:
         sequence, sequence_offset = divmod(shard.num_tokens, max_seq_len)
         span_length = min(length, max_seq_len - sequence_offset)
         shard.spans.append(
-            {
-                "sequence": shard.first_sequence + sequence,
-                "sequence_offset": sequence_offset,
-                "length": span_length,
-                "document_id": row["document_id"],
-                "text_id": row["text_id"],
-                "document_offset": offset,
-                "pass_index": row["pass_index"],
-                "language": shard.language,
-                "repository": row["repository"],
-                "license": row["license"],
-            }
+            _Span(shard.first_sequence + sequence, sequence_offset, span_length, offset, document)
         )
         shard.num_tokens += span_length
         offset += span_length
         length -= span_length
 
 
-def _write(folder: str, index: int, shard: _Shard, max_seq_len: int, vocab_size: int) -> None:
-    put_sequences(
-        folder,
-        index,
-        np.concatenate(shard.pieces).reshape(shard.num_sequences, max_seq_len),
-        vocab_size=vocab_size,
-        stats={"language": shard.language, "passes": _sequences_by_pass(shard)},
+def _write(folder: str, shard: _Shard) -> None:
+    sequences, sequence_offsets, lengths, document_offsets, documents = zip(
+        *shard.spans, strict=True
     )
-    shards.put_table(folder, "spans", index, shard.spans, SPAN, stats={"language": shard.language})
-
-
-def _sequences_by_pass(shard: _Shard) -> list[int]:
-    """Number of sequences that begin in each pass, from pass 0."""
-    begins = [span["pass_index"] for span in shard.spans if span["sequence_offset"] == 0]
-    return [begins.count(index) for index in range(max(begins) + 1)]
+    ids, text_ids, repositories, licenses, passes, _ = zip(*documents, strict=True)
+    columns = {
+        "sequence": sequences,
+        "sequence_offset": sequence_offsets,
+        "length": lengths,
+        "document_id": ids,
+        "text_id": text_ids,
+        "document_offset": document_offsets,
+        "pass_index": passes,
+        "language": [shard.language] * len(shard.spans),
+        "repository": repositories,
+        "license": licenses,
+    }
+    begins = [span.document.pass_index for span in shard.spans if span.sequence_offset == 0]
+    num_sequences_by_pass = np.bincount(begins).tolist()
+    stats = {"language": shard.language, "passes": num_sequences_by_pass}
+    put_sequences(folder, shard.index, shard.tokens, stats=stats)
+    spans = pa.table(columns, schema=SPAN)
+    shards.put_table(folder, "spans", shard.index, spans, SPAN, stats={"language": shard.language})

@@ -1,7 +1,8 @@
 """Write a phase's packs with an exact token budget, and validate them."""
 
-import itertools
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -38,19 +39,21 @@ def pack(
     )
     tokenizer.encode_special_tokens = True  # a text that spells a separator is plain text
     shard = sequence = 0
-    for source in sorted(sources, key=lambda source: source.language):
-        quota = quotas.sequences[source.language]
-        shard += pack_language(
-            source,
-            folder=folder,
-            first_shard=shard,
-            first_sequence=sequence,
-            num_sequences=quota,
-            max_seq_len=max_seq_len,
-            tokenizer=tokenizer,
-            recipe=packing,
-        )
-        sequence += quota
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for source in sorted(sources, key=lambda source: source.language):
+            quota = quotas.sequences[source.language]
+            shard += pack_language(
+                source,
+                folder=folder,
+                first_shard=shard,
+                first_sequence=sequence,
+                num_sequences=quota,
+                max_seq_len=max_seq_len,
+                tokenizer=tokenizer,
+                recipe=packing,
+                pool=pool,
+            )
+            sequence += quota
     tokens = {name: quota * max_seq_len for name, quota in quotas.sequences.items()}
     return {
         "sequences": sequence,
@@ -69,16 +72,6 @@ def pack(
             for source in sources
         },
     }
-
-
-def passes_by_language(packs: str) -> dict[str, list[int]]:
-    """Number of sequences that begin in each pass, by language, in sequence order."""
-    passes: dict[str, list[int]] = {}
-    for entry in shards.manifest(packs).tables(TOKENS):
-        counts = passes.get(entry.stats["language"], [])
-        pairs = itertools.zip_longest(counts, entry.stats["passes"], fillvalue=0)
-        passes[entry.stats["language"]] = [sum(pair) for pair in pairs]
-    return passes
 
 
 def validate_packs(packs: str, *, tokens: int, max_seq_len: int) -> list[str]:

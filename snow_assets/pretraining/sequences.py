@@ -8,6 +8,7 @@ length, language and largest token.
 """
 
 import hashlib
+import itertools
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,14 +44,13 @@ def put_sequences(
     index: int,
     tokens: np.ndarray,
     *,
-    vocab_size: int,
     stats: Mapping[str, Any],
 ) -> None:
-    """Add shard `index`: tokens (sequences, max_seq_len), and then their checksums.
+    """Add shard `index`: tokens (sequences, max_seq_len) of `token_dtype`, then their checksums.
 
-    Memory: the shard as it is stored.
+    Memory: the shard again.
     """
-    stored = np.ascontiguousarray(tokens, token_dtype(vocab_size))
+    stored = np.ascontiguousarray(tokens)
     num_sequences, max_seq_len = stored.shape
     shards.put_file(
         folder,
@@ -191,3 +191,13 @@ def open_sequences(packs: str, *, max_seq_len: int, vocab_size: int) -> PackedSe
     if not entries:
         raise ValueError(f"{packs} holds no sequences: materialize the packs again")
     return PackedSequences.of(packs, entries)
+
+
+def passes_by_language(packs: str) -> dict[str, list[int]]:
+    """Number of sequences that begin in each pass, by language, in sequence order."""
+    passes: dict[str, list[int]] = {}
+    for entry in shards.manifest(packs).tables(TOKENS):
+        counts = passes.get(entry.stats["language"], [])
+        pairs = itertools.zip_longest(counts, entry.stats["passes"], fillvalue=0)
+        passes[entry.stats["language"]] = [sum(pair) for pair in pairs]
+    return passes

@@ -37,10 +37,13 @@ from snow_assets.pretraining.model import (
     save_model,
 )
 from snow_assets.pretraining.ordering import training_order
-from snow_assets.pretraining.packs import passes_by_language
 from snow_assets.pretraining.resume import ResumeFolder, TrainingState
 from snow_assets.pretraining.schedule import learning_rate
-from snow_assets.pretraining.sequences import PackedSequences, open_sequences
+from snow_assets.pretraining.sequences import (
+    PackedSequences,
+    open_sequences,
+    passes_by_language,
+)
 from snow_assets.pretraining.train_module import (
     DecoderTrainModule,
     StepResult,

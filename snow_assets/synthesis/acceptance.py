@@ -13,7 +13,7 @@ from snow_assets.curation.decontamination.gate import gate_hits
 from snow_assets.curation.decontamination.prefilter import ProblemIndex, hits, index_problems
 from snow_assets.curation.decontamination.rule import GATE_METHODS
 from snow_assets.curation.dedup.shingles import Shingles, band_hashes, jaccard, shingles
-from snow_assets.curation.tokenizer.tokens import count_tokens
+from snow_assets.curation.tokenizer.encoding import count_tokens
 from snow_assets.recipe import AcceptanceRecipe, ContaminationRecipe, NearDuplicatesRecipe
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import SYNTHETIC_DOCUMENT, SYNTHETIC_REFUSAL, text_id

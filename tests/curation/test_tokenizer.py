@@ -18,14 +18,13 @@ from tokenizers import (
     trainers,
 )
 
-from snow_assets.curation.tokenizer import tokens
+from snow_assets.curation.tokenizer import encoding
+from snow_assets.curation.tokenizer.encoding import count_tokens, token_ids
 from snow_assets.curation.tokenizer.tokens import (
     END_OF_TEXT,
     SPECIAL_TOKENS,
-    count_tokens,
     fetch_tokenizer,
     load_tokenizer,
-    token_ids,
 )
 from snow_assets.curation.tokenizer.training import (
     put_pretrained_tokenizer,
@@ -41,6 +40,10 @@ CASES = Path(__file__).resolve().parents[1] / "cases"
 EXAMPLES = int(os.environ.get("SNOW_FUZZ_EXAMPLES", "300"))
 TRAINED = train(iter(TEXTS), vocab_size=500)
 TRAINED.encode_special_tokens = True
+
+
+def ids_of(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
+    return [ids.tolist() for ids in token_ids(tokenizer, texts).split()]
 
 
 def test_the_same_texts_train_the_same_tokenizer() -> None:
@@ -83,7 +86,7 @@ def test_a_text_that_spells_a_special_token_holds_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("has_digits", [True, False])
-def test_tiktoken_finds_the_ids_that_tokenizers_finds(has_digits: bool) -> None:
+def test_the_fast_encodings_find_the_ids_that_tokenizers_finds(has_digits: bool) -> None:
     sources = [path.read_text() for path in sorted(Path(json.__file__).parent.glob("*.py"))]
     tokenizer = train(iter(sources), vocab_size=2_000)
     if not has_digits:
@@ -111,18 +114,19 @@ def test_tiktoken_finds_the_ids_that_tokenizers_finds(has_digits: bool) -> None:
         "a" * 100_000 + " " * 1_000_000,
     ]
     plain = [one.ids for one in tokenizer.encode_batch(texts, add_special_tokens=False)]
-    assert tokens._tiktoken(tokenizer) is not None
-    assert token_ids(tokenizer, texts) == plain
+    assert encoding._tiktoken(tokenizer) is not None
+    assert encoding._gigatoken(tokenizer) is not None
+    assert ids_of(tokenizer, texts) == plain
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(st.lists(st.text(st.sampled_from("ab_ \t\n19'sl²é漢\u3000!=."), max_size=40), max_size=8))
-def test_tiktoken_finds_the_same_ids_in_any_text(texts: list[str]) -> None:
+def test_the_fast_encodings_find_the_same_ids_in_any_text(texts: list[str]) -> None:
     plain = [one.ids for one in TRAINED.encode_batch(texts, add_special_tokens=False)]
-    assert token_ids(TRAINED, texts) == plain
+    assert ids_of(TRAINED, texts) == plain
 
 
-def test_a_tokenizer_that_tiktoken_would_read_otherwise_is_left_alone() -> None:
+def test_a_tokenizer_that_they_would_read_otherwise_is_left_alone() -> None:
     def changed(change: Callable[[Tokenizer], object]) -> Tokenizer:
         tokenizer = Tokenizer.from_str(TRAINED.to_str())
         tokenizer.encode_special_tokens = True
@@ -142,9 +146,9 @@ def test_a_tokenizer_that_tiktoken_would_read_otherwise_is_left_alone() -> None:
         lambda one: one.enable_truncation(9),
     ):
         tokenizer = changed(change)
-        assert tokens._tiktoken(tokenizer) is None
+        assert encoding._tiktoken(tokenizer) is encoding._gigatoken(tokenizer) is None
         plain = tokenizer.encode("ABAB abab 12", add_special_tokens=False).ids
-        assert token_ids(tokenizer, ["ABAB abab 12"]) == [plain]
+        assert ids_of(tokenizer, ["ABAB abab 12"]) == [plain]
 
 
 def a_byte_level_tokenizer() -> Tokenizer:
@@ -272,7 +276,7 @@ def test_code_that_spells_special_tokens_stays_text() -> None:
     ids = TRAINED.encode(text, add_special_tokens=False).ids
     assert not {TRAINED.token_to_id(token) for token in SPECIAL_TOKENS} & set(ids)
     assert TRAINED.decode(ids, skip_special_tokens=True) == text
-    assert token_ids(TRAINED, [text]) == [ids]
+    assert ids_of(TRAINED, [text]) == [ids]
 
 
 def test_a_missing_given_folder_names_itself_and_the_remedy(tmp_path: Path) -> None:

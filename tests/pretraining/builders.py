@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from snow_assets.curation.tokenizer.tokens import SPECIAL_TOKENS, count_tokens
+from snow_assets.curation.tokenizer.encoding import count_tokens
+from snow_assets.curation.tokenizer.tokens import SPECIAL_TOKENS
 from snow_assets.pretraining.contract import Optimization, PretrainingRequest
 from snow_assets.pretraining.sources import LanguageSource, clean_sources, synthetic_sources
 from snow_assets.recipe import ModelRecipe, PackingRecipe, PhaseRecipe, PretrainingExecution

@@ -30,7 +30,6 @@ from tests.pretraining.builders import (
     SOLUTION,
     a_corpus,
     a_document,
-    a_tokenizer,
     finish,
     point,
     put_clean_corpus,
@@ -119,8 +118,7 @@ def tampered(lake_url: str, asset: str, tokens: Callable[[np.ndarray], np.ndarra
         shards.put_file(new, entry.name, shards.get(f"{old}/{entry.name}"), **known)
     entry = shards.manifest(old).tables(TOKENS)[0]
     changed = tokens(read_tokens(old, entry))
-    vocab_size = a_tokenizer().get_vocab_size()
-    put_sequences(new, 0, changed, vocab_size=vocab_size, stats=entry.stats)
+    put_sequences(new, 0, changed, stats=entry.stats)
     finish(new, shards.manifest(old).inputs, **shards.manifest(old).stats)
     point(lake_url, new)
     return new

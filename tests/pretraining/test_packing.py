@@ -9,8 +9,8 @@ import pytest
 
 from snow_assets.curation.tokenizer.tokens import END_OF_TEXT
 from snow_assets.pretraining.decoding import decode_packed
-from snow_assets.pretraining.packs import passes_by_language, validate_packs
-from snow_assets.pretraining.sequences import TOKENS, read_tokens
+from snow_assets.pretraining.packs import validate_packs
+from snow_assets.pretraining.sequences import TOKENS, passes_by_language, read_tokens
 from snow_assets.pretraining.sources import clean_sources
 from snow_assets.storage import shards
 from tests.pretraining.builders import (
