@@ -131,7 +131,7 @@ def plain_greedy(checkpoint: Checkpoint, prompt: str) -> str:
     tokens = [checkpoint.end_of_text, *prompt_ids]
     begin = len(tokens)
     for _ in range(NEW_TOKENS):
-        best = int(checkpoint.model(torch.tensor([tokens]))[0, -1].argmax())
+        best = int(checkpoint.model(torch.tensor([tokens])).logits[0, -1].argmax())
         if best == checkpoint.end_of_text:
             break
         tokens.append(best)
