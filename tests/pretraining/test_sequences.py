@@ -105,6 +105,18 @@ def test_changed_checksums_are_damage(lake_url: str) -> None:
         opened(packs)[[0]]
 
 
+def test_rows_are_read_from_an_object_store_and_a_changed_one_is_damage(s3_lake_url: str) -> None:
+    packs = f"{s3_lake_url}/general_packs/all/g"
+    shape = (256, CONTEXT)
+    expected = put_random_packs(packs, num_shards=3, shape=shape, vocab_size=VOCAB_SIZE)
+    order = np.random.default_rng(1).permutation(len(expected))[:100]
+    assert np.array_equal(opened(packs)[order], expected[order])
+    content = shards.get(f"{packs}/{tokens_name(1)}")
+    shards.put(f"{packs}/{tokens_name(1)}", bytes([content[0] ^ 1]) + content[1:])
+    with pytest.raises(DamagedFileError, match="sequence 0 is not what was written"):
+        opened(packs)[[255, 256]]
+
+
 def test_olmo_core_reads_the_same_sequences(lake_url: str, tmp_path: Path) -> None:
     from olmo_core.data import NumpyFSLDataset
 
