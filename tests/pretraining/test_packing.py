@@ -1,5 +1,6 @@
 """Packs: an exact budget of single-language sequences, every token accounted for."""
 
+import os
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from snow_assets.curation.tokenizer.tokens import END_OF_TEXT
+from snow_assets.pretraining import packing
 from snow_assets.pretraining.decoding import decode_packed
 from snow_assets.pretraining.packs import validate_packs
 from snow_assets.pretraining.sequences import TOKENS, passes_by_language, read_tokens
@@ -130,6 +132,16 @@ def test_more_data_than_memory_is_packed_alike(lake_url: str) -> None:
         packing=replace(PACKING, bucket_tokens=50),
     )
     assert shards.manifest(whole).digest == shards.manifest(parts).digest
+
+
+def test_any_number_of_threads_packs_alike(lake_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "_DOCUMENTS_AT_ONCE", 2)
+    digests = set()
+    for count in (1, 5):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, count=count: set(range(count)))
+        packs = put_packs(lake_url, clean_text(lake_url), name=f"packs_by_{count}")
+        digests.add(shards.manifest(packs).digest)
+    assert len(digests) == 1
 
 
 def test_an_interrupted_packing_goes_on_to_the_same_digest(lake_url: str, tmp_path: Any) -> None:
