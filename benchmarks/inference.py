@@ -1,7 +1,8 @@
 """Generate with the inference module, and with `vllm bench throughput` at equal lengths.
 
 `.venv-vllm/bin/python benchmarks/inference.py MODEL_FOLDER [PROMPTS] [INPUT] [OUTPUT] [ROUNDS]`, of
-tokens each. Prints wall seconds of generation without the engine's start, alternating the two.
+tokens each. Prints wall seconds of generation without the engine's start, alternating the two; with
+MULTIPROCESSING=1 the command runs vLLM in processes of its own, its default.
 """
 
 import functools
@@ -78,6 +79,8 @@ def bench_throughput(model: str, num_prompts: int, input_len: int, output_len: i
         environment = {
             **os.environ,
             "VLLM_CPU_KVCACHE_SPACE": "1",
+            # Three processes that wait by spinning stall on two cores that do other work, too.
+            "VLLM_ENABLE_V1_MULTIPROCESSING": os.environ.get("MULTIPROCESSING", "0"),
             "VLLM_CPU_OMP_THREADS_BIND": CORES,
             "HF_HUB_OFFLINE": "1",
         }
