@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
@@ -12,7 +13,9 @@ from snow_assets.curation.document_shards import DocumentShard, co_partitioned
 from snow_assets.curation.tokenizer.encoding import count_tokens
 from snow_assets.curation.tokenizer.tokens import load_tokenizer
 from snow_assets.recipe import CurationRecipe
-from snow_assets.runtime.remaining_time import Remaining
+from snow_assets.runtime.exchange.contract import Exchange
+from snow_assets.runtime.exchange.in_process import IN_PROCESS
+from snow_assets.runtime.exchange.shard_work import missing_shards, write_shards
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import DECISION
 
@@ -27,6 +30,7 @@ def decide(
     *,
     recipe: CurationRecipe,
     earlier: Sequence[str] = (),
+    exchange: Exchange = IN_PROCESS,
 ) -> dict[str, Any]:
     """Write `decisions`, co-partitioned with the language's documents; return the stats.
 
@@ -34,26 +38,30 @@ def decide(
     after a changed threshold only texts that were never kept before are read. Memory: a shard of
     documents. Existing shards of decisions are not rewritten.
     """
-    selector = DocumentSelector(inputs, recipe)
-    tokenizer = load_tokenizer(tokenizer_folder)
     earlier_shards = [co_partitioned([folder], "decisions") for folder in earlier]
-    counts: Counter[str] = Counter()
     document_shards = inputs.shards(language)
-    remaining = Remaining(len(document_shards), "shards decided")
-    for index, document_shard in enumerate(document_shards):
-        record = shards.record(folder, shards.table_name("decisions", index))
-        if record is None:
-            counted_shards = [
-                shards_by_key[document_shard.key]
-                for shards_by_key in earlier_shards
-                if document_shard.key in shards_by_key
-            ]
-            record = _put_decisions(
-                folder, index, document_shard, selector, tokenizer, counted_shards
-            )
-            remaining.advance()
-        else:
-            remaining.skip()
+    missing = missing_shards(folder, "decisions", len(document_shards))
+    counted_shards = [
+        [
+            shards_by_key[document_shards[index].key]
+            for shards_by_key in earlier_shards
+            if document_shards[index].key in shards_by_key
+        ]
+        for index in missing
+    ]
+    write_shards(
+        exchange,
+        _put_decisions,
+        missing,
+        [document_shards[index] for index in missing],
+        counted_shards,
+        unit="shards decided",
+        folder=folder,
+        selector=DocumentSelector(inputs, recipe),
+        tokenizer_folder=tokenizer_folder,
+    )
+    counts: Counter[str] = Counter()
+    for record in shards.records(folder, "decisions"):
         counts.update(record.stats["counts"])
     if not document_shards:  # a language without documents still has a table
         shards.put_table(
@@ -89,14 +97,19 @@ def artifacts_with_token_counts(partition: str, tokenizer_digest: str) -> list[s
     ]
 
 
+_load_tokenizer = lru_cache(maxsize=1)(load_tokenizer)  # of a process that writes several shards
+
+
 def _put_decisions(
-    folder: str,
     index: int,
     document_shard: DocumentShard,
-    selector: DocumentSelector,
-    tokenizer: Any,
     earlier: Sequence[tuple[str, str]],
-) -> shards.FileRecord:
+    *,
+    folder: str,
+    selector: DocumentSelector,
+    tokenizer_folder: str,
+) -> None:
+    tokenizer = _load_tokenizer(tokenizer_folder)
     rows = selector.decisions(document_shard).with_columns(num_tokens=pl.lit(None, pl.Int64))
     for shard in earlier:
         rows = _reuse_token_counts(rows, shard)
@@ -107,7 +120,7 @@ def _put_decisions(
             rows["num_tokens"].scatter(uncounted.arg_true(), _count_tokens(texts, tokenizer))
         )
     stats = {**document_shard.co_partition_stats, "counts": _counts(rows)}
-    return shards.put_table(folder, "decisions", index, rows.to_arrow(), DECISION, stats=stats)
+    shards.put_table(folder, "decisions", index, rows.to_arrow(), DECISION, stats=stats)
 
 
 def _reuse_token_counts(rows: pl.DataFrame, earlier: tuple[str, str]) -> pl.DataFrame:

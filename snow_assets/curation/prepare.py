@@ -20,7 +20,9 @@ from snow_assets.corpus.notebooks import as_script
 from snow_assets.corpus.untrusted import ParserFailure, parse_untrusted
 from snow_assets.curation.columns import buffers, replace_values
 from snow_assets.curation.language import languages_of
-from snow_assets.runtime.remaining_time import Remaining
+from snow_assets.runtime.exchange.contract import Exchange
+from snow_assets.runtime.exchange.in_process import IN_PROCESS
+from snow_assets.runtime.exchange.shard_work import missing_shards, write_shards
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import DOCUMENT, DROP, RAW_FILE
 
@@ -38,31 +40,53 @@ _ID_COLUMNS = ["document_id", "source", "repository", "path"]
 
 
 def prepare(
-    raw_folder: str, folder: str, *, languages: Sequence[str], with_parses: bool
+    raw_folder: str,
+    folder: str,
+    *,
+    languages: Sequence[str],
+    with_parses: bool,
+    exchange: Exchange = IN_PROCESS,
 ) -> dict[str, Any]:
     """Write `documents`, a shard per raw shard and language, and `drops`; return the stats.
 
-    Memory: a raw shard and its documents. After a kill it resumes at the first raw shard without
-    `drops`.
+    Memory: a raw shard and its documents. After a kill only raw shards without `drops` are
+    converted.
     """
+    names = [entry.name for entry in shards.manifest(raw_folder).tables("files")]
+    missing = missing_shards(folder, "drops", len(names))
+    write_shards(
+        exchange,
+        _convert_shard,
+        missing,
+        [names[index] for index in missing],
+        unit="shards of documents",
+        raw_folder=raw_folder,
+        folder=folder,
+        languages=languages,
+        with_parses=with_parses,
+    )
     counts: Counter[str] = Counter()
-    entries = shards.manifest(raw_folder).tables("files")
-    remaining = Remaining(len(entries), "shards of documents")
-    for index, entry in enumerate(entries):
-        record = shards.record(folder, shards.table_name("drops", index))
-        if record is None:
-            raw_files = shards.read_shard(raw_folder, entry.name)
-            output = prepare_shard(raw_files, languages=languages, with_parses=with_parses)
-            record = _put_shard(folder, index, output, languages)
-            remaining.advance()
-        else:
-            remaining.skip()
+    for record in shards.records(folder, "drops"):
         counts.update(record.stats["counts"])
     return {
         "files": counts.pop("files"),
         "documents": counts.pop("documents"),
         **dict(sorted(counts.items())),
     }
+
+
+def _convert_shard(
+    index: int,
+    name: str,
+    *,
+    raw_folder: str,
+    folder: str,
+    languages: Sequence[str],
+    with_parses: bool,
+) -> None:
+    raw_files = shards.read_shard(raw_folder, name)
+    output = prepare_shard(raw_files, languages=languages, with_parses=with_parses)
+    _put_shard(folder, index, output, languages)
 
 
 @dataclass(frozen=True)
@@ -203,9 +227,7 @@ def _drops(raw_files: pa.Table, selected: _Selection) -> pa.Table:
     return pa.table([columns[name] for name in DROP.names], schema=DROP)
 
 
-def _put_shard(
-    folder: str, index: int, output: PreparedShard, languages: Sequence[str]
-) -> shards.FileRecord:
+def _put_shard(folder: str, index: int, output: PreparedShard, languages: Sequence[str]) -> None:
     for position, language in enumerate(languages):
         documents = output.documents.filter(pc.equal(output.documents["language"], language))
         if documents.num_rows:
@@ -225,4 +247,4 @@ def _put_shard(
             output.documents[f"num_redacted_{kind}"], min_count=0
         ).as_py()
     # Last: its record marks the shard's documents as complete.
-    return shards.put_table(folder, "drops", index, output.drops, DROP, stats={"counts": counts})
+    shards.put_table(folder, "drops", index, output.drops, DROP, stats={"counts": counts})

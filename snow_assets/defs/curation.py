@@ -77,12 +77,14 @@ def documents(run: StageRun) -> StageResult:
 
     No threshold has been applied: `clean_corpus` says which documents are kept, and why.
     """
-    stats = prepare(
-        run.input(raw_code_corpus).folder,
-        run.folder,
-        languages=run.recipe.curation.languages,
-        with_parses=run.recipe.curation.filters.drop_unparsable,
-    )
+    with open_exchange() as exchange:
+        stats = prepare(
+            run.input(raw_code_corpus).folder,
+            run.folder,
+            languages=run.recipe.curation.languages,
+            with_parses=run.recipe.curation.filters.drop_unparsable,
+            exchange=exchange,
+        )
     return StageResult(stats=stats, metadata=_markdown(asset_metadata.counts(stats)))
 
 
@@ -109,8 +111,13 @@ def signatures(run: StageRun) -> StageResult:
     """MinHash bands and shingles of every text of a source, whatever the filters say of it."""
     from snow_assets.curation.dedup.signatures import put_signatures
 
-    folder = run.input(documents).folder
-    stats = put_signatures(folder, run.folder, recipe=run.recipe.curation.near_duplicates)
+    with open_exchange() as exchange:
+        stats = put_signatures(
+            run.input(documents).folder,
+            run.folder,
+            recipe=run.recipe.curation.near_duplicates,
+            exchange=exchange,
+        )
     return StageResult(stats=stats, metadata=_markdown(asset_metadata.counts(stats)))
 
 
@@ -224,12 +231,14 @@ def _contamination_config(inputs: StageInputs) -> Any:
 )
 def contamination(run: StageRun) -> StageResult:
     """Documents that quote a benchmark problem, with what they quote."""
-    stats = find_contamination(
-        run.input(documents).folder,
-        run.folder,
-        problems=shards.read(run.input(benchmark_problems).folder, "problems"),
-        recipe=run.recipe.curation.contamination,
-    )
+    with open_exchange() as exchange:
+        stats = find_contamination(
+            run.input(documents).folder,
+            run.folder,
+            problems=shards.read(run.input(benchmark_problems).folder, "problems"),
+            recipe=run.recipe.curation.contamination,
+            exchange=exchange,
+        )
     return StageResult(stats=stats, metadata=_markdown(asset_metadata.hits(run.folder, stats)))
 
 
@@ -321,14 +330,16 @@ def clean_corpus(run: StageRun) -> StageResult:
     """Every document of a language, kept or not and why, in train or held out, with its tokens."""
     counter = run.input(tokenizer)
     earlier = run.lake.partition(run.stage.name, run.partition)
-    stats = decide(
-        run.partition,
-        _curated(run),
-        counter.folder,
-        run.folder,
-        recipe=run.recipe.curation,
-        earlier=artifacts_with_token_counts(earlier, counter.digest),
-    )
+    with open_exchange() as exchange:
+        stats = decide(
+            run.partition,
+            _curated(run),
+            counter.folder,
+            run.folder,
+            recipe=run.recipe.curation,
+            earlier=artifacts_with_token_counts(earlier, counter.digest),
+            exchange=exchange,
+        )
     return StageResult(stats=stats, metadata=_markdown(asset_metadata.funnel(run.folder, stats)))
 
 

@@ -16,7 +16,7 @@ from snow_assets.curation.prepare import prepare
 from snow_assets.curation.tokenizer.training import put_trained_tokenizer
 from snow_assets.recipe import SMOKE, CurationRecipe
 from snow_assets.runtime.exchange.contract import Exchange
-from snow_assets.runtime.exchange.in_process import InProcessExchange
+from snow_assets.runtime.exchange.in_process import IN_PROCESS
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import BENCHMARK_PROBLEM, RAW_FILE, document_id
 
@@ -123,18 +123,26 @@ def problems(lake: str, rows: Sequence[Mapping[str, Any]]) -> str:
     return finish(folder)
 
 
-def documents(lake: str, raw: str, *, recipe: CurationRecipe = RECIPE) -> str:
+def documents(
+    lake: str, raw: str, *, recipe: CurationRecipe = RECIPE, exchange: Exchange = IN_PROCESS
+) -> str:
     folder = f"{lake}/documents/{raw.rsplit('/', 3)[2]}/{'0' * 32}"
     stats = prepare(
-        raw, folder, languages=recipe.languages, with_parses=recipe.filters.drop_unparsable
+        raw,
+        folder,
+        languages=recipe.languages,
+        with_parses=recipe.filters.drop_unparsable,
+        exchange=exchange,
     )
     return finish(folder, inputs=[raw], stats=stats)
 
 
-def signatures(lake: str, made: str, *, recipe: CurationRecipe = RECIPE) -> str:
+def signatures(
+    lake: str, made: str, *, recipe: CurationRecipe = RECIPE, exchange: Exchange = IN_PROCESS
+) -> str:
     folder = f"{lake}/signatures/{made.rsplit('/', 3)[2]}/{made.rsplit('/', 3)[3]}"
     if not shards.is_finished(folder):
-        stats = put_signatures(made, folder, recipe=recipe.near_duplicates)
+        stats = put_signatures(made, folder, recipe=recipe.near_duplicates, exchange=exchange)
         finish(folder, inputs=[made], stats=stats)
     return folder
 
@@ -145,10 +153,10 @@ def candidate_pairs(
     *,
     recipe: CurationRecipe = RECIPE,
     name: str = "0" * 32,
-    exchange: Exchange | None = None,
+    exchange: Exchange = IN_PROCESS,
 ) -> str:
     folder = f"{lake}/candidate_pairs/all/{name}"
-    signed = [signatures(lake, documents, recipe=recipe) for documents in made]
+    signed = [signatures(lake, documents, recipe=recipe, exchange=exchange) for documents in made]
     if not shards.is_finished(folder):
         stats = find_candidate_pairs(
             made,
@@ -156,7 +164,7 @@ def candidate_pairs(
             folder,
             filters=recipe.filters,
             recipe=recipe.near_duplicates,
-            exchange=exchange or InProcessExchange(),
+            exchange=exchange,
         )
         finish(folder, inputs=[*made, *signed], stats=stats)
     return folder
@@ -168,18 +176,18 @@ def verified_pairs(
     *,
     recipe: CurationRecipe = RECIPE,
     name: str = "0" * 32,
-    exchange: Exchange | None = None,
+    exchange: Exchange = IN_PROCESS,
 ) -> str:
     folder = f"{lake}/verified_pairs/all/{name}"
     candidates = candidate_pairs(lake, made, recipe=recipe, name=name, exchange=exchange)
-    signed = [signatures(lake, documents, recipe=recipe) for documents in made]
+    signed = [signatures(lake, documents, recipe=recipe, exchange=exchange) for documents in made]
     if not shards.is_finished(folder):
         stats = verify_pairs(
             candidates,
             signed,
             folder,
             min_jaccard=recipe.near_duplicates.min_jaccard,
-            exchange=exchange or InProcessExchange(),
+            exchange=exchange,
         )
         finish(folder, inputs=[candidates, *signed], stats=stats)
     return folder
@@ -191,20 +199,29 @@ def near_duplicates(
     *,
     recipe: CurationRecipe = RECIPE,
     name: str = "0" * 32,
-    exchange: Exchange | None = None,
+    exchange: Exchange = IN_PROCESS,
 ) -> str:
     folder = f"{lake}/near_duplicates/all/{name}"
     pairs = verified_pairs(lake, made, recipe=recipe, name=name, exchange=exchange)
-    stats = put_clusters(
-        made, pairs, folder, filters=recipe.filters, exchange=exchange or InProcessExchange()
-    )
+    stats = put_clusters(made, pairs, folder, filters=recipe.filters, exchange=exchange)
     return finish(folder, inputs=[*made, pairs], stats=stats)
 
 
-def contamination(lake: str, made: str, known: str, *, recipe: CurationRecipe = RECIPE) -> str:
+def contamination(
+    lake: str,
+    made: str,
+    known: str,
+    *,
+    recipe: CurationRecipe = RECIPE,
+    exchange: Exchange = IN_PROCESS,
+) -> str:
     folder = f"{lake}/contamination/{made.rsplit('/', 3)[2]}/{'0' * 32}"
     stats = find_contamination(
-        made, folder, problems=shards.read(known, "problems"), recipe=recipe.contamination
+        made,
+        folder,
+        problems=shards.read(known, "problems"),
+        recipe=recipe.contamination,
+        exchange=exchange,
     )
     return finish(folder, inputs=[made, known], stats=stats)
 
@@ -215,17 +232,23 @@ def clean_corpora(
     *,
     problem_rows: Sequence[Mapping[str, Any]] = (),
     recipe: CurationRecipe = RECIPE,
+    exchange: Exchange = IN_PROCESS,
+    per_shard: int = 100,
 ) -> dict[str, str]:
     """Language -> a finished clean_corpus artifact made of received files; pointers too."""
     names = sorted({str(row["source"]) for row in files})
     raw = [
-        raw_corpus(lake, [row for row in files if row["source"] == name], source=name)
+        raw_corpus(
+            lake, [row for row in files if row["source"] == name], source=name, per_shard=per_shard
+        )
         for name in names
     ]
     known = problems(lake, list(problem_rows) or [a_problem()])
-    made = [documents(lake, folder, recipe=recipe) for folder in raw]
-    copies = near_duplicates(lake, made, recipe=recipe)
-    quoting = [contamination(lake, folder, known, recipe=recipe) for folder in made]
+    made = [documents(lake, folder, recipe=recipe, exchange=exchange) for folder in raw]
+    copies = near_duplicates(lake, made, recipe=recipe, exchange=exchange)
+    quoting = [
+        contamination(lake, folder, known, recipe=recipe, exchange=exchange) for folder in made
+    ]
     curated = CurationInputs(documents=made, near_duplicates=copies, contamination=quoting)
     counter = f"{lake}/tokenizer/all/{'0' * 32}"
     put_trained_tokenizer(curated, counter, recipe=recipe)
@@ -233,7 +256,7 @@ def clean_corpora(
     corpora = {}
     for language in recipe.languages:
         folder = f"{lake}/clean_corpus/{language}/{'0' * 32}"
-        stats = decide(language, curated, counter, folder, recipe=recipe)
+        stats = decide(language, curated, counter, folder, recipe=recipe, exchange=exchange)
         corpora[language] = finish(folder, inputs=[*made, copies, *quoting, counter], stats=stats)
     for folder in [*raw, known, *made, copies, *quoting, counter, *corpora.values()]:
         point(lake, folder)

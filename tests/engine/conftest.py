@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 NODE = {"num_cpus": 1, "object_store_memory": 150_000_000, "include_dashboard": False}
-_START_ATTEMPTS = 3
+_START_ATTEMPTS = 6
 
 
 def started(start: Any) -> Any:

@@ -9,6 +9,7 @@ run later.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import pyarrow.compute as pc
 
 from snow_assets.curation.columns import buffers, replace_values
 from snow_assets.curation.decontamination.problem_texts import docstrings
-from snow_assets.curation.document_shards import document_shards
+from snow_assets.curation.document_shards import DocumentShard, document_shards
 from snow_assets.curation.hashing import (
     Hashes,
     HashSet,
@@ -27,7 +28,9 @@ from snow_assets.curation.hashing import (
     word_spans,
 )
 from snow_assets.recipe import ContaminationRecipe
-from snow_assets.runtime.remaining_time import Remaining
+from snow_assets.runtime.exchange.contract import Exchange
+from snow_assets.runtime.exchange.in_process import IN_PROCESS
+from snow_assets.runtime.exchange.shard_work import missing_shards, write_shards
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import CONTAMINATION
 
@@ -159,33 +162,65 @@ def _ngrams(text: str, recipe: ContaminationRecipe) -> tuple[Hashes, Any, Any]:
 
 
 def find_contamination(
-    documents_folder: str, folder: str, *, problems: pa.Table, recipe: ContaminationRecipe
+    documents_folder: str,
+    folder: str,
+    *,
+    problems: pa.Table,
+    recipe: ContaminationRecipe,
+    exchange: Exchange = IN_PROCESS,
 ) -> dict[str, Any]:
     """Write `hits`, co-partitioned with the documents; return the stats.
 
     Memory: a shard of documents. Existing shards of hits are not rewritten.
     """
-    index = index_problems(problems, recipe=recipe)
-    apply_prefilter = prefilter(index)
     input_shards = document_shards([documents_folder])
-    remaining = Remaining(len(input_shards), "shards searched")
-    for shard_index, input_shard in enumerate(input_shards):
-        if shards.record(folder, shards.table_name("hits", shard_index)) is None:
-            table = input_shard.read(["document_id", "text_id", "text"])
-            rows = list(_rows(table, apply_prefilter(table["text"]), index))
-            shards.put_table(
-                folder,
-                "hits",
-                shard_index,
-                rows,
-                CONTAMINATION,
-                stats=input_shard.co_partition_stats,
-            )
-            remaining.advance()
-        else:
-            remaining.skip()
+    missing = missing_shards(folder, "hits", len(input_shards))
+    write_shards(
+        exchange,
+        _put_hits,
+        missing,
+        [input_shards[index] for index in missing],
+        unit="shards searched",
+        folder=folder,
+        problems=problems,
+        recipe=recipe,
+    )
     num_hits = sum(entry.num_rows or 0 for entry in shards.records(folder, "hits"))
     return {"problems": problems.num_rows, "hits": num_hits}
+
+
+def _put_hits(
+    shard_index: int,
+    input_shard: DocumentShard,
+    *,
+    folder: str,
+    problems: pa.Table,
+    recipe: ContaminationRecipe,
+) -> None:
+    index, apply_prefilter = _matchers(_HashableTable(problems), recipe)
+    table = input_shard.read(["document_id", "text_id", "text"])
+    rows = list(_rows(table, apply_prefilter(table["text"]), index))
+    shards.put_table(
+        folder, "hits", shard_index, rows, CONTAMINATION, stats=input_shard.co_partition_stats
+    )
+
+
+@dataclass(frozen=True)
+class _HashableTable:
+    """A table as a key of a cache: equal by its rows."""
+
+    table: pa.Table
+
+    def __hash__(self) -> int:
+        return hash((self.table.num_rows, self.table.nbytes))
+
+
+@lru_cache(maxsize=1)  # of a process: the shards of an artifact have the same problems
+def _matchers(
+    problems: _HashableTable, recipe: ContaminationRecipe
+) -> "tuple[ProblemIndex, Callable[[pa.ChunkedArray], PrefilterMasks]]":
+    index = index_problems(problems.table, recipe=recipe)
+    return index, prefilter(index)
 
 
 def prefilter(index: ProblemIndex) -> "Callable[[pa.ChunkedArray], PrefilterMasks]":

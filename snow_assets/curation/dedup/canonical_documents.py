@@ -139,7 +139,9 @@ def _outcomes_by_shard(
     )
 
 
-def _find(components: Components, texts: TextKeys) -> tuple[npt.NDArray[np.bool_], Any]:
+def _find(
+    components: Components, texts: TextKeys
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
     """A mask of the texts that are in a verified pair, and their indices in the components."""
     if not len(components.keys):
         return np.zeros(len(texts), np.bool_), np.zeros(0, np.int64)

@@ -13,16 +13,24 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from snow_assets.curation.dedup.shingles import bands_of, shingles_of
-from snow_assets.curation.dedup.text_keys import TextKeys, text_keys
+from snow_assets.curation.dedup.text_keys import text_keys
 from snow_assets.curation.document_shards import DocumentShard, co_partitioned, document_shards
 from snow_assets.curation.hashing import Hashes
 from snow_assets.recipe import NearDuplicatesRecipe
-from snow_assets.runtime.remaining_time import Remaining
+from snow_assets.runtime.exchange.contract import MAX_PARTITIONS, Exchange, Partition
+from snow_assets.runtime.exchange.in_process import IN_PROCESS
+from snow_assets.runtime.exchange.partitions import indices_in, ranges_of
+from snow_assets.runtime.exchange.shard_work import missing_shards, write_shards
 from snow_assets.storage import shards
 
 SHINGLES = pa.schema([pa.field("shingles", pa.binary(), nullable=False)])
 """Table `shingles`, row-aligned with `signatures`: sorted distinct values, uint32 little-endian.
 Stored so that candidate pairs are verified without their texts (docs/decisions)."""
+
+
+_ROW = pa.schema([("shard", pa.int32()), ("row", pa.int32()), ("text", pa.uint64())])
+_FIRST_ROW = pa.schema([("group", pa.uint16()), ("shard", pa.int32()), ("row", pa.int32())])
+_ROW_BYTES = 16
 
 
 def signature_schema(bands: int) -> pa.Schema:
@@ -77,41 +85,83 @@ def signature_folders(near_duplicates_folder: str) -> list[str]:
 
 
 def put_signatures(
-    documents_folder: str, folder: str, *, recipe: NearDuplicatesRecipe
+    documents_folder: str,
+    folder: str,
+    *,
+    recipe: NearDuplicatesRecipe,
+    exchange: Exchange = IN_PROCESS,
 ) -> dict[str, Any]:
     """Write `signatures` and `shingles`, co-partitioned with the documents; return the stats.
 
-    After a kill it resumes at the first shard without `signatures`. Memory: a shard with its
-    text, and 16 bytes per document.
+    After a kill only shards without `signatures` are written. Memory: a shard with its text, or a
+    partition with 16 bytes per document.
     """
     input_shards = document_shards([documents_folder])
-    remaining = Remaining(len(input_shards), "shards signed")
-    for index, (input_shard, rows) in enumerate(
-        zip(input_shards, _first_rows(input_shards), strict=True)
-    ):
-        if shards.record(folder, shards.table_name("signatures", index)) is None:
-            _put_shard(folder, index, input_shard, rows, recipe)
-            remaining.advance()
-        else:
-            remaining.skip()
-    records = [
-        shards.record(folder, shards.table_name("signatures", i)) for i in range(len(input_shards))
-    ]
+    missing = set(missing_shards(folder, "signatures", len(input_shards)))
+    first_rows = _first_rows(input_shards, exchange) if missing else []
+    groups: list[list[tuple[int, DocumentShard]]] = [[] for _ in first_rows]
+    for index, input_shard in enumerate(input_shards):
+        if index in missing:
+            groups[index * len(groups) // len(input_shards)].append((index, input_shard))
+    write_shards(
+        exchange,
+        _put_shards,
+        groups,
+        first_rows,
+        unit="groups of shards signed",
+        folder=folder,
+        recipe=recipe,
+    )
+    records = shards.records(folder, "signatures")
     return {
         "documents": sum(input_shard.num_rows for input_shard in input_shards),
-        "texts": sum(record.num_rows or 0 for record in records if record),
-        "shingles": sum(record.stats["shingles"] for record in records if record),
+        "texts": sum(record.num_rows or 0 for record in records),
+        "shingles": sum(record.stats["shingles"] for record in records),
     }
 
 
-def _first_rows(input_shards: Sequence[DocumentShard]) -> list[npt.NDArray[np.int64]]:
-    """For each shard the rows whose text no earlier row or shard contains."""
-    keys: list[TextKeys] = [np.zeros(0, dtype=np.uint64)]
-    keys += [text_keys(input_shard.read(["text_id"])["text_id"]) for input_shard in input_shards]
-    _, first_indices = np.unique(np.concatenate(keys), return_index=True)
-    ends = np.cumsum([len(shard_keys) for shard_keys in keys])
-    parts = np.split(np.sort(first_indices), np.searchsorted(np.sort(first_indices), ends[:-1]))
-    return [rows - start for rows, start in zip(parts[1:], ends[:-1], strict=True)]
+def _first_rows(input_shards: Sequence[DocumentShard], exchange: Exchange) -> Sequence[Partition]:
+    """The rows whose text no earlier row or shard contains, by ranges of shards."""
+    num_bytes = _ROW_BYTES * sum(input_shard.num_rows for input_shard in input_shards)
+    rows = exchange.by_key(
+        exchange.map_shards(_rows, range(len(input_shards)), input_shards, schema=_ROW),
+        ranges_of("text"),
+        num_partitions=exchange.num_partitions(num_bytes),
+    )
+    num_groups = max(1, min(len(input_shards), MAX_PARTITIONS))
+    first_rows = exchange.map_shards(
+        _first_rows_in, rows, schema=_FIRST_ROW, num_groups=num_groups, num_shards=len(input_shards)
+    )
+    return exchange.by_key(first_rows, indices_in("group"), num_partitions=num_groups)
+
+
+def _rows(index: int, input_shard: DocumentShard) -> pa.Table:
+    keys = text_keys(input_shard.read(["text_id"])["text_id"])
+    columns = [np.full(len(keys), index, np.int32), np.arange(len(keys), dtype=np.int32), keys]
+    return pa.table([pa.array(column) for column in columns], schema=_ROW)
+
+
+def _first_rows_in(rows: pa.Table, *, num_groups: int, num_shards: int) -> pa.Table:
+    """The first row of each text of a partition, in which rows are in the order of the shards."""
+    _, first = np.unique(rows["text"].to_numpy(), return_index=True)
+    first_rows = rows.select(["shard", "row"]).take(pa.array(first))
+    groups = first_rows["shard"].to_numpy().astype(np.int64) * num_groups // num_shards
+    return first_rows.add_column(0, _FIRST_ROW.field("group"), pa.array(groups.astype(np.uint16)))
+
+
+def _put_shards(
+    group: Sequence[tuple[int, DocumentShard]],
+    first_rows: pa.Table,
+    *,
+    folder: str,
+    recipe: NearDuplicatesRecipe,
+) -> None:
+    shard_indices, rows = first_rows["shard"].to_numpy(), first_rows["row"].to_numpy()
+    order = np.lexsort((rows, shard_indices))
+    shard_indices, rows = shard_indices[order], rows[order]
+    for index, input_shard in group:
+        first, last = np.searchsorted(shard_indices, [index, index + 1]).tolist()
+        _put_shard(folder, index, input_shard, rows[first:last].astype(np.int64), recipe)
 
 
 def _put_shard(
@@ -123,7 +173,7 @@ def _put_shard(
 ) -> None:
     table = input_shard.read(["text_id", "text"])
     if len(rows) < table.num_rows:
-        table = table.take(rows)
+        table = table.take(pa.array(rows))
     counts = [np.zeros(0, dtype=np.int64)]
     bands = [np.zeros((0, recipe.bands), dtype=np.uint64)]
     shingles = []

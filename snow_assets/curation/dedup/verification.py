@@ -5,7 +5,7 @@ partition of the smallest text that its right text is paired with, and each text
 partitions of its pairs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -123,7 +123,7 @@ def _requests_in(pairs: pa.Table) -> pa.Table:
     return pa.table([pa.array(texts), pa.array(partitions)], schema=_REQUEST)
 
 
-def _requests(tables: Any) -> tuple[TextKeys, npt.NDArray[np.uint16]]:
+def _requests(tables: Iterable[pa.Table]) -> tuple[TextKeys, npt.NDArray[np.uint16]]:
     """Ascending texts, as often as partitions need their shingles, and these partitions."""
     requests = pa.concat_tables([_REQUEST.empty_table(), *tables])
     texts, partitions = requests["text"].to_numpy(), requests["partition"].to_numpy()

@@ -110,6 +110,9 @@ class InProcessExchange(Exchange):
         return min(MAX_PARTITIONS, 1 + num_bytes // self.partition_bytes)
 
 
+IN_PROCESS = InProcessExchange()
+
+
 def _as_argument(element: Any) -> Any:
     if isinstance(element, _SpilledPartition):
         return element.spill.read(element.index)

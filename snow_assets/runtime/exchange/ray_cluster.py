@@ -32,7 +32,7 @@ LOCAL = "local"
 PARTITION_BYTES = 256_000_000
 _MAX_TASKS = 512  # of an exchange: beyond it, a task calls the function for several shards
 _TASKS_PER_CPU = 4  # in flight while tables are gathered
-_START_ATTEMPTS = 3
+_START_ATTEMPTS = 5
 _MAX_RETRIES = 8  # of a task whose worker or node was lost
 _FULL_DISK = (
     "a node of the Ray cluster has no disk space left for rows that are sorted by key: free some "
@@ -250,7 +250,7 @@ def _connect(address: str) -> None:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-        except (RuntimeError, ConnectionError, TimeoutError) as error:
+        except Exception as error:  # Ray raises Exception itself when its start takes too long
             ray.shutdown()
             if attempt == _START_ATTEMPTS:
                 raise

@@ -1,0 +1,47 @@
+"""Write an artifact's shards, each by a call that depends on its arguments alone."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from snow_assets.runtime.exchange.contract import Exchange
+from snow_assets.runtime.remaining_time import Remaining
+from snow_assets.storage import shards
+
+_WRITTEN = pa.schema([("calls", pa.int64())])
+
+
+def write_shards(
+    exchange: Exchange,
+    function: Callable[..., object],
+    *inputs: Sequence[Any],
+    unit: str,
+    **shared: Any,
+) -> None:
+    """Call `function(element, ..., **shared)` for the elements of all inputs at each position.
+
+    `unit` names what a call writes, for the log line with the remaining time.
+    """
+    remaining = Remaining(len(inputs[0]), unit)
+    calls = exchange.map_shards(
+        partial(_call, function=function), *inputs, schema=_WRITTEN, **shared
+    )
+    for written in exchange.gather(calls):
+        remaining.advance(written.num_rows)
+
+
+def missing_shards(folder: str, table: str, num_shards: int) -> list[int]:
+    """The shards of a table that no earlier run has finished."""
+    finished = set(shards.names(shards.join(folder, shards.RECORDS)))
+    record_names = [
+        shards.record_name(shards.table_name(table, index)).rsplit("/", 1)[1]
+        for index in range(num_shards)
+    ]
+    return [index for index, name in enumerate(record_names) if name not in finished]
+
+
+def _call(*elements: Any, function: Callable[..., object], **shared: Any) -> pa.Table:
+    function(*elements, **shared)
+    return pa.table([pa.array([1])], schema=_WRITTEN)
