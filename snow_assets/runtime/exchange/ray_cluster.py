@@ -86,7 +86,7 @@ class _Calls:
 class RayExchange(Exchange):
     """Calls functions in tasks of the Ray cluster that this process is connected to.
 
-    Memory of this process: about 1 KB per object of an exchange, and a gathered table. Memory of a
+    Memory of this process: a reference per object of an exchange, and a gathered table. Memory of a
     task: a group of shards or a partition, with what the function makes of it. Ray spills objects
     that exceed the object store to the disks of its nodes.
     """
