@@ -206,7 +206,9 @@ def test_the_orchestrator_has_no_torch_and_loads_the_definitions_with_what_it_ha
 def test_the_trainer_has_of_dagster_only_the_pipes_and_imports_all_work() -> None:
     assert {name for name in closure("trainer") if "dagster" in name} == {"dagster-pipes"}
     assert not {"mlflow", "duckdb", "kubernetes"} & closure("trainer")
-    process = import_blocking(work_modules("trainer"), beyond("trainer"))
+    # setuptools, which torch asks for compilers, brings its own more_itertools.
+    blocked = [name for name in beyond("trainer") if name != "more_itertools"]
+    process = import_blocking(work_modules("trainer"), blocked)
     assert process.returncode == 0, process.stderr
 
 

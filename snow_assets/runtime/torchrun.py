@@ -23,6 +23,7 @@ from snow_assets.runtime import worker
 from snow_assets.storage import shards
 
 _PORT = 29_400
+_SHUTDOWN_SECONDS = 3_600  # for a step and a checkpoint; a pod's grace period is shorter
 _RENDEZVOUS_SECONDS = 1_800  # until the last node's pod has been scheduled and pulled
 
 
@@ -38,6 +39,7 @@ def main(nodes: int, processes: int, module: str, folder: str) -> int:
         rdzv_configs={"timeout": _RENDEZVOUS_SECONDS},
         max_restarts=0,
         local_addr=os.environ.get("POD_IP"),
+        shutdown_timeout=_SHUTDOWN_SECONDS,
     )
     try:
         elastic_launch(config, sys.executable)("-m", module, folder)

@@ -22,7 +22,7 @@ from tests.pretraining.builders import (
     clean_text,
     put_packs,
 )
-from tests.pretraining.test_training import wait_for_step
+from tests.pretraining.test_training import saved_steps, wait_for_step
 
 pytestmark = pytest.mark.slow
 
@@ -75,6 +75,21 @@ def test_two_processes_follow_the_curve_of_one(
     assert run(job, processes=2).tokens == RECIPE.tokens
     expected = [entry["loss_bits"] for entry in alone.steps]
     assert curve(job) == pytest.approx(expected, abs=1e-4, rel=0)
+
+
+def test_sigterm_during_a_step_loses_at_most_that_step(
+    request_of_one: PretrainingRequest, tmp_path: Path
+) -> None:
+    shared = with_output(request_of_one, "two", processes_per_node=2)
+    job = a_local_job(tmp_path / "job" / "attempt-001", shared)
+    process = start(job, processes=2)
+    wait_for_step(shared, process, 6)
+    process.terminate()
+    assert process.wait() == worker.PREEMPTED
+    last_step = worker.read_metrics(str(job))[-1]["step"]
+    assert 6 <= last_step == max(saved_steps(shared)) < RECIPE.tokens // CONTEXT // 4
+    again = a_local_job(tmp_path / "job" / "attempt-002", shared)
+    assert run(again, processes=2).resumed_from == last_step
 
 
 def test_a_killed_phase_resumes_with_other_numbers_of_processes(
