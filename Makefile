@@ -24,7 +24,7 @@ DBT_DOCS := env DO_NOT_TRACK=1 .venv/bin/dbt --quiet --log-level-file none --log
 DBT_FLAGS = --project-dir dbt_like_sql --profiles-dir dbt_like_sql --target $(if $(WAREHOUSE),published,empty) \
 	--target-path "$(SNOW_HOME)/dbt/docs"
 
-.PHONY: help demo plan purge verify suites dev mlflow mlflow-rebuild sql dbt-docs dbt-docs-site test suite lint bench locks clean
+.PHONY: help demo plan purge verify suites experiment dev mlflow mlflow-rebuild sql dbt-docs dbt-docs-site test suite lint bench locks clean
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
 
@@ -39,6 +39,9 @@ purge: .venv/ready  ## what nobody needs and what opted out, listed; make purge 
 
 verify: .venv/ready  ## compare the digests of all live files; make verify ALL=1 those of old artifacts, too
 	@$(RUN) -W ignore -m snow_assets.cli.verify $(if $(ALL),all)
+
+experiment: .venv/ready .venv-vllm/ready  ## train an experiment's arms and show the comparisons: make experiment NAME=paper_claims
+	@$(RUN) -W ignore -m snow_assets.cli.experiment $(NAME)
 
 suites: .venv/ready  ## parse the benchmarks' files and run their canonical solutions: make suites FILES=folder
 	@$(RUN) -W ignore -m snow_assets.cli.suites $(FILES)

@@ -17,6 +17,7 @@ import dagster as dg
 import pyarrow as pa
 from pydantic import TypeAdapter
 
+from snow_assets.experiments.arms import arm_runs
 from snow_assets.recipe import Recipe
 from snow_assets.storage import shards
 from snow_assets.storage.sizes import Size
@@ -34,6 +35,8 @@ class Partitions(StrEnum):
     SOURCES = "sources"
     LANGUAGES = "languages"
     PHASES = "phases"  # of pretraining
+    ARM_SEEDS = "arm_seeds"  # of all experiments
+    EXPERIMENTS = "experiments"
 
 
 def partition_names(partitions: Partitions, recipe: Recipe) -> tuple[str, ...]:
@@ -44,6 +47,10 @@ def partition_names(partitions: Partitions, recipe: Recipe) -> tuple[str, ...]:
         return tuple(recipe.curation.languages)
     if partitions is Partitions.PHASES:
         return tuple(phase.name for phase in recipe.pretraining.phases)
+    if partitions is Partitions.ARM_SEEDS:
+        return tuple(run.partition for run in arm_runs(recipe))
+    if partitions is Partitions.EXPERIMENTS:
+        return tuple(experiment.name for experiment in recipe.experiments)
     return (UNPARTITIONED,)
 
 
@@ -341,6 +348,7 @@ OWNERS = {
     "synthesis": "team:models",
     "pretraining": "team:models",
     "evaluation": "team:models",
+    "experiments": "team:models",
     "tables": "team:data",
 }
 """Who is asked about a group's stages, as Dagster's pages show it."""

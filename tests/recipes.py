@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from snow_assets.recipe import SMOKE, PhaseRecipe
+from snow_assets.recipe.experiments import Arm, Change, Comparison, ExperimentRecipe
 
 
 def smoke_phases(changes: Mapping[str, Mapping[str, Any]]) -> tuple[PhaseRecipe, ...]:
@@ -73,3 +74,34 @@ KILLS = replace(
     synthesis=replace(TINY.synthesis, num_requests=4, chunk_requests=4, max_new_tokens=96),
 )
 """TINY with two sources and shorter synthetic files: a run that is started again many times."""
+
+_ONCE = Change(field="selection.repeats", value=(1,))
+_RANDOM = Change(field="selection.ranking", value="random")
+EXPERIMENT = replace(
+    TINY,
+    name="EXPERIMENT",
+    experiments=(
+        ExperimentRecipe(
+            name="claim",
+            phase="continued",
+            changes=(Change(field="selection.budget_tokens", value=10 * _STEP),),
+            seeds=(0, 1),
+            seed_fields=("selection.ranking_seed", "pretraining.seed"),
+            arms=(
+                Arm(name="random", changes=(_RANDOM, _ONCE)),
+                Arm(
+                    name="random_again",
+                    changes=(_RANDOM, _ONCE),
+                    seed_offsets=(Change(field="selection.ranking_seed", value=1_000),),
+                ),
+                Arm(name="selected", changes=(_ONCE,)),
+            ),
+            control=Comparison(arm="random_again", baseline="random"),
+            comparisons=(Comparison(arm="selected", baseline="random"),),
+            benchmark="HumanEval",
+            min_difference=0.01,
+            bootstrap_resamples=1_000,
+        ),
+    ),
+)
+"""TINY with three arms and two seeds."""

@@ -223,7 +223,7 @@ def test_a_recipe_that_never_ran_is_estimated_by_its_stated_rates() -> None:
 def test_every_step_of_a_model_has_a_stated_cost_before_it_ever_ran(tmp_path: Path) -> None:
     past = Past(lake=Lake(url=str(tmp_path)), recipe=SMOKE)
     model_stages = [stage for stage in STAGES if "jobs" in stage.resources]
-    assert len(model_stages) == 5 + len(SMOKE.pretraining.phases)
+    assert len(model_stages) == 6 + len(SMOKE.pretraining.phases)
     for model_stage in model_stages:
         size = estimates.first_size(model_stage, SMOKE, num_partitions=3)
         cost = past.cost(model_stage, reads=Size(), makes=size)

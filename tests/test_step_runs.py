@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import dagster as dg
+import pytest
 from rich.console import Console
 
 from snow_assets.cli import demo
@@ -72,7 +73,7 @@ def test_a_failed_check_that_blocks_is_the_last_thing_that_the_demo_prints() -> 
         return dg.AssetCheckResult(passed=False, description="AUC 0.455, minimum 0.55")
 
     result = dg.materialize([made, is_good], raise_on_error=False)
-    failure = demo._failure(Console(file=io.StringIO()), result)
+    failure = demo.failure_message(Console(file=io.StringIO()), result)
     assert failure.splitlines()[-1] == "is_good: AUC 0.455, minimum 0.55"
 
 
@@ -83,6 +84,6 @@ def test_an_interrupted_step_is_told_in_one_line_without_a_traceback() -> None:
 
     result = dg.materialize([interrupted], raise_on_error=False)
     output = io.StringIO()
-    failure = demo._failure(Console(file=output), result)
-    assert failure == "Interrupted. Finished work is kept: `make demo` goes on from here."
+    with pytest.raises(demo.InterruptedRunError, match="Finished work is kept: start it again"):
+        demo.failure_message(Console(file=output), result)
     assert output.getvalue() == ""

@@ -15,7 +15,7 @@ from snow_assets import definitions
 from snow_assets.cli import summary
 from snow_assets.cli.step_runs import StepRunner
 from snow_assets.corpus.sources import source_violations
-from snow_assets.defs.graph import STAGES
+from snow_assets.defs.graph import RECIPE_STAGES
 from snow_assets.home import home, prepare, warn
 from snow_assets.planning.history import Past
 from snow_assets.planning.plan import plan
@@ -45,9 +45,13 @@ class StepFailedError(Exception):
     """A step's run failed; the message ends with the cause."""
 
 
+class InterruptedRunError(StepFailedError):
+    """A signal ended a step's run."""
+
+
 def recipe_steps(recipe: Recipe) -> Iterator[tuple[list[dg.AssetKey], str | None]]:
     """Assets that run together, and their partition, in order: the stages, then all tables."""
-    for stage in STAGES:
+    for stage in RECIPE_STAGES:
         for name in partition_names(stage.partitions, recipe):
             yield [dg.AssetKey(stage.name)], _partition(name)
     yield sorted(tables.keys), None
@@ -70,7 +74,7 @@ def materialize_all(console: Console, instance: dg.DagsterInstance, recipe: Reci
         seconds = time.monotonic() - started
         if not result.success:
             console.print(f"[red]failed[/red] {name} after {seconds:.1f} s")
-            raise StepFailedError(_failure(console, result))
+            raise StepFailedError(failure_message(console, result))
         console.print(f"{seconds:6.1f} s  {name}  [dim]{_outcome(result)}[/dim]")
 
 
@@ -82,7 +86,7 @@ def _up_to_date(
     resources = definitions.resources(recipe)
     past = Past(lake=resources["lake"], recipe=recipe)
     up_to_date = set()
-    for step in plan(STAGES, resources["lake"], recipe, resources).steps:
+    for step in plan(RECIPE_STAGES, resources["lake"], recipe, resources).steps:
         current = past.current(step.asset, step.partition)
         if step.action == "reuse" and not step.reasons and current is not None:
             key = dg.AssetKey(step.asset), _partition(step.partition)
@@ -95,7 +99,7 @@ def _bytes_left(recipe: Recipe) -> float | None:
     """How much the steps that are left write, by the plan; None where it is unknown."""
     resources = definitions.resources(recipe)
     try:
-        left = plan(STAGES, resources["lake"], recipe, resources).todo
+        left = plan(RECIPE_STAGES, resources["lake"], recipe, resources).todo
     except (OSError, ValueError):
         return None
     return sum(step.size.num_bytes for step in left)
@@ -117,8 +121,11 @@ def _data_version(
     return (latest.tags or {}).get("dagster/data_version") if latest else None
 
 
-def _failure(console: Console, result: dg.JobExecutionResult) -> str:
-    """Print the whole errors; returns what a person reads last: the run, and each cause."""
+def failure_message(console: Console, result: dg.JobExecutionResult) -> str:
+    """Print the whole errors; returns what a person reads last: the run, and each cause.
+
+    InterruptedRunError if a signal ended the run.
+    """
     causes = []
     for event in result.all_events:
         error = event.step_failure_data.error if event.is_step_failure else None
@@ -128,7 +135,9 @@ def _failure(console: Console, result: dg.JobExecutionResult) -> str:
         while chain[-1].cause is not None:
             chain.append(chain[-1].cause)
         if any(item.cls_name == "DagsterExecutionInterruptedError" for item in chain):
-            return "Interrupted. Finished work is kept: `make demo` goes on from here."
+            raise InterruptedRunError(
+                "Interrupted. Finished work is kept: start it again to go on."
+            )
         console.print(str(error), markup=False, style="dim")
         causes.append(chain[-1].message.strip())
     for event in result.all_events:

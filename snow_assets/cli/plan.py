@@ -48,12 +48,12 @@ _AS_JSON = "SNOW_PLAN_AS_JSON"
 def _of_this_installation() -> Plan:
     # The graph's partitions belong to the recipe: it has to be chosen before they are loaded.
     from snow_assets import definitions
-    from snow_assets.defs.graph import STAGES
+    from snow_assets.defs.graph import RECIPE_STAGES
     from snow_assets.planning.plan import plan
 
     recipe = chosen_recipe()
     resources = definitions.resources(recipe)
-    current = plan(STAGES, resources["lake"], recipe, resources)
+    current = plan(RECIPE_STAGES, resources["lake"], recipe, resources)
     seconds = {
         f"{step.asset}/{step.partition}": step.cost.seconds for step in current.steps if step.cost
     }

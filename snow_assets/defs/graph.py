@@ -2,7 +2,15 @@
 
 from dataclasses import replace
 
-from snow_assets.defs import corpus, curation, evaluation, pretraining, quality, synthesis
+from snow_assets.defs import (
+    corpus,
+    curation,
+    evaluation,
+    experiments,
+    pretraining,
+    quality,
+    synthesis,
+)
 from snow_assets.stages import Stage
 from snow_assets.storage import shards
 
@@ -31,7 +39,11 @@ STAGES: tuple[Stage, ...] = (
     *pretraining.PACKS.values(),
     *pretraining.CHECKPOINTS.values(),
     evaluation.benchmark_results,
+    experiments.experiment_arms,
+    experiments.experiment_comparisons,
 )
+RECIPE_STAGES = tuple(stage for stage in STAGES if stage.group != "experiments")
+"""What makes the recipe's model; an experiment is started by its name."""
 
 STAGE_BY_NAME = {stage.name: stage for stage in STAGES}
 

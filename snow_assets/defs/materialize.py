@@ -14,6 +14,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -44,6 +45,7 @@ from snow_assets.storage.shards import DamagedFileError
 from snow_resources.lake import Lake
 from snow_resources.tracking import (
     Record,
+    RunLink,
     TrackedDataset,
     Tracking,
     git_commit,
@@ -100,41 +102,67 @@ def materialize(
 
     `resources` are those that the stage declares beside lake, tracking and recipe.
     """
-    fields: dict[str, Any] = {
-        "stage": stage,
-        "partition": context.partition_key if context.has_partition_key else UNPARTITIONED,
-        "recipe": recipe,
-        "lake": lake,
-        "resolve": partial(current_artifact, lake, recipe),
-        "resources": resources,
-    }
-    spec = StageInputs(**fields).artifact_spec()
-    folder = lake.artifact(spec.asset, spec.partition, spec.fingerprint)
-    run = StageRun(**fields, folder=folder, context=context)
-    artifact = _reusable(context, folder)
-    reused = artifact is not None
-    if artifact is None:
-        artifact = _worked(run, spec)
-    manifest, metadata = artifact
-    record = artifact_record(folder, manifest, metadata, recipe=recipe.name)
-    link = tracking.record(context.log, record)
-    content = pointer_content(spec.fingerprint, manifest.digest, link.ids)
-    shards.put(lake.pointer(recipe.name, spec.asset, spec.partition), content)
+    inputs = StageInputs(
+        stage=stage,
+        partition=context.partition_key if context.has_partition_key else UNPARTITIONED,
+        recipe=recipe,
+        lake=lake,
+        resolve=partial(current_artifact, lake, recipe),
+        resources=resources,
+    )
+    spec = inputs.artifact_spec()
+    published = publish(context, inputs, spec, tracking=tracking)
+    manifest = published.manifest
     tag_run(context, recipe)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(manifest.digest),
         metadata={
             **_stats_entries(manifest),
-            **metadata.entries,
-            **link.metadata,
-            "reused": reused,
-            "folder": dg.MetadataValue.path(folder),
+            **published.metadata.entries,
+            **published.link.metadata,
+            "reused": published.is_reused,
+            "folder": dg.MetadataValue.path(published.folder),
             "fingerprint": spec.fingerprint,
             "recipe": recipe.name,
             "recipe_values": dg.MetadataValue.json(as_json(recipe)),
             "config": dg.MetadataValue.json(spec.config),
         },
         tags={"snow/recipe": recipe.name},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedArtifact:
+    """A finished artifact that the recipe's pointer names, with its MLflow run."""
+
+    folder: str
+    manifest: shards.Manifest
+    metadata: ArtifactMetadata
+    link: RunLink
+    is_reused: bool
+
+
+def publish(
+    context: dg.AssetExecutionContext,
+    inputs: StageInputs,
+    spec: ArtifactSpec,
+    *,
+    tracking: Tracking,
+) -> PublishedArtifact:
+    """Make an artifact unless it is finished, record it in MLflow and point the recipe to it."""
+    lake, recipe = inputs.lake, inputs.recipe
+    folder = lake.artifact(spec.asset, spec.partition, spec.fingerprint)
+    fields = {name: getattr(inputs, name) for name in StageInputs.__dataclass_fields__}
+    run = StageRun(**fields, folder=folder, context=context)
+    artifact = _reusable(context, folder)
+    is_reused = artifact is not None
+    manifest, metadata = artifact or _worked(run, spec)
+    record = artifact_record(folder, manifest, metadata, recipe=recipe.name)
+    link = tracking.record(context.log, record)
+    content = pointer_content(spec.fingerprint, manifest.digest, link.ids)
+    shards.put(lake.pointer(recipe.name, spec.asset, spec.partition), content)
+    return PublishedArtifact(
+        folder=folder, manifest=manifest, metadata=metadata, link=link, is_reused=is_reused
     )
 
 

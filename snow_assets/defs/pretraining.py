@@ -161,7 +161,7 @@ def _num_devices(recipe: Recipe) -> int:
     return execution.num_gpus or execution.nodes
 
 
-def _training_seconds(recipe: Recipe, tokens: float) -> float:
+def training_seconds(recipe: Recipe, tokens: float) -> float:
     """Six floating-point operations per parameter and token (Kaplan et al. 2020, section 2.1)."""
     vocab_size = recipe.curation.tokenizer.vocab_size
     flops = 6.0 * num_parameters(recipe.pretraining.model, vocab_size=vocab_size) * tokens
@@ -188,7 +188,7 @@ def _checkpoint_stage(phase: PhaseRecipe, packs: Stage, parent: Stage | None) ->
         return recipe.pretraining.phase(phase.name).tokens
 
     def seconds(recipe: Recipe, _: Size) -> float:
-        return _training_seconds(recipe, num_tokens(recipe))
+        return training_seconds(recipe, num_tokens(recipe))
 
     @stage(
         name=f"{phase.name}_checkpoint",

@@ -18,6 +18,7 @@ from snow_assets.recipe.operation import (
     PretrainingExecution,
     WorkerMemory,
 )
+from snow_assets.recipe.paper_claims import PAPER_CLAIMS
 from snow_assets.recipe.shared import (
     CONTAMINATION,
     EXEMPLAR_DISTRIBUTIONS,
@@ -332,4 +333,5 @@ SMOKE = Recipe(
         scoring_tokens_per_second=2_000.0,
         generation_tokens_per_second=100.0,
     ),
+    experiments=(PAPER_CLAIMS,),
 )

@@ -11,6 +11,7 @@ from snow_assets.recipe.data import (
     SelectionRecipe,
     SynthesisRecipe,
 )
+from snow_assets.recipe.experiments import ExperimentRecipe
 from snow_assets.recipe.operation import OperationRecipe
 from snow_assets.recipe.training import EvaluationRecipe, PretrainingRecipe
 from snow_assets.recipe.validation import Name, RecipeSection, require
@@ -29,6 +30,7 @@ class Recipe(RecipeSection):
     pretraining: PretrainingRecipe
     evaluation: EvaluationRecipe
     operation: OperationRecipe
+    experiments: tuple[ExperimentRecipe, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -55,3 +57,10 @@ class Recipe(RecipeSection):
             f"max_new_tokens {self.evaluation.max_new_tokens} leaves no room for a prompt in a "
             f"context of {context}",
         )
+        for experiment in self.experiments:
+            self.pretraining.phase(experiment.phase)
+            require(
+                experiment.benchmark in self.evaluation.benchmarks,
+                f"experiment {experiment.name} is decided by {experiment.benchmark}, and the "
+                f"recipe's benchmarks are {list(self.evaluation.benchmarks)}",
+            )

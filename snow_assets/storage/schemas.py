@@ -308,6 +308,39 @@ SEEN = pa.schema(
 )
 """Checkpoints, table `seen`: exactly which documents were trained on, and how much of each."""
 
+ARM_RESULT = pa.schema(
+    [
+        _required("experiment", pa.string()),
+        _required("arm", pa.string()),
+        _required("seed", pa.int64()),
+        _required("benchmark", pa.string()),  # held_out, or the problems' benchmark
+        _required("subset", pa.string()),  # a language, or steered / unsteered
+        _required("bits_per_byte", pa.float64()),
+        _required("num_texts", pa.int64()),
+    ]
+)
+"""`experiment_arms`, table `arm_results`: what an arm scores with a seed."""
+
+COMPARISON = pa.schema(
+    [
+        _required("experiment", pa.string()),
+        _required("arm", pa.string()),
+        _required("baseline", pa.string()),
+        _required("is_control", pa.bool_()),  # two draws of the same arm
+        _required("benchmark", pa.string()),
+        _required("subset", pa.string()),
+        _required("difference", pa.float64()),  # bits per byte, arm - baseline
+        _required("low", pa.float64()),  # of its 95 % interval
+        _required("high", pa.float64()),
+        _required("num_seeds", pa.int64()),
+        _required("num_texts", pa.int64()),
+        _required("noise", pa.float64()),  # the control's absolute difference
+        _required("min_difference", pa.float64()),
+        _required("outcome", pa.string()),  # better, worse or undecided
+    ]
+)
+"""`experiment_comparisons`, table `comparisons`: paired differences and what they decide."""
+
 LIKELIHOOD = pa.schema(
     [
         _required("checkpoint", pa.string()),

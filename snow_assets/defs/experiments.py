@@ -1,0 +1,247 @@
+"""Stages of experiments: each arm with each seed, and the comparisons of an experiment.
+
+An arm is the recipe with other values. Its stages are the recipe's own: what has the same inputs
+and config as the recipe's is used as it is, and what two arms share is made once.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from snow_assets.defs.corpus import benchmark_problems, exemplars
+from snow_assets.defs.curation import clean_corpus, tokenizer
+from snow_assets.defs.evaluation import CODE_VERSION as MEASURING_VERSION
+from snow_assets.defs.materialize import current_artifact, publish
+from snow_assets.defs.pretraining import CHECKPOINTS, training_seconds
+from snow_assets.evaluation.contract import EvaluationRequest, MeasurementReport
+from snow_assets.experiments import arms, asset_metadata, comparisons, results
+from snow_assets.recipe import Recipe
+from snow_assets.stages import (
+    Artifact,
+    CostModel,
+    Input,
+    Partitions,
+    Stage,
+    StageInputs,
+    StageResult,
+    StageRun,
+    StageTable,
+    as_json,
+    partition_names,
+    stage,
+)
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import ARM_RESULT, COMPARISON
+from snow_assets.storage.sizes import Size
+from snow_resources.gpu_jobs import JobSize
+from snow_resources.lake import Lake
+
+_CORPUS_SECTIONS = ("corpus", "exemplars", "curation", "evaluation")
+_CORPUS_GROUPS = ("corpus", "curation")
+"""Stages of these groups read these sections alone: an arm without changes of them has the recipe's
+artifacts."""
+_NO_VALUES = ("name", "operation", "experiments")
+
+
+def _arm_stages(run: arms.ArmRun) -> tuple[Stage, ...]:
+    """What an arm's checkpoint is made by, each stage after those that it reads."""
+    ordered: dict[str, Stage] = {}
+
+    def add(needed: Stage) -> None:
+        for read in needed.inputs:
+            if read.stage.name not in ordered:
+                add(read.stage)
+        ordered[needed.name] = needed
+
+    add(CHECKPOINTS[run.experiment.phase])
+    return tuple(ordered.values())
+
+
+def _arm_config(inputs: StageInputs) -> Any:
+    run = arms.arm_run(inputs.recipe, inputs.partition)
+    values = as_json(arms.arm_recipe(inputs.recipe, run))
+    return {
+        "recipe": {name: value for name, value in values.items() if name not in _NO_VALUES},
+        "phase": run.experiment.phase,
+        "code_versions": {arm_stage.name: arm_stage.code_version for arm_stage in _arm_stages(run)},
+        "measuring": MEASURING_VERSION,
+    }
+
+
+def _arm_seconds(recipe: Recipe, _: Size) -> float:
+    """Mean training time of an arm with a seed; arms of a seed share the earlier phases."""
+    seconds = num_runs = 0.0
+    for experiment in recipe.experiments:
+        names = [phase.name for phase in recipe.pretraining.phases]
+        last = names.index(experiment.phase)
+        for arm in experiment.arms:
+            run = arms.ArmRun(experiment=experiment, arm=arm.name, seed=experiment.seeds[0])
+            changed = arms.arm_recipe(recipe, run)
+            tokens = [phase.tokens for phase in changed.pretraining.phases[: last + 1]]
+            shared = sum(tokens[:-1]) / len(experiment.arms)
+            seconds += training_seconds(changed, tokens[-1] + shared)
+            num_runs += 1
+    return seconds / max(1.0, num_runs)
+
+
+@stage(
+    group="experiments",
+    code_version="1",
+    inputs=(
+        Input(stage=clean_corpus),
+        Input(stage=tokenizer),
+        Input(stage=exemplars),
+        Input(stage=benchmark_problems),
+        # Made for the arm by the run itself; they stand before it in the graph.
+        *(Input(stage=checkpoint, is_fingerprinted=False) for checkpoint in CHECKPOINTS.values()),
+    ),
+    config=_arm_config,
+    partitions=Partitions.ARM_SEEDS,
+    tables=(StageTable(name="arm_results", schema=ARM_RESULT),),
+    kinds={"pytorch", "parquet"},
+    resources={"jobs", "teacher"},
+    holds_text=False,
+    is_retrained_by_hand=True,
+    cost=CostModel(gpus=lambda recipe: recipe.operation.pretraining.num_gpus, seconds=_arm_seconds),
+)
+def experiment_arms(run: StageRun) -> StageResult:
+    """An arm of an experiment, trained with a seed, and what it scores on the benchmark's solutions
+    and held-out code."""
+    arm = arms.arm_run(run.recipe, run.partition)
+    recipe = arms.arm_recipe(run.recipe, arm)
+    artifacts = _materialize_arm(run, arm, recipe)
+    phase = arm.experiment.phase
+    request = EvaluationRequest(
+        checkpoint=phase,
+        checkpoint_folder=artifacts[CHECKPOINTS[phase].name, "all"].folder,
+        tokenizer=artifacts[tokenizer.name, "all"].folder,
+        corpora={
+            name: artifacts[clean_corpus.name, name].folder for name in recipe.curation.languages
+        },
+        problems=artifacts[benchmark_problems.name, "all"].folder,
+        output=run.folder,
+        precision=recipe.pretraining.precision,
+        recipe=recipe.evaluation,
+    )
+    run.jobs.run(
+        run.context,
+        "snow_assets.evaluation.measuring",
+        request,
+        report=MeasurementReport,
+        code_version=MEASURING_VERSION,
+        size=JobSize(
+            gpus=recipe.evaluation.gpus,
+            cpus=recipe.evaluation.threads,
+            memory_gib=recipe.operation.worker_memory.evaluation_gib,
+        ),
+    )
+    return StageResult(stats=results.write(run.folder, arm))
+
+
+def _materialize_arm(
+    run: StageRun, arm: arms.ArmRun, recipe: Recipe
+) -> Mapping[tuple[str, str], Artifact]:
+    """Make what the arm's recipe does not share with the run's; (asset, partition) -> artifact."""
+    base = partial(current_artifact, run.lake, run.recipe)
+    artifacts: dict[tuple[str, str], Artifact] = {}
+
+    def resolve(asset: str, partition: str) -> Artifact:
+        return artifacts.get((asset, partition)) or base(asset, partition)
+
+    values, base_values = as_json(recipe), as_json(run.recipe)
+    shares_corpus = all(values[name] == base_values[name] for name in _CORPUS_SECTIONS)
+    for arm_stage in _arm_stages(arm):
+        for partition in partition_names(arm_stage.partitions, recipe):
+            if shares_corpus and arm_stage.group in _CORPUS_GROUPS:
+                artifacts[arm_stage.name, partition] = base(arm_stage.name, partition)
+                continue
+            inputs = StageInputs(
+                stage=arm_stage,
+                partition=partition,
+                recipe=recipe,
+                lake=run.lake,
+                resolve=resolve,
+                resources={name: run.resources[name] for name in arm_stage.resources},
+            )
+            artifacts[arm_stage.name, partition] = _materialize_stage(run, inputs)
+    return artifacts
+
+
+def _materialize_stage(run: StageRun, inputs: StageInputs) -> Artifact:
+    spec = inputs.artifact_spec()
+    run.context.log.info(f"{run.partition}: {spec.asset} [{spec.partition}]")
+    published = publish(run.context, inputs, spec, tracking=run.context.resources.tracking)
+    return Artifact(
+        asset=spec.asset,
+        partition=spec.partition,
+        folder=published.folder,
+        fingerprint=spec.fingerprint,
+        digest=published.manifest.digest,
+    )
+
+
+def missing_corpus(lake: Lake, recipe: Recipe) -> str | None:
+    """What has to be materialized before any arm can share the recipe's corpus; None if nothing."""
+    for run in arms.arm_runs(recipe):
+        for arm_stage in _arm_stages(run):
+            if arm_stage.group in _CORPUS_GROUPS:
+                for partition in partition_names(arm_stage.partitions, recipe):
+                    try:
+                        current_artifact(lake, recipe, arm_stage.name, partition)
+                    except FileNotFoundError as error:
+                        return str(error)
+        break
+    return None
+
+
+def _own_arms(inputs: StageInputs) -> Iterator[tuple[arms.ArmRun, Artifact]]:
+    """The arms of the partition's experiment; FileNotFoundError names one that is not made."""
+    for run in arms.arm_runs(inputs.recipe):
+        if run.experiment.name == inputs.partition:
+            yield run, inputs.resolve(experiment_arms.name, run.partition)
+
+
+def _comparisons_config(inputs: StageInputs) -> Any:
+    own_arms = list(_own_arms(inputs))
+    return {
+        "experiment": own_arms[0][0].experiment,
+        "arms": {run.partition: artifact.digest for run, artifact in own_arms},
+    }
+
+
+@stage(
+    group="experiments",
+    code_version="1",
+    # Its own experiment's arms are part of its config.
+    inputs=(Input(stage=experiment_arms, is_fingerprinted=False, missing_ok=True),),
+    config=_comparisons_config,
+    partitions=Partitions.EXPERIMENTS,
+    tables=(StageTable(name="comparisons", schema=COMPARISON),),
+    kinds={"parquet"},
+    holds_text=False,
+)
+def experiment_comparisons(run: StageRun) -> StageResult:
+    """What an experiment shows: paired differences with intervals over seeds and texts, against the
+    noise of two draws of the same arm."""
+    own_arms = list(_own_arms(run))
+    experiment = own_arms[0][0].experiment
+    texts = {
+        (arm.arm, arm.seed): results.solution_texts(artifact.folder, experiment.benchmark)
+        for arm, artifact in own_arms
+    }
+    decisions = comparisons.decide(experiment, texts)
+    rows = results.comparison_rows(experiment, decisions)
+    shards.put_table(run.folder, "comparisons", 0, rows, COMPARISON)
+    arm_results = pl.concat(
+        pl.DataFrame(shards.read(artifact.folder, "arm_results")) for _, artifact in own_arms
+    )
+    return StageResult(
+        stats={f"{row['arm']} - {row['baseline']}": row["outcome"] for row in rows},
+        metadata={
+            "comparisons": dg.MetadataValue.md(asset_metadata.comparisons_table(rows)),
+            "arms": asset_metadata.arms_plot(experiment, arm_results),
+        },
+    )

@@ -1,0 +1,1 @@
+"""Experiments: recipes of arms, their results, comparisons with intervals."""

@@ -1,0 +1,57 @@
+"""The recipe of an arm with a seed, and the names of the experiments' partitions."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from snow_assets.recipe import Recipe
+from snow_assets.recipe.experiments import ExperimentRecipe, change_field, field_value
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmRun:
+    """An arm of an experiment with one of its seeds."""
+
+    experiment: ExperimentRecipe
+    arm: str
+    seed: int
+
+    @property
+    def partition(self) -> str:
+        return f"{self.experiment.name}-{self.arm}-{self.seed}"
+
+
+def arm_runs(recipe: Recipe) -> Iterator[ArmRun]:
+    """Every arm and seed of the recipe's experiments; an arm's seeds follow one another."""
+    for experiment in recipe.experiments:
+        for arm in experiment.arms:
+            for seed in experiment.seeds:
+                yield ArmRun(experiment=experiment, arm=arm.name, seed=seed)
+
+
+def arm_run(recipe: Recipe, partition: str) -> ArmRun:
+    """The arm and seed of a partition; ValueError if the recipe has none of that name."""
+    for run in arm_runs(recipe):
+        if run.partition == partition:
+            return run
+    names = [experiment.name for experiment in recipe.experiments]
+    raise ValueError(f"{partition} is no arm and seed of the recipe's experiments {names}")
+
+
+def arm_recipe(recipe: Recipe, run: ArmRun) -> Recipe:
+    """The recipe that an arm is trained with; its name is the recipe's and the partition's.
+
+    The values are those of the recipe, then the experiment's changes, the seed, the arm's changes
+    and its offsets of seeds. ValueError names an unknown field or an invalid value.
+    """
+    experiment = run.experiment
+    arm = experiment.arm(run.arm)
+    changes = [(change.field, change.value) for change in experiment.changes]
+    changes += [(field, run.seed) for field in experiment.seed_fields]
+    changes += [(change.field, change.value) for change in arm.changes]
+    changed = replace(recipe, name=f"{recipe.name}-{run.partition}", experiments=())
+    for field, value in changes:
+        changed = change_field(changed, field, value)
+    for offset in arm.seed_offsets:
+        seed = field_value(changed, offset.field) + offset.value
+        changed = change_field(changed, offset.field, seed)
+    return changed

@@ -1,0 +1,90 @@
+"""An experiment from its command to its tables, on a corpus that exists."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from snow_resources.warehouse import query
+from tests.whole.conftest import CHECKOUT, environment
+
+_CURATE = """
+import logging
+import dagster as dg
+from snow_assets.home import prepare
+prepare()
+from snow_assets.cli.step_runs import StepRunner
+from snow_assets.defs.graph import STAGES
+from snow_assets.recipe import chosen_recipe
+from snow_assets.stages import UNPARTITIONED, partition_names
+recipe = chosen_recipe()
+with dg.DagsterInstance.get() as instance:
+    runner = StepRunner(instance, logging.Logger("test"))
+    for stage in STAGES:
+        if stage.group in ("corpus", "curation"):
+            for name in partition_names(stage.partitions, recipe):
+                partition = None if name == UNPARTITIONED else name
+                assert runner.run([dg.AssetKey(stage.name)], partition, recipe).success, stage.name
+"""
+_TABLES = """
+import logging
+import dagster as dg
+from snow_assets.cli.step_runs import StepRunner
+from snow_assets.recipe import chosen_recipe
+from snow_assets.tables.assets import tables
+with dg.DagsterInstance.get() as instance:
+    runner = StepRunner(instance, logging.Logger("test"))
+    assert runner.run(sorted(tables.keys), None, chosen_recipe()).success
+"""
+
+
+def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", *arguments],
+        cwd=CHECKOUT,
+        env=environment(home, SNOW_RECIPE="tests.recipes:EXPERIMENT", HF_HUB_OFFLINE="1"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.timeout(1_800)
+def test_arms_share_what_is_equal_and_are_compared(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    curated = run(home, "-c", _CURATE)
+    assert curated.returncode == 0, curated.stderr[-3000:]
+
+    done = run(home, "-m", "snow_assets.cli.experiment", "claim")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "selected, seed 1" in done.stdout
+    assert "random (control)" in done.stdout
+
+    lake = home / "lake"
+    finished = {
+        asset: len(list((lake / asset / "all").glob("*/manifest.json")))
+        for asset in ("quality_annotator", "general_checkpoint", "continued_checkpoint")
+    }
+    # One annotator, one general checkpoint a seed, and a continued one an arm and seed.
+    assert finished == {
+        "quality_annotator": 1,
+        "general_checkpoint": 2,
+        "continued_checkpoint": 6,
+    }
+
+    attempts = sorted((lake / "jobs").glob("*/*/*/attempt-*"))
+    again = run(home, "-m", "snow_assets.cli.experiment", "claim")
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert sorted((lake / "jobs").glob("*/*/*/attempt-*")) == attempts
+
+    published = run(home, "-c", _TABLES)
+    assert published.returncode == 0, published.stderr[-3000:]
+    compared = query(
+        home / "warehouse.duckdb",
+        "select arm, baseline, is_control, num_seeds from arm_comparisons order by is_control desc",
+    )
+    assert compared.rows == [
+        ("random_again", "random", True, 2),
+        ("selected", "random", False, 2),
+    ]
