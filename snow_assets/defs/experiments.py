@@ -14,7 +14,7 @@ import polars as pl
 from snow_assets.defs.corpus import benchmark_problems, exemplars
 from snow_assets.defs.curation import clean_corpus, tokenizer
 from snow_assets.defs.evaluation import CODE_VERSION as MEASURING_VERSION
-from snow_assets.defs.materialize import current_artifact, publish
+from snow_assets.defs.materialize import current_artifact, make_artifact
 from snow_assets.defs.pretraining import CHECKPOINTS, training_seconds
 from snow_assets.evaluation.contract import EvaluationRequest, MeasurementReport
 from snow_assets.experiments import arms, asset_metadata, comparisons, results
@@ -173,13 +173,13 @@ def _materialize_arm(
 def _materialize_stage(run: StageRun, inputs: StageInputs) -> Artifact:
     spec = inputs.artifact_spec()
     run.context.log.info(f"{run.partition}: {spec.asset} [{spec.partition}]")
-    published = publish(run.context, inputs, spec, tracking=run.context.resources.tracking)
+    recorded = make_artifact(run.context, inputs, spec, tracking=run.context.resources.tracking)
     return Artifact(
         asset=spec.asset,
         partition=spec.partition,
-        folder=published.folder,
+        folder=recorded.folder,
         fingerprint=spec.fingerprint,
-        digest=published.manifest.digest,
+        digest=recorded.manifest.digest,
     )
 
 

@@ -111,17 +111,19 @@ def materialize(
         resources=resources,
     )
     spec = inputs.artifact_spec()
-    published = publish(context, inputs, spec, tracking=tracking)
-    manifest = published.manifest
+    recorded = make_artifact(context, inputs, spec, tracking=tracking)
+    manifest = recorded.manifest
+    content = pointer_content(spec.fingerprint, manifest.digest, recorded.link.ids)
+    shards.put(lake.pointer(recipe.name, spec.asset, spec.partition), content)
     tag_run(context, recipe)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(manifest.digest),
         metadata={
             **_stats_entries(manifest),
-            **published.metadata.entries,
-            **published.link.metadata,
-            "reused": published.is_reused,
-            "folder": dg.MetadataValue.path(published.folder),
+            **recorded.metadata.entries,
+            **recorded.link.metadata,
+            "reused": recorded.is_reused,
+            "folder": dg.MetadataValue.path(recorded.folder),
             "fingerprint": spec.fingerprint,
             "recipe": recipe.name,
             "recipe_values": dg.MetadataValue.json(as_json(recipe)),
@@ -132,8 +134,8 @@ def materialize(
 
 
 @dataclass(frozen=True, kw_only=True)
-class PublishedArtifact:
-    """A finished artifact that the recipe's pointer names, with its MLflow run."""
+class RecordedArtifact:
+    """A finished artifact with its MLflow run."""
 
     folder: str
     manifest: shards.Manifest
@@ -142,26 +144,23 @@ class PublishedArtifact:
     is_reused: bool
 
 
-def publish(
+def make_artifact(
     context: dg.AssetExecutionContext,
     inputs: StageInputs,
     spec: ArtifactSpec,
     *,
     tracking: Tracking,
-) -> PublishedArtifact:
-    """Make an artifact unless it is finished, record it in MLflow and point the recipe to it."""
-    lake, recipe = inputs.lake, inputs.recipe
-    folder = lake.artifact(spec.asset, spec.partition, spec.fingerprint)
+) -> RecordedArtifact:
+    """Make an artifact unless it is finished, and record it in MLflow; no pointer moves."""
+    folder = inputs.lake.artifact(spec.asset, spec.partition, spec.fingerprint)
     fields = {name: getattr(inputs, name) for name in StageInputs.__dataclass_fields__}
     run = StageRun(**fields, folder=folder, context=context)
     artifact = _reusable(context, folder)
     is_reused = artifact is not None
     manifest, metadata = artifact or _worked(run, spec)
-    record = artifact_record(folder, manifest, metadata, recipe=recipe.name)
+    record = artifact_record(folder, manifest, metadata, recipe=inputs.recipe.name)
     link = tracking.record(context.log, record)
-    content = pointer_content(spec.fingerprint, manifest.digest, link.ids)
-    shards.put(lake.pointer(recipe.name, spec.asset, spec.partition), content)
-    return PublishedArtifact(
+    return RecordedArtifact(
         folder=folder, manifest=manifest, metadata=metadata, link=link, is_reused=is_reused
     )
 

@@ -57,6 +57,7 @@ def arms_plot(experiment: ExperimentRecipe, results: pl.DataFrame) -> Plot:
             axes.plot(values, [position] * len(values), "o", color="tab:blue", alpha=0.5)
             axes.plot([values.mean()], [position], "|", color="black", markersize=14)
         axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(-0.6, len(names) - 0.4)
         axes.set_title(title, fontsize=9)
         axes.set_xlabel("bits per byte (less is better)", fontsize=8)
         axes.grid(axis="x", alpha=0.3)
