@@ -6,15 +6,19 @@ Otherwise the first run of a user would take about 20 s longer.
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
+from snow_assets.curation.columns import buffers
 from snow_assets.curation.decontamination.gate import gate_hits
+from snow_assets.curation.decontamination.gate_kernels import decode_documents
 from snow_assets.curation.decontamination.prefilter import find_contamination
 from snow_assets.curation.dedup.candidates import find_candidate_pairs
 from snow_assets.curation.dedup.canonical_documents import put_clusters
 from snow_assets.curation.dedup.signatures import put_signatures
 from snow_assets.curation.dedup.verification import verify_pairs
 from snow_assets.curation.prepare import prepare
+from snow_assets.curation.tokenizer.gigatoken_encoding import character_classes, cut_numbers
 from snow_assets.recipe import SMOKE
 from snow_assets.runtime.exchange.in_process import InProcessExchange
 from snow_assets.storage import shards
@@ -53,6 +57,17 @@ def compile_kernels() -> None:
         gate_hits(
             [("this file", text)], pa.Table.from_pylist([problem]), window_tokens=window_tokens
         )
+        decode_documents(
+            np.zeros(1, np.uint32),
+            np.array([0, 1]),
+            np.zeros(1, np.uint8),
+            *buffers(pa.array([b"x"], pa.large_binary())),
+            np.zeros(1, np.uint8),
+            np.zeros(2, np.int64),
+        )
+        data, offsets = buffers(pa.array(["1x"]))
+        flags = np.zeros(3, np.bool_)
+        cut_numbers(data, offsets - 0, character_classes(), True, flags, flags)
         put_signatures(documents, signatures, recipe=curation.near_duplicates)
         _finish(signatures)
         exchange = InProcessExchange()

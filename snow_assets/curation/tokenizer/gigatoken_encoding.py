@@ -57,7 +57,7 @@ class GigatokenEncoding:
         cuts = np.zeros(len(data) + 1, np.bool_)
         cuts[offsets] = True
         is_unsupported = np.zeros(len(texts), np.bool_)
-        _cut_numbers(data, offsets, _character_classes(), self.splits_digits, cuts, is_unsupported)
+        cut_numbers(data, offsets, character_classes(), self.splits_digits, cuts, is_unsupported)
         pieces = np.flatnonzero(cuts)
         strings = ak.contents.NumpyArray(data, parameters={"__array__": "byte"})
         column = ak.contents.ListOffsetArray(
@@ -71,7 +71,7 @@ class GigatokenEncoding:
 
 
 @cache
-def _character_classes() -> Bytes:
+def character_classes() -> Bytes:
     """Of each code point: numeric, unassigned as far as `unicodedata` knows, or neither."""
     class_of = {"N": _NUMERIC, "Cn": _UNASSIGNED}
     categories = (unicodedata.category(chr(code)) for code in range(sys.maxunicode + 1))
@@ -81,7 +81,7 @@ def _character_classes() -> Bytes:
 
 
 @kernel
-def _cut_numbers(
+def cut_numbers(
     data: Bytes,
     offsets: Offsets,
     classes: Bytes,
