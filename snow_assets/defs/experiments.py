@@ -185,15 +185,14 @@ def _materialize_stage(run: StageRun, inputs: StageInputs) -> Artifact:
 
 def missing_corpus(lake: Lake, recipe: Recipe) -> str | None:
     """What has to be materialized before any arm can share the recipe's corpus; None if nothing."""
-    for run in arms.arm_runs(recipe):
-        for arm_stage in _arm_stages(run):
-            if arm_stage.group in _CORPUS_GROUPS:
-                for partition in partition_names(arm_stage.partitions, recipe):
-                    try:
-                        current_artifact(lake, recipe, arm_stage.name, partition)
-                    except FileNotFoundError as error:
-                        return str(error)
-        break
+    needed = _arm_stages(next(arms.arm_runs(recipe)))
+    try:
+        for arm_stage in needed:
+            for partition in partition_names(arm_stage.partitions, recipe):
+                if arm_stage.group in _CORPUS_GROUPS:
+                    current_artifact(lake, recipe, arm_stage.name, partition)
+    except FileNotFoundError as error:
+        return str(error)
     return None
 
 

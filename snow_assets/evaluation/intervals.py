@@ -1,11 +1,10 @@
-"""Bits per byte with 95 % bootstrap confidence intervals, also for paired differences."""
+"""Bits per byte with 95 % bootstrap confidence intervals."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 _TAILS = (2.5, 97.5)
 
@@ -46,38 +45,12 @@ def bits_per_byte(
 
     `groups` are the samples' repositories; None for a sample without one.
     """
-    return _ratio(np.asarray(nats, np.float64), num_bytes, groups, bootstrap)
-
-
-def bits_per_byte_difference(
-    nats: Sequence[float],
-    baseline_nats: Sequence[float],
-    num_bytes: Sequence[int],
-    groups: Sequence[str | None],
-    *,
-    bootstrap: Bootstrap,
-) -> Estimate:
-    """Paired difference in bits per byte, `nats` minus `baseline_nats`, on the same samples.
-
-    A sample's difficulty cancels, so the interval is far narrower than the two single intervals
-    suggest.
-    """
-    difference = np.asarray(nats, np.float64) - np.asarray(baseline_nats, np.float64)
-    return _ratio(difference, num_bytes, groups, bootstrap)
-
-
-def _ratio(
-    nats: NDArray[np.float64],
-    num_bytes: Sequence[int],
-    groups: Sequence[str | None],
-    bootstrap: Bootstrap,
-) -> Estimate:
     sizes = np.asarray(num_bytes, np.float64)
     if not len(nats):
         raise ValueError("no samples, so no bits per byte: report a missing value instead")
     if sizes.min() <= 0:
         raise ValueError(f"a sample of {int(sizes.min())} bytes has no bits per byte")
-    bits = nats / math.log(2)
+    bits = np.asarray(nats, np.float64) / math.log(2)
     value = float(bits.sum() / sizes.sum())
     names = sorted({group for group in groups if group is not None})
     if None not in groups and len(names) >= bootstrap.min_repositories:

@@ -10,6 +10,9 @@ import pyarrow as pa
 from snow_assets.corpus.benchmarks import benchmark_named
 from snow_assets.storage import shards
 
+VALIDATION_HALF, TEST_HALF = "steered", "unsteered"
+"""The validation half of the problems gates the annotator; the test half only judges."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
@@ -21,7 +24,7 @@ class Problem:
 
     problem_id: str
     benchmark: str
-    subset: str  # `steered` (validation half, gates the annotator) or `unsteered` (test half)
+    subset: str  # VALIDATION_HALF or TEST_HALF
     prompt: str
     num_stripped_newlines: int
     solution: str
@@ -44,7 +47,7 @@ def problem_from_row(row: dict[str, Any]) -> Problem:
     return Problem(
         problem_id=row["problem_id"],
         benchmark=row["benchmark"],
-        subset="steered" if row["is_steered"] else "unsteered",
+        subset=VALIDATION_HALF if row["is_steered"] else TEST_HALF,
         prompt=prompt,
         num_stripped_newlines=len(newlines),
         solution=newlines + row["solution"],

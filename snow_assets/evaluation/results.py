@@ -16,6 +16,7 @@ from snow_assets.evaluation.contract import (
 from snow_assets.evaluation.decoding import GREEDY, SAMPLED
 from snow_assets.evaluation.intervals import Bootstrap, Estimate, bits_per_byte
 from snow_assets.evaluation.pass_at_k import pass_at_1, pass_at_k
+from snow_assets.evaluation.problems import TEST_HALF, VALIDATION_HALF
 from snow_assets.recipe import EvaluationRecipe
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import RESULT
@@ -24,8 +25,7 @@ HELD_OUT = "held_out"
 """Benchmark name of the corpus's own held-out repositories."""
 ALL_LANGUAGES = "all"
 BITS, SOLUTION_BITS, PASS_AT_1 = "bits_per_byte", "solution_bits_per_byte", "pass_at_1"
-HALVES = ("steered", "unsteered")
-"""Halves of the problems: the validation half, which gates the annotator, and the test half."""
+HALVES = (VALIDATION_HALF, TEST_HALF)
 
 _ROUNDING = 1e-9
 

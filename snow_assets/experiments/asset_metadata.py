@@ -5,7 +5,8 @@ from typing import Any
 
 import polars as pl
 
-from snow_assets.evaluation.results import HALVES
+from snow_assets.evaluation.problems import TEST_HALF
+from snow_assets.evaluation.results import HELD_OUT
 from snow_assets.plots import Plot, as_plot, new_figure
 from snow_assets.recipe.experiments import ExperimentRecipe
 
@@ -36,14 +37,12 @@ def arms_plot(experiment: ExperimentRecipe, results: pl.DataFrame) -> Plot:
     panels = [
         (
             experiment.benchmark,
-            HALVES[1],
+            TEST_HALF,
             f"{experiment.benchmark}: canonical solutions, test half",
         ),
         *(
-            ("held_out", subset, f"held-out {subset}")
-            for subset in results.filter(pl.col("benchmark") == "held_out")["subset"]
-            .unique()
-            .sort()
+            (HELD_OUT, subset, f"held-out {subset}")
+            for subset in results.filter(pl.col("benchmark") == HELD_OUT)["subset"].unique().sort()
         ),
     ]
     names = [arm.name for arm in experiment.arms][::-1]

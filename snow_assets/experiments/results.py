@@ -6,14 +6,12 @@ from typing import Any
 
 import polars as pl
 
-from snow_assets.evaluation.results import HALVES
+from snow_assets.evaluation.problems import TEST_HALF
 from snow_assets.experiments.arms import ArmRun
 from snow_assets.experiments.comparisons import Decision
 from snow_assets.recipe.experiments import ExperimentRecipe
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import ARM_RESULT
-
-_TEST_HALF = HALVES[1]
 
 
 def write(folder: str, run: ArmRun) -> dict[str, Any]:
@@ -45,7 +43,7 @@ def solution_texts(folder: str, benchmark: str) -> pl.DataFrame:
     columns = ["benchmark", "subset", "sample_id", "num_bytes", "nats"]
     likelihoods = pl.DataFrame(shards.read(folder, "likelihoods", columns=columns))
     return likelihoods.filter(
-        pl.col("benchmark") == benchmark, pl.col("subset") == _TEST_HALF
+        pl.col("benchmark") == benchmark, pl.col("subset") == TEST_HALF
     ).select("sample_id", "num_bytes", "nats")
 
 
@@ -60,7 +58,7 @@ def comparison_rows(
             "baseline": decision.difference.comparison.baseline,
             "is_control": decision.difference.comparison == experiment.control,
             "benchmark": experiment.benchmark,
-            "subset": _TEST_HALF,
+            "subset": TEST_HALF,
             "difference": decision.difference.value,
             "low": decision.difference.low,
             "high": decision.difference.high,

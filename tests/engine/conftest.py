@@ -12,13 +12,14 @@ _START_ATTEMPTS = 6
 
 def started(start: Any) -> Any:
     """What `start` returns; Ray's processes may take longer than it waits on a loaded machine."""
-    for attempt in range(1, _START_ATTEMPTS + 1):
+    for attempts_left in reversed(range(_START_ATTEMPTS)):
         try:
             return start()
-        except Exception:
-            if attempt == _START_ATTEMPTS:
+        except Exception as error:  # Ray raises Exception itself when its start takes too long
+            if not attempts_left:
                 raise
-    return None
+            print(f"Ray did not start: {error}; once more")
+    raise AssertionError("no attempt was made")
 
 
 @pytest.fixture(scope="module")

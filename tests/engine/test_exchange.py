@@ -113,13 +113,12 @@ import os, sys
 import ray
 from snow_assets.runtime.exchange.partitions import ranges_of
 from snow_assets.runtime.exchange.ray_cluster import RayExchange
+from tests.engine.conftest import started
 from tests.engine.test_exchange import KEY, many_keys, sums
-for attempt in range(3):
-    try:
-        ray.init(num_cpus=2, object_store_memory=100_000_000, include_dashboard=False)
-        break
-    except Exception:
-        ray.shutdown()
+def start():
+    ray.shutdown()
+    ray.init(num_cpus=2, object_store_memory=100_000_000, include_dashboard=False)
+started(start)
 exchange = RayExchange()
 keys = exchange.map_shards(many_keys, range(40), schema=KEY)
 partitions = exchange.by_key(keys, ranges_of("key"), num_partitions=4)

@@ -9,7 +9,6 @@ import pytest
 from snow_assets.evaluation.intervals import (
     Bootstrap,
     bits_per_byte,
-    bits_per_byte_difference,
 )
 from snow_assets.evaluation.pass_at_k import pass_at_1, pass_at_k, problem_pass_at_k
 
@@ -56,23 +55,6 @@ def test_too_few_repositories_are_named() -> None:
 def test_one_sample_has_a_value_and_no_interval() -> None:
     found = bits_per_byte([1.0], [9], ["a"], bootstrap=BOOTSTRAP)
     assert (found.low, found.high, found.num_samples) == (None, None, 1)
-
-
-def test_a_paired_interval_sees_what_two_intervals_cannot() -> None:
-    generator = np.random.default_rng(2)
-    hard = generator.normal(100.0, 40.0, size=40)
-    better = hard - generator.normal(2.0, 0.5, size=40)
-    groups: list[str | None] = [None] * 40
-    first = bits_per_byte(list(better), [100] * 40, groups, bootstrap=BOOTSTRAP)
-    second = bits_per_byte(list(hard), [100] * 40, groups, bootstrap=BOOTSTRAP)
-    paired = bits_per_byte_difference(
-        list(better), list(hard), [100] * 40, groups, bootstrap=BOOTSTRAP
-    )
-    assert first.high is not None
-    assert second.low is not None
-    assert first.high > second.low  # they overlap, so they decide nothing
-    assert paired.high is not None
-    assert paired.high < 0
 
 
 def test_no_samples_and_empty_samples_are_refused() -> None:

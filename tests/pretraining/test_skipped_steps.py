@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any
 
@@ -37,7 +38,7 @@ def request_of_phase(lake_url: str) -> PretrainingRequest:
     return a_request(lake_url, packs, recipe=RECIPE, optimization=SPIKES)
 
 
-class Fault:
+class Fault(ABC):
     """Changes the train module at the begin of chosen calls of `train_batch` or `optim_step`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, method: str, steps: set[int]) -> None:
@@ -52,8 +53,8 @@ class Fault:
 
         monkeypatch.setattr(DecoderTrainModule, method, faulty)
 
-    def apply(self, module: DecoderTrainModule) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def apply(self, module: DecoderTrainModule) -> None: ...
 
 
 class NanGradient(Fault):
