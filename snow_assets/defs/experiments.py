@@ -151,11 +151,10 @@ def _materialize_arm(
     def resolve(asset: str, partition: str) -> Artifact:
         return artifacts.get((asset, partition)) or base(asset, partition)
 
-    values, base_values = as_json(recipe), as_json(run.recipe)
-    shares_corpus = all(values[name] == base_values[name] for name in _CORPUS_SECTIONS)
+    shared = shared_stages(arm, recipe, run.recipe)
     for arm_stage in _arm_stages(arm):
         for partition in partition_names(arm_stage.partitions, recipe):
-            if shares_corpus and arm_stage.group in _CORPUS_GROUPS:
+            if arm_stage in shared:
                 artifacts[arm_stage.name, partition] = base(arm_stage.name, partition)
                 continue
             inputs = StageInputs(
@@ -168,6 +167,15 @@ def _materialize_arm(
             )
             artifacts[arm_stage.name, partition] = _materialize_stage(run, inputs)
     return artifacts
+
+
+def shared_stages(arm: arms.ArmRun, recipe: Recipe, base: Recipe) -> list[Stage]:
+    """The stages of the arm's `recipe` whose artifacts are those of the `base` recipe, unasked:
+    computing their fingerprints would list the sources again for each arm."""
+    values, base_values = as_json(recipe), as_json(base)
+    if any(values[name] != base_values[name] for name in _CORPUS_SECTIONS):
+        return []
+    return [needed for needed in _arm_stages(arm) if needed.group in _CORPUS_GROUPS]
 
 
 def _materialize_stage(run: StageRun, inputs: StageInputs) -> Artifact:

@@ -27,6 +27,34 @@ with dg.DagsterInstance.get() as instance:
                 partition = None if name == UNPARTITIONED else name
                 assert runner.run([dg.AssetKey(stage.name)], partition, recipe).success, stage.name
 """
+_SHARED = """
+from functools import partial
+from snow_assets import definitions
+from snow_assets.defs.experiments import shared_stages
+from snow_assets.defs.materialize import current_artifact
+from snow_assets.experiments.arms import arm_recipe, arm_runs
+from snow_assets.recipe import chosen_recipe
+from snow_assets.stages import StageInputs, partition_names
+recipe = chosen_recipe()
+resources = definitions.resources(recipe)
+lake = resources["lake"]
+base = partial(current_artifact, lake, recipe)
+run = list(arm_runs(recipe))[-1]
+arm = arm_recipe(recipe, run)
+stages = shared_stages(run, arm, recipe)
+assert len(stages) > 8
+for stage in stages:
+    for name in partition_names(stage.partitions, arm):
+        inputs = StageInputs(
+            stage=stage,
+            partition=name,
+            recipe=arm,
+            lake=lake,
+            resolve=base,
+            resources={each: resources[each] for each in stage.resources},
+        )
+        assert inputs.artifact_spec().fingerprint == base(stage.name, name).fingerprint, stage.name
+"""
 _TABLES = """
 import logging
 import dagster as dg
@@ -72,6 +100,9 @@ def test_arms_share_what_is_equal_and_are_compared(tmp_path: Path) -> None:
         "general_checkpoint": 2,
         "continued_checkpoint": 6,
     }
+
+    shared = run(home, "-c", _SHARED)  # what is taken over unasked has the arm's own fingerprint
+    assert shared.returncode == 0, shared.stderr[-3000:]
 
     attempts = sorted((lake / "jobs").glob("*/*/*/attempt-*"))
     again = run(home, "-m", "snow_assets.cli.experiment", "claim")
