@@ -104,7 +104,7 @@ def test_a_run_names_its_datasets_by_the_digests_of_their_manifests(store: str) 
     }
 
 
-def test_a_run_keeps_settings_facts_and_metrics_by_step(store: str) -> None:
+def test_a_run_keeps_config_stats_and_metrics_by_step(store: str) -> None:
     steps = [{"step": step, "time": 1.0 + step, "loss": 1 / (step + 1)} for step in range(1_500)]
     link = record(
         Tracking(uri=store),
