@@ -177,7 +177,7 @@ DEEP_RECURSIONS = {
     "def f(x): return sorted([1, 2], key=f)\nf(1)",
     "a thread with a large stack": "import sys, threading\nsys.setrecursionlimit(10 ** 9)\n"
     "threading.stack_size(900 * 2 ** 20)\ndef f(x): return sorted([1, 2], key=f)\n"
-    "t = threading.Thread(target=f, args=(1,))\nt.start()\nt.join()",
+    "t = threading.Thread(target=f, args=(1,))\nt.start()\nt.join()\nassert 0",
     "freeing a nested tuple": "x = None\nfor _ in range(10 ** 7): x = (x,)\ndel x\nassert 0",
     "handlers of signals": "import signal\n"
     "for number in (2, 10, 14, 15, 24): signal.signal(number, signal.SIG_IGN)\nwhile True: pass",
