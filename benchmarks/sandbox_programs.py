@@ -11,7 +11,7 @@ import time
 from collections import Counter
 
 from snow_assets.corpus.problems import read_problems
-from snow_assets.evaluation.answers import build_program
+from snow_assets.evaluation.answers import problem_test
 from snow_assets.evaluation.execution import execution_of
 from snow_assets.evaluation.problems import problem_from_row
 from snow_assets.runtime import sandbox
@@ -33,11 +33,11 @@ def measured(name: str, executions: list[sandbox.Execution], *, num_cpus: int) -
 
 def main(num_rounds: int) -> None:
     print(sandbox.probe())
-    programs = [build_program(problem_from_row(row), "") for row in read_problems(["HumanEval"])]
+    problems = [problem_test(problem_from_row(row)) for row in read_problems(["HumanEval"])]
     for _ in range(num_rounds):
-        empty = [sandbox.Execution(program="pass", limits=LIMITS)] * len(programs)
+        empty = [sandbox.Execution(program="pass", limits=LIMITS)] * len(problems)
         measured("empty programs", empty, num_cpus=1)
-        judged = [execution_of(each.solution, each, 30.0) for each in programs]
+        judged = [execution_of(problem.solution, problem, 30.0) for problem in problems]
         for num_cpus in sorted({1, len(os.sched_getaffinity(0))}):
             measured("HumanEval's solutions", judged, num_cpus=num_cpus)
 

@@ -1,23 +1,27 @@
 """Verify the benchmarks' files and canonical solutions: `make suites`.
 
-Each benchmark whose file is there is parsed, and its canonical solutions run in the sandbox.
+Each benchmark whose file is there is parsed, and its canonical solutions run in the sandbox. Those
+that fail are listed: an evaluation excludes their problems, or refuses the benchmark.
 `make suites FILES=FOLDER` looks in that folder instead of the recipe's `benchmark_files`.
 """
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from rich.console import Console
 
 from snow_assets.corpus.benchmarks import BENCHMARKS
 from snow_assets.corpus.problems import read_problems
 from snow_assets.corpus.untrusted import printable
-from snow_assets.evaluation.answers import build_program
-from snow_assets.evaluation.contract import PASSED
-from snow_assets.evaluation.execution import execution_of
-from snow_assets.evaluation.problems import Problem, problem_from_row
+from snow_assets.evaluation.answers import problem_test
+from snow_assets.evaluation.execution import (
+    failure_reason,
+    raise_on_canonical_failures,
+    run_canonical,
+)
+from snow_assets.evaluation.problems import problem_from_row
 from snow_assets.home import configured_url, home
 from snow_assets.recipe import chosen_recipe
 from snow_assets.runtime import sandbox
@@ -25,10 +29,11 @@ from snow_assets.runtime import sandbox
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """A benchmark's number of problems, and why some cannot be used: problem id -> reason."""
+    """A benchmark's number of problems, why some would be excluded, and why it cannot be used."""
 
     num_problems: int
-    failures: dict[str, str]
+    excluded: dict[str, str]  # problem id -> why its canonical solution fails here
+    refusal: str | None  # None: an evaluation judges the other problems
 
 
 def verify(name: str, files: str | None, *, seconds: float) -> Verification:
@@ -36,19 +41,19 @@ def verify(name: str, files: str | None, *, seconds: float) -> Verification:
 
     ValueError if its file is missing or not what its declaration says.
     """
-    problems = [problem_from_row(row) for row in read_problems([name], files)]
+    problems = [problem_test(problem_from_row(row)) for row in read_problems([name], files)]
+    run = partial(sandbox.run_all, num_cpus=os.cpu_count() or 1)
+    canonical = run_canonical(problems, run, timeout_seconds=seconds)
+    refusal = None
+    try:
+        raise_on_canonical_failures(problems, canonical, timeout_seconds=seconds)
+    except ValueError as error:
+        refusal = str(error)
     return Verification(
-        num_problems=len(problems), failures=dict(_canonical_failures(problems, seconds))
+        num_problems=len(problems),
+        excluded={name: failure_reason(result) for name, result in canonical.failures.items()},
+        refusal=refusal,
     )
-
-
-def _canonical_failures(problems: Sequence[Problem], seconds: float) -> Iterator[tuple[str, str]]:
-    programs = [build_program(problem, problem.solution) for problem in problems]
-    executions = [execution_of(program.solution, program, seconds) for program in programs]
-    results = sandbox.run_all(executions, num_cpus=os.cpu_count() or 1)
-    for problem, result in zip(problems, results, strict=True):
-        if result.outcome != PASSED:
-            yield problem.problem_id, f"{result.outcome}: {result.message.strip()[-200:]}"
 
 
 def main(files: str | None) -> int:
@@ -70,14 +75,16 @@ def main(files: str | None) -> int:
             unusable.add(name)
             console.print(f"{name}: {error}")
             continue
-        num_passed = result.num_problems - len(result.failures)
+        num_passed = result.num_problems - len(result.excluded)
         console.print(
             f"{name}: {result.num_problems} problems of {benchmark.source.name}, "
             f"{num_passed} canonical solutions pass"
         )
-        for problem_id, reason in result.failures.items():
-            unusable.add(name)
+        for problem_id, reason in result.excluded.items():
             console.print(f"  {problem_id}: {printable(reason)}")
+        if result.refusal:
+            unusable.add(name)
+            console.print(f"  {printable(result.refusal)}")
     return int(bool(unusable & set(recipe.evaluation.benchmarks)))
 
 

@@ -31,7 +31,7 @@ from snow_assets.storage.schemas import ANSWER, RESULT
 from snow_assets.storage.sizes import Size
 from snow_resources.gpu_jobs import JobSize
 
-CODE_VERSION = "6"
+CODE_VERSION = "7"
 
 
 def _config(inputs: StageInputs) -> Any:

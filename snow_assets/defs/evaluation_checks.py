@@ -21,7 +21,8 @@ def _rows(lake: Lake, recipe: Recipe) -> list[dict[str, Any]]:
 
 @dg.asset_check(asset=benchmark_results.name)
 def canonical_solutions_passed(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
-    """The benchmarks' own solutions pass in the sandbox; a warning where there is no sandbox."""
+    """The benchmarks' own solutions pass in the sandbox. A warning names those that fail, whose
+    problems are excluded, or says that there is no sandbox."""
     artifacts = current_artifacts(lake, recipe, benchmark_results.name)
     stats = [shards.manifest(artifact.folder).stats for artifact in artifacts]
     return check_result(results.validate_canonical_solutions(stats), dg.AssetCheckSeverity.WARN)

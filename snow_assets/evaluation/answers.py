@@ -6,6 +6,7 @@ from snow_assets.evaluation.contract import (
     EvaluationRequest,
     ExecutionReport,
     ExecutionRequest,
+    ProblemTest,
     Program,
 )
 from snow_assets.evaluation.problems import Problem, sample_problems
@@ -13,14 +14,14 @@ from snow_assets.storage import shards
 from snow_assets.storage.schemas import ANSWER
 
 
-def build_program(problem: Problem, completion: str) -> Program:
-    """The program of a completion, with the problem's test and canonical solution."""
-    return Program(
+def problem_test(problem: Problem) -> ProblemTest:
+    """A problem's test and canonical program."""
+    return ProblemTest(
         problem_id=problem.problem_id,
+        benchmark=problem.benchmark,
         entry_point=problem.entry_point,
         test=problem.test,
         solution=f"{problem.prompt}{problem.solution}",
-        answer=f"{problem.prompt}{completion}",
     )
 
 
@@ -31,11 +32,19 @@ def execution_request(evaluation: EvaluationRequest, *, num_cpus: int) -> Execut
     all_problems = sample_problems(
         evaluation.problems, recipe.benchmarks, num=None, seed=recipe.seed
     )
-    problem_by_id = {problem.problem_id: problem for problem in all_problems}
+    problem_ids = {row["problem_id"] for row in rows}
+    problem_by_id = {
+        problem.problem_id: problem for problem in all_problems if problem.problem_id in problem_ids
+    }
     return ExecutionRequest(
         checkpoint=evaluation.checkpoint,
+        problems=tuple(map(problem_test, problem_by_id.values())),
         programs=tuple(
-            build_program(problem_by_id[row["problem_id"]], row["completion"]) for row in rows
+            Program(
+                problem_id=row["problem_id"],
+                source=f"{problem_by_id[row['problem_id']].prompt}{row['completion']}",
+            )
+            for row in rows
         ),
         recipe=recipe,
         num_cpus=num_cpus,

@@ -5,9 +5,10 @@ from typing import Literal
 
 from snow_assets.recipe import EvaluationRecipe
 
-PASSED, TIMEOUT, NOT_RUN = "passed", "timeout", "not_run"
+PASSED, TIMEOUT, NOT_RUN, EXCLUDED = "passed", "timeout", "not_run", "excluded"
 """Outcomes of a completion: its test passed; it reached the time limit; it was not run, because no
-sandbox is available. The sandbox has more (`runtime/sandbox.py`)."""
+sandbox is available, or because its problem's canonical solution fails here. The sandbox has more
+(`runtime/sandbox.py`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,14 +46,22 @@ class CompletionReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Program:
-    """A problem's canonical program, the model's program, and the test that both must pass."""
+class ProblemTest:
+    """A problem's canonical program, and the test that it and the model's programs must pass."""
 
     problem_id: str
+    benchmark: str
     entry_point: str
     test: str  # calls `candidate`, and may use the names that the solution defines
     solution: str
-    answer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """The model's program of a problem: its prompt with a completion."""
+
+    problem_id: str
+    source: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +69,7 @@ class ExecutionRequest:
     """Request of the sandbox job, self-contained because the sandbox has no access to the lake."""
 
     checkpoint: str
+    problems: tuple[ProblemTest, ...]  # of `programs`, each once
     programs: tuple[Program, ...]
     recipe: EvaluationRecipe
     num_cpus: int  # programs that run at the same time, at most one per core
@@ -81,10 +91,11 @@ class ExecutionReport:
 
     isolation: str
     not_run: str | None  # reason why no program was run; None if they were
-    num_canonical: int  # canonical solutions that passed; a failing one is an error
+    excluded: dict[str, str]  # problem id -> why its canonical solution fails here
+    num_canonical: int  # canonical solutions that passed
     slowest_canonical_seconds: float
     timeout_seconds: float  # per program
-    num_problems: int
+    num_problems: int  # without the excluded ones, as the counts of answers
     num_answers: int
     num_passed: int
     num_timeouts: int

@@ -1,51 +1,99 @@
 """Sandbox job: run programs against their tests. Needs no GPU, no torch and no lake.
 
-The canonical solutions run first. If one fails, the job fails, since an equal completion would fail
-too. The slowest one scales the time limit, because a limit that is tight on a slow machine measures
-the machine (evalplus, issue 5).
+The canonical solutions run first. A problem whose own solution fails here is excluded by name,
+since an equal completion would fail too; if a benchmark loses more than a small share, the job
+fails. The slowest solution scales the time limit, because a limit that is tight on a slow machine
+measures the machine (evalplus, issue 5).
 """
 
+import math
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from snow_assets.evaluation.contract import (
+    EXCLUDED,
     NOT_RUN,
     PASSED,
     TIMEOUT,
     ExecutionReport,
     ExecutionRequest,
+    ProblemTest,
     Program,
     ProgramResult,
 )
 from snow_assets.recipe import EvaluationRecipe
 from snow_assets.runtime import sandbox, worker
 
+MAX_EXCLUDED_FRACTION = 0.05
+"""Of a benchmark's problems in a request, rounded up to a whole problem. MBPP+ loses 3 of 378."""
+
 RunPrograms = Callable[[Sequence[sandbox.Execution]], list[sandbox.ExecutionResult]]
 
 
-def execution_of(source: str, program: Program, seconds: float) -> sandbox.Execution:
-    """The program's test on `source`, which must define the program's entry point."""
+def execution_of(source: str, problem: ProblemTest, seconds: float) -> sandbox.Execution:
+    """The problem's test on `source`, which must define the problem's entry point."""
     test = sandbox.FunctionTest(
-        entry_point=program.entry_point, reference=program.solution, source=program.test
+        entry_point=problem.entry_point, reference=problem.solution, source=problem.test
     )
     return sandbox.Execution(program=source, limits=sandbox.Limits(seconds=seconds), test=test)
 
 
-def slowest_canonical(
-    programs: Sequence[Program], run: RunPrograms, *, timeout_seconds: float
-) -> float:
-    """Run the canonical solutions; return the slowest one's seconds. ValueError if one fails."""
+@dataclass(frozen=True, kw_only=True)
+class CanonicalRun:
+    """How canonical solutions ran: the slowest one's seconds, and those that failed."""
+
+    slowest_seconds: float
+    failures: dict[str, sandbox.ExecutionResult]  # by problem id
+
+
+def run_canonical(
+    problems: Sequence[ProblemTest], run: RunPrograms, *, timeout_seconds: float
+) -> CanonicalRun:
+    """Run the canonical solution of each problem."""
     results = run(
-        [execution_of(program.solution, program, timeout_seconds) for program in programs]
+        [execution_of(problem.solution, problem, timeout_seconds) for problem in problems]
     )
-    for program, result in zip(programs, results, strict=True):
-        if result.outcome != PASSED:
+    failures = {
+        problem.problem_id: result
+        for problem, result in zip(problems, results, strict=True)
+        if result.outcome != PASSED
+    }
+    passed_seconds = [result.seconds for result in results if result.outcome == PASSED]
+    return CanonicalRun(slowest_seconds=max(passed_seconds, default=0.0), failures=failures)
+
+
+def failure_reason(result: sandbox.ExecutionResult) -> str:
+    return f"{result.outcome}: {result.message.strip()[-300:]}"
+
+
+def raise_on_canonical_failures(
+    problems: Sequence[ProblemTest], canonical: CanonicalRun, *, timeout_seconds: float
+) -> None:
+    """ValueError if the failures say more of the machine than of the problems: a solution that
+    timed out, or more than `MAX_EXCLUDED_FRACTION` of a benchmark's problems, or all of them."""
+    for problem_id, result in canonical.failures.items():
+        if result.outcome == TIMEOUT:
             raise ValueError(
-                f"the canonical solution of {program.problem_id} ended as {result.outcome} within "
-                f"{timeout_seconds:g} s ({result.message.strip()[-300:]}), so no answer can be "
-                "judged: raise evaluation.timeout_seconds, or look at the sandbox's limits"
+                f"the canonical solution of {problem_id} timed out after {timeout_seconds:g} s: "
+                "the machine is too busy, or evaluation.timeout_seconds is too small"
             )
-    return max((result.seconds for result in results), default=0.0)
+    num_problems = Counter(problem.benchmark for problem in problems)
+    for benchmark, total in num_problems.items():
+        failed_ids = [
+            problem.problem_id
+            for problem in problems
+            if problem.benchmark == benchmark and problem.problem_id in canonical.failures
+        ]
+        if len(failed_ids) == total or len(failed_ids) > math.ceil(MAX_EXCLUDED_FRACTION * total):
+            reason = failure_reason(canonical.failures[failed_ids[0]])
+            raise ValueError(
+                f"{len(failed_ids)} of {total} canonical solutions of {benchmark} fail here, more "
+                f"than the share {MAX_EXCLUDED_FRACTION:g} that may be excluded, so no answer can "
+                f"be judged; {failed_ids[0]} {reason}: look at the sandbox's limits with `make "
+                "suites`"
+            )
 
 
 def raise_on_timeouts(num_timeouts: int, num_answers: int, *, max_share: float) -> None:
@@ -59,36 +107,55 @@ def raise_on_timeouts(num_timeouts: int, num_answers: int, *, max_share: float) 
 
 
 def run_programs(
-    programs: Sequence[Program], run: RunPrograms, *, seconds: float
+    programs: Sequence[Program],
+    problems: Sequence[ProblemTest],
+    run: RunPrograms,
+    *,
+    seconds: float,
+    excluded: dict[str, str],
 ) -> list[ProgramResult]:
-    """Run each model program with a time limit of `seconds`."""
-    results = run([execution_of(program.answer, program, seconds) for program in programs])
-    return [
-        ProgramResult(
-            outcome=result.outcome,
-            isolation=result.isolation,
-            seconds=result.seconds,
-            message=result.message or None,
-        )
-        for result in results
+    """Run each model program with a time limit of `seconds`, without those of `excluded` problems,
+    whose result is EXCLUDED with the reason."""
+    problem_by_id = {problem.problem_id: problem for problem in problems}
+    executions = [
+        execution_of(program.source, problem_by_id[program.problem_id], seconds)
+        for program in programs
+        if program.problem_id not in excluded
     ]
+    results = iter(run(executions))
+    return [
+        _unexecuted(EXCLUDED, excluded[program.problem_id])
+        if program.problem_id in excluded
+        else _program_result(next(results))
+        for program in programs
+    ]
+
+
+def _program_result(result: sandbox.ExecutionResult) -> ProgramResult:
+    return ProgramResult(
+        outcome=result.outcome,
+        isolation=result.isolation,
+        seconds=result.seconds,
+        message=result.message or None,
+    )
+
+
+def _unexecuted(outcome: str, reason: str | None) -> ProgramResult:
+    return ProgramResult(outcome=outcome, isolation="none", seconds=0.0, message=reason)
 
 
 def execute(request: ExecutionRequest, progress: worker.Progress) -> ExecutionReport:
     """Run canonical and model programs; report `not_run` with the reason without a sandbox."""
     isolation = sandbox.probe()
-    by_id = {program.problem_id: program for program in request.programs}
+    problems = request.problems
     if not isolation.available:
         progress.log(f"{request.checkpoint}: no program was run: {isolation.reason}")
-        not_run = ProgramResult(
-            outcome=NOT_RUN, isolation="none", seconds=0.0, message=isolation.reason
-        )
-        results = [not_run] * len(request.programs)
         return _report(
-            results,
+            [_unexecuted(NOT_RUN, isolation.reason)] * len(request.programs),
             "none",
             isolation.reason,
-            num_problems=len(by_id),
+            excluded={},
+            num_problems=len(problems),
             num_canonical=0,
             slowest=0.0,
             timeout_seconds=0.0,
@@ -97,21 +164,29 @@ def execute(request: ExecutionRequest, progress: worker.Progress) -> ExecutionRe
     run = partial(sandbox.run_all, num_cpus=request.num_cpus)
     # No solution has been timed yet: allow the recipe's limit times its factor.
     canonical_timeout = recipe.timeout_seconds * recipe.timeout_factor
-    slowest = slowest_canonical(list(by_id.values()), run, timeout_seconds=canonical_timeout)
-    limit = max(recipe.timeout_seconds, recipe.timeout_factor * slowest)
-    progress.log(f"{len(by_id)} canonical solutions passed; an answer may take {limit:.1f} s")
-    results = run_programs(request.programs, run, seconds=limit)
-    num_timeouts = sum(result.outcome == TIMEOUT for result in results)
-    raise_on_timeouts(num_timeouts, len(results), max_share=recipe.max_timeout_fraction)
-    return _report(
+    canonical = run_canonical(problems, run, timeout_seconds=canonical_timeout)
+    raise_on_canonical_failures(problems, canonical, timeout_seconds=canonical_timeout)
+    excluded = {name: failure_reason(result) for name, result in canonical.failures.items()}
+    for name, reason in excluded.items():
+        progress.log(f"{name} is excluded, its canonical solution fails here: {reason}")
+    num_judged = len(problems) - len(excluded)
+    limit = max(recipe.timeout_seconds, recipe.timeout_factor * canonical.slowest_seconds)
+    progress.log(f"{num_judged} canonical solutions passed; an answer may take {limit:.1f} s")
+    results = run_programs(request.programs, problems, run, seconds=limit, excluded=excluded)
+    report = _report(
         results,
         isolation.level,
         None,
-        num_problems=len(by_id),
-        num_canonical=len(by_id),
-        slowest=slowest,
+        excluded=excluded,
+        num_problems=num_judged,
+        num_canonical=num_judged,
+        slowest=canonical.slowest_seconds,
         timeout_seconds=limit,
     )
+    raise_on_timeouts(
+        report.num_timeouts, report.num_answers, max_share=recipe.max_timeout_fraction
+    )
+    return report
 
 
 def _report(
@@ -119,6 +194,7 @@ def _report(
     isolation: str,
     not_run: str | None,
     *,
+    excluded: dict[str, str],
     num_problems: int,
     num_canonical: int,
     slowest: float,
@@ -128,11 +204,12 @@ def _report(
     return ExecutionReport(
         isolation=isolation,
         not_run=not_run,
+        excluded=excluded,
         num_canonical=num_canonical,
         slowest_canonical_seconds=slowest,
         timeout_seconds=timeout_seconds,
         num_problems=num_problems,
-        num_answers=len(results),
+        num_answers=len(results) - outcomes.count(EXCLUDED),
         num_passed=outcomes.count(PASSED),
         num_timeouts=outcomes.count(TIMEOUT),
         ran=tuple(results),

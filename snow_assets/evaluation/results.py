@@ -6,9 +6,12 @@ from typing import Any
 
 import polars as pl
 
+from snow_assets.evaluation.answers import stable_message
 from snow_assets.evaluation.contract import (
+    EXCLUDED,
     NOT_RUN,
     PASSED,
+    TIMEOUT,
     EvaluationRequest,
     ExecutionReport,
     MeasurementReport,
@@ -182,9 +185,16 @@ def _pass_row(
     decoding: str,
     estimate: Callable[[pl.DataFrame], Estimate],
 ) -> dict[str, Any]:
-    """The row `name` (benchmark, metric, subset) of the share of problems that are solved."""
+    """The row `name` (benchmark, metric, subset) of the share of problems that are solved, without
+    the excluded problems, which the note names."""
     if answers.is_empty():
         return _row(*name, None, "not run: no problem of this half was chosen")
+    is_excluded = pl.col("outcome") == EXCLUDED
+    excluded_ids = answers.filter(is_excluded)["problem_id"].unique().sort().to_list()
+    answers = answers.filter(~is_excluded)
+    exclusion = f"excluded, as their canonical solutions fail here: {', '.join(excluded_ids)}"
+    if answers.is_empty():
+        return _row(*name, None, f"not run: {exclusion}")
     outcomes = answers["outcome"].to_list()
     if NOT_RUN in outcomes:
         return _row(*name, None, f"not run: {answers['message'][0]}")
@@ -192,8 +202,10 @@ def _pass_row(
         f"{decoding}, prompts without the newlines at their ends",
         f"isolation: {', '.join(answers['isolation'].unique().sort())}",
     ]
-    if num_timeouts := outcomes.count("timeout"):
+    if num_timeouts := outcomes.count(TIMEOUT):
         notes.append(f"{num_timeouts} timed out")
+    if excluded_ids:
+        notes.append(exclusion)
     truncated = answers.filter(pl.col("num_cut_prompt_tokens") > 0)["problem_id"].n_unique()
     if truncated:
         notes.append(f"{truncated} prompts lost their beginning to the context's length")
@@ -220,16 +232,25 @@ def stats(
         "num_passed": executed.num_passed,
         "num_timeouts": executed.num_timeouts,
         "num_canonical": executed.num_canonical,
+        "excluded_problems": {
+            name: stable_message(reason) for name, reason in sorted(executed.excluded.items())
+        },
         "isolation": executed.isolation,
         "not_run": executed.not_run,
     }
 
 
 def validate_canonical_solutions(all_stats: Iterable[dict[str, Any]]) -> list[str]:
-    """Violations: programs that did not run, or whose canonical solution was not verified."""
+    """Violations: programs that did not run, or whose canonical solution was not verified, and
+    problems that were excluded because theirs fails."""
     violations = []
     for entry in all_stats:
         passed, num_problems = entry["num_canonical"], entry["num_problems"]
+        # Artifacts of code versions before 7 exclude no problem.
+        violations += [
+            f"{name} is excluded, its canonical solution fails here: {reason}"
+            for name, reason in entry.get("excluded_problems", {}).items()
+        ]
         if entry["not_run"]:
             violations.append(f"pass@1 was not run: {entry['not_run']}")
         elif num_problems == 0 or passed < num_problems:

@@ -15,7 +15,7 @@ from snow_assets.corpus import problems
 from snow_assets.corpus.benchmarks import BENCHMARKS
 from snow_assets.curation.decontamination.gate import gate_hits
 from snow_assets.curation.decontamination.prefilter import hits, index_problems
-from snow_assets.evaluation.answers import build_program
+from snow_assets.evaluation.answers import problem_test
 from snow_assets.evaluation.execution import execution_of
 from snow_assets.evaluation.problems import problem_from_row
 from snow_assets.recipe import SMOKE
@@ -189,8 +189,9 @@ def rows_by_id(files: Path, *names: str) -> dict[str, dict[str, Any]]:
 
 def outcome(row: dict[str, Any], solution: str) -> str:
     problem = problem_from_row(row)
-    program = build_program(problem, "\n" + solution)  # prompts end without newlines
-    (result,) = sandbox.run_all([execution_of(program.answer, program, 20.0)], num_cpus=1)
+    source = f"{problem.prompt}\n{solution}"  # prompts end without newlines
+    execution = execution_of(source, problem_test(problem), 20.0)
+    (result,) = sandbox.run_all([execution], num_cpus=1)
     return result.outcome
 
 
@@ -198,7 +199,7 @@ def outcome(row: dict[str, Any], solution: str) -> str:
 @pytest.mark.parametrize("name", NAMES)
 def test_canonical_solutions_pass_their_tests(files: Path, name: str) -> None:
     result = suites.verify(name, str(files), seconds=20.0)
-    assert (result.num_problems, result.failures) == (len(FILES[name]), {})
+    assert (result.num_problems, result.excluded, result.refusal) == (len(FILES[name]), {}, None)
 
 
 @sandboxed

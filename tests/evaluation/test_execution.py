@@ -10,10 +10,10 @@ import pytest
 from dagster_pipes import PipesContext
 
 from snow_assets.corpus.problems import read_problems
-from snow_assets.evaluation import execution
+from snow_assets.evaluation import execution, results
 from snow_assets.evaluation.answers import (
-    build_program,
     execution_request,
+    problem_test,
     stable_message,
     timings,
     write_answers,
@@ -21,13 +21,13 @@ from snow_assets.evaluation.answers import (
 from snow_assets.evaluation.contract import (
     EvaluationRequest,
     ExecutionReport,
-    Program,
+    MeasurementReport,
     ProgramResult,
 )
-from snow_assets.evaluation.problems import Problem, problem_from_row
+from snow_assets.evaluation.problems import problem_from_row
 from snow_assets.runtime import sandbox, worker
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import COMPLETION
+from snow_assets.storage.schemas import COMPLETION, LIKELIHOOD
 from tests.evaluation.builders import (
     a_completion,
     a_problem,
@@ -35,6 +35,7 @@ from tests.evaluation.builders import (
     an_evaluation_recipe,
     put_problems,
 )
+from tests.evaluation.test_results import a_likelihood
 
 
 class Said:
@@ -63,10 +64,6 @@ def executed(request: EvaluationRequest, tmp_path: Path, completions: list[str])
     report = execution.execute(execution_request(request, num_cpus=2), progress(tmp_path))
     write_answers(request, report)
     return report
-
-
-def a_program(problem: Problem) -> Program:
-    return build_program(problem, "")
 
 
 def answers(request: EvaluationRequest) -> list[dict[str, Any]]:
@@ -100,8 +97,9 @@ def _sandboxed() -> None:
 )
 @pytest.mark.usefixtures("_sandboxed")
 def test_a_program_passes_only_by_running_to_its_end(completion: str, outcome: str) -> None:
-    judged = build_program(a_problem(), completion)
-    (result,) = sandbox.run_all([execution.execution_of(judged.answer, judged, 1.0)], num_cpus=1)
+    problem = a_problem()
+    judged = execution.execution_of(f"{problem.prompt}{completion}", problem_test(problem), 1.0)
+    (result,) = sandbox.run_all([judged], num_cpus=1)
     assert result.outcome == outcome
 
 
@@ -132,26 +130,110 @@ def test_too_many_timeouts_fail_the_job_and_leave_no_answers(
     assert shards.record(request.output, "answers-00000.parquet") is None
 
 
-def test_a_canonical_solution_that_fails_stops_everything() -> None:
-    def broken(executions: Sequence[sandbox.Execution]) -> list[sandbox.ExecutionResult]:
-        result = sandbox.ExecutionResult(
-            outcome="memory", seconds=0.1, isolation="x", message="no room"
-        )
-        return [result] * len(executions)
+MATCH = {
+    "problem_id": "HumanEval/match",
+    "benchmark": "HumanEval",
+    "origin_id": "HumanEval/match",
+    "language": "python",
+    "prompt": 'import re\n\n\ndef find_digits(text):\n    """The first digits."""\n',
+    "solution": "    return re.search('[0-9]+', text)\n",
+    "test": "assert candidate('a1') is not None\n",
+    "entry_point": "find_digits",
+    "is_steered": True,
+}
+"""A problem whose solution returns what no value channel of the sandbox carries."""
 
-    with pytest.raises(ValueError, match=r"Own/0 ended as memory within 5 s \(no room\)"):
-        execution.slowest_canonical([a_program(a_problem())], broken, timeout_seconds=5.0)
+
+@pytest.mark.usefixtures("_sandboxed")
+def test_a_problem_whose_canonical_solution_fails_here_is_excluded_by_name(
+    lake_url: str, tmp_path: Path
+) -> None:
+    rows = read_problems(["HumanEval"])[:3]
+    put_problems(lake_url, [*rows, MATCH])
+    request = a_request(lake_url)
+    completions = [a_completion(row["problem_id"], row["solution"]) for row in (*rows, MATCH)]
+    completions[1]["completion"] = "    return None\n"
+    for completion in completions:
+        completion["completion"] = f"\n{completion['completion']}"
+    shards.put_table(request.output, "completions", 0, completions, COMPLETION)
+    execution_job = execution_request(request, num_cpus=2)
+    report = execution.execute(execution_job, progress(tmp_path))
+    assert list(report.excluded) == ["HumanEval/match"]
+    assert "Match" in report.excluded["HumanEval/match"]
+    assert (report.num_problems, report.num_canonical) == (3, 3)
+    assert (report.num_answers, report.num_passed) == (3, 2)
+    write_answers(request, report)
+    by_id = {row["problem_id"]: row for row in answers(request)}
+    assert [row["outcome"] for row in by_id.values()] == ["passed", "failed", "passed", "excluded"]
+    assert by_id["HumanEval/match"]["message"] == report.excluded["HumanEval/match"]
+    likelihoods = [
+        a_likelihood("steered", row["problem_id"], 50.0, benchmark="HumanEval", repository=None)
+        for row in (*rows, MATCH)
+    ]
+    shards.put_table(request.output, "likelihoods", 0, likelihoods, LIKELIHOOD)
+    written = {(row["metric"], row["subset"]): row for row in results.write_results(request)}
+    pass_row = written["pass_at_1", "steered"]
+    assert (pass_row["value"], pass_row["num_samples"]) == (pytest.approx(2 / 3), 3)
+    assert "excluded, as their canonical solutions fail here: HumanEval/match" in pass_row["note"]
+    assert written["solution_bits_per_byte", "steered"]["num_samples"] == 4
+    measured = MeasurementReport(num_documents=0, num_solutions=4, device="cpu")
+    stats = results.stats(written.values(), measured, report)
+    assert (stats["num_problems"], list(stats["excluded_problems"])) == (3, ["HumanEval/match"])
+    (violation,) = results.validate_canonical_solutions([stats])
+    assert violation.startswith("HumanEval/match is excluded, its canonical solution fails here")
 
 
-def test_the_slowest_of_the_canonical_solutions_is_found() -> None:
-    def timed(executions: Sequence[sandbox.Execution]) -> list[sandbox.ExecutionResult]:
+def results_of(
+    outcomes: Sequence[sandbox.Outcome], seconds: Sequence[float] = ()
+) -> execution.RunPrograms:
+    """A run that ends as it is said here, whatever the programs are."""
+
+    def run(_: Sequence[sandbox.Execution]) -> list[sandbox.ExecutionResult]:
         return [
-            sandbox.ExecutionResult(outcome="passed", seconds=each, isolation="x", message="")
-            for each in (0.1, 0.7, 0.3)
+            sandbox.ExecutionResult(outcome=outcome, seconds=duration, isolation="x", message="m")
+            for outcome, duration in zip(outcomes, seconds or [0.1] * len(outcomes), strict=True)
         ]
 
-    found = execution.slowest_canonical([a_program(a_problem())] * 3, timed, timeout_seconds=5.0)
-    assert found == 0.7
+    return run
+
+
+def raise_on_failures(outcomes: Sequence[sandbox.Outcome]) -> None:
+    problems = [
+        problem_test(a_problem(problem_id=f"Own/{number}")) for number in range(len(outcomes))
+    ]
+    canonical = execution.run_canonical(problems, results_of(outcomes), timeout_seconds=5.0)
+    execution.raise_on_canonical_failures(problems, canonical, timeout_seconds=5.0)
+
+
+def test_more_failing_canonical_solutions_than_a_small_share_stop_everything() -> None:
+    raise_on_failures(["passed"] * 39 + ["failed"] * 2)  # a twentieth of 41 is 2.05
+    raise_on_failures(["passed", "failed"])
+    refused = r"4 of 41 canonical solutions of Own fail here.* Own/37 memory: m.*`make suites`"
+    with pytest.raises(ValueError, match=refused):
+        raise_on_failures(["passed"] * 37 + ["memory"] * 4)
+    with pytest.raises(ValueError, match="1 of 1 canonical solutions of Own fail here"):
+        raise_on_failures(["failed"])
+
+
+def test_a_canonical_solution_that_times_out_stops_everything() -> None:
+    with pytest.raises(ValueError, match=r"Own/40 timed out after 5 s: .*timeout_seconds"):
+        raise_on_failures(["passed"] * 40 + ["timeout"])
+
+
+def test_the_slowest_of_the_canonical_solutions_that_pass_is_found() -> None:
+    problems = [problem_test(a_problem(problem_id=f"Own/{number}")) for number in range(3)]
+    run = results_of(["passed", "passed", "failed"], [0.1, 0.7, 3.0])
+    canonical = execution.run_canonical(problems, run, timeout_seconds=5.0)
+    assert canonical.slowest_seconds == 0.7
+    assert set(canonical.failures) == {"Own/2"}
+
+
+def test_samples_of_a_problem_share_its_test(request_: EvaluationRequest) -> None:
+    rows = [a_completion("HumanEval/0", str(index), sample_index=index) for index in range(3)]
+    shards.put_table(request_.output, "completions", 0, rows, COMPLETION)
+    execution_job = execution_request(request_, num_cpus=1)
+    assert [problem.problem_id for problem in execution_job.problems] == ["HumanEval/0"]
+    assert [program.source[-1] for program in execution_job.programs] == ["0", "1", "2"]
 
 
 def test_without_the_floor_nothing_runs_and_the_reason_is_kept(
@@ -174,10 +256,10 @@ def test_without_the_floor_nothing_runs_and_the_reason_is_kept(
 @pytest.mark.usefixtures("_sandboxed")
 def test_every_canonical_solution_of_human_eval_passes() -> None:
     problems = [problem_from_row(row) for row in read_problems(["HumanEval"])]
-    found = [a_program(each) for each in problems]
-    assert len(found) == 164
+    tests = [problem_test(problem) for problem in problems]
+    assert len(tests) == 164
     run = partial(sandbox.run_all, num_cpus=2)
-    execution.slowest_canonical(found, run, timeout_seconds=30.0)
+    assert execution.run_canonical(tests, run, timeout_seconds=30.0).failures == {}
 
 
 def a_report(*, seconds: float, address: str) -> ExecutionReport:
@@ -185,6 +267,7 @@ def a_report(*, seconds: float, address: str) -> ExecutionReport:
     return ExecutionReport(
         isolation="landlock",
         not_run=None,
+        excluded={},
         num_canonical=1,
         slowest_canonical_seconds=seconds / 2,
         timeout_seconds=10 * seconds,

@@ -112,6 +112,15 @@ def test_without_a_sandbox_pass_at_1_is_missing_and_not_zero(request_: Evaluatio
     assert row["note"] == "not run: Landlock is not available"
 
 
+def test_a_half_whose_problems_are_all_excluded_names_them(request_: EvaluationRequest) -> None:
+    told = {"isolation": "none", "message": "failed: a match cannot cross"}
+    put(request_, [an_answer("s0", "excluded", **told), an_answer("u0", "failed")])
+    row = found(request_, "pass_at_1", "steered")
+    assert (row["value"], row["num_samples"]) == (None, 0)
+    assert row["note"] == "not run: excluded, as their canonical solutions fail here: s0"
+    assert found(request_, "pass_at_1", "unsteered")["value"] == 0.0
+
+
 def test_a_note_tells_isolation_timeouts_and_cut_prompts(request_: EvaluationRequest) -> None:
     put(request_, [an_answer("s0", "timeout"), an_answer("s1", "passed")], cut=7)
     note = found(request_, "pass_at_1", "steered")["note"]
@@ -180,7 +189,7 @@ def test_a_value_outside_its_interval_and_an_impossible_share_are_faults() -> No
 
 
 def test_programs_that_did_not_run_are_a_fault() -> None:
-    ran = {"not_run": None, "num_canonical": 3, "num_problems": 3}
+    ran = {"not_run": None, "num_canonical": 3, "num_problems": 3, "excluded_problems": {}}
     assert results.validate_canonical_solutions([ran]) == []
     assert len(results.validate_canonical_solutions([ran | {"not_run": "no floor"}])) == 1
     assert len(results.validate_canonical_solutions([ran | {"num_canonical": 2}])) == 1

@@ -14,7 +14,12 @@ import dagster as dg
 import kubernetes_validate
 import pytest
 
-from snow_assets.evaluation.contract import ExecutionReport, ExecutionRequest, Program
+from snow_assets.evaluation.contract import (
+    ExecutionReport,
+    ExecutionRequest,
+    ProblemTest,
+    Program,
+)
 from snow_assets.runtime import worker
 from snow_assets.runtime.isolated_worker import check_isolation, format_report, main, read_request
 from snow_resources.gpu_jobs import FinishedJob, JobSize
@@ -33,19 +38,17 @@ SIZE = JobSize(cpus=0, memory_gib=1, environment="sandbox")
 
 
 def a_request(*answers: str) -> ExecutionRequest:
-    programs = [
-        Program(
-            problem_id=f"T/{index}",
-            entry_point="f",
-            test="assert candidate() == 1\n",
-            solution="def f(): return 1\n",
-            answer=answer,
-        )
-        for index, answer in enumerate(answers)
-    ]
+    problem = ProblemTest(
+        problem_id="T/0",
+        benchmark="T",
+        entry_point="f",
+        test="assert candidate() == 1\n",
+        solution="def f(): return 1\n",
+    )
     return ExecutionRequest(
         checkpoint="general",
-        programs=tuple(programs),
+        problems=(problem,),
+        programs=tuple(Program(problem_id="T/0", source=answer) for answer in answers),
         recipe=an_evaluation_recipe(),
         num_cpus=2,
     )
