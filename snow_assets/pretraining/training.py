@@ -90,7 +90,7 @@ def _train_phase(
         return report
     with tempfile.TemporaryDirectory(prefix="pretraining-") as scratch:
         model = Path(scratch) / "model"
-        tokenizer_folder = fetch_tokenizer(request.tokenizer)
+        tokenizer_folder = fetch_tokenizer(request.tokenizer, Path(scratch) / "tokenizer")
         save_model(weights, request.model, tokenizer, tokenizer_folder, model)
         shards.put_folder(request.output, model, prefix="model")
     write_trained_documents(
@@ -198,10 +198,11 @@ class Phase:
         return excluded
 
     def _excluded_steps(self) -> list[int]:
-        rolled_back = [
-            step for first, last in self.state.rollbacks for step in range(first, last + 1)
-        ]
-        return sorted({*self.state.skipped_steps, *rolled_back})
+        return sorted({*self.state.skipped_steps, *self._rolled_back_steps()})
+
+    def _rolled_back_steps(self) -> set[int]:
+        """Steps whose update a rollback undid; a later rollback may go back beyond an earlier."""
+        return {step for first, last in self.state.rollbacks for step in range(first, last + 1)}
 
     def _resume(self) -> None:
         state = self.resume_folder.load()
@@ -313,7 +314,6 @@ class Phase:
     def _report(self, *, seconds: float, resumed_from: int) -> PretrainingReport:
         state, size = self.state, self.request.recipe.global_batch_size
         num_sequences = (self.num_steps - len(self._excluded_steps())) * size
-        rolled_back_steps = sum(last - first + 1 for first, last in state.rollbacks)
         if state.first_loss_bits is None or state.last_loss_bits is None:
             raise ValueError("every step was skipped: lower peak_learning_rate")
         return PretrainingReport(
@@ -325,7 +325,7 @@ class Phase:
             last_loss_bits=state.last_loss_bits,
             skipped_steps=len(state.skipped_steps),
             rollbacks=len(state.rollbacks),
-            rolled_back_steps=rolled_back_steps,
+            rolled_back_steps=len(self._rolled_back_steps()),
             device=str(self.module.device),
             seconds=seconds,
             resumed_from=resumed_from,

@@ -60,14 +60,14 @@ def test_decoding_gives_back_every_text() -> None:
 
 
 @pytest.mark.slow  # importing transformers
-def test_a_trained_artifact_loads_here_and_in_transformers(lake_url: str) -> None:
+def test_a_trained_artifact_loads_here_and_in_transformers(lake_url: str, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
     files = [a_file(f"{n}.py", text) for n, text in enumerate(TEXTS)]
     clean = clean_corpora(lake_url, files)["python"]
     folder = shards.input_folders(clean, "tokenizer")[0]
     ours = load_tokenizer(folder)
-    theirs = AutoTokenizer.from_pretrained(str(fetch_tokenizer(folder)))
+    theirs = AutoTokenizer.from_pretrained(str(fetch_tokenizer(folder, tmp_path)))
     text = TEXTS[0]
     assert theirs.encode(text, add_special_tokens=False) == ours.encode(text).ids
     assert theirs.decode(ours.encode(text).ids) == text

@@ -119,6 +119,22 @@ def test_a_lasting_spike_rolls_back_to_an_older_checkpoint_and_goes_on(
     assert line in progress.lines
 
 
+def test_a_step_that_two_rollbacks_undo_is_counted_once(
+    request_of_phase: PretrainingRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optimization = replace(SPIKES, max_rollbacks=2)
+    DamagedWeights(monkeypatch, "train_batch", {19, 22})
+    progress = QuietProgress()
+    report = work(replace(request_of_phase, optimization=optimization), progress)
+    undone = [line for line in progress.lines if "rolled back" in line]
+    assert [line.split(";")[0] for line in undone] == [
+        "general: rolled back to step 15",
+        "general: rolled back to step 15",
+    ]
+    assert (report.rollbacks, report.rolled_back_steps) == (2, 9)  # steps 16 to 24
+    assert report.tokens == RECIPE.tokens - 9 * RECIPE.global_batch_size * CONTEXT
+
+
 def test_a_rollback_survives_a_kill(
     request_of_phase: PretrainingRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,5 @@
 """Load the tokenizer; the special tokens. `encoding` tokenizes texts."""
 
-import tempfile
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -46,6 +45,6 @@ def load_tokenizer(folder: str) -> Tokenizer:
     )
 
 
-def fetch_tokenizer(folder: str) -> Path:
-    """An artifact's tokenizer as a local folder for AutoTokenizer; the caller deletes a copy."""
-    return shards.fetch_folder(folder, Path(tempfile.mkdtemp(prefix="tokenizer-")), prefix=FOLDER)
+def fetch_tokenizer(folder: str, local: Path) -> Path:
+    """An artifact's tokenizer as a local folder for AutoTokenizer; of an object store, `local`."""
+    return shards.fetch_folder(folder, local, prefix=FOLDER)
