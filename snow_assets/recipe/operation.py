@@ -41,8 +41,10 @@ class EndpointRecipe(RecipeSection):
     price_per_million_prompt_tokens: Price
     price_per_million_completion_tokens: Price
     max_cost: PositiveFloat | None
-    """Requests stop before the artifact's completions could cost more; None: no cap. Parts that an
-    earlier attempt did not complete are not counted."""
+    """Requests stop before the artifact's completions could cost more, with those of earlier
+    attempts; None: no cap. A request without a reported usage counts as the longest prompt and
+    completion that the recipe allows. What a server bills for a connection that was lost is not
+    counted if the retry succeeds."""
 
 
 @dataclass(frozen=True, kw_only=True)

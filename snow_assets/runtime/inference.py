@@ -139,7 +139,8 @@ class VllmQueue:
 
     name: str
     _engine: Any
-    _submitted: dict[str, RequestId] = field(default_factory=dict)
+    _in_progress: dict[str, RequestId] = field(default_factory=dict)
+    _num_submitted: int = 0
 
     @property
     def tokenizer(self) -> Any:
@@ -152,8 +153,9 @@ class VllmQueue:
         from vllm.inputs import tokens_input
         from vllm.sampling_params import RequestOutputKind
 
-        name = str(len(self._submitted))
-        self._submitted[name] = request_id
+        name = str(self._num_submitted)
+        self._num_submitted += 1
+        self._in_progress[name] = request_id
         params = SamplingParams(
             n=prompt.num_samples,
             temperature=prompt.temperature,
@@ -172,7 +174,10 @@ class VllmQueue:
         while not finished:
             finished = [output for output in self._engine.step() if output.finished]
         return [
-            (self._submitted[output.request_id], [_completion(sample) for sample in output.outputs])
+            (
+                self._in_progress.pop(output.request_id),
+                [_completion(sample) for sample in output.outputs],
+            )
             for output in finished
         ]
 

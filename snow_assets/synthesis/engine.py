@@ -1,13 +1,12 @@
 """The teacher's completions of chats: vLLM on a local folder, or an OpenAI-compatible endpoint."""
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from snow_assets.recipe import EndpointRecipe, SynthesisRecipe
+from snow_assets.recipe import SynthesisRecipe
 from snow_assets.runtime.inference import (
     LENGTH,
     STOP,
@@ -22,6 +21,7 @@ from snow_assets.runtime.inference import (
     vllm_queue,
 )
 from snow_assets.synthesis.prompts import Messages
+from snow_assets.synthesis.spending import Spending
 
 if TYPE_CHECKING:
     import openai
@@ -44,7 +44,7 @@ class Prompt:
 class Completion:
     text: str
     finish_reason: str  # STOP or LENGTH; TOO_LONG or REFUSED without a text
-    num_prompt_tokens: int
+    num_prompt_tokens: int  # this and the next: 0 from an endpoint that reports no usage
     num_completion_tokens: int
     evidence: str | None = None
 
@@ -165,42 +165,6 @@ def _prompt_too_long(num_tokens: int, limit: int) -> Completion:
     )
 
 
-class SpendingCapError(ValueError):
-    """The next request could exceed `operation.endpoint.max_cost`."""
-
-
-@dataclass
-class Spending:
-    """Cost of an endpoint's tokens; a request reserves the most that it can cost until it ends."""
-
-    endpoint: EndpointRecipe
-    spent: float = 0.0
-    _reserved: float = 0.0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def cost(self, num_prompt_tokens: int, num_completion_tokens: int) -> float:
-        prompt_price = self.endpoint.price_per_million_prompt_tokens * num_prompt_tokens
-        price = self.endpoint.price_per_million_completion_tokens * num_completion_tokens
-        return (prompt_price + price) / 1e6
-
-    def reserve(self, cost: float) -> None:
-        """SpendingCapError if this request could exceed the cap."""
-        cap = self.endpoint.max_cost
-        with self._lock:
-            if cap is not None and self.spent + self._reserved + cost > cap:
-                raise SpendingCapError(
-                    f"the endpoint's completions have cost {self.spent:.2f}, and the requests in "
-                    f"progress can exceed operation.endpoint.max_cost, {cap:g}: raise it to go on; "
-                    "complete parts are kept"
-                )
-            self._reserved += cost
-
-    def settle(self, reserved: float, cost: float) -> None:
-        with self._lock:
-            self._reserved -= reserved
-            self.spent += cost
-
-
 class _EndpointQueue:
     """Requests of a pool of threads, one per connection.
 
@@ -229,21 +193,31 @@ class _EndpointQueue:
     def close(self) -> None:
         """Cancel the requests that are queued, which would cost money."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._spending.close()
 
     def _complete(self, prompt: Prompt) -> Completion:
+        import openai
+
         recipe = self._recipe
         longest_prompt = recipe.max_model_len - recipe.max_new_tokens
         reserved = self._spending.cost(longest_prompt, recipe.max_new_tokens)
         self._spending.reserve(reserved)
-        cost = 0.0
+        cost: float | None = 0.0  # of a request that the server rejects
         try:
             completion = self._request(prompt)
-            cost = self._spending.cost(
-                completion.num_prompt_tokens, completion.num_completion_tokens
-            )
+            cost = self._cost(completion)
             return completion
+        except openai.APITimeoutError:
+            cost = None
+            raise
         finally:
             self._spending.settle(reserved, cost)
+
+    def _cost(self, completion: Completion) -> float | None:
+        """None if the endpoint reports no usage."""
+        if completion.finish_reason != REFUSED and completion.num_prompt_tokens == 0:
+            return None
+        return self._spending.cost(completion.num_prompt_tokens, completion.num_completion_tokens)
 
     def _request(self, prompt: Prompt) -> Completion:
         import openai

@@ -11,8 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pyarrow.compute as pc
-
 from snow_assets.runtime import worker
 from snow_assets.runtime.remaining_time import Remaining
 from snow_assets.storage import shards
@@ -22,11 +20,11 @@ from snow_assets.synthesis.engine import (
     Completion,
     Engine,
     Prompt,
-    Spending,
     endpoint_engine,
     vllm_engine,
 )
 from snow_assets.synthesis.prompts import PROMPT_VERSION, messages
+from snow_assets.synthesis.spending import Spending
 from snow_assets.synthesis.teacher import local_model
 
 ANSWERS = "answers"
@@ -69,23 +67,11 @@ def remaining_parts(output: str) -> list[int]:
 
 def _create_engine(request: GenerationRequest, scratch: Path, *, first_part: int) -> Engine:
     if request.recipe.engine == "endpoint":
-        spending = Spending(request.endpoint)
-        spending.spent = spending.cost(*_written_tokens(request.output))
+        spending = Spending(request.endpoint, request.output)
         return endpoint_engine(request.endpoint_url, request.teacher, request.recipe, spending)
     model = str(local_model(request.teacher, scratch))
     # Parts that a later attempt generates are not sampled with an earlier attempt's numbers.
     return vllm_engine(model, request.recipe, seed=request.recipe.seed + first_part)
-
-
-def _written_tokens(output: str) -> tuple[int, int]:
-    """Tokens of the prompts and of the completions of all complete parts."""
-    names = [entry.name for entry in shards.records(output, ANSWERS)]
-    columns = ["num_prompt_tokens", "num_answer_tokens"]
-    tables = [shards.read_shard(output, name, columns=columns) for name in names]
-    prompt_tokens, answer_tokens = (
-        sum(pc.sum(table[column]).as_py() or 0 for table in tables) for column in columns
-    )
-    return prompt_tokens, answer_tokens
 
 
 def generate_parts(

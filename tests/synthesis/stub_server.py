@@ -16,6 +16,7 @@ from typing import Any
 class Stub:
     url: str = ""
     stall_after: int | None = None
+    reports_usage: bool = True
     asked: list[dict[str, Any]] = field(default_factory=list)
     stalled: threading.Event = field(default_factory=threading.Event)
     _closing: threading.Event = field(default_factory=threading.Event)
@@ -40,7 +41,7 @@ class Stub:
             "created": 1,
             "model": body["model"],
             "choices": [choice],
-            "usage": usage,
+            **({"usage": usage} if self.reports_usage else {}),
         }
 
     def close(self) -> None:

@@ -148,34 +148,41 @@ def test_an_endpoint_answers_and_refuses(tmp_path: Path) -> None:
     assert len({body["seed"] for body in stub.asked}) == 4
 
 
-def test_an_endpoint_is_asked_no_more_than_the_spending_cap_allows(tmp_path: Path) -> None:
-    """The stub counts 7 tokens a prompt and 5 a completion; a prompt could be as long as fits."""
-    recipe = a_recipe(engine="endpoint", max_new_tokens=100, max_model_len=200)
+def a_priced_request(output: Path, url: str, *, max_cost: float | None) -> GenerationRequest:
+    """Requests that cost 17, 7 tokens of a prompt and 5 of a completion, and could cost 300."""
     endpoint = replace(
         SMOKE.operation.endpoint,
         max_connections=1,
         price_per_million_prompt_tokens=1e6,
         price_per_million_completion_tokens=2e6,
-        max_cost=100 + 200 + 2 * (7 + 2 * 5) + 1,
+        max_cost=max_cost,
     )
+    recipe = a_recipe(engine="endpoint", max_new_tokens=100, max_model_len=200)
+    return a_request(output, endpoint_url=url, endpoint=endpoint, recipe=recipe)
+
+
+def with_cap(request: GenerationRequest, max_cost: float) -> GenerationRequest:
+    return replace(request, endpoint=replace(request.endpoint, max_cost=max_cost))
+
+
+def run(request: GenerationRequest, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        job(request, folder), env=environment(), capture_output=True, text=True, check=False
+    )
+
+
+def test_an_endpoint_is_asked_no_more_than_the_spending_cap_allows(tmp_path: Path) -> None:
     with serving() as stub:
-        request = a_request(
-            tmp_path / "out", endpoint_url=stub.url, endpoint=endpoint, recipe=recipe
-        )
-        done = subprocess.run(
-            job(request, tmp_path / "job"),
-            env=environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        request = a_priced_request(tmp_path / "out", stub.url, max_cost=300 + 2 * 17 + 1)
+        done = run(request, tmp_path / "job")
         assert len(stub.asked) == 3  # before the fourth 51 are spent, and it could cost 300
         assert done.returncode == worker.BAD_INPUT
         assert "have cost 51.00" in done.stderr
         assert "raise it to go on; complete parts are kept" in done.stderr
         assert generation.remaining_parts(request.output) == [1, 2]
 
-        raised = replace(request, endpoint=replace(endpoint, max_cost=300 + 34 + 4 * 17 + 1))
+        # The completion of a part that was not complete is paid, too.
+        raised = with_cap(request, 51 + 3 * 17 + 300)
         subprocess.run(job(raised, tmp_path / "again"), env=environment(), check=True)
         assert generation.remaining_parts(request.output) == []
 
@@ -205,6 +212,33 @@ def test_what_earlier_attempts_spent_counts(tmp_path: Path) -> None:
         )
         assert "have cost 10.00" in done.stderr
         assert len(stub.asked) == 2
+
+
+def test_requests_without_a_reported_usage_count_as_the_most_that_they_can_cost(
+    tmp_path: Path,
+) -> None:
+    with serving() as stub:
+        stub.reports_usage = False
+        done = run(a_priced_request(tmp_path / "out", stub.url, max_cost=1000), tmp_path / "job")
+        assert len(stub.asked) == 3
+    assert done.returncode == worker.BAD_INPUT
+    assert "have cost 900.00 at most (3 without a reported usage count as" in done.stderr
+
+
+def test_what_a_killed_attempt_may_have_spent_counts(tmp_path: Path) -> None:
+    with serving(stall_after=3) as stub:
+        request = a_priced_request(tmp_path / "out", stub.url, max_cost=None)
+        process = subprocess.Popen(job(request, tmp_path / "first"), env=environment())
+        assert stub.stalled.wait(60)
+        process.kill()
+        process.wait()
+        stub.stall_after = None
+        assert generation.remaining_parts(request.output) == [1, 2]
+        done = run(with_cap(request, 600 + 299), tmp_path / "second")
+        assert "have cost 600.00," in done.stderr  # recorded before the first of its requests
+        assert len(stub.asked) == 4
+        assert run(with_cap(request, 600 + 300 + 3 * 17), tmp_path / "third").returncode == 0
+        assert len(stub.asked) == 8
 
 
 @pytest.mark.parametrize(
