@@ -3,11 +3,12 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from snow_assets.storage import integrity, manifests, object_store, shards
+from snow_assets.storage import artifact_files, integrity, manifests, object_store, shards
 from snow_assets.storage.checked_json import DamagedFileError
 from snow_assets.storage.file_records import FileRecord, FileRecords
 from tests.test_shards import SCHEMA, finish, rows
@@ -168,3 +169,60 @@ def test_records_keep_every_field_and_are_small() -> None:
     )
     assert len(many) == 20_000
     assert (pa.total_allocated_bytes() - before) / len(many) < 200
+
+
+def count_calls(monkeypatch: pytest.MonkeyPatch, module: Any, function: str) -> list[str]:
+    """The last argument of each call of a module's function from now on."""
+    arguments: list[str] = []
+    original = getattr(module, function)
+
+    def counted(*values: str) -> Any:
+        arguments.append(values[-1])
+        return original(*values)
+
+    monkeypatch.setattr(module, function, counted)
+    return arguments
+
+
+def test_shards_are_read_by_the_records_in_hand(
+    lake_url: str, is_listed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = fill(lake_url)
+    finish(folder)
+    records_read = count_calls(monkeypatch, artifact_files, "record")
+    for columns in (None, ["text_id"]):
+        assert shards.read(folder, "texts", columns=columns).num_rows == 3
+        assert sum(len(part) for part in shards.batches(folder, "texts", columns=columns)) == 3
+    assert records_read == []
+    shards.read_shard(folder, "words-00002.parquet")
+    assert len(records_read) == (not is_listed)
+
+
+def test_a_shard_that_was_made_again_is_read_by_its_present_record(lake_url: str) -> None:
+    folder = fill(lake_url)
+    entries = shards.records(folder, "words")
+    shards.put_table(folder, "words", 2, rows("made", "again"), SCHEMA)
+    for columns in (None, ["text_id"]):
+        [table] = shards.read_shards(folder, entries, columns=columns)
+        assert table["text_id"].to_pylist() == ["made", "again"]
+
+
+def test_reading_an_unfinished_artifact_keeps_the_manifests_of_others(
+    lake_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished, unfinished = f"{lake_url}/a/all/0", f"{lake_url}/b/all/0"
+    for folder in (finished, unfinished):
+        shards.put_table(folder, "texts", 0, rows("a"), SCHEMA)
+    finish(finished)
+    manifests_read = count_calls(monkeypatch, artifact_files, "read_manifest")
+    for folder in (finished, unfinished, finished):
+        shards.read_shard(folder, "texts-00000.parquet")
+    assert manifests_read == [finished, unfinished]
+
+
+def test_files_are_finished_once_they_have_a_record(lake_url: str) -> None:
+    folder = fill(lake_url)
+    shards.put(f"{folder}/words-00003.parquet", b"half")
+    file_names = ["words-00002.parquet", "words-00003.parquet", "model/weights"]
+    assert shards.finished_files(folder, file_names) == {"words-00002.parquet", "model/weights"}
+    assert shards.finished_files(f"{lake_url}/nowhere", file_names) == set()

@@ -315,7 +315,7 @@ def _refuse_mixed_config(lake: Lake, recipe: Recipe, spec: ArtifactSpec) -> None
         if changes := changed_config(marker.config, spec.config):
             folder = lake.artifact(spec.asset, spec.partition, fingerprint)
             files = integrity.readable_records(folder)
-            size = sum(entry.num_bytes for entry in files) / 1e6
+            size = files.total("num_bytes") / 1e6
             raise MixedConfigError(
                 f"{spec.asset} [{spec.partition}] is half done with another config: "
                 f"{'; '.join(changes)} ({len(files)} files, {size:,.1f} MB in {fingerprint[:12]}). "
@@ -354,15 +354,14 @@ def check_result(
 
 def _stats_entries(manifest: shards.Manifest) -> dict[str, Any]:
     """Sizes and the manifest's stats, each an entry of its own, so that Dagster plots them."""
-    tables = [entry for entry in manifest.files if entry.num_rows is not None]
     entries: dict[str, Any] = {
         name: value
         for name, value in manifest.stats.items()
         if isinstance(value, bool | int | float)
     }
-    entries["num_bytes"] = sum(entry.num_bytes for entry in manifest.files)
+    entries["num_bytes"] = manifest.files.total("num_bytes")
     entries["stats"] = dg.MetadataValue.json(manifest.stats)
-    if tables:
-        entries["dagster/row_count"] = sum(entry.num_rows or 0 for entry in tables)
-        entries["num_tokens"] = sum(entry.num_tokens or 0 for entry in tables)
+    if manifest.files.column("num_rows").is_valid().to_numpy(zero_copy_only=False).any():
+        entries["dagster/row_count"] = manifest.files.total("num_rows")
+        entries["num_tokens"] = manifest.files.total("num_tokens")
     return entries

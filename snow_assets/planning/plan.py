@@ -266,7 +266,7 @@ class Planner:
                 fingerprint=fingerprint,
                 recipe=note.recipe,
                 num_files=len(files),
-                num_bytes=sum(entry.num_bytes for entry in files),
+                num_bytes=files.total("num_bytes"),
                 started=note.started,
                 reasons=tuple(differs),
             )

@@ -41,10 +41,11 @@ def put_file(folder: str, name: str, content: bytes, **fields: Any) -> FileRecor
     return entry
 
 
-def get_file(folder: str, name: str) -> bytes:
+def get_file(folder: str, name: str, entry: FileRecord | None = None) -> bytes:
     """A file of an artifact, finished or not, compared with its record. Memory: the file.
 
-    FileNotFoundError or DamagedFileError name the file and what to materialize again.
+    FileNotFoundError or DamagedFileError name the file and what to materialize again. `entry` as
+    of `checked`.
     """
 
     def read(entry: FileRecord) -> bytes:
@@ -52,7 +53,7 @@ def get_file(folder: str, name: str) -> bytes:
         _compare(hashlib.sha256(content).hexdigest(), entry)
         return content
 
-    return checked(folder, name, read)
+    return checked(folder, name, read, entry)
 
 
 def _compare(sha256: str, entry: FileRecord) -> None:
@@ -61,14 +62,17 @@ def _compare(sha256: str, entry: FileRecord) -> None:
         raise ChangedBytesError(reason)
 
 
-def checked(folder: str, name: str, read: Callable[[FileRecord], T]) -> T:
+def checked(
+    folder: str, name: str, read: Callable[[FileRecord], T], entry: FileRecord | None = None
+) -> T:
     """Read a file by its record, which a later writer may have replaced meanwhile.
 
-    DamagedFileError, and a damage mark, if its bytes differ from the present record.
+    DamagedFileError, and a damage mark, if its bytes differ from the present record. `entry` is the
+    record if the caller has read it: the first attempt does not read it again.
     """
     changed = None
     while True:
-        entry = _recorded(folder, name)
+        entry = entry or _recorded(folder, name)
         try:
             return read(entry)
         except FileNotFoundError:
@@ -77,17 +81,16 @@ def checked(folder: str, name: str, read: Callable[[FileRecord], T]) -> T:
             if entry == changed:
                 mark_damaged(folder, name)
                 raise DamagedFileError(join(folder, name), str(error), remedy(folder)) from None
-        changed = entry
+        changed, entry = entry, None
         _listed_records.cache_clear()  # the artifact may have been made again
 
 
 def _recorded(folder: str, name: str) -> FileRecord:
-    entry = _record_in_manifest(folder, name)
+    # In an artifact that is not finished, a file has a record and no manifest.
+    entry = _record_in_manifest(folder, name) or record(folder, name)
     if entry is None:
         _listed_records.cache_clear()  # the artifact may have been made again
         entry = _record_in_manifest(folder, name)
-    if entry is None:
-        entry = record(folder, name)
     if entry is None:
         raise DamagedFileError(join(folder, name), "it has no record", remedy(folder))
     return entry

@@ -66,7 +66,8 @@ class FileRecords(Sequence[FileRecord]):
         if any(key > following for key, following in pairwise(keys)):
             order = sorted(range(len(names)), key=keys.__getitem__)
             table = table.take(pa.array(order, pa.int64()))
-        return cls(lambda name: _flat(table[name]), np.arange(len(names)))
+        columns = {name: _flat(table[name]) for name in _SCHEMA.names}
+        return cls(columns.__getitem__, np.arange(len(names)))
 
     @classmethod
     def from_parquet(cls, content: bytes) -> "FileRecords":

@@ -5,7 +5,8 @@ with a record is never made again, so a kill costs at most the file in progress.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import posixpath
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -135,6 +136,12 @@ def record(folder: str, name: str) -> FileRecord | None:
         return None
     loaded: FileRecord = _load(folder, record_name(name), FileRecord, content)
     return loaded
+
+
+def finished_files(folder: str, file_names: Iterable[str]) -> set[str]:
+    """Those of the names whose files have a record, which is not read: a single listing."""
+    listed = set(names(join(folder, RECORDS)))
+    return {name for name in file_names if posixpath.basename(record_name(name)) in listed}
 
 
 def put_record(folder: str, entry: FileRecord) -> None:

@@ -7,6 +7,7 @@ What DuckDB and other programs read by themselves, `make verify` compares.
 """
 
 import io
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -38,6 +39,7 @@ from snow_assets.storage.manifests import (
     Manifest,
     content_digest,
     finish,
+    finished_files,
     in_progress,
     input_folders,
     is_finished,
@@ -81,6 +83,7 @@ __all__ = [
     "file_sha256",
     "file_system",
     "finish",
+    "finished_files",
     "get",
     "get_file",
     "in_progress",
@@ -160,12 +163,14 @@ def put_table(
     )
 
 
-def _open(folder: str, name: str, columns: Sequence[str] | None) -> pq.ParquetFile:
-    """A shard of which these columns are in memory; None: all."""
+def _open(
+    folder: str, name: str, columns: Sequence[str] | None, entry: FileRecord | None = None
+) -> pq.ParquetFile:
+    """A shard of which these columns are in memory; None: all. `entry` as of `checked`."""
 
     def read(entry: FileRecord) -> pq.ParquetFile:
         if entry.footer_bytes is None or entry.range_digests is None:
-            return pq.ParquetFile(pa.BufferReader(get_file(folder, name)))
+            return pq.ParquetFile(pa.BufferReader(get_file(folder, name, entry)))
         expected = RangeDigests(
             num_bytes=entry.num_bytes,
             footer_bytes=entry.footer_bytes,
@@ -174,8 +179,8 @@ def _open(folder: str, name: str, columns: Sequence[str] | None) -> pq.ParquetFi
         return open_columns(join(folder, name), expected, columns or ())
 
     if columns is None:
-        return pq.ParquetFile(pa.BufferReader(get_file(folder, name)))
-    return checked(folder, name, read)
+        return pq.ParquetFile(pa.BufferReader(get_file(folder, name, entry)))
+    return checked(folder, name, read, entry)
 
 
 def batches(
@@ -186,7 +191,8 @@ def batches(
     Memory: one shard's file, or its columns in the file.
     """
     for entry in manifest(folder).tables(table):
-        yield from _open(folder, entry.name, columns).iter_batches(batch_size=rows, columns=columns)
+        file = _open(folder, entry.name, columns, entry)
+        yield from file.iter_batches(batch_size=rows, columns=columns)
 
 
 def read(folder: str, table: str, *, columns: Sequence[str] | None = None) -> pa.Table:
@@ -215,15 +221,17 @@ def read_shards(
     folder: str, entries: FileRecords, *, columns: Sequence[str] | None = None
 ) -> Iterator[pa.Table]:
     """Shards one after another; of an object store several are read at a time. Memory: these."""
-    shard_names = entries.column("name").to_pylist()
+
+    def read(entry: FileRecord) -> pa.Table:
+        return _read_columns(_open(folder, entry.name, columns, entry), columns)
+
     if "://" not in folder:
-        for name in shard_names:
-            yield read_shard(folder, name, columns=columns)
+        yield from map(read, entries)
         return
+    remaining = iter(entries)
     with ThreadPoolExecutor(_SHARDS_AT_ONCE) as pool:
-        for start in range(0, len(shard_names), _SHARDS_AT_ONCE):
-            part = shard_names[start : start + _SHARDS_AT_ONCE]
-            yield from pool.map(lambda name: read_shard(folder, name, columns=columns), part)
+        while part := list(itertools.islice(remaining, _SHARDS_AT_ONCE)):
+            yield from pool.map(read, part)
 
 
 def columns(folder: str, name: str) -> list[str]:
@@ -236,5 +244,9 @@ def read_shard(folder: str, name: str, *, columns: Sequence[str] | None = None) 
 
     Of a column no other byte than its chunks and the footer is read.
     """
+    return _read_columns(_open(folder, name, columns), columns)
+
+
+def _read_columns(file: pq.ParquetFile, columns: Sequence[str] | None) -> pa.Table:
     # Threads of its own cost Arrow as much again, most of it in fresh memory for each.
-    return _open(folder, name, columns).read(columns=columns, use_threads=False)
+    return file.read(columns=columns, use_threads=False)
