@@ -20,16 +20,6 @@ def test_what_is_left_follows_the_pace_so_far(monkeypatch: pytest.MonkeyPatch) -
     assert remaining.advance(10) == "10 of 40 shards, about 3 min left"
 
 
-def test_work_of_an_earlier_attempt_does_not_make_the_pace(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    clock(monkeypatch, 0.0, 0.0, 60.0)
-    remaining = Remaining(40, "shards")
-    for _ in range(30):
-        remaining.skip()
-    assert remaining.advance(5) == "5 of 10 shards, about 60 s left"
-
-
 def test_no_time_is_told_before_the_pace_is_known_and_at_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -40,7 +40,7 @@ def decide(
     """
     earlier_shards = [co_partitioned([folder], "decisions") for folder in earlier]
     document_shards = inputs.shards(language)
-    missing = missing_shards(folder, "decisions", len(document_shards))
+    missing = missing_shards(folder, "decisions", range(len(document_shards)))
     counted_shards = [
         [
             shards_by_key[document_shards[index].key]

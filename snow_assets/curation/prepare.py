@@ -53,7 +53,7 @@ def prepare(
     converted.
     """
     names = [entry.name for entry in shards.manifest(raw_folder).tables("files")]
-    missing = missing_shards(folder, "drops", len(names))
+    missing = missing_shards(folder, "drops", range(len(names)))
     write_shards(
         exchange,
         _convert_shard,

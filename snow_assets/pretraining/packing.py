@@ -106,7 +106,8 @@ def pack_language(
         min(recipe.shard_sequences, num_sequences - first)
         for first in range(0, num_sequences, recipe.shard_sequences)
     ]
-    if all(_is_finished(folder, first_shard + index) for index in range(len(sizes))):
+    unfinished = _unfinished_shards(folder, range(first_shard, first_shard + len(sizes)))
+    if not unfinished:
         return len(sizes)
     dtype = token_dtype(tokenizer.get_vocab_size())
     stream = _packed_documents(source, tokenizer, recipe, pool)
@@ -118,16 +119,21 @@ def pack_language(
         remainder = _fill(shard, remainder, stream)
         if write:
             write.result()
-        write = None if _is_finished(folder, index) else pool.submit(_write, folder, shard)
+        write = pool.submit(_write, folder, shard) if index in unfinished else None
         first += size
     if write:
         write.result()
     return len(sizes)
 
 
-def _is_finished(folder: str, index: int) -> bool:
-    names = (tokens_name(index), checksums_name(index), shards.table_name("spans", index))
-    return all(shards.record(folder, name) for name in names)
+def _unfinished_shards(folder: str, indices: Iterable[int]) -> set[int]:
+    """Shards of which a file has no record; a single listing."""
+    file_names = {
+        index: {tokens_name(index), checksums_name(index), shards.table_name("spans", index)}
+        for index in indices
+    }
+    finished = shards.finished_files(folder, itertools.chain.from_iterable(file_names.values()))
+    return {index for index, required in file_names.items() if not required <= finished}
 
 
 def _packed_documents(

@@ -19,6 +19,7 @@ from snow_assets.curation.kept import kept_rows
 from snow_assets.quality.contract import ScoringReport, ScoringRequest
 from snow_assets.quality.text_parts import TextIds, TextParts, as_text_ids, id_keys, text_id_bytes
 from snow_assets.recipe import Recipe
+from snow_assets.runtime.exchange.shard_work import missing_shards
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import SCORE
 
@@ -137,7 +138,8 @@ def write_reused(request: ScoringRequest, *, annotator: str) -> ScoringReport | 
     Memory: a block of `TextParts`.
     """
     parts = TextParts.of(request.clean, request.part_texts)
-    for block in parts.blocks(unfinished_parts(request.output, range(parts.num_parts))):
+    missing = missing_shards(request.output, TABLE, range(parts.num_parts))
+    for block in parts.blocks(missing):
         earlier = EarlierScores.read(
             request.earlier, annotator=annotator, text_ids=parts.text_ids(block)
         )
@@ -148,16 +150,10 @@ def write_reused(request: ScoringRequest, *, annotator: str) -> ScoringReport | 
     return report(request.output, annotator=annotator)
 
 
-def unfinished_parts(folder: str, indices: Sequence[int]) -> list[int]:
-    """The parts among `indices` that are not in the folder."""
-    finished = {entry.name for entry in shards.records(folder, TABLE)}
-    return [index for index in indices if shards.table_name(TABLE, index) not in finished]
-
-
 def report(folder: str, *, annotator: str) -> ScoringReport:
     """Aggregate the parts' records."""
     part_records = shards.records(folder, TABLE)
-    num_texts = sum(entry.num_rows or 0 for entry in part_records)
+    num_texts = part_records.total("num_rows")
     num_scored = sum(entry.stats["num_scored"] for entry in part_records)
     return ScoringReport(
         annotator=annotator,

@@ -21,6 +21,7 @@ from snow_assets.quality.head import Vectors, read_head, text_logit, text_logits
 from snow_assets.quality.text_parts import TextParts
 from snow_assets.quality.windows import Tokens
 from snow_assets.runtime import worker
+from snow_assets.runtime.exchange.shard_work import missing_shards
 from snow_assets.runtime.remaining_time import Remaining
 
 T = TypeVar("T")
@@ -43,7 +44,7 @@ def work(request: ScoringRequest, progress: worker.Progress) -> ScoringReport:
     encoder = load_encoder(request, annotator)
     parts = TextParts.of(request.clean, request.part_texts)
     own_parts = parts.of_worker(progress.shard, progress.num_shards)
-    unfinished = scores.unfinished_parts(request.output, own_parts)
+    unfinished = missing_shards(request.output, scores.TABLE, own_parts)
     progress.log(f"{len(unfinished)} parts of {parts.num_parts}, of {parts.num_texts} texts")
 
     def tokenized_parts() -> Iterator[_TokenizedPart]:

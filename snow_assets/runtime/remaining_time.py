@@ -21,10 +21,6 @@ class Remaining:
     _started: float = field(default_factory=lambda: time.monotonic())
     _logged: float = field(default_factory=lambda: time.monotonic())
 
-    def skip(self) -> None:
-        """Skip a unit that an earlier attempt has finished."""
-        self.total -= 1
-
     def advance(self, count: int = 1) -> str:
         """Count finished units, log the progress at most every 10 s, and return the line."""
         self._done += count

@@ -3,11 +3,14 @@ import random
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from snow_assets.curation.dedup.candidates import _MAX_ALL_PAIRS, _NUM_PIVOTS
 from snow_assets.curation.dedup.connected_components import connected_components
 from snow_assets.curation.dedup.minhash import distinct_pairs
 from snow_assets.curation.dedup.shingles import band_hashes, jaccard, shingles
+from snow_assets.curation.dedup.text_keys import find_keys
 from snow_assets.curation.hashing import Hashes
 from snow_assets.curation.violations import validate_clusters
 from snow_assets.storage import shards
@@ -165,3 +168,14 @@ def test_the_check_sees_copies_that_survive_and_clusters_without_survivor(lake_u
     shards.put_table(everyone, "clusters", 0, alive, DUPLICATE_CLUSTER)
     wrong = validate_clusters(finish(everyone, inputs=verified))
     assert [fault.split()[-1] for fault in wrong] == ["survivors", "times", "survive"]
+
+
+@given(
+    st.sets(st.integers(0, 20)),
+    st.lists(st.integers(0, 20)),
+)
+def test_keys_are_found_among_ascending_ones(present: set[int], keys: list[int]) -> None:
+    ascending = np.array(sorted(present), np.uint64)
+    is_present, indices = find_keys(ascending, np.array(keys, np.uint64))
+    assert is_present.tolist() == [key in present for key in keys]
+    assert ascending[indices].tolist() == [key for key in keys if key in present]

@@ -15,7 +15,14 @@ import pytest
 from snow_assets.home import CHECKOUT
 from snow_assets.runtime.exchange.chosen import open_exchange
 from snow_assets.runtime.exchange.in_process import InProcessExchange, _Spill
-from snow_assets.runtime.exchange.partitions import indices_in, range_of_keys, ranges_of
+from snow_assets.runtime.exchange.partitions import (
+    indices_in,
+    range_of_indices,
+    range_of_keys,
+    ranges_of,
+)
+from snow_assets.runtime.exchange.shard_work import missing_shards
+from snow_assets.storage import shards
 
 ROW = pa.schema([("key", pa.uint64()), ("name", pa.string())])
 
@@ -152,3 +159,24 @@ def test_a_node_without_scratch_space_is_an_error_that_says_so(ray_environment: 
     assert done.returncode != 0
     message = "OSError: [Errno 28] a node of the Ray cluster has no disk space left"
     assert message in done.stderr, done.stderr[-3_000:]
+
+
+@pytest.mark.parametrize(("num_indices", "num_partitions"), [(0, 3), (5, 1), (5, 3), (3, 5)])
+def test_ranges_of_indices_are_in_order_and_of_equal_length(
+    num_indices: int, num_partitions: int
+) -> None:
+    indices = np.arange(num_indices)
+    partitions = range_of_indices(indices, num_partitions, num_indices)
+    assert np.array_equal(partitions, np.sort(partitions))
+    lengths = np.bincount(partitions, minlength=num_partitions)
+    assert len(lengths) == num_partitions
+    assert lengths.max() - lengths.min() <= 1
+    assert all(lengths) == (num_indices >= num_partitions)
+
+
+def test_only_shards_without_a_record_are_missing(lake_url: str) -> None:
+    for index in (0, 3):
+        shards.put_table(lake_url, "rows", index, ROW.empty_table(), ROW)
+    assert missing_shards(lake_url, "rows", range(4)) == [1, 2]
+    assert missing_shards(lake_url, "rows", [3, 5]) == [5]
+    assert missing_shards(lake_url, "others", range(2)) == [0, 1]

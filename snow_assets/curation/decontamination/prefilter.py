@@ -174,7 +174,7 @@ def find_contamination(
     Memory: a shard of documents. Existing shards of hits are not rewritten.
     """
     input_shards = document_shards([documents_folder])
-    missing = missing_shards(folder, "hits", len(input_shards))
+    missing = missing_shards(folder, "hits", range(len(input_shards)))
     write_shards(
         exchange,
         _put_hits,
@@ -185,7 +185,7 @@ def find_contamination(
         problems=problems,
         recipe=recipe,
     )
-    num_hits = sum(entry.num_rows or 0 for entry in shards.records(folder, "hits"))
+    num_hits = shards.records(folder, "hits").total("num_rows")
     return {"problems": problems.num_rows, "hits": num_hits}
 
 

@@ -12,12 +12,13 @@ import pyarrow as pa
 
 from snow_assets.curation.dedup.filtered_shards import filtered_texts
 from snow_assets.curation.dedup.signatures import SignatureShard, bands_in, signature_shards
-from snow_assets.curation.dedup.text_keys import TextKeys, text_keys
+from snow_assets.curation.dedup.text_keys import TextKeys, find_keys, text_keys
 from snow_assets.curation.document_shards import document_shards
 from snow_assets.curation.hashing import Hashes
 from snow_assets.recipe import FiltersRecipe, NearDuplicatesRecipe
 from snow_assets.runtime.exchange.contract import Exchange, Partition
 from snow_assets.runtime.exchange.partitions import ranges_of
+from snow_assets.runtime.exchange.shard_work import write_shards
 from snow_assets.storage import shards
 
 # A bucket of m texts has m^2 pairs. In larger buckets each text is paired only with the bucket's
@@ -35,7 +36,6 @@ CANDIDATE_PAIR = pa.schema(
 """Distinct pairs of text keys, left < right, in order of right and left."""
 
 _ENTRY = pa.schema([("band", pa.uint64()), ("text", pa.uint64())])
-_COUNT = pa.schema([("pairs", pa.int64())])
 _ENTRY_BYTES = 16
 _TEXTS_PER_SHARD = 250_000  # of pairs; their number does not depend on the executor
 
@@ -65,12 +65,15 @@ def find_candidate_pairs(
         num_shards=1 + num_texts // _TEXTS_PER_SHARD,
         exchange=exchange,
     )
-    counts = exchange.gather(
-        exchange.map_shards(
-            _put_shard, range(len(partitions)), partitions, schema=_COUNT, folder=folder
-        )
+    write_shards(
+        exchange,
+        _put_shard,
+        range(len(partitions)),
+        partitions,
+        unit="shards of candidate pairs",
+        folder=folder,
     )
-    num_pairs = sum(sum(table["pairs"].to_pylist()) for table in counts)
+    num_pairs = shards.records(folder, TABLE).total("num_rows")
     return {"texts": num_texts, "filtered_texts": len(filtered), "candidate_pairs": num_pairs}
 
 
@@ -99,7 +102,8 @@ def _entries(shard: SignatureShard, *, filtered: TextKeys) -> pa.Table:
     """Band and text of the texts that pass the filters and have shingles; texts may repeat."""
     table = shard.read(["text_id", "num_shingles", "bands"])
     keys = text_keys(table["text_id"])
-    is_included = np.isin(keys, filtered, invert=True) & (table["num_shingles"].to_numpy() > 0)
+    is_filtered, _ = find_keys(filtered, keys)
+    is_included = ~is_filtered & (table["num_shingles"].to_numpy() > 0)
     bands = bands_in(table["bands"])[is_included]
     texts = np.repeat(keys[is_included], bands.shape[1])
     return pa.table([pa.array(bands.reshape(-1)), pa.array(texts)], schema=_ENTRY)
@@ -135,10 +139,9 @@ def sorted_distinct(pairs: pa.Table) -> pa.Table:
     return pa.table([pa.array(left[is_new]), pa.array(right[is_new])], schema=CANDIDATE_PAIR)
 
 
-def _put_shard(index: int, pairs: pa.Table, *, folder: str) -> pa.Table:
+def _put_shard(index: int, pairs: pa.Table, *, folder: str) -> None:
     distinct = sorted_distinct(pairs)
     shards.put_table(folder, TABLE, index, distinct, CANDIDATE_PAIR, compression=None)
-    return pa.table([pa.array([distinct.num_rows])], schema=_COUNT)
 
 
 def _is_new(left: Hashes, right: Hashes) -> npt.NDArray[np.bool_]:

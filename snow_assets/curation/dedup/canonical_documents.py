@@ -9,17 +9,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from snow_assets.curation.dedup.connected_components import Components, components_of
 from snow_assets.curation.dedup.filtered_shards import FilteredShard
-from snow_assets.curation.dedup.text_keys import TextKeys, text_keys
+from snow_assets.curation.dedup.text_keys import find_keys, text_keys
 from snow_assets.curation.document_shards import document_shards
 from snow_assets.recipe import FiltersRecipe
 from snow_assets.runtime.exchange.contract import Exchange, Partition
-from snow_assets.runtime.exchange.partitions import indices_in, ranges_of
+from snow_assets.runtime.exchange.partitions import indices_in, range_of_indices, ranges_of
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import DUPLICATE_CLUSTER
 
@@ -77,14 +76,11 @@ def put_clusters(
     ]
     components = components_of([verified_folder], exchange)
     outcomes = _outcomes_by_shard(filtered_shards, components, exchange)
-    groups = [
-        [
-            (index, shard)
-            for index, shard in enumerate(filtered_shards)
-            if _outcome_partition(index, len(outcomes), len(filtered_shards)) == partition
-        ]
-        for partition in range(len(outcomes))
-    ]
+    num_shards = len(filtered_shards)
+    partitions = range_of_indices(np.arange(num_shards), len(outcomes), num_shards).tolist()
+    groups: list[list[tuple[int, FilteredShard]]] = [[] for _ in outcomes]
+    for index, (partition, shard) in enumerate(zip(partitions, filtered_shards, strict=True)):
+        groups[partition].append((index, shard))
     tables = exchange.gather(
         exchange.map_shards(
             _put_shards, groups, outcomes, schema=_COUNT, folder=folder, components=components
@@ -102,11 +98,6 @@ def put_clusters(
         "exact_duplicates": num_documents["exact"].as_py(),
         "near_duplicates": num_documents["near"].as_py(),
     }
-
-
-def _outcome_partition(shard: Any, num_partitions: int, num_shards: int) -> Any:
-    """The partition with the outcomes of a shard; partitions are ranges of shards."""
-    return shard * num_partitions // num_shards
 
 
 def _outcomes_by_shard(
@@ -139,23 +130,11 @@ def _outcomes_by_shard(
     )
 
 
-def _find(
-    components: Components, texts: TextKeys
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """A mask of the texts that are in a verified pair, and their indices in the components."""
-    if not len(components.keys):
-        return np.zeros(len(texts), np.bool_), np.zeros(0, np.int64)
-    indices = np.searchsorted(components.keys, texts)
-    indices[indices == len(components.keys)] = 0
-    is_paired = components.keys[indices] == texts
-    return is_paired, indices[is_paired]
-
-
 def _documents(index: int, shard: FilteredShard, *, components: Components) -> pa.Table:
     table = shard.read([*_CANONICAL_ORDER, "text_id"])
     texts = text_keys(table["text_id"])
     clusters = texts.copy()
-    is_paired, indices = _find(components, texts)
+    is_paired, indices = find_keys(components.keys, texts)
     clusters[is_paired] = components.roots[indices]
     shard_indices = np.full(len(texts), index)
     integer_columns = [
@@ -180,9 +159,9 @@ def _outcomes(documents: pa.Table, *, num_partitions: int, num_shards: int) -> p
     _, firsts, members = np.unique(clusters, return_index=True, return_inverse=True)
     kinds[firsts] = _CANONICAL
     canonical_ids = clustered["document_id"].take(pa.array(firsts[members]))
-    partitions = _outcome_partition(clustered["shard"].to_numpy(), num_partitions, num_shards)
+    partitions = range_of_indices(clustered["shard"].to_numpy(), num_partitions, num_shards)
     columns = [
-        pa.array(partitions.astype(np.uint16)),
+        pa.array(partitions),
         clustered["shard"],
         clustered["row"],
         canonical_ids,
@@ -231,7 +210,7 @@ def _put_shard(
         pa.array(is_clustered),
         outcomes["cluster_id"].combine_chunks(),
     )
-    is_paired, indices = _find(components, text_keys(table["text_id"]))
+    is_paired, indices = find_keys(components.keys, text_keys(table["text_id"]))
     jaccards = np.ones(table.num_rows)
     jaccards[is_paired] = components.jaccards[indices]
     jaccards[kinds == _EXACT] = 1.0

@@ -19,7 +19,7 @@ from snow_assets.curation.hashing import Hashes
 from snow_assets.recipe import NearDuplicatesRecipe
 from snow_assets.runtime.exchange.contract import MAX_PARTITIONS, Exchange, Partition
 from snow_assets.runtime.exchange.in_process import IN_PROCESS
-from snow_assets.runtime.exchange.partitions import indices_in, ranges_of
+from snow_assets.runtime.exchange.partitions import indices_in, range_of_indices, ranges_of
 from snow_assets.runtime.exchange.shard_work import missing_shards, write_shards
 from snow_assets.storage import shards
 
@@ -97,12 +97,13 @@ def put_signatures(
     partition with 16 bytes per document.
     """
     input_shards = document_shards([documents_folder])
-    missing = set(missing_shards(folder, "signatures", len(input_shards)))
+    num_shards = len(input_shards)
+    missing = missing_shards(folder, "signatures", range(num_shards))
     first_rows = _first_rows(input_shards, exchange) if missing else []
     groups: list[list[tuple[int, DocumentShard]]] = [[] for _ in first_rows]
-    for index, input_shard in enumerate(input_shards):
-        if index in missing:
-            groups[index * len(groups) // len(input_shards)].append((index, input_shard))
+    group_of = range_of_indices(np.arange(num_shards), len(groups), num_shards).tolist()
+    for index in missing:
+        groups[group_of[index]].append((index, input_shards[index]))
     write_shards(
         exchange,
         _put_shards,
@@ -115,7 +116,7 @@ def put_signatures(
     records = shards.records(folder, "signatures")
     return {
         "documents": sum(input_shard.num_rows for input_shard in input_shards),
-        "texts": sum(record.num_rows or 0 for record in records),
+        "texts": records.total("num_rows"),
         "shingles": sum(record.stats["shingles"] for record in records),
     }
 
@@ -145,8 +146,9 @@ def _first_rows_in(rows: pa.Table, *, num_groups: int, num_shards: int) -> pa.Ta
     """The first row of each text of a partition, in which rows are in the order of the shards."""
     _, first = np.unique(rows["text"].to_numpy(), return_index=True)
     first_rows = rows.select(["shard", "row"]).take(pa.array(first))
-    groups = first_rows["shard"].to_numpy().astype(np.int64) * num_groups // num_shards
-    return first_rows.add_column(0, _FIRST_ROW.field("group"), pa.array(groups.astype(np.uint16)))
+    shard_indices = first_rows["shard"].to_numpy().astype(np.int64)
+    groups = range_of_indices(shard_indices, num_groups, num_shards)
+    return first_rows.add_column(0, _FIRST_ROW.field("group"), pa.array(groups))
 
 
 def _put_shards(

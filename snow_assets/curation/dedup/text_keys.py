@@ -33,6 +33,21 @@ def id_chars(text_ids: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
     return np.concatenate(parts)
 
 
+def find_keys(
+    ascending: TextKeys, keys: TextKeys
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """A mask of the keys that are among ascending ones, and the indices of these there.
+
+    By binary search. Memory: 17 bytes per key; the ascending keys are neither copied nor sorted.
+    """
+    if not len(ascending):
+        return np.zeros(len(keys), np.bool_), np.zeros(0, np.int64)
+    indices = np.searchsorted(ascending, keys)
+    indices[indices == len(ascending)] = 0
+    is_present = ascending[indices] == keys
+    return is_present, indices[is_present]
+
+
 def as_ids(chars: npt.NDArray[np.uint8]) -> pa.StringArray:
     """The inverse of `id_chars`: characters, (ids, 64), as a column of ids."""
     flat = pa.FixedSizeBinaryArray.from_buffers(

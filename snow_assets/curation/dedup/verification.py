@@ -19,9 +19,11 @@ from snow_assets.curation.dedup.text_keys import TextKeys, text_keys
 from snow_assets.curation.hashing import splitmix64
 from snow_assets.runtime.exchange.contract import Exchange
 from snow_assets.runtime.exchange.partitions import indices_in, range_of_keys, ranges_of
+from snow_assets.runtime.exchange.shard_work import write_shards
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import DUPLICATE_PAIR
 
+PAIRS = "pairs"
 _CANDIDATES_PER_SHARD = 1_000_000  # of verified pairs
 _SHINGLE_BYTES = 4
 
@@ -36,7 +38,6 @@ _SHINGLES = pa.schema(
     ]
 )
 _VERIFIED_PAIR = pa.schema([*CANDIDATE_PAIR, *DUPLICATE_PAIR])
-_COUNT = pa.schema([("pairs", pa.int64())])
 
 
 def verify_pairs(
@@ -54,8 +55,8 @@ def verify_pairs(
     one text lie in a partition.
     """
     entries = shards.manifest(candidates_folder).tables(TABLE)
-    num_candidates = sum(entry.num_rows or 0 for entry in entries)
-    names = [entry.name for entry in entries]
+    num_candidates = entries.total("num_rows")
+    names = entries.column("name").to_pylist()
     signature_shards = [
         (SignatureShard(url, entry.name), entry.stats["shingles"])
         for url in signature_folders
@@ -96,12 +97,15 @@ def verify_pairs(
         num_partitions=1 + num_candidates // _CANDIDATES_PER_SHARD,
     )
     del pairs, shingles  # from disk
-    counts = exchange.gather(
-        exchange.map_shards(
-            _put_shard, range(len(verified)), verified, schema=_COUNT, folder=folder
-        )
+    write_shards(
+        exchange,
+        _put_shard,
+        range(len(verified)),
+        verified,
+        unit="shards of verified pairs",
+        folder=folder,
     )
-    return {"verified_pairs": sum(sum(table["pairs"].to_pylist()) for table in counts)}
+    return {"verified_pairs": shards.records(folder, PAIRS).total("num_rows")}
 
 
 def _destined_pairs(name: str, *, folder: str, num_partitions: int) -> pa.Table:
@@ -163,8 +167,7 @@ def _verified_pairs(pairs: pa.Table, shingles: pa.Table, *, min_jaccard: float) 
     left, right = pairs["left"].to_numpy(), pairs["right"].to_numpy()
     keys, rows = np.unique(shingles["text"].to_numpy(), return_index=True)
     left_rows, right_rows = rows[np.searchsorted(keys, left)], rows[np.searchsorted(keys, right)]
-    column = shingles["shingles"].combine_chunks()
-    data, offsets = buffers(column if isinstance(column, pa.Array) else column.chunk(0))
+    data, offsets = buffers(shingles["shingles"].combine_chunks())
     starts, counts = offsets[:-1] // 4, np.diff(offsets) // 4
     similarities = np.zeros(len(left))
     jaccards(data.view(np.uint32), starts, counts, left_rows, right_rows, min_jaccard, similarities)
@@ -180,8 +183,7 @@ def _verified_pairs(pairs: pa.Table, shingles: pa.Table, *, min_jaccard: float) 
     return pa.table(columns, schema=_VERIFIED_PAIR)
 
 
-def _put_shard(index: int, pairs: pa.Table, *, folder: str) -> pa.Table:
+def _put_shard(index: int, pairs: pa.Table, *, folder: str) -> None:
     order = np.lexsort((pairs["right"].to_numpy(), pairs["left"].to_numpy()))
     rows = pairs.select(DUPLICATE_PAIR.names).take(pa.array(order))
-    shards.put_table(folder, "pairs", index, rows, DUPLICATE_PAIR)
-    return pa.table([pa.array([rows.num_rows])], schema=_COUNT)
+    shards.put_table(folder, PAIRS, index, rows, DUPLICATE_PAIR)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,17 @@ def range_of_keys(keys: npt.NDArray[np.uint64], num_partitions: int) -> Partitio
         np.uint16
     )
     return indices
+
+
+def range_of_indices(
+    indices: npt.NDArray[np.integer[Any]], num_partitions: int, num_indices: int
+) -> PartitionIndices:
+    """The partition of each index below `num_indices`; partitions are ranges of indices, in order,
+    and differ in length by one at most."""
+    partitions: PartitionIndices = (
+        indices.astype(np.int64) * num_partitions // num_indices
+    ).astype(np.uint16)
+    return partitions
 
 
 def ranges_of(column: str) -> PartitionOf:

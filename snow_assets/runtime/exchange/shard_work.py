@@ -32,14 +32,11 @@ def write_shards(
         remaining.advance(written.num_rows)
 
 
-def missing_shards(folder: str, table: str, num_shards: int) -> list[int]:
-    """The shards of a table that no earlier run has finished."""
-    finished = set(shards.names(shards.join(folder, shards.RECORDS)))
-    record_names = [
-        shards.record_name(shards.table_name(table, index)).rsplit("/", 1)[1]
-        for index in range(num_shards)
-    ]
-    return [index for index, name in enumerate(record_names) if name not in finished]
+def missing_shards(folder: str, table: str, indices: Sequence[int]) -> list[int]:
+    """Those of a table's shards that no earlier run has finished; a single listing."""
+    shard_names = {index: shards.table_name(table, index) for index in indices}
+    finished = shards.finished_files(folder, shard_names.values())
+    return [index for index, name in shard_names.items() if name not in finished]
 
 
 def _call(*elements: Any, function: Callable[..., object], **shared: Any) -> pa.Table:
