@@ -174,6 +174,7 @@ def held_out_repositories(
 
 def _codes(column: pa.ChunkedArray) -> tuple[pa.Array, Indices]:
     """The distinct values in order, and the index among these of each value."""
+    column = column.cast(pa.large_string())  # the values together may exceed 2 GB
     order = pc.sort_indices(column)
     ascending = column.take(order).combine_chunks()
     is_first = np.ones(len(ascending), dtype=np.bool_)
