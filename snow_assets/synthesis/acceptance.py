@@ -9,7 +9,7 @@ import pyarrow as pa
 from tokenizers import Tokenizer
 
 from snow_assets.corpus.opt_outs import is_listed
-from snow_assets.curation.decontamination.gate import gate_hits
+from snow_assets.curation.decontamination.gate import Gate
 from snow_assets.curation.decontamination.prefilter import ProblemIndex, hits, index_problems
 from snow_assets.curation.decontamination.rule import GATE_METHODS
 from snow_assets.curation.dedup.shingles import Shingles, band_hashes, jaccard, shingles
@@ -99,12 +99,15 @@ def accept_completions(
     Every request is in exactly one of the two tables. The first of several duplicates is accepted.
     """
     index = index_problems(filters.problems, recipe=filters.contamination)
+    gate = Gate.of(filters.problems, window_tokens=filters.contamination.gate_window_tokens)
     accepted = _AcceptedFiles(recipe=filters.near_duplicates)
     for language, _, text in EXAMPLES:
         accepted.add(f"the prompt's {language} example", text)
     counts: Counter[str] = Counter()
     for shard in range(len(shards.manifest(source.folder).tables("answers"))):
-        documents, refusals, redactions = _filter_chunk(source, shard, index, accepted, filters)
+        documents, refusals, redactions = _filter_chunk(
+            source, shard, index, gate, accepted, filters
+        )
         if not shards.record(folder, shards.table_name(DOCUMENTS, shard)):
             shards.put_table(folder, DOCUMENTS, shard, documents, SYNTHETIC_DOCUMENT)
         if not shards.record(folder, shards.table_name(REFUSALS, shard)):
@@ -132,6 +135,7 @@ def _filter_chunk(
     source: CompletionSource,
     shard: int,
     index: ProblemIndex,
+    gate: Gate,
     accepted: _AcceptedFiles,
     filters: AcceptanceFilters,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int]:
@@ -152,7 +156,7 @@ def _filter_chunk(
         else:
             refusals.append(_refusal_row(seed, *candidate))
     tokens = count_tokens(filters.tokenizer, [candidate.text for candidate in candidates])
-    contaminated = _find_contamination(candidates, index, filters)
+    contaminated = _find_contamination(candidates, index, gate)
     for candidate, num_tokens in zip(candidates, tokens, strict=True):
         refusal = _refusal_reason(candidate, num_tokens, contaminated, accepted, filters.recipe)
         if refusal is None:
@@ -198,14 +202,13 @@ def _candidate(
 
 
 def _find_contamination(
-    candidates: Sequence[_Candidate], index: ProblemIndex, filters: AcceptanceFilters
+    candidates: Sequence[_Candidate], index: ProblemIndex, gate: Gate
 ) -> dict[str, tuple[str, str]]:
     """Document id -> reason and evidence. The seeds were decontaminated, but the teacher may have
     been trained on the benchmarks."""
     contaminated: dict[str, tuple[str, str]] = {}
     texts = [(candidate.seed["document_id"], candidate.text) for candidate in candidates]
-    window_tokens = filters.contamination.gate_window_tokens
-    for match in gate_hits(texts, filters.problems, window_tokens=window_tokens):
+    for match in gate.search(texts):
         contaminated[match.document_id] = (
             "leaks",
             f"{match.part} of {match.problem_id}: {match.evidence}",

@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
+from snow_assets.curation.decontamination.gate import Gate
 from snow_assets.recipe import AcceptanceRecipe
 from snow_assets.storage import shards
 from snow_assets.synthesis.acceptance import CompletionSource, accept_completions
@@ -140,3 +142,20 @@ def test_judging_twice_gives_the_same_digest(tmp_path: Path) -> None:
         judged(tmp_path / name, [*answers, "nothing"])
         digests.append(shards.content_digest(shards.records(str(tmp_path / name / "out"))))
     assert digests[0] == digests[1]
+
+
+def test_the_gate_is_built_once_and_searches_each_chunk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gates: list[Gate] = []
+    build = Gate.of
+
+    def counted(problems: pa.Table, *, window_tokens: int) -> Gate:
+        gates.append(build(problems, window_tokens=window_tokens))
+        return gates[-1]
+
+    monkeypatch.setattr(Gate, "of", counted)
+    answers = [a_file(text) for name in "ab" for text in (f"{RENAMED}{name} = 1\n", a_module(name))]
+    _, refusals, _ = judged(tmp_path, answers)
+    assert [row["reason"] for row in refusals] == ["leaks", "leaks"]
+    assert len(gates) == 1

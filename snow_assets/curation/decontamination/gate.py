@@ -115,23 +115,26 @@ class Gate:
                 hits.setdefault((hit.problem_id, hit.part), hit)
         return list(hits.values())
 
+    def search(self, texts: Iterable[tuple[str, str]]) -> list[GateHit]:
+        """Benchmark problems in (document id, text) pairs, once per document, problem and part.
+
+        Memory: 256 texts.
+        """
+        hits: dict[tuple[str, str, str], GateHit] = {}
+        remaining = iter(texts)
+        while batch := list(itertools.islice(remaining, _TEXTS_AT_ONCE)):
+            flags = self.scan.flags(pa.array([text for _, text in batch], pa.large_string()))
+            for (document_id, text), is_flagged in zip(batch, flags.tolist(), strict=True):
+                for hit in self.hits(document_id, text) if is_flagged else ():
+                    hits.setdefault((document_id, hit.problem_id, hit.part), hit)
+        return [hits[key] for key in sorted(hits)]
+
 
 def gate_hits(
     texts: Iterable[tuple[str, str]], problems: pa.Table, *, window_tokens: int
 ) -> list[GateHit]:
-    """Benchmark problems in (document id, text) pairs, once per document, problem and part.
-
-    Memory: 256 texts.
-    """
-    gate = Gate.of(problems, window_tokens=window_tokens)
-    hits: dict[tuple[str, str, str], GateHit] = {}
-    remaining = iter(texts)
-    while batch := list(itertools.islice(remaining, _TEXTS_AT_ONCE)):
-        flags = gate.scan.flags(pa.array([text for _, text in batch], pa.large_string()))
-        for (document_id, text), is_flagged in zip(batch, flags.tolist(), strict=True):
-            for hit in gate.hits(document_id, text) if is_flagged else ():
-                hits.setdefault((document_id, hit.problem_id, hit.part), hit)
-    return [hits[key] for key in sorted(hits)]
+    """Benchmark problems in texts, see `Gate.search`; for a single search of them."""
+    return Gate.of(problems, window_tokens=window_tokens).search(texts)
 
 
 def assert_uncontaminated(
