@@ -11,13 +11,13 @@ import pyarrow as pa
 
 from snow_assets.curation.columns import buffers
 from snow_assets.curation.decontamination.gate import gate_hits
-from snow_assets.curation.decontamination.gate_kernels import decode_documents
 from snow_assets.curation.decontamination.prefilter import find_contamination
 from snow_assets.curation.dedup.candidates import find_candidate_pairs
 from snow_assets.curation.dedup.canonical_documents import put_clusters
 from snow_assets.curation.dedup.signatures import put_signatures
 from snow_assets.curation.dedup.verification import verify_pairs
 from snow_assets.curation.prepare import prepare
+from snow_assets.curation.tokenizer.decoding_kernels import decode_documents
 from snow_assets.curation.tokenizer.gigatoken_encoding import character_classes, cut_numbers
 from snow_assets.recipe import SMOKE
 from snow_assets.runtime.exchange.in_process import InProcessExchange

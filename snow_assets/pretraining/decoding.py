@@ -9,7 +9,7 @@ import pyarrow as pa
 from tokenizers import Tokenizer
 
 from snow_assets.curation.columns import Bytes, Offsets, buffers
-from snow_assets.curation.decontamination.gate_kernels import decode_documents
+from snow_assets.curation.tokenizer.decoding_kernels import decode_documents
 from snow_assets.curation.tokenizer.encoding import token_bytes
 from snow_assets.curation.tokenizer.tokens import (
     FIM_MIDDLE,

@@ -13,6 +13,11 @@ import pyarrow as pa
 
 from snow_assets.curation.columns import Bytes, Offsets, buffers
 from snow_assets.curation.decontamination import gate_kernels as kernels
+from snow_assets.curation.decontamination.gate_token_kernels import (
+    description_codes,
+    fixed_table,
+    program_codes,
+)
 from snow_assets.curation.decontamination.rule import fixed_names
 from snow_assets.curation.hashing import Hashes
 
@@ -79,9 +84,9 @@ def _token_codes(text: str, fixed: Hashes | None) -> tuple[Hashes, Bytes]:
     size = int(offsets[1])
     codes, is_name = np.zeros(size, np.uint64), np.zeros(size, np.uint8)
     count = (
-        kernels.description_codes(data, 0, size, codes)
+        description_codes(data, 0, size, codes)
         if fixed is None
-        else kernels.program_codes(data, 0, size, fixed, codes, is_name)
+        else program_codes(data, 0, size, fixed, codes, is_name)
     )
     return codes[:count], is_name[:count]
 
@@ -89,7 +94,7 @@ def _token_codes(text: str, fixed: Hashes | None) -> tuple[Hashes, Bytes]:
 def _fixed_codes() -> Hashes:
     no_names = np.zeros(1, np.uint64)
     codes = [_token_codes(name, no_names)[0] for name in sorted(fixed_names())]
-    return kernels.fixed_table(np.unique(np.concatenate(codes)))
+    return fixed_table(np.unique(np.concatenate(codes)))
 
 
 def _windows(texts: Iterable[SearchedText], window: int, fixed: Hashes | None) -> kernels.Windows:

@@ -71,7 +71,7 @@ def _token_id_lists(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int
     if encoding is None:
         encoded = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoded_text.ids for encoded_text in encoded]
-    is_blank = [len(text) >= _BLANKS and _BLANK.search(text) is not None for text in texts]
+    is_blank = [len(text) >= MAX_BLANKS and _BLANK.search(text) is not None for text in texts]
     regular_texts = [text for text, blank in zip(texts, is_blank, strict=True) if not blank]
     encoded_ids = iter(
         encoding.encode_ordinary_batch(regular_texts, num_threads=os.cpu_count() or 1)
@@ -82,9 +82,10 @@ def _token_id_lists(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int
     ]
 
 
-# tiktoken's regular expressions overflow the stack on runs of one to ten times this length.
-_BLANKS = 100_000
-_BLANK = re.compile(rf"\s{{{_BLANKS}}}")
+MAX_BLANKS = 100_000
+"""Runs of white space of one to ten times this length overflow the stack in tiktoken's and
+gigatoken's regular expressions."""
+_BLANK = re.compile(rf"\s{{{MAX_BLANKS}}}")
 
 # What ByteLevel splits at (GPT-2's expression), and the same after each digit has been split off.
 _SPLITS = {
@@ -101,7 +102,7 @@ _PLAIN_BPE = {
     "byte_fallback": False,
     "ignore_merges": False,
 }
-_BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
+BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
 _DIGITS = {"type": "Digits", "individual_digits": True}
 
 
@@ -138,7 +139,7 @@ def _tiktoken(tokenizer: Tokenizer) -> "tiktoken.Encoding | None":
         and spec["normalizer"] is spec["truncation"] is spec["padding"] is None
         and all(token["special"] for token in spec["added_tokens"])
         and len(steps) == 1 + has_digits
-        and _has(steps[-1], _BYTE_LEVEL)
+        and _has(steps[-1], BYTE_LEVEL)
     )
     if not is_supported:
         return None

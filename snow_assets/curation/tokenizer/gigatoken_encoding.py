@@ -21,9 +21,9 @@ import pyarrow as pa
 
 from snow_assets.curation.columns import Bytes, Offsets, buffers
 from snow_assets.curation.jit import kernel
+from snow_assets.curation.tokenizer.encoding import BYTE_LEVEL, MAX_BLANKS
 
 _OTHER, _NUMERIC, _UNASSIGNED = 0, 1, 2
-_MAX_BLANKS = 100_000
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class GigatokenEncoding:
             return None
         from gigatoken.gigatoken_rs import load_hf_json
 
-        pre_tokenizer = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
-        plain = {**spec, "added_tokens": [], "pre_tokenizer": {**pre_tokenizer, "trim_offsets": 1}}
+        pre_tokenizer = {**BYTE_LEVEL, "trim_offsets": True}
+        plain = {**spec, "added_tokens": [], "pre_tokenizer": pre_tokenizer}
         return cls(load_hf_json(json.dumps(plain)), splits_digits)
 
     def encode(
@@ -90,7 +90,7 @@ def cut_numbers(
     is_unsupported: npt.NDArray[np.bool_],
 ) -> None:
     """Set the cuts before and after each numeric character, and the flag of each text with an
-    unassigned character or a run of `_MAX_BLANKS` white space, at which libraries' stacks end."""
+    unassigned character or a run of `MAX_BLANKS` white space, at which libraries' stacks end."""
     for row in range(len(offsets) - 1):
         offset, end = offsets[row], offsets[row + 1]
         blanks = 0
@@ -112,6 +112,6 @@ def cut_numbers(
             elif character_class == _UNASSIGNED:
                 is_unsupported[row] = True
             blanks = blanks + 1 if code <= 0x20 or size > 1 else 0
-            if blanks >= _MAX_BLANKS:
+            if blanks >= MAX_BLANKS:
                 is_unsupported[row] = True
             offset += size
