@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 from tokenizers import Tokenizer
 
+from snow_assets.curation.tokenizer.encoding import token_ids
+from snow_assets.curation.tokenizer.tokens import END_OF_TEXT
 from snow_assets.pretraining.allocation import allocate_sequences
 from snow_assets.pretraining.packing import pack_language
 from snow_assets.pretraining.sequences import TOKENS
@@ -38,6 +40,8 @@ def pack(
         python_shortfall=phase.python_shortfall,
     )
     tokenizer.encode_special_tokens = True  # a text that spells a separator is plain text
+    # The encoding is cached; threads that find none would each build it.
+    token_ids(tokenizer, [END_OF_TEXT])
     shard = sequence = 0
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for source in sorted(sources, key=lambda source: source.language):
@@ -92,7 +96,7 @@ def size_violations(packs: str, *, tokens: int, max_seq_len: int) -> list[str]:
     entries = shards.manifest(packs).tables(TOKENS)
     lengths = {entry.stats["max_seq_len"] for entry in entries} - {max_seq_len}
     violations += [f"sequences hold {length} tokens, not {max_seq_len}" for length in lengths]
-    count = sum(entry.num_tokens or 0 for entry in entries)
+    count = entries.total("num_tokens")
     if count != tokens:
         violations.append(f"{count} tokens, and the phase requires exactly {tokens}")
     return violations

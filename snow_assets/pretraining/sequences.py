@@ -9,9 +9,8 @@ length, language and largest token.
 
 import hashlib
 import itertools
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,6 @@ from snow_assets.storage.shards import DamagedFileError, FileRecord
 TOKENS, CHECKSUMS = "tokens", "checksums"
 
 _CHECKSUM_BYTES = 8
-_CACHED_CHECKSUM_BYTES = 32_000_000
 
 
 def tokens_name(index: int) -> str:
@@ -32,6 +30,11 @@ def tokens_name(index: int) -> str:
 
 def checksums_name(index: int) -> str:
     return f"{CHECKSUMS}-{index:05d}.bin"
+
+
+def _checksums_of(name: str) -> str:
+    """The file of the checksums of a file of tokens."""
+    return name.replace(TOKENS, CHECKSUMS)
 
 
 def token_dtype(vocab_size: int) -> np.dtype[Any]:
@@ -87,9 +90,9 @@ def read_tokens(packs: str, entry: FileRecord) -> np.ndarray:
 class PackedSequences:
     """All sequences of packs; `sequences[indices]` reads those, each compared with its checksum.
 
-    Reads nothing but the sequences and, by shard, their checksums, from a local folder or by byte
-    ranges of an object store's files, several at a time. Memory: what is read, up to 32 MB of
-    checksums, and a few hundred bytes per shard. Threads and forked processes can share it.
+    Reads nothing but the sequences and their checksums, from a local folder or by byte ranges of an
+    object store's files, several at a time. Memory: what is read, and a few hundred bytes per
+    shard. Threads and forked processes can share it.
     """
 
     packs: str
@@ -97,7 +100,6 @@ class PackedSequences:
     dtype: np.dtype[Any]
     _names: Sequence[str]
     _ends: npt.NDArray[np.int64]  # the number of sequences up to the end of each shard
-    _checksums: OrderedDict[int, bytes] = field(default_factory=OrderedDict)
 
     @classmethod
     def of(cls, packs: str, entries: Sequence[FileRecord]) -> "PackedSequences":
@@ -137,38 +139,36 @@ class PackedSequences:
             )
         shard_of = np.searchsorted(self._ends, index_array, side="right")
         first_of_shard = np.concatenate([[0], self._ends[:-1]])[shard_of]
-        row_bytes = self.max_seq_len * self.dtype.itemsize
         rows = index_array - first_of_shard
+        names = [self._names[shard] for shard in shard_of.tolist()]
+        sizes = np.repeat([self.max_seq_len * self.dtype.itemsize, _CHECKSUM_BYTES], len(rows))
+        starts = np.tile(rows, 2) * sizes
         system, folder = shards.file_system(self.packs)
         contents = system.cat_ranges(
-            [shards.join(folder, self._names[shard]) for shard in shard_of.tolist()],
-            (rows * row_bytes).tolist(),
-            ((rows + 1) * row_bytes).tolist(),
-            on_error="raise",
+            [shards.join(folder, name) for name in [*names, *map(_checksums_of, names)]],
+            starts.tolist(),
+            (starts + sizes).tolist(),
+            on_error="return",
         )
-        for shard, row, content in zip(shard_of.tolist(), rows.tolist(), contents, strict=True):
-            self._compare(shard, row, content)
-        return np.frombuffer(b"".join(contents), self.dtype).reshape(-1, self.max_seq_len)
+        sequences, checksums = contents[: len(rows)], contents[len(rows) :]
+        for sequence in sequences:
+            if isinstance(sequence, Exception):
+                raise sequence
+        for name, row, sequence, checksum in zip(
+            names, rows.tolist(), sequences, checksums, strict=True
+        ):
+            if checksum != _checksum(sequence):
+                self._compare_whole(name, row, sequence)
+        return np.frombuffer(b"".join(sequences), self.dtype).reshape(-1, self.max_seq_len)
 
-    def _compare(self, shard: int, row: int, content: bytes) -> None:
-        recorded = self._shard_checksums(shard)[_CHECKSUM_BYTES * row : _CHECKSUM_BYTES * (row + 1)]
-        if _checksum(content) == recorded:
+    def _compare_whole(self, name: str, row: int, sequence: bytes) -> None:
+        """Compare with the shard's checksums, which are compared with their record themselves."""
+        checksums = shards.get_file(self.packs, _checksums_of(name))
+        if checksums[_CHECKSUM_BYTES * row : _CHECKSUM_BYTES * (row + 1)] == _checksum(sequence):
             return
-        name = self._names[shard]
         shards.mark_damaged(self.packs, name)
         reason = f"its sequence {row} is not what was written"
         raise DamagedFileError(shards.join(self.packs, name), reason, shards.remedy(self.packs))
-
-    def _shard_checksums(self, shard: int) -> bytes:
-        """Cached; those that were read first are dropped first."""
-        checksums = self._checksums.get(shard)
-        if checksums is None:
-            name = self._names[shard].replace(TOKENS, CHECKSUMS)
-            checksums = self._checksums[shard] = shards.get_file(self.packs, name)
-            cached = sum(map(len, tuple(self._checksums.values())))
-            if cached > _CACHED_CHECKSUM_BYTES:
-                self._checksums.popitem(last=False)
-        return checksums
 
 
 def open_sequences(packs: str, *, max_seq_len: int, vocab_size: int) -> PackedSequences:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from snow_assets.curation.tokenizer import encoding
 from snow_assets.curation.tokenizer.tokens import END_OF_TEXT
 from snow_assets.pretraining import packing
 from snow_assets.pretraining.decoding import decode_packed
@@ -142,6 +143,18 @@ def test_any_number_of_threads_packs_alike(lake_url: str, monkeypatch: pytest.Mo
         packs = put_packs(lake_url, clean_text(lake_url), name=f"packs_by_{count}")
         digests.add(shards.manifest(packs).digest)
     assert len(digests) == 1
+
+
+def test_the_encoding_is_built_once_for_all_threads(
+    lake_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "_DOCUMENTS_AT_ONCE", 2)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(5)))
+    folders = clean_text(lake_url)
+    encoding._tiktoken.cache_clear()
+    encoding._gigatoken.cache_clear()
+    put_packs(lake_url, folders)
+    assert encoding._tiktoken.cache_info().misses == 1
 
 
 def test_an_interrupted_packing_goes_on_to_the_same_digest(lake_url: str, tmp_path: Any) -> None:

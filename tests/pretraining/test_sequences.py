@@ -161,3 +161,24 @@ def test_memory_does_not_grow_with_the_packs(lake_url: str) -> None:
         )
         peaks.append(int(reader.stdout))
     assert peaks[1] < peaks[0] + 4_000  # KiB; the larger packs hold 61 MiB more
+
+
+def test_a_sequence_is_compared_with_its_own_checksum(lake_url: str) -> None:
+    packs = put_packs(lake_url, clean_text(lake_url))
+    path = Path(packs, f"{CHECKSUMS}-00000.bin")
+    path.write_bytes(path.read_bytes()[:-1])
+    sequences = opened(packs)
+    rows_of_shard = shards.manifest(packs).tables(TOKENS)[0].num_rows or 0
+    assert len(sequences[[0, rows_of_shard - 2]]) == 2
+    with pytest.raises(DamagedFileError, match=CHECKSUMS):
+        sequences[[0, rows_of_shard - 1]]
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=f"{CHECKSUMS}.*materialize general_packs"):
+        sequences[[0]]
+
+
+def test_missing_tokens_are_an_error(lake_url: str) -> None:
+    packs = put_packs(lake_url, clean_text(lake_url))
+    Path(packs, tokens_name(0)).unlink()
+    with pytest.raises(FileNotFoundError, match=tokens_name(0)):
+        opened(packs)[[0]]
