@@ -1,4 +1,5 @@
-"""How costs grow with a corpus: `python benchmarks/growth.py`, or `... records` for artifacts.
+"""How costs grow with a corpus: `python benchmarks/growth.py`, or `... records` for artifacts, or
+`... split` for held-out repositories.
 
 A language of 100,000, 200,000 and 400,000 kept documents is generated in a temporary folder, with a
 short text each; 1 % is held out and 30 % of the others are selected. Prints CPU seconds, those of
@@ -7,6 +8,10 @@ the check of the selection.
 
 `records`: an artifact of 10,000 and 100,000 shards is finished, its manifest read, and then one of
 its shards; CPU seconds, and peak memory of a process that does it.
+
+`split`: 250,000 and 1,000,000 repositories of sizes like Zipf's, each in one or two languages. The
+held-out ones are chosen, and then read for all languages; CPU seconds, peak memory of a process
+that does it, and the bytes of the files that it reads.
 """
 
 import hashlib
@@ -19,15 +24,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 from peak import peak_bytes
 
-from snow_assets.curation.split import assert_no_held_out
+from snow_assets.curation.dedup.canonical_documents import REPOSITORY
+from snow_assets.curation.split import (
+    assert_no_held_out,
+    put_held_out_repositories,
+    read_held_out,
+)
 from snow_assets.quality.selection import selected_documents, validate_selection
+from snow_assets.recipe import ARCTIC
 from snow_assets.storage import checked_json, shards
 from snow_assets.storage.schemas import DECISION, DOCUMENT, SELECTION
 
+CURATION = ARCTIC.curation
 SIZES = (100_000, 200_000, 400_000)
 SHARD_ROWS = 10_000
 DOCUMENT_COLUMNS = pa.schema([DOCUMENT.field("document_id"), DOCUMENT.field("text")])
@@ -167,6 +180,53 @@ def records() -> None:
                 subprocess.run([*command, operation], check=True)
 
 
+def put_repositories(folder: str, num_repositories: int) -> None:
+    """The table `repositories` of near_duplicates, in ARCTIC's languages."""
+    languages = np.array(CURATION.languages)
+    numbers = np.repeat(np.arange(num_repositories), 1 + np.arange(num_repositories) % 2)
+    is_second = np.concatenate([[False], numbers[1:] == numbers[:-1]])
+    columns = [
+        pa.array(np.array(["first", "second"])[numbers % 2]),
+        pa.array([f"owner{number % 1_000_003}/repository{number}" for number in numbers.tolist()]),
+        pa.array(languages[(numbers * 7 + is_second) % len(languages)]),
+        pa.array(np.ones(len(numbers), np.int64)),
+        pa.array(10_000_000 // (1 + numbers) + 1_000),
+    ]
+    table = pa.table(columns, schema=REPOSITORY)
+    shards.put_table(folder, "repositories", 0, table, REPOSITORY)
+    finish(folder)
+
+
+def measure_split(lake: str, operation: str) -> None:
+    """Print the CPU seconds, the peak memory in MB, and the MB of the table that is read."""
+    near_duplicates, held_out = (
+        f"{lake}/{asset}/all/0" for asset in ("near_duplicates", "held_out_repositories")
+    )
+    if operation == "choose":
+        seconds = cpu_seconds(
+            lambda: put_held_out_repositories(near_duplicates, held_out, recipe=CURATION)
+        )
+        finish(held_out)
+        num_bytes = shards.manifest(near_duplicates).files.total("num_bytes")
+    else:
+        seconds = cpu_seconds(
+            lambda: [read_held_out(held_out, language=name) for name in CURATION.languages]
+        )
+        num_bytes = shards.manifest(held_out).files.total("num_bytes")
+    memory = f"{peak_bytes() / 1e6:>8.0f} MB {num_bytes / 1e6:>8.1f} MB read"
+    print(f"{operation:>10} {seconds:>8.2f} s {memory}", flush=True)
+
+
+def split() -> None:
+    for num_repositories in (250_000, 1_000_000):
+        with tempfile.TemporaryDirectory() as lake:
+            put_repositories(f"{lake}/near_duplicates/all/0", num_repositories)
+            print(f"{num_repositories:,} repositories", flush=True)
+            for operation in ("choose", "read"):
+                command = [sys.executable, __file__, "measure_split", lake, operation]
+                subprocess.run(command, check=True)
+
+
 def joins() -> None:
     print(f"{'documents':>10} {'held-out check':>15} {'selected read':>15} {'selection check':>15}")
     for num_documents in SIZES:
@@ -177,6 +237,10 @@ def joins() -> None:
 def main() -> None:
     if sys.argv[1:2] == ["records"]:
         records()
+    elif sys.argv[1:2] == ["split"]:
+        split()
+    elif sys.argv[1:2] == ["measure_split"]:
+        measure_split(*sys.argv[2:])
     elif sys.argv[1:2] == ["measure"]:
         measure_records(sys.argv[2], int(sys.argv[3]))
     else:

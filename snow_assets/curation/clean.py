@@ -57,7 +57,7 @@ def decide(
         counted_shards,
         unit="shards decided",
         folder=folder,
-        selector=DocumentSelector(inputs, recipe),
+        selector=DocumentSelector(inputs, recipe, language),
         tokenizer_folder=tokenizer_folder,
     )
     counts: Counter[str] = Counter()

@@ -14,7 +14,7 @@ from snow_assets.curation.decontamination.exemptions import exemption_reason
 from snow_assets.curation.decontamination.rule import GATE_METHODS
 from snow_assets.curation.document_shards import DocumentShard, co_partitioned, document_shards
 from snow_assets.curation.filters.heuristics import COLUMNS, filter_reason
-from snow_assets.curation.split import HELD_OUT, SPLIT_COLUMNS, TRAIN, held_out_repositories
+from snow_assets.curation.split import HELD_OUT, TRAIN, read_held_out
 from snow_assets.recipe import CurationRecipe
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import DECISION, DOCUMENT
@@ -28,8 +28,8 @@ class CurationInputs:
 
     documents: Sequence[str]
     near_duplicates: str
+    held_out_repositories: str
     contamination: Sequence[str]
-    source_order: Sequence[str] = ()  # the recipe's, in which sources are split
 
     def shards(self, language: str | None = None) -> list[DocumentShard]:
         return document_shards(self.documents, language=language)
@@ -37,20 +37,18 @@ class CurationInputs:
 
 @dataclass
 class DocumentSelector:
-    """Compute decisions, a shard of documents at a time. Memory: a shard's rows without text."""
+    """Compute decisions, a shard of documents at a time.
+
+    Memory: a shard's rows without text, and the names of the held-out repositories.
+    """
 
     inputs: CurationInputs
     recipe: CurationRecipe
+    language: str | None = None  # of the shards; None: of all languages
     held_out: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.held_out = held_out_repositories(
-            shards.read(self.inputs.near_duplicates, "repositories", columns=SPLIT_COLUMNS),
-            share=self.recipe.held_out_fraction,
-            tolerance=self.recipe.held_out_tolerance,
-            seed=self.recipe.seed,
-            source_order=self.inputs.source_order,
-        )
+        self.held_out = read_held_out(self.inputs.held_out_repositories, language=self.language)
         self._clusters = co_partitioned([self.inputs.near_duplicates], "clusters")
         self._hits = co_partitioned(self.inputs.contamination, "hits")
 

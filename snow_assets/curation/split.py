@@ -34,11 +34,13 @@ import pyarrow.compute as pc
 
 from snow_assets.curation.kept import kept_rows
 from snow_assets.curation.sampling import stable_share
+from snow_assets.recipe import CurationRecipe
 from snow_assets.storage import shards
+from snow_assets.storage.schemas import HELD_OUT_REPOSITORY
 
 TRAIN, HELD_OUT = "train", "held_out"
 SPLIT_COLUMNS = ("source", "repository", "language", "num_bytes")
-"""The columns of table `repositories` that the split is computed from."""
+"""The columns of near_duplicates' table `repositories` that the split is computed from."""
 
 Indices = npt.NDArray[np.uint32] | npt.NDArray[np.int64]
 
@@ -130,6 +132,51 @@ class _Split:
             self._hold_out_if_fitting(repository, undecided.of(repository), without_any=True)
 
 
+def put_held_out_repositories(
+    near_duplicates: str,
+    folder: str,
+    *,
+    recipe: CurationRecipe,
+    source_order: Sequence[str] = (),
+) -> dict[str, int]:
+    """Write the held-out repositories, a shard per language that has any; return the stats.
+
+    Time and memory: those of `held_out_repositories`, for all languages together.
+    """
+    repositories = shards.read(near_duplicates, "repositories", columns=SPLIT_COLUMNS)
+    held_out = pa.array(
+        held_out_repositories(
+            repositories,
+            share=recipe.held_out_fraction,
+            tolerance=recipe.held_out_tolerance,
+            seed=recipe.seed,
+            source_order=source_order,
+        ),
+        repositories["repository"].type,
+    )
+    rows = repositories.filter(pc.is_in(repositories["repository"], held_out))
+    languages = sorted(pc.unique(rows["language"]).to_pylist())
+    for index, language in enumerate(languages):
+        of_language = rows.filter(pc.equal(rows["language"], language))["repository"]
+        table = pa.table([pc.unique(of_language).sort()], schema=HELD_OUT_REPOSITORY)
+        stats = {"language": language}
+        shards.put_table(folder, "repositories", index, table, HELD_OUT_REPOSITORY, stats=stats)
+    return {
+        "repositories": pc.count_distinct(repositories["repository"]).as_py(),
+        "held_out_repositories": len(held_out),
+    }
+
+
+def read_held_out(folder: str, *, language: str | None = None) -> frozenset[str]:
+    """The held-out repositories with documents in a language; None: in any."""
+    tables = (
+        shards.read_shard(folder, entry.name)
+        for entry in shards.manifest(folder).tables("repositories")
+        if language in {None, entry.stats["language"]}
+    )
+    return frozenset(name for table in tables for name in table["repository"].to_pylist())
+
+
 def held_out_repositories(
     repositories: pa.Table,
     *,
@@ -137,8 +184,8 @@ def held_out_repositories(
     tolerance: float,
     seed: int,
     source_order: Sequence[str] = (),
-) -> frozenset[str]:
-    """The held-out repositories of a table with `SPLIT_COLUMNS`.
+) -> list[str]:
+    """The held-out repositories of a table with `SPLIT_COLUMNS`, in the order of their names.
 
     `tolerance` is relative to `share`. Sources not in `source_order` come last, by name.
     Time: that of sorting the repositories. Memory: about 160 bytes a row beside the table.
@@ -169,7 +216,8 @@ def held_out_repositories(
         sizes = all_sizes.where(slice(*np.searchsorted(source, [code, code + 1])))
         split.add_source(sizes, sizes.where(~is_decided[sizes.repository]))
         is_decided[sizes.repository] = True
-    return frozenset(names.filter(pa.array(is_held_out)).to_pylist())
+    held_out: list[str] = names.filter(pa.array(is_held_out)).to_pylist()
+    return held_out
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[pa.Array, Indices]:

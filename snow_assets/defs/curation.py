@@ -11,6 +11,7 @@ from snow_assets.curation.decisions import CurationInputs
 from snow_assets.curation.decontamination.prefilter import find_contamination
 from snow_assets.curation.export import export_clean
 from snow_assets.curation.prepare import prepare
+from snow_assets.curation.split import put_held_out_repositories
 from snow_assets.curation.tokenizer.training import (
     put_pretrained_tokenizer,
     put_trained_tokenizer,
@@ -37,6 +38,7 @@ from snow_assets.storage.schemas import (
     DOCUMENT,
     DROP,
     DUPLICATE_CLUSTER,
+    HELD_OUT_REPOSITORY,
     SIGNALS,
 )
 
@@ -208,6 +210,49 @@ def near_duplicates(run: StageRun) -> StageResult:
     return StageResult(stats=stats, metadata=_markdown(asset_metadata.clusters(run.folder, stats)))
 
 
+def _held_out_config(inputs: StageInputs) -> Any:
+    curation = inputs.recipe.curation
+    return {
+        "held_out_fraction": curation.held_out_fraction,
+        "held_out_tolerance": curation.held_out_tolerance,
+        "source_order": _source_order(inputs.recipe),
+        "seed": curation.seed,
+    }
+
+
+def _source_order(recipe: Recipe) -> list[str]:
+    return [source.name for source in recipe.corpus.sources]
+
+
+@stage(
+    group="curation",
+    code_version="1",
+    inputs=(Input(stage=near_duplicates),),
+    config=_held_out_config,
+    tables=(
+        StageTable(
+            name="repositories",
+            schema=HELD_OUT_REPOSITORY,
+            repository_column="repository",
+            is_dbt_source=False,
+        ),
+    ),
+    kinds={"parquet"},
+    automation="always",
+    holds_text=False,
+    cost=CostModel(stored_fraction=0.0001),
+)
+def held_out_repositories(run: StageRun) -> StageResult:
+    """The repositories of all sources whose documents are held out, by language."""
+    stats = put_held_out_repositories(
+        run.input(near_duplicates).folder,
+        run.folder,
+        recipe=run.recipe.curation,
+        source_order=_source_order(run.recipe),
+    )
+    return StageResult(stats=stats, metadata=_markdown(asset_metadata.counts(stats)))
+
+
 def _contamination_config(inputs: StageInputs) -> Any:
     thresholds = inputs.recipe.curation.contamination
     return {
@@ -250,17 +295,13 @@ def gate_config(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _source_order(recipe: Recipe) -> list[str]:
-    return [source.name for source in recipe.corpus.sources]
-
-
 def _curated(run: StageRun) -> CurationInputs:
     """What the decisions over documents are made from."""
     return CurationInputs(
         documents=run.folders(documents),
         near_duplicates=run.input(near_duplicates).folder,
+        held_out_repositories=run.input(held_out_repositories).folder,
         contamination=run.folders(contamination),
-        source_order=_source_order(run.recipe),
     )
 
 
@@ -269,7 +310,7 @@ def _trains_tokenizer(recipe: Recipe) -> bool:
 
 
 def _tokenizer_config(inputs: StageInputs) -> Any:
-    return tokenizer_settings(inputs.recipe.curation, _source_order(inputs.recipe))
+    return tokenizer_settings(inputs.recipe.curation)
 
 
 @stage(
@@ -278,6 +319,7 @@ def _tokenizer_config(inputs: StageInputs) -> Any:
     inputs=(
         Input(stage=documents, applies=_trains_tokenizer),
         Input(stage=near_duplicates, applies=_trains_tokenizer),
+        Input(stage=held_out_repositories, applies=_trains_tokenizer),
         Input(stage=contamination, applies=_trains_tokenizer),
     ),
     config=_tokenizer_config,
@@ -302,10 +344,6 @@ def _clean_config(inputs: StageInputs) -> Any:
     curation = inputs.recipe.curation
     return {
         "filters": curation.filters,
-        "held_out_fraction": curation.held_out_fraction,
-        "held_out_tolerance": curation.held_out_tolerance,
-        "source_order": _source_order(inputs.recipe),
-        "seed": curation.seed,
         "contamination_exemptions": curation.contamination_exemptions,
     }
 
@@ -316,6 +354,7 @@ def _clean_config(inputs: StageInputs) -> Any:
     inputs=(
         Input(stage=documents),
         Input(stage=near_duplicates),
+        Input(stage=held_out_repositories),
         Input(stage=contamination),
         Input(stage=tokenizer),
     ),

@@ -24,6 +24,7 @@ STAGES: tuple[Stage, ...] = (
     curation.candidate_pairs,
     curation.verified_pairs,
     curation.near_duplicates,
+    curation.held_out_repositories,
     curation.contamination,
     curation.tokenizer,
     curation.clean_corpus,

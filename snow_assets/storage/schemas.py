@@ -107,6 +107,10 @@ DUPLICATE_CLUSTER = pa.schema(
 )
 """`near_duplicates`, table `clusters`: a row per document that reached deduplication."""
 
+HELD_OUT_REPOSITORY = pa.schema([_required("repository", pa.string())])
+"""`held_out_repositories`, table `repositories`: those with documents in a language, in the order
+of their names; a shard for each language that has any."""
+
 CONTAMINATION = pa.schema(
     [
         _required("document_id", pa.string()),

@@ -23,6 +23,7 @@ PARTITIONS = {
     "candidate_pairs": ["all"],
     "verified_pairs": ["all"],
     "near_duplicates": ["all"],
+    "held_out_repositories": ["all"],
     "tokenizer": ["all"],
     "clean_corpus": ["python"],
     "dataset_exports": ["python"],

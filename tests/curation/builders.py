@@ -13,6 +13,7 @@ from snow_assets.curation.dedup.canonical_documents import put_clusters
 from snow_assets.curation.dedup.signatures import put_signatures
 from snow_assets.curation.dedup.verification import verify_pairs
 from snow_assets.curation.prepare import prepare
+from snow_assets.curation.split import put_held_out_repositories
 from snow_assets.curation.tokenizer.training import put_trained_tokenizer
 from snow_assets.recipe import SMOKE, CurationRecipe
 from snow_assets.runtime.exchange.contract import Exchange
@@ -207,6 +208,14 @@ def near_duplicates(
     return finish(folder, inputs=[*made, pairs], stats=stats)
 
 
+def held_out(
+    lake: str, copies: str, *, recipe: CurationRecipe = RECIPE, name: str = "0" * 32
+) -> str:
+    folder = f"{lake}/held_out_repositories/all/{name}"
+    stats = put_held_out_repositories(copies, folder, recipe=recipe)
+    return finish(folder, inputs=[copies], stats=stats)
+
+
 def contamination(
     lake: str,
     made: str,
@@ -249,16 +258,24 @@ def clean_corpora(
     quoting = [
         contamination(lake, folder, known, recipe=recipe, exchange=exchange) for folder in made
     ]
-    curated = CurationInputs(documents=made, near_duplicates=copies, contamination=quoting)
+    split = held_out(lake, copies, recipe=recipe)
+    curated = CurationInputs(
+        documents=made,
+        near_duplicates=copies,
+        held_out_repositories=split,
+        contamination=quoting,
+    )
     counter = f"{lake}/tokenizer/all/{'0' * 32}"
     put_trained_tokenizer(curated, counter, recipe=recipe)
-    finish(counter, inputs=[*made, copies, *quoting])
+    finish(counter, inputs=[*made, copies, split, *quoting])
     corpora = {}
     for language in recipe.languages:
         folder = f"{lake}/clean_corpus/{language}/{'0' * 32}"
         stats = decide(language, curated, counter, folder, recipe=recipe, exchange=exchange)
-        corpora[language] = finish(folder, inputs=[*made, copies, *quoting, counter], stats=stats)
-    for folder in [*raw, known, *made, copies, *quoting, counter, *corpora.values()]:
+        corpora[language] = finish(
+            folder, inputs=[*made, copies, split, *quoting, counter], stats=stats
+        )
+    for folder in [*raw, known, *made, copies, split, *quoting, counter, *corpora.values()]:
         point(lake, folder)
     return corpora
 

@@ -22,7 +22,13 @@ def main(lake: str) -> None:
     folders = {
         folder
         for clean in corpora.values()
-        for asset in ("documents", "near_duplicates", "contamination", "tokenizer")
+        for asset in (
+            "documents",
+            "near_duplicates",
+            "held_out_repositories",
+            "contamination",
+            "tokenizer",
+        )
         for folder in shards.input_folders(clean, asset)
     }
     digests = {

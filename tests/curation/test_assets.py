@@ -95,6 +95,7 @@ def test_the_assets_make_a_clean_corpus_whose_checks_pass_and_reuse_it(lake_url:
         (curation.candidate_pairs, None, []),
         (curation.verified_pairs, None, []),
         (curation.near_duplicates, None, [checks.clusters_have_one_survivor]),
+        (curation.held_out_repositories, None, []),
         (curation.contamination, STDLIB, []),
         (curation.tokenizer, None, []),
         (

@@ -194,11 +194,18 @@ def test_a_source_that_came_after_deduplication_is_refused(lake_url: str) -> Non
     late = documents(lake_url, raw_corpus(lake_url, FILES[3:6], source="late"))
     old = {
         name: shards.input_folders(clean, name)
-        for name in ("documents", "contamination", "near_duplicates", "tokenizer")
+        for name in (
+            "documents",
+            "contamination",
+            "near_duplicates",
+            "held_out_repositories",
+            "tokenizer",
+        )
     }
     curated = CurationInputs(
         documents=[*old["documents"], late],
         near_duplicates=old["near_duplicates"][0],
+        held_out_repositories=old["held_out_repositories"][0],
         contamination=old["contamination"],
     )
     with pytest.raises(ValueError, match=r"late/.* has no clusters"):
@@ -219,6 +226,7 @@ def test_looser_rules_than_deduplication_saw_are_refused(lake_url: str) -> None:
     curated = CurationInputs(
         documents=[made],
         near_duplicates=f"{lake_url}/near_duplicates/all/{'1' * 32}",
+        held_out_repositories=shards.input_folders(clean, "held_out_repositories")[0],
         contamination=shards.input_folders(clean, "contamination"),
     )
     with pytest.raises(ValueError, match="passes the filters and has no cluster"):
@@ -262,12 +270,19 @@ def test_another_threshold_reads_no_text_where_tokens_are_counted(
     corpora = clean_corpora(lake_url, FILES)
     made = {
         name: shards.input_folders(corpora["python"], name)
-        for name in ("documents", "contamination", "near_duplicates", "tokenizer")
+        for name in (
+            "documents",
+            "contamination",
+            "near_duplicates",
+            "held_out_repositories",
+            "tokenizer",
+        )
     }
     curated = CurationInputs(
         documents=made["documents"],
         contamination=made["contamination"],
         near_duplicates=made["near_duplicates"][0],
+        held_out_repositories=made["held_out_repositories"][0],
     )
     (counter,) = made["tokenizer"]
     stricter = dataclasses.replace(

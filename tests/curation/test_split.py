@@ -7,11 +7,18 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from snow_assets.curation.dedup.canonical_documents import REPOSITORY
 from snow_assets.curation.sampling import stable_share
-from snow_assets.curation.split import assert_no_held_out, held_out_repositories, split_shortfalls
+from snow_assets.curation.split import (
+    assert_no_held_out,
+    held_out_repositories,
+    put_held_out_repositories,
+    read_held_out,
+    split_shortfalls,
+)
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import DECISION
-from tests.curation.builders import a_file, finish
+from tests.curation.builders import RECIPE, a_file, finish
 
 Row = tuple[str, str, int]  # repository, language, bytes
 
@@ -28,8 +35,10 @@ def table(*rows: Row, source: str = "s") -> pa.Table:
 def held_out(
     *tables: pa.Table, share: float = 0.1, tolerance: float = 0.2, seed: int = 0, **changed: Any
 ) -> frozenset[str]:
-    return held_out_repositories(
-        pa.concat_tables(tables), share=share, tolerance=tolerance, seed=seed, **changed
+    return frozenset(
+        held_out_repositories(
+            pa.concat_tables(tables), share=share, tolerance=tolerance, seed=seed, **changed
+        )
     )
 
 
@@ -121,6 +130,41 @@ def test_a_repository_that_comes_again_stays_on_its_side() -> None:
     )
     order = ["first", "again"]
     assert held_out(first, again, source_order=order) == held_out(first, source_order=order)
+
+
+def put_repositories(lake: str, repositories: pa.Table) -> str:
+    folder = f"{lake}/near_duplicates/all/{'0' * 32}"
+    rows = repositories.append_column("num_survivors", pa.array([1] * len(repositories)))
+    shards.put_table(folder, "repositories", 0, rows.select(REPOSITORY.names), REPOSITORY)
+    return finish(folder)
+
+
+def test_a_language_reads_its_own_held_out_repositories_alone(lake_url: str) -> None:
+    repositories = table(*skewed(2_000))
+    folder = f"{lake_url}/held_out_repositories/all/{'0' * 32}"
+    stats = put_held_out_repositories(
+        put_repositories(lake_url, repositories), folder, recipe=RECIPE
+    )
+    names = held_out(
+        repositories,
+        share=RECIPE.held_out_fraction,
+        tolerance=RECIPE.held_out_tolerance,
+        seed=RECIPE.seed,
+    )
+    assert stats == {"repositories": 2_000, "held_out_repositories": len(names)}
+    finish(folder)
+    assert read_held_out(folder) == names
+    for number in range(3):
+        language = f"language{number}"
+        of_language = {
+            row["repository"] for row in repositories.to_pylist() if row["language"] == language
+        }
+        assert read_held_out(folder, language=language) == names & of_language
+    assert read_held_out(folder, language="a language without documents") == frozenset()
+    shards.put(f"{folder}/repositories-00001.parquet", b"damaged")
+    assert read_held_out(folder, language="language0") < names
+    with pytest.raises(shards.DamagedFileError):
+        read_held_out(folder, language="language1")
 
 
 def test_the_choice_takes_linear_time() -> None:

@@ -147,6 +147,7 @@ def adopt(grown: str, lake: str, clean: dict[str, str]) -> None:
         "candidate_pairs",
         "verified_pairs",
         "near_duplicates",
+        "held_out_repositories",
         "contamination",
         "tokenizer",
         "clean_corpus",

@@ -36,6 +36,7 @@ GROUPS = {
         "candidate_pairs",
         "verified_pairs",
         "near_duplicates",
+        "held_out_repositories",
         "tokenizer",
         "clean_corpus",
         "dataset_exports",

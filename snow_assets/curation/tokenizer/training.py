@@ -6,7 +6,7 @@ deterministic sample of kept train documents of all languages, so the result is 
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from snow_assets.recipe import CurationRecipe
 from snow_assets.storage import shards
 
 
-def tokenizer_settings(recipe: CurationRecipe, source_order: Sequence[str] = ()) -> dict[str, Any]:
+def tokenizer_settings(recipe: CurationRecipe) -> dict[str, Any]:
     """The config that determines the tokenizer; of a pretrained one also the content's hash."""
     if recipe.tokenizer.pretrained:
         content = _read_valid_tokenizer(recipe.tokenizer.pretrained, recipe.tokenizer.vocab_size)
@@ -31,9 +31,6 @@ def tokenizer_settings(recipe: CurationRecipe, source_order: Sequence[str] = ())
     return {
         "tokenizer": recipe.tokenizer,
         "filters": recipe.filters,
-        "held_out_fraction": recipe.held_out_fraction,
-        "held_out_tolerance": recipe.held_out_tolerance,
-        "source_order": list(source_order),
         "seed": recipe.seed,
         "contamination_exemptions": recipe.contamination_exemptions,
     }
