@@ -1,5 +1,7 @@
 """Publishing of tables: dbt builds a new DuckDB file, and a rename publishes it."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import logging
@@ -11,15 +13,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import fsspec
 import pyarrow as pa
 
 from snow_resources.file_lock import exclusive
 from snow_resources.table_versions import Version, folder_of, put_version
 from snow_resources.warehouse import WarehouseError, query
+
+if TYPE_CHECKING:
+    import duckdb
 
 RecipeFiles = tuple[str, bool, Sequence[str]]
 """Rows of a recipe: its name, whether its pointers name them now, Parquet files (URLs)."""
@@ -234,6 +238,8 @@ def write_catalog(
     The number of files is unlimited, as none is on a command line. Returns whether some files are
     in an object store.
     """
+    import duckdb
+
     is_remote = False
     with duckdb.connect(str(path)) as connection:
         connection.execute("create schema manifests")

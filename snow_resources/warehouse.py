@@ -5,14 +5,17 @@ incomplete table. Queries see only the file's tables and nothing else of this ma
 mistakes, but does not isolate hostile tenants.
 """
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
+if TYPE_CHECKING:
+    import duckdb
 
 _MEMORY_LIMIT = "2GB"
 _TIMEOUT_SECONDS = 300.0
@@ -44,6 +47,8 @@ def query(path: str | Path, sql: str, *, rows: int | None = None) -> QueryResult
 
     Raises WarehouseError if the text holds no statement: only white space, comments, semicolons.
     """
+    import duckdb
+
     with _connect(Path(path)) as connection:
         _require_statement(sql)
         try:
@@ -64,6 +69,8 @@ def query(path: str | Path, sql: str, *, rows: int | None = None) -> QueryResult
 
 
 def _require_statement(sql: str) -> None:
+    import duckdb
+
     # DuckDB returns no result at all for a text without a statement.
     try:
         sql.encode()
@@ -83,6 +90,8 @@ def _require_statement(sql: str) -> None:
 
 @contextmanager
 def _connect(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    import duckdb
+
     if not path.exists():
         raise WarehouseError(
             f"{path} is not published yet: run `make demo`, or materialize the tables in Dagster"

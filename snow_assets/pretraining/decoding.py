@@ -9,7 +9,6 @@ import pyarrow as pa
 from tokenizers import Tokenizer
 
 from snow_assets.curation.columns import Bytes, Offsets, buffers
-from snow_assets.curation.tokenizer.decoding_kernels import decode_documents
 from snow_assets.curation.tokenizer.encoding import token_bytes
 from snow_assets.curation.tokenizer.tokens import (
     FIM_MIDDLE,
@@ -63,6 +62,8 @@ class Decoder:
                 for start, end in itertools.pairwise(starts.tolist())
             ]
             return buffers(pa.array(texts, pa.large_string()))
+        from snow_assets.curation.tokenizer.decoding_kernels import decode_documents
+
         lengths = np.diff(self.token_offsets).astype(np.uint16)
         num_bytes = int(lengths[ids[starts[0] : starts[-1]]].sum(dtype=np.int64))
         data, offsets = np.empty(num_bytes, np.uint8), np.zeros(len(starts), np.int64)

@@ -9,14 +9,16 @@ another language; a solution of fewer tokens than half a window, unless its desc
 text; a text cut into pieces shorter than a window.
 """
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from snow_assets.curation.decontamination.gate_scan import SearchedText, TextScan
 from snow_assets.curation.decontamination.problem_texts import docstrings, prompt_without_docstrings
 from snow_assets.curation.decontamination.program_tokens import (
     Tokens,
@@ -27,6 +29,9 @@ from snow_assets.curation.decontamination.program_tokens import (
 )
 from snow_assets.curation.decontamination.rule import MIN_WORD_SHARE
 from snow_assets.curation.hashing import HashSet
+
+if TYPE_CHECKING:
+    from snow_assets.curation.decontamination.gate_scan import SearchedText, TextScan
 
 _EVIDENCE_CHARS = 200
 _TEXTS_AT_ONCE = 256
@@ -73,9 +78,11 @@ class Gate:
     scan: TextScan
 
     @classmethod
-    def of(cls, problems: pa.Table, *, window_tokens: int) -> "Gate":
+    def of(cls, problems: pa.Table, *, window_tokens: int) -> Gate:
         """A solution matches where `window_tokens` consecutive tokens agree; a shorter one, of at
         least half a window, where all its tokens do. Descriptions are matched alike, by words."""
+        from snow_assets.curation.decontamination.gate_scan import TextScan
+
         programs: list[_ProblemText] = []
         descriptions: list[_ProblemText] = []
         for row in problems.select(["problem_id", "prompt", "solution"]).to_pylist():
@@ -180,8 +187,10 @@ class _ProblemText:
     searched: SearchedText
 
     @classmethod
-    def of(cls, problem_id: str, part: str, text: str, window: int) -> "_ProblemText":
+    def of(cls, problem_id: str, part: str, text: str, window: int) -> _ProblemText:
         """Each window of the tokens that holds enough words; if shorter, all tokens."""
+        from snow_assets.curation.decontamination.gate_scan import SearchedText
+
         tokens = program_tokens(text) if part == "solution" else description_tokens(text)
         length = min(window, len(tokens.codes))
         starts = np.zeros(0, np.int64)
