@@ -99,7 +99,7 @@ def test_killed_in_the_middle_it_goes_on_and_makes_the_same_files(lake_url: str)
         f"prepare({raw!r}, {killed!r}, languages={LANGUAGES!r}, with_parses=False)\n"
     )
     worker = subprocess.Popen([sys.executable, "-c", program])
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while len(shards.records(killed)) < 6:
         assert worker.poll() is None and time.monotonic() < deadline
         time.sleep(0.005)

@@ -45,14 +45,14 @@ def namespace(cluster: None) -> Iterator[str]:
     name, core = f"snow-{uuid.uuid4().hex[:8]}", client.CoreV1Api()
     core.create_namespace({"metadata": {"name": name}})
     api = KubernetesApi(name, patience_seconds=30)
-    assert until(lambda: bool(core.list_namespaced_service_account(name).items), seconds=30)
+    assert until(lambda: bool(core.list_namespaced_service_account(name).items), seconds=120)
     try:
         yield name
-        assert until(lambda: not live_pods(api), seconds=150), [
+        assert until(lambda: not live_pods(api), seconds=300), [
             (pod["metadata"]["name"], pod["status"]) for pod in live_pods(api)
         ]
         # The controller tells that a Job has ended when it has seen that its pod did.
-        assert until(lambda: not live_jobs(api), seconds=30), live_jobs(api)
+        assert until(lambda: not live_jobs(api), seconds=120), live_jobs(api)
     finally:
         core.delete_namespace(name)
 
@@ -132,7 +132,7 @@ class Site:
             "patches": self.patches,
             "sandbox_patches": self.patches[:1],
             "sandbox_canary": f"{os.environ['SNOW_TEST_HOST']}:1",  # nothing listens there
-            "start_seconds": 60,
+            "start_seconds": 300,
         }
         return ours | settings
 

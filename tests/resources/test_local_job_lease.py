@@ -55,10 +55,10 @@ def start_run(tmp_path: Path, request: Echo) -> subprocess.Popen[bytes]:
 
 
 def wait_until(is_true: Callable[[], bool], run: subprocess.Popen[bytes] | None = None) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not is_true():
         assert run is None or run.poll() is None, "the run ended"
-        assert time.monotonic() < deadline, "it did not come about in 60 s"
+        assert time.monotonic() < deadline, "it did not come about"
         time.sleep(0.05)
 
 

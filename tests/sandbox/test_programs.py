@@ -21,6 +21,7 @@ from tests.sandbox.programs import (
     ROOT,
     UNSHARE,
     Denial,
+    cpu_seconds,
     named,
     needs_floor,
     needs_root,
@@ -30,6 +31,8 @@ from tests.sandbox.programs import (
 )
 
 pytestmark = needs_floor
+
+_LONGEST_WAIT_SECONDS = 120.0  # on a busy machine
 
 
 @pytest.fixture
@@ -73,11 +76,10 @@ def test_what_ordinary_programs_do_works(program: str) -> None:
 
 
 def test_a_program_costs_little_time() -> None:
-    run("pass")
-    start = time.monotonic()
+    before = cpu_seconds()
     for _ in range(5):
         assert run("pass").outcome == "passed"
-    assert (time.monotonic() - start) / 5 < 1.0  # 0.05 to 0.1 s on an idle machine
+    assert (cpu_seconds() - before) / 5 < 1.0
 
 
 # --- What does not pass ---------------------------------------------------------------------------
@@ -139,9 +141,11 @@ def test_the_harness_cannot_be_imported_nor_read() -> None:
 
 
 def test_an_endless_loop_is_a_timeout() -> None:
+    before = cpu_seconds()
     outcome = run("while True: pass", Limits(seconds=1.0))
     assert outcome.outcome == "timeout"
-    assert 1.0 <= outcome.seconds < 3.0
+    assert outcome.seconds >= 1.0
+    assert cpu_seconds() - before < 3.0
 
 
 def test_a_memory_hog_is_told_as_such() -> None:
@@ -151,19 +155,21 @@ def test_a_memory_hog_is_told_as_such() -> None:
 
 
 def test_output_beyond_what_is_kept_is_discarded_and_not_judged() -> None:
-    start = time.monotonic()
+    before = cpu_seconds()
     program = "for _ in range(10 ** 4): print('x' * 10 ** 5)\nprint('the end', flush=True)"
-    outcome = run(program, Limits(seconds=60.0))  # a gigabyte
+    outcome = run(program, Limits(seconds=300.0))  # a gigabyte
     assert outcome.outcome == "passed"
     assert outcome.message.endswith("the end\n")
     assert len(outcome.message) <= 2000
-    assert time.monotonic() - start < 30
+    assert cpu_seconds() - before < 20.0
 
 
 def test_endless_output_is_a_timeout() -> None:
+    before = cpu_seconds()
     outcome = run("while True: print('x' * 10 ** 5)", Limits(seconds=1.0))
     assert outcome.outcome == "timeout"
-    assert 1.0 <= outcome.seconds < 3.0
+    assert outcome.seconds >= 1.0
+    assert cpu_seconds() - before < 5.0
 
 
 DEEP_RECURSIONS = {
@@ -187,11 +193,10 @@ DEEP_RECURSIONS = {
 @pytest.mark.parametrize("name", DEEP_RECURSIONS)
 def test_no_program_takes_more_than_its_limit(name: str) -> None:
     for denied in ((), (UNSHARE,)):
-        start = time.monotonic()
+        before = cpu_seconds()
         answer = under(DEEP_RECURSIONS[name], *denied, limits=Limits(seconds=1.0))
         assert answer["outcome"] in {"timeout", "killed", "failed", "memory"}, answer
-        assert float(answer["seconds"]) < 2.0
-        assert time.monotonic() - start < 20.0  # on a busy machine, with two interpreters' starts
+        assert cpu_seconds() - before < 4.0  # with three interpreters' starts
 
 
 def test_threads_that_use_several_processors_end_at_the_limit_of_cpu_seconds() -> None:
@@ -201,9 +206,9 @@ def test_threads_that_use_several_processors_end_at_the_limit_of_cpu_seconds() -
             while True: hashlib.sha256(bytes(10 ** 7)).digest()
         for _ in range(8): threading.Thread(target=burn).start()
     """
-    start = time.monotonic()
+    before = cpu_seconds()
     assert run(program + "    while True: pass", Limits(seconds=2.0)).outcome == "timeout"
-    assert time.monotonic() - start < 20.0
+    assert cpu_seconds() - before < 8.0
 
 
 FILL_THE_DISK = """
@@ -293,7 +298,7 @@ if {is_floor}:
     rules.add_rule(pyseccomp.ERRNO(1), "unshare")
     rules.load()
 from snow_assets.runtime import sandbox
-print(sandbox.run({program!r}, limits=sandbox.Limits(seconds=50.0)).outcome)
+print(sandbox.run({program!r}, limits=sandbox.Limits(seconds=600.0)).outcome)
 """
 
 
@@ -304,7 +309,7 @@ def test_the_program_ends_with_a_supervisor_that_is_killed_and_has_failed(
     name = f"orphan-{os.getpid()}"
     script = STARTER.format(
         paths=[str(ROOT), *sys.path],
-        program=NAMED.format(name) + "time.sleep(60)",
+        program=NAMED.format(name) + "time.sleep(600)",
         is_floor=is_floor,
     )
     starter = subprocess.Popen(
@@ -313,18 +318,18 @@ def test_the_program_ends_with_a_supervisor_that_is_killed_and_has_failed(
     wait_until(lambda: len(named(name)) == 1)
     (program,) = named(name)
     os.kill(parent_of(program), signal.SIGKILL)
-    outcome, _ = starter.communicate(timeout=30)
+    outcome, _ = starter.communicate(timeout=_LONGEST_WAIT_SECONDS)
     assert outcome.strip() == b"failed"
     wait_until(lambda: named(name) == [])
 
 
 def test_the_program_ends_with_whoever_started_it(temporary: Path) -> None:
     name = f"orphan-{os.getpid()}"
-    program = NAMED.format(name) + "time.sleep(60)"
+    program = NAMED.format(name) + "time.sleep(600)"
     script = (
         f"import sys; sys.path[:0] = {[str(ROOT), *sys.path]!r}\n"
         "from snow_assets.runtime import sandbox\n"
-        f"sandbox.run({program!r}, limits=sandbox.Limits(seconds=50.0))"
+        f"sandbox.run({program!r}, limits=sandbox.Limits(seconds=600.0))"
     )
     starter = subprocess.Popen([sys.executable, "-c", script], env={"TMPDIR": str(temporary)})
     wait_until(lambda: len(named(name)) == 1)
@@ -334,7 +339,7 @@ def test_the_program_ends_with_whoever_started_it(temporary: Path) -> None:
 
 
 def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + _LONGEST_WAIT_SECONDS
     while not true():
-        assert time.monotonic() < deadline, "it did not come about in 30 s"
+        assert time.monotonic() < deadline, "it did not come about"
         time.sleep(0.05)
