@@ -74,7 +74,11 @@ def test_equal_content_has_an_equal_digest_wherever_it_lies(tmp_path: Path) -> N
     assert len(digests) == 1
 
 
-def test_a_second_writer_with_other_content_is_refused(lake_url: str) -> None:
+@pytest.mark.parametrize("store", ["lake_url", "s3_lake_url"])
+def test_a_second_writer_with_other_content_is_refused(
+    store: str, request: pytest.FixtureRequest
+) -> None:
+    lake_url: str = request.getfixturevalue(store)
     shards.put_table(lake_url, "texts", 0, rows("a"), SCHEMA)
     first = finish(lake_url)
     assert finish(lake_url) == first

@@ -4,6 +4,7 @@ Writes are atomic: locally a temporary file is renamed; on an object store a put
 exclusive put does not replace an existing object (If-None-Match).
 """
 
+import errno
 import os
 import posixpath
 import tempfile
@@ -92,7 +93,14 @@ def put(url: str, content: bytes, *, exclusive: bool = False) -> None:
     """
     system, path = file_system(url)
     if not isinstance(system, LocalFileSystem):
-        system.pipe_file(path, content, mode="create" if exclusive else "overwrite")
+        try:
+            system.pipe_file(path, content, mode="create" if exclusive else "overwrite")
+        except OSError as error:
+            # A server that refuses If-None-Match need not name the condition, as AWS does: then
+            # s3fs reports an invalid argument.
+            if exclusive and error.errno == errno.EINVAL:
+                raise FileExistsError(errno.EEXIST, "it exists", url) from error
+            raise
         return
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
