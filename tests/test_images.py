@@ -240,7 +240,8 @@ def test_the_smoke_recipe_of_a_cluster_reads_what_the_orchestrator_has() -> None
     }
     assert names - {"stdlib"} - closure("orchestrator") == set()
     assert len(names) >= SMOKE_CLUSTER.corpus.min_repositories
-    assert set(SMOKE_CLUSTER.exemplars.repositories) <= declared("orchestrator")
+    (positives,) = SMOKE_CLUSTER.exemplars.file_groups
+    assert set(positives.source.locations) <= declared("orchestrator")
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -53,8 +53,8 @@ Position = tuple[int, int]  # index of the unit, and the number of rows that it 
 
 
 @dataclass(frozen=True)
-class _Row:
-    table: str
+class Row:
+    table: str  # FILES or DROPS
     repository: str
     language: str  # the likeliest by its name; empty for a whole repository
     num_bytes: int
@@ -64,7 +64,7 @@ class _Row:
 
 @dataclass
 class _Shard:
-    rows: list[_Row] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     num_bytes: int = 0
 
     def extend(self, shard: "_Shard") -> None:
@@ -107,7 +107,7 @@ def ingest(
     pending, current = _Shard(), _Shard()  # closed repositories; the repository being read
     current_start = start  # where `current` begins
     document_ids = DocumentIds(_admitted_ids(folder))
-    for position, source_row in _rows(source, recipe, languages, gate, start):
+    for position, source_row in source_rows(source, recipe, languages, gate, start):
         row = _drop_if_duplicate(source_row, document_ids, source.name, languages)
         if current.rows and current.rows[0].repository != row.repository:
             pending.extend(current)
@@ -137,8 +137,8 @@ def _admitted_ids(folder: str) -> Iterator[str]:
 
 
 def _drop_if_duplicate(
-    row: _Row, documents: DocumentIds, source: str, languages: Sequence[str]
-) -> _Row:
+    row: Row, documents: DocumentIds, source: str, languages: Sequence[str]
+) -> Row:
     """Return the row, or a drop if the same file of the same repository was admitted before."""
     if row.table != FILES or documents.add(row.columns["document_id"]):
         return row
@@ -216,9 +216,14 @@ def _recorded_names(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(printable(redact_urls(canonical(name))) for name in names))
 
 
-def _rows(
-    source: Source, recipe: CorpusRecipe, languages: Sequence[str], gate: Gate, start: Position
-) -> Iterator[tuple[Position, _Row]]:
+def source_rows(
+    source: Source,
+    recipe: CorpusRecipe,
+    languages: Sequence[str],
+    gate: Gate,
+    start: Position = (0, 0),
+) -> Iterator[tuple[Position, Row]]:
+    """Yield each file of a source, admitted or dropped, with its position; memory: one file."""
     for number, unit in enumerate(units(source, languages=languages, recipe=recipe)):
         if number < start[0]:
             continue
@@ -229,7 +234,7 @@ def _rows(
 
 def _unit_rows(
     unit: Unit, source: Source, recipe: CorpusRecipe, languages: Sequence[str], gate: Gate
-) -> Iterator[_Row]:
+) -> Iterator[Row]:
     """Yield a row for each selected file, and a drop for each refused repository."""
     names = _unit_names(unit)
     if refusal := _refusal_by_name(unit, names, gate, source.kind):
@@ -285,9 +290,7 @@ def _refusal_by_name(unit: Unit, names: Sequence[str], gate: Gate, kind: str) ->
     return None
 
 
-def _repository_refusals(
-    source: str, pending: dict[str, str], reported: set[str]
-) -> Iterator[_Row]:
+def _repository_refusals(source: str, pending: dict[str, str], reported: set[str]) -> Iterator[Row]:
     while pending:
         repository, reason = pending.popitem()
         reported.add(repository)
@@ -322,7 +325,7 @@ def _rank(source: str, repository: str, path: str) -> int:
     return int(order_by_hash(source, repository, path), 16)
 
 
-def _row(source: str, received: SourceFile, recipe: CorpusRecipe, languages: Sequence[str]) -> _Row:
+def _row(source: str, received: SourceFile, recipe: CorpusRecipe, languages: Sequence[str]) -> Row:
     content = received.content
     raw_id = hashlib.sha256(content).hexdigest()
     for kind, text in (("repository", received.repository), ("path", received.path)):
@@ -354,7 +357,7 @@ def _row(source: str, received: SourceFile, recipe: CorpusRecipe, languages: Seq
         "content": content,
     }
     likeliest = candidates(received.path, languages)[0]
-    return _Row(FILES, received.repository, likeliest, len(content) + _ROW_BYTES, columns)
+    return Row(FILES, received.repository, likeliest, len(content) + _ROW_BYTES, columns)
 
 
 def _drop(
@@ -364,7 +367,7 @@ def _drop(
     languages: Sequence[str],
     reason: str,
     evidence: str | None,
-) -> _Row:
+) -> Row:
     refusal = Refusal(
         repository=received.repository,
         path=received.path,
@@ -377,7 +380,7 @@ def _drop(
 
 def _refusal(
     source: str, refusal: Refusal, languages: Sequence[str], name: str | None = None
-) -> _Row:
+) -> Row:
     likeliest = next(iter(candidates(refusal.path, languages)), "")
     repository, path = printable(refusal.repository), printable(refusal.path)
     columns = {
@@ -390,4 +393,4 @@ def _refusal(
         "reason": refusal.reason,
         "evidence": None if refusal.evidence is None else printable(refusal.evidence),
     }
-    return _Row(DROPS, repository, likeliest, _ROW_BYTES, columns)
+    return Row(DROPS, repository, likeliest, _ROW_BYTES, columns)

@@ -38,17 +38,18 @@ def repositories(
     locations: Sequence[str], *, inline: bool, max_file_bytes: int, limits: ArchiveLimits
 ) -> Iterator[str]:
     """Yield the repository of each row, in order, without decoding Parquet's file contents."""
-    row_limits = _row_limits(inline, max_file_bytes, limits)
+    limits_of_rows = row_limits(inline, max_file_bytes, limits)
     last = None
     for file in list_files(locations, SUFFIXES):
-        for item in rows(file, row_limits, left_out=("content", "files")):
+        for item in rows(file, limits_of_rows, left_out=("content", "files")):
             repository = None if isinstance(item, Refusal) else _first(item.columns, _REPOSITORY)
             if isinstance(repository, str) and repository != last:
                 last = repository
                 yield repository
 
 
-def _row_limits(inline: bool, max_file_bytes: int, limits: ArchiveLimits) -> RowLimits:
+def row_limits(inline: bool, max_file_bytes: int, limits: ArchiveLimits) -> RowLimits:
+    """Of rows that hold a repository with its files (`inline`), or a file."""
     row_bytes = (
         min(limits.max_bytes, _MAX_INLINE_ROW_BYTES)
         if inline
@@ -71,9 +72,9 @@ def units(
 
     Memory: some rows, each at most 512 MiB (inline), or about 6 times `max_file_bytes`.
     """
-    row_limits = _row_limits(inline, max_file_bytes, limits)
+    limits_of_rows = row_limits(inline, max_file_bytes, limits)
     for file in list_files(locations, SUFFIXES):
-        yield _unit(file, inline, languages, max_file_bytes, row_limits)
+        yield _unit(file, inline, languages, max_file_bytes, limits_of_rows)
 
 
 def _unit(

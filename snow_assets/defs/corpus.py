@@ -4,16 +4,19 @@ from typing import Any
 
 import dagster as dg
 
-from snow_assets.corpus import exemplars as good_code
 from snow_assets.corpus import opt_out_matches, problems, validation
 from snow_assets.corpus import opt_outs as opted_out
-from snow_assets.corpus.distributions import snapshot as installed
-from snow_assets.corpus.ingest import Gate, ingest
-from snow_assets.corpus.source_units import normalised
+from snow_assets.corpus.exemplar_repositories import (
+    exemplar_repositories,
+    matching_exemplars,
+)
+from snow_assets.corpus.ingest import DROPS, Gate, ingest
 from snow_assets.corpus.sources import license_violations, snapshot, source_named
 from snow_assets.defs.materialize import current_artifacts
 from snow_assets.home import configured_url
 from snow_assets.planning import opt_out_traces
+from snow_assets.quality import exemplars as positives
+from snow_assets.quality.exemplar_rows import TABLE as EXEMPLARS
 from snow_assets.recipe import Recipe
 from snow_assets.stages import (
     PENDING,
@@ -99,48 +102,65 @@ def benchmark_problems(run: StageRun) -> StageResult:
     return StageResult(stats=problems.write(run.folder, run.recipe.evaluation.benchmarks, files))
 
 
-def _exemplars_config(inputs: StageInputs) -> Any:
-    recipe = inputs.recipe
-    return {
-        "exemplars": recipe.exemplars,
-        "permissive_licenses": recipe.corpus.permissive_licenses,
-        "max_file_bytes": recipe.corpus.max_file_bytes,
-        "languages": recipe.curation.languages,
-        "min_substring_chars": recipe.curation.contamination.min_substring_chars,
-        "versions": installed(recipe.exemplars.repositories),
-    }
-
-
-@stage(
-    group="corpus",
-    code_version="1",
-    inputs=(Input(stage=benchmark_problems),),
-    config=_exemplars_config,
-    tables=(StageTable(name=good_code.TABLE, schema=EXEMPLAR, is_dbt_source=False),),
-    kinds={"parquet"},
-    automation="always",
-    cost=_SMALL,
-)
-def exemplars(run: StageRun) -> StageResult:
-    """Good code for the annotator: files and docstring-to-function pairs, never in the corpus."""
-    recipe = run.recipe
-    stats = good_code.write(
-        run.folder,
-        problems=shards.read(run.input(benchmark_problems).folder, problems.TABLE),
-        recipe=recipe.exemplars,
-        corpus=recipe.corpus,
-        languages=recipe.curation.languages,
-        min_substring_chars=recipe.curation.contamination.min_substring_chars,
-    )
-    return StageResult(stats=stats)
-
-
 def _opted_out(inputs: StageInputs) -> frozenset[str]:
     """The list as the recipe took it over; a plan that will take over a newer one reads that."""
     listed = inputs.input(opt_outs)
     if listed.digest == PENDING:
         return frozenset(opted_out.read_list(opt_out_list_url(inputs.lake, inputs.recipe)))
     return opted_out.read(listed.folder)
+
+
+def _exemplars_config(inputs: StageInputs) -> Any:
+    recipe = inputs.recipe
+    return {
+        "groups": positives.config(recipe.exemplars),
+        "snapshots": positives.snapshots(recipe.exemplars, recipe.corpus),
+        "opted_out": {
+            group.name: opt_out_matches.matching_names(
+                group.source, recipe.corpus, _opted_out(inputs)
+            )
+            for group in recipe.exemplars.file_groups
+        },
+        "permissive_licenses": recipe.corpus.permissive_licenses,
+        "max_file_bytes": recipe.corpus.max_file_bytes,
+        "archives": recipe.corpus.archives,
+        "languages": recipe.curation.languages,
+        "contamination": recipe.curation.contamination,
+    }
+
+
+@stage(
+    group="corpus",
+    code_version="2",
+    inputs=(Input(stage=opt_outs, is_fingerprinted=False), Input(stage=benchmark_problems)),
+    config=_exemplars_config,
+    tables=(
+        StageTable(
+            name=EXEMPLARS,
+            schema=EXEMPLAR,
+            repository_column="repository",
+            is_dbt_source=False,
+        ),
+        StageTable(name=DROPS, schema=DROP, is_dbt_source=False),
+    ),
+    kinds={"parquet"},
+    automation="always",
+    cost=_SMALL,
+)
+def exemplars(run: StageRun) -> StageResult:
+    """Good code for the annotator, in the recipe's groups: files, docstrings with their functions,
+    instructions with responses; never in the corpus."""
+    recipe = run.recipe
+    stats = positives.write(
+        run.folder,
+        recipe=recipe.exemplars,
+        corpus=recipe.corpus,
+        languages=recipe.curation.languages,
+        problems=shards.read(run.input(benchmark_problems).folder, problems.TABLE),
+        contamination=recipe.curation.contamination,
+        opted_out=_opted_out(run),
+    )
+    return StageResult(stats=stats)
 
 
 def _raw_config(inputs: StageInputs) -> Any:
@@ -153,7 +173,7 @@ def _raw_config(inputs: StageInputs) -> Any:
         "snapshot": snapshot(source, recipe.corpus),
         # Not the whole list: an opt-out reads only those sources again that hold it.
         "opted_out": opt_out_matches.matching_names(source, recipe.corpus, _opted_out(inputs)),
-        "exemplars": recipe.exemplars.repositories,
+        "exemplars": matching_exemplars(source, recipe.exemplars, recipe.corpus),
         "languages": recipe.curation.languages,
         "permissive_licenses": recipe.corpus.permissive_licenses,
         "max_file_bytes": recipe.corpus.max_file_bytes,
@@ -189,7 +209,7 @@ def raw_code_corpus(run: StageRun) -> StageResult:
         languages=recipe.curation.languages,
         gate=Gate(
             opted_out=_opted_out(run),
-            exemplars=frozenset(normalised(name) for name in recipe.exemplars.repositories),
+            exemplars=exemplar_repositories(recipe.exemplars, recipe.corpus),
         ),
     )
     return StageResult(

@@ -39,14 +39,14 @@ from snow_resources.tracking import TrackedModel
 
 def _examples_config(inputs: StageInputs) -> Any:
     return {
-        "drawing": examples.config(inputs.recipe.annotator),
+        "drawing": examples.config(inputs.recipe.annotator, inputs.recipe.exemplars),
         "near_duplicates": inputs.recipe.curation.near_duplicates,
     }
 
 
 @stage(
     group="quality",
-    code_version="1",
+    code_version="2",
     inputs=(Input(stage=exemplars), Input(stage=clean_corpus)),
     config=_examples_config,
     tables=(
@@ -65,6 +65,7 @@ def annotator_examples(run: StageRun) -> StageResult:
         exemplars_folder=run.input(exemplars).folder,
         clean_folders=run.folders(clean_corpus),
         recipe=run.recipe.annotator,
+        exemplars=run.recipe.exemplars,
         near_duplicates=run.recipe.curation.near_duplicates,
     )
     return StageResult(

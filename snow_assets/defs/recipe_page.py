@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from snow_assets.recipe import Recipe, Source
+from snow_assets.recipe import FilePositives, Recipe, RowPositives, Source
 
 ASSET = "recipe"
 _MAX_SHOWN_CHARS = 300
@@ -44,7 +44,8 @@ def leaves(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from leaves(value, f"{path}.")
         elif isinstance(value, tuple) and value and is_dataclass(value[0]):
             for item in value:
-                name = item.name if isinstance(item, Source) else str(value.index(item))
+                is_named = isinstance(item, Source | FilePositives | RowPositives)
+                name = item.name if is_named else str(value.index(item))
                 yield from leaves(item, f"{path}[{name}].")
         else:
             yield path, value

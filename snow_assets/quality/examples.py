@@ -1,7 +1,7 @@
 """Examples of the annotator: exemplars as positives, random dissimilar documents as negatives.
 
-Train and validation share no repository. Examples contain no benchmark problem, and no held-out
-document or near duplicate of one.
+Train and validation share no repository; each group of positives is in both, if it has two.
+Examples contain no benchmark problem, and no held-out document or near duplicate of one.
 """
 
 import heapq
@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from snow_assets.curation.kept import kept_documents, kept_rows
 from snow_assets.curation.sampling import stable_share
 from snow_assets.quality.near_duplicates import find_near_duplicates
-from snow_assets.recipe import AnnotatorRecipe, NearDuplicatesRecipe
+from snow_assets.recipe import AnnotatorRecipe, ExemplarRecipe, NearDuplicatesRecipe
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import EXAMPLE
 
@@ -40,9 +40,13 @@ _CONFIG_FIELDS = (
 Row = dict[str, Any]
 
 
-def config(recipe: AnnotatorRecipe) -> dict[str, Any]:
+def config(recipe: AnnotatorRecipe, exemplars: ExemplarRecipe) -> dict[str, Any]:
     """The recipe fields that determine the examples."""
-    return {name: getattr(recipe, name) for name in _CONFIG_FIELDS}
+    groups = {
+        group.name: {"max_positives": group.max_positives, "weight": group.weight}
+        for group in exemplars.groups
+    }
+    return {**{name: getattr(recipe, name) for name in _CONFIG_FIELDS}, "groups": groups}
 
 
 def write(
@@ -51,6 +55,7 @@ def write(
     exemplars_folder: str,
     clean_folders: Sequence[str],
     recipe: AnnotatorRecipe,
+    exemplars: ExemplarRecipe,
     near_duplicates: NearDuplicatesRecipe,
 ) -> dict[str, Any]:
     """Write table `examples`; return counts. Memory: the positives' texts, the negatives' ids.
@@ -59,7 +64,7 @@ def write(
     validation. Each validation positive also gets an unseen negative of the same language and
     similar length, if the corpus has one.
     """
-    positives = _sample_positives(exemplars_folder, recipe)
+    positives = _sample_positives(exemplars_folder, recipe, exemplars)
     duplicates = find_near_duplicates(
         {row["text_id"]: row["text"] for row in positives}, clean_folders, recipe=near_duplicates
     )
@@ -73,6 +78,7 @@ def write(
         shards.put_table(folder, TABLE, index, rows, EXAMPLE)
     return {
         **_counts([*positives, *negatives]),
+        "groups": dict(Counter(f"{row['group']}.{row['split']}" for row in positives)),
         "positives_like_held_out_documents": len(held_out),
         "documents_like_positives": len(similar_ids),
         "validation_repositories": sorted(
@@ -81,34 +87,57 @@ def write(
     }
 
 
-def _sample_positives(exemplars_folder: str, recipe: AnnotatorRecipe) -> list[Row]:
-    """The exemplars, at most `max_positives` by hash."""
-    columns = ["text_id", "repository", "language", "text"]
-    batches = shards.batches(exemplars_folder, "exemplars", columns=columns)
-    rows = (row for batch in batches for row in batch.to_pylist())
-    return heapq.nsmallest(recipe.max_positives, rows, key=_sampling_key("positive", recipe.seed))
+def _sample_positives(
+    exemplars_folder: str, recipe: AnnotatorRecipe, exemplars: ExemplarRecipe
+) -> list[Row]:
+    """The exemplars by hash: at most `max_positives` of each group, then of all, with weights.
+
+    Memory: all ids, and the texts of those that are drawn.
+    """
+    key = _sampling_key("positive", recipe.seed)
+    ids = shards.read(exemplars_folder, "exemplars", columns=["text_id", "group"]).to_pylist()
+    drawn = heapq.nsmallest(
+        recipe.max_positives,
+        (
+            row
+            for group in exemplars.groups
+            for row in heapq.nsmallest(
+                group.max_positives, (row for row in ids if row["group"] == group.name), key=key
+            )
+        ),
+        key=key,
+    )
+    drawn_ids = {row["text_id"] for row in drawn}
+    weights = {group.name: group.weight for group in exemplars.groups}
+    columns = ["text_id", "group", "repository", "language", "text"]
+    rows = (
+        {**row, "weight": weights[row["group"]]}
+        for batch in shards.batches(exemplars_folder, "exemplars", columns=columns)
+        for row in batch.to_pylist()
+        if row["text_id"] in drawn_ids
+    )
+    return sorted(rows, key=key)
 
 
 def _assign_splits(positives: list[Row], *, recipe: AnnotatorRecipe) -> list[Row]:
-    """Split by repository, by hash: at least one in validation, at least one in train."""
-    names = sorted(
-        {row["repository"] for row in positives},
-        key=lambda name: (stable_share(f"split:{name}", seed=recipe.seed), name),
-    )
-    if len(names) < 2:
-        raise ValueError(
-            f"exemplars of {len(names)} repositories ({', '.join(names)}) cannot be split by "
-            "repository: name two or more in the recipe's exemplars.repositories"
+    """Split each group by repository, by hash: at least one in train and, of two or more, one in
+    validation. A repository of two groups is where the first one has it."""
+    splits: dict[str, str] = {}
+    for group in dict.fromkeys(row["group"] for row in positives):
+        names = sorted(
+            {row["repository"] for row in positives if row["group"] == group} - splits.keys(),
+            key=lambda name: (stable_share(f"split:{name}", seed=recipe.seed), name),
         )
-    count = min(len(names) - 1, max(1, round(recipe.validation_fraction * len(names))))
-    validation_names = set(names[:count])
+        count = min(len(names) - 1, max(1, round(recipe.validation_fraction * len(names))))
+        splits.update(dict.fromkeys(names[:count], VALIDATION))
+        splits.update(dict.fromkeys(names[max(0, count) :], TRAIN))
+    if VALIDATION not in splits.values():
+        raise ValueError(
+            f"exemplars of {len(splits)} repositories ({', '.join(sorted(splits))}) cannot be "
+            "split by repository: name two or more in one of the recipe's exemplars.groups"
+        )
     return [
-        {
-            **row,
-            "is_positive": True,
-            "split": VALIDATION if row["repository"] in validation_names else TRAIN,
-            "matches": None,
-        }
+        {**row, "is_positive": True, "split": splits[row["repository"]], "matches": None}
         for row in positives
     ]
 
@@ -137,7 +166,8 @@ def _sample_negatives(
                 f"the clean corpus has no document for the annotator's {split} negatives: add "
                 "sources, or change the recipe's annotator.validation_fraction"
             )
-        return [{**row, "is_positive": False, "split": split, "matches": None} for row in sampled]
+        constant = {"is_positive": False, "split": split, "matches": None, "group": None}
+        return [{**row, **constant, "weight": 1.0} for row in sampled]
 
     num_train = sum(row["split"] == TRAIN for row in positives)
     validation_positives = [row for row in positives if row["split"] == VALIDATION]

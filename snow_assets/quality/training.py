@@ -132,8 +132,8 @@ def _train_head(
 ) -> tuple[Head, float, int]:
     """Train a logistic regression on windows; return the head, log loss (nats) and iterations.
 
-    Windows are weighted so that every text counts once. Embeddings are standardised for training,
-    which is folded into the head afterwards. Memory: the training embeddings twice.
+    Windows are weighted so that every text counts by its own weight. Embeddings are standardised
+    for training, which is folded into the head afterwards. Memory: the training embeddings twice.
     """
     # Slow imports, which scoring does not need.
     from sklearn.linear_model import LogisticRegression
@@ -145,7 +145,8 @@ def _train_head(
     inputs = (embeddings[is_train] - mean) / std
     row_indices = owners[is_train]
     labels = np.asarray([bool(texts.rows[index]["is_positive"]) for index in row_indices])
-    sample_weights = 1 / np.bincount(owners)[row_indices]
+    weights = np.asarray([texts.rows[index]["weight"] for index in row_indices])
+    sample_weights = weights / np.bincount(owners)[row_indices]
     if labels.all() or not labels.any():
         raise ValueError("the training examples are of one kind only: the head needs both")
     model = LogisticRegression(C=recipe.inverse_regularization, max_iter=recipe.max_iter)

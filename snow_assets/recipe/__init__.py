@@ -7,18 +7,22 @@ Fields are validated at construction. `docs/recipe.md` lists where each ARCTIC v
 import importlib
 import os
 
+from snow_assets.recipe.annotator import (
+    AnnotatorRecipe,
+    ExemplarRecipe,
+    FilePositives,
+    RowPositives,
+)
 from snow_assets.recipe.arctic import ARCTIC
 from snow_assets.recipe.arctic_sizes import ARCTIC_7B, ARCTIC_13B
 from snow_assets.recipe.cluster import SMOKE_CLUSTER
 from snow_assets.recipe.data import (
     AcceptanceRecipe,
-    AnnotatorRecipe,
     ArchiveLimits,
     ContaminationExemption,
     ContaminationRecipe,
     CorpusRecipe,
     CurationRecipe,
-    ExemplarRecipe,
     FiltersRecipe,
     NearDuplicatesRecipe,
     Quantization,
@@ -65,6 +69,7 @@ __all__ = [
     "EndpointRecipe",
     "EvaluationRecipe",
     "ExemplarRecipe",
+    "FilePositives",
     "FiltersRecipe",
     "ModelRecipe",
     "NearDuplicatesRecipe",
@@ -75,6 +80,7 @@ __all__ = [
     "PretrainingRecipe",
     "Quantization",
     "Recipe",
+    "RowPositives",
     "SamplingRecipe",
     "SelectionRecipe",
     "Source",

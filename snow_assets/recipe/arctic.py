@@ -1,12 +1,11 @@
 """ARCTIC: the paper's config, 500B, 50B and 5B tokens for a 1.3B decoder."""
 
+from snow_assets.recipe.annotator import AnnotatorRecipe, ExemplarRecipe, RowPositives
 from snow_assets.recipe.data import (
     AcceptanceRecipe,
-    AnnotatorRecipe,
     ArchiveLimits,
     CorpusRecipe,
     CurationRecipe,
-    ExemplarRecipe,
     SelectionRecipe,
     Source,
     SynthesisRecipe,
@@ -20,7 +19,6 @@ from snow_assets.recipe.operation import (
 )
 from snow_assets.recipe.shared import (
     CONTAMINATION,
-    EXEMPLAR_DISTRIBUTIONS,
     PERMISSIVE_LICENSES,
     STARCODER2_FILTERS,
     STARCODER2_NEAR_DUPLICATES,
@@ -60,8 +58,47 @@ ARCTIC = Recipe(
         min_repositories=1_000,
         shard_bytes=256_000_000,
     ),
+    # 220,000 files of hqcode and 80,000 instruction samples of two sets, section 2.3; how many of
+    # each set is not stated.
     exemplars=ExemplarRecipe(
-        repositories=EXEMPLAR_DISTRIBUTIONS, files_per_repository=220_000, min_docstring_chars=80
+        groups=(
+            RowPositives(
+                name="hqcode",
+                locations=("s3://corpus/hqcode",),
+                license="Apache-2.0",
+                prompt_column=None,
+                response_column="text",
+                messages_column=None,
+                language_column="language",
+                default_language=None,
+                max_positives=220_000,
+                weight=1.0,
+            ),
+            RowPositives(
+                name="magicoder_oss_instruct",
+                locations=("s3://corpus/Magicoder-OSS-Instruct-75K",),
+                license="MIT",
+                prompt_column="problem",
+                response_column="solution",
+                messages_column=None,
+                language_column="lang",
+                default_language=None,
+                max_positives=40_000,
+                weight=1.0,
+            ),
+            RowPositives(
+                name="starcoder2_self_instruct",
+                locations=("s3://corpus/self-oss-instruct-sc2-exec-filter-50k",),
+                license="ODC-By-1.0",
+                prompt_column="instruction",
+                response_column="response",
+                messages_column=None,
+                language_column=None,
+                default_language="python",
+                max_positives=40_000,
+                weight=1.0,
+            ),
+        )
     ),
     curation=CurationRecipe(
         languages=(

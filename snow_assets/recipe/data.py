@@ -1,4 +1,4 @@
-"""Config of the data: sources, curation, annotator, selection, synthesis."""
+"""Config of the data: sources, curation, selection, synthesis."""
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,10 +18,8 @@ from snow_assets.recipe.validation import (
     RecipeSection,
     Repeats,
     Seed,
-    SingleProcessGpus,
     SourceName,
     Text,
-    Threads,
     require,
 )
 
@@ -99,15 +97,6 @@ class CorpusRecipe(RecipeSection):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExemplarRecipe(RecipeSection):
-    repositories: Annotated[
-        tuple[Text, ...], MinLen(1), Distinct
-    ]  # distributions; they never enter the corpus
-    files_per_repository: Count
-    min_docstring_chars: OptionalSize  # of docstring-to-function pairs; shorter ones are skipped
-
-
-@dataclass(frozen=True, kw_only=True)
 class FiltersRecipe(RecipeSection):
     """StarCoder2's filter thresholds (arXiv 2402.19173), applied to stored signals."""
 
@@ -171,43 +160,6 @@ class CurationRecipe(RecipeSection):
     held_out_tolerance: PositiveFraction  # relative: a share of 0.1 within 0.2 is 0.08 to 0.12
     seed: Seed
     contamination_exemptions: Annotated[tuple[ContaminationExemption, ...], Distinct] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnnotatorRecipe(RecipeSection):
-    encoder: Text
-    """An encoder of any architecture with an AutoModel class in transformers: `package:NAME` (a
-    folder in an installed package), or a folder with config, tokenizer and safetensors."""
-    pooling: Literal["cls", "mean"]
-    window_tokens: Annotated[int, Ge(32), Le(8_192)]  # BERT reads 512, ModernBERT 8,192
-    precision: Literal["auto", "fp32", "fp16", "bf16"]
-    """Of the encoder; head and scores are fp32. `auto`: on a CPU bf16 if it has such instructions,
-    else fp32; on a GPU fp16. The annotator records the choice of the machine that trained it."""
-    batch_tokens: Count
-    max_positives: Count
-    negatives_per_positive: Annotated[float, Gt(0), Le(1_000)]  # in training
-    validation_fraction: ProperFraction  # of repositories, by hash
-    validation_negatives: Count  # held-out random files; more of them narrow the gate's intervals
-    length_match_ratio: Annotated[
-        float, Gt(1), Le(1_000)
-    ]  # maximum length ratio of a length-matched negative and its positive
-    inverse_regularization: Annotated[float, Gt(0), Le(1e6)]
-    """`C` of scikit-learn's LogisticRegression: the head's weights are penalised by its inverse."""
-    max_iter: Annotated[int, Ge(1), Le(100_000)]
-    min_auc: Fraction  # lower 95 % bound on held-out examples
-    min_length_matched_auc: Fraction
-    min_benchmark_auc: Fraction
-    part_texts: Count  # scored per atomic write, the maximum that a kill loses
-    threads: Threads  # of a job's CPU, each with its own batch: embeddings do not depend on it
-    gpus: SingleProcessGpus
-    seed: Seed
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(
-            self.batch_tokens >= self.window_tokens,
-            f"batch_tokens {self.batch_tokens} is below one window of {self.window_tokens}",
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,5 +42,3 @@ STARCODER2_NEAR_DUPLICATES = NearDuplicatesRecipe(
 CONTAMINATION = ContaminationRecipe(
     ngram_words=12, min_ngram_chars=40, min_substring_chars=40, gate_window_tokens=32
 )
-
-EXEMPLAR_DISTRIBUTIONS = ("more-itertools", "sortedcontainers", "attrs")

@@ -1,12 +1,11 @@
 """SMOKE: all stages on a laptop's CPU in minutes, at a small scale."""
 
+from snow_assets.recipe.annotator import AnnotatorRecipe, ExemplarRecipe, FilePositives
 from snow_assets.recipe.data import (
     AcceptanceRecipe,
-    AnnotatorRecipe,
     ArchiveLimits,
     CorpusRecipe,
     CurationRecipe,
-    ExemplarRecipe,
     SelectionRecipe,
     Source,
     SynthesisRecipe,
@@ -21,7 +20,6 @@ from snow_assets.recipe.operation import (
 from snow_assets.recipe.paper_claims import PAPER_CLAIMS
 from snow_assets.recipe.shared import (
     CONTAMINATION,
-    EXEMPLAR_DISTRIBUTIONS,
     PERMISSIVE_LICENSES,
     STARCODER2_FILTERS,
     STARCODER2_NEAR_DUPLICATES,
@@ -138,7 +136,19 @@ SMOKE = Recipe(
         shard_bytes=4_000_000,
     ),
     exemplars=ExemplarRecipe(
-        repositories=EXEMPLAR_DISTRIBUTIONS, files_per_repository=60, min_docstring_chars=80
+        groups=(
+            FilePositives(
+                source=Source(
+                    name="exemplar_distributions",
+                    kind="distributions",
+                    locations=("more-itertools", "sortedcontainers", "attrs"),
+                    files_per_repository=60,
+                ),
+                min_docstring_chars=80,
+                max_positives=400,
+                weight=1.0,
+            ),
+        )
     ),
     curation=CurationRecipe(
         languages=("c", "cpp", "javascript", "python", "sql"),

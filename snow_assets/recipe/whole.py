@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
+from snow_assets.recipe.annotator import AnnotatorRecipe, ExemplarRecipe
 from snow_assets.recipe.data import (
     AcceptanceRecipe,
-    AnnotatorRecipe,
     CorpusRecipe,
     CurationRecipe,
-    ExemplarRecipe,
     SelectionRecipe,
     SynthesisRecipe,
 )

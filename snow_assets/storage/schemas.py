@@ -154,8 +154,9 @@ BENCHMARK_PROBLEM = pa.schema(
 EXEMPLAR = pa.schema(
     [
         _required("text_id", pa.string()),
+        _required("group", pa.string()),  # of the recipe's exemplars.groups
         _required("kind", pa.string()),  # file or instruction
-        _required("repository", pa.string()),
+        _required("repository", pa.string()),  # of a table's row: GROUP/PART
         _required("path", pa.string()),
         _required("license", pa.string()),
         _required("language", pa.string()),
@@ -172,6 +173,8 @@ EXAMPLE = pa.schema(
         _required("language", pa.string()),
         _required("split", pa.string()),  # train or validation, by repository
         pa.field("matches", pa.string()),  # a positive's text_id: this negative is as long
+        pa.field("group", pa.string()),  # of a positive
+        _required("weight", pa.float64()),  # in the head's loss
         _required("text", pa.string()),
     ]
 )

@@ -4,12 +4,21 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from snow_assets.recipe import SMOKE, Recipe, Source
+from snow_assets.recipe import SMOKE, ExemplarRecipe, Recipe, Source
 from tests.quality.builders import a_recipe
 from tests.recipes import smoke_phases
 
 _BUDGET = 2_048  # one step of the continued phase, which the recipe asks for at least
 CODE = Path(os.environ.get("SNOW_TEST_CODE", "/nonexistent"))
+
+_POSITIVES = replace(
+    SMOKE.exemplars.file_groups[0],
+    source=replace(
+        SMOKE.exemplars.file_groups[0].source,
+        locations=("more-itertools", "attrs"),
+        files_per_repository=8,
+    ),
+)
 
 
 def over(*sources: str, inverse_regularization: float = 1.0) -> Recipe:
@@ -31,9 +40,7 @@ def over(*sources: str, inverse_regularization: float = 1.0) -> Recipe:
             opt_out_list=str(CODE / "opt_outs.txt"),
             min_repositories=1,
         ),
-        exemplars=replace(
-            SMOKE.exemplars, repositories=("more-itertools", "attrs"), files_per_repository=8
-        ),
+        exemplars=ExemplarRecipe(groups=(_POSITIVES,)),
         curation=replace(
             SMOKE.curation,
             languages=("python",),

@@ -67,8 +67,9 @@ def test_every_distribution_of_the_smoke_recipe_is_installed_and_no_exemplar_is_
 ):
     named = [location for source in SMOKE.corpus.sources for location in source.locations]
     repositories = set(distributions.snapshot(named))
-    exemplars = {normalised(name) for name in SMOKE.exemplars.repositories}
+    (positives,) = SMOKE.exemplars.file_groups
+    exemplars = {normalised(name) for name in positives.source.locations}
     assert len(repositories) >= 20
     assert len(exemplars) == 3
     assert not repositories & exemplars
-    distributions.snapshot(SMOKE.exemplars.repositories)
+    distributions.snapshot(positives.source.locations)

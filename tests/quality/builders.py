@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModel
 from snow_assets.quality import examples, training
 from snow_assets.quality.contract import AnnotatorReport, AnnotatorTrainingRequest, ScoringRequest
 from snow_assets.quality.scores import finished_artifacts
-from snow_assets.recipe import SMOKE, AnnotatorRecipe
+from snow_assets.recipe import SMOKE, AnnotatorRecipe, ExemplarRecipe
 from snow_assets.runtime import worker
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import EXEMPLAR, text_id
@@ -23,6 +23,7 @@ from tests.curation.builders import a_file, a_problem, a_program, clean_corpora,
 
 NEAR = SMOKE.curation.near_duplicates
 FINGERPRINT = "0" * 32
+GROUP = SMOKE.exemplars.groups[0]
 
 
 class Quiet(worker.Progress):
@@ -100,12 +101,13 @@ def good_code(name: str) -> str:
     return a_program(name, functions=4).upper()
 
 
-def exemplars(lake: str, texts: Sequence[tuple[str, str]]) -> str:
-    """A finished artifact of (repository, text)."""
+def exemplars(lake: str, texts: Sequence[tuple[str, str]], *, group: str = GROUP.name) -> str:
+    """A finished artifact of (repository, text) of a group."""
     folder = f"{lake}/exemplars/all/{FINGERPRINT}"
     rows = [
         {
             "text_id": text_id(text),
+            "group": group,
             "kind": "file",
             "repository": repository,
             "path": "a.py",
@@ -153,7 +155,12 @@ def a_lake(lake: str, files: Sequence[dict[str, Any]] | None = None) -> dict[str
     return clean
 
 
-def drawn(lake: str, clean: dict[str, str], recipe: AnnotatorRecipe) -> str:
+def drawn(
+    lake: str,
+    clean: dict[str, str],
+    recipe: AnnotatorRecipe,
+    groups: ExemplarRecipe = SMOKE.exemplars,
+) -> str:
     """A finished `annotator_examples` artifact."""
     folder = f"{lake}/annotator_examples/all/{FINGERPRINT}"
     given = f"{lake}/exemplars/all/{FINGERPRINT}"
@@ -162,6 +169,7 @@ def drawn(lake: str, clean: dict[str, str], recipe: AnnotatorRecipe) -> str:
         exemplars_folder=given,
         clean_folders=list(clean.values()),
         recipe=recipe,
+        exemplars=groups,
         near_duplicates=NEAR,
     )
     return finish(folder, inputs=[given, *clean.values()], stats=stats)

@@ -1,3 +1,4 @@
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,12 @@ from snow_assets.quality.examples import (
     validate_not_held_out,
     validate_repository_split,
 )
+from snow_assets.recipe import SMOKE, ExemplarRecipe
 from snow_assets.storage import shards
-from tests.curation.builders import a_file, a_program, clean_corpora
+from snow_assets.storage.schemas import EXEMPLAR
+from tests.curation.builders import a_file, a_program, clean_corpora, finish
 from tests.quality.builders import (
+    GROUP,
     NEAR,
     a_recipe,
     corpus_files,
@@ -77,6 +81,7 @@ def test_the_same_inputs_make_the_same_examples(made: Made) -> None:
         exemplars_folder=f"{made.lake}/exemplars/all/{'0' * 32}",
         clean_folders=list(made.clean.values()),
         recipe=made.recipe,
+        exemplars=SMOKE.exemplars,
         near_duplicates=NEAR,
     )
     assert shards.content_digest(shards.records(again)) == before.digest
@@ -119,6 +124,59 @@ def test_exemplars_of_one_repository_cannot_be_split(lake_url: str) -> None:
     exemplars(lake_url, [("only", good_code("a")), ("only", good_code("b"))])
     with pytest.raises(ValueError, match=r"exemplars of 1 repositories \(only\)"):
         drawn(lake_url, clean, RECIPE)
+
+
+def grouped(lake: str, counts: dict[str, int]) -> str:
+    """A finished `exemplars` artifact with groups of so many texts, each of its own repository."""
+    folder = f"{lake}/exemplars/all/{'0' * 32}"
+    for index, (name, count) in enumerate(counts.items()):
+        texts = [(f"{name}-{n}", good_code(f"{name} {n}")) for n in range(count)]
+        other = shards.read(exemplars(f"{lake}-{name}", texts, group=name), "exemplars")
+        shards.put_table(folder, "exemplars", index, other, EXEMPLAR)
+    return finish(folder)
+
+
+def groups(**values: tuple[int, float]) -> ExemplarRecipe:
+    """Groups with their caps and weights."""
+    return ExemplarRecipe(
+        groups=tuple(
+            replace(
+                GROUP,
+                source=replace(GROUP.source, name=name),
+                max_positives=max_positives,
+                weight=weight,
+            )
+            for name, (max_positives, weight) in values.items()
+        )
+    )
+
+
+def test_groups_have_their_caps_and_weights_and_are_all_in_both_splits(lake_url: str) -> None:
+    clean = clean_corpora(lake_url, corpus_files())
+    grouped(lake_url, {"many": 12, "few": 4, "single": 1})
+    wanted = groups(many=(5, 1.0), few=(100, 2.5), single=(100, 1.0))
+    found = rows(drawn(lake_url, clean, RECIPE, wanted))
+    positives = [row for row in found if row["is_positive"]]
+    assert Counter(row["group"] for row in positives) == {"many": 5, "few": 4, "single": 1}
+    assert {(row["group"], row["split"]) for row in positives} == {
+        ("many", "train"),
+        ("many", "validation"),
+        ("few", "train"),
+        ("few", "validation"),
+        ("single", "train"),  # one repository is in one split
+    }
+    weights = {(row["group"], row["weight"]) for row in found}
+    assert weights == {("many", 1.0), ("few", 2.5), ("single", 1.0), (None, 1.0)}
+
+
+def test_the_cap_of_all_groups_draws_by_hash_among_them(lake_url: str) -> None:
+    clean = clean_corpora(lake_url, corpus_files())
+    grouped(lake_url, {"a": 8, "b": 8})
+    recipe = replace(RECIPE, max_positives=8)
+    found = rows(drawn(lake_url, clean, recipe, groups(a=(100, 1.0), b=(100, 1.0))))
+    drawn_groups = Counter(row["group"] for row in found if row["is_positive"])
+    assert drawn_groups.total() == 8
+    assert set(drawn_groups) == {"a", "b"}
 
 
 def test_a_corpus_without_unseen_repositories_is_refused(lake_url: str) -> None:

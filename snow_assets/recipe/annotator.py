@@ -1,0 +1,134 @@
+"""Config of the quality annotator: groups of positives, encoder, head, gates."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, MinLen
+
+from snow_assets.recipe.data import Language, Source
+from snow_assets.recipe.validation import (
+    Count,
+    Distinct,
+    Fraction,
+    LicenseId,
+    OptionalSize,
+    ProperFraction,
+    RecipeSection,
+    Seed,
+    SingleProcessGpus,
+    SourceName,
+    Text,
+    Threads,
+    require,
+)
+
+GroupWeight = Annotated[float, Gt(0), Le(1_000)]
+"""Of each positive of a group in the head's loss; a negative has 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilePositives(RecipeSection):
+    """A group of positives: files of a source, which is read as the corpus's sources are.
+
+    Its repositories never enter the corpus.
+    """
+
+    source: Source
+    min_docstring_chars: OptionalSize | None
+    """Python functions with a docstring as long as this are positives, too: the docstring, then the
+    function; at most `source.files_per_repository` of a repository. None: only files are."""
+    max_positives: Count
+    weight: GroupWeight
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowPositives(RecipeSection):
+    """A group of positives: a text in each row of Parquet or JSONL files, without repositories.
+
+    A text is the prompt, a blank line and the response; the response alone; or the messages of a
+    chat, without the system's.
+    """
+
+    name: SourceName
+    locations: Annotated[tuple[Text, ...], MinLen(1), Distinct]
+    license: LicenseId  # of the whole data set, as its publisher states it
+    prompt_column: Text | None
+    response_column: Text | None
+    messages_column: Text | None  # of lists of {role, content} or {from, value}
+    language_column: Text | None
+    """Without it a row's language is that of the response's first labelled code block."""
+    default_language: Language | None  # of rows that state none; None: these are refused
+    max_positives: Count
+    weight: GroupWeight
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            (self.response_column is None) != (self.messages_column is None),
+            f"RowPositives.response_column is {self.response_column!r} and "
+            f"RowPositives.messages_column {self.messages_column!r}: state one of them",
+        )
+        require(
+            self.prompt_column is None or self.response_column is not None,
+            f"RowPositives.prompt_column is {self.prompt_column!r} without a response_column",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExemplarRecipe(RecipeSection):
+    """What the annotator learns to call good code; none of it enters the corpus."""
+
+    groups: Annotated[tuple[FilePositives | RowPositives, ...], MinLen(1)]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = [group.name for group in self.groups]
+        require(
+            len(set(names)) == len(names),
+            f"two groups of ExemplarRecipe.groups share a name: {names}",
+        )
+
+    @property
+    def file_groups(self) -> tuple[FilePositives, ...]:
+        return tuple(group for group in self.groups if isinstance(group, FilePositives))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnotatorRecipe(RecipeSection):
+    encoder: Text
+    """An encoder of any architecture with an AutoModel class in transformers: `package:NAME` (a
+    folder in an installed package), or a folder with config, tokenizer and safetensors."""
+    pooling: Literal["cls", "mean"]
+    window_tokens: Annotated[int, Ge(32), Le(8_192)]  # BERT reads 512, ModernBERT 8,192
+    precision: Literal["auto", "fp32", "fp16", "bf16"]
+    """Of the encoder; head and scores are fp32. `auto`: on a CPU bf16 if it has such instructions,
+    else fp32; on a GPU fp16. The annotator records the choice of the machine that trained it."""
+    batch_tokens: Count
+    max_positives: Count
+    negatives_per_positive: Annotated[float, Gt(0), Le(1_000)]  # in training
+    validation_fraction: ProperFraction  # of repositories, by hash
+    validation_negatives: Count  # held-out random files; more of them narrow the gate's intervals
+    length_match_ratio: Annotated[
+        float, Gt(1), Le(1_000)
+    ]  # maximum length ratio of a length-matched negative and its positive
+    inverse_regularization: Annotated[float, Gt(0), Le(1e6)]
+    """`C` of scikit-learn's LogisticRegression: the head's weights are penalised by its inverse."""
+    max_iter: Annotated[int, Ge(1), Le(100_000)]
+    min_auc: Fraction  # lower 95 % bound on held-out examples
+    min_length_matched_auc: Fraction
+    min_benchmark_auc: Fraction
+    part_texts: Count  # scored per atomic write, the maximum that a kill loses
+    threads: Threads  # of a job's CPU, each with its own batch: embeddings do not depend on it
+    gpus: SingleProcessGpus
+    seed: Seed
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            self.batch_tokens >= self.window_tokens,
+            f"batch_tokens {self.batch_tokens} is below one window of {self.window_tokens}",
+        )
