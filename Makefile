@@ -31,8 +31,8 @@ help:  ## this list
 demo: .venv/ready .venv-vllm/ready  ## materialize the whole recipe and show what came out
 	@$(RUN) -W ignore -m snow_assets.cli.demo
 
-plan: .venv/ready  ## what the recipe would redo, why, and its cost: make plan, make plan A=SMOKE B=ARCTIC
-	@$(RUN) -W ignore -m snow_assets.cli.plan $(A) $(B)
+plan: .venv/ready  ## what the recipe would redo, why, and its cost: make plan, make plan A=SMOKE B=ARCTIC, make plan EXPERIMENT=paper_claims
+	@$(RUN) -W ignore -m snow_assets.cli.plan $(if $(EXPERIMENT),--experiment=$(EXPERIMENT)) $(A) $(B)
 
 purge: .venv/ready  ## what nobody needs and what opted out, listed; make purge GO=1 deletes it
 	@$(RUN) -W ignore -m snow_assets.cli.purge $(if $(GO),go) $(if $(HALF_DONE),half-done)

@@ -64,6 +64,11 @@ class Artifact:
     fingerprint: str
     digest: str
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether a plan expects it and it is not made yet."""
+        return self.fingerprint == PENDING
+
     def as_input(self) -> shards.Input:
         return shards.Input(
             asset=self.asset,
@@ -97,7 +102,7 @@ def as_json(value: Any) -> Any:
 
 
 PENDING = "pending"
-"""Fingerprint and digest of an artifact that a plan expects and that is not made yet."""
+"""Fingerprint of an artifact that a plan expects and that is not made yet."""
 
 
 def _always(_: Recipe) -> bool:

@@ -95,13 +95,17 @@ EXPERIMENT = replace(
                     seed_offsets=(Change(field="selection.ranking_seed", value=1_000),),
                 ),
                 Arm(name="selected", changes=(_ONCE,)),
+                Arm(name="without_general", changes=(_ONCE,), dropped_phases=("general",)),
             ),
             control=Comparison(arm="random_again", baseline="random"),
-            comparisons=(Comparison(arm="selected", baseline="random"),),
+            comparisons=(
+                Comparison(arm="selected", baseline="random"),
+                Comparison(arm="without_general", baseline="selected"),
+            ),
             benchmark="HumanEval",
             min_difference=0.01,
             bootstrap_resamples=1_000,
         ),
     ),
 )
-"""TINY with three arms and two seeds."""
+"""TINY with four arms and two seeds; one arm leaves out a phase."""

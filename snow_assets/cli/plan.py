@@ -16,12 +16,20 @@ from snow_assets.planning.plan_steps import HalfDone, Plan, Step
 from snow_assets.recipe import chosen_recipe
 from snow_assets.storage.sizes import total_size
 
+EXPERIMENT_OPTION = "--experiment="
+
 
 def main(arguments: Sequence[str]) -> None:
     """No argument: the chosen recipe. One: that recipe. Two: both, side by side.
 
-    Exit code 1 if a step of a single recipe would fail.
+    With `--experiment=NAME` before them: that experiment of the recipe. Exit code 1 if a step of a
+    single recipe or of the experiment would fail.
     """
+    if arguments and arguments[0].startswith(EXPERIMENT_OPTION):
+        if arguments[1:]:
+            os.environ["SNOW_RECIPE"] = arguments[1]
+        _show_experiment(arguments[0].removeprefix(EXPERIMENT_OPTION))
+        return
     if len(arguments) == 2:
         left, right = (_in_a_process(choice) for choice in arguments)
         compare(_console(), left, right)
@@ -61,6 +69,21 @@ def _of_this_installation() -> Plan:
     return current
 
 
+def _show_experiment(name: str) -> None:
+    from snow_assets import definitions
+    from snow_assets.cli import experiment_plan
+    from snow_assets.planning.experiment_plan import plan_experiment
+
+    recipe = chosen_recipe()
+    resources = definitions.resources(recipe)
+    try:
+        plan = plan_experiment(resources["lake"], recipe, name, resources)
+    except ValueError as error:
+        sys.exit(str(error))
+    experiment_plan.show(_console(), plan)
+    sys.exit(any(step.action == "fails" for step in plan.steps))
+
+
 def _in_a_process(choice: str) -> Plan:
     """The plan of another recipe, whose graph has other partitions."""
     done = subprocess.run(
@@ -92,8 +115,8 @@ def show(console: Console, plan: Plan) -> None:
     if plan.estimated_seconds:
         error = plan.actual_seconds / plan.estimated_seconds - 1
         console.print(
-            f"The last estimate: {_duration(plan.estimated_seconds)} for what has been done since, "
-            f"which took {_duration(plan.actual_seconds)} ({error:+.0%})."
+            f"The last estimate: {duration(plan.estimated_seconds)} for what has been done since, "
+            f"which took {duration(plan.actual_seconds)} ({error:+.0%})."
         )
 
 
@@ -123,15 +146,19 @@ def _by_asset(plan: Plan) -> dict[str, list[Step]]:
 
 def _row(asset: str, steps: Sequence[Step]) -> list[str]:
     size = total_size(step.size for step in steps)
-    counts = [_count(size.documents), _count(size.tokens), _count(size.num_bytes)]
+    counts = [count_text(size.documents), count_text(size.tokens), count_text(size.num_bytes)]
     name = asset if len(steps) == 1 and steps[0].partition == "all" else f"{asset} [{len(steps)}]"
-    return [name, _actions(steps), *counts, *_cost(steps), _why(steps)]
+    return [name, _actions(steps), *counts, *cost_cells(steps), _why(steps)]
 
 
 def _short(steps: Sequence[Step]) -> list[str]:
     if not steps:
         return ["-", "", "", ""]
-    return [_actions(steps), _count(total_size(step.size for step in steps).tokens), *_cost(steps)]
+    return [
+        _actions(steps),
+        count_text(total_size(step.size for step in steps).tokens),
+        *cost_cells(steps),
+    ]
 
 
 def _actions(steps: Sequence[Step]) -> str:
@@ -152,7 +179,8 @@ def _why(steps: Sequence[Step]) -> str:
     return "; ".join(reasons[:3]) + more
 
 
-def _cost(steps: Sequence[Step]) -> list[str]:
+def cost_cells(steps: Sequence[Step]) -> list[str]:
+    """Time and price of steps as two cells; empty where there is nothing to do."""
     costs = [step.cost for step in steps if step.cost]
     if not costs:
         return ["", ""]
@@ -160,9 +188,12 @@ def _cost(steps: Sequence[Step]) -> list[str]:
         return ["?", "?"]
     hours = sum(cost.gpu_hours for cost in costs)
     is_measured = all(cost.is_measured for cost in costs)
-    duration = f"{hours:,.1f} GPU-h" if hours else _duration(sum(cost.seconds for cost in costs))
+    time_cell = f"{hours:,.1f} GPU-h" if hours else duration(sum(cost.seconds for cost in costs))
     price = sum(cost.price for cost in costs)
-    return [duration if is_measured else f"~{duration}", f"{price:,.2f}" if price >= 0.005 else "0"]
+    return [
+        time_cell if is_measured else f"~{time_cell}",
+        f"{price:,.2f}" if price >= 0.005 else "0",
+    ]
 
 
 def _half_done(item: HalfDone) -> str:
@@ -170,7 +201,7 @@ def _half_done(item: HalfDone) -> str:
     return (
         f"Half done: {item.asset} [{item.partition}] {item.fingerprint[:12]}, "
         f"{item.num_files} files, "
-        f"{_count(item.num_bytes)}B, begun {began} UTC by {item.recipe}, stays behind: "
+        f"{count_text(item.num_bytes)}B, begun {began} UTC by {item.recipe}, stays behind: "
         f"{'; '.join(item.reasons[:3])}."
     )
 
@@ -178,20 +209,22 @@ def _half_done(item: HalfDone) -> str:
 def _total(plan: Plan) -> str:
     hours = f", {plan.gpu_hours:,.1f} GPU-hours" if plan.gpu_hours else ""
     return (
-        f"{len(plan.todo)} of {len(plan.steps)} steps to do: {_duration(plan.seconds)}{hours}, "
+        f"{len(plan.todo)} of {len(plan.steps)} steps to do: {duration(plan.seconds)}{hours}, "
         f"{plan.price:,.2f} {plan.currency}; ~ = by stated rates, nothing was measured yet; "
         "? = of unknown size, and not in the sum."
     )
 
 
-def _count(number: float) -> str:
+def count_text(number: float) -> str:
+    """Three digits and a unit of thousands; empty for zero."""
     for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if number >= size:
             return f"{number / size:.3g} {unit}"
     return f"{number:.0f}" if number else ""
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """In seconds, minutes or hours."""
     if seconds < 120:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"

@@ -19,7 +19,6 @@ from snow_assets.quality import exemplars as positives
 from snow_assets.quality.exemplar_rows import TABLE as EXEMPLARS
 from snow_assets.recipe import Recipe
 from snow_assets.stages import (
-    PENDING,
     CostModel,
     Input,
     Partitions,
@@ -105,7 +104,7 @@ def benchmark_problems(run: StageRun) -> StageResult:
 def _opted_out(inputs: StageInputs) -> frozenset[str]:
     """The list as the recipe took it over; a plan that will take over a newer one reads that."""
     listed = inputs.input(opt_outs)
-    if listed.digest == PENDING:
+    if listed.is_pending:
         return frozenset(opted_out.read_list(opt_out_list_url(inputs.lake, inputs.recipe)))
     return opted_out.read(listed.folder)
 

@@ -4,7 +4,7 @@ An arm is the recipe with other values. Its stages are the recipe's own: what ha
 and config as the recipe's is used as it is, and what two arms share is made once.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from snow_assets.defs.corpus import benchmark_problems, exemplars
 from snow_assets.defs.curation import clean_corpus, tokenizer
 from snow_assets.defs.evaluation import CODE_VERSION as MEASURING_VERSION
 from snow_assets.defs.materialize import current_artifact, make_artifact
-from snow_assets.defs.pretraining import CHECKPOINTS, training_seconds
+from snow_assets.defs.pretraining import CHECKPOINTS, phase_stages, training_seconds
 from snow_assets.evaluation.contract import EvaluationRequest, MeasurementReport
 from snow_assets.experiments import arms, asset_metadata, comparisons, results
 from snow_assets.recipe import Recipe
@@ -46,8 +46,10 @@ artifacts."""
 _NO_VALUES = ("name", "operation", "experiments")
 
 
-def _arm_stages(run: arms.ArmRun) -> tuple[Stage, ...]:
-    """What an arm's checkpoint is made by, each stage after those that it reads."""
+def arm_stages(recipe: Recipe, phase: str) -> tuple[Stage, ...]:
+    """What the checkpoint of a phase of an arm's `recipe` is made by, each stage after those that
+    it reads; the last one makes the checkpoint. Packs and checkpoints are those of its phases."""
+    _, checkpoints = phase_stages(recipe.pretraining.phases)
     ordered: dict[str, Stage] = {}
 
     def add(needed: Stage) -> None:
@@ -56,35 +58,31 @@ def _arm_stages(run: arms.ArmRun) -> tuple[Stage, ...]:
                 add(read.stage)
         ordered[needed.name] = needed
 
-    add(CHECKPOINTS[run.experiment.phase])
+    add(checkpoints[phase])
     return tuple(ordered.values())
 
 
 def _arm_config(inputs: StageInputs) -> Any:
     run = arms.arm_run(inputs.recipe, inputs.partition)
-    values = as_json(arms.arm_recipe(inputs.recipe, run))
+    recipe, phase = arms.arm_recipe(inputs.recipe, run), arms.arm_phase(inputs.recipe, run)
+    values = as_json(recipe)
     return {
         "recipe": {name: value for name, value in values.items() if name not in _NO_VALUES},
-        "phase": run.experiment.phase,
-        "code_versions": {arm_stage.name: arm_stage.code_version for arm_stage in _arm_stages(run)},
+        "phase": phase,
+        "code_versions": {
+            arm_stage.name: arm_stage.code_version for arm_stage in arm_stages(recipe, phase)
+        },
         "measuring": MEASURING_VERSION,
     }
 
 
-def _arm_seconds(recipe: Recipe, _: Size) -> float:
-    """Mean training time of an arm with a seed; arms of a seed share the earlier phases."""
-    seconds = num_runs = 0.0
-    for experiment in recipe.experiments:
-        names = [phase.name for phase in recipe.pretraining.phases]
-        last = names.index(experiment.phase)
-        for arm in experiment.arms:
-            run = arms.ArmRun(experiment=experiment, arm=arm.name, seed=experiment.seeds[0])
-            changed = arms.arm_recipe(recipe, run)
-            tokens = [phase.tokens for phase in changed.pretraining.phases[: last + 1]]
-            shared = sum(tokens[:-1]) / len(experiment.arms)
-            seconds += training_seconds(changed, tokens[-1] + shared)
-            num_runs += 1
-    return seconds / max(1.0, num_runs)
+def _measuring_seconds(recipe: Recipe, _: Size) -> float:
+    """Of an arm's checkpoint, without its training, which its own stages estimate: a forward pass
+    is a third of a training step's operations."""
+    evaluation = recipe.evaluation
+    num_documents = evaluation.held_out_documents_per_language * len(recipe.curation.languages)
+    num_bytes = num_documents * evaluation.max_document_bytes
+    return training_seconds(recipe, num_bytes / recipe.operation.bytes_per_token) / 3
 
 
 @stage(
@@ -105,18 +103,19 @@ def _arm_seconds(recipe: Recipe, _: Size) -> float:
     resources={"jobs", "teacher"},
     holds_text=False,
     is_retrained_by_hand=True,
-    cost=CostModel(gpus=lambda recipe: recipe.operation.pretraining.num_gpus, seconds=_arm_seconds),
+    cost=CostModel(gpus=lambda recipe: recipe.evaluation.gpus, seconds=_measuring_seconds),
 )
 def experiment_arms(run: StageRun) -> StageResult:
     """An arm of an experiment, trained with a seed, and what it scores on the benchmark's solutions
     and held-out code."""
     arm = arms.arm_run(run.recipe, run.partition)
     recipe = arms.arm_recipe(run.recipe, arm)
-    artifacts = _materialize_arm(run, arm, recipe)
-    phase = arm.experiment.phase
+    phase = arms.arm_phase(run.recipe, arm)
+    stages = arm_stages(recipe, phase)
+    artifacts = _materialize_arm(run, stages, recipe)
     request = EvaluationRequest(
         checkpoint=phase,
-        checkpoint_folder=artifacts[CHECKPOINTS[phase].name, "all"].folder,
+        checkpoint_folder=artifacts[stages[-1].name, "all"].folder,
         tokenizer=artifacts[tokenizer.name, "all"].folder,
         corpora={
             name: artifacts[clean_corpus.name, name].folder for name in recipe.curation.languages
@@ -142,7 +141,7 @@ def experiment_arms(run: StageRun) -> StageResult:
 
 
 def _materialize_arm(
-    run: StageRun, arm: arms.ArmRun, recipe: Recipe
+    run: StageRun, stages: Sequence[Stage], recipe: Recipe
 ) -> Mapping[tuple[str, str], Artifact]:
     """Make what the arm's recipe does not share with the run's; (asset, partition) -> artifact."""
     base = partial(current_artifact, run.lake, run.recipe)
@@ -151,8 +150,8 @@ def _materialize_arm(
     def resolve(asset: str, partition: str) -> Artifact:
         return artifacts.get((asset, partition)) or base(asset, partition)
 
-    shared = shared_stages(arm, recipe, run.recipe)
-    for arm_stage in _arm_stages(arm):
+    shared = shared_stages(stages, recipe, run.recipe)
+    for arm_stage in stages:
         for partition in partition_names(arm_stage.partitions, recipe):
             if arm_stage in shared:
                 artifacts[arm_stage.name, partition] = base(arm_stage.name, partition)
@@ -169,13 +168,13 @@ def _materialize_arm(
     return artifacts
 
 
-def shared_stages(arm: arms.ArmRun, recipe: Recipe, base: Recipe) -> list[Stage]:
-    """The stages of the arm's `recipe` whose artifacts are those of the `base` recipe, unasked:
+def shared_stages(stages: Sequence[Stage], recipe: Recipe, base: Recipe) -> list[Stage]:
+    """Those `stages` of an arm's `recipe` whose artifacts are those of the `base` recipe, unasked:
     computing their fingerprints would list the sources again for each arm."""
     values, base_values = as_json(recipe), as_json(base)
     if any(values[name] != base_values[name] for name in _CORPUS_SECTIONS):
         return []
-    return [needed for needed in _arm_stages(arm) if needed.group in _CORPUS_GROUPS]
+    return [needed for needed in stages if needed.group in _CORPUS_GROUPS]
 
 
 def _materialize_stage(run: StageRun, inputs: StageInputs) -> Artifact:
@@ -193,7 +192,7 @@ def _materialize_stage(run: StageRun, inputs: StageInputs) -> Artifact:
 
 def missing_corpus(lake: Lake, recipe: Recipe) -> str | None:
     """What has to be materialized before any arm can share the recipe's corpus; None if nothing."""
-    needed = _arm_stages(next(arms.arm_runs(recipe)))
+    needed = arm_stages(recipe, recipe.experiments[0].phase)
     try:
         for arm_stage in needed:
             for partition in partition_names(arm_stage.partitions, recipe):

@@ -4,7 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from snow_assets.recipe import Recipe
-from snow_assets.recipe.experiments import ExperimentRecipe, change_field, field_value
+from snow_assets.recipe.experiments import (
+    ExperimentRecipe,
+    change_field,
+    field_value,
+    kept_phases,
+    measured_phase,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +47,8 @@ def arm_recipe(recipe: Recipe, run: ArmRun) -> Recipe:
     """The recipe that an arm is trained with; its name is the recipe's and the partition's.
 
     The values are those of the recipe, then the experiment's changes, the seed, the arm's changes
-    and its offsets of seeds. ValueError names an unknown field or an invalid value.
+    and its offsets of seeds; then phases are dropped. ValueError names an unknown field or an
+    invalid value.
     """
     experiment = run.experiment
     arm = experiment.arm(run.arm)
@@ -54,4 +61,11 @@ def arm_recipe(recipe: Recipe, run: ArmRun) -> Recipe:
     for offset in arm.seed_offsets:
         seed = field_value(changed, offset.field) + offset.value
         changed = change_field(changed, offset.field, seed)
-    return changed
+    phases = kept_phases(changed.pretraining.phases, arm.dropped_phases)
+    return replace(changed, pretraining=replace(changed.pretraining, phases=phases))
+
+
+def arm_phase(recipe: Recipe, run: ArmRun) -> str:
+    """The phase of the recipe whose checkpoint is measured for an arm."""
+    dropped = run.experiment.arm(run.arm).dropped_phases
+    return measured_phase(recipe.pretraining.phases, run.experiment.phase, dropped)

@@ -5,6 +5,8 @@ graph's order; nothing is materialized. An input that has to be made anew is *pe
 all that reads it; should it come out as it was, what follows is reused after all.
 """
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,6 +25,7 @@ from snow_assets.stages import (
     ArtifactSpec,
     Stage,
     StageInputs,
+    as_json,
     partition_names,
 )
 from snow_assets.storage import shards
@@ -41,7 +44,8 @@ class Planner:
     past: Past
     resources: Mapping[str, Any]
     artifacts: dict[tuple[str, str], Artifact] = field(default_factory=dict)
-    """The recipe's artifacts as they will be, by asset and partition."""
+    """The recipe's artifacts as they will be, by asset and partition. The digest of a pending one
+    stands for what it is made from: two recipes that share a step plan the same digest."""
     sizes: dict[tuple[str, str], Size] = field(default_factory=dict)
     half_done: list[HalfDone] = field(default_factory=list)
     fault: Exception | None = None
@@ -70,9 +74,7 @@ class Planner:
             # Pending inputs cannot be read; whatever else is wrong, the run would meet it too.
             self.fault = error
         reads = inputs.resolved
-        is_pending = any(
-            read.digest == PENDING for read in (reads if spec is None else spec.inputs)
-        )
+        is_pending = any(read.is_pending for read in (reads if spec is None else spec.inputs))
         latest = self.past.latest(stage.name, partition, spec)
         if self.fault is not None and not is_pending:
             step = Step(
@@ -81,7 +83,7 @@ class Planner:
                 action="fails",
                 reasons=(str(self.fault),),
             )
-            return self._pending(stage, step, latest, num_partitions, reads)
+            return self._pending(stage, step, latest, num_partitions, reads, spec)
         if spec is not None and not is_pending:
             folder = self.lake.artifact(stage.name, partition, spec.fingerprint)
             if self.past.manifest(folder) is not None and not self.past.violations(folder):
@@ -90,7 +92,7 @@ class Planner:
         if spec is not None and not is_pending:
             step = replace(step, fingerprint=spec.fingerprint)
         self.half_done += self._half_done(stage.name, partition, None if is_pending else spec)
-        return self._pending(stage, step, latest, num_partitions, reads)
+        return self._pending(stage, step, latest, num_partitions, reads, spec)
 
     def keep_current(self, asset: str, partition: str) -> bool:
         """Plan with what the recipe's pointer names, whatever it was made from; whether it is."""
@@ -130,7 +132,7 @@ class Planner:
         latest: shards.Manifest | None,
     ) -> Step:
         inputs = list(reads if spec is None else spec.inputs)
-        is_pending = any(read.digest == PENDING for read in inputs)
+        is_pending = any(read.is_pending for read in inputs)
         step = Step(asset=stage.name, partition=partition, action="redo", reasons=("never made",))
         if latest is not None:
             changes = [] if spec is None else changed_config(latest.config, spec.config)
@@ -191,9 +193,11 @@ class Planner:
         latest: shards.Manifest | None,
         num_partitions: int,
         reads: Sequence[Artifact],
+        spec: ArtifactSpec | None,
     ) -> Step:
         """The step with its size and cost; who reads it will find it pending."""
-        self._plan(step.asset, step.partition, PENDING, PENDING)
+        digest = spec.fingerprint if spec else self._unread_digest(stage, step.partition, reads)
+        self._plan(step.asset, step.partition, PENDING, digest)
         read_size = total_size(
             self.sizes.get((read.asset, read.partition), Size()) for read in reads
         )
@@ -210,6 +214,15 @@ class Planner:
         fraction = step.new_shards / step.all_shards if step.all_shards else 1.0
         cost = self.past.cost(stage, reads=read_size, makes=size, share=fraction)
         return replace(step, size=size.times(fraction), cost=cost)
+
+    def _unread_digest(self, stage: Stage, partition: str, reads: Sequence[Artifact]) -> str:
+        """Stands for an artifact whose config cannot be computed before its inputs are made."""
+        values = as_json(self.recipe)
+        for name in ("name", "operation", "experiments"):
+            del values[name]
+        parts = [stage.name, partition, stage.code_version, values]
+        parts += [[read.asset, read.partition, read.digest] for read in reads]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
     def _text(self, stage: Stage, partition: str, num_partitions: int) -> Size | None:
         """The text that a partition is made from, by the files of its source or of all sources."""
@@ -279,8 +292,9 @@ def changed_inputs(
     old = {(read.asset, read.partition): read.digest for read in before.inputs}
     new = {(read.asset, read.partition): read.digest for read in inputs}
     changes: dict[str, list[tuple[str, str]]] = {"changes": [], "is new": [], "has changed": []}
+    pending = {(read.asset, read.partition) for read in inputs if read.is_pending}
     for key, digest in new.items():
-        if digest == PENDING:
+        if key in pending:
             changes["changes"].append(key)
         elif key not in old:
             changes["is new"].append(key)

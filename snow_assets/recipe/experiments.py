@@ -1,12 +1,13 @@
 """Config of experiments: arms, each a set of changed recipe values, trained with several seeds."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import StringConstraints
 
-from snow_assets.recipe.training import PhaseName
+from snow_assets.recipe.training import PhaseName, PhaseRecipe
 from snow_assets.recipe.validation import Distinct, Name, RecipeSection, Seed, require
 
 FieldPath = Annotated[str, StringConstraints(pattern=r"^[a-z_]+(\.[a-z0-9_]+)+$", max_length=200)]
@@ -25,11 +26,16 @@ class Change(RecipeSection):
 
 @dataclass(frozen=True, kw_only=True)
 class Arm(RecipeSection):
-    """A variant of the recipe. `seed_offsets` are added to seeds: another draw of the same arm."""
+    """A variant of the recipe. `seed_offsets` are added to seeds: another draw of the same arm.
+
+    `dropped_phases` are not trained: what would start from one of them starts from its parent.
+    Their tokens are not trained either; equal tokens need a change of another phase's.
+    """
 
     name: ArmName
     changes: tuple[Change, ...]
     seed_offsets: tuple[Change, ...] = ()
+    dropped_phases: Annotated[tuple[PhaseName, ...], Distinct] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +55,7 @@ class ExperimentRecipe(RecipeSection):
     """
 
     name: ArmName
-    phase: PhaseName  # whose checkpoint is measured
+    phase: PhaseName  # whose checkpoint is measured; of an arm without it, the one before it
     changes: tuple[Change, ...]  # of every arm
     seeds: Annotated[tuple[Seed, ...], MinLen(2), Distinct]
     seed_fields: Annotated[tuple[FieldPath, ...], MinLen(1), Distinct]  # that take the seed
@@ -70,6 +76,55 @@ class ExperimentRecipe(RecipeSection):
 
     def arm(self, name: str) -> Arm:
         return next(arm for arm in self.arms if arm.name == name)
+
+
+def kept_phases(phases: Sequence[PhaseRecipe], dropped: Collection[str]) -> tuple[PhaseRecipe, ...]:
+    """The phases that an arm trains, each from the nearest phase before it that is kept.
+
+    ValueError names a dropped phase that there is not, and a phase that would have no parent
+    although it is not the first.
+    """
+    if not dropped:
+        return tuple(phases)
+    parents = _parents(phases)
+    for name in dropped:
+        require(name in parents, f"there is no phase {name} to drop, only {list(parents)}")
+    kept: list[PhaseRecipe] = []
+    for phase in phases:
+        if phase.name in dropped:
+            continue
+        parent = _nearest_kept(parents[phase.name], parents, dropped)
+        require(
+            parent is not None or not kept,
+            f"without {sorted(dropped)} the phase {phase.name} would start from random weights, "
+            f"as {kept[0].name if kept else ''} does: drop that one, too",
+        )
+        kept.append(replace(phase, parent=parent))
+    return tuple(kept)
+
+
+def measured_phase(phases: Sequence[PhaseRecipe], phase: str, dropped: Collection[str]) -> str:
+    """The phase itself, or the nearest one before it that an arm keeps; ValueError if none is."""
+    kept = _nearest_kept(phase, _parents(phases), dropped)
+    require(kept is not None, f"no phase up to {phase} is kept: {sorted(dropped)} are dropped")
+    assert kept is not None
+    return kept
+
+
+def _parents(phases: Sequence[PhaseRecipe]) -> dict[str, str | None]:
+    """Phase -> the phase that it starts from."""
+    previous = [None, *(phase.name for phase in phases)]
+    return {
+        phase.name: phase.parent or before for phase, before in zip(phases, previous, strict=False)
+    }
+
+
+def _nearest_kept(
+    name: str | None, parents: dict[str, str | None], dropped: Collection[str]
+) -> str | None:
+    while name is not None and name in dropped:
+        name = parents[name]
+    return name
 
 
 def change_field(section: Any, path: str, value: Any) -> Any:

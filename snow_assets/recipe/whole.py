@@ -10,7 +10,7 @@ from snow_assets.recipe.data import (
     SelectionRecipe,
     SynthesisRecipe,
 )
-from snow_assets.recipe.experiments import ExperimentRecipe
+from snow_assets.recipe.experiments import ExperimentRecipe, kept_phases, measured_phase
 from snow_assets.recipe.operation import OperationRecipe
 from snow_assets.recipe.training import EvaluationRecipe, PretrainingRecipe
 from snow_assets.recipe.validation import Name, RecipeSection, require
@@ -56,8 +56,12 @@ class Recipe(RecipeSection):
             f"max_new_tokens {self.evaluation.max_new_tokens} leaves no room for a prompt in a "
             f"context of {context}",
         )
+        phases = self.pretraining.phases
         for experiment in self.experiments:
             self.pretraining.phase(experiment.phase)
+            for arm in experiment.arms:
+                kept_phases(phases, arm.dropped_phases)
+                measured_phase(phases, experiment.phase, arm.dropped_phases)
             require(
                 experiment.benchmark in self.evaluation.benchmarks,
                 f"experiment {experiment.name} is decided by {experiment.benchmark}, and the "

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from snow_assets.experiments.arms import arm_recipe, arm_run, arm_runs
-from snow_assets.recipe import ARCTIC, SMOKE
-from snow_assets.recipe.experiments import Arm, Change, Comparison, change_field
+from snow_assets.defs.experiments import arm_stages
+from snow_assets.experiments.arms import arm_phase, arm_recipe, arm_run, arm_runs
+from snow_assets.recipe import ARCTIC, SMOKE, Recipe
+from snow_assets.recipe.experiments import Arm, Change, Comparison, change_field, kept_phases
 from snow_assets.recipe.paper_claims import PAPER_CLAIMS
 from snow_assets.stages import Partitions, as_json, partition_names
 
@@ -65,3 +66,55 @@ def test_an_experiment_that_cannot_be_decided_is_refused() -> None:
         replace(SMOKE, experiments=(replace(PAPER_CLAIMS, phase="annealing"),))
     with pytest.raises(ValueError, match="field"):
         Change(field="selection", value=1)
+
+
+def dropping(*phases: str) -> Recipe:
+    """SMOKE with an arm that leaves out phases."""
+    arms = (*PAPER_CLAIMS.arms, Arm(name="without", changes=(), dropped_phases=phases))
+    return replace(SMOKE, experiments=(replace(PAPER_CLAIMS, phase="enhanced", arms=arms),))
+
+
+def test_an_arm_without_a_phase_trains_the_remaining_chain() -> None:
+    recipe = dropping("continued")
+    run = arm_run(recipe, "paper_claims-without-0")
+    phases = arm_recipe(recipe, run).pretraining.phases
+    assert [(phase.name, phase.parent) for phase in phases] == [
+        ("general", None),
+        ("enhanced", "general"),
+    ]
+    assert arm_phase(recipe, run) == "enhanced"
+    stages = arm_stages(arm_recipe(recipe, run), "enhanced")
+    assert "continued_checkpoint" not in [made.name for made in stages]
+    assert "general_checkpoint" in [read.stage.name for read in stages[-1].inputs]
+
+
+def test_an_arm_without_the_measured_phase_is_measured_before_it() -> None:
+    recipe = dropping("enhanced")
+    assert arm_phase(recipe, arm_run(recipe, "paper_claims-without-0")) == "continued"
+    assert arm_phase(recipe, arm_run(recipe, "paper_claims-random_x1-0")) == "enhanced"
+
+
+def test_a_chain_that_cannot_be_trained_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"there is no phase annealing to drop, only \['general'"):
+        dropping("annealing")
+    with pytest.raises(ValueError, match="no phase up to enhanced is kept"):
+        dropping("general", "continued", "enhanced")
+    phases = (*SMOKE.pretraining.phases[:2], replace(SMOKE.pretraining.phases[2], parent="general"))
+    with pytest.raises(ValueError, match="enhanced would start from random weights, as continued"):
+        kept_phases(phases, ("general",))
+
+
+def test_an_arm_s_packs_are_of_its_own_data() -> None:
+    """With and without synthetic files: the stages read what the arm's phase names."""
+    recipe = change_field(SMOKE, "pretraining.phases.enhanced.data", ("high_quality",))
+    inputs = {
+        recipe_of.name: {
+            read.stage.name
+            for made in arm_stages(recipe_of, "enhanced")
+            if made.name == "enhanced_packs"
+            for read in made.inputs
+        }
+        for recipe_of in (replace(recipe, name="without"), SMOKE)
+    }
+    assert "synthetic_set" in inputs["SMOKE"]
+    assert "synthetic_set" not in inputs["without"]

@@ -30,9 +30,9 @@ with dg.DagsterInstance.get() as instance:
 _SHARED = """
 from functools import partial
 from snow_assets import definitions
-from snow_assets.defs.experiments import shared_stages
+from snow_assets.defs.experiments import arm_stages, shared_stages
 from snow_assets.defs.materialize import current_artifact
-from snow_assets.experiments.arms import arm_recipe, arm_runs
+from snow_assets.experiments.arms import arm_phase, arm_recipe, arm_runs
 from snow_assets.recipe import chosen_recipe
 from snow_assets.stages import StageInputs, partition_names
 recipe = chosen_recipe()
@@ -41,7 +41,7 @@ lake = resources["lake"]
 base = partial(current_artifact, lake, recipe)
 run = list(arm_runs(recipe))[-1]
 arm = arm_recipe(recipe, run)
-stages = shared_stages(run, arm, recipe)
+stages = shared_stages(arm_stages(arm, arm_phase(recipe, run)), arm, recipe)
 assert len(stages) > 8
 for stage in stages:
     for name in partition_names(stage.partitions, arm):
@@ -78,12 +78,19 @@ def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def planned(home: Path) -> str:
+    done = run(home, "-m", "snow_assets.cli.plan", "--experiment=claim")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
 @pytest.mark.timeout(1_800)
 def test_arms_share_what_is_equal_and_are_compared(tmp_path: Path) -> None:
     home = tmp_path / "home"
     curated = run(home, "-c", _CURATE)
     assert curated.returncode == 0, curated.stderr[-3000:]
 
+    assert planned(home).count("continued_checkpoint") == 8
     done = run(home, "-m", "snow_assets.cli.experiment", "claim")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "selected, seed 1" in done.stdout
@@ -94,12 +101,14 @@ def test_arms_share_what_is_equal_and_are_compared(tmp_path: Path) -> None:
         asset: len(list((lake / asset / "all").glob("*/manifest.json")))
         for asset in ("quality_annotator", "general_checkpoint", "continued_checkpoint")
     }
-    # One annotator, one general checkpoint a seed, and a continued one an arm and seed.
+    # One annotator, one general checkpoint a seed, and a continued one an arm and seed; one arm
+    # starts its continued phase from random weights.
     assert finished == {
         "quality_annotator": 1,
         "general_checkpoint": 2,
-        "continued_checkpoint": 6,
+        "continued_checkpoint": 8,
     }
+    assert planned(home).count("finished") == 8
 
     shared = run(home, "-c", _SHARED)  # what is taken over unasked has the arm's own fingerprint
     assert shared.returncode == 0, shared.stderr[-3000:]
@@ -118,4 +127,5 @@ def test_arms_share_what_is_equal_and_are_compared(tmp_path: Path) -> None:
     assert compared.rows == [
         ("random_again", "random", True, 2),
         ("selected", "random", False, 2),
+        ("without_general", "selected", False, 2),
     ]
