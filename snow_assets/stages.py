@@ -305,6 +305,8 @@ class Stage:
     owner: str = ""
     resources: frozenset[str] = frozenset()
     """Beside lake, tracking and recipe: `jobs` (workers), `teacher`."""
+    is_distributed: bool = False
+    """Its work uses the exchange: with `operation.curation.nodes` it runs in a Job of Ray nodes."""
     automation: Automation = "never"
     incremental_input: "Stage | None" = None
     """The input of which only new shards are worked off."""
@@ -316,6 +318,14 @@ class Stage:
     """What a new opt-out is only reported of: checkpoints and their results."""
     is_checkpoint: bool = False
     cost: CostModel = field(default_factory=CostModel)
+
+    def required_resources(self, recipe: Recipe) -> frozenset[str]:
+        """Beside lake, tracking and recipe: what the recipe makes the stage need."""
+        return self.resources | {"jobs"} if self.is_job(recipe) else self.resources
+
+    def is_job(self, recipe: Recipe) -> bool:
+        """Whether all of its work runs in a Job of Ray nodes."""
+        return self.is_distributed and recipe.operation.curation.nodes > 0
 
 
 def stage(

@@ -36,6 +36,9 @@ _EXIT_CODE_MEANINGS = {
 VLLM = "vllm"
 """The environment in which a single process shards a model over all its GPUs."""
 
+ENGINE = "engine"
+"""The environment with Ray, whose nodes share one stage of curation."""
+
 SANDBOX = "sandbox"
 """The environment without access to network and lake."""
 
@@ -50,8 +53,8 @@ def exit_code_meaning(code: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class JobSize:
-    """Resources of a job. `environment` selects the interpreter or image: trainer, vllm or sandbox
-    (without network and lake: it exchanges its request and report only).
+    """Resources of a job. `environment` selects the interpreter or image: trainer, vllm, engine or
+    sandbox (without network and lake: it exchanges its request and report only).
 
     `parts`: maximum number of pods that can share the work; 1: the work is not sharded.
     """
@@ -61,7 +64,7 @@ class JobSize:
     memory_gib: int = 8
     environment: str = "trainer"
     parts: int = 1
-    nodes: int = 1
+    nodes: int = 1  # of one distributed training job, or of one Ray cluster
     processes: int = 1  # per node, of one distributed training job
 
     def __post_init__(self) -> None:
@@ -157,6 +160,9 @@ class Job:
 def command(job: Job, attempt: int, size: JobSize, python: str) -> list[str]:
     """The command line that runs a job on each of its nodes."""
     folder = job.folder(attempt)
+    if size.environment == ENGINE:
+        size_of_node = [str(size.cpus), str(size.memory_gib)]
+        return [python, "-m", "snow_assets.runtime.ray_nodes", *size_of_node, job.module, folder]
     if size.nodes * size.processes == 1:
         return [python, "-m", job.module, folder]
     world = [str(size.nodes), str(size.processes)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from snow_resources.gpu_jobs import Job, JobSize, command
+from snow_resources.gpu_jobs import ENGINE, Job, JobSize, command
 
 Json = dict[str, Any]
 
@@ -85,7 +85,9 @@ def render(
     if num_shards > 1:
         spec |= _indexed_spec(num_shards, parallelism, has_failure_policy=has_failure_policy)
         environment = {**environment, "SNOW_SHARDS": str(num_shards)}
-    if size.nodes > 1:  # a failed pod fails the Job, and the next attempt resumes
+    if size.environment == ENGINE:  # a failed pod is restarted and joins the others again
+        spec |= _indexed_spec(size.nodes, size.nodes, has_failure_policy=has_failure_policy)
+    elif size.nodes > 1:  # a failed pod fails the Job, and the next attempt resumes
         spec |= {"completionMode": "Indexed", "completions": size.nodes, "parallelism": size.nodes}
     template = spec["template"]
     template["metadata"]["labels"] |= labels

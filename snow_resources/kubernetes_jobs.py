@@ -50,7 +50,7 @@ class KubernetesJobs(GpuJobs):
     """Runs jobs in a namespace of the cluster of this process's kubeconfig or pod."""
 
     namespace: str
-    images: dict[str, str]  # by environment: trainer, vllm
+    images: dict[str, str]  # by environment: trainer, vllm, engine
     pythons: dict[str, str] = Field(default_factory=dict)  # in each image, if not `python`
     patches: list[str] = Field(default_factory=list)  # files, each a strategic-merge patch on Jobs
     assets: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -123,15 +123,17 @@ GENERATION = ["snow_assets.synthesis.generation", "snow_assets.evaluation.genera
 """Jobs of vLLM's image; of these the trainer's image runs the first, where it asks an endpoint."""
 
 
+ENGINE = ["snow_assets.defs.stage_job", "snow_assets.runtime.ray_nodes"]
+"""Jobs of the orchestrator's image with Ray."""
+
+
 def work_modules(target: str) -> list[str]:
     """The modules that run as jobs in an image of work."""
     if target == "vllm":
         return GENERATION
     paths = modules().items()
-    jobs = [name for name, path in paths if "worker.main(" in path.read_text()]
-    return [name for name in jobs if name != "snow_assets.runtime.worker"] + [
-        "snow_assets.runtime.torchrun"
-    ]
+    jobs = {name for name, path in paths if "worker.main(" in path.read_text()}
+    return sorted(jobs - {"snow_assets.runtime.worker", *ENGINE} | {"snow_assets.runtime.torchrun"})
 
 
 def roots(target: str) -> list[str]:
@@ -139,7 +141,7 @@ def roots(target: str) -> list[str]:
         return work_modules(target)
     entries = ["definitions", "home", "cli.plan", "cli.purge", "cli.demo"]
     resources = [name for name in modules() if name.startswith("snow_resources")]
-    return [f"snow_assets.{name}" for name in entries] + resources
+    return [f"snow_assets.{name}" for name in entries] + ENGINE + resources
 
 
 def install_lines(target: str) -> list[str]:

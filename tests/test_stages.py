@@ -2,6 +2,7 @@
 kept by hand beside them."""
 
 import ast
+import inspect
 from functools import partial
 from pathlib import Path
 
@@ -43,6 +44,11 @@ def test_dagster_shows_what_the_stage_states(stage: object) -> None:
     schema = node.metadata.get("dagster/column_schema")
     columns = [column.name for column in schema.columns] if schema else []
     assert columns == (specification.tables[0].schema.names if specification.tables else [])
+
+
+def test_the_stages_that_use_the_exchange_are_the_distributed_ones() -> None:
+    users = {each.name for each in STAGES if "open_exchange()" in inspect.getsource(each.run)}
+    assert users == {each.name for each in STAGES if each.is_distributed}
 
 
 def test_an_input_that_is_not_declared_cannot_be_read(lake_url: str) -> None:

@@ -71,6 +71,7 @@ def _documents_config(inputs: StageInputs) -> Any:
         StageTable(name="drops", schema=DROP),
     ),
     kinds={"parquet"},
+    is_distributed=True,
     automation="always",
     cost=CostModel(stored_fraction=0.24),
 )
@@ -106,6 +107,7 @@ def _signatures_config(inputs: StageInputs) -> Any:
     config=_signatures_config,
     partitions=Partitions.SOURCES,
     kinds={"parquet"},
+    is_distributed=True,
     automation="always",
     cost=CostModel(stored_fraction=0.34),
 )
@@ -134,6 +136,7 @@ def _candidate_pairs_config(inputs: StageInputs) -> Any:
     inputs=(Input(stage=documents), Input(stage=signatures)),
     config=_candidate_pairs_config,
     kinds={"parquet"},
+    is_distributed=True,
     automation="always",
     cost=CostModel(stored_fraction=0.004),
 )
@@ -163,6 +166,7 @@ def _verified_pairs_config(inputs: StageInputs) -> Any:
     inputs=(Input(stage=signatures), Input(stage=candidate_pairs)),
     config=_verified_pairs_config,
     kinds={"parquet"},
+    is_distributed=True,
     automation="always",
     cost=CostModel(stored_fraction=0.0014),
 )
@@ -192,6 +196,7 @@ def _near_duplicates_config(inputs: StageInputs) -> Any:
     config=_near_duplicates_config,
     tables=(StageTable(name="clusters", schema=DUPLICATE_CLUSTER),),
     kinds={"parquet"},
+    is_distributed=True,
     automation="always",
     cost=CostModel(stored_fraction=0.008),
 )
@@ -271,6 +276,7 @@ def _contamination_config(inputs: StageInputs) -> Any:
     partitions=Partitions.SOURCES,
     tables=(StageTable(name="hits", schema=CONTAMINATION),),
     kinds={"parquet"},
+    is_distributed=True,
     automation="always",
     cost=CostModel(stored_fraction=0.001),
 )
@@ -362,6 +368,7 @@ def _clean_config(inputs: StageInputs) -> Any:
     partitions=Partitions.LANGUAGES,
     tables=(StageTable(name="decisions", schema=DECISION),),
     kinds={"parquet"},
+    is_distributed=True,
     automation="always",
     cost=CostModel(stored_fraction=0.014),
 )

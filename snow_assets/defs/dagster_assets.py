@@ -42,7 +42,7 @@ def stage_assets(
     `mlflow_url` is where MLflow's pages are now: a materialization keeps the link of its own run.
     Raises ValueError for the configuration of an asset that runs no Jobs.
     """
-    workers = {stage.name for stage in stages if "jobs" in stage.resources}
+    workers = {stage.name for stage in stages if "jobs" in stage.required_resources(recipe)}
     if unknown := sorted(k8s_config.keys() - workers):
         raise ValueError(
             f"SNOW_JOBS configures Jobs of {unknown[0]!r}, which has none: name one of "
@@ -53,9 +53,10 @@ def stage_assets(
     return [
         _asset(
             stage,
+            stage.required_resources(recipe),
             partitions.of(stage),
             links,
-            in_cluster=in_cluster,
+            is_kubernetes_job=in_cluster and stage.name in workers,
             k8s_config=k8s_config.get(stage.name),
         )
         for stage in stages
@@ -64,25 +65,24 @@ def stage_assets(
 
 def _asset(
     stage: Stage,
+    resources: frozenset[str],
     partitions: dg.StaticPartitionsDefinition | None,
     links: Mapping[str, dg.MetadataValue[str]],
     *,
-    in_cluster: bool,
+    is_kubernetes_job: bool,
     k8s_config: Mapping[str, object] | None,
 ) -> dg.AssetsDefinition:
-    is_worker_stage = in_cluster and "jobs" in stage.resources
-
     @dg.asset(
         name=stage.name,
         description=stage.description,
         group_name=stage.group,
         owners=[stage.owner],
-        kinds={*stage.kinds, *(["kubernetes"] if is_worker_stage else [])},
+        kinds={*stage.kinds, *(["kubernetes"] if is_kubernetes_job else [])},
         code_version=stage.code_version,
         op_tags={ASSET_TAG: k8s_config} if k8s_config else None,
         partitions_def=partitions,
         deps=_deps(stage),
-        required_resource_keys={*_SHARED_RESOURCES, *stage.resources},
+        required_resource_keys={*_SHARED_RESOURCES, *resources},
         metadata={**_column_schema(stage), **links},
     )
     def materialize_stage(context: dg.AssetExecutionContext) -> dg.MaterializeResult[object]:
@@ -92,7 +92,7 @@ def _asset(
             lake=context.resources.lake,
             tracking=context.resources.tracking,
             recipe=context.resources.recipe,
-            resources={name: getattr(context.resources, name) for name in stage.resources},
+            resources={name: getattr(context.resources, name) for name in resources},
         )
 
     return materialize_stage

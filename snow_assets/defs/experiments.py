@@ -162,7 +162,9 @@ def _materialize_arm(
                 recipe=recipe,
                 lake=run.lake,
                 resolve=resolve,
-                resources={name: run.resources[name] for name in arm_stage.resources},
+                resources={
+                    name: run.resources[name] for name in arm_stage.required_resources(recipe)
+                },
             )
             artifacts[arm_stage.name, partition] = _materialize_stage(run, inputs)
     return artifacts

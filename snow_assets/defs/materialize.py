@@ -26,6 +26,7 @@ from snow_assets.defs.artifact_metadata import (
     put_metadata,
     read_metadata,
 )
+from snow_assets.defs.stage_job import run_stage
 from snow_assets.recipe import Recipe
 from snow_assets.stages import (
     UNPARTITIONED,
@@ -202,12 +203,12 @@ def _worked(run: StageRun, spec: ArtifactSpec) -> Finished:
     started = time.time()
     _refuse_mixed_config(run.lake, recipe, spec)
     is_resumed = _mark_in_progress(folder, recipe, spec)
-    result = run.stage.run(run)
+    result = run_stage(run, spec)
     earlier = integrity.earlier_digest(folder)
     if earlier not in (None, shards.content_digest(shards.records(folder))):
         context.log.warning(f"{folder} differs from the damaged artifact: all of it is made anew")
         integrity.clear_all(folder)
-        result = run.stage.run(run)
+        result = run_stage(run, spec)
     finished = time.time()
     metadata_files = put_metadata(
         folder,

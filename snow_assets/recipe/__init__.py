@@ -32,6 +32,7 @@ from snow_assets.recipe.data import (
     TokenizerRecipe,
 )
 from snow_assets.recipe.operation import (
+    CurationExecution,
     EndpointRecipe,
     OperationRecipe,
     PretrainingExecution,
@@ -64,6 +65,7 @@ __all__ = [
     "ContaminationExemption",
     "ContaminationRecipe",
     "CorpusRecipe",
+    "CurationExecution",
     "CurationRecipe",
     "Dataset",
     "EndpointRecipe",

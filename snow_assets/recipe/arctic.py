@@ -12,6 +12,7 @@ from snow_assets.recipe.data import (
     TokenizerRecipe,
 )
 from snow_assets.recipe.operation import (
+    CurationExecution,
     EndpointRecipe,
     OperationRecipe,
     PretrainingExecution,
@@ -293,6 +294,7 @@ ARCTIC = Recipe(
             price_per_million_completion_tokens=0.0,
             max_cost=None,
         ),
+        curation=CurationExecution(nodes=8, cpus=16, memory_gib=64),
         pretraining=PretrainingExecution(
             device="gpu",
             nodes=1,

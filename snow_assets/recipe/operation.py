@@ -48,6 +48,18 @@ class EndpointRecipe(RecipeSection):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CurationExecution(RecipeSection):
+    """Size of the Jobs in which the stages that can be distributed run, each on a Ray cluster.
+
+    Not part of any artifact's fingerprint.
+    """
+
+    nodes: Annotated[int, Ge(0), Le(4_096)]  # pods; 0: they run in the process of their run
+    cpus: Threads  # of a node: tasks at the same time
+    memory_gib: MemoryGib  # of a node
+
+
+@dataclass(frozen=True, kw_only=True)
 class PretrainingExecution(RecipeSection):
     """Size and speed of pretraining's Job.
 
@@ -102,6 +114,7 @@ class OperationRecipe(RecipeSection):
     worker_memory: WorkerMemory
     sandbox_cpus: Threads  # programs that run at the same time, at most one per core
     endpoint: EndpointRecipe
+    curation: CurationExecution
     pretraining: PretrainingExecution
     retention_days: Annotated[
         float, Ge(0), Le(100_000)

@@ -12,6 +12,7 @@ from snow_assets.recipe.data import (
     TokenizerRecipe,
 )
 from snow_assets.recipe.operation import (
+    CurationExecution,
     EndpointRecipe,
     OperationRecipe,
     PretrainingExecution,
@@ -321,6 +322,7 @@ SMOKE = Recipe(
             price_per_million_completion_tokens=0.0,
             max_cost=None,
         ),
+        curation=CurationExecution(nodes=0, cpus=2, memory_gib=4),
         pretraining=PretrainingExecution(
             device="cpu",
             nodes=1,

@@ -127,8 +127,8 @@ class Site:
         ours = {
             "url": str(self.lake / "jobs"),
             "namespace": self.namespace,
-            "images": {"trainer": image},
-            "pythons": {"trainer": sys.executable},
+            "images": {"trainer": image, "engine": image},
+            "pythons": {"trainer": sys.executable, "engine": sys.executable},
             "patches": self.patches,
             "sandbox_patches": self.patches[:1],
             "sandbox_canary": f"{os.environ['SNOW_TEST_HOST']}:1",  # nothing listens there
