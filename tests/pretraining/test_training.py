@@ -314,13 +314,12 @@ LINEAR = replace(LONG, schedule="linear", final_learning_rate=0.0, warmup_fracti
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("phase", ["general", "continued", "enhanced"])
+@pytest.mark.parametrize("phase", ["general", "enhanced"])
 def test_a_phase_that_is_killed_goes_on_as_if_never_stopped(
     lake_url: str, tmp_path: Path, phase: str
 ) -> None:
-    linear = replace(LINEAR, name="continued")
     enhanced = replace(LINEAR, name="enhanced", python_fraction=0.5)
-    recipe = {"general": LONG, "continued": linear, "enhanced": enhanced}
+    recipe = {"general": LONG, "enhanced": enhanced}
     make = synthetic_corpus if phase == "enhanced" else clean_text
     packs = put_packs(lake_url, make(lake_url, 10), name=f"{phase}_packs", phase=recipe[phase])
     parent = None
@@ -347,17 +346,6 @@ def test_a_phase_that_is_killed_goes_on_as_if_never_stopped(
     assert digest_of(requests[1].output) == digest_of(requests[0].output)
     told = [entry["step"] for entry in worker.read_attempts(str(again))]
     assert told == list(range(1, report.steps + 1))
-
-
-@pytest.mark.slow
-def test_sigterm_saves_and_ends_with_the_code_for_preempted(lake_url: str, tmp_path: Path) -> None:
-    packs = put_packs(lake_url, clean_text(lake_url, 10), name="long_packs", phase=LONG)
-    request = a_request(lake_url, packs, recipe=LONG)
-    process = run_job(a_local_job(tmp_path / "job" / "attempt-001", request))
-    wait_for_step(request, process, 5)
-    process.terminate()
-    assert process.wait() == worker.PREEMPTED
-    assert max(saved_steps(request)) >= 5
 
 
 @pytest.mark.slow
