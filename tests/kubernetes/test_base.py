@@ -81,8 +81,8 @@ def test_the_server_keeps_every_field_and_the_runs_account_needs_no_more(tmp_pat
         assert lost(manifest, yaml.safe_load(told)) == []
     mine = as_account(tmp_path / "kubeconfig")
     with a_site("snow-jobs", tmp_path) as site:
-        accounts = kubectl("get", "serviceaccounts", "-n", "snow-jobs", "-o", "name")
-        assert until(lambda: "default" in accounts, seconds=30)
+        words = ("get", "serviceaccounts", "-n", "snow-jobs", "-o", "name")
+        assert until(lambda: "default" in kubectl(*words), seconds=120)
         shown = metadata(site.launch(Work(output=site.output), kubeconfig=mine))
         assert shown["starts"] == 1
         done = execute(
