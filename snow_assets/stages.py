@@ -22,6 +22,7 @@ from snow_assets.recipe import Recipe
 from snow_assets.storage import shards
 from snow_assets.storage.sizes import Size
 from snow_resources.lake import Lake
+from snow_resources.live_runs import LiveRun
 from snow_resources.tracking import TrackedModel
 
 UNPARTITIONED = "all"
@@ -272,6 +273,8 @@ class StageRun(StageInputs):
 
     folder: str
     context: dg.AssetExecutionContext
+    live_run: Callable[[TrackedModel | None], LiveRun] | None = None
+    """The MLflow run of this work, for metrics while it runs; None in a Job of the stage itself."""
 
 
 Automation = Literal["always", "if missing", "never"]

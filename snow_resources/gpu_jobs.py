@@ -8,7 +8,8 @@ import hashlib
 import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -120,6 +121,11 @@ class Job:
         paths = system.ls(root, detail=False) if system.isdir(root) else []
         return sorted(int(path.rstrip("/").rsplit("-", 1)[1]) for path in paths)
 
+    @property
+    def root(self) -> str:
+        """The folder that holds the attempts as an absolute URL."""
+        return str(self._file_system[0].unstrip_protocol(self._file_system[1]))
+
     def folder(self, attempt: int) -> str:
         """The attempt's folder as an absolute URL."""
         return str(self._file_system[0].unstrip_protocol(self._path(attempt)))
@@ -169,6 +175,14 @@ def command(job: Job, attempt: int, size: JobSize, python: str) -> list[str]:
     return [python, "-m", "snow_assets.runtime.torchrun", *world, job.module, folder]
 
 
+Watch = Callable[[str], AbstractContextManager[None]]
+"""Watches a job by the URL of the folder that holds its attempts."""
+
+
+def _watch_nothing(_: str) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 class GpuJobs(dg.ConfigurableResource, ABC):  # type: ignore[type-arg]
     """Runs jobs. A finished job is not run again: its report is reused."""
 
@@ -184,10 +198,12 @@ class GpuJobs(dg.ConfigurableResource, ABC):  # type: ignore[type-arg]
         code_version: str,
         size: JobSize,
         unaddressed_fields: Collection[str] = (),
+        watch: Watch = _watch_nothing,
     ) -> FinishedJob[Report]:
         """Run `python -m module` on a dataclass `request`; return its reports.
 
-        Two requests that differ in `unaddressed_fields` alone are attempts of one job. Raises
+        Two requests that differ in `unaddressed_fields` alone are attempts of one job. `watch` is
+        entered with the folder of the job's attempts while this process waits for the job. Raises
         dg.Failure with the root cause if the job fails.
         """
         adapter = TypeAdapter(type(request))
@@ -209,7 +225,8 @@ class GpuJobs(dg.ConfigurableResource, ABC):  # type: ignore[type-arg]
         attempt, reports = _finished_attempt(context, job, report)
         seconds = 0.0
         if reports is None or attempt is None:
-            attempt = self.work(context, job, size)
+            with watch(job.root):
+                attempt = self.work(context, job, size)
             seconds = time.monotonic() - started
             reports = _reports(report, job.get(attempt, REPORT))
         else:

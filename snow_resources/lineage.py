@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from snow_resources.mlflow_runs import DIGEST_CHARS, EXPERIMENT, client_of
+from snow_resources.mlflow_runs import EXPERIMENT, client_of
+from snow_resources.mlflow_values import DIGEST_CHARS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,12 @@ def _runs(uri: str, name: str, digest: str, context: str) -> list[Step]:
             order_by=["attributes.start_time ASC"],
             page_token=token,
         )
-        steps += [_step(run) for run in page if _has_dataset(run, name, digest, context)]
+        steps += [
+            _step(run)
+            for run in page
+            # A run in progress has no output yet.
+            if _has_dataset(run, name, digest, context) and _datasets(run, "output")
+        ]
         token = page.token
         if not token:
             return steps

@@ -8,6 +8,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -20,7 +21,6 @@ from mlflow.entities import (
     LoggedModelInput,
     LoggedModelOutput,
     LoggedModelStatus,
-    Metric,
     Param,
     RunTag,
 )
@@ -28,12 +28,19 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from snow_resources.mlflow_store import prepare_store
-from snow_resources.tracking import Record, TrackedDataset
+from snow_resources.mlflow_values import (
+    DIGEST_CHARS,
+    last_step,
+    log_values,
+    record_metrics,
+    record_params,
+)
+from snow_resources.tracking import PENDING, Record, TrackedDataset
 
 EXPERIMENT = "snow"
 _KIND_TAG, _KIND = "mlflow.experimentKind", "custom_model_development"
 """Without this tag MLflow's UI prompts for the experiment's kind, and may show it as GenAI."""
-_PARENT_TAG = "mlflow.parentRunId"
+_PARENT_TAG, _STEP_TAG = "mlflow.parentRunId", "snow.logged_step"
 UNREACHABLE = (MlflowException, SQLAlchemyError, OSError)
 """Errors of a store that is down, locked, full or refuses a record."""
 
@@ -41,13 +48,6 @@ UNREACHABLE = (MlflowException, SQLAlchemyError, OSError)
 def is_refusal(error: Exception) -> bool:
     """Whether MLflow will never accept the record as it is, so that a retry is useless."""
     return isinstance(error, MlflowException) and error.error_code == "INVALID_PARAMETER_VALUE"
-
-
-# The tracking server's limits per request.
-_MAX_METRICS, _MAX_PARAMS = 1_000, 100
-_MAX_VALUE_CHARS = 500
-DIGEST_CHARS = 32
-"""Prefix of a sha256 as a dataset's digest: MLflow's limit is 36. The whole is the input's tag."""
 
 
 def client_of(uri: str) -> MlflowClient:
@@ -94,8 +94,10 @@ def write(uri: str, record: Record) -> dict[str, str]:
     for run in runs:
         if run.data.tags.get("snow.complete") == "true" and (ids := _ids(client, run, record)):
             _promote(client, record, ids.get("mlflow_model_version"))
+            _delete_pending(client, runs)
             return ids
     run_id = str(runs[0].info.run_id) if runs else _create_run(client, experiment, record)
+    _delete_pending(client, runs[1:])
     parent_model = _parent_model(client, record)
     _log_inputs(client, run_id, record, parent_model)
     ids = {"mlflow_run_id": run_id, "mlflow_experiment_id": experiment}
@@ -104,15 +106,89 @@ def write(uri: str, record: Record) -> dict[str, str]:
         model_id, version = _register_model(client, experiment, run_id, record, parent_model)
         outputs = client.get_run(run_id).outputs
         if model_id not in {entry.model_id for entry in (outputs.model_outputs if outputs else [])}:
-            output = LoggedModelOutput(model_id=model_id, step=_last_step(record))
+            output = LoggedModelOutput(model_id=model_id, step=last_step(record))
             client.log_outputs(run_id, [output])
         ids |= {"mlflow_model_id": model_id, "mlflow_model_version": version}
         _promote(client, record, version)
-    id_tags = [RunTag(f"snow.{name}", value) for name, value in ids.items()]
-    _log(client, run_id, record, id_tags, model_id=model_id)
+    # An open run has the tags of its first attempt, and a pending data version.
+    tags = record.tags | {f"snow.{name}": value for name, value in ids.items()}
+    params = [Param(name, value) for name, value in record_params(record).items()]
+    metrics = record_metrics(record, model_id, after_step=_logged_step(client.get_run(run_id)))
+    log_values(client, run_id, metrics, params=params, tags=_tags(tags))
     client.set_terminated(run_id, "FINISHED", end_time=int(record.ended * 1000))
     client.set_tag(run_id, "snow.complete", "true")  # last: until then the run is completed again
     return ids
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenRun:
+    """The MLflow run of a materialization that is in progress."""
+
+    experiment_id: str
+    run_id: str
+    model_id: str | None
+    last_step: int | None
+    """Metrics of steps up to this one are logged already."""
+
+
+def open_run(uri: str, record: Record) -> OpenRun:
+    """Create the run of a record whose output is pending, or go on with the fingerprint's."""
+    client = client_of(uri)
+    experiment = _experiment(client)
+    runs = [run for run in _runs(client, experiment, record) if _is_pending(run)]
+    run_id = str(runs[0].info.run_id) if runs else _create_run(client, experiment, record)
+    client.update_run(run_id, status="RUNNING")
+    parent_model = _parent_model(client, record)
+    _log_inputs(client, run_id, record, parent_model)
+    model_id = None
+    if record.model:
+        model_id = _logged_model(client, experiment, run_id, record, parent_model)
+    return OpenRun(
+        experiment_id=experiment,
+        run_id=run_id,
+        model_id=model_id,
+        last_step=_logged_step(runs[0]) if runs else None,
+    )
+
+
+def log_steps(uri: str, run: OpenRun, record: Record) -> OpenRun:
+    """Log the record's metrics of steps after those that are logged; the first entry of a step
+    counts, since MLflow cannot replace it."""
+    entries, last_logged = [], run.last_step
+    for entry in record.metrics:
+        if last_logged is None or int(entry["step"]) > last_logged:
+            entries.append(entry)
+            last_logged = int(entry["step"])
+    if last_logged == run.last_step:
+        return run
+    metrics = record_metrics(replace(record, metrics=entries, stats={}), run.model_id)
+    # Metrics come before the tag: a kill in between repeats equal points, which MLflow drops.
+    log_values(client_of(uri), run.run_id, metrics, tags=_tags({_STEP_TAG: str(last_logged)}))
+    return replace(run, last_step=last_logged)
+
+
+def fail_run(uri: str, run: OpenRun) -> None:
+    """Show the run as failed; a later attempt goes on with it."""
+    client_of(uri).set_terminated(run.run_id, "FAILED")
+
+
+def _is_pending(run: Any) -> bool:
+    return bool(run.data.tags["data_version"] == PENDING)
+
+
+def _delete_pending(client: MlflowClient, runs: Sequence[Any]) -> None:
+    """Delete open runs of an artifact that another run records."""
+    for run in filter(_is_pending, runs):
+        client.delete_run(run.info.run_id)
+
+
+def _logged_step(run: Any) -> int | None:
+    step = run.data.tags.get(_STEP_TAG)
+    return None if step is None else int(step)
+
+
+def _tags(tags: Mapping[str, str]) -> list[RunTag]:
+    return [RunTag(name, value) for name, value in tags.items()]
 
 
 def _log_inputs(
@@ -122,25 +198,29 @@ def _log_inputs(
     inputs = client.get_run(run_id).inputs
     logged = {entry.model_id for entry in (inputs.model_inputs or [])} if inputs else set()
     is_new = parent_model is not None and parent_model not in logged
+    datasets = [_dataset(dataset, "input") for dataset in record.inputs]
+    if record.output.digest != PENDING:
+        datasets.append(_dataset(record.output, "output"))
     client.log_inputs(
         run_id,
-        datasets=[_dataset(dataset, "input") for dataset in record.inputs]
-        + [_dataset(record.output, "output")],
+        datasets=datasets,
         models=[LoggedModelInput(model_id=str(parent_model))] if is_new else None,
     )
 
 
 def _runs(client: MlflowClient, experiment: str, record: Record) -> list[Any]:
-    """The runs of this artifact, complete or not, the oldest first."""
-    tags = record.tags
+    """The runs of this artifact, complete, incomplete or in progress, the oldest first."""
     runs = client.search_runs(
         [experiment],
-        f"tags.`snow.fingerprint` = '{tags['snow.fingerprint']}'"
-        f" and tags.data_version = '{tags['data_version']}'",
-        max_results=10,
+        f"tags.`snow.fingerprint` = '{record.tags['snow.fingerprint']}'",
         order_by=["attributes.start_time ASC"],
     )
-    return [run for run in runs if run.data.tags["dagster.asset_key"] == record.asset]
+    return [
+        run
+        for run in runs
+        if run.data.tags["dagster.asset_key"] == record.asset
+        and run.data.tags["data_version"] in (record.output.digest, PENDING)
+    ]
 
 
 def _ids(client: MlflowClient, run: Any, record: Record) -> dict[str, str] | None:
@@ -212,7 +292,32 @@ def _register_model(
     """Log the output as an external model and register it; return its id and version."""
     assert record.model is not None
     name = record.model.name
-    tags = {
+    tags = _model_tags(record, parent)
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name)
+    versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+    if versions:
+        model_id, version = versions[0].tags["model_id"], str(versions[0].version)
+    else:
+        model_id = _logged_model(client, experiment, run_id, record, parent)
+        created = client.create_model_version(
+            name,
+            f"models:/{model_id}",
+            run_id=run_id,
+            tags={**tags, "model_id": model_id},
+            model_id=model_id,  # a tracking server refuses the source without it
+        )
+        version = str(created.version)
+    # MLflow's page of a logged model names its registered version by this tag.
+    version_tag = json.dumps([{"name": name, "version": version}])
+    client.set_logged_model_tags(model_id, {**tags, "mlflow.modelVersions": version_tag})
+    client.finalize_logged_model(model_id, LoggedModelStatus.READY)
+    return model_id, version
+
+
+def _model_tags(record: Record, parent: str | None) -> dict[str, str]:
+    assert record.model is not None
+    return {
         # MLflow's tag for weights stored outside its artifact store.
         "mlflow.model.isExternal": "true",
         "folder": record.output.url,
@@ -221,123 +326,30 @@ def _register_model(
         "is_promoted": str(record.model.is_promoted).lower(),
         **({"parent_model_id": parent} if parent else {}),
     }
-    if not client.search_registered_models(f"name = '{name}'"):
-        client.create_registered_model(name)
-    versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
-    if versions:
-        model_id, version = versions[0].tags["model_id"], str(versions[0].version)
-    else:
-        logged_models = client.search_logged_models(
-            [experiment], filter_string=f"source_run_id = '{run_id}'", max_results=1
-        )
-        logged_model = (
-            logged_models[0]
-            if logged_models
-            else client.create_logged_model(
-                experiment,
-                name=name,
-                source_run_id=run_id,
-                tags=tags,
-                model_type=record.model.kind,
-                params=_params(record),
-            )
-        )
-        model_id = str(logged_model.model_id)
-        created = client.create_model_version(
-            name, f"models:/{model_id}", run_id=run_id, tags={**tags, "model_id": model_id}
-        )
-        version = str(created.version)
-    # MLflow's page of a logged model names its registered version by this tag.
-    version_tag = json.dumps([{"name": name, "version": version}])
-    client.set_logged_model_tags(model_id, {"mlflow.modelVersions": version_tag})
-    client.finalize_logged_model(model_id, LoggedModelStatus.READY)
-    return model_id, version
+
+
+def _logged_model(
+    client: MlflowClient, experiment: str, run_id: str, record: Record, parent: str | None
+) -> str:
+    """The id of the run's logged model, which is created if there is none."""
+    assert record.model is not None
+    logged_models = client.search_logged_models(
+        [experiment], filter_string=f"source_run_id = '{run_id}'", max_results=1
+    )
+    if logged_models:
+        return str(logged_models[0].model_id)
+    logged_model = client.create_logged_model(
+        experiment,
+        name=record.model.name,
+        source_run_id=run_id,
+        tags=_model_tags(record, parent),
+        model_type=record.model.kind,
+        params=record_params(record),
+    )
+    return str(logged_model.model_id)
 
 
 def _promote(client: MlflowClient, record: Record, version: str | None) -> None:
     """Set the recipe's alias to the model, if it is promoted."""
     if record.model is not None and record.model.is_promoted and version is not None:
         client.set_registered_model_alias(record.model.name, record.recipe, version)
-
-
-def _last_step(record: Record) -> int:
-    return max((int(entry["step"]) for entry in record.metrics), default=0)
-
-
-def _params(record: Record) -> dict[str, str]:
-    flat = list(flattened(record.config).items())[:_MAX_PARAMS]
-    return {_mlflow_name(name): value[:_MAX_VALUE_CHARS] for name, value in flat}
-
-
-def _metrics(record: Record, model_id: str | None) -> list[Metric]:
-    """Metrics by step, and the manifest's numeric stats as metrics of the last step.
-
-    A stat whose name is also a metric by step is named `final_...`: under the same name it would be
-    a spike in the curve. A model's metrics refer to the model and its first input dataset.
-    """
-    ended = int(record.ended * 1000)
-    by_step = {name for entry in record.metrics for name in entry}
-    reference: dict[str, Any] = {"model_id": model_id} if model_id else {}
-    if model_id and record.inputs:
-        first = record.inputs[0]
-        reference |= {"dataset_name": first.name, "dataset_digest": first.digest[:DIGEST_CHARS]}
-    last = _last_step(record)
-    metrics = [
-        Metric(
-            _mlflow_name(f"final_{name}" if name in by_step else name),
-            value,
-            ended,
-            last,
-            **reference,
-        )
-        for name, value in numeric_stats(record.stats).items()
-    ]
-    for entry in record.metrics:
-        timestamp = int(float(entry.get("time", record.ended)) * 1000)
-        metrics += [
-            Metric(_mlflow_name(name), float(value), timestamp, int(entry["step"]), **reference)
-            for name, value in entry.items()
-            if name not in ("step", "time")
-        ]
-    return metrics
-
-
-def _log(
-    client: MlflowClient, run_id: str, record: Record, tags: Sequence[Any], *, model_id: str | None
-) -> None:
-    """All parameters, metrics and tags, in as few requests as the server's limits allow."""
-    metrics = _metrics(record, model_id)
-    params = [Param(name, value) for name, value in _params(record).items()]
-    num_metrics = _MAX_METRICS - len(params) - len(tags)
-    client.log_batch(run_id, metrics=metrics[:num_metrics], params=params, tags=tags)
-    for start in range(num_metrics, len(metrics), _MAX_METRICS):
-        client.log_batch(run_id, metrics=metrics[start : start + _MAX_METRICS])
-
-
-def _mlflow_name(name: str) -> str:
-    """Replace characters that MLflow refuses in names: it allows letters, digits and `_-. /`."""
-    kept = (letter if letter.isalnum() or letter in "_-. /" else "_" for letter in name)
-    return "".join(kept)[:250]
-
-
-def flattened(config: Any, prefix: str = "") -> dict[str, str]:
-    """Flatten nested config to keys such as `corpus.max_file_bytes`; lists become JSON."""
-    if not isinstance(config, Mapping):
-        text = config if isinstance(config, str) else json.dumps(config)
-        return {prefix or "value": text}
-    flat: dict[str, str] = {}
-    for name, value in config.items():
-        flat |= flattened(value, f"{prefix}.{name}" if prefix else str(name))
-    return flat
-
-
-def numeric_stats(stats: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Flatten the numbers in nested stats to dotted keys; booleans and lists are left out."""
-    flat: dict[str, float] = {}
-    for name, value in stats.items():
-        key = f"{prefix}{name}"
-        if isinstance(value, Mapping):
-            flat |= numeric_stats(value, f"{key}.")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            flat[key] = float(value)
-    return flat

@@ -140,6 +140,9 @@ class WaitingRecords:
         )
 
 
+PENDING = "pending"
+"""Digest of an output that is not finished yet."""
+
 _RECORD = TypeAdapter(Record)
 _REASON = "reason.txt"
 _NO_LOG = logging.getLogger("snow.tracking")
@@ -170,11 +173,11 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
         if not self.uri:
             return RunLink()
         if not self.spool:
-            return self._run_link(self._runs().write(self.uri, record))
+            return self._run_link(self.runs().write(self.uri, record))
         path = self._spool_record(record)
         ids = self._write_waiting(log).get(path.name)
         if ids is None and not path.exists() and not path.with_suffix(".refused").exists():
-            ids = self._runs().write(self.uri, record)  # another process wrote it: look up its ids
+            ids = self.runs().write(self.uri, record)  # another process wrote it: look up its ids
         if ids is not None:
             return self._run_link(ids)
         waiting = self.waiting()
@@ -203,7 +206,8 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
             reason=reason.read_text("utf-8", "replace") if reason.exists() else "",
         )
 
-    def _runs(self) -> Any:
+    def runs(self) -> Any:
+        """The module `mlflow_runs`."""
         # Fail within seconds if the server is down; MLflow's default is minutes.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -213,7 +217,7 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def _write_waiting(self, log: Any) -> dict[str, dict[str, str]]:
         """Write the waiting records, oldest first; return file name -> MLflow's ids."""
-        runs, written = self._runs(), {}
+        runs, written = self.runs(), {}
         with self._locked() as folder:
             for path in sorted(folder.glob("*.json")):
                 record = self._read(log, path)
@@ -262,13 +266,18 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
         part.replace(path)
         return path
 
+    def run_url(self, experiment: str, run: str) -> str:
+        """The page of a run; empty without a UI."""
+        return f"{self._experiment_url(experiment)}/runs/{run}" if self.ui_url else ""
+
+    def _experiment_url(self, experiment: str) -> str:
+        return f"{self.ui_url.rstrip('/')}/#/experiments/{experiment}"
+
     def _run_link(self, ids: dict[str, str]) -> RunLink:
         run, model = ids["mlflow_run_id"], ids.get("mlflow_model_id")
         metadata: dict[str, Any] = {"mlflow_run_id": run}
         if self.ui_url:
-            experiment_url = (
-                f"{self.ui_url.rstrip('/')}/#/experiments/{ids['mlflow_experiment_id']}"
-            )
+            experiment_url = self._experiment_url(ids["mlflow_experiment_id"])
             metadata["mlflow_run"] = dg.MetadataValue.url(f"{experiment_url}/runs/{run}")
             if model:
                 metadata["mlflow_model"] = dg.MetadataValue.url(f"{experiment_url}/models/{model}")

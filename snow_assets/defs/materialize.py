@@ -44,10 +44,13 @@ from snow_assets.storage.differences import changed_config
 from snow_assets.storage.pointers import pointer_content, read_pointer
 from snow_assets.storage.shards import DamagedFileError
 from snow_resources.lake import Lake
+from snow_resources.live_runs import LiveRun
 from snow_resources.tracking import (
+    PENDING,
     Record,
     RunLink,
     TrackedDataset,
+    TrackedModel,
     Tracking,
     git_commit,
     materialization_record,
@@ -155,7 +158,12 @@ def make_artifact(
     """Make an artifact unless it is finished, and record it in MLflow; no pointer moves."""
     folder = inputs.lake.artifact(spec.asset, spec.partition, spec.fingerprint)
     fields = {name: getattr(inputs, name) for name in StageInputs.__dataclass_fields__}
-    run = StageRun(**fields, folder=folder, context=context)
+    run = StageRun(
+        **fields,
+        folder=folder,
+        context=context,
+        live_run=partial(_live_run, context, spec, folder, inputs.recipe, tracking),
+    )
     artifact = _reusable(context, folder)
     is_reused = artifact is not None
     manifest, metadata = artifact or _worked(run, spec)
@@ -164,6 +172,39 @@ def make_artifact(
     return RecordedArtifact(
         folder=folder, manifest=manifest, metadata=metadata, link=link, is_reused=is_reused
     )
+
+
+def _live_run(
+    context: dg.AssetExecutionContext,
+    spec: ArtifactSpec,
+    folder: str,
+    recipe: Recipe,
+    tracking: Tracking,
+    model: TrackedModel | None,
+) -> LiveRun:
+    """The MLflow run of an artifact in progress; what it records later, `artifact_record` says."""
+    now = time.time()
+    record = materialization_record(
+        asset=spec.asset,
+        partition=spec.partition,
+        recipe=recipe.name,
+        code_version=spec.code_version,
+        config=spec.config,
+        inputs=[
+            TrackedDataset(
+                name=f"{read.asset}/{read.partition}", url=read.folder, digest=read.digest
+            )
+            for read in spec.inputs
+        ],
+        output=TrackedDataset(name=f"{spec.asset}/{spec.partition}", url=folder, digest=PENDING),
+        stats={},
+        model=model,
+        started=now,
+        ended=now,
+        dagster_run_id=context.op_execution_context.run_id,
+        git_commit=git_commit(),
+    )
+    return LiveRun(tracking=tracking, record=record, log=context.log)
 
 
 Finished = tuple[shards.Manifest, ArtifactMetadata]

@@ -1,6 +1,8 @@
 """Stages of pretraining: the packs and the checkpoint of each of the recipe's phases."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -40,6 +42,8 @@ from snow_assets.recipe import (
     chosen_recipe,
 )
 from snow_assets.runtime import worker
+from snow_assets.runtime.job_metrics import JobMetrics, follow
+from snow_assets.runtime.remaining_time import duration
 from snow_assets.stages import (
     CostModel,
     Input,
@@ -145,6 +149,10 @@ def _packs_stage(phase: PhaseRecipe) -> Stage:
     return packs
 
 
+STALLED_TAG = "snow/stalled"
+"""Tag of a Dagster run whose training makes no steps (`true`), or makes them again (`false`)."""
+
+
 def num_parameters(model: ModelRecipe, *, vocab_size: int) -> int:
     """Weights of the decoder, embeddings tied."""
     head = model.hidden_size // model.num_attention_heads
@@ -238,6 +246,26 @@ def job_size(execution: PretrainingExecution) -> JobSize:
     )
 
 
+@contextmanager
+def _watch(run: StageRun, model: TrackedModel, job: str) -> Iterator[None]:
+    """Log the job's metrics to MLflow while it runs; a stall is a warning and a tag of the run."""
+    run_id, instance = run.context.op_execution_context.run_id, run.context.instance
+
+    def report_stall(message: str | None) -> None:
+        if message is None:
+            run.context.log.info(f"{run.stage.name}: steps go on")
+        else:
+            run.context.log.warning(f"{run.stage.name}: {message}")
+        if instance.has_run(run_id):
+            instance.add_run_tags(run_id, {STALLED_TAG: "false" if message is None else "true"})
+
+    assert run.live_run is not None  # the run's process waits for the training job
+    with run.live_run(model) as live_run:
+        metrics = JobMetrics(job=job, log_metrics=live_run.log_metrics, report_stall=report_stall)
+        with follow(metrics):
+            yield
+
+
 def _trained(run: StageRun, phase: str, packs: Stage, parent: Stage | None) -> StageResult:
     recipe, values = run.recipe, run.recipe.pretraining.phase(phase)
     execution = recipe.operation.pretraining
@@ -258,6 +286,9 @@ def _trained(run: StageRun, phase: str, packs: Stage, parent: Stage | None) -> S
         optimization=optimization(recipe.pretraining),
         execution=execution,
     )
+    model = TrackedModel(name=run.stage.name, parent=parent.name if parent else None)
+    planned = duration(training_seconds(recipe, values.tokens))
+    run.context.log.info(f"{phase}: {values.tokens:,} tokens, planned to take {planned}")
     job = run.jobs.run(
         run.context,
         "snow_assets.pretraining.training",
@@ -266,6 +297,7 @@ def _trained(run: StageRun, phase: str, packs: Stage, parent: Stage | None) -> S
         code_version="3",
         size=job_size(execution),
         unaddressed_fields=EXECUTION_FIELDS,
+        watch=partial(_watch, run, model),
     )
     metrics = worker.read_attempts(job.folder)
     return StageResult(
@@ -278,7 +310,7 @@ def _trained(run: StageRun, phase: str, packs: Stage, parent: Stage | None) -> S
             "job": dg.MetadataValue.path(job.folder),
         },
         metrics=metrics,
-        model=TrackedModel(name=run.stage.name, parent=parent.name if parent else None),
+        model=model,
     )
 
 

@@ -55,6 +55,8 @@ from snow_assets.runtime import worker
 from snow_assets.runtime.remaining_time import Remaining
 from snow_assets.storage import shards
 
+_LOG_SECONDS = 30.0  # between two log lines
+
 
 def work(request: PretrainingRequest, progress: worker.Progress) -> PretrainingReport:
     """Train, then write `model/` and table `seen` to the output artifact.
@@ -164,6 +166,7 @@ class Phase:
         self._resume()
         resumed_from = self.state.step
         remaining = Remaining(self.num_steps - resumed_from, "steps")
+        logged = -math.inf  # the first step, too
         with _defer_sigterm() as is_terminated:
             while self.state.step < self.num_steps:
                 result = self._step()
@@ -179,10 +182,13 @@ class Phase:
                     sys.exit(worker.PREEMPTED)
                 if not flags[1]:
                     self.resume_folder.finish_save()
+                is_last = step == self.num_steps
                 if self._must_roll_back():
                     self._roll_back()
-                elif step % recipe.checkpoint_steps == 0 or step == self.num_steps:
+                elif step % recipe.checkpoint_steps == 0 or is_last:
                     self._save()
+                if is_last or time.monotonic() - logged >= _LOG_SECONDS:
+                    logged = time.monotonic()
                     self._log(
                         f"step {step} of {self.num_steps}, {result.loss_bits:.3f} bits per token"
                         f"{remaining.left()}"

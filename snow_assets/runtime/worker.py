@@ -32,7 +32,8 @@ from pydantic import TypeAdapter, ValidationError
 from snow_assets.runtime.gpu_use import sample_gpu_usage
 from snow_assets.storage import shards
 
-REQUEST, REPORT = "request.json", "report.json"
+REQUEST, REPORT, METRICS_PREFIX = "request.json", "report.json", "metrics-"
+ATTEMPT_PREFIX = "attempt-"
 BAD_INPUT, RETRYABLE, PREEMPTED = 42, 75, 143
 """Exit codes besides 0: do not retry; retry; stopped after a checkpoint."""
 
@@ -40,6 +41,7 @@ _PARENT_VARIABLE = "SNOW_JOB_PARENT"
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 _METRICS_FLUSH_SECONDS = 10.0
+_FILE_ENTRIES = 1_000  # of metrics; long jobs must not leave a file for every flush
 _MESSAGES_SECONDS = 5.0
 
 Request = TypeVar("Request")
@@ -55,9 +57,10 @@ class Progress:
     shard: int = 0  # index of this pod in a sharded job
     num_shards: int = 1
     is_silent: bool = False  # of ranks other than 0: rank 0 reports
-    _pending: list[str] = field(default_factory=list)
+    _entries: list[str] = field(default_factory=list)  # of the last file
+    _num_flushed: int = 0
     _flushed_at: float = field(default_factory=time.monotonic)
-    _num_files: int = 0
+    _file_name: str = ""
 
     def owns(self, index: int) -> bool:
         """Whether part `index` of the work is assigned to this pod."""
@@ -70,18 +73,25 @@ class Progress:
         """Append metrics of a global step; the last entry of a step counts."""
         if self.is_silent:
             return
-        self._pending.append(json.dumps({"step": step, "time": time.time(), **values}))
+        self._entries.append(json.dumps({"step": step, "time": time.time(), **values}))
         if time.monotonic() - self._flushed_at > _METRICS_FLUSH_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Write all pending metrics to the folder; to be called before a checkpoint is written."""
-        if self._pending:
-            # One put per file: an object store cannot append.
-            name = f"metrics-{time.time_ns():020d}-{self.shard:05d}-{self._num_files:05d}.jsonl"
-            shards.put(shards.join(self.folder, name), "\n".join(self._pending).encode() + b"\n")
-            self._pending, self._num_files = [], self._num_files + 1
+        """Write all pending metrics to the folder; to be called before a checkpoint is written.
+
+        An object store cannot append: the last file is written again, up to `_FILE_ENTRIES`.
+        """
         self._flushed_at = time.monotonic()
+        if len(self._entries) == self._num_flushed:
+            return
+        if not self._file_name:
+            self._file_name = f"{METRICS_PREFIX}{time.time_ns():020d}-{self.shard:05d}.jsonl"
+        content = "\n".join(self._entries).encode() + b"\n"
+        shards.put(shards.join(self.folder, self._file_name), content)
+        self._num_flushed = len(self._entries)
+        if self._num_flushed >= _FILE_ENTRIES:
+            self._entries, self._num_flushed, self._file_name = [], 0, ""
 
 
 class FolderMessages(PipesBlobStoreMessageWriter):  # type: ignore[type-arg]
@@ -112,16 +122,23 @@ def read_metrics(folder: str) -> list[dict[str, Any]]:
     """A job's metrics sorted by step; the last entry of each step counts."""
     by_step: dict[int, dict[str, Any]] = {}
     for name in shards.names(folder):
-        if name.startswith("metrics-"):
-            url = shards.join(folder, name)
-            for line in shards.get(url).decode(errors="replace").splitlines():
-                entry = _metrics_entry(line)
-                if entry is None:
-                    # A missing point in a curve is better than training again.
-                    logging.getLogger(__name__).warning("%s holds a damaged line: left out", url)
-                else:
-                    by_step[entry["step"]] = entry
+        if name.startswith(METRICS_PREFIX):
+            entries = read_metrics_file(shards.join(folder, name))
+            by_step.update((entry["step"], entry) for entry in entries)
     return [by_step[step] for step in sorted(by_step)]
+
+
+def read_metrics_file(url: str) -> list[dict[str, Any]]:
+    """The entries of one file, in the order in which the job wrote them."""
+    entries = []
+    for line in shards.get(url).decode(errors="replace").splitlines():
+        entry = _metrics_entry(line)
+        if entry is None:
+            # A missing point in a curve is better than training again.
+            logging.getLogger(__name__).warning("%s holds a damaged line: left out", url)
+        else:
+            entries.append(entry)
+    return entries
 
 
 def _metrics_entry(line: str) -> dict[str, Any] | None:
@@ -137,11 +154,16 @@ def _metrics_entry(line: str) -> dict[str, Any] | None:
 def read_attempts(folder: str) -> list[dict[str, Any]]:
     """Metrics by step over all attempts of a job, from the last attempt's folder."""
     job = folder.rstrip("/").rsplit("/", 1)[0]
-    attempts = [name for name in shards.names(job) if name.startswith("attempt-")]
     by_step: dict[int, dict[str, Any]] = {}
-    for name in attempts:
-        by_step.update((entry["step"], entry) for entry in read_metrics(shards.join(job, name)))
+    for attempt in attempt_folders(job):
+        by_step.update((entry["step"], entry) for entry in read_metrics(attempt))
     return [by_step[step] for step in sorted(by_step)]
+
+
+def attempt_folders(job: str) -> list[str]:
+    """The folders of a job's attempts, in order."""
+    names = [name for name in shards.names(job) if name.startswith(ATTEMPT_PREFIX)]
+    return [shards.join(job, name) for name in names]
 
 
 def end_with_parent() -> None:
