@@ -15,7 +15,12 @@ from snow_assets.defs.corpus import benchmark_problems, exemplars
 from snow_assets.defs.curation import clean_corpus, tokenizer
 from snow_assets.defs.evaluation import CODE_VERSION as MEASURING_VERSION
 from snow_assets.defs.materialize import current_artifact, make_artifact
-from snow_assets.defs.pretraining import CHECKPOINTS, phase_stages, training_seconds
+from snow_assets.defs.pretraining import (
+    CHECKPOINTS,
+    phase_stages,
+    phase_values,
+    training_seconds,
+)
 from snow_assets.evaluation.contract import EvaluationRequest, MeasurementReport
 from snow_assets.experiments import arms, asset_metadata, comparisons, results
 from snow_assets.recipe import Recipe
@@ -66,6 +71,7 @@ def _arm_config(inputs: StageInputs) -> Any:
     run = arms.arm_run(inputs.recipe, inputs.partition)
     recipe, phase = arms.arm_recipe(inputs.recipe, run), arms.arm_phase(inputs.recipe, run)
     values = as_json(recipe)
+    values["pretraining"]["phases"] = [phase_values(each) for each in recipe.pretraining.phases]
     return {
         "recipe": {name: value for name, value in values.items() if name not in _NO_VALUES},
         "phase": phase,

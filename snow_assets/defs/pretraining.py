@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import dagster as dg
+from pydantic import TypeAdapter
 
 from snow_assets.curation.tokenizer.tokens import load_tokenizer
 from snow_assets.defs.corpus import benchmark_problems
@@ -52,7 +53,6 @@ from snow_assets.stages import (
     StageResult,
     StageRun,
     StageTable,
-    as_json,
     stage,
 )
 from snow_assets.storage import shards
@@ -176,10 +176,16 @@ def training_seconds(recipe: Recipe, tokens: float) -> float:
     return flops / recipe.operation.training_flops_per_second / _num_devices(recipe)
 
 
+def phase_values(phase: PhaseRecipe) -> dict[str, Any]:
+    """A phase as plain JSON, as it stands in fingerprints."""
+    values: dict[str, Any] = TypeAdapter(PhaseRecipe).dump_python(phase, mode="json")
+    return values
+
+
 def _training_values(phase: PhaseRecipe) -> dict[str, Any]:
     """What training reads; the asset's name and inputs say which phase, data and parent it is."""
     stated = ("name", "data", "parent")
-    return {name: value for name, value in as_json(phase).items() if name not in stated}
+    return {name: value for name, value in phase_values(phase).items() if name not in stated}
 
 
 def _checkpoint_stage(phase: PhaseRecipe, packs: Stage, parent: Stage | None) -> Stage:

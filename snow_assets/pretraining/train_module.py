@@ -36,8 +36,9 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from snow_assets.pretraining.contract import Optimization
+from snow_assets.pretraining.document_masks import use_document_attention
 from snow_assets.pretraining.model import RMS_NORM_EPS, TIED_HEAD, hugging_face_name
-from snow_assets.recipe import ModelRecipe, PretrainingExecution
+from snow_assets.recipe import Attention, ModelRecipe, PretrainingExecution
 
 _BACKENDS = "cpu:gloo,cuda:nccl"  # checkpoints are written through gloo, in the background
 
@@ -135,14 +136,21 @@ class DecoderTrainModule(TransformerTrainModule):  # type: ignore[misc]
         for group in self.optim.param_groups:
             group["lr"] = learning_rate
 
-    def train_step(self, rank_batch: np.ndarray, learning_rate: float) -> StepResult:
+    def train_step(
+        self, rank_batch: np.ndarray, learning_rate: float, lengths: Tensor | None = None
+    ) -> StepResult:
         """One update on this rank's rows (n, seq_len) of the global batch.
 
         Micro-batches of unequal size are weighted by their tokens; all ranks need equally many.
+        `lengths` are those of `attention_lengths`. The loss counts every token, also the first of
+        a document.
         """
         self.start_step(learning_rate)
         input_ids = torch.from_numpy(rank_batch.astype(np.int64)).to(self.device)
-        self.train_batch({"input_ids": input_ids})
+        batch: dict[str, Any] = {"input_ids": input_ids}
+        if lengths is not None:
+            batch |= {"doc_lens": lengths, "max_doc_lens": lengths.amax(dim=1).tolist()}
+        self.train_batch(batch)
         self.optim_step()
         self.zero_grads()
         return StepResult(
@@ -181,7 +189,7 @@ class DecoderTrainModule(TransformerTrainModule):  # type: ignore[misc]
 
         Model FLOPs per token are OLMo-core's: 6 per parameter that multiplies, and 12 per layer,
         hidden size and causal position (Chowdhery et al. 2022, appendix B). Recomputed activations
-        do not count.
+        do not count; positions that a document mask leaves out do.
         """
         if self.device.type != "cuda" or self._is_fp32:
             return None
@@ -219,8 +227,12 @@ def build_train_module(
     device: torch.device,
     *,
     vocab_size: int,
+    attention: Attention = "causal",
 ) -> DecoderTrainModule:
     """The sharded model with its optimizer, on this process's device; weights are to be loaded."""
+    model = transformer_config(recipe, vocab_size=vocab_size).build(init_device="meta")
+    if attention != "causal":
+        use_document_attention(model)
     is_bf16 = optimization.precision == "bf16"
     data_parallel = _data_parallel(execution, is_bf16=is_bf16) if dist.is_initialized() else None
     checkpointing = {
@@ -234,7 +246,7 @@ def build_train_module(
         ),
     }
     return DecoderTrainModule(
-        transformer_config(recipe, vocab_size=vocab_size).build(init_device="meta"),
+        model,
         _FiniteAdamWConfig(
             lr=0.0,  # set before each update
             betas=(optimization.beta1, optimization.beta2),

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import torch
 import torch.distributed as dist
 from olmo_core.distributed.utils import all_reduce_value, get_rank, get_world_size
 from pydantic import TypeAdapter
+from torch import Tensor
 
 from snow_assets.curation.tokenizer.tokens import fetch_tokenizer, load_tokenizer
 from snow_assets.pretraining.contract import (
@@ -31,6 +33,7 @@ from snow_assets.pretraining.contract import (
     PretrainingReport,
     PretrainingRequest,
 )
+from snow_assets.pretraining.document_masks import attention_lengths
 from snow_assets.pretraining.model import (
     initial_weights,
     parent_weights,
@@ -79,13 +82,15 @@ def _train_phase(
         request.execution,
         device,
         vocab_size=tokenizer.get_vocab_size(),
+        attention=request.recipe.attention,
     )
     sequences = open_sequences(
         request.packs,
         max_seq_len=request.model.max_seq_len,
         vocab_size=tokenizer.get_vocab_size(),
     )
-    phase = Phase(request, module, sequences, progress)
+    lengths = partial(attention_lengths, kind=request.recipe.attention, tokenizer=tokenizer)
+    phase = Phase(request, module, sequences, progress, lengths)
     report = phase.train()
     weights = module.full_weights()
     if get_rank() != 0:
@@ -129,6 +134,7 @@ class Phase:
     module: DecoderTrainModule
     sequences: PackedSequences | np.ndarray  # (sequences, max_seq_len)
     progress: worker.Progress
+    attention_lengths: Callable[[np.ndarray], Tensor | None] = lambda _: None  # of a rank's batch
     state: TrainingState = field(default_factory=lambda: TrainingState(step=0))
 
     def __post_init__(self) -> None:
@@ -245,7 +251,7 @@ class Phase:
         rate = learning_rate(step, steps=self.num_steps, recipe=recipe)
         batch = self._rank_batch(step)
         wait_seconds = time.monotonic() - started
-        result = self.module.train_step(batch, rate)
+        result = self.module.train_step(batch, rate, self.attention_lengths(batch))
         if result.is_skipped:
             self.state = replace(state, step=step, skipped_steps=(*state.skipped_steps, step))
         else:

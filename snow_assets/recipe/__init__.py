@@ -41,6 +41,7 @@ from snow_assets.recipe.operation import (
 from snow_assets.recipe.shared import PERMISSIVE_LICENSES, STARCODER2_FILTERS
 from snow_assets.recipe.smoke import SMOKE
 from snow_assets.recipe.training import (
+    Attention,
     Dataset,
     EvaluationRecipe,
     ModelRecipe,
@@ -62,6 +63,7 @@ __all__ = [
     "AcceptanceRecipe",
     "AnnotatorRecipe",
     "ArchiveLimits",
+    "Attention",
     "ContaminationExemption",
     "ContaminationRecipe",
     "CorpusRecipe",

@@ -1,10 +1,10 @@
 """Config of the model: its size, packing, the pretraining phases, evaluation."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
-from pydantic import StringConstraints
+from pydantic import StringConstraints, model_serializer
 
 from snow_assets.recipe.validation import (
     Count,
@@ -29,6 +29,10 @@ PhaseName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_l
 Dataset = Literal["clean", "high_quality", "synthetic"]
 """Every clean document, in `max_passes` passes; the selected documents, each in as many passes as
 its repeats; the accepted synthetic files, in `max_passes` passes."""
+
+Attention = Literal["causal", "document", "repository"]
+"""What a token attends to: all earlier tokens of its sequence, or those of its own document or
+repository, whose positions then start at 0."""
 
 Width = Annotated[int, Ge(1), Le(2**20)]
 Momentum = Annotated[float, Ge(0), Lt(1)]
@@ -96,6 +100,15 @@ class PhaseRecipe(RecipeSection):
     `max_passes`: refuse, or fill the gap with the other part and record it."""
     max_passes: Annotated[int, Ge(1), Le(1_000)]
     checkpoint_steps: Count
+    attention: Attention = "causal"
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, serialize: Any) -> dict[str, Any]:
+        """Leave out causal attention: fingerprints and requests from before it was a value stay."""
+        values: dict[str, Any] = serialize(self)
+        if self.attention == "causal":
+            del values["attention"]
+        return values
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -141,6 +154,11 @@ class PretrainingRecipe(RecipeSection):
             require(
                 phase.parent is None or phase.parent in earlier,
                 f"{name}: the parent {phase.parent} is no earlier phase; those are {earlier}",
+            )
+            require(
+                phase.attention != "repository" or self.packing.repository_tokens,
+                f"{name}: attention within repositories needs packing.repository_tokens, which "
+                "mark where a repository ends",
             )
             earlier.append(name)
             step = phase.global_batch_size * context
