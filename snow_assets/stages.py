@@ -166,6 +166,8 @@ class CostModel:
     """Stored bytes per byte of the corpus's text; None: the size does not follow the corpus."""
     seconds: Callable[[Recipe, Size], float] | None = None
     """By the recipe's rates and the output's size; None: by the rate of curation."""
+    gpu_memory_bytes: Callable[[Recipe], float] | None = None
+    """Of each GPU, where the recipe states the GPUs' memory (`operation.pretraining`)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,6 +109,8 @@ def show(console: Console, plan: Plan) -> None:
         table.add_row(*(escape(cell) for cell in _row(asset, steps)))
     console.print(f"Plan of {plan.recipe}, in {plan.lake}", markup=False)
     console.print(table)
+    for line in _training(plan):
+        console.print(line, markup=False)
     for item in plan.half_done:
         console.print(_half_done(item), markup=False)
     console.print(_total(plan), markup=False)
@@ -135,6 +137,8 @@ def compare(console: Console, left: Plan, right: Plan) -> None:
     console.print(table)
     for plan in (left, right):
         console.print(f"{plan.recipe}: {_total(plan)}", markup=False)
+        for line in _training(plan):
+            console.print(f"{plan.recipe}: {line}", markup=False)
 
 
 def _by_asset(plan: Plan) -> dict[str, list[Step]]:
@@ -204,6 +208,17 @@ def _half_done(item: HalfDone) -> str:
         f"{count_text(item.num_bytes)}B, begun {began} UTC by {item.recipe}, stays behind: "
         f"{'; '.join(item.reasons[:3])}."
     )
+
+
+def _training(plan: Plan) -> list[str]:
+    """A line for each step that trains on GPUs: how many, their memory, days and price."""
+    return [
+        f"{step.asset}: {cost.gpus} GPUs, about {cost.gpu_memory_bytes / 2**30:.0f} of the "
+        f"{plan.gpu_memory_gib} GiB of each, {cost.seconds / 86_400:,.1f} days, "
+        f"{cost.price:,.0f} {plan.currency}"
+        for step in plan.steps
+        if (cost := step.cost) is not None and cost.gpu_memory_bytes is not None
+    ]
 
 
 def _total(plan: Plan) -> str:

@@ -26,6 +26,11 @@ from snow_assets.pretraining.contract import (
     PretrainingRequest,
     optimization,
 )
+from snow_assets.pretraining.model_size import (
+    gpu_memory_bytes,
+    num_parameters,
+    require_memory,
+)
 from snow_assets.pretraining.packs import pack
 from snow_assets.pretraining.sources import (
     LanguageSource,
@@ -36,7 +41,6 @@ from snow_assets.pretraining.sources import (
 )
 from snow_assets.recipe import (
     Dataset,
-    ModelRecipe,
     PhaseRecipe,
     PretrainingExecution,
     Recipe,
@@ -153,16 +157,6 @@ STALLED_TAG = "snow/stalled"
 """Tag of a Dagster run whose training makes no steps (`true`), or makes them again (`false`)."""
 
 
-def num_parameters(model: ModelRecipe, *, vocab_size: int) -> int:
-    """Weights of the decoder, embeddings tied."""
-    head = model.hidden_size // model.num_attention_heads
-    attention = (
-        2 * model.hidden_size * head * (model.num_attention_heads + model.num_key_value_heads)
-    )
-    feed_forward = 3 * model.hidden_size * model.intermediate_size
-    return vocab_size * model.hidden_size + model.num_hidden_layers * (attention + feed_forward)
-
-
 def _num_devices(recipe: Recipe) -> int:
     """What divides the time: GPUs, or machines without any."""
     execution = recipe.operation.pretraining
@@ -190,6 +184,7 @@ def _training_values(phase: PhaseRecipe) -> dict[str, Any]:
 
 def _checkpoint_stage(phase: PhaseRecipe, packs: Stage, parent: Stage | None) -> Stage:
     def config(inputs: StageInputs) -> Any:
+        require_memory(inputs.recipe)
         pretraining = inputs.recipe.pretraining
         return {
             "model": pretraining.model,
@@ -233,6 +228,7 @@ def _checkpoint_stage(phase: PhaseRecipe, packs: Stage, parent: Stage | None) ->
             model_tokens=num_tokens,
             past_model_tokens=lambda config: float(config["phase"]["tokens"]),
             seconds=seconds,
+            gpu_memory_bytes=gpu_memory_bytes,
         ),
     )
     def checkpoint(run: StageRun) -> StageResult:

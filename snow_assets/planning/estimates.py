@@ -14,6 +14,8 @@ class Cost:
     gpu_hours: float
     price: float
     is_measured: bool  # from a past run of this asset; else from stated rates
+    gpus: int = 0
+    gpu_memory_bytes: float | None = None  # of each GPU
 
     @property
     def is_known(self) -> bool:
@@ -77,4 +79,12 @@ def cost(stage: Stage, recipe: Recipe, seconds: float, *, is_measured: bool) -> 
     prices, gpus = recipe.operation, stage.cost.gpus(recipe)
     hours = seconds / 3600
     price = hours * (gpus * prices.gpu_hour_price if gpus else prices.machine_hour_price)
-    return Cost(seconds=seconds, gpu_hours=hours * gpus, price=price, is_measured=is_measured)
+    memory = stage.cost.gpu_memory_bytes
+    return Cost(
+        seconds=seconds,
+        gpu_hours=hours * gpus,
+        price=price,
+        is_measured=is_measured,
+        gpus=gpus,
+        gpu_memory_bytes=memory(recipe) if memory is not None and gpus else None,
+    )

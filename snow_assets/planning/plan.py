@@ -324,6 +324,7 @@ def plan(stages: Sequence[Stage], lake: Lake, recipe: Recipe, resources: Mapping
         recipe=recipe.name,
         lake=lake.url,
         currency=recipe.operation.currency,
+        gpu_memory_gib=recipe.operation.pretraining.gpu_memory_gib,
         steps=steps,
         half_done=planner.half_done,
         estimated_seconds=estimated,

@@ -45,6 +45,7 @@ class Plan:
     currency: str
     steps: list[Step]
     half_done: list[HalfDone]
+    gpu_memory_gib: int | None = None  # of each GPU that trains
     estimated_seconds: float = 0  # by the last plan, of steps that have been done since
     actual_seconds: float = 0
 

@@ -300,6 +300,7 @@ ARCTIC = Recipe(
             nodes=1,
             processes_per_node=8,
             memory_gib=512,
+            gpu_memory_gib=80,
             threads=8,
             micro_batch_size=2,
             sharding_degree=None,

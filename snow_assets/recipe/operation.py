@@ -71,6 +71,7 @@ class PretrainingExecution(RecipeSection):
     nodes: Annotated[int, Ge(1), Le(4_096)]  # pods
     processes_per_node: Annotated[int, Ge(1), Le(64)]  # one GPU each, if any
     memory_gib: MemoryGib  # host memory of a node
+    gpu_memory_gib: MemoryGib | None = None  # of each GPU: a plan refuses what cannot fit
     threads: Threads  # of a process
     micro_batch_size: Count  # sequences per forward pass of a process
     sharding_degree: Count | None
@@ -88,6 +89,10 @@ class PretrainingExecution(RecipeSection):
             self.sharding_degree is None or self.num_processes % self.sharding_degree == 0,
             f"sharding_degree {self.sharding_degree} does not divide {self.num_processes} "
             "processes",
+        )
+        require(
+            self.device == "cpu" or self.gpu_memory_gib is not None,
+            "PretrainingExecution.gpu_memory_gib is None: state the memory of each GPU that trains",
         )
 
     @property

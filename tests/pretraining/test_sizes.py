@@ -6,10 +6,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from snow_assets.defs.pretraining import CHECKPOINTS, num_parameters
+from snow_assets.defs.pretraining import CHECKPOINTS
+from snow_assets.pretraining.model_size import gpu_memory_bytes, num_parameters, require_memory
 from snow_assets.pretraining.train_module import transformer_config
 from snow_assets.recipe import ARCTIC, ARCTIC_7B, ARCTIC_13B, SMOKE, Recipe
 
@@ -44,6 +46,40 @@ def test_a_step_takes_less_than_70_gib_of_each_gpu() -> None:
         vocab_size = recipe.curation.tokenizer.vocab_size
         parameters = num_parameters(recipe.pretraining.model, vocab_size=vocab_size)
         assert 16 * parameters / shards < peaks[recipe.name] < 70 * GIB, recipe.name
+        # What the plan says of it, and what it refuses a recipe by.
+        assert gpu_memory_bytes(recipe) == pytest.approx(peaks[recipe.name], rel=0.01), recipe.name
+
+
+def sized(recipe: Recipe, **changes: Any) -> Recipe:
+    execution = replace(recipe.operation.pretraining, **changes)
+    return replace(recipe, operation=replace(recipe.operation, pretraining=execution))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes"),
+    [
+        (ARCTIC, {"micro_batch_size": 8}),
+        (ARCTIC_7B, {"sharding_degree": 1}),
+        (ARCTIC_13B, {"gpu_memory_gib": 24}),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_a_model_that_cannot_fit_its_gpus_is_refused_with_the_remedy(
+    recipe: Recipe, changes: dict[str, Any]
+) -> None:
+    fitting, too_large = (
+        SimpleNamespace(recipe=each) for each in (recipe, sized(recipe, **changes))
+    )
+    for stage in CHECKPOINTS.values():
+        assert stage.config(fitting)
+        with pytest.raises(ValueError, match=r"GiB of each GPU.*raise sharding_degree \(now"):
+            stage.config(too_large)
+
+
+def test_a_cpu_recipe_states_no_gpu_memory_and_a_gpu_recipe_must() -> None:
+    require_memory(SMOKE)
+    with pytest.raises(ValueError, match="gpu_memory_gib is None: state"):
+        sized(ARCTIC, gpu_memory_gib=None)
 
 
 def test_the_size_of_the_work_is_no_part_of_a_checkpoint_s_config() -> None:
