@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -54,6 +54,11 @@ from snow_assets.pretraining.train_module import (
     process_group,
 )
 from snow_assets.pretraining.trained_documents import write_trained_documents
+from snow_assets.pretraining.validation import (
+    ValidationTexts,
+    bits_per_byte,
+    validation_texts,
+)
 from snow_assets.runtime import worker
 from snow_assets.runtime.remaining_time import Remaining
 from snow_assets.storage import shards
@@ -90,7 +95,11 @@ def _train_phase(
         vocab_size=tokenizer.get_vocab_size(),
     )
     lengths = partial(attention_lengths, kind=request.recipe.attention, tokenizer=tokenizer)
-    phase = Phase(request, module, sequences, progress, lengths)
+    validation: Mapping[str, ValidationTexts] = {}
+    if request.execution.validation_steps is not None:
+        max_seq_len = request.model.max_seq_len
+        validation = validation_texts(request.packs, tokenizer, max_seq_len=max_seq_len)
+    phase = Phase(request, module, sequences, progress, lengths, validation)
     report = phase.train()
     weights = module.full_weights()
     if get_rank() != 0:
@@ -135,6 +144,7 @@ class Phase:
     sequences: PackedSequences | np.ndarray  # (sequences, max_seq_len)
     progress: worker.Progress
     attention_lengths: Callable[[np.ndarray], Tensor | None] = lambda _: None  # of a rank's batch
+    validation: Mapping[str, ValidationTexts] = field(default_factory=dict)  # by language
     state: TrainingState = field(default_factory=lambda: TrainingState(step=0))
 
     def __post_init__(self) -> None:
@@ -275,8 +285,22 @@ class Phase:
             data_wait_seconds=wait_seconds,
             skipped_steps=len(self.state.skipped_steps),
             rollbacks=len(self.state.rollbacks),
+            **self._validation_metrics(step),
         )
         return result
+
+    def _validation_metrics(self, step: int) -> dict[str, float]:
+        """Every `validation_steps` and after the last step."""
+        execution = self.request.execution
+        is_due = execution.validation_steps and step % execution.validation_steps == 0
+        if not self.validation or not (is_due or step == self.num_steps):
+            return {}
+        bits = bits_per_byte(
+            self.module, self.validation, micro_batch_size=execution.micro_batch_size
+        )
+        return _finite(
+            **{f"validation_bits_per_byte/{language}": value for language, value in bits.items()}
+        )
 
     def _save(self) -> None:
         self.progress.flush()

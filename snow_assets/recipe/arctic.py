@@ -307,6 +307,7 @@ ARCTIC = Recipe(
             activation_checkpointing="feed_forward",
             compile=True,
             keep_every_checkpoints=10,
+            validation_steps=500,
         ),
         retention_days=30.0,
         currency="USD",

@@ -82,6 +82,8 @@ class PretrainingExecution(RecipeSection):
     compile: bool  # the blocks, on GPUs
     keep_every_checkpoints: Count | None
     """Every so many checkpoints one stays until the phase ends, beside the last three."""
+    validation_steps: Count | None = None
+    """Every so many steps, and after the last, bits per byte of held-out documents; None: never."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

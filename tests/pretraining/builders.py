@@ -272,6 +272,7 @@ def put_packs(
     name: str = "general_packs",
     phase: PhaseRecipe = PHASE,
     packing: PackingRecipe = PACKING,
+    inputs: list[shards.Input] | None = None,
 ) -> str:
     from snow_assets.pretraining.packs import pack
 
@@ -284,7 +285,7 @@ def put_packs(
         packing=packing,
         max_seq_len=CONTEXT,
     )
-    finish(folder, **stats)
+    finish(folder, inputs, **stats)
     return folder
 
 

@@ -1,6 +1,7 @@
 """One phase: it learns, it is a function of its request, and a kill changes nothing."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -121,6 +122,17 @@ def test_a_phase_trains_on_every_sequence_once_and_ends_at_its_final_rate(lake_u
     spans = shards.read(request.packs, "spans")
     assert set(seen["document_id"].to_pylist()) == set(spans["document_id"].to_pylist())
     assert max(seen["num_passes"].to_pylist()) == max(spans["pass_index"].to_pylist()) + 1
+
+
+def test_the_log_says_step_loss_and_remaining_time(
+    lake_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("snow_assets.pretraining.training._LOG_SECONDS", 0.0)
+    monkeypatch.setattr("snow_assets.runtime.remaining_time._MIN_SECONDS", 0.0)
+    progress = QuietProgress()
+    work(a_packed_request(lake_url), progress)
+    line = r"general: step 5 of 10, \d\.\d{3} bits per token, about \d+ s left"
+    assert re.fullmatch(line, progress.lines[4])
 
 
 def test_the_checkpoint_loads_by_its_folder_alone_and_thinks_as_it_was_trained(
