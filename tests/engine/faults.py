@@ -26,8 +26,9 @@ class KillingExchange(RayExchange):
     node: str | None = None
 
     def map_shards(self, function: Any, *inputs: Any, schema: pa.Schema, **shared: Any) -> ShardMap:
-        if function.__name__ in self.names:
-            marker = self.folder / function.__name__
+        name = getattr(function, "__name__", "")  # what writes shards is a partial, without a name
+        if name in self.names:
+            marker = self.folder / name
             function = partial(kill_once, function=function, marker=marker, node=self.node)
         return super().map_shards(function, *inputs, schema=schema, **shared)
 

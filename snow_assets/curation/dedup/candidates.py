@@ -113,20 +113,26 @@ def _pairs_in(entries: pa.Table) -> pa.Table:
     """The pairs of a partition of bands; another may hold the same pairs, from another band."""
     bands, texts = entries["band"].to_numpy(), entries["text"].to_numpy()
     order = np.argsort(bands)
-    same = bands[order][1:] == bands[order][:-1]
+    ordered = bands[order]
+    same = ordered[1:] == ordered[:-1]
+    del ordered
     is_shared = np.zeros(len(bands), dtype=np.bool_)
     is_shared[1:] |= same
     is_shared[:-1] |= same
     # Most buckets hold one text: sort only the texts of larger buckets.
     shared = order[is_shared]
-    shared = shared[np.lexsort((texts[shared], bands[shared]))]
-    shared = shared[_is_new(bands[shared], texts[shared])]
-    bounds = np.flatnonzero(np.diff(bands[shared])) + 1
-    bounds = np.concatenate([[0], bounds, [len(shared)]])
+    bands, texts = bands[shared], texts[shared]
+    del order, shared
+    by_text = np.lexsort((texts, bands))
+    bands, texts = bands[by_text], texts[by_text]
+    is_new = _is_new(bands, texts)
+    bands, texts = bands[is_new], texts[is_new]
+    bounds = np.flatnonzero(np.diff(bands)) + 1
+    bounds = np.concatenate([[0], bounds, [len(bands)]])
     # Imported lazily: the Dagster definitions load without compiled kernels.
     from snow_assets.curation.dedup.minhash import distinct_pairs
 
-    left, right = distinct_pairs(texts[shared], bounds, _MAX_ALL_PAIRS, _NUM_PIVOTS)
+    left, right = distinct_pairs(texts, bounds, _MAX_ALL_PAIRS, _NUM_PIVOTS)
     return pa.table([pa.array(left), pa.array(right)], schema=CANDIDATE_PAIR)
 
 
