@@ -35,7 +35,7 @@ plan: .venv/ready  ## what the recipe would redo, why, and its cost: make plan, 
 	@$(RUN) -W ignore -m snow_assets.cli.plan $(if $(EXPERIMENT),--experiment=$(EXPERIMENT)) $(A) $(B)
 
 purge: .venv/ready  ## what nobody needs and what opted out, listed; make purge GO=1 deletes it
-	@$(RUN) -W ignore -m snow_assets.cli.purge $(if $(GO),go) $(if $(HALF_DONE),half-done)
+	@$(RUN) -W ignore -m snow_assets.cli.purge $(if $(GO),go) $(if $(HALF_DONE),half-done) $(if $(EVIDENCE),evidence)
 
 verify: .venv/ready  ## compare the digests of all live files; make verify ALL=1 those of old artifacts, too
 	@$(RUN) -W ignore -m snow_assets.cli.verify $(if $(ALL),all)

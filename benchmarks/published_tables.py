@@ -22,6 +22,7 @@ import duckdb
 import pyarrow as pa
 
 from snow_assets.storage import schemas, shards
+from snow_assets.tables.evidence import evidence
 from snow_assets.tables.sources import lake_tables
 from snow_resources.publishing import Warehouse, prepared_manifest, project_digest
 
@@ -348,8 +349,9 @@ def main() -> None:
     made = lake_tables(str(lake), current(lake), recipe=RECIPE, project=project)
     prepared_manifest(PROJECT, place / "dbt")  # the code location has parsed the project already
     nodes = []
+    manifests = {**made.manifests, "evidence": evidence(str(lake), made.artifacts)}
     wall, cpu = spent(
-        lambda: nodes.extend(warehouse.publish(made.relations, made.manifests, digest=made.digest))
+        lambda: nodes.extend(warehouse.publish(made.relations, manifests, digest=made.digest))
     )
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     size = Path(warehouse.path).stat().st_size / 1e9

@@ -181,6 +181,9 @@ class StageResult:
     metrics: Sequence[Mapping[str, Any]] = ()
     """By step, for MLflow: `{"step": 10, "time": ..., "loss": 2.3}`."""
     model: TrackedModel | None = None
+    inputs: Sequence[Artifact] = ()
+    """What the output rests on beside the declared inputs, such as what the work itself made: kept
+    in the manifest with them, and no part of the fingerprint."""
 
 
 class ResolveInput(Protocol):

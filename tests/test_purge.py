@@ -184,6 +184,39 @@ def test_the_checkpoint_of_another_recipe_s_phase_is_traced_and_reported_too(lak
     assert Path(old["checkpoint"]).exists()
 
 
+def compare(lake: str, checkpoint: str) -> None:
+    """A current comparison of an arm that was measured with a checkpoint."""
+    arm = finish(f"{lake}/experiment_arms/claim-random-0/{'0' * 32}", inputs=[checkpoint])
+    comparisons = finish(f"{lake}/experiment_comparisons/claim/{'0' * 32}", inputs=[arm])
+    point(lake, comparisons)
+
+
+def test_what_a_comparison_rests_on_goes_only_if_that_is_asked_for(lake_url: str) -> None:
+    old = a_lake(lake_url)
+    compare(lake_url, old["checkpoint"])
+    make_anew(lake_url)
+    done = found(lake_url, opted_out=("tar",))
+    assert done.doomed == []
+    assert names(done.held) == {"raw_code_corpus", "documents", "synthetic_set", "general_packs"}
+    assert {one.reason for one in done.held} == {
+        "opted out, and current experiment_comparisons [claim] rests on it: make the experiment "
+        "anew, or delete it with EVIDENCE=1"
+    }
+    done = purge.find(
+        lake_url, opted_out=("tar",), retention_days=7, now=time.time(), deletes_evidence=True
+    )
+    assert names(done.doomed) == {"raw_code_corpus", "documents", "synthetic_set", "general_packs"}
+    assert done.held == []
+
+
+def test_the_arms_of_a_current_comparison_stay_although_no_pointer_names_them(
+    lake_url: str,
+) -> None:
+    old = a_lake(lake_url)
+    compare(lake_url, old["checkpoint"])
+    assert found(lake_url, days=1000).doomed == []
+
+
 def damage_documents(folder: str) -> None:
     (shard,) = Path(folder).glob("documents-*.parquet")
     content = bytearray(shard.read_bytes())

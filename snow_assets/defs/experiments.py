@@ -93,7 +93,7 @@ def _measuring_seconds(recipe: Recipe, _: Size) -> float:
 
 @stage(
     group="experiments",
-    code_version="1",
+    code_version="2",
     inputs=(
         Input(stage=clean_corpus),
         Input(stage=tokenizer),
@@ -119,9 +119,10 @@ def experiment_arms(run: StageRun) -> StageResult:
     phase = arms.arm_phase(run.recipe, arm)
     stages = arm_stages(recipe, phase)
     artifacts = _materialize_arm(run, stages, recipe)
+    checkpoint = artifacts[stages[-1].name, "all"]
     request = EvaluationRequest(
         checkpoint=phase,
-        checkpoint_folder=artifacts[stages[-1].name, "all"].folder,
+        checkpoint_folder=checkpoint.folder,
         tokenizer=artifacts[tokenizer.name, "all"].folder,
         corpora={
             name: artifacts[clean_corpus.name, name].folder for name in recipe.curation.languages
@@ -143,7 +144,7 @@ def experiment_arms(run: StageRun) -> StageResult:
             memory_gib=recipe.operation.worker_memory.evaluation_gib,
         ),
     )
-    return StageResult(stats=results.write(run.folder, arm))
+    return StageResult(stats=results.write(run.folder, arm), inputs=[checkpoint])
 
 
 def _materialize_arm(
@@ -228,7 +229,7 @@ def _comparisons_config(inputs: StageInputs) -> Any:
 
 @stage(
     group="experiments",
-    code_version="1",
+    code_version="2",
     # Its own experiment's arms are part of its config.
     inputs=(Input(stage=experiment_arms, is_fingerprinted=False, missing_ok=True),),
     config=_comparisons_config,
@@ -236,6 +237,7 @@ def _comparisons_config(inputs: StageInputs) -> Any:
     tables=(StageTable(name="comparisons", schema=COMPARISON),),
     kinds={"parquet"},
     holds_text=False,
+    is_retrained_by_hand=True,
 )
 def experiment_comparisons(run: StageRun) -> StageResult:
     """What an experiment shows: paired differences with intervals over seeds and texts, against the
@@ -258,4 +260,5 @@ def experiment_comparisons(run: StageRun) -> StageResult:
             "comparisons": dg.MetadataValue.md(asset_metadata.comparisons_table(rows)),
             "arms": asset_metadata.arms_plot(experiment, arm_results),
         },
+        inputs=[artifact for _, artifact in own_arms],
     )

@@ -271,7 +271,7 @@ def _worked(run: StageRun, spec: ArtifactSpec) -> Finished:
         code_version=spec.code_version,
         recipe=recipe.name,
         config=spec.config,
-        inputs=[artifact.as_input() for artifact in spec.inputs],
+        inputs=[artifact.as_input() for artifact in (*spec.inputs, *result.inputs)],
         stats=dict(result.stats),
         finished=finished,
         seconds=None if is_resumed else finished - started,

@@ -2,7 +2,8 @@
 
 A dry run by default. What any recipe's pointers name, what that was made from, and what a
 checkpoint was made from is kept. An opt-out outweighs a checkpoint's lineage: its data is deleted
-at once, and a *tombstone*, the manifest with all digests, records what was there. Scores and
+at once, and a *tombstone*, the manifest with all digests, records what was there. What a current
+comparison of an experiment rests on is held until a person says that it may go, too. Scores and
 checkpoints hold no text: they are reported, never deleted.
 """
 
@@ -12,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from snow_assets.corpus.ingested_names import TOMBSTONES
+from snow_assets.defs.experiments import experiment_comparisons
 from snow_assets.defs.graph import stage_of, stages_in
 from snow_assets.planning.opt_out_traces import Trace, finished, traces
 from snow_assets.recipe import Recipe
@@ -40,7 +42,8 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Purge:
-    """`held` are copies of opted-out repositories that a current output still needs."""
+    """`held` are copies of opted-out repositories that a current output still needs, or that a
+    current comparison rests on."""
 
     doomed: list[Candidate]
     held: list[Candidate]
@@ -54,10 +57,12 @@ def find(
     retention_days: float,
     now: float,
     abandoned_by: Recipe | None = None,
+    deletes_evidence: bool = False,
 ) -> Purge:
     """What a purge would do. Reads pointers, manifests, and the columns that name repositories.
 
     `abandoned_by`: unfinished work of this recipe under another config goes too, however fresh.
+    `deletes_evidence`: opted-out data goes although a current comparison rests on it.
     """
     artifacts = [
         folder
@@ -81,6 +86,19 @@ def find(
         if reason is not None and (holder := needs.by_current.get(folder)):
             state = reason.partition(":")[0]
             held.append(_candidate(folder, f"{state}, and current {_short(holder)} needs it"))
+        elif (
+            reason is not None
+            and not deletes_evidence
+            and (comparison := needs.by_comparisons.get(folder))
+        ):
+            state = reason.partition(":")[0]
+            held.append(
+                _candidate(
+                    folder,
+                    f"{state}, and current {_short(comparison)} rests on it: make the experiment "
+                    "anew, or delete it with EVIDENCE=1",
+                )
+            )
         elif reason is not None:
             doomed.append(_candidate(folder, reason))
         elif (
@@ -106,6 +124,7 @@ class _Needs:
 
     by_current: Mapping[str, str]  # current outputs that can be made anew unasked
     by_any: Mapping[str, str]  # current ones, checkpoints, and work in progress
+    by_comparisons: Mapping[str, str]  # current comparisons of experiments
 
     @classmethod
     def of(
@@ -125,6 +144,10 @@ class _Needs:
         return cls(
             by_current=_ancestors({folder for folder in current if not _is_costly(folder)}, inputs),
             by_any=_ancestors(current | checkpoints | running, inputs),
+            by_comparisons=_ancestors(
+                {folder for folder in current if _asset(folder) == experiment_comparisons.name},
+                inputs,
+            ),
         )
 
 

@@ -10,6 +10,7 @@ from snow_assets.defs.materialize import all_current_artifacts, tag_run
 from snow_assets.home import CHECKOUT, home
 from snow_assets.recipe import Recipe
 from snow_assets.tables import graph, sources
+from snow_assets.tables.evidence import evidence
 from snow_resources.lake import Lake
 from snow_resources.publishing import (
     PublishingError,
@@ -46,7 +47,9 @@ def tables(
     reused = nodes is not None
     try:
         nodes = nodes or warehouse.publish(
-            lake_tables.relations, lake_tables.manifests, digest=lake_tables.digest
+            lake_tables.relations,
+            {**lake_tables.manifests, "evidence": evidence(lake.url, lake_tables.artifacts)},
+            digest=lake_tables.digest,
         )
     except PublishingError as error:
         yield from graph.check_results(_manifest, error.nodes)

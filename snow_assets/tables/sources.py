@@ -212,20 +212,20 @@ def _history(lake: str) -> list[str]:
     ]
 
 
-def _is_checkpoint(asset: str) -> bool:
+def is_checkpoint(asset: str) -> bool:
+    """Whether artifacts of an asset are checkpoints, of whichever recipe's phase."""
     stage = stage_of(asset)
     return stage is not None and stage.is_checkpoint
 
 
 def _ancestors(lake: str, manifests: dict[str, shards.Manifest]) -> list[str]:
     """Folders of the direct and indirect parents of these checkpoints: they may not be current."""
-    queue = [manifest for manifest in manifests.values() if _is_checkpoint(manifest.asset)]
+    queue = [manifest for manifest in manifests.values() if is_checkpoint(manifest.asset)]
     folders: list[str] = []
     while queue:
         for parent in queue.pop().inputs:
             folder = shards.join(lake, parent.asset, parent.partition, parent.fingerprint)
-            is_checkpoint = _is_checkpoint(parent.asset)
-            if not is_checkpoint or folder in folders:
+            if not is_checkpoint(parent.asset) or folder in folders:
                 continue
             if (manifest := shards.sound_manifest(folder)) is not None:
                 folders.append(folder)

@@ -78,7 +78,11 @@ def test_every_table_has_a_recipe_and_shows_both(both: Publication) -> None:
     ]
     assert without == []
     empty = {"redactions", "pending_documents", "label_agreement"}
-    empty |= {"arm_results", "arm_comparisons"}  # of experiments, and none was run
+    empty |= {
+        "arm_results",
+        "arm_comparisons",
+        "comparison_evidence",
+    }  # of experiments, and none was run
     empty |= {"annotator_drift"}  # the former scores are the recipe's that made them
     for name in set(tables) - empty:
         found = {recipe for (recipe,) in ask(f"select distinct recipe from {name}")}
