@@ -4,8 +4,10 @@ The benchmark's corpus (43,731 files) is repeated TIMES times (1 and 10 if none 
 texts of each repetition that equal none of the others: their ids, bands and shingles are hashed
 again, so each repetition has the same duplicates within it. Candidate pairs, verified pairs and
 clusters are then made in this process and by Ray on this machine; their stats have to be equal.
-Prints CPU seconds of all processes, Ray's own and its start included, wall seconds, the greatest
-memory (PSS) of the driver, of a worker and of all processes, and the bytes of temporary files.
+Partitions have 8 MB, so that a larger corpus has more of them and not larger ones. Prints CPU
+seconds of all processes, Ray's own and its start included, wall seconds, the greatest memory (PSS)
+of the driver, of a worker and of all processes, that of a worker without the objects of Ray's store
+(`worker_own_mb`), and the greatest size of temporary and spilled files.
 """
 
 import hashlib
@@ -16,7 +18,8 @@ import subprocess
 import sys
 import time
 import uuid
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +49,7 @@ from snow_assets.storage import shards  # noqa: E402
 from snow_assets.storage.schemas import DOCUMENT  # noqa: E402
 
 CURATION = ARCTIC.curation
+PARTITION_BYTES = 8_000_000
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -134,7 +138,8 @@ def search(lake: Path, out: Path) -> dict[str, int]:
         out / asset / "all" / "g" for asset in ("candidate_pairs", "verified_pairs", "clusters")
     )
     stats: dict[str, int] = {}
-    with open_exchange() as exchange:
+    with open_exchange() as opened:
+        exchange = replace(opened, partition_bytes=PARTITION_BYTES)  # type: ignore[type-var]
         stats |= find_candidate_pairs(
             documents,
             signatures,
@@ -164,15 +169,16 @@ def search(lake: Path, out: Path) -> dict[str, int]:
 
 @dataclass
 class Usage:
-    """CPU and memory of all processes with a marker in their environment."""
+    """CPU, memory and temporary files of all processes with a marker in their environment."""
 
     marker: bytes
+    scratch: Path
     cpu_seconds: dict[str, float] = field(default_factory=dict)
     is_ours: dict[str, bool] = field(default_factory=dict)
     peak_bytes: dict[str, int] = field(default_factory=dict)
 
     def sample(self, driver: int) -> None:
-        total = 0
+        total, temporary_files = 0, dict[tuple[int, int], int]()
         for process in filter(str.isdigit, (path.name for path in Path("/proc").iterdir())):
             try:
                 if not self.is_ours.get(process):
@@ -183,16 +189,44 @@ class Usage:
                 fields = Path("/proc", process, "stat").read_text().rsplit(")", 1)[1].split()
                 self.cpu_seconds[process] = (int(fields[11]) + int(fields[12])) / TICKS
                 lines = Path("/proc", process, "smaps_rollup").read_text().splitlines()
-                title = Path("/proc", process, "cmdline").read_bytes()
+                title = Path("/proc", process, "cmdline").read_text().strip("\0 ")
+                temporary_files |= deleted_files(process, self.scratch)
             except OSError:
                 continue
-            num_bytes = (
-                next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
-            )
-            total += num_bytes
-            kind = "driver" if int(process) == driver else "worker" if b"ray::_" in title else "ray"
-            self.peak_bytes[kind] = max(self.peak_bytes.get(kind, 0), num_bytes)
-        self.peak_bytes["all"] = max(self.peak_bytes.get("all", 0), total)
+            sizes = {line.split()[0]: int(line.split()[1]) * 1024 for line in lines[1:]}
+            total += sizes["Pss:"]
+            kind = "driver" if int(process) == driver else "ray"
+            if title.startswith("ray::_"):
+                kind = "worker"
+                self.keep_peak("worker_own", sizes["Pss_Anon:"])
+            self.keep_peak(kind, sizes["Pss:"])
+        self.keep_peak("all", total)
+        self.keep_peak("scratch", sum(temporary_files.values()) + folder_bytes(self.scratch))
+
+    def keep_peak(self, kind: str, num_bytes: int) -> None:
+        self.peak_bytes[kind] = max(self.peak_bytes.get(kind, 0), num_bytes)
+
+
+def deleted_files(process: str, folder: Path) -> dict[tuple[int, int], int]:
+    """The sizes of the deleted files of a folder that a process has open, by device and inode."""
+    sizes = {}
+    for link in Path("/proc", process, "fd").iterdir():
+        with suppress(OSError):
+            target = str(link.readlink())
+            if target.startswith(str(folder)) and target.endswith(" (deleted)"):
+                status = link.stat()
+                sizes[status.st_dev, status.st_ino] = status.st_size
+    return sizes
+
+
+def folder_bytes(folder: Path) -> int:
+    """The size of the files below a folder."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # files come and go
+                total += Path(parent, name).stat().st_size
+    return total
 
 
 def measure(lake: Path, out: Path, address: str) -> dict[str, object]:
@@ -215,7 +249,7 @@ def measure(lake: Path, out: Path, address: str) -> dict[str, object]:
         stdout=subprocess.PIPE,
         text=True,
     )
-    usage = Usage(marker=marker.encode())
+    usage = Usage(marker=marker.encode(), scratch=scratch)
     while process.poll() is None:
         usage.sample(process.pid)
         time.sleep(0.3)
