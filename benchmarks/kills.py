@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-RECIPE = "tests.recipes:KILLS"
+RECIPE = "tests.recipes:MINIMAL"
 _POLL_SECONDS = 0.01
 _FIRST_LOOK_SECONDS = 0.1  # before that no process has got further than its interpreter's start
 _SETTLE_SECONDS = 30.0  # what an ended parent's jobs may take to end themselves

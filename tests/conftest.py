@@ -13,14 +13,15 @@ __all__ = ["s3_lake_url", "s3_server"]
 _FIRST = (
     "whole",
     "kubernetes",
+    "test_kills.py",
+    "test_experiment.py",
     "test_cluster.py",
     "corpus",
-    "test_s3.py",
     "synthesis",
     "pretraining",
     "quality",
 )
-_ALONE = ("test_cluster.py", "test_s3.py")
+_ALONE = ("test_cluster.py", "test_experiment.py", "test_kills.py")
 
 
 def _room(nodeid: str) -> str:

@@ -43,7 +43,7 @@ TINY = replace(
     ),
     evaluation=replace(SMOKE.evaluation, held_out_documents_per_language=4, max_problems=2),
 )
-"""SMOKE with a fifth of its files in two languages, for the way through an object store."""
+"""SMOKE with a fifth of its files in two languages."""
 
 FOUR_PHASES = replace(
     TINY,
@@ -64,16 +64,16 @@ FOUR_PHASES = replace(
 )
 """TINY with a second phase that starts from the continued one."""
 
-KILLS = replace(
+MINIMAL = replace(
     TINY,
-    name="KILLS",
+    name="MINIMAL",
     corpus=replace(
         TINY.corpus,
         sources=tuple(source for source in TINY.corpus.sources if source.name != "stdlib"),
     ),
     synthesis=replace(TINY.synthesis, num_requests=4, chunk_requests=4, max_new_tokens=96),
 )
-"""TINY with two sources and shorter synthetic files: a run that is started again many times."""
+"""TINY with two sources and shorter synthetic files: a whole run that tests start many times."""
 
 _ONCE = Change(field="selection.repeats", value=(1,))
 _RANDOM = Change(field="selection.ranking", value="random")

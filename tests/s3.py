@@ -116,9 +116,14 @@ def _wait(server: subprocess.Popen[bytes], log: Path) -> None:
             return
 
 
-@pytest.fixture
-def s3_lake_url(s3_server: str) -> str:
-    """An empty lake in a bucket of its own on a real S3 server."""
+def new_lake_url() -> str:
+    """An empty lake in a bucket of its own on the server that this process's environment names."""
     bucket = f"lake-{uuid.uuid4().hex[:12]}"
     s3fs.S3FileSystem(skip_instance_cache=True).mkdir(bucket)
     return f"s3://{bucket}/lake"
+
+
+@pytest.fixture
+def s3_lake_url(s3_server: str) -> str:
+    """An empty lake in a bucket of its own on a real S3 server."""
+    return new_lake_url()

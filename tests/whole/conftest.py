@@ -1,7 +1,5 @@
 """One whole installation, made by what `make demo` runs, that the tests here look at."""
 
-import fcntl
-import json
 import os
 import subprocess
 import sys
@@ -61,14 +59,5 @@ def run_demo(home: Path, **more: str) -> Installation:
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    """The recipe SMOKE from nothing, in a home of its own: one for all workers."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    home, told = shared / "smoke", shared / "smoke.json"
-    with (shared / "smoke.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not told.exists():
-            made = run_demo(home)
-            told.write_text(json.dumps({"printed": made.printed, "seconds": made.seconds}))
-    return Installation(home=home, **json.loads(told.read_text()))
+    """The recipe SMOKE from nothing, in a home of its own."""
+    return run_demo(tmp_path_factory.mktemp("smoke") / "home")

@@ -1,21 +1,33 @@
-"""The whole recipe with every GPU step and the sandbox as Jobs in a cluster."""
+"""The whole recipe on an object store, by processes of this machine and by Jobs of a cluster, and
+by Jobs on a shared volume: each comes to the same."""
 
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 import yaml
 
 from snow_assets.home import CHECKOUT
 from snow_assets.storage import shards
+from snow_assets.tables.assets import PROJECT, tables
 from snow_resources.kubernetes_api import KubernetesApi
+from snow_resources.lake import Lake
+from snow_resources.publishing import Warehouse
+from snow_resources.table_versions import fetch_current, folder_of
+from snow_resources.tracking import Tracking
+from snow_resources.warehouse import query
+from tests.recipes import MINIMAL
+from tests.s3 import new_lake_url
 from tests.whole.conftest import Installation, run_demo
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
+RECIPE = "tests.recipes:MINIMAL"
 WORK = {
     "teacher_model",
     "quality_annotator",
@@ -65,7 +77,7 @@ def put_settings(folder: Path, namespace: str, pod: dict[str, Any], work: dict[s
 
 def digests(lake: str) -> dict[str, str]:
     """What the recipe made, by asset and partition."""
-    pointers = shards.join(lake, "current", "SMOKE")
+    pointers = shards.join(lake, "current", MINIMAL.name)
     return {
         f"{asset}/{name}": json.loads(shards.get(shards.join(pointers, asset, name)))["digest"]
         for asset in shards.names(pointers)
@@ -73,19 +85,18 @@ def digests(lake: str) -> dict[str, str]:
     }
 
 
-def check(lake: str, namespace: str, request: pytest.FixtureRequest) -> None:
+def check(lake: str, namespace: str, expected_lake: str) -> None:
     """All work was the cluster's, and came to what it comes to here."""
-    smoke: Installation = request.getfixturevalue("smoke")  # made by another worker meanwhile
     jobs = KubernetesApi(namespace, patience_seconds=30).list("jobs")
     assert {job["metadata"]["labels"]["snow/asset"] for job in jobs} == WORK
-    expected = digests(smoke.lake)
+    expected = digests(expected_lake)
     found = digests(lake)
     assert found.keys() == expected.keys()
     # An evaluation tells how long programs ran, and how the sandbox was isolated.
     differing = {name for name in found if found[name] != expected[name]}
     assert differing == {name for name in found if name.startswith("benchmark_results/")}
-    for name in shards.names(shards.join(lake, "current", "SMOKE", "benchmark_results")):
-        url = shards.join(lake, "current", "SMOKE", "benchmark_results", name)
+    for name in shards.names(shards.join(lake, "current", MINIMAL.name, "benchmark_results")):
+        url = shards.join(lake, "current", MINIMAL.name, "benchmark_results", name)
         fingerprint = json.loads(shards.get(url))["fingerprint"]
         folder = shards.join(lake, "benchmark_results", name.removesuffix(".json"), fingerprint)
         stats = shards.manifest(folder).stats
@@ -93,8 +104,57 @@ def check(lake: str, namespace: str, request: pytest.FixtureRequest) -> None:
         assert stats["not_run"] is None
 
 
-def test_smoke_in_a_cluster_with_a_shared_volume_comes_to_the_same(
-    request: pytest.FixtureRequest, namespace: str, home: Path, tmp_path: Path
+@dataclass(frozen=True)
+class Remote:
+    """An installation, and its lake on an S3 server."""
+
+    installation: Installation
+    lake: str
+
+
+@pytest.fixture(scope="module")
+def remote(s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Remote:
+    """The recipe worked by processes of this machine, its lake on an S3 server."""
+    lake = new_lake_url()
+    home = tmp_path_factory.mktemp("remote") / "home"
+    return Remote(run_demo(home, SNOW_LAKE=lake, SNOW_RECIPE=RECIPE), lake)
+
+
+def test_the_whole_recipe_runs_on_an_object_store(remote: Remote) -> None:
+    assert not (remote.installation.home / "lake").exists()
+    pointers = shards.names(shards.join(remote.lake, "current", MINIMAL.name))
+    assert {"raw_code_corpus", "quality_scores", "synthetic_set", "enhanced_checkpoint"} <= set(
+        pointers
+    )
+
+
+def test_tables_lie_beside_a_lake_in_an_object_store_and_are_put_again_where_they_are_lost(
+    remote: Remote, tmp_path: Path
+) -> None:
+    sql = "select checkpoint, count(*) from checkpoint_scoreboard group by 1 order by 1"
+    published = str(remote.installation.warehouse)
+    expected = query(published, sql).rows
+    assert len(expected) == 3
+    shared = folder_of(remote.lake, MINIMAL.name)
+    assert query(fetch_current(shared, tmp_path / "fetched"), sql).rows == expected
+    shards.remove(shared)
+    before = Path(published).stat().st_ino
+    assert dg.materialize(
+        [tables],
+        resources={
+            "lake": Lake(url=remote.lake),
+            "tracking": Tracking(uri=""),
+            "recipe": MINIMAL,
+            "warehouse": Warehouse(path=published, project=PROJECT),
+        },
+    ).success
+    assert Path(published).stat().st_ino == before  # what is up to date here is not built again
+    assert query(fetch_current(shared, tmp_path / "fetched-again"), sql).rows == expected
+
+
+@pytest.mark.cluster
+def test_jobs_on_a_shared_volume_come_to_the_same(
+    remote: Remote, namespace: str, home: Path, tmp_path: Path
 ) -> None:
     lake = str(home / "lake")
     settings = put_settings(
@@ -103,12 +163,13 @@ def test_smoke_in_a_cluster_with_a_shared_volume_comes_to_the_same(
         {"volumes": [{"name": "lake", "hostPath": {"path": lake}}]},
         {"volumeMounts": [{"name": "lake", "mountPath": lake}]},
     )
-    run_demo(home, SNOW_JOBS=str(settings))
-    check(lake, namespace, request)
+    run_demo(home, SNOW_JOBS=str(settings), SNOW_RECIPE=RECIPE)
+    check(lake, namespace, remote.lake)
 
 
-def test_smoke_in_a_cluster_with_an_object_store_comes_to_the_same(
-    request: pytest.FixtureRequest, namespace: str, home: Path, tmp_path: Path, s3_lake_url: str
+@pytest.mark.cluster
+def test_jobs_on_an_object_store_come_to_the_same(
+    remote: Remote, namespace: str, home: Path, tmp_path: Path, s3_lake_url: str
 ) -> None:
     from kubernetes import client, config
 
@@ -133,6 +194,6 @@ def test_smoke_in_a_cluster_with_an_object_store_comes_to_the_same(
             "env": [{"name": name, "value": told} for name, told in environment.items()],
         },
     )
-    run_demo(home, SNOW_JOBS=str(settings), SNOW_LAKE=s3_lake_url)
+    run_demo(home, SNOW_JOBS=str(settings), SNOW_LAKE=s3_lake_url, SNOW_RECIPE=RECIPE)
     assert list((home / "lake").iterdir()) == []
-    check(s3_lake_url, namespace, request)
+    check(s3_lake_url, namespace, remote.lake)
