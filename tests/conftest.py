@@ -1,4 +1,4 @@
-"""What tests of several rooms share, and how workers share the rooms."""
+"""What tests of several folders share, and how they are distributed over workers."""
 
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -9,7 +9,7 @@ from tests.s3 import s3_lake_url, s3_server
 
 __all__ = ["s3_lake_url", "s3_server"]
 
-# A worker takes the next room when two tests are left: what follows a room of two is short.
+# A worker takes the next group when two tests are left.
 _FIRST = (
     "whole",
     "kubernetes",
@@ -24,7 +24,7 @@ _FIRST = (
 _ALONE = ("test_cluster.py", "test_experiment.py", "test_kills.py")
 
 
-def _room(nodeid: str) -> str:
+def _group(nodeid: str) -> str:
     """The folder of a test; a file where it stands alone, or makes a graph of its own."""
     _, *folders, file = PurePosixPath(nodeid.split("::")[0]).parts
     alone = folders == ["whole"] and file in _ALONE
@@ -32,24 +32,24 @@ def _room(nodeid: str) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest rooms start first, beside those that mostly wait."""
-    order = {room: place for place, room in enumerate(_FIRST)}
-    items.sort(key=lambda item: order.get(_room(item.nodeid), len(_FIRST)))
+    """The longest groups start first, beside those that mostly wait."""
+    order = {group: position for position, group in enumerate(_FIRST)}
+    items.sort(key=lambda item: order.get(_group(item.nodeid), len(_FIRST)))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A room's tests share a worker, as they share fixtures.
+    """A group's tests share a worker, as they share fixtures.
 
     xdist's own groups (3.8) do nothing under pytest 9.2, which keeps node ids elsewhere.
     """
     from xdist.scheduler import LoadScopeScheduling
 
-    class Rooms(LoadScopeScheduling):
+    class Groups(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return _room(nodeid)
+            return _group(nodeid)
 
-    return Rooms(config, log)
+    return Groups(config, log)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What tests of this room share."""
+"""What tests of this folder share."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What tests of this room share: a lake and an annotator, made once."""
+"""What tests of this folder share: a lake and an annotator, made once."""
 
 import shutil
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The room as Dagster sees it: assets, checks, and re-scoring when something is new."""
+"""The stages of quality in Dagster: assets, checks, and new scores when something is new."""
 
 import json
 from dataclasses import replace

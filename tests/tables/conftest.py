@@ -1,4 +1,4 @@
-"""The tables of a tiny lake, published once for all tests of the room."""
+"""The tables of a tiny lake, published once for all tests of the folder."""
 
 import dataclasses
 from pathlib import Path
@@ -42,7 +42,7 @@ class Publication:
 
 @pytest.fixture(scope="session")
 def tables_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where every warehouse of the room lies: beside them is dbt's folder, so it parses once."""
+    """The folder of every warehouse, beside which dbt has its own: it parses the project once."""
     return tmp_path_factory.mktemp("tables")
 
 
