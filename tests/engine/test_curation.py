@@ -1,0 +1,161 @@
+"""All of curation, ranks and packs included: one digest of each artifact for any partitions."""
+
+import hashlib
+import random
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from snow_assets.curation.dedup.signatures import signature_folders
+from snow_assets.curation.tokenizer.tokens import load_tokenizer
+from snow_assets.pretraining.packs import pack
+from snow_assets.pretraining.sources import clean_sources, high_quality_sources, mixed_sources
+from snow_assets.quality import selection
+from snow_assets.quality.stats import train_tokens
+from snow_assets.recipe import SelectionRecipe
+from snow_assets.runtime.exchange.contract import Exchange
+from snow_assets.runtime.exchange.in_process import InProcessExchange
+from snow_assets.storage import shards
+from snow_assets.storage.schemas import SCORE
+from tests.curation.builders import a_file, a_problem, a_program, clean_corpora, finish
+from tests.pretraining.builders import CONTEXT, PACKING, PHASE
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+NUM_FILES = 2_000
+LANGUAGES = ("python", "sql")
+SELECTION_RECIPE = SelectionRecipe(
+    ranking="quality",
+    ranking_seed=0,
+    budget_tokens=20_000,
+    percentiles=(0.5, 0.9),
+    repeats=(1, 2),
+    max_repeats=4,
+    fill="budget",
+)
+
+
+def raw_files() -> list[dict[str, Any]]:
+    """Two sources; a quarter of the files are exact copies and another quarter are near copies."""
+    chance = random.Random(0)
+    files = []
+    for number in range(NUM_FILES):
+        kind, original = number % 4, chance.randrange(1 + number // 4)
+        text = a_program(f"program{original if kind > 1 else number}", functions=8)
+        files.append(
+            a_file(
+                f"{number}.{chance.choice(['py', 'sql'])}",
+                f"{text}\nlast_{number} = {number}\n" if kind == 3 else text,
+                repository=f"repository{chance.randrange(40)}",
+                source=("amber", "birch")[number % 2],
+            )
+        )
+    quoting = a_problem()["prompt"] + a_problem()["solution"]
+    files += [
+        a_file("quoting.py", quoting, source="amber"),
+        a_file("nul.py", b"\0", source="birch"),
+    ]
+    return files
+
+
+def put_scores(lake: str, language: str, clean: str) -> str:
+    """Logits that follow from the texts' ids alone."""
+    folder = f"{lake}/quality_scores/{language}/{'0' * 32}"
+    ids = sorted(set(shards.read(clean, "decisions", columns=["text_id"])["text_id"].to_pylist()))
+    logits = [hashlib.sha256(text_id.encode()).digest()[0] / 16 for text_id in ids]
+    rows = [
+        {"text_id": text_id, "annotator": "1", "logit": logit, "top_logit": logit, "num_windows": 1}
+        for text_id, logit in zip(ids, logits, strict=True)
+    ]
+    shards.put_table(folder, "scores", 0, pa.Table.from_pylist(rows, schema=SCORE), SCORE)
+    return finish(folder, inputs=[clean])
+
+
+def put_subset(lake: str, language: str, clean: dict[str, str]) -> str:
+    folder = f"{lake}/high_quality_subset/{language}/{'0' * 32}"
+    stats = selection.write(
+        folder,
+        clean_folder=clean[language],
+        scores_folder=put_scores(lake, language, clean[language]),
+        language=language,
+        language_tokens=train_tokens(clean),
+        recipe=SELECTION_RECIPE,
+    )
+    return finish(folder, stats=stats)
+
+
+def curate(lake: Path, exchange: Exchange) -> dict[str, str]:
+    """The digest of each artifact, by asset and partition."""
+    all_corpora = clean_corpora(str(lake), raw_files(), exchange=exchange, per_shard=150)
+    clean = {language: all_corpora[language] for language in LANGUAGES}
+    subsets = [put_subset(str(lake), language, clean) for language in LANGUAGES]
+    (tokenizer,) = shards.input_folders(clean["python"], "tokenizer")
+    sources = [
+        *clean_sources(list(clean.values()), max_passes=1),
+        *high_quality_sources(list(clean.values()), subsets, max_passes=4),
+    ]
+    packs = f"{lake}/general_packs/all/{'0' * 32}"
+    stats = pack(
+        mixed_sources(sources),
+        folder=packs,
+        tokenizer=load_tokenizer(tokenizer),
+        phase=PHASE,
+        packing=PACKING,
+        max_seq_len=CONTEXT,
+    )
+    finish(packs, stats=stats)
+    folders = {
+        folder
+        for name in all_corpora.values()
+        for asset in (
+            "documents",
+            "near_duplicates",
+            "held_out_repositories",
+            "contamination",
+            "tokenizer",
+        )
+        for folder in shards.input_folders(name, asset)
+    }
+    (near_duplicates,) = (folder for folder in folders if "/near_duplicates/" in folder)
+    folders |= {*all_corpora.values(), *subsets, *signature_folders(near_duplicates), packs}
+    return {
+        folder.removeprefix(f"{lake}/").rsplit("/", 1)[0]: shards.manifest(folder).digest
+        for folder in folders
+    }
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """In this process, with a partition for everything."""
+    lake = tmp_path_factory.mktemp("lake")
+    digests = curate(lake, InProcessExchange(partition_bytes=2**40))
+    stats = shards.manifest(f"{lake}/near_duplicates/all/{'0' * 32}").stats
+    assert min(stats["exact_duplicates"], stats["near_duplicates"]) > 0.1 * NUM_FILES
+    for language in LANGUAGES:
+        stats = shards.manifest(f"{lake}/clean_corpus/{language}/{'0' * 32}").stats
+        assert min(stats["train_documents"], stats["held_out_documents"]) > 0.01 * NUM_FILES
+        stats = shards.manifest(f"{lake}/high_quality_subset/{language}/{'0' * 32}").stats
+        assert 0 < stats["selected_documents"] < stats["documents"]
+    assert {name.split("/")[0] for name in digests} == {
+        "documents",
+        "signatures",
+        "near_duplicates",
+        "held_out_repositories",
+        "contamination",
+        "tokenizer",
+        "clean_corpus",
+        "high_quality_subset",
+        "general_packs",
+    }
+    return digests
+
+
+@pytest.mark.parametrize("partition_bytes", [1_000_000, 30_000])
+def test_the_number_of_partitions_changes_no_digest(
+    expected: dict[str, str], tmp_path: Path, partition_bytes: int
+) -> None:
+    exchange = InProcessExchange(partition_bytes=partition_bytes)
+    assert exchange.num_partitions(NUM_FILES * 16 * 42) > 1
+    assert curate(tmp_path, exchange) == expected
