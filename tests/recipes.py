@@ -29,7 +29,8 @@ TINY = replace(
     ),
     curation=replace(SMOKE.curation, languages=("c", "python")),
     annotator=replace(SMOKE.annotator, max_positives=200, validation_negatives=80),
-    selection=replace(SMOKE.selection, budget_tokens=20 * _STEP),
+    # So few examples decide about no language.
+    selection=replace(SMOKE.selection, budget_tokens=20 * _STEP, ungated_languages=("c", "python")),
     synthesis=replace(SMOKE.synthesis, num_requests=8, chunk_requests=8, max_new_tokens=256),
     pretraining=replace(
         SMOKE.pretraining,

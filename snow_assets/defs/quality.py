@@ -8,7 +8,7 @@ import dagster as dg
 
 from snow_assets.defs.corpus import benchmark_problems, exemplars
 from snow_assets.defs.curation import clean_corpus
-from snow_assets.quality import asset_metadata, examples, scores, selection
+from snow_assets.quality import asset_metadata, examples, gate, scores, selection
 from snow_assets.quality.contract import (
     AnnotatorReport,
     AnnotatorTrainingRequest,
@@ -16,7 +16,7 @@ from snow_assets.quality.contract import (
     ScoringRequest,
 )
 from snow_assets.quality.export import export_selected
-from snow_assets.quality.gate import require_passed_gates
+from snow_assets.quality.gate import read_annotator, require_passed_gates
 from snow_assets.quality.stats import annotator_stats, scoring_stats, train_tokens
 from snow_assets.quality.text_parts import TextParts
 from snow_assets.recipe import Recipe
@@ -31,7 +31,13 @@ from snow_assets.stages import (
     StageTable,
     stage,
 )
-from snow_assets.storage.schemas import EXAMPLE, SCORE, SELECTION
+from snow_assets.storage.schemas import (
+    ANNOTATOR_GATE,
+    EXAMPLE,
+    LANGUAGE_SELECTION,
+    SCORE,
+    SELECTION,
+)
 from snow_assets.storage.sizes import Size
 from snow_resources.gpu_jobs import JobSize
 from snow_resources.tracking import TrackedModel
@@ -95,9 +101,10 @@ def _encoder_seconds(recipe: Recipe, output: Size) -> float:
 
 @stage(
     group="quality",
-    code_version="4",
+    code_version="5",
     inputs=(Input(stage=annotator_examples), Input(stage=benchmark_problems)),
     config=lambda inputs: {"annotator": inputs.recipe.annotator},
+    tables=(StageTable(name=gate.GATES, schema=ANNOTATOR_GATE),),
     kinds={"openvino", "safetensors"},
     resources={"jobs"},
     automation="if missing",
@@ -121,7 +128,7 @@ def quality_annotator(run: StageRun) -> StageResult:
         "snow_assets.quality.training",
         request,
         report=AnnotatorReport,
-        code_version="4",
+        code_version="5",
         size=_worker_size(run.recipe),
     )
     stats = annotator_stats(job.report)
@@ -228,22 +235,35 @@ def _budget_tokens(recipe: Recipe) -> float:
     return recipe.selection.budget_tokens
 
 
+def _language_gates(inputs: StageInputs) -> selection.LanguageGates:
+    recipe = inputs.recipe
+    annotator = read_annotator(inputs.input(quality_annotator).folder)
+    return selection.LanguageGates.of(annotator, recipe.selection, recipe.curation.languages)
+
+
 def _subset_config(inputs: StageInputs) -> Any:
-    return {"selection": inputs.recipe.selection, "language_tokens": _language_tokens(inputs)}
+    language_tokens = _language_tokens(inputs)
+    if not inputs.input(quality_annotator).is_pending:
+        language_tokens = _language_gates(inputs).selected_tokens(language_tokens)
+    return {"selection": inputs.recipe.selection, "language_tokens": language_tokens}
 
 
 @stage(
     group="quality",
-    code_version="1",
+    code_version="2",
     inputs=(
         Input(stage=clean_corpus),
         Input(stage=quality_scores),
+        Input(stage=quality_annotator),
         # The budget is shared out by the languages' tokens, which are part of the config.
         Input(stage=clean_corpus, all_partitions=True, is_fingerprinted=False),
     ),
     config=_subset_config,
     partitions=Partitions.LANGUAGES,
-    tables=(StageTable(name="documents", schema=SELECTION, repository_column="repository"),),
+    tables=(
+        StageTable(name=selection.TABLE, schema=SELECTION, repository_column="repository"),
+        StageTable(name=selection.LANGUAGES, schema=LANGUAGE_SELECTION),
+    ),
     kinds={"parquet"},
     automation="always",
     cost=CostModel(output_tokens=_budget_tokens),
@@ -256,6 +276,7 @@ def high_quality_subset(run: StageRun) -> StageResult:
         scores_folder=run.input(quality_scores).folder,
         language=run.partition,
         language_tokens=_language_tokens(run),
+        gates=_language_gates(run),
         recipe=run.recipe.selection,
     )
     metadata = {

@@ -41,8 +41,9 @@ def gates_table(measured: Sequence[Gate]) -> str:
         )
         minimum = "-" if gate_result.minimum is None else gate_result.minimum
         texts = f"{gate_result.num_positives} / {gate_result.num_negatives}"
-        rows.append((gate_result.name, auc, interval, minimum, result, texts))
-    header = ["gate", "AUC", "95 % interval", "minimum of the lower bound", "verdict"]
+        language = gate_result.language or "all"
+        rows.append((gate_result.name, language, auc, interval, minimum, result, texts))
+    header = ["gate", "language", "AUC", "95 % interval", "minimum of the lower bound", "verdict"]
     return _markdown_table([*header, "positives / negatives"], rows)
 
 

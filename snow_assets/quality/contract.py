@@ -14,6 +14,7 @@ class Gate:
     """A measured AUC with its 95 % interval, and the recipe's minimum of the lower bound."""
 
     name: str
+    language: str | None  # null: of all languages together
     auc: float | None  # null: too few texts
     low: float | None
     high: float | None

@@ -1,5 +1,8 @@
 """Quality gates: the AUCs' lower bounds must meet the recipe's minimums before scoring.
 
+The gates of all languages together decide whether the annotator scores at all; those of a language,
+against random files of the language, whether its scores select.
+
 AUC on benchmark solutions correlates with downstream quality (arXiv 2409.02326, figure 2). Gating
 by it selects for the benchmark, so only the validation half of its problems gates; the test half is
 reported. Positives tend to be short, so one gate controls for length: it compares each positive
@@ -7,6 +10,8 @@ with an unseen negative of the same language and length.
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +24,7 @@ from snow_assets.storage import shards
 
 ANNOTATOR = "annotator.json"
 VALIDATION = "validation"
+GATES = "gates"
 
 POSITIVE, RANDOM, LENGTH_MATCHED = "positive", "random", "length_matched"
 VALIDATION_SOLUTION, TEST_SOLUTION = "steered_solution", "unsteered_solution"
@@ -29,33 +35,63 @@ class GateError(ValueError):
 
 
 def measure_gates(validation: pa.Table, recipe: AnnotatorRecipe) -> list[Gate]:
-    """Measure all AUCs of an `ANNOTATOR_VALIDATION` table, gated and reported-only ones."""
+    """Measure all AUCs of an `ANNOTATOR_VALIDATION` table, gated and reported-only ones: of all
+    languages, then of each language that has a held-out positive."""
+    is_positive = pc.equal(validation["role"], POSITIVE)
+    languages = sorted(pc.unique(validation.filter(is_positive)["language"]).to_pylist())
+    gates = _gates_of(validation, recipe, None)
+    for language in languages:
+        own = validation.filter(pc.equal(validation["language"], language))
+        gates += _gates_of(own, recipe, language)
+    return gates
+
+
+def _gates_of(validation: pa.Table, recipe: AnnotatorRecipe, language: str | None) -> list[Gate]:
+    """The gates of a validation table; a language without benchmark solutions has none of those."""
     unseen = _logits(validation, RANDOM)
     matched = validation.filter(pc.equal(validation["role"], LENGTH_MATCHED))
     matched_positives = validation.filter(
         pc.is_in(validation["text_id"], pc.unique(matched["matches"]))
     )
-    return [
-        _gate("held_out", _logits(validation, POSITIVE), unseen, recipe.min_auc),
+    gates = [
+        _gate("held_out", language, _logits(validation, POSITIVE), unseen, recipe.min_auc),
         _gate(
             "length_matched",
+            language,
             _logits(matched_positives, POSITIVE),
             _logits(matched, LENGTH_MATCHED),
             recipe.min_length_matched_auc,
         ),
-        _gate(
-            "steered_benchmark",
-            _logits(validation, VALIDATION_SOLUTION),
-            unseen,
-            recipe.min_benchmark_auc,
-        ),
-        _gate("unsteered_benchmark", _logits(validation, TEST_SOLUTION), unseen, None),
     ]
+    for name, role, minimum in (
+        ("steered_benchmark", VALIDATION_SOLUTION, recipe.min_benchmark_auc),
+        ("unsteered_benchmark", TEST_SOLUTION, None),
+    ):
+        solutions = _logits(validation, role)
+        if solutions or language is None:
+            gates.append(_gate(name, language, solutions, unseen, minimum))
+    return gates
 
 
 def gate_failures(gates: Sequence[Gate]) -> list[str]:
-    """Describe each failed gate."""
-    return [_failure(gate) for gate in gates if not gate.passed]
+    """Describe each failed gate of all languages together."""
+    return [_failure(gate) for gate in gates if gate.language is None and not gate.passed]
+
+
+def language_failures(gates: Sequence[Gate], language: str) -> list[str]:
+    """Why the scores of a language may not select: no gates of it, or failed ones."""
+    own = [gate for gate in gates if gate.language == language]
+    if not own:
+        return [f"the annotator has no held-out positive in {language}"]
+    return [_failure(gate) for gate in own if not gate.passed]
+
+
+def gate_rows(annotator: Annotator) -> list[dict[str, Any]]:
+    """Rows of ANNOTATOR_GATE."""
+    return [
+        {**asdict(gate), "annotator": annotator.version, "gate": gate.name, "passed": gate.passed}
+        for gate in annotator.gates
+    ]
 
 
 def read_annotator(folder: str) -> Annotator:
@@ -81,24 +117,36 @@ def require_passed_gates(annotator_folder: str) -> Annotator:
     return annotator
 
 
-def _gate(name: str, positives: list[float], negatives: list[float], minimum: float | None) -> Gate:
-    counts = {"num_positives": len(positives), "num_negatives": len(negatives)}
-    if min(counts.values()) < 2:
-        return Gate(name=name, auc=None, low=None, high=None, minimum=minimum, **counts)
-    measured = roc_auc(positives, negatives)
+def _gate(
+    name: str,
+    language: str | None,
+    positives: list[float],
+    negatives: list[float],
+    minimum: float | None,
+) -> Gate:
+    is_measurable = min(len(positives), len(negatives)) >= 2
+    measured = roc_auc(positives, negatives) if is_measurable else None
     return Gate(
-        name=name, auc=measured.auc, low=measured.low, high=measured.high, minimum=minimum, **counts
+        name=name,
+        language=language,
+        auc=None if measured is None else measured.auc,
+        low=None if measured is None else measured.low,
+        high=None if measured is None else measured.high,
+        num_positives=len(positives),
+        num_negatives=len(negatives),
+        minimum=minimum,
     )
 
 
 def _failure(gate: Gate) -> str:
+    name = gate.name if gate.language is None else f"{gate.name} of {gate.language}"
     if gate.low is None:
         return (
-            f"{gate.name} cannot be measured with {gate.num_positives} positives and "
+            f"{name} cannot be measured with {gate.num_positives} positives and "
             f"{gate.num_negatives} negatives"
         )
     return (
-        f"{gate.name} AUC {gate.auc:.3f}: the lower end of its 95 % interval, {gate.low:.3f}, is "
+        f"{name} AUC {gate.auc:.3f}: the lower end of its 95 % interval, {gate.low:.3f}, is "
         f"below the minimum {gate.minimum}"
     )
 

@@ -2,12 +2,14 @@
 
 Documents are ranked by descending logit, then text_id, then document_id, so the selection is
 deterministic. A document's percentile is the fraction of the language's tokens that rank below it.
-Controls of an experiment rank by ascending logit, or by a hash of seed and text.
+Controls of an experiment rank by ascending logit, or by a hash of seed and text. A language whose
+gates the annotator fails is not selected, unless the recipe says so.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +19,14 @@ import pyarrow as pa
 from snow_assets.curation.dedup.text_keys import text_keys
 from snow_assets.curation.hashing import splitmix64
 from snow_assets.curation.kept import kept_documents, kept_rows
+from snow_assets.quality.contract import Annotator
+from snow_assets.quality.gate import language_failures
 from snow_assets.recipe import SelectionRecipe
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import SELECTION
+from snow_assets.storage.schemas import LANGUAGE_SELECTION, SELECTION
 
 TABLE = "documents"
+LANGUAGES = "languages"
 
 _SHARD_ROWS = 1_000_000
 
@@ -41,6 +46,38 @@ class RankedLanguage:
     def missing_tokens(self) -> int:
         """Tokens by which the selection falls short of the budget; 0 if it is met."""
         return max(0, self.budget_tokens - self.selected_tokens)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageGates:
+    """Which languages an annotator selects in, and why it may not in others."""
+
+    annotator: str
+    failures: Mapping[str, Sequence[str]]  # language -> failed gates; none: it is selected
+    ungated: frozenset[str]
+
+    @classmethod
+    def of(cls, annotator: Annotator, recipe: SelectionRecipe, languages: Iterable[str]) -> Self:
+        return cls(
+            annotator=annotator.version,
+            failures={name: language_failures(annotator.gates, name) for name in languages},
+            ungated=frozenset(recipe.ungated_languages),
+        )
+
+    def selects(self, language: str) -> bool:
+        return not self.failures[language] or language in self.ungated
+
+    def selected_tokens(self, language_tokens: Mapping[str, int]) -> dict[str, int]:
+        """The tokens of the languages that are selected; ValueError if none is."""
+        tokens = {name: count for name, count in language_tokens.items() if self.selects(name)}
+        if not tokens:
+            reasons = "; ".join(itertools.chain.from_iterable(self.failures.values()))
+            raise ValueError(
+                f"annotator {self.annotator[:12]} selects in no language: {reasons}. Add positives "
+                "or change the annotator, or name languages in the recipe's "
+                "selection.ungated_languages"
+            )
+        return tokens
 
 
 def allocate_budget(language_tokens: Mapping[str, int], *, budget_tokens: int) -> dict[str, int]:
@@ -70,9 +107,11 @@ def select(
     `fill="budget"` selects from the top until the language's share of the budget is met; the last
     document is repeated just often enough, so that the excess is below one document. If the
     percentiles give fewer tokens, `missing_tokens` is positive. `fill="percentile"` ignores the
-    budget. ValueError if no language can meet its budget.
+    budget. Nothing is repeated of a language that is not among `language_tokens`. ValueError if no
+    language can meet its budget.
     """
-    budget = allocate_budget(language_tokens, budget_tokens=recipe.budget_tokens)[language]
+    budgets = allocate_budget(language_tokens, budget_tokens=recipe.budget_tokens)
+    budget = budgets.get(language, 0)
     if recipe.fill == "budget":
         _require_feasible_budget(language_tokens, recipe)
     ranked = _rank(documents, recipe)
@@ -87,6 +126,8 @@ def select(
         if recipe.fill == "budget"
         else percentile_repeats
     )
+    if language not in language_tokens:
+        repeats = np.zeros_like(repeats)
     return RankedLanguage(
         documents=ranked.with_columns(
             percentile=percentiles, repeats=pl.Series(repeats, dtype=pl.Int32)
@@ -159,18 +200,32 @@ def write(
     scores_folder: str,
     language: str,
     language_tokens: Mapping[str, int],
+    gates: LanguageGates,
     recipe: SelectionRecipe,
 ) -> dict[str, Any]:
-    """Write table `documents`; return manifest stats."""
+    """Write tables `documents` and `languages`; return manifest stats.
+
+    `language_tokens`: of all languages. Of a language that is not selected no document is repeated,
+    and the others share its part of the budget.
+    """
     ranked = select(
         scored_documents(clean_folder, scores_folder),
         language=language,
-        language_tokens=language_tokens,
+        language_tokens=gates.selected_tokens(language_tokens),
         recipe=recipe,
     )
     for index, start in enumerate(range(0, max(1, ranked.documents.height), _SHARD_ROWS)):
         shard = ranked.documents.slice(start, _SHARD_ROWS).to_arrow()
         shards.put_table(folder, TABLE, index, shard, SELECTION)
+    row = {
+        "language": language,
+        "annotator": gates.annotator,
+        "selected": gates.selects(language),
+        "gate_failures": "; ".join(gates.failures[language]) or None,
+        "budget_tokens": ranked.budget_tokens,
+        "selected_tokens": ranked.selected_tokens,
+    }
+    shards.put_table(folder, LANGUAGES, 0, [row], LANGUAGE_SELECTION)
     selected = ranked.documents.filter(pl.col("repeats") > 0)
     return {
         "documents": ranked.documents.height,
@@ -179,6 +234,7 @@ def write(
         "selected_tokens": ranked.selected_tokens,
         "unique_tokens": ranked.unique_tokens,
         "missing_tokens": ranked.missing_tokens,
+        "gate_failures": row["gate_failures"],
         "least_selected_logit": selected["logit"].min(),
     }
 

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from snow_assets.quality.contract import AnnotatorReport, ScoringReport
+from snow_assets.quality.gate import gate_failures
 from snow_assets.storage import shards
 
 
@@ -11,16 +12,17 @@ def annotator_stats(report: AnnotatorReport) -> dict[str, Any]:
     """Version, training loss and AUCs, for display; the gates are checked in `annotator.json`."""
     stats: dict[str, Any] = {
         "annotator": report.annotator.version,
-        "is_gate_passed": all(gate.passed for gate in report.annotator.gates),
+        "is_gate_passed": not gate_failures(report.annotator.gates),
         "training_examples": report.num_training_examples,
         "validation_examples": report.num_validation_examples,
         "loss": report.loss,
         "num_iterations": report.num_iterations,
     }
     for gate in report.annotator.gates:
-        stats[f"{gate.name}_auc"] = gate.auc
-        stats[f"{gate.name}_auc_low"] = gate.low
-        stats[f"{gate.name}_auc_high"] = gate.high
+        name = gate.name if gate.language is None else f"{gate.name}.{gate.language}"
+        stats[f"{name}_auc"] = gate.auc
+        stats[f"{name}_auc_low"] = gate.low
+        stats[f"{name}_auc_high"] = gate.high
     return stats
 
 

@@ -27,7 +27,7 @@ from snow_assets.quality.windows import RULE, Tokens
 from snow_assets.recipe import AnnotatorRecipe
 from snow_assets.runtime import worker
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import ANNOTATOR_VALIDATION, text_id
+from snow_assets.storage.schemas import ANNOTATOR_GATE, ANNOTATOR_VALIDATION, text_id
 
 _LOG_EVERY_BATCHES = 50
 
@@ -56,6 +56,7 @@ def work(request: AnnotatorTrainingRequest, progress: worker.Progress) -> Annota
     validation = _validation_table(texts, embeddings, trained_head)
     annotator = _annotator(trained_head, encoder, recipe, validation)
     shards.put_table(request.output, gate.VALIDATION, 0, validation, ANNOTATOR_VALIDATION)
+    shards.put_table(request.output, gate.GATES, 0, gate.gate_rows(annotator), ANNOTATOR_GATE)
     shards.put_file(request.output, head.FILE, trained_head.to_safetensors())
     content = json.dumps(asdict(annotator), indent=1).encode()
     shards.put_file(request.output, gate.ANNOTATOR, content)

@@ -182,6 +182,9 @@ class SelectionRecipe(RecipeSection):
     fill: Literal["budget", "percentile"]
     """budget: select from the top until the budget is full (the paper); the percentiles then only
     set the repeats. percentile: select every document above the first percentile."""
+    ungated_languages: Annotated[tuple[Language, ...], Distinct] = ()
+    """Languages that are selected although the annotator has no positives in them, or its gates of
+    them failed. Other such languages are not, and the others share the budget."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

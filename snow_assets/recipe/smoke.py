@@ -190,6 +190,7 @@ SMOKE = Recipe(
         repeats=(4,),
         max_repeats=4,
         fill="budget",
+        ungated_languages=("c", "cpp", "javascript", "sql"),  # the positives are Python alone
     ),
     synthesis=SynthesisRecipe(
         engine="vllm",

@@ -192,6 +192,22 @@ ANNOTATOR_VALIDATION = pa.schema(
 )
 """`quality_annotator`, table `validation`: what its gate is computed from."""
 
+ANNOTATOR_GATE = pa.schema(
+    [
+        _required("annotator", pa.string()),  # annotator version
+        pa.field("language", pa.string()),  # null: all languages together
+        _required("gate", pa.string()),
+        pa.field("auc", pa.float64()),  # null: too few texts
+        pa.field("low", pa.float64()),  # 95 % interval
+        pa.field("high", pa.float64()),
+        _required("num_positives", pa.int64()),
+        _required("num_negatives", pa.int64()),
+        pa.field("minimum", pa.float64()),  # of the lower bound; null: reported, not gated
+        _required("passed", pa.bool_()),
+    ]
+)
+"""`quality_annotator`, table `gates`: AUCs of all languages together, and of each language."""
+
 SCORE = pa.schema(
     [
         _required("text_id", pa.string()),
@@ -218,6 +234,18 @@ SELECTION = pa.schema(
     ]
 )
 """`high_quality_subset`, table `documents`: every trainable document of a language, ranked."""
+
+LANGUAGE_SELECTION = pa.schema(
+    [
+        _required("language", pa.string()),
+        _required("annotator", pa.string()),  # annotator version
+        _required("selected", pa.bool_()),
+        pa.field("gate_failures", pa.string()),  # null: the language's gates passed
+        _required("budget_tokens", pa.int64()),
+        _required("selected_tokens", pa.int64()),  # repeats included
+    ]
+)
+"""`high_quality_subset`, table `languages`: whether the annotator's gates let it select."""
 
 SYNTHETIC_SEED = pa.schema(
     [

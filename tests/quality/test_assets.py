@@ -33,7 +33,7 @@ def resources(made: Made) -> dict[str, Any]:
     recipe = replace(
         SMOKE,
         annotator=made.recipe,
-        selection=replace(SMOKE.selection, budget_tokens=BUDGET),
+        selection=replace(SMOKE.selection, budget_tokens=BUDGET, ungated_languages=()),
         operation=replace(SMOKE.operation, scoring_round=made.scoring_round),
         pretraining=replace(
             SMOKE.pretraining, phases=smoke_phases({"continued": {"tokens": BUDGET}})
@@ -102,6 +102,14 @@ def test_the_assets_make_a_subset_whose_checks_pass_and_reuse_it(made: Made) -> 
     assert all(times > 0 for times in loaded["repeats"])
     assert len(set(loaded["text_id"])) == len(loaded)
     assert "repository-" in (Path(folder) / "ATTRIBUTION.md").read_text()
+    selected = {}
+    for language in ("c", "python"):
+        subset = run(made, quality.high_quality_subset, language)["folder"]
+        (selected[language],) = shards.read(subset, "languages").to_pylist()
+    assert not selected["c"]["selected"]
+    assert selected["c"]["gate_failures"] == "the annotator has no held-out positive in c"
+    assert (selected["python"]["selected"], selected["python"]["gate_failures"]) == (True, None)
+    assert selected["python"]["budget_tokens"] == BUDGET
 
 
 @pytest.mark.slow

@@ -1,7 +1,13 @@
 import pyarrow as pa
 import pytest
 
-from snow_assets.quality.gate import GateError, gate_failures, measure_gates, require_passed_gates
+from snow_assets.quality.gate import (
+    GateError,
+    gate_failures,
+    language_failures,
+    measure_gates,
+    require_passed_gates,
+)
 from snow_assets.storage.schemas import ANNOTATOR_VALIDATION
 from tests.quality.builders import a_recipe, change_annotator
 from tests.quality.conftest import Made
@@ -42,8 +48,10 @@ def test_good_scores_pass_every_gate() -> None:
         unsteered_solution=high(),
     )
     found = measure_gates(table, RECIPE)
-    assert gate_failures(found) == []
-    assert [gate.auc for gate in found] == [1.0] * 4
+    assert gate_failures(found) == language_failures(found, "python") == []
+    assert [(gate.language, gate.auc) for gate in found] == [
+        (language, 1.0) for language in (None, "python") for _ in range(4)
+    ]
 
 
 def test_the_lower_bound_decides_and_not_the_area() -> None:
@@ -88,6 +96,67 @@ def test_the_unsteered_half_is_reported_and_never_gated() -> None:
     found = measure_gates(table, RECIPE)
     assert found[3].auc == 0.0
     assert gate_failures(found) == []
+
+
+def languages(**tables: pa.Table) -> pa.Table:
+    """Tables of `validation`, each of a language."""
+    rows = [
+        {
+            **row,
+            "language": name,
+            "text_id": f"{name}-{row['text_id']}",
+            "matches": row["matches"] and f"{name}-{row['matches']}",
+        }
+        for name, table in tables.items()
+        for row in table.to_pylist()
+    ]
+    return pa.Table.from_pylist(rows, schema=ANNOTATOR_VALIDATION)
+
+
+def test_a_language_is_compared_with_random_files_of_its_own() -> None:
+    # Rust's positives are no better than other Rust, and better than files of C.
+    table = languages(
+        c=validation(positive=high(), random=low(), length_matched=low()),
+        rust=validation(positive=high(), random=high(), length_matched=high()),
+        python=validation(random=low(60), steered_solution=high(), unsteered_solution=high()),
+    )
+    found = measure_gates(table, RECIPE)
+    assert [(gate.name, gate.language) for gate in found if gate.language] == [
+        ("held_out", "c"),
+        ("length_matched", "c"),
+        ("held_out", "rust"),
+        ("length_matched", "rust"),
+    ]
+    assert gate_failures(found[:1]) == []
+    assert language_failures(found, "c") == []
+    failures = language_failures(found, "rust")
+    assert [failure.partition(":")[0] for failure in failures] == [
+        "held_out of rust AUC 0.500",
+        "length_matched of rust AUC 0.500",
+    ]
+
+
+def test_a_language_without_positives_has_no_gate_and_fails() -> None:
+    table = languages(
+        c=validation(positive=high(), random=low(), length_matched=low()),
+        sql=validation(random=low()),
+    )
+    found = measure_gates(table, RECIPE)
+    assert language_failures(found, "sql") == ["the annotator has no held-out positive in sql"]
+
+
+def test_a_failed_language_does_not_fail_the_annotator() -> None:
+    table = languages(
+        c=validation(
+            positive=high(60), random=low(60), length_matched=low(60), steered_solution=high()
+        ),
+        sql=validation(positive=high(10), random=low()),
+    )
+    found = measure_gates(table, RECIPE)
+    assert gate_failures(found) == []
+    assert language_failures(found, "sql") == [
+        "length_matched of sql cannot be measured with 0 positives and 0 negatives"
+    ]
 
 
 def test_what_cannot_be_measured_fails() -> None:

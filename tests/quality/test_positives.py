@@ -93,8 +93,9 @@ def test_an_annotator_learns_from_a_parquet_of_files_and_a_jsonl_of_instruction_
     assert len(groups_of_splits) == 4
     annotator, report = trained(lake, examples, recipe)
     assert report.num_training_examples == sum(row["split"] == "train" for row in rows)
-    held_out, _, steered, _ = read_annotator(annotator).gates
-    for gate in (held_out, steered):
+    for gate in read_annotator(annotator).gates:
+        if gate.name == "length_matched":
+            continue  # half as many texts
         assert gate.auc is not None
         assert gate.auc > 0.9, gate
 

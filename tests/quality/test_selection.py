@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from snow_assets.quality.selection import RankedLanguage, allocate_budget, select
+from snow_assets.quality.selection import LanguageGates, RankedLanguage, allocate_budget, select
 from snow_assets.recipe import SMOKE
 from snow_assets.storage.schemas import SELECTION
 
@@ -117,6 +117,35 @@ def test_a_language_without_documents_selects_nothing() -> None:
     tokens = {"x": 0, "y": 100}
     found = select(documents(), language="x", language_tokens=tokens, recipe=recipe)
     assert (found.documents.height, found.budget_tokens, found.missing_tokens) == (0, 0, 0)
+
+
+def test_a_language_that_the_annotator_may_not_select_in_leaves_its_budget_to_the_others() -> None:
+    gates = LanguageGates(
+        annotator="a", failures={"x": [], "y": ["held_out of y AUC 0.4"]}, ungated=frozenset()
+    )
+    tokens = gates.selected_tokens({"x": 100, "y": 300})
+    assert tokens == {"x": 100}
+    recipe = replace(RECIPE, budget_tokens=80)
+    of_x = select(TEN, language="x", language_tokens=tokens, recipe=recipe)
+    assert of_x.budget_tokens == of_x.selected_tokens == 80
+    of_y = select(TEN, language="y", language_tokens=tokens, recipe=recipe)
+    assert (of_y.budget_tokens, of_y.selected_tokens) == (0, 0)
+    by_percentile = replace(recipe, fill="percentile")
+    of_y = select(TEN, language="y", language_tokens=tokens, recipe=by_percentile)
+    assert set(repeats(of_y).values()) == {0}
+
+
+def test_the_recipe_can_select_a_language_whose_gates_failed() -> None:
+    failures = {"x": [], "y": ["held_out of y AUC 0.4"], "z": ["no positive in z"]}
+    gates = LanguageGates(annotator="a", failures=failures, ungated=frozenset({"y"}))
+    assert gates.selected_tokens({"x": 1, "y": 2, "z": 3}) == {"x": 1, "y": 2}
+
+
+def test_an_annotator_that_may_select_in_no_language_is_refused_with_the_reasons() -> None:
+    failures = {"x": ["held_out of x AUC 0.4"], "y": ["no positive in y"]}
+    gates = LanguageGates(annotator="abc", failures=failures, ungated=frozenset())
+    with pytest.raises(ValueError, match=r"abc selects in no language: held_out of x.*in y\. Add"):
+        gates.selected_tokens({"x": 1, "y": 2})
 
 
 def test_an_empty_corpus_is_refused() -> None:

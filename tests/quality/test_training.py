@@ -20,10 +20,20 @@ def test_training_twice_makes_the_same_files(made: Made) -> None:
 
 
 def test_the_annotator_learns_to_tell_good_from_random(made: Made) -> None:
-    held_out, matched, steered, unsteered = read_annotator(made.annotator).gates
-    for gate in (held_out, matched, steered, unsteered):
+    gates = read_annotator(made.annotator).gates
+    assert [gate.language for gate in gates] == [None] * 4 + ["python"] * 4
+    for gate in gates:
         assert gate.auc is not None
         assert gate.auc > 0.9, gate
+
+
+def test_the_gates_are_a_table_too(made: Made) -> None:
+    annotator = read_annotator(made.annotator)
+    rows = shards.read(made.annotator, "gates").to_pylist()
+    assert {row["annotator"] for row in rows} == {annotator.version}
+    assert [(row["gate"], row["language"], row["auc"], row["passed"]) for row in rows] == [
+        (gate.name, gate.language, gate.auc, gate.passed) for gate in annotator.gates
+    ]
 
 
 def test_less_regularization_fits_the_training_examples_closer(made: Made) -> None:

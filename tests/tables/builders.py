@@ -303,9 +303,44 @@ def put_quality(lake: TinyLake) -> None:
                         ("poor", -1.0, 0.0, 0),
                     ]
                 ],
-            )
+            ),
+            "languages": (
+                rows.LANGUAGE_SELECTION,
+                [
+                    row_of(
+                        rows.LANGUAGE_SELECTION,
+                        language="python",
+                        annotator="second",
+                        selected=True,
+                        budget_tokens=200,
+                        selected_tokens=200,
+                    )
+                ],
+            ),
         },
         partition="python",
+    )
+    lake.put(
+        "quality_annotator",
+        {
+            "gates": (
+                rows.ANNOTATOR_GATE,
+                [
+                    row_of(
+                        rows.ANNOTATOR_GATE,
+                        annotator="second",
+                        language=language,
+                        gate="held_out",
+                        auc=auc,
+                        low=auc - 0.1,
+                        high=auc + 0.1,
+                        minimum=0.6,
+                        passed=auc > 0.7,
+                    )
+                    for language, auc in [(None, 0.8), ("c", 0.5), ("python", 0.9)]
+                ],
+            )
+        },
     )
     lake.put(
         "synthetic_set",

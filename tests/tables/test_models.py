@@ -44,6 +44,17 @@ def test_a_kept_file_shows_the_current_annotators_score_and_its_repeats(ask: Any
     ) == [("second", 2.0, 0.5, 4)]
 
 
+def test_each_languages_gates_and_what_they_let_select_are_tables(ask: Any) -> None:
+    assert ask("select language, auc, passed from annotator_gates order by auc") == [
+        ("c", 0.5, False),
+        (None, 0.8, True),
+        ("python", 0.9, True),
+    ]
+    assert ask("select language, annotator, selected, gate_failures from selected_languages") == [
+        ("python", "second", True, None)
+    ]
+
+
 def test_every_received_file_is_there_once(ask: Any) -> None:
     assert ask("select count(*), count(distinct document_id) from document_quality") == [(7, 7)]
 

@@ -1,0 +1,9 @@
+select
+    recipe,
+    language,
+    annotator,
+    selected,
+    gate_failures,
+    budget_tokens,
+    selected_tokens
+from {{ source('high_quality_subset', 'languages') }}
