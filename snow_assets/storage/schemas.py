@@ -56,7 +56,7 @@ DROP = pa.schema(
         pa.field("evidence", pa.string()),
     ]
 )
-"""Table `drops` of `raw_code_corpus` and `documents`: a file that went no further, and why."""
+"""Table `drops` of `raw_code_corpus`, `documents` and `exemplars`: a file that went no further."""
 
 SIGNALS = [
     _required("num_bytes", pa.int64()),
