@@ -24,7 +24,7 @@ DBT_DOCS := env DO_NOT_TRACK=1 .venv/bin/dbt --quiet --log-level-file none --log
 DBT_FLAGS = --project-dir dbt_like_sql --profiles-dir dbt_like_sql --target $(if $(WAREHOUSE),published,empty) \
 	--target-path "$(SNOW_HOME)/dbt/docs"
 
-.PHONY: help demo plan purge verify suites experiment dev mlflow mlflow-rebuild sql dbt-docs dbt-docs-site test suite lint bench locks clean
+.PHONY: help demo plan compare purge verify suites experiment dev mlflow mlflow-rebuild sql dbt-docs dbt-docs-site test suite lint bench locks clean
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
 
@@ -33,6 +33,9 @@ demo: .venv/ready .venv-vllm/ready  ## materialize the whole recipe and show wha
 
 plan: .venv/ready  ## what the recipe would redo, why, and its cost: make plan, make plan A=SMOKE B=ARCTIC, make plan EXPERIMENT=paper_claims
 	@$(RUN) -W ignore -m snow_assets.cli.plan $(if $(EXPERIMENT),--experiment=$(EXPERIMENT)) $(A) $(B)
+
+compare: .venv/ready  ## what a changed recipe does to the data: make compare A=SMOKE B=module:VALUE
+	@$(RUN) -W ignore -m snow_assets.cli.compare $(A) $(B)
 
 purge: .venv/ready  ## what nobody needs and what opted out, listed; make purge GO=1 deletes it
 	@$(RUN) -W ignore -m snow_assets.cli.purge $(if $(GO),go) $(if $(HALF_DONE),half-done) $(if $(EVIDENCE),evidence)

@@ -22,7 +22,9 @@ from snow_assets.storage import shards
 from snow_assets.storage.integrity import readable_records
 from snow_assets.storage.pointers import read_pointer
 
-NO_ASSETS = frozenset({"current", "estimates", "jobs", "labels", "tables", TOMBSTONES})
+NO_ASSETS = frozenset(
+    {"current", "estimates", "jobs", "labels", "recipe_comparisons", "tables", TOMBSTONES}
+)
 _DAY_SECONDS = 86_400
 
 

@@ -145,7 +145,7 @@ def lake_tables(lake: str, current: Iterable[str], *, recipe: str, project: str)
     digest = hashlib.sha256(json.dumps(digest_inputs).encode()).hexdigest()
     return LakeTables(
         relations=[
-            _relation(
+            relation(
                 source,
                 table,
                 schema,
@@ -233,9 +233,10 @@ def _ancestors(lake: str, manifests: dict[str, shards.Manifest]) -> list[str]:
     return folders
 
 
-def _relation(
+def relation(
     source: str, table: str, schema: pa.Schema, artifacts: Sequence[RecipeArtifact]
 ) -> Relation:
+    """A table of these artifacts, with the files of each recipe."""
     return Relation(
         source=source,
         table=table,
