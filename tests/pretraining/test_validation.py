@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -11,6 +12,7 @@ from snow_assets.curation.tokenizer.tokens import END_OF_TEXT
 from snow_assets.pretraining.model import read_model
 from snow_assets.pretraining.sources import clean_sources
 from snow_assets.pretraining.training import work
+from snow_assets.runtime import worker
 from snow_assets.storage import shards
 from tests.pretraining.builders import (
     CONTEXT,
@@ -18,15 +20,18 @@ from tests.pretraining.builders import (
     PHASE,
     QuietProgress,
     a_corpus,
+    a_local_job,
     a_request,
     a_tokenizer,
     put_clean_corpus,
     put_packs,
 )
+from tests.pretraining.test_sharded_training import run
 
 HELD_OUT = frozenset(
     f"{language}-three/{path}.x" for language in ("c", "python") for path in range(3)
 )
+VALIDATING = replace(EXECUTION, validation_steps=4)
 NUM_STEPS = PHASE.tokens // CONTEXT // PHASE.global_batch_size
 
 
@@ -44,11 +49,8 @@ def bits_per_byte(folder: Path, texts: list[str]) -> float:
     return nats / math.log(2) / num_bytes
 
 
-def test_held_out_documents_are_measured_and_the_weights_stay_the_same(
-    lake_url: str, tmp_path: Path
-) -> None:
-    documents = a_corpus()
-    clean = put_clean_corpus(lake_url, documents, HELD_OUT)
+def packs_with_held_out_documents(lake_url: str) -> str:
+    clean = put_clean_corpus(lake_url, a_corpus(), HELD_OUT)
     inputs = [
         shards.Input(
             asset="clean_corpus",
@@ -58,11 +60,16 @@ def test_held_out_documents_are_measured_and_the_weights_stay_the_same(
         )
         for folder in clean
     ]
-    packs = put_packs(lake_url, clean_sources(clean, max_passes=4), inputs=inputs)
-    validating = replace(EXECUTION, validation_steps=4)
+    return put_packs(lake_url, clean_sources(clean, max_passes=4), inputs=inputs)
+
+
+def test_held_out_documents_are_measured_and_the_weights_stay_the_same(
+    lake_url: str, tmp_path: Path
+) -> None:
+    documents, packs = a_corpus(), packs_with_held_out_documents(lake_url)
     with_validation, without = (
         a_request(lake_url, packs, output=output, execution=execution)
-        for output, execution in (("with", validating), ("without", EXECUTION))
+        for output, execution in (("with", VALIDATING), ("without", EXECUTION))
     )
     progress, quiet = QuietProgress(), QuietProgress()
     work(with_validation, progress)
@@ -85,3 +92,22 @@ def test_held_out_documents_are_measured_and_the_weights_stay_the_same(
         model = shards.fetch_folder(with_validation.output, tmp_path / language, prefix="model")
         assert abs(curve[NUM_STEPS] - bits_per_byte(model, texts)) < 1e-4
         assert not any(name in step for step in quiet.steps)
+
+
+@pytest.mark.slow
+def test_two_processes_measure_what_one_does(lake_url: str, tmp_path: Path) -> None:
+    packs, alone = packs_with_held_out_documents(lake_url), QuietProgress()
+    work(a_request(lake_url, packs, output="one", execution=VALIDATING), alone)
+    two = replace(VALIDATING, processes_per_node=2)
+    job = a_local_job(
+        tmp_path / "job" / "attempt-001",
+        a_request(lake_url, packs, output="two", execution=two),
+    )
+    run(job, processes=2)
+    measured = {entry["step"]: entry for entry in worker.read_attempts(str(job))}
+    for language in ("c", "python"):
+        name = f"validation_bits_per_byte/{language}"
+        curve = {step["step"]: step[name] for step in alone.steps if name in step}
+        assert len(curve) == 3
+        for step, bits in curve.items():
+            assert measured[step][name] == pytest.approx(bits, abs=1e-4)
