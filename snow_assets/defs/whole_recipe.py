@@ -3,7 +3,6 @@
 import sys
 
 import dagster as dg
-from rich.console import Console
 
 from snow_assets.recipe import chosen_recipe
 
@@ -11,6 +10,8 @@ from snow_assets.recipe import chosen_recipe
 @dg.op(description="Run every step of the recipe that is to do, each as a run of its own.")
 def every_step(context: dg.OpExecutionContext) -> None:
     """The first failure ends it; another run goes on from there."""
+    from rich.console import Console
+
     from snow_assets.cli import demo
 
     recipe = chosen_recipe()
