@@ -133,12 +133,19 @@ def _start_time(pid: int) -> str:
     return "" if state in "ZX" else fields[18]
 
 
+def process_name(key: str) -> str:
+    """The name of a forked process of a job, which does not have the environment of its own in
+    /proc."""
+    return key[:15]
+
+
 def job_processes(key: str) -> dict[int, int]:
     """Live processes of a job and their descendants: pid -> parent's pid."""
     mark, processes = f"{LEASE_VARIABLE}={key}".encode(), {}
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            if mark not in (path / "environ").read_bytes().split(b"\0"):
+            is_forked = (path / "comm").read_text().strip() == process_name(key)
+            if not is_forked and mark not in (path / "environ").read_bytes().split(b"\0"):
                 continue
             parent = (path / "stat").read_text().rpartition(")")[2].split()[1]
         except OSError:

@@ -9,12 +9,14 @@ from typing import IO
 
 import dagster as dg
 
+from snow_resources.fork_client import ForkedProcess, can_fork, fork_server
 from snow_resources.gpu_jobs import (
     BAD_INPUT,
     LOG,
     LOG_LINES,
     REPORT,
     REQUEST,
+    VLLM,
     GpuJobs,
     Job,
     JobSize,
@@ -66,7 +68,7 @@ class LocalJobs(GpuJobs):
         log: IO[bytes],
         lease: Lease,
     ) -> None:
-        interpreter = self.vllm_python if size.environment == "vllm" else sys.executable
+        interpreter = self.vllm_python if size.environment == VLLM else sys.executable
         if not os.path.exists(interpreter):  # noqa: PTH110  a plain look, no path to build
             raise dg.Failure(
                 f"the {size.environment} environment is missing: no {interpreter}; `make` builds it"
@@ -76,28 +78,24 @@ class LocalJobs(GpuJobs):
             dg.PipesFileContextInjector(str(lease.temporary_dir / "pipes-context")),
             dg.PipesFileMessageReader(str(lease.temporary_dir / "pipes-messages")),
         ) as session:
-            process = subprocess.Popen(
-                command(job, attempt, size, interpreter),
-                env={
-                    # Threads that wait for each other by spinning stall a shared machine: an
-                    # update of SMOKE's model took 3.9 s instead of 0.5 s beside other work.
-                    "OMP_WAIT_POLICY": "PASSIVE",
-                    # Freed memory is kept for the next tensor: returning it to the system and
-                    # faulting it in again is a tenth of an update of SMOKE's model.
-                    "MALLOC_MMAP_THRESHOLD_": "33554432",  # glibc takes no more
-                    "MALLOC_TRIM_THRESHOLD_": "4294967296",
-                    # Its default is below TMPDIR, and the cache must outlive the job.
-                    "TORCHINDUCTOR_CACHE_DIR": str(_compile_cache_dir()),
-                    **os.environ,
-                    **session.get_bootstrap_env_vars(),
-                    **lease.environment(),
-                    "HF_HUB_OFFLINE": "1",
-                    "TQDM_DISABLE": "1",  # the log is read, not watched
-                },
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                pass_fds=(lease.descriptor,),
-            )
+            process: subprocess.Popen[bytes] | ForkedProcess
+            job_environment = {**session.get_bootstrap_env_vars(), **lease.environment()}
+            if _is_forked(size):
+                process = fork_server(interpreter, _environment()).start(
+                    job.module,
+                    [job.folder(attempt)],
+                    environment=job_environment,
+                    log=log,
+                    lease=lease,
+                )
+            else:
+                process = subprocess.Popen(
+                    command(job, attempt, size, interpreter),
+                    env={**_environment(), **job_environment},
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=(lease.descriptor,),
+                )
             try:
                 returncode = process.wait()
                 code = (
@@ -121,6 +119,30 @@ class LocalJobs(GpuJobs):
                 metadata={"exit_code": code, "job": job.folder(attempt)},
                 allow_retries=code != BAD_INPUT,
             )
+
+
+def _is_forked(size: JobSize) -> bool:
+    """Whether a job is one process with slow imports; torchrun and CUDA cannot be forked."""
+    is_single = size.nodes * size.processes == 1 and size.gpus == 0
+    return is_single and size.environment in ("trainer", VLLM) and can_fork()
+
+
+def _environment() -> dict[str, str]:
+    """The environment of all jobs."""
+    return {
+        # Threads that wait for each other by spinning stall a shared machine: an update of SMOKE's
+        # model took 3.9 s instead of 0.5 s beside other work.
+        "OMP_WAIT_POLICY": "PASSIVE",
+        # Freed memory is kept for the next tensor: returning it to the system and faulting it in
+        # again is a tenth of an update of SMOKE's model.
+        "MALLOC_MMAP_THRESHOLD_": "33554432",  # glibc takes no more
+        "MALLOC_TRIM_THRESHOLD_": "4294967296",
+        # Its default is below TMPDIR, and the cache must outlive the job.
+        "TORCHINDUCTOR_CACHE_DIR": str(_compile_cache_dir()),
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",
+        "TQDM_DISABLE": "1",  # the log is read, not watched
+    }
 
 
 def _compile_cache_dir() -> Path:

@@ -26,6 +26,7 @@ from snow_assets.runtime.inference import (
     TokenCompletion,
     TokenPrompt,
     completed_parts,
+    preload_vllm,
     vllm_queue,
 )
 from snow_assets.storage import shards
@@ -196,6 +197,10 @@ def _rows(
             "num_cut_prompt_tokens": max(0, num_prompt_tokens - context.max_prompt_tokens),
             **context.completion_fields(sample, problem.stop_sequences),
         }
+
+
+def preload() -> None:
+    preload_vllm()
 
 
 if __name__ == "__main__":

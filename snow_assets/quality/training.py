@@ -193,5 +193,11 @@ def _annotator(
     )
 
 
+def preload() -> None:
+    import sklearn.linear_model  # noqa: F401
+
+    import snow_assets.quality.transformers_model  # noqa: F401  a CPU's encoder is converted
+
+
 if __name__ == "__main__":
     worker.main(AnnotatorTrainingRequest, work)

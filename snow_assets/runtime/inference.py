@@ -5,6 +5,7 @@ the end of a part. `vllm_queue` starts vLLM on a local Hugging Face folder; wher
 from elsewhere (an endpoint), another `RequestQueue` takes its place.
 """
 
+import importlib.util
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -206,6 +207,25 @@ def _completion(output: Any) -> TokenCompletion:
     )
 
 
+def preload_vllm() -> None:
+    """Import what an engine on a CPU imports, if vLLM is installed (see `fork_server.py`)."""
+    if importlib.util.find_spec("vllm") is None:
+        return
+    _set_vllm_variables(on_gpu=False)
+    import vllm.model_executor.models.llama
+    import vllm.v1.engine.llm_engine
+    import vllm.v1.worker.cpu_worker  # noqa: F401
+
+
+def _set_vllm_variables(*, on_gpu: bool) -> None:
+    """Set the environment variables that vllm reads at import."""
+    if not on_gpu:
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+        os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
+    for name in ("HF_HUB_OFFLINE", "VLLM_NO_USAGE_STATS", "DO_NOT_TRACK"):
+        os.environ[name] = "1"
+
+
 def vllm_queue(config: EngineConfig) -> VllmQueue:
     """Start vLLM: about 15 seconds on a CPU, minutes on a GPU, where it captures CUDA graphs.
 
@@ -216,14 +236,9 @@ def vllm_queue(config: EngineConfig) -> VllmQueue:
     import torch
 
     on_gpu = torch.cuda.is_available()
-    # vllm reads these variables at import.
-    if not on_gpu:
-        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-        os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
-    for name in ("HF_HUB_OFFLINE", "VLLM_NO_USAGE_STATS", "DO_NOT_TRACK"):
-        os.environ[name] = "1"
     if not on_gpu and config.cpu_threads is not None:
         torch.set_num_threads(config.cpu_threads)
+    _set_vllm_variables(on_gpu=on_gpu)
     import vllm
 
     precision = config.precision

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from snow_assets.runtime import worker
+from snow_assets.runtime.inference import preload_vllm
 from snow_assets.runtime.remaining_time import Remaining
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import SYNTHETIC_ANSWER
@@ -138,6 +139,10 @@ def _answer_rows(
         }
         for row, completion in zip(_seed_rows(request, index), completions, strict=True)
     ]
+
+
+def preload() -> None:
+    preload_vllm()
 
 
 if __name__ == "__main__":
