@@ -36,8 +36,7 @@ def show(console: Console, purge: Purge, *, is_done: bool) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """A dry run; `go` deletes; `half-done` adds unfinished work of another config, and `evidence`
-    opted-out data that a current comparison rests on."""
+    """A dry run; `go` deletes; `half-done` adds unfinished work of another config."""
     recipe = chosen_recipe()
     lake = definitions.resources(recipe)["lake"].url
     now = time.time()
@@ -49,7 +48,6 @@ def main(arguments: Sequence[str]) -> None:
             abandoned_by=recipe if "half-done" in arguments else None,
             retention_days=recipe.operation.retention_days,
             now=now,
-            deletes_evidence="evidence" in arguments,
         )
     except shards.DamagedFileError as error:
         sys.exit(f"Nothing is deleted while it is unknown what is needed: {error}")

@@ -3,8 +3,8 @@
 A dry run by default. What any recipe's pointers name, what that was made from, and what a
 checkpoint was made from is kept. An opt-out outweighs a checkpoint's lineage: its data is deleted
 at once, and a *tombstone*, the manifest with all digests, records what was there. What a current
-comparison of an experiment rests on is held until a person says that it may go, too. Scores and
-checkpoints hold no text: they are reported, never deleted.
+comparison of an experiment rests on is kept likewise, unless it opted out. Scores and checkpoints
+hold no text: they are reported, never deleted.
 """
 
 import json
@@ -44,8 +44,7 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Purge:
-    """`held` are copies of opted-out repositories that a current output still needs, or that a
-    current comparison rests on."""
+    """`held` are copies of opted-out repositories that a current output still needs."""
 
     doomed: list[Candidate]
     held: list[Candidate]
@@ -59,12 +58,10 @@ def find(
     retention_days: float,
     now: float,
     abandoned_by: Recipe | None = None,
-    deletes_evidence: bool = False,
 ) -> Purge:
     """What a purge would do. Reads pointers, manifests, and the columns that name repositories.
 
     `abandoned_by`: unfinished work of this recipe under another config goes too, however fresh.
-    `deletes_evidence`: opted-out data goes although a current comparison rests on it.
     """
     artifacts = [
         folder
@@ -88,21 +85,8 @@ def find(
         if reason is not None and (holder := needs.by_current.get(folder)):
             state = reason.partition(":")[0]
             held.append(_candidate(folder, f"{state}, and current {_short(holder)} needs it"))
-        elif (
-            reason is not None
-            and not deletes_evidence
-            and (comparison := needs.by_comparisons.get(folder))
-        ):
-            state = reason.partition(":")[0]
-            held.append(
-                _candidate(
-                    folder,
-                    f"{state}, and current {_short(comparison)} rests on it: make the experiment "
-                    "anew, or delete it with EVIDENCE=1",
-                )
-            )
         elif reason is not None:
-            doomed.append(_candidate(folder, reason))
+            doomed.append(_candidate(folder, reason + _rested_on(needs.by_comparisons.get(folder))))
         elif (
             folder not in needs.by_any
             and not _keeps_history(folder)
@@ -151,6 +135,10 @@ class _Needs:
                 inputs,
             ),
         )
+
+
+def _rested_on(comparison: str | None) -> str:
+    return f"; current {_short(comparison)} rested on it" if comparison else ""
 
 
 def _candidate(folder: str, reason: str) -> Candidate:
