@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from snow_assets.runtime.exchange.ray_cluster import ray_exchange
+
 NODE = {"num_cpus": 1, "object_store_memory": 150_000_000, "include_dashboard": False}
 _START_ATTEMPTS = 6
 
@@ -38,6 +40,13 @@ def ray_environment() -> Iterator[None]:
             patch.setenv(name, value)
         patch.delenv("RAY_ADDRESS", raising=False)
         yield
+
+
+@pytest.fixture(scope="module")
+def connected(cluster: Any) -> Iterator[Any]:
+    """This process, connected to the cluster by its address."""
+    with ray_exchange(cluster.address):
+        yield cluster
 
 
 @pytest.fixture(scope="module")

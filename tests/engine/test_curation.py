@@ -1,4 +1,4 @@
-"""All of curation, ranks and packs included: one digest of each artifact for any partitions."""
+"""All of curation, ranks and packs included: equal digests for any executor and partitions."""
 
 import hashlib
 import random
@@ -17,6 +17,7 @@ from snow_assets.quality.stats import train_tokens
 from snow_assets.recipe import SelectionRecipe
 from snow_assets.runtime.exchange.contract import Exchange
 from snow_assets.runtime.exchange.in_process import InProcessExchange
+from snow_assets.runtime.exchange.ray_cluster import RayExchange
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import SCORE
 from tests.curation.builders import a_file, a_problem, a_program, clean_corpora, finish
@@ -159,3 +160,10 @@ def test_the_number_of_partitions_changes_no_digest(
     exchange = InProcessExchange(partition_bytes=partition_bytes)
     assert exchange.num_partitions(NUM_FILES * 16 * 42) > 1
     assert curate(tmp_path, exchange) == expected
+
+
+@pytest.mark.parametrize("partition_bytes", [2**40, 100_000])
+def test_two_nodes_change_no_digest(
+    expected: dict[str, str], connected: Any, tmp_path: Path, partition_bytes: int
+) -> None:
+    assert curate(tmp_path, RayExchange(partition_bytes=partition_bytes)) == expected

@@ -1,29 +1,20 @@
-"""Curation in this process and on a Ray cluster of two nodes: equal digests, also under faults."""
+"""Near-duplicate search in this process and on a Ray cluster: equal digests, also under faults."""
 
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from snow_assets.curation.dedup.signatures import signature_folders
 from snow_assets.home import CHECKOUT
 from snow_assets.runtime.exchange.contract import Exchange
-from snow_assets.runtime.exchange.in_process import IN_PROCESS, InProcessExchange
-from snow_assets.runtime.exchange.ray_cluster import RayExchange, ray_exchange
+from snow_assets.runtime.exchange.in_process import InProcessExchange
+from snow_assets.runtime.exchange.ray_cluster import RayExchange
 from snow_assets.storage import shards
-from tests.curation.builders import (
-    a_file,
-    a_problem,
-    a_program,
-    clean_corpora,
-    near_duplicates,
-    point,
-)
+from tests.curation.builders import near_duplicates, point
 from tests.engine.conftest import NODE, started
 from tests.engine.corpus import put_documents
 from tests.engine.faults import KillingExchange
@@ -32,13 +23,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 NUM_DOCUMENTS = 40_000
 PARTITION_BYTES = 2_000_000
-
-
-@pytest.fixture(scope="module")
-def connected(cluster: Any) -> Iterator[Any]:
-    """This process, connected to the cluster by its address."""
-    with ray_exchange(cluster.address):
-        yield cluster
 
 
 @pytest.fixture(scope="module")
@@ -171,42 +155,3 @@ def test_a_run_whose_driver_was_killed_is_repeated_from_the_stage_that_it_was_in
         ["verified_pairs", "False", expected["verified_pairs"]],
         ["near_duplicates", "False", expected["near_duplicates"]],
     ]
-
-
-def test_files_curated_on_two_nodes_have_the_digests_of_those_curated_here(
-    connected: Any, tmp_path: Path
-) -> None:
-    """Documents, signatures, contamination and decisions, too."""
-    files = [
-        a_file(f"{n}.py", a_program(f"{name}{n % 50}"), repository=f"{name}{n % 7}", source=name)
-        for name in ("amber", "birch")
-        for n in range(60)
-    ]
-    quoting = a_problem()["prompt"] + a_problem()["solution"]
-    files += [
-        a_file("quoting.py", quoting, source="amber"),
-        a_file("nul.py", b"\0", source="birch"),
-    ]
-
-    def artifact_digests(lake: Path, exchange: Exchange) -> dict[str, str]:
-        clean = clean_corpora(str(lake), files, exchange=exchange, per_shard=10)
-        folders = {
-            folder
-            for name in clean.values()
-            for asset in ("documents", "near_duplicates", "contamination", "tokenizer")
-            for folder in shards.input_folders(name, asset)
-        }
-        folders |= {*clean.values(), *signature_folders(f"{lake}/near_duplicates/all/{'0' * 32}")}
-        names = [folder.removeprefix(f"{lake}/") for folder in sorted(folders)]
-        return {name: shards.manifest(f"{lake}/{name}").digest for name in names}
-
-    expected = artifact_digests(tmp_path / "here", IN_PROCESS)
-    assert {name.split("/")[0] for name in expected} == {
-        "clean_corpus",
-        "contamination",
-        "documents",
-        "near_duplicates",
-        "signatures",
-        "tokenizer",
-    }
-    assert artifact_digests(tmp_path / "there", RayExchange()) == expected

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -96,7 +97,7 @@ class RayExchange(Exchange):
     def by_key(
         self, shard_map: ShardMap, partition_of: PartitionOf, *, num_partitions: int
     ) -> Sequence[Partition]:
-        task = _task(_split_shards, num_returns=num_partitions)
+        task = _task(_split_shards, shard_map, num_returns=num_partitions)
         objects: list[list[Any]] = [[] for _ in range(num_partitions)]
         for calls, arguments in _groups(shard_map):
             references = task.remote(calls, partition_of, num_partitions, *arguments)
@@ -108,7 +109,7 @@ class RayExchange(Exchange):
     def gather(self, shard_map: ShardMap) -> Iterator[pa.Table]:
         import ray
 
-        task = _task(_join_shards, num_returns=1)
+        task = _task(_join_shards, shard_map, num_returns=1)
         in_flight: deque[Any] = deque()
         max_in_flight = _TASKS_PER_CPU * max(2, int(ray.cluster_resources().get("CPU", 0)))
         for calls, arguments in _groups(shard_map):
@@ -153,16 +154,21 @@ def _placed(element: Any, objects: list[Any]) -> Any:
     return _Objects(start, len(objects), element.schema)
 
 
-def _task(function: Any, *, num_returns: int) -> Any:
+def _task(task_function: Any, shard_map: ShardMap, *, num_returns: int) -> Any:
+    """A Ray task; it has the name of the function that it calls, within `write_shards` too."""
     import ray
 
+    function = shard_map.function
+    while isinstance(function, partial):
+        function = function.keywords.get("function", function.func)
     # Shards and partitions come from all nodes, so no node is nearer to them.
-    return ray.remote(
+    remote = ray.remote(
         num_cpus=1,
         max_retries=_MAX_RETRIES,
         num_returns=num_returns,
         scheduling_strategy="SPREAD",
-    )(function)
+    )(task_function)
+    return remote.options(name=function.__name__)
 
 
 def _read(streams: Sequence[pa.Buffer | None], schema: pa.Schema) -> pa.Table:
