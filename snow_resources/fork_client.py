@@ -29,6 +29,7 @@ class ForkedProcess:
     """A job's process; its methods are those of `subprocess.Popen`."""
 
     pid: int
+    _server: "ForkServer"
     _connection: socket.socket
     _returncode: int | None = None
 
@@ -43,6 +44,8 @@ class ForkedProcess:
                 line = _read_line(self._connection)
             except TimeoutError:
                 raise subprocess.TimeoutExpired([_SERVER], timeout or 0.0) from None
+            if not line:
+                self._server.close()  # it was killed, and may not have ended yet
             self._returncode = int(line) if line else -signal.SIGKILL
             self._connection.close()
         return self._returncode
@@ -125,7 +128,7 @@ class ForkServer:
             raise ChildProcessError(
                 f"{self.interpreter} -m {_SERVER} ended before it began {module}"
             )
-        return ForkedProcess(pid=int(line), _connection=connection)
+        return ForkedProcess(pid=int(line), _server=self, _connection=connection)
 
     def close(self) -> None:
         """End the server, and with it the jobs that it started."""
