@@ -19,7 +19,7 @@ from tests.kubernetes.engine_definitions import IN_PROCESS, SOURCE, assets, reso
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(1_800)]
 
-NUM_FILES, FILES_PER_SHARD = 240, 20
+NUM_FILES, FILES_PER_SHARD = 400, 20
 
 
 def put_standard_library(lake: str) -> None:
@@ -98,8 +98,8 @@ def test_a_source_is_curated_in_pods_after_a_cancel_by_what_was_left_to_do(
     assert cancelled.wait(180) != 0
     assert site.api.list("jobs") == []
     finished = records(site, "documents")
-    assert 0 < len(finished) < NUM_FILES / FILES_PER_SHARD
     materialize(site, home, "documents", partition=SOURCE)
+    assert 0 < len(finished) < len(records(site, "documents"))
     assert finished.items() <= records(site, "documents").items()
 
     here = tmp_path / "in_process"
