@@ -82,6 +82,9 @@ def put_subset(lake: str, language: str, clean: dict[str, str]) -> str:
         scores_folder=put_scores(lake, language, clean[language]),
         language=language,
         language_tokens=train_tokens(clean),
+        gates=selection.LanguageGates(
+            annotator="1", failures={name: [] for name in LANGUAGES}, ungated=frozenset()
+        ),
         recipe=SELECTION_RECIPE,
     )
     return finish(folder, stats=stats)

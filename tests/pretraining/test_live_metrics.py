@@ -1,5 +1,6 @@
 """A phase's metrics are in MLflow while it trains, once for each step, also of a killed one."""
 
+import hashlib
 import os
 import signal
 import socket
@@ -20,6 +21,7 @@ import pytest
 from snow_assets.runtime import job_metrics
 from snow_assets.storage import shards
 from snow_resources.lake import Lake
+from snow_resources.local_job_lease import job_processes
 from snow_resources.local_jobs import LocalJobs
 from snow_resources.tracking import Tracking
 from tests.pretraining.builders import CONTEXT, PHASE, a_corpus
@@ -94,14 +96,11 @@ def train(lake_url: str, uri: str) -> dg.ExecuteInProcessResult:
 
 
 def training_process(lake_url: str) -> int | None:
-    """The process that trains on this lake's packs."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_bytes()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if b"snow_assets.pretraining.training" in words and lake_url.encode() in words:
-            return int(folder.name)
+    """The process that trains on this lake."""
+    for job in Path(lake_url, "jobs", "general_checkpoint", "all").glob("*"):
+        key = hashlib.sha256(str(job).encode()).hexdigest()[:16]  # of the job's lease
+        for process in job_processes(key):
+            return process
     return None
 
 
