@@ -22,7 +22,6 @@ from olmo_core.distributed.utils import (
 from tokenizers import Tokenizer
 
 from snow_assets.curation.kept import kept_documents, kept_rows
-from snow_assets.curation.tokenizer.encoding import token_ids
 from snow_assets.curation.tokenizer.tokens import END_OF_TEXT
 from snow_assets.pretraining.train_module import DecoderTrainModule
 from snow_assets.storage import shards
@@ -69,13 +68,14 @@ def _texts(clean_folder: str, tokenizer: Tokenizer, max_seq_len: int) -> Validat
     input_ids = np.full((len(documents), max_seq_len), end_of_text, np.int64)
     labels = np.full_like(input_ids, _IGNORED_LABEL)
     num_bytes = 0
-    tokens_by_document = token_ids(tokenizer, documents).split() if documents else []
-    for row, (text, tokens) in enumerate(zip(documents, tokens_by_document, strict=True)):
-        fitting = tokens[: max_seq_len - 1].astype(np.int64)
+    # The trainer's image has no other library that tokenizes.
+    encoded = tokenizer.encode_batch_fast(documents, add_special_tokens=False)
+    for row, (text, tokens) in enumerate(zip(documents, encoded, strict=True)):
+        fitting = tokens.ids[: max_seq_len - 1]
         input_ids[row, 1 : len(fitting) + 1] = fitting
         labels[row, : len(fitting)] = fitting
-        is_whole = len(fitting) == len(tokens)
-        predicted = text if is_whole else tokenizer.decode(fitting.tolist())
+        is_whole = len(fitting) == len(tokens.ids)
+        predicted = text if is_whole else tokenizer.decode(fitting)
         num_bytes += len(predicted.encode())
     return ValidationTexts(input_ids=input_ids, labels=labels, num_bytes=num_bytes)
 
