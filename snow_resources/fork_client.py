@@ -156,5 +156,8 @@ def can_fork() -> bool:
 
 
 def _read_line(connection: socket.socket) -> bytes:
-    """A line of a few bytes, which arrives whole; empty at the end."""
-    return connection.recv(32)
+    """A line of a few bytes, which arrives whole, and nothing of the next; empty at the end."""
+    line = b""
+    while not line.endswith(b"\n") and (byte := connection.recv(1)):
+        line += byte
+    return line

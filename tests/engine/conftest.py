@@ -10,6 +10,7 @@ from snow_assets.runtime.exchange.ray_cluster import ray_exchange
 
 NODE = {"num_cpus": 1, "object_store_memory": 150_000_000, "include_dashboard": False}
 _START_ATTEMPTS = 6
+_TOKEN = secrets.token_hex(32)  # of all clusters of this process, which keeps the first
 
 
 def started(start: Any) -> Any:
@@ -29,7 +30,7 @@ def ray_environment() -> Iterator[None]:
     """Ray's settings for processes that a test starts; the token is not kept in the home folder."""
     settings = {
         "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_AUTH_TOKEN": _TOKEN,
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_worker_niceness": "0",
         "RAY_worker_register_timeout_seconds": "300",  # on a loaded machine

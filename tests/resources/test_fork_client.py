@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from typing import IO
 import pytest
 
 from snow_assets.home import CHECKOUT
-from snow_resources.fork_client import ForkedProcess, ForkServer, fork_server
+from snow_resources.fork_client import ForkedProcess, ForkServer, _read_line, fork_server
 from snow_resources.local_job_lease import Lease, hold_lease, job_processes
 from tests.resources.echo_job import is_alive
 
@@ -92,6 +93,13 @@ def test_a_module_is_imported_once_for_all_its_jobs(jobs: Jobs) -> None:
     assert first[0::2] == ["first", "red"] and second[0::2] == ["second", "None"]
     assert first[1] == second[1]  # the parent
     assert first[3] == str(jobs.lease.temporary_dir)
+
+
+def test_a_pid_and_an_exit_code_that_arrive_together_are_read_one_by_one() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"14362\n-9\n")
+        assert [_read_line(ours), _read_line(ours)] == [b"14362\n", b"-9\n"]
 
 
 def test_another_environment_is_another_server_and_the_first_one_ends(jobs: Jobs) -> None:
