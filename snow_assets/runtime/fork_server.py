@@ -20,7 +20,6 @@ import selectors
 import socket
 import sys
 import tempfile
-import traceback
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,7 +38,8 @@ class JobProcess:
 
 
 def serve(control: socket.socket) -> JobProcess | None:
-    """Fork for each job that arrives; None once the socket is closed. In a fork: its job."""
+    """Fork for each job that arrives; None once the socket is closed. In a fork: its job, or the
+    exception of importing its module."""
     connections: dict[int, tuple[int, socket.socket]] = {}  # pid and job's socket, by pidfd
     with selectors.DefaultSelector() as selector:
         selector.register(control, selectors.EVENT_READ)
@@ -55,11 +55,13 @@ def serve(control: socket.socket) -> JobProcess | None:
                 connection, log, lease = socket.socket(fileno=descriptors[0]), *descriptors[1:]
                 job = _read_job(connection)
                 _redirect_output(log)
-                _preload(job.module)
+                error = _preload(job.module)
                 pid = os.fork()
                 if pid == 0:
                     _close([control, connection], connections)
                     _enter(job)
+                    if error is not None:
+                        raise error
                     return job
                 os.close(lease)  # the job holds it
                 pidfd = os.pidfd_open(pid)
@@ -93,15 +95,17 @@ def _redirect_output(log: int) -> None:
     os.close(log)
 
 
-def _preload(module: str) -> None:
+def _preload(module: str) -> Exception | None:
+    """Import a job's module and what it uses; return what that raises, for the job to raise."""
     try:
         preload = getattr(importlib.import_module(module), "preload", None)
         if preload is not None:
             preload()
-    except Exception:  # noqa: BLE001  the job raises it again, where it is reported
-        traceback.print_exc()
+    except Exception as error:  # noqa: BLE001  raised in the fork: it ends the job, not the server
+        return error
     gc.collect()
     gc.freeze()  # no collection of a fork writes to the pages of these objects
+    return None
 
 
 def _enter(job: JobProcess) -> None:

@@ -91,14 +91,14 @@ class JobMetrics:
 def follow(metrics: JobMetrics) -> Iterator[None]:
     """Poll every ten seconds, in a thread, while the block runs, and once at its end.
 
-    An error of a poll is logged, and the next poll goes on: watching must not stop the job.
+    A lake that cannot be read now is logged, and the next poll goes on.
     """
     is_over = threading.Event()
 
     def poll() -> None:
         try:
             metrics.poll()
-        except Exception:
+        except OSError:
             logging.getLogger(LOGGER).exception("the metrics of %s could not be read", metrics.job)
 
     def poll_until_over() -> None:

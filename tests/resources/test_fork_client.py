@@ -126,6 +126,15 @@ def test_a_module_that_cannot_be_imported_fails_in_the_job(jobs: Jobs) -> None:
     assert ["ModuleNotFoundError:", "No", "module", "named", "'no_such_module'"] in jobs.lines()
 
 
+def test_a_preload_that_fails_ends_the_job_and_not_the_server(jobs: Jobs) -> None:
+    broken = MODULE.replace('print("preloaded", flush=True)', 'raise OSError("no such library")')
+    (jobs.folder / "colours.py").write_text(broken)
+    assert jobs.start("first").wait() == 1
+    assert ["OSError:", "no", "such", "library"] in jobs.lines()
+    assert not any(line[0] == "first" for line in jobs.lines())
+    assert jobs.server().is_running
+
+
 def test_jobs_run_beside_each_other_and_are_ended_one_by_one(jobs: Jobs) -> None:
     waiting = jobs.start("wait")
     assert jobs.start("second").wait() == 0
