@@ -24,6 +24,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from snow_assets.runtime import worker
+
 _PR_SET_NAME = 15  # linux/prctl.h
 
 
@@ -112,7 +114,7 @@ def _enter(job: JobProcess) -> None:
     """Make this fork the job's process."""
     ctypes.CDLL(None).prctl(_PR_SET_NAME, job.name.encode(), 0, 0, 0)
     os.environ.update(job.environment)
-    os.environ["SNOW_JOB_PARENT"] = str(os.getppid())
+    os.environ[worker.PARENT_VARIABLE] = str(os.getppid())
     tempfile.tempdir = None  # TMPDIR is the job's own
     sys.argv = [job.module, *job.arguments]
     sys.modules.pop(job.module, None)  # it runs as __main__
@@ -131,10 +133,7 @@ def _send(connection: socket.socket, line: str) -> None:
 
 
 def main(descriptor: int) -> None:
-    # Ends with the process that started it; a job ends with this one (`worker.end_with_parent`).
-    from snow_assets.runtime.worker import end_with_parent
-
-    end_with_parent()
+    worker.end_with_parent()  # ends with the process that started it, and a job with this one
     job = serve(socket.socket(fileno=descriptor))
     if job is not None:
         runpy.run_module(job.module, run_name="__main__", alter_sys=True)

@@ -37,7 +37,7 @@ ATTEMPT_PREFIX = "attempt-"
 BAD_INPUT, RETRYABLE, PREEMPTED = 42, 75, 143
 """Exit codes besides 0: do not retry; retry; stopped after a checkpoint."""
 
-_PARENT_VARIABLE = "SNOW_JOB_PARENT"
+PARENT_VARIABLE = "SNOW_JOB_PARENT"
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 _METRICS_FLUSH_SECONDS = 10.0
@@ -172,10 +172,10 @@ def end_with_parent() -> None:
     Child processes that call this function end with this process. Without SNOW_JOB_PARENT (in a
     pod, or started by hand) it does nothing.
     """
-    if _PARENT_VARIABLE not in os.environ:
+    if PARENT_VARIABLE not in os.environ:
         return
-    parent = int(os.environ[_PARENT_VARIABLE])
-    os.environ[_PARENT_VARIABLE] = str(os.getpid())
+    parent = int(os.environ[PARENT_VARIABLE])
+    os.environ[PARENT_VARIABLE] = str(os.getpid())
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != parent:  # it ended before prctl was called
         sys.exit(PREEMPTED)
