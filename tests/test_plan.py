@@ -12,7 +12,7 @@ from rich.console import Console
 
 from snow_assets.cli.plan import compare, show
 from snow_assets.defs.corpus import benchmark_problems, exemplars, opt_outs, raw_code_corpus
-from snow_assets.defs.curation import documents
+from snow_assets.defs.documents import documents
 from snow_assets.defs.graph import STAGES
 from snow_assets.defs.materialize import MixedConfigError, current_artifact
 from snow_assets.defs.pretraining import CHECKPOINTS

@@ -11,7 +11,8 @@ import pytest
 
 from snow_assets.definitions import defs
 from snow_assets.defs.corpus import opt_outs
-from snow_assets.defs.curation import documents, near_duplicates
+from snow_assets.defs.dedup import near_duplicates
+from snow_assets.defs.documents import documents
 from snow_assets.defs.graph import STAGE_BY_NAME, STAGES
 from snow_assets.defs.materialize import current_artifact
 from snow_assets.home import CHECKOUT

@@ -4,7 +4,9 @@ import dagster as dg
 
 from snow_assets.curation import violations
 from snow_assets.curation.split import split_shortfalls
-from snow_assets.defs.curation import clean_corpus, documents, near_duplicates
+from snow_assets.defs.curation import clean_corpus
+from snow_assets.defs.dedup import near_duplicates
+from snow_assets.defs.documents import documents
 from snow_assets.defs.materialize import check_result, current_artifact, current_artifacts
 from snow_assets.recipe import Recipe
 from snow_resources.lake import Lake

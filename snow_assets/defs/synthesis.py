@@ -10,7 +10,8 @@ from snow_assets.curation.decontamination.exemptions import exempt_document_ids
 from snow_assets.curation.decontamination.gate import assert_uncontaminated
 from snow_assets.curation.tokenizer.tokens import load_tokenizer
 from snow_assets.defs.corpus import benchmark_problems, opt_outs, raw_code_corpus
-from snow_assets.defs.curation import clean_corpus, documents, gate_config, tokenizer
+from snow_assets.defs.curation import clean_corpus, gate_config, tokenizer
+from snow_assets.defs.documents import documents
 from snow_assets.defs.quality import high_quality_subset
 from snow_assets.recipe import Recipe
 from snow_assets.runtime import worker

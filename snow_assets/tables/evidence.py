@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import polars as pl
 import pyarrow as pa
 
-from snow_assets.defs.curation import clean_corpus, documents
+from snow_assets.defs.curation import clean_corpus
+from snow_assets.defs.documents import documents
 from snow_assets.defs.experiments import experiment_arms, experiment_comparisons
 from snow_assets.storage import shards
 from snow_assets.tables.sources import RecipeArtifact, is_checkpoint

@@ -9,7 +9,7 @@ import pytest
 from snow_assets.corpus.ingested_names import ingested_names, with_ingested_names
 from snow_assets.corpus.opt_out_matches import matches
 from snow_assets.corpus.opt_outs import read_opt_outs
-from snow_assets.defs import corpus, curation
+from snow_assets.defs import corpus, documents
 from snow_assets.defs.graph import STAGES
 from snow_assets.defs.materialize import current_artifacts
 from snow_assets.planning import purge
@@ -48,7 +48,7 @@ def a_recipe(tmp_path: Path) -> Recipe:
 def materialize(recipe: Recipe, lake: Lake) -> None:
     resources = {"lake": lake, "tracking": Tracking(uri=""), "recipe": recipe}
     shared = assets_of(corpus.opt_outs, corpus.benchmark_problems, corpus.exemplars)
-    of_source = assets_of(corpus.raw_code_corpus, curation.documents)
+    of_source = assets_of(corpus.raw_code_corpus, documents.documents)
     with dg.DagsterInstance.ephemeral() as instance:
         dg.materialize(shared, instance=instance, resources=resources)
         dg.materialize(

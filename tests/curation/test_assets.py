@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from snow_assets.defs import curation
+from snow_assets.defs import curation, dedup, documents
 from snow_assets.defs import curation_checks as checks
 from snow_assets.defs.corpus import raw_code_corpus
 from snow_assets.defs.materialize import current_artifact, current_artifacts
@@ -90,11 +90,11 @@ def test_the_assets_make_a_clean_corpus_whose_checks_pass_and_reuse_it(lake_url:
         return bool(event.materialization.metadata["reused"].value)
 
     stages: tuple[tuple[Stage, str | None, list[dg.AssetChecksDefinition]], ...] = (
-        (curation.documents, STDLIB, [checks.documents_add_up]),
-        (curation.signatures, STDLIB, []),
-        (curation.candidate_pairs, None, []),
-        (curation.verified_pairs, None, []),
-        (curation.near_duplicates, None, [checks.clusters_have_one_survivor]),
+        (documents.documents, STDLIB, [checks.documents_add_up]),
+        (dedup.signatures, STDLIB, []),
+        (dedup.candidate_pairs, None, []),
+        (dedup.verified_pairs, None, []),
+        (dedup.near_duplicates, None, [checks.clusters_have_one_survivor]),
         (curation.held_out_repositories, None, []),
         (curation.contamination, STDLIB, []),
         (curation.tokenizer, None, []),

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from snow_assets.curation.document_shards import DocumentShard
-from snow_assets.defs import curation as stages
+from snow_assets.defs import dedup
 from snow_assets.recipe import Recipe
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import DOCUMENT
@@ -206,7 +206,7 @@ def test_only_what_is_hashed_moves_the_signatures(lake_url: str) -> None:
     def is_reused(recipe: Recipe) -> bool:
         resources = {"lake": Lake(url=lake_url), "tracking": Tracking(uri=""), "recipe": recipe}
         done = dg.materialize(
-            [asset_of(stages.signatures)],
+            [asset_of(dedup.signatures)],
             instance=instance,
             resources=resources,
             partition_key=STDLIB,

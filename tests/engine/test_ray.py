@@ -101,7 +101,7 @@ def test_killed_workers_and_a_lost_node_change_nothing(
 DRIVER = """
 import os, signal, sys
 import dagster as dg
-from snow_assets.defs import curation
+from snow_assets.defs import dedup
 from snow_assets.runtime.exchange.ray_cluster import RayExchange
 from snow_resources.lake import Lake
 from snow_resources.tracking import Tracking
@@ -116,7 +116,7 @@ def counted(*arguments, **options):
 RayExchange.by_key = counted
 recipe = of_sources("amber", "birch")
 resources = {"lake": Lake(url=sys.argv[1]), "tracking": Tracking(uri=""), "recipe": recipe}
-for stage in (curation.candidate_pairs, curation.verified_pairs, curation.near_duplicates):
+for stage in (dedup.candidate_pairs, dedup.verified_pairs, dedup.near_duplicates):
     done = dg.materialize([asset_of(stage, recipe)], resources=resources)
     (event,) = done.get_asset_materialization_events()
     reused = event.materialization.metadata["reused"].value

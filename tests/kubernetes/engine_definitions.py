@@ -7,7 +7,8 @@ from typing import Any
 
 import dagster as dg
 
-from snow_assets.defs.curation import candidate_pairs, documents, signatures
+from snow_assets.defs.dedup import candidate_pairs, signatures
+from snow_assets.defs.documents import documents
 from snow_assets.recipe import SMOKE, CurationExecution, Recipe
 from snow_resources.kubernetes_jobs import KubernetesJobs
 from snow_resources.lake import Lake
