@@ -11,7 +11,7 @@ import pytest
 from snow_resources.lineage import descendants
 from snow_resources.live_runs import LiveRun
 from snow_resources.tracking import PENDING, Record, TrackedDataset, TrackedModel, Tracking
-from tests.resources.test_tracking import UNREACHABLE, a_record, dataset, sha
+from tests.resources.mlflow_records import UNREACHABLE, a_record, dataset, sha
 
 LOG = logging.getLogger("test")
 

@@ -1,86 +1,24 @@
-"""Materializations in a real MLflow store, and what happens while it is down."""
+"""Materializations in a real MLflow store."""
 
-import hashlib
 import json
-import logging
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from snow_resources.lineage import ancestors, descendants
 from snow_resources.tracking import (
-    Record,
-    RunLink,
-    TrackedDataset,
     TrackedModel,
     Tracking,
     default_ui_url,
-    materialization_record,
 )
-
-RECIPE = "TINY"
-UNREACHABLE = "http://127.0.0.1:9"  # the discard port: nobody listens
-
-
-def sha(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A store for the whole module, since making one takes seconds; tests use their own names."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
-
-
-def dataset(name: str, version: str = "") -> TrackedDataset:
-    digest = sha(name + version)
-    return TrackedDataset(name=f"{name}/all", url=f"/lake/{name}/all/{digest[:8]}", digest=digest)
-
-
-def a_record(
-    asset: str,
-    *,
-    inputs: Sequence[str] = (),
-    model: TrackedModel | None = None,
-    config: Any = None,
-    stats: dict[str, Any] | None = None,
-    metrics: Sequence[dict[str, Any]] = (),
-    version: str = "",
-    recipe: str = RECIPE,
-) -> Record:
-    return materialization_record(
-        asset=asset,
-        partition="all",
-        recipe=recipe,
-        code_version="1",
-        config=config or {},
-        inputs=[dataset(name) for name in inputs],
-        output=dataset(asset, version),
-        stats=stats or {},
-        metrics=metrics,
-        model=model,
-        started=time.time() - 5,
-        ended=time.time(),
-        dagster_run_id="r",
-        git_commit="c",
-    )
-
-
-def record(tracking: Tracking, asset: str, **fields: Any) -> RunLink:
-    return tracking.record(logging.getLogger("test"), a_record(asset, **fields))
-
-
-def run_of(store: str, link: RunLink) -> Any:
-    from snow_resources.mlflow_runs import client_of
-
-    return client_of(store).get_run(link.ids["mlflow_run_id"])
+from tests.resources.mlflow_records import (
+    RECIPE,
+    dataset,
+    record,
+    run_of,
+    sha,
+)
 
 
 def test_without_a_store_nothing_is_recorded() -> None:
@@ -288,87 +226,6 @@ def test_links_lead_to_the_ui_when_there_is_one(store: str) -> None:
     assert "mlflow_run" not in without.metadata
 
 
-def test_a_store_that_is_down_loses_nothing(store: str, tmp_path: Path) -> None:
-    spool = tmp_path / "spool"
-    down = Tracking(uri=UNREACHABLE, spool=str(spool))
-    model = TrackedModel(name="spooled_checkpoint", parent=None)
-    link = record(down, "spooled_checkpoint", model=model, stats={"rows": 7})
-    assert link.ids == {}
-    assert len(list(spool.glob("*.json"))) == 1
-
-    record(Tracking(uri=store, spool=str(spool)), "after_the_outage")
-    assert list(spool.glob("*.json")) == []
-
-    found = record(Tracking(uri=store), "spooled_checkpoint", model=model)
-    assert run_of(store, found).data.metrics["rows"] == 7
-    assert found.ids["mlflow_model_version"] == "1"
-
-
-class _KilledError(Exception):
-    """What stands for a kill between two requests."""
-
-
-def test_a_record_that_was_killed_after_any_request_is_completed_in_its_own_run(
-    store: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from mlflow import MlflowClient
-
-    from snow_resources import mlflow_runs
-
-    record(Tracking(uri=store), "torn_parent", model=TrackedModel(name="torn_parent", parent=None))
-    torn = a_record(
-        "torn_child",
-        inputs=["torn_packs", "torn_parent"],
-        stats={"rows": 7},
-        model=TrackedModel(name="torn_child", parent="torn_parent"),
-        metrics=[{"step": 1, "loss": 2.0}],
-    )
-    writes = [
-        "create_run",
-        "log_inputs",
-        "create_registered_model",
-        "create_logged_model",
-        "create_model_version",
-        "set_logged_model_tags",
-        "finalize_logged_model",
-        "log_outputs",
-        "set_registered_model_alias",
-        "log_batch",
-        "set_terminated",
-        "set_tag",
-    ]
-    for name in writes:
-        with monkeypatch.context() as patch:
-            original = getattr(MlflowClient, name)
-
-            def stop(*arguments: Any, _original: Any = original, **options: Any) -> None:
-                _original(*arguments, **options)
-                raise _KilledError
-
-            patch.setattr(MlflowClient, name, stop)
-            with pytest.raises(_KilledError):
-                mlflow_runs.write(store, torn)
-    ids = mlflow_runs.write(store, torn)
-    client = mlflow_runs.client_of(store)
-    runs = client.search_runs(
-        [ids["mlflow_experiment_id"]], "tags.`dagster.asset_key` = 'torn_child'"
-    )
-    assert [run.info.status for run in runs] == ["FINISHED"]
-    assert len(client.search_model_versions("name = 'torn_child'")) == 1
-    models = client.search_logged_models(
-        [ids["mlflow_experiment_id"]], filter_string="name = 'torn_child'"
-    )
-    assert [model.model_id for model in models] == [ids["mlflow_model_id"]]
-    run = client.get_run(runs[0].info.run_id)
-    assert len(run.inputs.model_inputs) == len(run.outputs.model_outputs) == 1
-    assert len(client.get_metric_history(runs[0].info.run_id, "loss")) == 1
-
-
-def test_without_a_spool_the_stores_error_is_raised() -> None:
-    with pytest.raises(Exception, match=r"127\.0\.0\.1"):
-        record(Tracking(uri=UNREACHABLE), "lost")
-
-
 def record_a_recipe(store: str) -> None:
     """sources -> corpus -> packs -> two checkpoints; another source leads nowhere."""
     tracking = Tracking(uri=store)
@@ -404,80 +261,6 @@ def test_lineage_walks_from_a_registered_model_to_its_sources_and_forward_again(
     reached = {step.name for step in descendants(store, "source_a/all", sha("source_a"))}
     assert reached == {"corpus/all", "packs/all", "base/all", "tuned/all"}
     assert descendants(store, "source_b/all", sha("source_b")) == []
-
-
-def test_a_record_that_mlflow_refuses_for_good_holds_up_no_other(
-    store: str, tmp_path: Path
-) -> None:
-    spool = tmp_path / "spool"
-    nameless = TrackedModel(name="", parent=None)
-    record(Tracking(uri=UNREACHABLE, spool=str(spool)), "nameless", model=nameless)
-    link = record(Tracking(uri=store, spool=str(spool)), "after_the_refusal")
-    assert link.ids["mlflow_run_id"]
-    assert [path.suffix for path in sorted(spool.iterdir()) if path.name != ".lock"] == [".refused"]
-
-
-def test_a_damaged_record_is_set_aside_and_named_with_the_remedy(
-    store: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    spool = tmp_path / "spool"
-    record(Tracking(uri=UNREACHABLE, spool=str(spool)), "damaged")
-    [waiting] = spool.glob("*.json")
-    waiting.write_bytes(waiting.read_bytes()[:-9])
-    link = record(Tracking(uri=store, spool=str(spool)), "after_the_damage")
-    assert link.ids["mlflow_run_id"]
-    assert [path.suffix for path in spool.iterdir() if path.name != ".lock"] == [".damaged"]
-    assert "make mlflow-rebuild" in caplog.text
-
-
-def test_what_waits_is_told_with_its_reason_and_written_at_the_next_start(
-    store: str, tmp_path: Path
-) -> None:
-    spool = str(tmp_path / "spool")
-    down = Tracking(uri=UNREACHABLE, spool=spool)
-    record(down, "waits_one")
-    record(down, "waits_two")
-    message = down.waiting().message()
-    assert message.startswith(f"2 records wait for MLflow in {spool}: ")
-    assert "127.0.0.1" in message
-    assert "make mlflow-rebuild" in message
-    assert Tracking(uri=store, spool=spool).write_waiting().message() == ""
-
-
-def num_bytes(path: Path) -> int:
-    """0 of a file that is gone, as SQLite's journals soon are."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-@pytest.mark.parametrize("deadly", [signal.SIGKILL, signal.SIGINT])
-def test_an_interrupted_first_write_leaves_no_store_and_the_next_one_makes_it(
-    tmp_path: Path, deadly: signal.Signals
-) -> None:
-    program = (
-        "import sys; from snow_resources.mlflow_store import prepare_store;"
-        "import mlflow.store.tracking.sqlalchemy_store; print('ready', flush=True);"
-        "prepare_store(sys.argv[1])"
-    )
-    store = tmp_path / "mlflow.db"
-    command = [sys.executable, "-c", program, f"sqlite:///{store}"]
-    for _ in range(5):  # on a busy machine the store may be whole before the signal comes
-        store.unlink(missing_ok=True)
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as writer:
-            assert writer.stdout is not None
-            writer.stdout.readline()
-            while not any(map(num_bytes, tmp_path.glob(".mlflow.db.new-*"))):
-                assert writer.poll() is None
-                time.sleep(0.001)
-            writer.send_signal(deadly)
-        if not store.exists():
-            break
-    assert not store.exists()
-    link = record(Tracking(uri=f"sqlite:///{store}", spool=str(tmp_path / "spool")), "after")
-    assert link.ids["mlflow_run_id"]
-    assert [path.name for path in tmp_path.glob(".mlflow.db.new-*")] == []
 
 
 def test_links_follow_the_configured_port() -> None:
