@@ -202,13 +202,13 @@ class _EndpointQueue:
         longest_prompt = recipe.max_model_len - recipe.max_new_tokens
         reserved = self._spending.cost(longest_prompt, recipe.max_new_tokens)
         self._spending.reserve(reserved)
-        cost: float | None = 0.0  # of a request that the server rejects
+        cost = None  # unknown unless the server answers: it may have generated nevertheless
         try:
             completion = self._request(prompt)
             cost = self._cost(completion)
             return completion
-        except openai.APITimeoutError:
-            cost = None
+        except openai.APIStatusError:
+            cost = 0.0  # the server rejected it
             raise
         finally:
             self._spending.settle(reserved, cost)

@@ -17,6 +17,7 @@ class Stub:
     url: str = ""
     stall_after: int | None = None
     reports_usage: bool = True
+    loses_connections: bool = False  # once it has generated an answer
     asked: list[dict[str, Any]] = field(default_factory=list)
     stalled: threading.Event = field(default_factory=threading.Event)
     _closing: threading.Event = field(default_factory=threading.Event)
@@ -58,6 +59,8 @@ def serving(*, stall_after: int | None = None) -> Iterator[Stub]:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             status, answer = stub.answer(body)
             content = json.dumps(answer).encode()
+            if stub.loses_connections:
+                return
             try:
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
