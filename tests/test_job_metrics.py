@@ -28,6 +28,7 @@ class Watched:
         self.stalls: list[str | None] = []
         self.metrics = JobMetrics(
             job=str(folder),
+            num_steps=1_000,
             log_metrics=lambda entries: self.steps.extend(entry["step"] for entry in entries),
             report_stall=self.stalls.append,
         )
@@ -79,6 +80,16 @@ def test_no_step_for_ten_median_steps_is_a_stall_until_steps_go_on(
     watched.write(range(1, 7), seconds=30)
     watched.metrics.poll()
     assert watched.stalls == [message, None]
+
+
+def test_what_comes_after_the_last_step_is_no_stall(watched: Watched, clock: Clock) -> None:
+    watched.metrics.num_steps = 5
+    watched.metrics.poll()
+    watched.write(range(1, 6), seconds=30)
+    watched.metrics.poll()
+    clock.now += 3_600
+    watched.metrics.poll()
+    assert watched.stalls == []
 
 
 def test_quick_steps_stall_after_a_minute_and_not_between_two_writes(

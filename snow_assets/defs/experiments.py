@@ -17,9 +17,9 @@ from snow_assets.defs.evaluation import CODE_VERSION as MEASURING_VERSION
 from snow_assets.defs.materialize import current_artifact, make_artifact
 from snow_assets.defs.pretraining import (
     CHECKPOINTS,
+    device_seconds,
     phase_stages,
     phase_values,
-    training_seconds,
 )
 from snow_assets.evaluation.contract import EvaluationRequest, MeasurementReport
 from snow_assets.experiments import arms, asset_metadata, comparisons, results
@@ -88,7 +88,8 @@ def _measuring_seconds(recipe: Recipe, _: Size) -> float:
     evaluation = recipe.evaluation
     num_documents = evaluation.held_out_documents_per_language * len(recipe.curation.languages)
     num_bytes = num_documents * evaluation.max_document_bytes
-    return training_seconds(recipe, num_bytes / recipe.operation.bytes_per_token) / 3
+    tokens = num_bytes / recipe.operation.bytes_per_token
+    return device_seconds(recipe, tokens) / 3 / max(1, evaluation.gpus)
 
 
 @stage(

@@ -164,10 +164,15 @@ def _num_devices(recipe: Recipe) -> int:
 
 
 def training_seconds(recipe: Recipe, tokens: float) -> float:
+    """Of all devices of pretraining."""
+    return device_seconds(recipe, tokens) / _num_devices(recipe)
+
+
+def device_seconds(recipe: Recipe, tokens: float) -> float:
     """Six floating-point operations per parameter and token (Kaplan et al. 2020, section 2.1)."""
     vocab_size = recipe.curation.tokenizer.vocab_size
     flops = 6.0 * num_parameters(recipe.pretraining.model, vocab_size=vocab_size) * tokens
-    return flops / recipe.operation.training_flops_per_second / _num_devices(recipe)
+    return flops / recipe.operation.training_flops_per_second
 
 
 def phase_values(phase: PhaseRecipe) -> dict[str, Any]:
@@ -249,7 +254,7 @@ def job_size(execution: PretrainingExecution) -> JobSize:
 
 
 @contextmanager
-def _watch(run: StageRun, model: TrackedModel, job: str) -> Iterator[None]:
+def _watch(run: StageRun, model: TrackedModel, num_steps: int, job: str) -> Iterator[None]:
     """Log the job's metrics to MLflow while it runs; a stall is a warning and a tag of the run."""
     run_id, instance = run.context.op_execution_context.run_id, run.context.instance
 
@@ -263,7 +268,12 @@ def _watch(run: StageRun, model: TrackedModel, job: str) -> Iterator[None]:
 
     assert run.live_run is not None  # the run's process waits for the training job
     with run.live_run(model) as live_run:
-        metrics = JobMetrics(job=job, log_metrics=live_run.log_metrics, report_stall=report_stall)
+        metrics = JobMetrics(
+            job=job,
+            num_steps=num_steps,
+            log_metrics=live_run.log_metrics,
+            report_stall=report_stall,
+        )
         with follow(metrics):
             yield
 
@@ -289,6 +299,7 @@ def _trained(run: StageRun, phase: str, packs: Stage, parent: Stage | None) -> S
         execution=execution,
     )
     model = TrackedModel(name=run.stage.name, parent=parent.name if parent else None)
+    num_steps = values.tokens // (values.global_batch_size * recipe.pretraining.model.max_seq_len)
     planned = duration(training_seconds(recipe, values.tokens))
     run.context.log.info(f"{phase}: {values.tokens:,} tokens, planned to take {planned}")
     job = run.jobs.run(
@@ -299,7 +310,7 @@ def _trained(run: StageRun, phase: str, packs: Stage, parent: Stage | None) -> S
         code_version="3",
         size=job_size(execution),
         unaddressed_fields=EXECUTION_FIELDS,
-        watch=partial(_watch, run, model),
+        watch=partial(_watch, run, model, num_steps),
     )
     metrics = worker.read_attempts(job.folder)
     return StageResult(

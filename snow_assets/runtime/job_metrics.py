@@ -18,6 +18,7 @@ from typing import Any
 from snow_assets.runtime import worker
 from snow_assets.runtime.remaining_time import LOGGER, duration
 from snow_assets.storage import shards
+from snow_assets.storage.object_store import store_errors
 
 _POLL_SECONDS = 10.0
 _STALL_FACTOR = 10.0  # times the median step
@@ -35,6 +36,7 @@ class JobMetrics:
     """
 
     job: str  # URL of the folder that holds the attempts
+    num_steps: int  # after the last one the job saves what it made: that is no stall
     log_metrics: Callable[[Sequence[Mapping[str, Any]]], None]
     report_stall: Callable[[str | None], None]
     _url: str = ""  # of the last file that was read
@@ -73,7 +75,8 @@ class JobMetrics:
                 self._url, self._num_read = url, len(entries)
 
     def _look_for_stall(self) -> None:
-        if self._is_stalled or len(self._times) < 3:
+        is_over = self._last_step is not None and self._last_step >= self.num_steps
+        if self._is_stalled or is_over or len(self._times) < 3:
             return
         times = list(self._times)
         median = statistics.median(later - earlier for earlier, later in itertools.pairwise(times))
@@ -97,7 +100,8 @@ def follow(metrics: JobMetrics) -> Iterator[None]:
 
     def poll() -> None:
         try:
-            metrics.poll()
+            with store_errors(metrics.job):
+                metrics.poll()
         except OSError:
             logging.getLogger(LOGGER).exception("the metrics of %s could not be read", metrics.job)
 
