@@ -28,6 +28,10 @@ def show(console: Console, plan: ExperimentPlan) -> None:
         table.add_row(*_row(f"{arm.arm}, seed {arm.seed}", arm.steps, what))
     console.print(f"Plan of {plan.experiment} ({plan.recipe}), in {plan.lake}", markup=False)
     console.print(table)
+    for step in plan.steps:
+        if step.action == "fails":
+            reasons = "; ".join(step.reasons)
+            console.print(f"{step.asset} [{step.partition}] fails: {reasons}", markup=False)
     costs = [step.cost for step in plan.steps if step.cost]
     hours = sum(cost.gpu_hours for cost in costs)
     gpus = f", {hours:,.1f} GPU-hours" if hours else ""

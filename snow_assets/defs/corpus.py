@@ -110,14 +110,12 @@ def _opted_out(inputs: StageInputs) -> frozenset[str]:
 
 
 def _exemplars_config(inputs: StageInputs) -> Any:
-    recipe = inputs.recipe
+    recipe, opted_out_names = inputs.recipe, _opted_out(inputs)
     return {
         "groups": positives.config(recipe.exemplars),
         "snapshots": positives.snapshots(recipe.exemplars, recipe.corpus),
         "opted_out": {
-            group.name: opt_out_matches.matching_names(
-                group.source, recipe.corpus, _opted_out(inputs)
-            )
+            group.name: opt_out_matches.matching_names(group.source, recipe.corpus, opted_out_names)
             for group in recipe.exemplars.file_groups
         },
         "permissive_licenses": recipe.corpus.permissive_licenses,

@@ -43,7 +43,7 @@ def gates_table(measured: Sequence[Gate]) -> str:
         texts = f"{gate_result.num_positives} / {gate_result.num_negatives}"
         language = gate_result.language or "all"
         rows.append((gate_result.name, language, auc, interval, minimum, result, texts))
-    header = ["gate", "language", "AUC", "95 % interval", "minimum of the lower bound", "verdict"]
+    header = ["gate", "language", "AUC", "95 % interval", "minimum of the lower bound", "result"]
     return _markdown_table([*header, "positives / negatives"], rows)
 
 

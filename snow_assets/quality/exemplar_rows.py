@@ -151,11 +151,15 @@ def _prompt_and_response(columns: Mapping[str, Any], group: RowPositives) -> tup
     return prompt, _text(columns, str(group.response_column))
 
 
-def _text(columns: Mapping[str, Any], name: str) -> str:
+def _column(columns: Mapping[str, Any], name: str) -> Any:
     if name not in columns:
         evidence = f"there is no column {name!r}, only {sorted(map(str, columns))[:20]}"
         raise _RefusedRowError("missing_columns", evidence)
-    value = columns[name]
+    return columns[name]
+
+
+def _text(columns: Mapping[str, Any], name: str) -> str:
+    value = _column(columns, name)
     if not isinstance(value, str):
         evidence = f"{name} is {type(value).__name__}, not text"
         raise _RefusedRowError("unreadable_row", evidence)
@@ -183,8 +187,10 @@ def _language(
     columns: Mapping[str, Any], response: str, group: RowPositives, languages: Sequence[str]
 ) -> str:
     """The stated language, else that of the first labelled code block, else the group's default."""
-    stated = None if group.language_column is None else columns.get(group.language_column)
-    if stated is None and group.language_column is None:
+    stated = None
+    if group.language_column is not None:
+        stated = _column(columns, group.language_column)
+    else:
         match = _BLOCK_LABEL.search(response)
         stated = match[1] if match and match[1].lower() in _languages_by_label() else None
     if stated is None:

@@ -94,15 +94,14 @@ def write(
 
     Memory: a shard of texts, and the ids of all. ValueError for a group without any positive.
     """
-    snapshots(recipe, corpus)
     writer = _Writer(folder, problems, contamination)
     stats: dict[str, Any] = {}
     for group in recipe.groups:
-        rows = (
-            _file_rows(group, corpus, languages, opted_out)
-            if isinstance(group, FilePositives)
-            else row_texts(group, corpus=corpus, languages=languages)
-        )
+        if isinstance(group, FilePositives):
+            _refuse_benchmarks(group)
+            rows = _file_rows(group, corpus, languages, opted_out)
+        else:
+            rows = row_texts(group, corpus=corpus, languages=languages)
         counts = writer.add(group.name, rows)
         if not counts[TABLE]:
             reasons = dict(counts) or "it holds no file in a language of the recipe"

@@ -163,7 +163,9 @@ def _counts(
     only: Sequence[str] | None,
 ) -> dict[str, int | None]:
     """Documents and tokens that left and entered; `only`: of these sources."""
-    key = (*sorted(map(reader.folder, corpus.languages.values())), "|", *sorted(only or ()))
+    before = sorted(map(reader.folder, corpus.languages.values()))
+    after = sorted(_folder(reader, manifest) for manifest in clean.values())
+    key = (*before, "|", *after, "|", *sorted(only or ()))
     if key not in reader.changes:
         reader.changes[key] = _counted(reader, corpus, clean, only=only)
     return reader.changes[key]
