@@ -71,7 +71,8 @@ def _head(start: list[str], work: list[str], folder: str) -> int:
     try:
         return _wait(work, {**environment, ADDRESS: cluster.address})
     finally:
-        shards.remove(url)
+        if _cluster(folder) == cluster:  # and not yet that of a pod which replaces this one
+            shards.remove(url)
 
 
 def _start(command: list[str], environment: Mapping[str, str]) -> None:

@@ -98,7 +98,7 @@ def put(url: str, content: bytes, *, exclusive: bool = False) -> None:
         except OSError as error:
             # A server that refuses If-None-Match need not name the condition, as AWS does: then
             # s3fs reports an invalid argument.
-            if exclusive and error.errno == errno.EINVAL:
+            if exclusive and error.errno == errno.EINVAL and exists(url):
                 raise FileExistsError(errno.EEXIST, "it exists", url) from error
             raise
         return

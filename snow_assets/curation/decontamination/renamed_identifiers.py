@@ -1,7 +1,7 @@
 """Detect benchmark programs with renamed identifiers, and descriptions with other punctuation.
 
 The filter's implementation of the rule of `gate`. It shares the constants
-(`contamination_rule`) with the gate and no matcher: compiled code reads the tokens and searches
+(`rule.py`) with the gate and no matcher: compiled code reads the tokens and searches
 windows by their shape, in which all names are equal; then names are compared by their order of
 first occurrence in the window.
 """
