@@ -35,7 +35,7 @@ from snow_resources.mlflow_values import (
     record_metrics,
     record_params,
 )
-from snow_resources.tracking import PENDING, Record, TrackedDataset
+from snow_resources.tracking import PENDING_DIGEST, Record, TrackedDataset
 
 EXPERIMENT = "snow"
 _KIND_TAG, _KIND = "mlflow.experimentKind", "custom_model_development"
@@ -173,7 +173,7 @@ def fail_run(uri: str, run: OpenRun) -> None:
 
 
 def _is_pending(run: Any) -> bool:
-    return bool(run.data.tags["data_version"] == PENDING)
+    return bool(run.data.tags["data_version"] == PENDING_DIGEST)
 
 
 def _delete_pending(client: MlflowClient, runs: Sequence[Any]) -> None:
@@ -199,7 +199,7 @@ def _log_inputs(
     logged = {entry.model_id for entry in (inputs.model_inputs or [])} if inputs else set()
     is_new = parent_model is not None and parent_model not in logged
     datasets = [_dataset(dataset, "input") for dataset in record.inputs]
-    if record.output.digest != PENDING:
+    if record.output.digest != PENDING_DIGEST:
         datasets.append(_dataset(record.output, "output"))
     client.log_inputs(
         run_id,
@@ -219,7 +219,7 @@ def _runs(client: MlflowClient, experiment: str, record: Record) -> list[Any]:
         run
         for run in runs
         if run.data.tags["dagster.asset_key"] == record.asset
-        and run.data.tags["data_version"] in (record.output.digest, PENDING)
+        and run.data.tags["data_version"] in (record.output.digest, PENDING_DIGEST)
     ]
 
 

@@ -140,7 +140,7 @@ class WaitingRecords:
         )
 
 
-PENDING = "pending"
+PENDING_DIGEST = "pending"
 """Digest of an output that is not finished yet."""
 
 _RECORD = TypeAdapter(Record)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from snow_assets.cli.plan import cost_cells, count_text, duration
+from snow_assets.cli.plan import by_asset, cost_cells, count_text, duration
 from snow_assets.planning.experiment_plan import ExperimentPlan
 from snow_assets.planning.plan_steps import Step
 from snow_assets.storage.sizes import total_size
@@ -18,12 +18,12 @@ def show(console: Console, plan: ExperimentPlan) -> None:
     for name in ("steps", "tokens", "time", plan.currency):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("what", overflow="fold")
-    for asset, steps in _by_asset(plan.corpus).items():
+    for asset, steps in by_asset(plan.corpus).items():
         table.add_row(*_row(_counted(asset, steps), steps, "has to be materialized first"))
-    for asset, steps in _by_asset(plan.shared).items():
+    for asset, steps in by_asset(plan.shared).items():
         table.add_row(*_row(_counted(asset, steps), steps, "once, for several arms or seeds"))
     for arm in plan.arms:
-        assets = [_counted(asset, steps) for asset, steps in _by_asset(arm.steps).items()]
+        assets = [_counted(asset, steps) for asset, steps in by_asset(arm.steps).items()]
         what = ", ".join(assets) or "finished"
         table.add_row(*_row(f"{arm.arm}, seed {arm.seed}", arm.steps, what))
     console.print(f"Plan of {plan.experiment} ({plan.recipe}), in {plan.lake}", markup=False)
@@ -40,13 +40,6 @@ def show(console: Console, plan: ExperimentPlan) -> None:
         f"{sum(cost.price for cost in costs):,.2f} {plan.currency}; ~ = by stated rates.",
         markup=False,
     )
-
-
-def _by_asset(steps: Sequence[Step]) -> dict[str, list[Step]]:
-    assets: dict[str, list[Step]] = {}
-    for step in steps:
-        assets.setdefault(step.asset, []).append(step)
-    return assets
 
 
 def _counted(asset: str, steps: Sequence[Step]) -> str:

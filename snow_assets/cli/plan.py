@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pydantic import TypeAdapter
 from rich.console import Console
@@ -105,7 +105,7 @@ def show(console: Console, plan: Plan) -> None:
     for name in ("documents", "tokens", "bytes", "time", plan.currency):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("why", overflow="fold")
-    for asset, steps in _by_asset(plan).items():
+    for asset, steps in by_asset(plan.steps).items():
         table.add_row(*(escape(cell) for cell in _row(asset, steps)))
     console.print(f"Plan of {plan.recipe}, in {plan.lake}", markup=False)
     console.print(table)
@@ -130,7 +130,7 @@ def compare(console: Console, left: Plan, right: Plan) -> None:
         table.add_column(plan.recipe, no_wrap=True)
         for name in ("tokens", "time", plan.currency):
             table.add_column(name, justify="right", no_wrap=True)
-    sides = [_by_asset(left), _by_asset(right)]
+    sides = [by_asset(left.steps), by_asset(right.steps)]
     for asset in {**sides[0], **sides[1]}:
         cells = [_short(side.get(asset, [])) for side in sides]
         table.add_row(asset, *cells[0], *cells[1])
@@ -141,11 +141,12 @@ def compare(console: Console, left: Plan, right: Plan) -> None:
             console.print(f"{plan.recipe}: {line}", markup=False)
 
 
-def _by_asset(plan: Plan) -> dict[str, list[Step]]:
-    steps: dict[str, list[Step]] = {}
-    for step in plan.steps:
-        steps.setdefault(step.asset, []).append(step)
-    return steps
+def by_asset(steps: Iterable[Step]) -> dict[str, list[Step]]:
+    """The steps of each asset, in order."""
+    assets: dict[str, list[Step]] = {}
+    for step in steps:
+        assets.setdefault(step.asset, []).append(step)
+    return assets
 
 
 def _row(asset: str, steps: Sequence[Step]) -> list[str]:

@@ -46,7 +46,7 @@ from snow_assets.storage.shards import DamagedFileError
 from snow_resources.lake import Lake
 from snow_resources.live_runs import LiveRun
 from snow_resources.tracking import (
-    PENDING,
+    PENDING_DIGEST,
     Record,
     RunLink,
     TrackedDataset,
@@ -196,7 +196,9 @@ def _live_run(
             )
             for read in spec.inputs
         ],
-        output=TrackedDataset(name=f"{spec.asset}/{spec.partition}", url=folder, digest=PENDING),
+        output=TrackedDataset(
+            name=f"{spec.asset}/{spec.partition}", url=folder, digest=PENDING_DIGEST
+        ),
         stats={},
         model=model,
         started=now,

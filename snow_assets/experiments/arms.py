@@ -26,6 +26,12 @@ class ArmRun:
         return f"{self.experiment.name}-{self.arm}-{self.seed}"
 
 
+def partition_parts(partition: str) -> tuple[str, str, int]:
+    """Experiment, arm and seed of a partition; names of both have no hyphen."""
+    experiment, arm, seed = partition.split("-")
+    return experiment, arm, int(seed)
+
+
 def arm_runs(recipe: Recipe) -> Iterator[ArmRun]:
     """Every arm and seed of the recipe's experiments; an arm's seeds follow one another."""
     for experiment in recipe.experiments:

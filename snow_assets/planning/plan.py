@@ -5,8 +5,6 @@ graph's order; nothing is materialized. An input that has to be made anew is *pe
 all that reads it; should it come out as it was, what follows is reused after all.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -220,9 +218,13 @@ class Planner:
         values = as_json(self.recipe)
         for name in ("name", "operation", "experiments"):
             del values[name]
-        parts = [stage.name, partition, stage.code_version, values]
-        parts += [[read.asset, read.partition, read.digest] for read in reads]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+        return ArtifactSpec(
+            asset=stage.name,
+            partition=partition,
+            code_version=stage.code_version,
+            config=values,
+            inputs=reads,
+        ).fingerprint
 
     def _text(self, stage: Stage, partition: str, num_partitions: int) -> Size | None:
         """The text that a partition is made from, by the files of its source or of all sources."""

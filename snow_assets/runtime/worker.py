@@ -121,10 +121,9 @@ def _message_writer(loader: PipesMappingParamsLoader) -> PipesMessageWriter[Any]
 def read_metrics(folder: str) -> list[dict[str, Any]]:
     """A job's metrics sorted by step; the last entry of each step counts."""
     by_step: dict[int, dict[str, Any]] = {}
-    for name in shards.names(folder):
-        if name.startswith(METRICS_PREFIX):
-            entries = read_metrics_file(shards.join(folder, name))
-            by_step.update((entry["step"], entry) for entry in entries)
+    for name in shards.names(folder, METRICS_PREFIX):
+        entries = read_metrics_file(shards.join(folder, name))
+        by_step.update((entry["step"], entry) for entry in entries)
     return [by_step[step] for step in sorted(by_step)]
 
 
@@ -162,8 +161,7 @@ def read_attempts(folder: str) -> list[dict[str, Any]]:
 
 def attempt_folders(job: str) -> list[str]:
     """The folders of a job's attempts, in order."""
-    names = [name for name in shards.names(job) if name.startswith(ATTEMPT_PREFIX)]
-    return [shards.join(job, name) for name in names]
+    return [shards.join(job, name) for name in shards.names(job, ATTEMPT_PREFIX)]
 
 
 def end_with_parent() -> None:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from snow_assets.defs.curation import clean_corpus
 from snow_assets.defs.documents import documents
 from snow_assets.defs.experiments import experiment_arms, experiment_comparisons
+from snow_assets.experiments.arms import partition_parts
 from snow_assets.storage import shards
 from snow_assets.tables.sources import RecipeArtifact, is_checkpoint
 
@@ -75,13 +76,13 @@ def evidence(lake: str, artifacts: Sequence[RecipeArtifact]) -> pa.Table:
         for read in artifact.manifest.inputs:
             arm = reader.manifest(read) if read.asset == experiment_arms.name else None
             if arm is not None:
-                experiment, name, seed = arm.partition.split("-")
+                experiment, name, seed = partition_parts(arm.partition)
                 rows.append(
                     {
                         "recipe": artifact.recipe,
                         "experiment": experiment,
                         "arm": name,
-                        "seed": int(seed),
+                        "seed": seed,
                         **_staleness(reader, _corpus(reader, arm), today),
                     }
                 )

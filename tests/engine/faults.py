@@ -4,7 +4,7 @@ import os
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, update_wrapper
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,10 @@ class KillingExchange(RayExchange):
     node: str | None = None
 
     def map_shards(self, function: Any, *inputs: Any, schema: pa.Schema, **shared: Any) -> ShardMap:
-        name = getattr(function, "__name__", "")  # what writes shards is a partial, without a name
-        if name in self.names:
-            marker = self.folder / name
-            function = partial(kill_once, function=function, marker=marker, node=self.node)
+        if function.__name__ in self.names:
+            marker = self.folder / function.__name__
+            killing = partial(kill_once, function=function, marker=marker, node=self.node)
+            function = update_wrapper(killing, function)
         return super().map_shards(function, *inputs, schema=schema, **shared)
 
 

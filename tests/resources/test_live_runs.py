@@ -10,7 +10,7 @@ import pytest
 
 from snow_resources.lineage import descendants
 from snow_resources.live_runs import LiveRun
-from snow_resources.tracking import PENDING, Record, TrackedDataset, TrackedModel, Tracking
+from snow_resources.tracking import PENDING_DIGEST, Record, TrackedDataset, TrackedModel, Tracking
 from tests.resources.mlflow_records import UNREACHABLE, a_record, dataset, sha
 
 LOG = logging.getLogger("test")
@@ -38,8 +38,8 @@ def finished(asset: str, metrics: Sequence[dict[str, Any]]) -> Record:
 def live_run(store: str, asset: str) -> LiveRun:
     """Of the artifact that `finished` records."""
     record = finished(asset, [])
-    output = TrackedDataset(name=record.output.name, url=record.output.url, digest=PENDING)
-    tags = {**record.tags, "data_version": PENDING}
+    output = TrackedDataset(name=record.output.name, url=record.output.url, digest=PENDING_DIGEST)
+    tags = {**record.tags, "data_version": PENDING_DIGEST}
     record = replace(record, output=output, tags=tags, stats={})
     return LiveRun(tracking=Tracking(uri=store), record=record, log=LOG)
 

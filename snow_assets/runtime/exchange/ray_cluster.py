@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -155,12 +154,9 @@ def _placed(element: Any, objects: list[Any]) -> Any:
 
 
 def _task(task_function: Any, shard_map: ShardMap, *, num_returns: int) -> Any:
-    """A Ray task; it has the name of the function that it calls, within `write_shards` too."""
+    """A Ray task with the name of the function that it calls."""
     import ray
 
-    function = shard_map.function
-    while isinstance(function, partial):
-        function = function.keywords.get("function", function.func)
     # Shards and partitions come from all nodes, so no node is nearer to them.
     remote = ray.remote(
         num_cpus=1,
@@ -168,7 +164,7 @@ def _task(task_function: Any, shard_map: ShardMap, *, num_returns: int) -> Any:
         num_returns=num_returns,
         scheduling_strategy="SPREAD",
     )(task_function)
-    return remote.options(name=function.__name__)
+    return remote.options(name=shard_map.function.__name__)
 
 
 def _read(streams: Sequence[pa.Buffer | None], schema: pa.Schema) -> pa.Table:

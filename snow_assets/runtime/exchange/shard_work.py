@@ -1,7 +1,7 @@
 """Write an artifact's shards, each by a call that depends on its arguments alone."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, update_wrapper
 from typing import Any
 
 import pyarrow as pa
@@ -25,9 +25,8 @@ def write_shards(
     `unit` names what a call writes, for the log line with the remaining time.
     """
     remaining = Remaining(len(inputs[0]), unit)
-    calls = exchange.map_shards(
-        partial(_call, function=function), *inputs, schema=_WRITTEN, **shared
-    )
+    call = update_wrapper(partial(_call, function=function), function)  # with its name
+    calls = exchange.map_shards(call, *inputs, schema=_WRITTEN, **shared)
     for written in exchange.gather(calls):
         remaining.advance(written.num_rows)
 
