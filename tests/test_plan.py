@@ -14,10 +14,11 @@ from snow_assets.cli.plan import compare, show
 from snow_assets.defs.corpus import benchmark_problems, exemplars, opt_outs, raw_code_corpus
 from snow_assets.defs.documents import documents
 from snow_assets.defs.graph import STAGES
-from snow_assets.defs.materialize import MixedConfigError, current_artifact
+from snow_assets.defs.materialize import current_artifact
 from snow_assets.defs.pretraining import CHECKPOINTS
 from snow_assets.defs.quality import quality_scores
 from snow_assets.defs.synthesis import teacher_model
+from snow_assets.defs.unfinished import MixedConfigError
 from snow_assets.planning import estimates
 from snow_assets.planning.history import Past
 from snow_assets.planning.plan import plan

@@ -29,11 +29,7 @@ from snow_assets.stages import (
     stage,
 )
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import (
-    CONTAMINATION,
-    DECISION,
-    HELD_OUT_REPOSITORY,
-)
+from snow_assets.storage.schemas import CONTAMINATION, DECISION, HELD_OUT_REPOSITORY
 
 
 def _held_out_config(inputs: StageInputs) -> Any:

@@ -20,11 +20,7 @@ from snow_assets.stages import (
     StageTable,
     stage,
 )
-from snow_assets.storage.schemas import (
-    DOCUMENT,
-    DROP,
-    SIGNALS,
-)
+from snow_assets.storage.schemas import DOCUMENT, DROP, SIGNALS
 
 
 def as_markdown(entries: Mapping[str, str | Plot]) -> dict[str, Any]:

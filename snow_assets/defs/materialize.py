@@ -13,7 +13,6 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -27,6 +26,7 @@ from snow_assets.defs.artifact_metadata import (
     read_metadata,
 )
 from snow_assets.defs.stage_job import run_stage
+from snow_assets.defs.unfinished import mark_in_progress, refuse_mixed_config
 from snow_assets.recipe import Recipe
 from snow_assets.stages import (
     UNPARTITIONED,
@@ -40,7 +40,6 @@ from snow_assets.stages import (
     partition_names,
 )
 from snow_assets.storage import integrity, shards
-from snow_assets.storage.differences import changed_config
 from snow_assets.storage.pointers import pointer_content, read_pointer
 from snow_assets.storage.shards import DamagedFileError
 from snow_resources.lake import Lake
@@ -244,8 +243,8 @@ def _worked(run: StageRun, spec: ArtifactSpec) -> Finished:
     """Do the work, and write metadata and manifest."""
     context, folder, recipe = run.context, run.folder, run.recipe
     started = time.time()
-    _refuse_mixed_config(run.lake, recipe, spec)
-    is_resumed = _mark_in_progress(folder, recipe, spec)
+    refuse_mixed_config(run.lake, recipe, spec)
+    is_resumed = mark_in_progress(folder, recipe, spec)
     result = run_stage(run, spec)
     earlier = integrity.earlier_digest(folder)
     if earlier not in (None, shards.content_digest(shards.records(folder))):
@@ -330,61 +329,6 @@ def tag_run(context: dg.AssetExecutionContext, recipe: Recipe) -> None:
     if context.instance.has_run(run_id):
         tags = {"snow/recipe": recipe.name, "snow/recipe_digest": digest}
         context.instance.add_run_tags(run_id, tags)
-
-
-class MixedConfigError(ValueError):
-    """Unfinished work of this recipe was begun with another config; a person has to choose one."""
-
-
-def half_done(lake: Lake, asset: str, partition: str) -> dict[str, shards.InProgress]:
-    """Fingerprint -> in-progress marker, of artifacts that have files and no manifest."""
-    root = lake.partition(asset, partition)
-    markers = {}
-    for fingerprint in shards.names(root):
-        folder = shards.join(root, fingerprint)
-        if shards.is_finished(folder) or not shards.names(shards.join(folder, shards.RECORDS)):
-            continue
-        # A damaged marker names no recipe: the next materialization writes it again.
-        with suppress(DamagedFileError):
-            if (marker := shards.in_progress(folder)) is not None:
-                markers[fingerprint] = marker
-    return markers
-
-
-def _refuse_mixed_config(lake: Lake, recipe: Recipe, spec: ArtifactSpec) -> None:
-    """New data may supersede unfinished work; a changed config requires a choice by a person."""
-    for fingerprint, marker in half_done(lake, spec.asset, spec.partition).items():
-        if marker.recipe != recipe.name or marker.recipe_values == as_json(recipe):
-            continue
-        if changes := changed_config(marker.config, spec.config):
-            folder = lake.artifact(spec.asset, spec.partition, fingerprint)
-            files = integrity.readable_records(folder)
-            size = files.total("num_bytes") / 1e6
-            raise MixedConfigError(
-                f"{spec.asset} [{spec.partition}] is half done with another config: "
-                f"{'; '.join(changes)} ({len(files)} files, {size:,.1f} MB in {fingerprint[:12]}). "
-                "Put them back to go on with it, give the changed recipe another name to keep "
-                "both, or drop it: make purge HALF_DONE=1 GO=1"
-            )
-
-
-def _mark_in_progress(folder: str, recipe: Recipe, spec: ArtifactSpec) -> bool:
-    """Write the in-progress marker; return whether the artifact had one already."""
-    try:
-        if shards.in_progress(folder) is not None:
-            return True
-    except DamagedFileError:
-        pass  # written again
-    marker = shards.InProgress(
-        recipe=recipe.name,
-        recipe_values=as_json(recipe),
-        code_version=spec.code_version,
-        config=spec.config,
-        inputs=[artifact.as_input() for artifact in spec.inputs],
-        started=time.time(),
-    )
-    shards.mark_in_progress(folder, marker)
-    return False
 
 
 def check_result(

@@ -11,7 +11,7 @@ from typing import Any
 
 from snow_assets.corpus.source_sizes import source_size
 from snow_assets.defs.corpus import raw_code_corpus
-from snow_assets.defs.materialize import half_done
+from snow_assets.defs.unfinished import half_done
 from snow_assets.planning import estimates
 from snow_assets.planning.history import Past
 from snow_assets.planning.plan_steps import HalfDone, Plan, Step

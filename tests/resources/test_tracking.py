@@ -7,18 +7,8 @@ from typing import Any
 import pytest
 
 from snow_resources.lineage import ancestors, descendants
-from snow_resources.tracking import (
-    TrackedModel,
-    Tracking,
-    default_ui_url,
-)
-from tests.resources.mlflow_records import (
-    RECIPE,
-    dataset,
-    record,
-    run_of,
-    sha,
-)
+from snow_resources.tracking import TrackedModel, Tracking, default_ui_url
+from tests.resources.mlflow_records import RECIPE, dataset, record, run_of, sha
 
 
 def test_without_a_store_nothing_is_recorded() -> None:

@@ -9,16 +9,8 @@ from typing import Any
 
 import pytest
 
-from snow_resources.tracking import (
-    TrackedModel,
-    Tracking,
-)
-from tests.resources.mlflow_records import (
-    UNREACHABLE,
-    a_record,
-    record,
-    run_of,
-)
+from snow_resources.tracking import TrackedModel, Tracking
+from tests.resources.mlflow_records import UNREACHABLE, a_record, record, run_of
 
 
 def test_a_store_that_is_down_loses_nothing(store: str, tmp_path: Path) -> None:
