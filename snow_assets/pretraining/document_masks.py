@@ -63,7 +63,8 @@ def _lengths(is_first: np.ndarray) -> Tensor:
 class DocumentAttention(TorchAttentionBackend):  # type: ignore[misc]
     """torch's attention, causal within each document where document lengths are given.
 
-    Memory: a mask of (batch, seq_len, seq_len) bytes. No block of it is skipped, so that long
+    Memory: a mask of (batch, seq_len, seq_len) in bytes and in the query's type, in each block,
+    until the backward pass (`model_size.py` counts it). No part of it is skipped, so that long
     sequences cost twice the causal attention.
     """
 

@@ -43,6 +43,10 @@ def gpu_memory_bytes(recipe: Recipe) -> float:
     # The logits are there before the backward pass recomputes a block.
     widest = max(head, attention + feed_forward)
     activations = tokens * (model.num_hidden_layers * stored_by_layer + widest)
+    if any(phase.attention != "causal" for phase in recipe.pretraining.phases):
+        # torch keeps a mask in the query's type for the backward pass, beside the one of bytes.
+        num_masks = 1 if execution.activation_checkpointing == "blocks" else model.num_hidden_layers
+        activations += num_masks * 3 * tokens * model.max_seq_len
     if recipe.pretraining.precision == "fp32":
         activations *= 2
     rotary = 8 * model.max_seq_len * (model.hidden_size // model.num_attention_heads)

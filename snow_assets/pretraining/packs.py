@@ -9,8 +9,6 @@ import numpy as np
 import pyarrow as pa
 from tokenizers import Tokenizer
 
-from snow_assets.curation.tokenizer.encoding import token_ids
-from snow_assets.curation.tokenizer.tokens import END_OF_TEXT
 from snow_assets.pretraining.allocation import allocate_sequences
 from snow_assets.pretraining.packing import pack_language
 from snow_assets.pretraining.sequences import TOKENS
@@ -40,8 +38,6 @@ def pack(
         python_shortfall=phase.python_shortfall,
     )
     tokenizer.encode_special_tokens = True  # a text that spells a separator is plain text
-    # The encoding is cached; threads that find none would each build it.
-    token_ids(tokenizer, [END_OF_TEXT])
     shard = sequence = 0
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for source in sorted(sources, key=lambda source: source.language):

@@ -21,7 +21,7 @@ from olmo_core.distributed.utils import (
 )
 from tokenizers import Tokenizer
 
-from snow_assets.curation.kept import kept_documents, kept_rows
+from snow_assets.curation.kept import kept_rows, kept_shard
 from snow_assets.curation.tokenizer.tokens import END_OF_TEXT
 from snow_assets.pretraining.train_module import DecoderTrainModule
 from snow_assets.storage import shards
@@ -57,13 +57,18 @@ def validation_texts(
 
 
 def _texts(clean_folder: str, tokenizer: Tokenizer, max_seq_len: int) -> ValidationTexts:
-    ids = kept_rows(clean_folder, ["document_id"], split="held_out")["document_id"].to_list()
-    chosen = sorted(ids, key=lambda name: hashlib.sha256(name.encode()).digest())[:_NUM_DOCUMENTS]
-    matching = pl.Series("document_id", chosen, pl.String).to_frame()
-    batches = kept_documents(
-        clean_folder, split="held_out", columns=("document_id", "text"), matching=matching
-    )
-    documents = [text for batch in batches for text in batch["text"].to_pylist()]
+    held_out = kept_rows(clean_folder, ["document_id"], split="held_out")
+    digests = [hashlib.sha256(name.encode()).digest() for name in held_out["document_id"]]
+    ranked = held_out.with_columns(pl.Series("digest", digests, pl.Binary)).sort("digest")
+    chosen = ranked.head(_NUM_DOCUMENTS).sort("shard", "row")
+    entries = shards.manifest(clean_folder).tables("decisions")
+    documents = [
+        text
+        for (shard,), rows in chosen.group_by("shard", maintain_order=True)
+        for text in kept_shard(
+            clean_folder, entries[shard], ["text"], split="held_out", chosen=rows
+        )["text"].to_pylist()
+    ]
     end_of_text = tokenizer.token_to_id(END_OF_TEXT)
     input_ids = np.full((len(documents), max_seq_len), end_of_text, np.int64)
     labels = np.full_like(input_ids, _IGNORED_LABEL)

@@ -8,6 +8,7 @@ texts that gigatoken might read otherwise are left to tiktoken.
 import json
 import os
 import re
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -48,9 +49,14 @@ def count_tokens(tokenizer: Tokenizer, texts: Sequence[str]) -> list[int]:
     return counts
 
 
+_BUILDING = threading.Lock()
+"""Threads that find no cached encoding would each build it."""
+
+
 def token_ids(tokenizer: Tokenizer, texts: Sequence[str]) -> TokenIds:
     """The token ids of each text, without BOS and EOS tokens. Memory: 20 bytes per byte."""
-    fast = _gigatoken(tokenizer) if tokenizer.encode_special_tokens else None
+    with _BUILDING:
+        fast = _gigatoken(tokenizer) if tokenizer.encode_special_tokens else None
     if fast is None:
         return TokenIds.of(_token_id_lists(tokenizer, texts))
     ids, offsets, is_unsupported = fast.encode(pa.array(texts, pa.large_string()))
@@ -67,7 +73,8 @@ def token_ids(tokenizer: Tokenizer, texts: Sequence[str]) -> TokenIds:
 
 def _token_id_lists(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     """By tiktoken where its ids are the same, else by the tokenizer itself."""
-    encoding = _tiktoken(tokenizer) if tokenizer.encode_special_tokens else None
+    with _BUILDING:
+        encoding = _tiktoken(tokenizer) if tokenizer.encode_special_tokens else None
     if encoding is None:
         encoded = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoded_text.ids for encoded_text in encoded]
