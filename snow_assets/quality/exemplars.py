@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from snow_assets.corpus.benchmarks import BENCHMARKS
@@ -32,7 +31,7 @@ from snow_assets.recipe import (
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import DROP, EXEMPLAR, RAW_FILE, text_id
 
-_SHARD_CHARS = 64_000_000
+_SHARD_CHARS, _SHARD_ROWS = 64_000_000, 1_000_000
 _BATCH_BYTES = 16_000_000
 _BATCH_ROWS = 1_000
 
@@ -106,9 +105,9 @@ def write(
         if not counts[TABLE]:
             reasons = dict(counts) or "it holds no file in a language of the recipe"
             raise ValueError(
-                f"the positives {group.name!r} have no text under a permissive licence in "
-                f"{tuple(languages)}: {reasons}. Name others in the recipe's exemplars.groups, or "
-                "correct the group's columns"
+                f"the positives {group.name!r} have no text of their own under a permissive "
+                f"licence in {tuple(languages)}: {reasons}. Name others in the recipe's "
+                "exemplars.groups, or correct the group's columns"
             )
         stats[group.name] = dict(sorted(counts.items()))
     writer.close()
@@ -137,21 +136,20 @@ class _Writer:
     def add(self, group: str, rows: Iterable[TableRow]) -> Counter[str]:
         """Add a group's rows; the number of its exemplars, and of its drops by reason."""
         counts: Counter[str] = Counter()
-        for batch in _batches(self._decontaminated(group, rows)):
-            for table, row in batch:
-                if table == DROPS:
-                    counts[row["reason"]] += 1
-                elif row["text_id"] in self._text_ids:
-                    counts["same_text"] += 1
-                    continue
-                else:
-                    self._text_ids.add(row["text_id"])
-                    counts[TABLE] += 1
-                    self.kinds[row["kind"]] += 1
-                    self.languages[row["language"]] += 1
-                self._pending[table].append(row)
-                self._num_chars += len(row.get("text", ""))
-            if self._num_chars >= _SHARD_CHARS:
+        for table, row in self._decontaminated(group, rows):
+            if table == DROPS:
+                counts[row["reason"]] += 1
+            elif row["text_id"] in self._text_ids:
+                counts["same_text"] += 1
+                continue
+            else:
+                self._text_ids.add(row["text_id"])
+                counts[TABLE] += 1
+                self.kinds[row["kind"]] += 1
+                self.languages[row["language"]] += 1
+            self._pending[table].append(row)
+            self._num_chars += len(row.get("text", ""))
+            if self._num_chars >= _SHARD_CHARS or len(self._pending[table]) >= _SHARD_ROWS:
                 self.close()
         return counts
 
@@ -171,9 +169,12 @@ class _Writer:
             if not texts:
                 continue
             masks = self._masks(pa.chunked_array([pa.array([row["text"] for row in texts])]))
-            flagged = set(np.flatnonzero(masks.overlap | masks.gate).tolist())
-            for position, row in enumerate(texts):
-                problem_hits = hits(row["text"], self._index) if position in flagged else []
+            for row, check_overlap, check_gate in zip(
+                texts, masks.overlap.tolist(), masks.gate.tolist(), strict=True
+            ):
+                problem_hits = hits(
+                    row["text"], self._index, check_overlap=check_overlap, check_gate=check_gate
+                )
                 if problem_hits:
                     first = problem_hits[0]
                     evidence = f"{first.problem_id}, {first.method}: {first.evidence}"

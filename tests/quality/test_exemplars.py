@@ -161,7 +161,9 @@ def test_a_benchmarks_own_package_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_group_without_any_positive_is_an_error_that_counts_the_reasons(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"'files' have no text .*license.*Name others"):
+    with pytest.raises(
+        ValueError, match=r"'files' have no text of their own .*license.*Name others"
+    ):
         write(tmp_path, file_positives("certifi"))
 
 
