@@ -35,7 +35,7 @@ from snow_assets.synthesis.contract import (
     GenerationReport,
     GenerationRequest,
 )
-from snow_assets.synthesis.prompts import PROMPT_VERSION
+from snow_assets.synthesis.prompts import PROMPT_VERSIONS, prompt_version
 from snow_resources.gpu_jobs import JobSize
 
 CODE_VERSION = "3"
@@ -87,7 +87,7 @@ def _completions_config(inputs: StageInputs) -> Any:
     recipe = inputs.recipe
     return {
         "synthesis": recipe.synthesis.generation,
-        "prompt_version": PROMPT_VERSION,
+        "prompt_version": prompt_version(recipe.synthesis.modes),
         **gate_config(recipe),
     }
 
@@ -127,8 +127,9 @@ def synthetic_answers(run: StageRun) -> StageResult:
     folders = {clean.partition: clean.folder for clean in run.inputs(clean_corpus)}
     clean = [folders[subset.partition] for subset in subsets]
     selected = seeds.read_selections([subset.folder for subset in subsets], clean)
+    synthesis = run.recipe.synthesis
     texts = seeds.write_seeds(
-        run.folder, selected, recipe=run.recipe.synthesis, prompt_version=PROMPT_VERSION
+        run.folder, selected, recipe=synthesis, prompt_version=prompt_version(synthesis.modes)
     )
     assert_uncontaminated(
         texts,
@@ -147,7 +148,7 @@ def _generated(run: StageRun) -> StageResult:
         endpoint_url=run.resources["teacher"].address(synthesis.engine),
         endpoint=run.recipe.operation.endpoint,
         recipe=synthesis,
-        prompt_version=PROMPT_VERSION,
+        prompt_version=prompt_version(synthesis.modes),
     )
     done = run.jobs.run(
         run.context,
@@ -235,7 +236,7 @@ def synthetic_set(run: StageRun) -> StageResult:
     )
     source = acceptance.CompletionSource(
         folder=run.input(synthetic_answers).folder,
-        prompt_version=PROMPT_VERSION,
+        prompt_versions={mode: PROMPT_VERSIONS[mode] for mode in recipe.synthesis.modes},
         model=recipe.synthesis.model,
         model_license=recipe.synthesis.model_license,
         model_terms=recipe.synthesis.model_terms,

@@ -28,6 +28,7 @@ from snow_assets.recipe.data import (
     Quantization,
     SelectionRecipe,
     Source,
+    SynthesisMode,
     SynthesisRecipe,
     TokenizerRecipe,
 )
@@ -88,6 +89,7 @@ __all__ = [
     "SamplingRecipe",
     "SelectionRecipe",
     "Source",
+    "SynthesisMode",
     "SynthesisRecipe",
     "TokenizerRecipe",
     "WorkerMemory",

@@ -209,6 +209,11 @@ weights (AWQ, GPTQ, compressed-tensors) states its method in its own config.json
 
 _TERMS = ("model_license", "model_terms", "training_terms", "training_permission")
 
+SynthesisMode = Literal["oss_instruct", "rewrite"]
+"""What the teacher is asked for: a new file that a snippet of a selected file inspires
+(OSS-Instruct, arXiv 2312.02120), or a selected file rewritten, clean and self-contained
+(SwallowCode, arXiv 2505.02881)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SynthesisRecipe(RecipeSection):
@@ -239,6 +244,15 @@ class SynthesisRecipe(RecipeSection):
     chunk_requests: Count  # lost at most by a kill; several times what the engine runs at once
     gpus: Annotated[int, Ge(0), Le(64)]  # tensor-parallel ranks of one vLLM; 0: a CPU
     seed: Seed
+    rewrite_fraction: Fraction = 0.0
+    """Share of each language's requests with mode `rewrite`; the others have `oss_instruct`."""
+
+    @property
+    def modes(self) -> tuple[SynthesisMode, ...]:
+        """The modes that have requests."""
+        if self.rewrite_fraction == 0:
+            return ("oss_instruct",)
+        return ("rewrite",) if self.rewrite_fraction == 1 else ("oss_instruct", "rewrite")
 
     @property
     def terms(self) -> dict[str, str | None]:
@@ -247,10 +261,15 @@ class SynthesisRecipe(RecipeSection):
 
     @property
     def generation(self) -> dict[str, Any]:
-        """The values that completions depend on: neither terms nor the number of GPUs."""
-        return {
-            name: value for name, value in asdict(self).items() if name not in (*_TERMS, "gpus")
-        }
+        """The values that completions depend on: neither terms nor the number of GPUs.
+
+        Without `rewrite_fraction` if nothing is rewritten, so that fingerprints from before it was
+        a value stay.
+        """
+        omitted = {*_TERMS, "gpus"}
+        if self.rewrite_fraction == 0:
+            omitted.add("rewrite_fraction")
+        return {name: value for name, value in asdict(self).items() if name not in omitted}
 
     @property
     def part_requests(self) -> int:

@@ -24,6 +24,11 @@ def _required(name: str, kind: pa.DataType) -> pa.Field:
     return pa.field(name, kind, nullable=False)
 
 
+def without(schema: pa.Schema, *columns: str) -> pa.Schema:
+    """A schema without optional columns, which readers take for null."""
+    return pa.schema([field for field in schema if field.name not in columns])
+
+
 _PROVENANCE = [
     _required("document_id", pa.string()),
     _required("raw_id", pa.string()),
@@ -247,17 +252,20 @@ LANGUAGE_SELECTION = pa.schema(
 )
 """`high_quality_subset`, table `languages`: whether the annotator's gates let it select."""
 
+_MODE = pa.field("mode", pa.string())  # SynthesisMode; absent if nothing is rewritten
+
 SYNTHETIC_SEED = pa.schema(
     [
         _required("document_id", pa.string()),  # of the file that is asked for
         _required("language", pa.string()),
-        _required("snippet", pa.string()),  # consecutive lines of the seed document
+        _required("snippet", pa.string()),  # consecutive lines of the seed document, or all
         _required("seed_document_id", pa.string()),
         _required("seed_repository", pa.string()),
         _required("seed_license", pa.string()),
+        _MODE,
     ]
 )
-"""`synthetic_set`, table `seeds`: what was asked for, in order; a shard is a chunk."""
+"""`synthetic_answers`, table `seeds`: what was asked for, in order; a shard is a chunk."""
 
 SYNTHETIC_ANSWER = pa.schema(
     [
@@ -270,7 +278,7 @@ SYNTHETIC_ANSWER = pa.schema(
         _required("engine", pa.string()),
     ]
 )
-"""`synthetic_set`, table `answers`: a row per seed, shard by shard, before anything is judged."""
+"""`synthetic_answers`, table `answers`: a row per seed, before anything is judged."""
 
 SYNTHETIC_DOCUMENT = pa.schema(
     [
@@ -287,6 +295,7 @@ SYNTHETIC_DOCUMENT = pa.schema(
         _required("model", pa.string()),
         _required("model_license", pa.string()),  # the teacher's, beside the seed's
         _required("model_terms", pa.string()),
+        _MODE,
     ]
 )
 """`synthetic_set`, table `documents`: accepted files, each with the seed it came from."""
@@ -299,6 +308,7 @@ SYNTHETIC_REFUSAL = pa.schema(
         _required("seed_repository", pa.string()),
         _required("reason", pa.string()),
         pa.field("evidence", pa.string()),
+        _MODE,
     ]
 )
 """`synthetic_set`, table `refusals`."""

@@ -14,9 +14,15 @@ from snow_assets.curation.decontamination.prefilter import ProblemIndex, hits, i
 from snow_assets.curation.decontamination.rule import GATE_METHODS
 from snow_assets.curation.dedup.shingles import Shingles, band_hashes, jaccard, shingles
 from snow_assets.curation.tokenizer.encoding import count_tokens
-from snow_assets.recipe import AcceptanceRecipe, ContaminationRecipe, NearDuplicatesRecipe
+from snow_assets.recipe import (
+    AcceptanceRecipe,
+    ContaminationRecipe,
+    NearDuplicatesRecipe,
+    SynthesisMode,
+)
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import SYNTHETIC_DOCUMENT, SYNTHETIC_REFUSAL, text_id
+from snow_assets.storage.schemas import SYNTHETIC_DOCUMENT, SYNTHETIC_REFUSAL, text_id, without
+from snow_assets.synthesis.contract import seed_mode
 from snow_assets.synthesis.parsing import extract_file, syntax_error
 from snow_assets.synthesis.prompts import EXAMPLES
 
@@ -43,7 +49,7 @@ class CompletionSource:
     """Artifact with the completions, and the provenance that every accepted file records."""
 
     folder: str
-    prompt_version: str
+    prompt_versions: Mapping[SynthesisMode, str]
     model: str
     model_license: str
     model_terms: str
@@ -104,14 +110,19 @@ def accept_completions(
     for language, _, text in EXAMPLES:
         accepted.add(f"the prompt's {language} example", text)
     counts: Counter[str] = Counter()
+    omitted = () if "rewrite" in source.prompt_versions else ("mode",)
     for shard in range(len(shards.manifest(source.folder).tables("answers"))):
         documents, refusals, redactions = _filter_chunk(
             source, shard, index, gate, accepted, filters
         )
         if not shards.record(folder, shards.table_name(DOCUMENTS, shard)):
-            shards.put_table(folder, DOCUMENTS, shard, documents, SYNTHETIC_DOCUMENT)
+            shards.put_table(
+                folder, DOCUMENTS, shard, documents, without(SYNTHETIC_DOCUMENT, *omitted)
+            )
         if not shards.record(folder, shards.table_name(REFUSALS, shard)):
-            shards.put_table(folder, REFUSALS, shard, refusals, SYNTHETIC_REFUSAL)
+            shards.put_table(
+                folder, REFUSALS, shard, refusals, without(SYNTHETIC_REFUSAL, *omitted)
+            )
         counts["num_redactions"] += redactions
         counts["num_accepted"] += len(documents)
         counts["num_tokens"] += sum(row["num_tokens"] for row in documents)
@@ -258,6 +269,7 @@ def _refusal_row(seed: Mapping[str, Any], reason: str, evidence: str | None) -> 
         "seed_repository": seed["seed_repository"],
         "reason": reason,
         "evidence": None if evidence is None else evidence[:_EVIDENCE_CHARS],
+        "mode": seed_mode(seed),
     }
 
 
@@ -273,9 +285,10 @@ def _document_row(
         "seed_document_id": candidate.seed["seed_document_id"],
         "seed_repository": candidate.seed["seed_repository"],
         "seed_license": candidate.seed["seed_license"],
-        "prompt_version": source.prompt_version,
+        "prompt_version": source.prompt_versions[seed_mode(candidate.seed)],
         "engine": candidate.engine,
         "model": source.model,
         "model_license": source.model_license,
         "model_terms": source.model_terms,
+        "mode": seed_mode(candidate.seed),
     }

@@ -18,11 +18,25 @@ _EXAMPLES = 3
 _EXAMPLE_CHARS = 1_500
 
 
+def read_outcomes(folder: str) -> pl.DataFrame:
+    """Language, mode and reason (`accepted`, or the refusal's) of every requested file."""
+    has_mode = "mode" in shards.columns(folder, shards.table_name(REFUSALS, 0))
+    columns = ["language", "mode"] if has_mode else ["language"]
+    accepted = pl.DataFrame(shards.read_unfinished(folder, DOCUMENTS, columns=columns))
+    refused = pl.DataFrame(shards.read_unfinished(folder, REFUSALS, columns=[*columns, "reason"]))
+    outcomes = pl.concat([accepted.with_columns(reason=pl.lit(_ACCEPTED)), refused])
+    mode = pl.col("mode") if has_mode else pl.lit("oss_instruct")
+    return outcomes.select("language", mode.alias("mode"), "reason")
+
+
 def count_outcomes(folder: str) -> list[tuple[str, str, int]]:
-    """Counts of files: (language, `accepted` or the refusal's reason, count)."""
-    accepted = pl.DataFrame(shards.read_unfinished(folder, DOCUMENTS, columns=["language"]))
-    refused = shards.read_unfinished(folder, REFUSALS, columns=["language", "reason"])
-    outcomes = pl.concat([accepted.with_columns(reason=pl.lit(_ACCEPTED)), pl.DataFrame(refused)])
+    """Counts of files: (language, with the mode of rewritten ones; outcome; count)."""
+    is_rewritten = pl.col("mode") == "rewrite"
+    outcomes = read_outcomes(folder).with_columns(
+        language=pl.when(is_rewritten)
+        .then(pl.format("{}, rewritten", "language"))
+        .otherwise("language")
+    )
     return outcomes.group_by("language", "reason").len().sort("language", "reason").rows()
 
 

@@ -1,11 +1,20 @@
 """Requests and reports of the two jobs: teacher conversion and generation."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from snow_assets.recipe import EndpointRecipe, SynthesisRecipe
+from snow_assets.recipe import EndpointRecipe, SynthesisMode, SynthesisRecipe
 
 SEEDS = "seeds"
 """Table of the requested files, a shard per part."""
+
+
+def seed_mode(row: Mapping[str, Any]) -> SynthesisMode:
+    """The mode of a row of `seeds`, whose table states none if nothing is rewritten."""
+    mode: SynthesisMode = row.get("mode") or "oss_instruct"
+    return mode
+
 
 MODEL = "model"
 """Folder of the converted teacher's Hugging Face model in its artifact."""

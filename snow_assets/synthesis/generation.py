@@ -16,7 +16,12 @@ from snow_assets.runtime.inference import preload_vllm
 from snow_assets.runtime.remaining_time import Remaining
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import SYNTHETIC_ANSWER
-from snow_assets.synthesis.contract import SEEDS, GenerationReport, GenerationRequest
+from snow_assets.synthesis.contract import (
+    SEEDS,
+    GenerationReport,
+    GenerationRequest,
+    seed_mode,
+)
 from snow_assets.synthesis.engine import (
     Completion,
     Engine,
@@ -24,7 +29,7 @@ from snow_assets.synthesis.engine import (
     endpoint_engine,
     vllm_engine,
 )
-from snow_assets.synthesis.prompts import PROMPT_VERSION, messages
+from snow_assets.synthesis.prompts import messages, prompt_version
 from snow_assets.synthesis.spending import Spending
 from snow_assets.synthesis.teacher import local_model
 
@@ -36,10 +41,11 @@ def work(request: GenerationRequest, progress: worker.Progress) -> GenerationRep
 
     ValueError if the request's prompt version is not this code's.
     """
-    if request.prompt_version != PROMPT_VERSION:
+    own_version = prompt_version(request.recipe.modes)
+    if request.prompt_version != own_version:
         raise ValueError(
             f"the request is for prompt version {request.prompt_version}, and this code has "
-            f"{PROMPT_VERSION}: run the job with the code that made the request"
+            f"{own_version}: run the job with the code that made the request"
         )
     remaining = [index for index in remaining_parts(request.output) if progress.owns(index)]
     if not remaining:
@@ -117,7 +123,9 @@ def _prompts(request: GenerationRequest, index: int) -> list[Prompt]:
     limit = request.recipe.max_new_tokens
     return [
         Prompt(
-            messages=messages(row["language"], row["snippet"], max_new_tokens=limit),
+            messages=messages(
+                row["language"], row["snippet"], max_new_tokens=limit, mode=seed_mode(row)
+            ),
             seed=int(row["document_id"][:8], 16) // 2,  # servers take 31 bits
         )
         for row in _seed_rows(request, index)

@@ -1,4 +1,4 @@
-"""Seeds: short snippets of selected documents, sampled by hash."""
+"""Seeds, sampled by hash: short snippets of selected documents, or whole ones to be rewritten."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 from snow_assets.curation.kept import kept_documents
 from snow_assets.curation.sampling import stable_share
 from snow_assets.quality.selection import read_selected
-from snow_assets.recipe import SynthesisRecipe
+from snow_assets.recipe import SynthesisMode, SynthesisRecipe
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import SYNTHETIC_SEED, document_id, text_id
+from snow_assets.storage.schemas import SYNTHETIC_SEED, document_id, text_id, without
 from snow_assets.synthesis.contract import SEEDS
 
 _MIN_LETTERS = 4  # a line with fewer, as a bracket or `else:`, starts no snippet
@@ -20,21 +20,25 @@ _MIN_LETTERS = 4  # a line with fewer, as a bracket or `else:`, starts no snippe
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageSelection:
-    """One language's selected documents: ids, total tokens, and the corpus with their texts."""
+    """One language's selected documents: ids, their tokens, and the corpus with their texts."""
 
     language: str
     document_ids: Sequence[str]
-    num_tokens: int
+    document_tokens: Sequence[int]
     clean_folder: str
+
+    @property
+    def num_tokens(self) -> int:
+        return sum(self.document_tokens)
 
 
 def read_selection(subset_folder: str, clean_folder: str) -> LanguageSelection:
-    """Read the selected documents of a `high_quality_subset`. Memory: their ids."""
+    """Read the selected documents of a `high_quality_subset`. Memory: their ids and tokens."""
     selected = read_selected(subset_folder, ["document_id", "num_tokens"])
     return LanguageSelection(
         language=shards.manifest(subset_folder).partition,
         document_ids=selected["document_id"].to_list(),
-        num_tokens=int(selected["num_tokens"].sum()),
+        document_tokens=selected["num_tokens"].to_list(),
         clean_folder=clean_folder,
     )
 
@@ -110,8 +114,9 @@ def write_seeds(
 ) -> list[tuple[str, str]]:
     """Write table `seeds`, a shard per part; return the seed documents (id, text) for the gate.
 
-    Documents are sampled in hash order, repeatedly if there are fewer than requests. Only the
-    training split is read. Memory: the seed documents.
+    Documents are sampled in hash order, repeatedly if there are fewer than requests; those to be
+    rewritten in another order, and only documents that fit a completion. Only the training split
+    is read. Memory: the seed documents.
     """
     counts = allocate_requests(
         selected, requests=recipe.num_requests, python_fraction=recipe.python_fraction
@@ -119,11 +124,10 @@ def write_seeds(
     rows: list[dict[str, str]] = []
     texts: dict[str, str] = {}
     for selection in sorted(selected, key=lambda selection: selection.language):
-        sampled_ids = _sample_documents(
-            selection.document_ids, counts.get(selection.language, 0), seed=recipe.seed
-        )
-        documents = {row["document_id"]: row for row in _documents(selection, sampled_ids)}
-        missing_ids = sorted(set(sampled_ids) - set(documents))
+        sampled_ids = _sample(selection, counts.get(selection.language, 0), recipe)
+        all_ids = [name for names in sampled_ids.values() for name in names]
+        documents = {row["document_id"]: row for row in _documents(selection, all_ids)}
+        missing_ids = sorted(set(all_ids) - set(documents))
         if missing_ids:
             raise ValueError(
                 f"{selection.clean_folder} has no trainable document {missing_ids[0]}, which "
@@ -131,17 +135,51 @@ def write_seeds(
                 "again"
             )
         texts.update((name, row["text"]) for name, row in documents.items())
-        rows += _rows(selection.language, sampled_ids, documents, recipe, prompt_version)
+        for mode, document_ids in sampled_ids.items():
+            rows += _rows(selection.language, mode, document_ids, documents, recipe, prompt_version)
+    schema = SYNTHETIC_SEED if "rewrite" in recipe.modes else without(SYNTHETIC_SEED, "mode")
     part_requests = recipe.part_requests
     for index in range(-(-len(rows) // part_requests)):
         if not shards.record(folder, shards.table_name(SEEDS, index)):
             part = rows[index * part_requests : (index + 1) * part_requests]
-            shards.put_table(folder, SEEDS, index, part, SYNTHETIC_SEED)
+            shards.put_table(folder, SEEDS, index, part, schema)
     return sorted(texts.items())
 
 
-def _sample_documents(document_ids: Sequence[str], count: int, *, seed: int) -> list[str]:
-    ordered = sorted(document_ids, key=lambda name: (stable_share(name, seed=seed), name))
+def _sample(
+    selection: LanguageSelection, num_requests: int, recipe: SynthesisRecipe
+) -> dict[SynthesisMode, list[str]]:
+    """The seed documents of a language's requests, by mode."""
+    num_rewrites = round(num_requests * recipe.rewrite_fraction)
+    sampled: dict[SynthesisMode, list[str]] = {
+        "oss_instruct": _sample_documents(
+            selection.document_ids, num_requests - num_rewrites, seed=recipe.seed
+        )
+    }
+    if num_rewrites:
+        fitting_ids = [
+            name
+            for name, num_tokens in zip(
+                selection.document_ids, selection.document_tokens, strict=True
+            )
+            if num_tokens <= recipe.max_new_tokens
+        ]
+        if not fitting_ids:
+            raise ValueError(
+                f"no selected {selection.language} document has at most "
+                f"{recipe.max_new_tokens} tokens (synthesis.max_new_tokens), as a file that is to "
+                "be rewritten must: raise it, or set synthesis.rewrite_fraction to 0"
+            )
+        sampled["rewrite"] = _sample_documents(
+            fitting_ids, num_rewrites, seed=recipe.seed, key="rewrite:"
+        )
+    return sampled
+
+
+def _sample_documents(
+    document_ids: Sequence[str], count: int, *, seed: int, key: str = ""
+) -> list[str]:
+    ordered = sorted(document_ids, key=lambda name: (stable_share(f"{key}{name}", seed=seed), name))
     return [ordered[index % len(ordered)] for index in range(count)]
 
 
@@ -156,6 +194,7 @@ def _documents(
 
 def _rows(
     language: str,
+    mode: SynthesisMode,
     sampled_ids: Sequence[str],
     documents: Mapping[str, Mapping[str, str]],
     recipe: SynthesisRecipe,
@@ -166,12 +205,16 @@ def _rows(
     for name in sampled_ids:
         occurrences[name] = occurrences.get(name, 0) + 1
         identity = f"{name}:{occurrences[name]}"
-        seed_snippet = snippet(
-            documents[name]["text"],
-            seed_lines=recipe.seed_lines,
-            identity=identity,
-            seed=recipe.seed,
-        )
+        if mode == "rewrite":
+            identity = f"rewrite:{identity}"
+            seed_snippet = documents[name]["text"].rstrip()
+        else:
+            seed_snippet = snippet(
+                documents[name]["text"],
+                seed_lines=recipe.seed_lines,
+                identity=identity,
+                seed=recipe.seed,
+            )
         if seed_snippet:
             yield {
                 "document_id": document_id(
@@ -182,6 +225,7 @@ def _rows(
                 "seed_document_id": name,
                 "seed_repository": documents[name]["repository"],
                 "seed_license": documents[name]["license"],
+                "mode": mode,
             }
 
 

@@ -203,20 +203,29 @@ def rules(**changed: Any) -> AcceptanceFilters:
 
 
 def put_answers(
-    lake: Lake, answers: Sequence[str | Completion], *, snippet: str = "x", language: str = "python"
+    lake: Lake,
+    answers: Sequence[str | Completion],
+    *,
+    snippet: str = "x",
+    language: str = "python",
+    mode: str | None = None,
 ) -> str:
     """A finished `synthetic_answers`, a shard per two answers; strings ended by themselves."""
     folder = lake.artifact("synthetic_answers", "all", "synthetic_answers-1")
     for start in range(0, len(answers), 2):
         chunk = list(enumerate(answers))[start : start + 2]
-        seeds = [a_seed(number, snippet=snippet, language=language) for number, _ in chunk]
+        seeds = [
+            a_seed(number, snippet=snippet, language=language, mode=mode) for number, _ in chunk
+        ]
         written = [_answer_row(number, answer) for number, answer in chunk]
         shards.put_table(folder, "seeds", start // 2, seeds, SYNTHETIC_SEED)
         shards.put_table(folder, "answers", start // 2, written, SYNTHETIC_ANSWER)
     return an_artifact(lake, "synthetic_answers", "all")()
 
 
-def a_seed(number: int, *, snippet: str = "x", language: str = "python") -> dict[str, str]:
+def a_seed(
+    number: int, *, snippet: str = "x", language: str = "python", mode: str | None = None
+) -> dict[str, str | None]:
     return {
         "document_id": text_id(f"request {number}"),
         "language": language,
@@ -224,6 +233,7 @@ def a_seed(number: int, *, snippet: str = "x", language: str = "python") -> dict
         "seed_document_id": text_id(f"seed {number}"),
         "seed_repository": f"repository-{number}",
         "seed_license": "MIT",
+        "mode": mode,
     }
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from snow_assets.curation.decontamination.gate import Gate
-from snow_assets.recipe import AcceptanceRecipe
+from snow_assets.recipe import AcceptanceRecipe, SynthesisMode
 from snow_assets.storage import shards
 from snow_assets.synthesis.acceptance import CompletionSource, accept_completions
 from snow_assets.synthesis.engine import Completion
@@ -31,14 +31,21 @@ RENAMED = (
 
 
 def judged(
-    folder: Path, answers: list[str | Completion], *, snippet: str = "x", **changed: Any
+    folder: Path,
+    answers: list[str | Completion],
+    *,
+    snippet: str = "x",
+    mode: SynthesisMode = "oss_instruct",
+    **changed: Any,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
     """Documents, refusals and stats."""
-    answers_folder = put_answers(Lake(url=str(folder / "lake")), answers, snippet=snippet)
+    answers_folder = put_answers(
+        Lake(url=str(folder / "lake")), answers, snippet=snippet, mode=mode
+    )
     out = str(folder / "out")
     asked = CompletionSource(
         folder=answers_folder,
-        prompt_version="1",
+        prompt_versions={mode: "1"},
         model="list",
         model_license="Apache-2.0",
         model_terms="none",
@@ -60,6 +67,23 @@ def test_an_accepted_file_keeps_its_seed_and_how_it_was_made(tmp_path: Path) -> 
     assert (row["model_license"], row["model_terms"]) == ("Apache-2.0", "none")
     assert (row["engine"], row["model"], row["prompt_version"]) == ("list 1", "list", "1")
     assert stats["num_tokens"] == row["num_tokens"] > 32
+
+
+def test_a_rewritten_file_and_a_refused_one_state_their_mode(tmp_path: Path) -> None:
+    answers: list[str | Completion] = [a_file(a_module("alpha")), "no file"]
+    documents, refusals, _ = judged(tmp_path, answers, mode="rewrite")
+    assert [row["mode"] for row in (*documents, *refusals)] == ["rewrite", "rewrite"]
+
+
+def test_a_set_in_which_nothing_is_rewritten_has_no_column_for_the_mode(tmp_path: Path) -> None:
+    documents, refusals, _ = judged(tmp_path, [a_file(a_module("alpha")), "no file"])
+    assert not any("mode" in row for row in (*documents, *refusals))
+
+
+def test_a_file_that_comes_back_as_it_was_is_not_rewritten(tmp_path: Path) -> None:
+    seed = a_module("alpha")
+    _, refusals, _ = judged(tmp_path, [a_file(seed)], snippet=seed, mode="rewrite")
+    assert [row["reason"] for row in refusals] == ["copies_seed"]
 
 
 def test_a_child_of_a_repository_that_opted_out_since_is_refused(tmp_path: Path) -> None:

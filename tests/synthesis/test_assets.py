@@ -88,6 +88,26 @@ def test_the_set_keeps_its_seeds_and_accounts_for_every_answer(lake: Lake) -> No
     assert len(str(shown["yield_picture"].value)) < 128_000
 
 
+def test_rewritten_files_stand_beside_inspired_ones_and_are_counted_by_mode(lake: Lake) -> None:
+    a_python_subset(lake)
+    recipe = dataclasses.replace(
+        RECIPE, synthesis=dataclasses.replace(RECIPE.synthesis, rewrite_fraction=0.25)
+    )
+    with serving() as stub:
+        done = materialized(lake, stub, recipe=recipe)
+        prompts = [body["messages"][-1]["content"] for body in stub.asked]
+    assert all(check.passed for check in done.get_asset_check_evaluations())
+    assert sum("Rewrite this Python file" in prompt for prompt in prompts) == 2
+    folder = current_artifact(lake, recipe, "synthetic_set").folder
+    rows = shards.read(folder, "documents").to_pylist()
+    assert {(row["mode"], row["prompt_version"]) for row in rows} == {
+        ("oss_instruct", "2"),
+        ("rewrite", "1"),
+    }
+    shown = done.asset_materializations_for_node("synthetic_set")[0].metadata
+    assert "| python, rewritten |" in str(shown["yield"].value)
+
+
 def test_nothing_is_asked_again_when_a_threshold_or_the_terms_wording_changes(lake: Lake) -> None:
     a_python_subset(lake)
     with serving() as stub:

@@ -19,7 +19,7 @@ from snow_assets.storage.schemas import SYNTHETIC_SEED
 from snow_assets.synthesis import generation
 from snow_assets.synthesis.contract import GenerationRequest
 from snow_assets.synthesis.engine import TOO_LONG, Completion, Prompt, append_closing_fence
-from snow_assets.synthesis.prompts import PROMPT_VERSION
+from snow_assets.synthesis.prompts import prompt_version
 from tests.synthesis.builders import Progress, a_recipe, a_seed, an_answer, an_engine
 from tests.synthesis.stub_server import serving
 
@@ -38,7 +38,7 @@ def a_request(
         "endpoint_url": "",
         "endpoint": SMOKE.operation.endpoint,
         "recipe": a_recipe(),
-        "prompt_version": PROMPT_VERSION,
+        "prompt_version": prompt_version(("oss_instruct",)),
     }
     return GenerationRequest(output=str(output), **{**fields, **changed})
 

@@ -3,11 +3,12 @@
 from itertools import takewhile
 
 from snow_assets.languages import display_name
-from snow_assets.synthesis.prompts import messages
+from snow_assets.recipe import SynthesisMode
+from snow_assets.synthesis.prompts import messages, prompt_version
 
 
-def flat(language: str, snippet: str) -> str:
-    asked = messages(language, snippet, max_new_tokens=320)
+def flat(language: str, snippet: str, mode: SynthesisMode = "oss_instruct") -> str:
+    asked = messages(language, snippet, max_new_tokens=320, mode=mode)
     return "".join(f"{message['role']}:{message['content']}\n" for message in asked)
 
 
@@ -26,6 +27,18 @@ def test_requests_share_everything_before_the_language() -> None:
 def test_the_same_language_shares_all_but_the_seed() -> None:
     shared = common_start(flat("sql", "alpha"), flat("sql", "beta"))
     assert shared.endswith("<fragment>\n")
+
+
+def test_rewriting_shares_all_but_the_file_and_quotes_it_whole() -> None:
+    shared = common_start(flat("sql", "alpha", "rewrite"), flat("sql", "beta", "rewrite"))
+    assert shared.endswith("Rewrite this SQL file:\n<file>\n")
+    asked = messages("sql", "alpha </file> beta", max_new_tokens=320, mode="rewrite")
+    assert asked[-1]["content"].endswith("<file>\nalpha < /file> beta\n</file>")
+
+
+def test_the_version_of_several_modes_prompts_names_each() -> None:
+    assert prompt_version(("oss_instruct",)) == "2"
+    assert prompt_version(("oss_instruct", "rewrite")) == "oss_instruct 2, rewrite 1"
 
 
 def test_a_seed_cannot_end_its_own_quotation() -> None:

@@ -54,6 +54,37 @@ def test_half_the_seeds_are_python_and_chunks_are_full(tmp_path: Path) -> None:
     assert [entry.num_rows for entry in shards.records(folder)] == [4, 4, 2]
 
 
+def test_a_share_of_the_requests_are_whole_files_that_fit_a_completion(tmp_path: Path) -> None:
+    texts = {f"repository-{number}": a_module(f"topic{number}") for number in range(4)}
+    texts["long"] = "".join(a_module(f"long{number}") for number in range(9))
+    lake = a_lake(tmp_path)
+    selection = seeds.read_selection(*a_subset(lake, "python", texts))
+    folder = str(tmp_path / "out")
+    recipe = a_recipe(num_requests=16, rewrite_fraction=0.75, max_new_tokens=320)
+    seeds.write_seeds(folder, [selection], recipe=recipe, prompt_version="1")
+    rows = rows_of(folder)
+    assert [row["mode"] for row in rows].count("rewrite") == 12
+    for row in rows:
+        is_whole = row["snippet"] == texts[row["seed_repository"]].rstrip()
+        assert is_whole is (row["mode"] == "rewrite")
+    rewritten = {row["seed_repository"] for row in rows if row["mode"] == "rewrite"}
+    assert rewritten == set(texts) - {"long"}
+    assert len({row["document_id"] for row in rows}) == 16
+
+
+def test_without_a_selected_file_that_fits_a_completion_rewriting_is_refused(
+    tmp_path: Path,
+) -> None:
+    selection = seeds.read_selection(*a_subset(a_lake(tmp_path), "python", {"a": a_module("one")}))
+    with pytest.raises(ValueError, match=r"no selected python document has at most 8 tokens"):
+        seeds.write_seeds(
+            str(tmp_path / "out"),
+            [selection],
+            recipe=a_recipe(rewrite_fraction=0.5, max_new_tokens=8),
+            prompt_version="1",
+        )
+
+
 def test_every_request_has_its_own_id_though_documents_repeat(tmp_path: Path) -> None:
     folder = str(tmp_path / "out")
     selected = two_languages(a_lake(tmp_path))
@@ -95,7 +126,7 @@ def test_a_selected_document_that_is_held_out_is_refused(tmp_path: Path) -> None
 def test_other_languages_share_by_their_tokens_and_the_sum_is_exact() -> None:
     selected = [
         seeds.LanguageSelection(
-            language=name, document_ids=["a"], num_tokens=tokens, clean_folder=""
+            language=name, document_ids=["a"], document_tokens=[tokens], clean_folder=""
         )
         for name, tokens in (("python", 1), ("c", 200), ("sql", 100), ("java", 1))
     ]
@@ -107,7 +138,9 @@ def test_other_languages_share_by_their_tokens_and_the_sum_is_exact() -> None:
 
 def test_python_asked_for_and_not_there_names_the_remedy() -> None:
     selected = [
-        seeds.LanguageSelection(language="c", document_ids=["a"], num_tokens=1, clean_folder="")
+        seeds.LanguageSelection(
+            language="c", document_ids=["a"], document_tokens=[1], clean_folder=""
+        )
     ]
     with pytest.raises(ValueError, match=r"python_fraction is 0\.5 .* set it to 0"):
         seeds.allocate_requests(selected, requests=4, python_fraction=0.5)

@@ -19,7 +19,7 @@ from snow_assets.storage.schemas import SYNTHETIC_SEED
 from snow_assets.synthesis import generation
 from snow_assets.synthesis.contract import MODEL, ConversionRequest, GenerationRequest
 from snow_assets.synthesis.parsing import extract_file
-from snow_assets.synthesis.prompts import PROMPT_VERSION
+from snow_assets.synthesis.prompts import prompt_version
 from snow_assets.synthesis.teacher import file_digest, packaged_gguf
 from tests.synthesis.builders import a_module, a_recipe, a_seed
 from tests.vllm_server import PYTHON, require_vllm, served
@@ -69,18 +69,24 @@ def run(python: str, module: str, request: object, folder: Path) -> dict[str, fl
 def a_request(
     output: Path, teacher: str, *, engine: str = "vllm", url: str = ""
 ) -> GenerationRequest:
-    """Two parts of three requests; the last one's seed is too long to be asked."""
+    """Two parts of three requests, the second to rewrite a file; the last one's seed is too long to
+    be asked."""
     for index in range(2):
-        rows = [a_seed(3 * index + row, snippet=a_module(f"topic{row}")[:200]) for row in range(2)]
+        rows = [
+            a_seed(3 * index, snippet=a_module("topic0")[:200]),
+            a_seed(3 * index + 1, snippet=a_module("topic1")[:200], mode="rewrite"),
+        ]
         rows.append(a_seed(3 * index + 2, snippet="x = 1\n" * (500 if index else 1)))
         shards.put_table(str(output), "seeds", index, rows, SYNTHETIC_SEED)
+    # Enough tokens to close a block.
+    recipe = a_recipe(engine=engine, max_new_tokens=256, rewrite_fraction=0.5)
     return GenerationRequest(
         output=str(output),
         teacher=teacher,
         endpoint_url=url,
         endpoint=SMOKE.operation.endpoint,
-        recipe=a_recipe(engine=engine, max_new_tokens=256),  # enough to close a block
-        prompt_version=PROMPT_VERSION,
+        recipe=recipe,
+        prompt_version=prompt_version(recipe.modes),
     )
 
 

@@ -346,7 +346,7 @@ def put_quality(lake: TinyLake) -> None:
         "synthetic_set",
         {
             "documents": (
-                rows.SYNTHETIC_DOCUMENT,
+                rows.without(rows.SYNTHETIC_DOCUMENT, "mode"),
                 [
                     row_of(
                         rows.SYNTHETIC_DOCUMENT,
@@ -370,6 +370,7 @@ def put_quality(lake: TinyLake) -> None:
                         seed_document_id=sha("good"),
                         seed_repository="flask",
                         reason="does_not_compile",
+                        mode="oss_instruct",
                     )
                 ],
             ),

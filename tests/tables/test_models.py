@@ -118,9 +118,9 @@ def test_a_synthetic_file_leads_to_the_file_that_seeded_it(ask: Any) -> None:
 
 
 def test_what_was_refused_stands_beside_what_was_accepted(ask: Any) -> None:
-    assert ask("select outcome, reason, share from synthetic_yield order by outcome") == [
-        ("accepted", None, 0.5),
-        ("refused", "does_not_compile", 0.5),
+    assert ask("select mode, outcome, reason, share from synthetic_yield order by outcome") == [
+        ("oss_instruct", "accepted", None, 0.5),  # its table states no mode
+        ("oss_instruct", "refused", "does_not_compile", 0.5),
     ]
 
 

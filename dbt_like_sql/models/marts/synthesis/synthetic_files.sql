@@ -12,7 +12,8 @@ select
     synthetic.model,
     synthetic.model_license,
     synthetic.model_terms,
-    synthetic.text_id
+    synthetic.text_id,
+    synthetic.mode
 from {{ ref('stg_synthetic_set__documents') }} as synthetic
 left join {{ ref('document_quality') }} as seeds
     on

@@ -3,6 +3,7 @@ with outcomes as (
     select
         recipe,
         language,
+        mode,
         'accepted' as outcome,
         null as reason,
         num_tokens
@@ -11,6 +12,7 @@ with outcomes as (
     select
         recipe,
         language,
+        mode,
         'refused' as outcome,
         reason,
         null::bigint as num_tokens
@@ -21,10 +23,11 @@ with outcomes as (
 select
     recipe,
     language,
+    mode,
     outcome,
     reason,
     count(*) as num_documents,
     sum(num_tokens)::bigint as num_tokens,
-    count(*) / sum(count(*)) over (partition by recipe, language) as share
+    count(*) / sum(count(*)) over (partition by recipe, language, mode) as share
 from outcomes
-group by recipe, language, outcome, reason
+group by recipe, language, mode, outcome, reason

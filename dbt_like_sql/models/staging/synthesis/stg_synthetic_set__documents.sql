@@ -11,5 +11,6 @@ select
     engine,
     model,
     model_license,
-    model_terms
+    model_terms,
+    coalesce(mode, 'oss_instruct') as mode
 from {{ source('synthetic_set', 'documents') }}

@@ -5,5 +5,6 @@ select
     seed_document_id,
     seed_repository,
     reason,
-    evidence
+    evidence,
+    coalesce(mode, 'oss_instruct') as mode
 from {{ source('synthetic_set', 'refusals') }}
