@@ -1,5 +1,7 @@
 """Stages of synthesis: the teacher, its completions, and the files that are accepted from them."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -32,6 +34,9 @@ from snow_assets.synthesis import teacher as teachers
 from snow_assets.synthesis.contract import (
     ConversionReport,
     ConversionRequest,
+    FileExecution,
+    FileExecutionReport,
+    FileExecutionRequest,
     GenerationReport,
     GenerationRequest,
 )
@@ -39,6 +44,7 @@ from snow_assets.synthesis.prompts import PROMPT_VERSIONS, prompt_version
 from snow_resources.gpu_jobs import JobSize
 
 CODE_VERSION = "3"
+EXECUTION_CODE_VERSION = "1"
 
 
 @stage(
@@ -193,10 +199,34 @@ def _opted_out_seeds(run: StageRun) -> frozenset[str]:
     return with_ingested_names(opted_out.read(run.input(opt_outs).folder), sorted(set(folders)))
 
 
+def _executed(run: StageRun, programs: Sequence[str]) -> Sequence[FileExecution]:
+    """Outcomes of generated programs in the sandbox, as a job of its own for each chunk."""
+    num_cpus = run.recipe.operation.sandbox_cpus
+    done = run.jobs.run(
+        run.context,
+        "snow_assets.synthesis.execution",
+        FileExecutionRequest(
+            programs=tuple(programs),
+            timeout_seconds=run.recipe.acceptance.execution_timeout_seconds,
+            num_cpus=num_cpus,
+        ),
+        report=FileExecutionReport,
+        code_version=EXECUTION_CODE_VERSION,
+        size=JobSize(
+            environment="sandbox",
+            cpus=num_cpus,
+            memory_gib=run.recipe.operation.worker_memory.sandbox_gib,
+        ),
+        unaddressed_fields=("num_cpus",),
+    )
+    executions: Sequence[FileExecution] = done.report.executions
+    return executions
+
+
 def _set_config(inputs: StageInputs) -> Any:
     recipe = inputs.recipe
     return {
-        "acceptance": recipe.acceptance,
+        "acceptance": recipe.acceptance.config,
         "near_duplicates": recipe.curation.near_duplicates,
         "contamination": recipe.curation.contamination,
         **recipe.synthesis.terms,
@@ -220,6 +250,7 @@ def _set_config(inputs: StageInputs) -> Any:
         StageTable(name="refusals", schema=SYNTHETIC_REFUSAL),
     ),
     kinds={"parquet"},
+    resources={"jobs"},
     cost=CostModel(output_tokens=_max_completion_tokens),
 )
 def synthetic_set(run: StageRun) -> StageResult:
@@ -233,6 +264,7 @@ def synthetic_set(run: StageRun) -> StageResult:
         problems=shards.read(run.input(benchmark_problems).folder, "problems"),
         tokenizer=load_tokenizer(run.input(tokenizer).folder),
         opted_out=_opted_out_seeds(run),
+        run_programs=None if recipe.acceptance.execution == "off" else partial(_executed, run),
     )
     source = acceptance.CompletionSource(
         folder=run.input(synthetic_answers).folder,

@@ -1,7 +1,5 @@
 """Build sandbox programs from completions, and write their outcomes to table `answers`."""
 
-import re
-
 from snow_assets.evaluation.contract import (
     EvaluationRequest,
     ExecutionReport,
@@ -10,6 +8,7 @@ from snow_assets.evaluation.contract import (
     Program,
 )
 from snow_assets.evaluation.problems import Problem, sample_problems
+from snow_assets.runtime.sandbox import stable_message
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import ANSWER
 
@@ -49,18 +48,6 @@ def execution_request(evaluation: EvaluationRequest, *, num_cpus: int) -> Execut
         recipe=recipe,
         num_cpus=num_cpus,
     )
-
-
-# Memory addresses and temporary folders differ between runs.
-_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,16}\b")
-_TEMPORARY = re.compile(r"/tmp/[^\s/'\"]+")  # noqa: S108 - a pattern; nothing is written there
-
-
-def stable_message(message: str | None) -> str | None:
-    """Normalise memory addresses and temporary paths, so that equal runs give equal messages."""
-    if message is None:
-        return None
-    return _TEMPORARY.sub("/tmp/...", _ADDRESS.sub("0x...", message))  # noqa: S108
 
 
 def timings(report: ExecutionReport) -> dict[str, float]:

@@ -13,6 +13,7 @@ from snow_assets.recipe.validation import (
     Fraction,
     LicenseId,
     OptionalSize,
+    PositiveFloat,
     PositiveFraction,
     ProperFraction,
     RecipeSection,
@@ -304,3 +305,18 @@ class AcceptanceRecipe(RecipeSection):
     min_tokens: OptionalSize
     # to its seed, and among accepted completions; with the shingles of near_duplicates
     max_jaccard: PositiveFraction
+    execution: Literal["off", "required"] = "off"
+    """`required`: a Python file that imports what the sandbox has, and reads no input, must run to
+    its end there, with its tests if it has any (`synthesis/programs.py`). Others are not run."""
+    execution_timeout_seconds: PositiveFloat = 10.0  # of a file
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The values that the accepted files depend on.
+
+        Without those of execution if it is off, so that fingerprints from before it stay.
+        """
+        values = asdict(self)
+        if self.execution == "off":
+            del values["execution"], values["execution_timeout_seconds"]
+        return values

@@ -44,6 +44,7 @@ with the type's name.
 """
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -89,6 +90,7 @@ __all__ = [
     "probe",
     "run",
     "run_all",
+    "stable_message",
 ]
 _NO_TEST = FunctionTest(entry_point="", reference="", source="")
 
@@ -244,6 +246,18 @@ def _outcome(report: Report) -> Outcome:
     if report.test_outcome == ENDED and os.WIFSIGNALED(report.status):
         return "killed"  # only the kernel may signal it: a crash, or the machine is short of memory
     return "failed"
+
+
+# Memory addresses and temporary folders differ between runs.
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,16}\b")
+_TEMPORARY = re.compile(r"/tmp/[^\s/'\"]+")  # noqa: S108 - a pattern; nothing is written there
+
+
+def stable_message(message: str | None) -> str | None:
+    """Normalise memory addresses and temporary paths, so that equal runs give equal messages."""
+    if message is None:
+        return None
+    return _TEMPORARY.sub("/tmp/...", _ADDRESS.sub("0x...", message))  # noqa: S108
 
 
 @contextmanager

@@ -296,6 +296,7 @@ SYNTHETIC_DOCUMENT = pa.schema(
         _required("model_license", pa.string()),  # the teacher's, beside the seed's
         _required("model_terms", pa.string()),
         _MODE,
+        pa.field("execution", pa.string()),  # what ran in the sandbox; absent if nothing may
     ]
 )
 """`synthetic_set`, table `documents`: accepted files, each with the seed it came from."""

@@ -1,7 +1,7 @@
 """Filter completions: each becomes a document, or a refusal with reason and evidence."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,13 +22,21 @@ from snow_assets.recipe import (
 )
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import SYNTHETIC_DOCUMENT, SYNTHETIC_REFUSAL, text_id, without
-from snow_assets.synthesis.contract import seed_mode
+from snow_assets.synthesis.contract import FileExecution, seed_mode
 from snow_assets.synthesis.parsing import extract_file, syntax_error
+from snow_assets.synthesis.programs import has_tests, program, runnability
 from snow_assets.synthesis.prompts import EXAMPLES
 
 DOCUMENTS, REFUSALS = "documents", "refusals"
 _FINISH_REASONS_WITH_TEXT = ("stop", "length")
 _EVIDENCE_CHARS = 300
+
+
+PASSED_TESTS, RAN, NOT_RUNNABLE = "passed_tests", "ran", "not_runnable"
+"""Column `execution` of an accepted file: it ran with its tests; it ran and has none; the sandbox
+cannot run it."""
+
+RunPrograms = Callable[[Sequence[str]], Sequence[FileExecution]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +50,8 @@ class AcceptanceFilters:
     tokenizer: Tokenizer
     opted_out: frozenset[str] = frozenset()
     """Repositories whose derived files are refused, also if generated before the opt-out."""
+    run_programs: RunPrograms | None = None
+    """Runs the programs of files in the sandbox, in order; None: no file is run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,9 +120,11 @@ def accept_completions(
     for language, _, text in EXAMPLES:
         accepted.add(f"the prompt's {language} example", text)
     counts: Counter[str] = Counter()
-    omitted = () if "rewrite" in source.prompt_versions else ("mode",)
+    omitted = [] if "rewrite" in source.prompt_versions else ["mode"]
+    if filters.run_programs is None:
+        omitted.append("execution")
     for shard in range(len(shards.manifest(source.folder).tables("answers"))):
-        documents, refusals, redactions = _filter_chunk(
+        documents, refusals, redactions, executed = _filter_chunk(
             source, shard, index, gate, accepted, filters
         )
         if not shards.record(folder, shards.table_name(DOCUMENTS, shard)):
@@ -124,21 +136,28 @@ def accept_completions(
                 folder, REFUSALS, shard, refusals, without(SYNTHETIC_REFUSAL, *omitted)
             )
         counts["num_redactions"] += redactions
+        counts.update(f"execution: {outcome}" for outcome in executed)
         counts["num_accepted"] += len(documents)
         counts["num_tokens"] += sum(row["num_tokens"] for row in documents)
         counts.update(f"refused: {row['reason']}" for row in refusals)
-    num_refused = sum(count for name, count in counts.items() if name.startswith("refused: "))
+    refused, executions = _counts_of(counts, "refused: "), _counts_of(counts, "execution: ")
+    num_refused = sum(refused.values())
     return {
         "num_asked": counts["num_accepted"] + num_refused,
         "num_accepted": counts["num_accepted"],
         "num_refused": num_refused,
         "num_tokens": counts["num_tokens"],
         "num_redactions": counts["num_redactions"],
-        "refused": {
-            name.removeprefix("refused: "): counts[name]
-            for name in sorted(counts)
-            if name.startswith("refused: ")
-        },
+        "refused": refused,
+        **({} if filters.run_programs is None else {"executions": executions}),
+    }
+
+
+def _counts_of(counts: Counter[str], prefix: str) -> dict[str, int]:
+    return {
+        name.removeprefix(prefix): counts[name]
+        for name in sorted(counts)
+        if name.startswith(prefix)
     }
 
 
@@ -149,8 +168,9 @@ def _filter_chunk(
     gate: Gate,
     accepted: _AcceptedFiles,
     filters: AcceptanceFilters,
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int]:
-    """Filter one chunk; return documents, refusals, and the number of redactions in documents."""
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int, list[str]]:
+    """Filter one chunk; return documents, refusals, the number of redactions in documents, and what
+    became of each file that got as far as the sandbox."""
     seeds = shards.read_shard(source.folder, shards.table_name("seeds", shard)).to_pylist()
     answers = shards.read_shard(source.folder, shards.table_name("answers", shard)).to_pylist()
     documents: list[dict[str, Any]] = []
@@ -168,15 +188,58 @@ def _filter_chunk(
             refusals.append(_refusal_row(seed, *candidate))
     tokens = count_tokens(filters.tokenizer, [candidate.text for candidate in candidates])
     contaminated = _find_contamination(candidates, index, gate)
+    refused = {
+        candidate.seed["document_id"]: refusal
+        for candidate, num_tokens in zip(candidates, tokens, strict=True)
+        if (refusal := _own_refusal(candidate, num_tokens, contaminated, accepted, filters.recipe))
+    }
+    remaining = [each for each in candidates if each.seed["document_id"] not in refused]
+    executions: dict[str, str] = {}
+    executed: list[str] = []
+    if filters.run_programs is not None:
+        executions, failures, executed = _execute(remaining, filters.run_programs)
+        refused |= failures
     for candidate, num_tokens in zip(candidates, tokens, strict=True):
-        refusal = _refusal_reason(candidate, num_tokens, contaminated, accepted, filters.recipe)
+        name = candidate.seed["document_id"]
+        refusal = refused.get(name) or _duplicate_refusal(candidate, accepted, filters.recipe)
         if refusal is None:
-            accepted.add(candidate.seed["document_id"], candidate.text)
-            documents.append(_document_row(source, candidate, num_tokens))
+            accepted.add(name, candidate.text)
+            documents.append(_document_row(source, candidate, num_tokens, executions.get(name)))
             num_redactions += candidate.num_redacted
         else:
             refusals.append(_refusal_row(candidate.seed, *refusal))
-    return documents, refusals, num_redactions
+    return documents, refusals, num_redactions, executed
+
+
+def _execute(
+    candidates: Sequence[_Candidate], run_programs: RunPrograms
+) -> tuple[dict[str, str], dict[str, tuple[str, str]], list[str]]:
+    """Run the files that the sandbox can run.
+
+    Returns by document id the `execution` of what may be accepted, and reason and evidence of what
+    may not; and an outcome or a reason against running for each file.
+    """
+    executions: dict[str, str] = {}
+    failures: dict[str, tuple[str, str]] = {}
+    outcomes: list[str] = []
+    runnable: list[_Candidate] = []
+    for candidate in candidates:
+        can_run = runnability(candidate.text, candidate.seed["language"])
+        if can_run == "runnable":
+            runnable.append(candidate)
+        else:
+            executions[candidate.seed["document_id"]] = NOT_RUNNABLE
+            outcomes.append(can_run)
+    results = run_programs([program(candidate.text) for candidate in runnable]) if runnable else ()
+    for candidate, result in zip(runnable, results, strict=True):
+        name = candidate.seed["document_id"]
+        if result.outcome == "passed":
+            executions[name] = PASSED_TESTS if has_tests(candidate.text) else RAN
+        else:
+            evidence = result.message.strip()[-_EVIDENCE_CHARS:]
+            failures[name] = (f"execution_{result.outcome}", evidence)
+        outcomes.append(executions.get(name, result.outcome))
+    return executions, failures, outcomes
 
 
 def _candidate(
@@ -235,13 +298,14 @@ def _find_contamination(
     return contaminated
 
 
-def _refusal_reason(
+def _own_refusal(
     candidate: _Candidate,
     num_tokens: int,
     contaminated: Mapping[str, tuple[str, str]],
     accepted: _AcceptedFiles,
     recipe: AcceptanceRecipe,
 ) -> tuple[str, str] | None:
+    """Reason and evidence that do not depend on other completions."""
     name = candidate.seed["document_id"]
     if num_tokens < recipe.min_tokens:
         return "too_short", f"{num_tokens} tokens, and {recipe.min_tokens} are the least"
@@ -252,6 +316,12 @@ def _refusal_reason(
     )
     if similarity >= recipe.max_jaccard:
         return "copies_seed", f"Jaccard {similarity:.3f} with the seed"
+    return None
+
+
+def _duplicate_refusal(
+    candidate: _Candidate, accepted: _AcceptedFiles, recipe: AcceptanceRecipe
+) -> tuple[str, str] | None:
     duplicate_of = accepted.texts.get(text_id(candidate.text))
     if duplicate_of is not None:
         return "exact_duplicate", duplicate_of
@@ -274,7 +344,7 @@ def _refusal_row(seed: Mapping[str, Any], reason: str, evidence: str | None) -> 
 
 
 def _document_row(
-    source: CompletionSource, candidate: _Candidate, num_tokens: int
+    source: CompletionSource, candidate: _Candidate, num_tokens: int, execution: str | None
 ) -> dict[str, Any]:
     return {
         "document_id": candidate.seed["document_id"],
@@ -291,4 +361,5 @@ def _document_row(
         "model_license": source.model_license,
         "model_terms": source.model_terms,
         "mode": seed_mode(candidate.seed),
+        "execution": execution,
     }

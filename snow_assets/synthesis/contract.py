@@ -1,4 +1,4 @@
-"""Requests and reports of the two jobs: teacher conversion and generation."""
+"""Requests and reports of the jobs: teacher conversion, generation, execution of the files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,3 +57,29 @@ class GenerationReport:
     num_cached_prefix_tokens: int = 0  # and found there
     start_seconds: float = 0.0  # until the engine was ready
     seconds: float = 0.0  # of generation, without startup
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileExecutionRequest:
+    """Run generated files' programs (`programs.program`); self-contained, as the sandbox has no
+    access to the lake."""
+
+    programs: tuple[str, ...]
+    timeout_seconds: float  # of each
+    num_cpus: int  # programs that run at the same time, at most one per core
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileExecution:
+    """Outcome of one program: a `sandbox.Outcome`, and the end of its output."""
+
+    outcome: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileExecutionReport:
+    """Outcomes of all programs, in the order of the request."""
+
+    isolation: str
+    executions: tuple[FileExecution, ...]

@@ -14,7 +14,6 @@ from snow_assets.evaluation import execution, results
 from snow_assets.evaluation.answers import (
     execution_request,
     problem_test,
-    stable_message,
     timings,
     write_answers,
 )
@@ -26,6 +25,7 @@ from snow_assets.evaluation.contract import (
 )
 from snow_assets.evaluation.problems import problem_from_row
 from snow_assets.runtime import sandbox, worker
+from snow_assets.runtime.sandbox import stable_message
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import COMPLETION, LIKELIHOOD
 from tests.evaluation.builders import (

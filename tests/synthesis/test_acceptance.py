@@ -1,5 +1,7 @@
 """Every answer ends as a document or as a refusal with its reason."""
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,22 @@ import pytest
 from snow_assets.curation.decontamination.gate import Gate
 from snow_assets.recipe import AcceptanceRecipe, SynthesisMode
 from snow_assets.storage import shards
+from snow_assets.synthesis import execution
 from snow_assets.synthesis.acceptance import CompletionSource, accept_completions
+from snow_assets.synthesis.contract import FileExecution, FileExecutionRequest
 from snow_assets.synthesis.engine import Completion
 from snow_assets.synthesis.prompts import EXAMPLES
 from snow_resources.lake import Lake
-from tests.synthesis.builders import PROBLEM, a_file, a_module, an_answer, put_answers, rules
+from tests.sandbox.programs import needs_floor
+from tests.synthesis.builders import (
+    PROBLEM,
+    Progress,
+    a_file,
+    a_module,
+    an_answer,
+    put_answers,
+    rules,
+)
 
 RENAMED = (
     "def middle(numbers, importance):\n"
@@ -84,6 +97,48 @@ def test_a_file_that_comes_back_as_it_was_is_not_rewritten(tmp_path: Path) -> No
     seed = a_module("alpha")
     _, refusals, _ = judged(tmp_path, [a_file(seed)], snippet=seed, mode="rewrite")
     assert [row["reason"] for row in refusals] == ["copies_seed"]
+
+
+def executed(folder: Path, programs: Sequence[str]) -> Sequence[FileExecution]:
+    request = FileExecutionRequest(programs=tuple(programs), timeout_seconds=20.0, num_cpus=2)
+    return execution.work(request, Progress(folder)).executions
+
+
+@needs_floor
+def test_a_file_that_does_not_run_is_refused_and_another_states_what_ran(tmp_path: Path) -> None:
+    tested = f"{a_module('alpha')}def test_alpha():\n    assert alpha_report([3]) == [3]\n"
+    answers: list[str | Completion] = [
+        a_file(tested),
+        a_file(f"{a_module('beta')}beta_report(2)\n"),
+        a_file(f"import numpy\n{a_module('gamma')}"),
+        a_file(a_module("delta")),
+        a_file("a = 1\n"),  # too short to be run
+    ]
+    documents, refusals, stats = judged(tmp_path, answers, run_programs=partial(executed, tmp_path))
+    assert [row["execution"] for row in documents] == ["passed_tests", "not_runnable", "ran"]
+    assert {row["reason"]: "TypeError" in row["evidence"] for row in refusals} == {
+        "execution_failed": True,
+        "too_short": False,
+    }
+    assert stats["refused"] == {"execution_failed": 1, "too_short": 1}
+    assert stats["executions"] == {"failed": 1, "needs_modules": 1, "passed_tests": 1, "ran": 1}
+
+
+@needs_floor
+def test_a_file_that_fails_takes_no_near_copys_place(tmp_path: Path) -> None:
+    answers: list[str | Completion] = [
+        a_file(f"{a_module('alpha')}alpha_report(2)\n"),
+        a_file(a_module("alpha")),
+    ]
+    documents, refusals, _ = judged(tmp_path, answers, run_programs=partial(executed, tmp_path))
+    assert [row["text"] for row in documents] == [a_module("alpha")]
+    assert [row["reason"] for row in refusals] == ["execution_failed"]
+
+
+def test_without_execution_there_is_no_column_for_it(tmp_path: Path) -> None:
+    documents, _, stats = judged(tmp_path, [a_file(a_module("alpha"))])
+    assert "execution" not in documents[0]
+    assert "executions" not in stats
 
 
 def test_a_child_of_a_repository_that_opted_out_since_is_refused(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from snow_resources.lake import Lake
 from snow_resources.local_jobs import LocalJobs
 from snow_resources.teacher import Teacher
 from snow_resources.tracking import Tracking
+from tests.sandbox.programs import needs_floor
 from tests.stage_assets import asset_of, assets_of
 from tests.synthesis.builders import (
     PROBLEM,
@@ -106,6 +107,24 @@ def test_rewritten_files_stand_beside_inspired_ones_and_are_counted_by_mode(lake
     }
     shown = done.asset_materializations_for_node("synthetic_set")[0].metadata
     assert "| python, rewritten |" in str(shown["yield"].value)
+
+
+@needs_floor
+def test_accepted_files_ran_in_the_sandbox_where_the_recipe_requires_it(lake: Lake) -> None:
+    a_python_subset(lake)
+    recipe = dataclasses.replace(
+        RECIPE, acceptance=dataclasses.replace(RECIPE.acceptance, execution="required")
+    )
+    with serving() as stub:
+        materialized(lake, stub, recipe=recipe)
+    folder = current_artifact(lake, recipe, "synthetic_set").folder
+    num_accepted = shards.manifest(folder).stats["num_accepted"]
+    assert num_accepted > 0
+    assert shards.manifest(folder).stats["executions"]["ran"] >= num_accepted
+    rows = shards.read(folder, "documents").to_pylist()
+    assert {row["execution"] for row in rows} == {"ran"}
+    jobs = Path(lake.url, "jobs", "synthetic_set", "all")
+    assert len(list(jobs.glob("*/attempt-*/report.json"))) == 2  # one for each chunk
 
 
 def test_nothing_is_asked_again_when_a_threshold_or_the_terms_wording_changes(lake: Lake) -> None:

@@ -346,7 +346,7 @@ def put_quality(lake: TinyLake) -> None:
         "synthetic_set",
         {
             "documents": (
-                rows.without(rows.SYNTHETIC_DOCUMENT, "mode"),
+                rows.without(rows.SYNTHETIC_DOCUMENT, "mode", "execution"),
                 [
                     row_of(
                         rows.SYNTHETIC_DOCUMENT,

@@ -13,7 +13,8 @@ select
     synthetic.model_license,
     synthetic.model_terms,
     synthetic.text_id,
-    synthetic.mode
+    synthetic.mode,
+    synthetic.execution
 from {{ ref('stg_synthetic_set__documents') }} as synthetic
 left join {{ ref('document_quality') }} as seeds
     on

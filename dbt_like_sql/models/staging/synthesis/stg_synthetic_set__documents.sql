@@ -12,5 +12,6 @@ select
     model,
     model_license,
     model_terms,
-    coalesce(mode, 'oss_instruct') as mode
+    coalesce(mode, 'oss_instruct') as mode,
+    execution
 from {{ source('synthetic_set', 'documents') }}
