@@ -62,12 +62,13 @@ def export_dataset(
     splits: Mapping[str, Iterable[pa.RecordBatch]],
     sources: pl.DataFrame,
     notices: Mapping[str, Sequence[str]],
+    sections: str = "",
 ) -> dict[str, Any]:
     """Write each split as Parquet, README.md (the data card) and ATTRIBUTION.md; return counts.
 
-    `sources` has a row per exported document with SOURCE_COLUMNS; `notices`
-    are copyright notices by repository. A split without rows is omitted. Memory: about 256 MB of
-    text. Existing shards are not rewritten.
+    `sources` has a row per exported document with SOURCE_COLUMNS; `notices` are copyright notices
+    by repository; `sections` is Markdown at the end of the card. A split without rows is omitted.
+    Memory: about 256 MB of text. Existing shards are not rewritten.
     """
     counts: Counter[str] = Counter()
     for split, batches in splits.items():
@@ -75,7 +76,7 @@ def export_dataset(
             counts[split] += table.num_rows
             if shards.record(folder, shards.table_name(split, index)) is None:
                 shards.put_table(folder, split, index, table, table.schema)
-    card = _card(title, description, counts, sources)
+    card = _card(title, description, counts, sources, sections)
     shards.put_file(folder, "README.md", card.encode())
     shards.put_file(folder, "ATTRIBUTION.md", _attribution(title, sources, notices).encode())
     return {f"{split}_documents": counts[split] for split in splits}
@@ -92,7 +93,9 @@ def _tables(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.Table]:
         yield pa.Table.from_batches(pending)
 
 
-def _card(title: str, description: str, counts: Mapping[str, int], sources: pl.DataFrame) -> str:
+def _card(
+    title: str, description: str, counts: Mapping[str, int], sources: pl.DataFrame, sections: str
+) -> str:
     header = ["---", f"pretty_name: {json.dumps(title)}", "license: other", "license_name: various"]
     header += ["license_link: ATTRIBUTION.md", "task_categories:", "- text-generation"]
     # Without `configs`, `datasets` infers the files and reads the manifest as data.
@@ -111,16 +114,19 @@ def _card(title: str, description: str, counts: Mapping[str, int], sources: pl.D
         f"{num_repositories} repositories; `ATTRIBUTION.md` names each with its licence.",
         "",
     ]
-    return "\n".join(lines)
+    return "\n".join(lines) + sections
 
 
-def repository_notices(clean_folder: str) -> dict[str, list[str]]:
+def repository_notices(*clean_folders: str) -> dict[str, list[str]]:
     """The copyright notices of each repository's licence files, from the raw files of its source.
 
     A source that is no longer in the lake has none. Memory: a shard's columns without text.
     """
     notices: dict[str, dict[str, None]] = {}
-    for documents_folder in shards.input_folders(clean_folder, "documents"):
+    documents_folders = [
+        folder for clean in clean_folders for folder in shards.input_folders(clean, "documents")
+    ]
+    for documents_folder in dict.fromkeys(documents_folders):
         for raw_folder in shards.input_folders(documents_folder, "raw_code_corpus"):
             if not shards.is_finished(raw_folder):
                 continue
@@ -141,16 +147,19 @@ def _attribution(title: str, sources: pl.DataFrame, notices: Mapping[str, Sequen
     lines = [f"# Attribution: {title}", "", "| repository | revision | licence | files |"]
     lines += ["| --- | --- | --- | ---: |"]
     lines += [
-        f"| {' | '.join(_cell(value) for value in names)} | {count} |" for *names, count in counts
+        f"| {' | '.join(markdown_cell(value) for value in names)} | {count} |"
+        for *names, count in counts
     ]
     lines += ["", "## Copyright notices", ""]
     lines += ["Of the repositories' licence files; those of single files stand in their texts.", ""]
     for repository in sources["repository"].unique().sort():
-        own_notices = [_cell(notice) for notice in notices.get(repository, ())]
-        lines += [f"- {_cell(repository)}: {'; '.join(own_notices) or 'none in a licence file'}"]
+        own_notices = [markdown_cell(notice) for notice in notices.get(repository, ())]
+        lines += [
+            f"- {markdown_cell(repository)}: {'; '.join(own_notices) or 'none in a licence file'}"
+        ]
     identifiers = {part for name in sources["license"].unique() for part in name.split(" AND ")}
     for identifier in sorted(identifiers):
-        lines += ["", f"## {_cell(identifier)}", "", *_license_text(identifier)]
+        lines += ["", f"## {markdown_cell(identifier)}", "", *_license_text(identifier)]
     return "\n".join([*lines, ""])
 
 
@@ -158,10 +167,10 @@ def _license_text(identifier: str) -> list[str]:
     """A licence's text as a block of Markdown, or its URL."""
     text = license_text(identifier)
     if text is None:
-        return [f"https://spdx.org/licenses/{_cell(identifier)}.html"]
+        return [f"https://spdx.org/licenses/{markdown_cell(identifier)}.html"]
     return ["```text", *text.rstrip().splitlines(), "```"]
 
 
-def _cell(value: str) -> str:
+def markdown_cell(value: str) -> str:
     """Escape untrusted text so that it cannot end a cell or a line, or start markup."""
     return "".join(c if c.isprintable() and c not in "`|<>[]\\" else "?" for c in value)

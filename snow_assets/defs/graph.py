@@ -39,6 +39,7 @@ STAGES: tuple[Stage, ...] = (
     synthesis.teacher_model,
     synthesis.synthetic_answers,
     synthesis.synthetic_set,
+    synthesis.synthetic_dataset,
     *pretraining.PACKS.values(),
     *pretraining.CHECKPOINTS.values(),
     evaluation.benchmark_results,

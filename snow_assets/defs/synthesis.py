@@ -40,6 +40,7 @@ from snow_assets.synthesis.contract import (
     GenerationReport,
     GenerationRequest,
 )
+from snow_assets.synthesis.export import export_synthetic
 from snow_assets.synthesis.prompts import PROMPT_VERSIONS, prompt_version
 from snow_resources.gpu_jobs import JobSize
 
@@ -285,3 +286,21 @@ def synthetic_set(run: StageRun) -> StageResult:
             "examples": dg.MetadataValue.md(asset_metadata.examples_markdown(run.folder)),
         },
     )
+
+
+def _dataset_config(inputs: StageInputs) -> Any:
+    """What the card says and the set's digest does not cover."""
+    return {"answers": _completions_config(inputs), "set": _set_config(inputs)}
+
+
+@stage(
+    group="synthesis",
+    code_version="1",
+    inputs=(Input(stage=synthetic_set),),
+    config=_dataset_config,
+    kinds={"huggingface"},
+    cost=CostModel(output_tokens=_max_completion_tokens),
+)
+def synthetic_dataset(run: StageRun) -> StageResult:
+    """The accepted synthetic files as a data set folder, with data card and attribution."""
+    return StageResult(stats=export_synthetic(run.input(synthetic_set).folder, run.folder))

@@ -71,7 +71,7 @@ class FileExecutionRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class FileExecution:
-    """Outcome of one program: a `sandbox.Outcome`, and the end of its output."""
+    """Outcome of one program, a `sandbox.Outcome`, and the end of its output if it did not pass."""
 
     outcome: str
     message: str

@@ -7,6 +7,8 @@ from snow_assets.synthesis.contract import (
     FileExecutionRequest,
 )
 
+_MESSAGE_CHARS = 500
+
 
 def work(request: FileExecutionRequest, progress: worker.Progress) -> FileExecutionReport:
     """Run the programs at the same time, each in the sandbox.
@@ -30,12 +32,16 @@ def work(request: FileExecutionRequest, progress: worker.Progress) -> FileExecut
     return FileExecutionReport(
         isolation=isolation.level,
         executions=tuple(
-            FileExecution(
-                outcome=result.outcome, message=sandbox.stable_message(result.message) or ""
-            )
-            for result in results
+            FileExecution(outcome=result.outcome, message=_message(result)) for result in results
         ),
     )
+
+
+def _message(result: sandbox.ExecutionResult) -> str:
+    """The end of a failed program's output, short: a pod returns its report by its log."""
+    if result.outcome == "passed":
+        return ""
+    return (sandbox.stable_message(result.message) or "").strip()[-_MESSAGE_CHARS:]
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ NEVER_UNASKED = {
     "teacher_model",
     "synthetic_answers",
     "synthetic_set",
+    "synthetic_dataset",
     "general_packs",
     "continued_packs",
     "enhanced_packs",
