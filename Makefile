@@ -7,6 +7,10 @@ export UV_LINK_MODE ?= hardlink
 export SNOW_HOME ?= $(CURDIR)/.snow
 export DAGSTER_HOME ?= $(SNOW_HOME)/dagster
 export HF_HUB_OFFLINE ?= 1
+# RECIPE=MICRO, or RECIPE=module:VALUE, chooses the recipe of every command, as SNOW_RECIPE does.
+ifdef RECIPE
+export SNOW_RECIPE := $(RECIPE)
+endif
 # Links to MLflow on Dagster's pages lead to this port.
 export MLFLOW_PORT ?= 5000
 
@@ -24,7 +28,7 @@ DBT_DOCS := env DO_NOT_TRACK=1 .venv/bin/dbt --quiet --log-level-file none --log
 DBT_FLAGS = --project-dir dbt_like_sql --profiles-dir dbt_like_sql --target $(if $(WAREHOUSE),published,empty) \
 	--target-path "$(SNOW_HOME)/dbt/docs"
 
-.PHONY: help demo plan compare purge verify suites experiment dev mlflow mlflow-rebuild sql dbt-docs dbt-docs-site test suite lint bench locks clean
+.PHONY: help demo plan compare purge verify suites archives experiment dev mlflow mlflow-rebuild sql dbt-docs dbt-docs-site test suite lint bench locks clean
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
 
@@ -43,7 +47,10 @@ purge: .venv/ready  ## what nobody needs and what opted out, listed; make purge 
 verify: .venv/ready  ## compare the digests of all live files; make verify ALL=1 those of old artifacts, too
 	@$(RUN) -W ignore -m snow_assets.cli.verify $(if $(ALL),all)
 
-experiment: .venv/ready .venv-vllm/ready  ## train an experiment's arms and show the comparisons: make experiment NAME=paper_claims
+archives: .venv/ready  ## fetch the archives that the recipe pins, with pip and npm: make archives RECIPE=MICRO
+	@$(RUN) -W ignore -m snow_assets.cli.archives
+
+experiment: .venv/ready .venv-vllm/ready  ## train an experiment's arms and show the comparisons: make experiment NAME=paper_claims RECIPE=MICRO
 	@$(RUN) -W ignore -m snow_assets.cli.experiment $(NAME)
 
 suites: .venv/ready  ## parse the benchmarks' files and run their canonical solutions: make suites FILES=folder

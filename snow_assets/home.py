@@ -4,7 +4,9 @@ import os
 import sys
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+from snow_assets.home_folder import CHECKOUT, home
+
+__all__ = ["CHECKOUT", "configured_url", "home", "prepare", "warn"]
 
 _DAGSTER_YAML = """\
 # Written once by snow_assets/home.py; yours to change.
@@ -46,11 +48,6 @@ concurrency:
     default_limit: 1
 """
 _INITIALIZED = ".initialized"
-
-
-def home() -> Path:
-    """`SNOW_HOME`, or `.snow` in the checkout."""
-    return Path(os.environ.get("SNOW_HOME", CHECKOUT / ".snow"))
 
 
 def configured_url(configured: str, *, lake: str) -> str:

@@ -78,6 +78,10 @@ MINIMAL = replace(
 
 _ONCE = Change(field="selection.repeats", value=(1,))
 _RANDOM = Change(field="selection.ranking", value="random")
+_NO_GATES = tuple(
+    Change(field=f"annotator.{name}", value=0.0)
+    for name in ("min_auc", "min_length_matched_auc", "min_benchmark_auc")
+)
 EXPERIMENT = replace(
     TINY,
     name="EXPERIMENT",
@@ -96,6 +100,10 @@ EXPERIMENT = replace(
                     seed_offsets=(Change(field="selection.ranking_seed", value=1_000),),
                 ),
                 Arm(name="selected", changes=(_ONCE,)),
+                Arm(
+                    name="shuffled",
+                    changes=(_ONCE, *_NO_GATES, Change(field="annotator.labels", value="shuffled")),
+                ),
                 Arm(name="without_general", changes=(_ONCE,), dropped_phases=("general",)),
             ),
             control=Comparison(arm="random_again", baseline="random"),
@@ -106,7 +114,8 @@ EXPERIMENT = replace(
             benchmark="HumanEval",
             min_difference=0.01,
             bootstrap_resamples=1_000,
+            annotator_arms=("selected", "shuffled", "without_general"),
         ),
     ),
 )
-"""TINY with four arms and two seeds; one arm leaves out a phase."""
+"""TINY with five arms and two seeds; one arm leaves out a phase, one has a control's annotator."""

@@ -3,7 +3,8 @@
 import logging
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import dagster as dg
 from rich.console import Console
@@ -13,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from snow_assets import definitions
 from snow_assets.cli import summary
+from snow_assets.cli.archives import fetch_archives
 from snow_assets.cli.step_runs import StepRunner
 from snow_assets.corpus.sources import source_violations
 from snow_assets.defs.graph import RECIPE_STAGES
@@ -20,7 +22,7 @@ from snow_assets.home import home, prepare, warn
 from snow_assets.planning.history import Past
 from snow_assets.planning.plan import plan
 from snow_assets.recipe import Recipe, chosen_recipe
-from snow_assets.stages import UNPARTITIONED, partition_names
+from snow_assets.stages import UNPARTITIONED, Stage, partition_names
 from snow_assets.storage.disk_space import full_disk_message, is_disk_full
 from snow_assets.tables.assets import tables
 from snow_resources.file_lock import exclusive
@@ -49,20 +51,18 @@ class InterruptedRunError(StepFailedError):
     """A signal ended a step's run."""
 
 
-def recipe_steps(recipe: Recipe) -> Iterator[tuple[list[dg.AssetKey], str | None]]:
-    """Assets that run together, and their partition, in order: the stages, then all tables."""
-    for stage in RECIPE_STAGES:
-        for name in partition_names(stage.partitions, recipe):
-            yield [dg.AssetKey(stage.name)], _partition(name)
-    yield sorted(tables.keys), None
+Steps = Iterable[tuple[list[dg.AssetKey], str | None]]
+"""Assets that run together, and their partition."""
 
 
-def materialize_all(console: Console, instance: dg.DagsterInstance, recipe: Recipe) -> None:
+def materialize(
+    console: Console, instance: dg.DagsterInstance, recipe: Recipe, steps: Steps
+) -> None:
     """Run every step that is to do, in order; StepFailedError at the first that fails."""
     logger = logging.Logger("progress", logging.INFO)
     runner = StepRunner(instance, logger)
     up_to_date = _up_to_date(instance, recipe)
-    for keys, partition in recipe_steps(recipe):
+    for keys, partition in steps:
         name = _name(keys, partition)
         if (keys[0], partition) in up_to_date:
             console.print(f"{0:6.1f} s  {name}  [dim]{_NOTHING_NEW}[/dim]")
@@ -76,6 +76,23 @@ def materialize_all(console: Console, instance: dg.DagsterInstance, recipe: Reci
             console.print(f"[red]failed[/red] {name} after {seconds:.1f} s")
             raise StepFailedError(failure_message(console, result))
         console.print(f"{seconds:6.1f} s  {name}  [dim]{_outcome(result)}[/dim]")
+
+
+def stage_steps(recipe: Recipe, stages: Iterable[Stage]) -> Steps:
+    """Stages, each with its partitions."""
+    for stage in stages:
+        for name in partition_names(stage.partitions, recipe):
+            yield [dg.AssetKey(stage.name)], _partition(name)
+
+
+def table_steps() -> Steps:
+    """All tables, which are published together."""
+    yield sorted(tables.keys), None
+
+
+def recipe_steps(recipe: Recipe) -> Steps:
+    """What the recipe is made by, in order: its stages, then the tables."""
+    return chain(stage_steps(recipe, RECIPE_STAGES), table_steps())
 
 
 def _up_to_date(
@@ -177,11 +194,12 @@ def main() -> None:
         for run_id in end_dead_runs(instance):
             warn(f"Ended run {run_id}: its process is gone")
         console.print(f"Recipe {recipe.name}, in {home()}")
+        fetch_archives(console, recipe)
         if violations := source_violations(recipe.corpus):
             console.print("Nothing was started:\n" + "\n".join(violations), markup=False)
             sys.exit(1)
         try:
-            materialize_all(console, instance, recipe)
+            materialize(console, instance, recipe, recipe_steps(recipe))
         except (StepFailedError, OSError, SQLAlchemyError) as error:
             if not isinstance(error, StepFailedError) and not is_disk_full(error):
                 raise

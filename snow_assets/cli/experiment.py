@@ -1,7 +1,8 @@
 """Run an experiment and show its comparisons: `make experiment NAME=paper_claims`.
 
-Each arm with each seed is a run in Dagster. A run that fails does not stop the others; started
-again, the experiment makes what is missing.
+What the recipe has not yet of the corpus is made first, and the tables last. Each arm with each
+seed is a run in Dagster. A run that fails does not stop the others; started again, the experiment
+makes what is missing.
 """
 
 import logging
@@ -13,12 +14,19 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from snow_assets import definitions
-from snow_assets.cli.demo import StepFailedError, failure_message
+from snow_assets.cli.archives import fetch_archives
+from snow_assets.cli.demo import (
+    StepFailedError,
+    failure_message,
+    materialize,
+    stage_steps,
+    table_steps,
+)
 from snow_assets.cli.step_runs import StepRunner
 from snow_assets.defs.experiments import (
+    corpus_stages,
     experiment_arms,
     experiment_comparisons,
-    missing_corpus,
 )
 from snow_assets.defs.materialize import current_artifact
 from snow_assets.experiments import asset_metadata
@@ -59,21 +67,26 @@ def main(name: str) -> None:
         sys.exit(f"recipe {recipe.name} has no experiment {name!r}: NAME is one of {names}")
     prepare()
     lake = definitions.resources(recipe)["lake"]
-    if missing := missing_corpus(lake, recipe):
-        sys.exit(f"{missing}; `make demo` does so")
+    started = time.monotonic()
     waiting = "Another run works in this home; waiting for its end"
     with (
         exclusive(home() / "demo.lock", waiting=waiting, warn=warn),
         dg.DagsterInstance.get() as instance,
     ):
+        fetch_archives(console, recipe)
         try:
+            materialize(console, instance, recipe, stage_steps(recipe, corpus_stages(recipe)))
             run_experiment(console, instance, recipe, name)
+            materialize(console, instance, recipe, table_steps())
         except StepFailedError as error:
             console.print(str(error), markup=False)
             sys.exit(1)
     comparisons = current_artifact(lake, recipe, experiment_comparisons.name, name)
     rows = shards.read(comparisons.folder, "comparisons").to_pylist()
     console.print(Markdown(asset_metadata.comparisons_table(rows)))
+    if correlations := shards.read(comparisons.folder, "correlations").to_pylist():
+        console.print(Markdown(asset_metadata.correlations_table(correlations)))
+    console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
 
 
 if __name__ == "__main__":

@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from snow_assets.cli.archives import missing_archives
 from snow_assets.planning.history import Past
 from snow_assets.planning.plan_steps import HalfDone, Plan, Step
-from snow_assets.recipe import chosen_recipe
+from snow_assets.recipe import Recipe, chosen_recipe
 from snow_assets.storage.sizes import total_size
 
 EXPERIMENT_OPTION = "--experiment="
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str]) -> None:
         sys.stdout.write(_PLAN.dump_json(current).decode())
     else:
         show(_console(), current)
+        _show_missing_archives(chosen_recipe())
         sys.exit(any(step.action == "fails" for step in current.steps))
 
 
@@ -67,6 +69,11 @@ def _of_this_installation() -> Plan:
     }
     Past(lake=resources["lake"], recipe=recipe).keep_estimates(seconds, now=time.time())
     return current
+
+
+def _show_missing_archives(recipe: Recipe) -> None:
+    if message := missing_archives(recipe):
+        sys.stdout.write(f"{message}\n")
 
 
 def _show_experiment(name: str) -> None:

@@ -21,8 +21,10 @@ from snow_assets.defs.pretraining import (
     phase_stages,
     phase_values,
 )
+from snow_assets.defs.quality import quality_annotator
 from snow_assets.evaluation.contract import EvaluationRequest, MeasurementReport
 from snow_assets.experiments import arms, asset_metadata, comparisons, results
+from snow_assets.quality.gate import read_annotator
 from snow_assets.recipe import Recipe
 from snow_assets.stages import (
     Artifact,
@@ -39,10 +41,14 @@ from snow_assets.stages import (
     stage,
 )
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import ARM_RESULT, COMPARISON
+from snow_assets.storage.schemas import (
+    ANNOTATOR_CORRELATION,
+    ARM_ANNOTATOR,
+    ARM_RESULT,
+    COMPARISON,
+)
 from snow_assets.storage.sizes import Size
 from snow_resources.gpu_jobs import JobSize
-from snow_resources.lake import Lake
 
 _CORPUS_SECTIONS = ("corpus", "exemplars", "curation", "evaluation")
 _CORPUS_GROUPS = ("corpus", "curation")
@@ -94,7 +100,7 @@ def _measuring_seconds(recipe: Recipe, _: Size) -> float:
 
 @stage(
     group="experiments",
-    code_version="2",
+    code_version="3",
     inputs=(
         Input(stage=clean_corpus),
         Input(stage=tokenizer),
@@ -105,7 +111,10 @@ def _measuring_seconds(recipe: Recipe, _: Size) -> float:
     ),
     config=_arm_config,
     partitions=Partitions.ARM_SEEDS,
-    tables=(StageTable(name="arm_results", schema=ARM_RESULT),),
+    tables=(
+        StageTable(name="arm_results", schema=ARM_RESULT),
+        StageTable(name="arm_annotators", schema=ARM_ANNOTATOR),
+    ),
     kinds={"pytorch", "parquet"},
     resources={"jobs", "teacher"},
     holds_text=False,
@@ -144,6 +153,10 @@ def experiment_arms(run: StageRun) -> StageResult:
             cpus=recipe.evaluation.threads,
             memory_gib=recipe.operation.worker_memory.evaluation_gib,
         ),
+    )
+    annotator = artifacts.get((quality_annotator.name, "all"))
+    results.write_annotator(
+        run.folder, arm, None if annotator is None else read_annotator(annotator.folder)
     )
     return StageResult(stats=results.write(run.folder, arm), inputs=[checkpoint])
 
@@ -200,17 +213,11 @@ def _materialize_stage(run: StageRun, inputs: StageInputs) -> Artifact:
     )
 
 
-def missing_corpus(lake: Lake, recipe: Recipe) -> str | None:
-    """What has to be materialized before any arm can share the recipe's corpus; None if nothing."""
-    needed = arm_stages(recipe, recipe.experiments[0].phase)
-    try:
-        for arm_stage in needed:
-            for partition in partition_names(arm_stage.partitions, recipe):
-                if arm_stage.group in _CORPUS_GROUPS:
-                    current_artifact(lake, recipe, arm_stage.name, partition)
-    except FileNotFoundError as error:
-        return str(error)
-    return None
+def corpus_stages(recipe: Recipe) -> tuple[Stage, ...]:
+    """The recipe's own stages that its arms share, whatever they change after the corpus."""
+    phases = [experiment.phase for experiment in recipe.experiments]
+    needed = {read.name: read for phase in phases for read in arm_stages(recipe, phase)}
+    return tuple(read for read in needed.values() if read.group in _CORPUS_GROUPS)
 
 
 def _own_arms(inputs: StageInputs) -> Iterator[tuple[arms.ArmRun, Artifact]]:
@@ -230,12 +237,15 @@ def _comparisons_config(inputs: StageInputs) -> Any:
 
 @stage(
     group="experiments",
-    code_version="2",
+    code_version="3",
     # Its own experiment's arms are part of its config.
     inputs=(Input(stage=experiment_arms, is_fingerprinted=False, missing_ok=True),),
     config=_comparisons_config,
     partitions=Partitions.EXPERIMENTS,
-    tables=(StageTable(name="comparisons", schema=COMPARISON),),
+    tables=(
+        StageTable(name="comparisons", schema=COMPARISON),
+        StageTable(name="correlations", schema=ANNOTATOR_CORRELATION),
+    ),
     kinds={"parquet"},
     holds_text=False,
     is_retrained_by_hand=True,
@@ -252,14 +262,29 @@ def experiment_comparisons(run: StageRun) -> StageResult:
     decisions = comparisons.decide(experiment, texts)
     rows = results.comparison_rows(experiment, decisions)
     shards.put_table(run.folder, "comparisons", 0, rows, COMPARISON)
-    arm_results = pl.concat(
-        pl.DataFrame(shards.read(artifact.folder, "arm_results")) for _, artifact in own_arms
+    arm_results, annotators = (
+        pl.concat(pl.DataFrame(shards.read(artifact.folder, name)) for _, artifact in own_arms)
+        for name in ("arm_results", "arm_annotators")
     )
+    correlations = results.correlation_rows(experiment, arm_results, annotators)
+    shards.put_table(run.folder, "correlations", 0, correlations, ANNOTATOR_CORRELATION)
+    metadata = {
+        "comparisons": dg.MetadataValue.md(asset_metadata.comparisons_table(rows)),
+        "arms": asset_metadata.arms_plot(experiment, arm_results),
+    }
+    if experiment.annotator_arms:
+        tables = (
+            asset_metadata.annotators_table(experiment, arm_results, annotators),
+            asset_metadata.correlations_table(correlations),
+        )
+        metadata |= {
+            "annotators": dg.MetadataValue.md("\n\n".join(tables)),
+            "annotators_and_arms": asset_metadata.annotators_plot(
+                experiment, arm_results, annotators
+            ),
+        }
     return StageResult(
         stats={f"{row['arm']} - {row['baseline']}": row["outcome"] for row in rows},
-        metadata={
-            "comparisons": dg.MetadataValue.md(asset_metadata.comparisons_table(rows)),
-            "arms": asset_metadata.arms_plot(experiment, arm_results),
-        },
+        metadata=metadata,
         inputs=[artifact for _, artifact in own_arms],
     )

@@ -20,6 +20,7 @@ from snow_assets.quality.gate import read_annotator, require_passed_gates
 from snow_assets.quality.stats import annotator_stats, scoring_stats, train_tokens
 from snow_assets.quality.text_parts import TextParts
 from snow_assets.recipe import Recipe
+from snow_assets.recipe.annotator import annotator_values
 from snow_assets.runtime import worker
 from snow_assets.stages import (
     CostModel,
@@ -103,7 +104,7 @@ def _encoder_seconds(recipe: Recipe, output: Size) -> float:
     group="quality",
     code_version="5",
     inputs=(Input(stage=annotator_examples), Input(stage=benchmark_problems)),
-    config=lambda inputs: {"annotator": inputs.recipe.annotator},
+    config=lambda inputs: {"annotator": annotator_values(inputs.recipe.annotator)},
     tables=(StageTable(name=gate.GATES, schema=ANNOTATOR_GATE),),
     kinds={"openvino", "safetensors"},
     resources={"jobs"},

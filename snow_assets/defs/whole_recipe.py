@@ -18,7 +18,7 @@ def every_step(context: dg.OpExecutionContext) -> None:
     context.log.info(f"Recipe {recipe.name}; each step is a run of its own, see the timeline")
     console = Console(file=sys.stdout, highlight=False, width=100)
     try:
-        demo.materialize_all(console, context.instance, recipe)
+        demo.materialize(console, context.instance, recipe, demo.recipe_steps(recipe))
     except demo.StepFailedError as error:
         raise dg.Failure(str(error)) from error
 

@@ -32,6 +32,68 @@ def comparisons_table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def correlations_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown table of ANNOTATOR_CORRELATION rows; positive: a higher AUC, a better model."""
+    lines = [
+        "| AUC | Spearman's correlation | 95 % interval | annotators | seeds |",
+        "|---" * 5 + "|",
+    ]
+    for row in rows:
+        interval = "-" if row["low"] is None else f"{row['low']:+.2f} to {row['high']:+.2f}"
+        lines.append(
+            f"| {row['gate']} | {row['spearman']:+.2f} | {interval} | {row['num_arms']} | "
+            f"{row['num_seeds']} |"
+        )
+    return "\n".join(lines)
+
+
+def annotators_table(
+    experiment: ExperimentRecipe, results: pl.DataFrame, annotators: pl.DataFrame
+) -> str:
+    """Markdown table of `annotator_arms`: mean AUCs and bits per byte over the seeds."""
+    means = (
+        annotators.join(_solution_bits(experiment, results), on=["arm", "seed"])
+        .group_by("arm", "gate")
+        .agg(pl.mean("auc", "bits_per_byte"))
+    )
+    gates = annotators["gate"].unique(maintain_order=True).to_list()
+    lines = [f"| arm | {' | '.join(gates)} | bits per byte |", "|---" * (len(gates) + 2) + "|"]
+    for arm in experiment.annotator_arms:
+        rows = {row["gate"]: row for row in means.filter(arm=arm).iter_rows(named=True)}
+        aucs = [rows[gate]["auc"] if gate in rows else None for gate in gates]
+        cells = ["-" if auc is None else f"{auc:.3f}" for auc in aucs]
+        bits = next((f"{row['bits_per_byte']:.4f}" for row in rows.values()), "-")
+        lines.append(f"| {arm} | {' | '.join(cells)} | {bits} |")
+    return "\n".join(lines)
+
+
+def annotators_plot(
+    experiment: ExperimentRecipe, results: pl.DataFrame, annotators: pl.DataFrame
+) -> Plot:
+    """Bits per byte of each of `annotator_arms` against its annotator's AUCs; a dot per seed."""
+    gates = annotators["gate"].unique(maintain_order=True).to_list()
+    points = annotators.join(_solution_bits(experiment, results), on=["arm", "seed"])
+    figure = new_figure(4 * len(gates) + 2, 4)
+    for axes, gate in zip(
+        figure.subplots(1, len(gates), sharey=True, squeeze=False)[0], gates, strict=True
+    ):
+        for arm in experiment.annotator_arms:
+            own = points.filter(pl.col("arm") == arm, pl.col("gate") == gate)
+            axes.plot(own["auc"], own["bits_per_byte"], "o", alpha=0.6, label=arm)
+        axes.set_title(f"AUC, {gate}", fontsize=9)
+        axes.set_xlabel("AUC of the annotator", fontsize=8)
+        axes.grid(alpha=0.3)
+    figure.axes[0].set_ylabel("bits per byte of solutions (less is better)", fontsize=8)
+    figure.axes[-1].legend(fontsize=7)
+    return as_plot(figure, f"{experiment.name}: annotators and the models that they select for")
+
+
+def _solution_bits(experiment: ExperimentRecipe, results: pl.DataFrame) -> pl.DataFrame:
+    return results.filter(
+        pl.col("benchmark") == experiment.benchmark, pl.col("subset") == TEST_HALF
+    ).select("arm", "seed", "bits_per_byte")
+
+
 def arms_plot(experiment: ExperimentRecipe, results: pl.DataFrame) -> Plot:
     """Bits per byte of each arm on canonical solutions and held-out code; a dot per seed."""
     panels = [

@@ -7,11 +7,14 @@ from typing import Any
 import polars as pl
 
 from snow_assets.evaluation.problems import TEST_HALF
+from snow_assets.experiments import correlations
 from snow_assets.experiments.arms import ArmRun
 from snow_assets.experiments.comparisons import Decision
+from snow_assets.quality.contract import Annotator
+from snow_assets.quality.gate import gate_rows
 from snow_assets.recipe.experiments import ExperimentRecipe
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import ARM_RESULT
+from snow_assets.storage.schemas import ARM_ANNOTATOR, ARM_RESULT
 
 
 def write(folder: str, run: ArmRun) -> dict[str, Any]:
@@ -36,6 +39,53 @@ def write(folder: str, run: ArmRun) -> dict[str, Any]:
     ]
     shards.put_table(folder, "arm_results", 0, rows, ARM_RESULT)
     return {f"{row['benchmark']}.{row['subset']}": row["bits_per_byte"] for row in rows}
+
+
+def write_annotator(folder: str, run: ArmRun, annotator: Annotator | None) -> None:
+    """Write table `arm_annotators`: the AUCs of all languages together; empty without one."""
+    gates = [] if annotator is None else gate_rows(annotator)
+    rows = [
+        {
+            "experiment": run.experiment.name,
+            "arm": run.arm,
+            "seed": run.seed,
+            **{name: row[name] for name in ARM_ANNOTATOR.names[3:]},
+        }
+        for row in gates
+        if row["language"] is None
+    ]
+    shards.put_table(folder, "arm_annotators", 0, rows, ARM_ANNOTATOR)
+
+
+def correlation_rows(
+    experiment: ExperimentRecipe, results: pl.DataFrame, annotators: pl.DataFrame
+) -> list[dict[str, Any]]:
+    """ANNOTATOR_CORRELATION rows, one a gate; none if the experiment has no `annotator_arms`.
+
+    `results` and `annotators` are ARM_RESULT and ARM_ANNOTATOR rows of all arms.
+    """
+    bits = results.filter(
+        pl.col("benchmark") == experiment.benchmark, pl.col("subset") == TEST_HALF
+    )
+    rows = []
+    for gate in annotators["gate"].unique(maintain_order=True) if experiment.annotator_arms else ():
+        measured = annotators.filter(pl.col("gate") == gate).join(bits, on=["arm", "seed"])
+        correlation = correlations.rank_correlation(experiment, measured)
+        if correlation is not None:
+            rows.append(
+                {
+                    "experiment": experiment.name,
+                    "gate": gate,
+                    "benchmark": experiment.benchmark,
+                    "subset": TEST_HALF,
+                    "spearman": correlation.value,
+                    "low": correlation.low,
+                    "high": correlation.high,
+                    "num_arms": len(experiment.annotator_arms),
+                    "num_seeds": len(experiment.seeds),
+                }
+            )
+    return rows
 
 
 def solution_texts(folder: str, benchmark: str) -> pl.DataFrame:

@@ -44,7 +44,7 @@ def config(recipe: AnnotatorRecipe, exemplars: ExemplarRecipe) -> dict[str, Any]
     """The recipe fields that determine the examples."""
     groups = {
         group.name: {"max_positives": group.max_positives, "weight": group.weight}
-        for group in exemplars.groups
+        for group in exemplars.chosen_groups(recipe.positive_groups)
     }
     return {**{name: getattr(recipe, name) for name in _CONFIG_FIELDS}, "groups": groups}
 
@@ -90,17 +90,18 @@ def write(
 def _sample_positives(
     exemplars_folder: str, recipe: AnnotatorRecipe, exemplars: ExemplarRecipe
 ) -> list[Row]:
-    """The exemplars by hash: at most `max_positives` of each group, then of all, with weights.
+    """The exemplars by hash: at most `max_positives` of each chosen group, then of all.
 
     Memory: all ids, and the texts of those that are drawn.
     """
     key = _sampling_key("positive", recipe.seed)
+    groups = exemplars.chosen_groups(recipe.positive_groups)
     ids = shards.read(exemplars_folder, "exemplars", columns=["text_id", "group"]).to_pylist()
     drawn = heapq.nsmallest(
         recipe.max_positives,
         (
             row
-            for group in exemplars.groups
+            for group in groups
             for row in heapq.nsmallest(
                 group.max_positives, (row for row in ids if row["group"] == group.name), key=key
             )
@@ -108,7 +109,7 @@ def _sample_positives(
         key=key,
     )
     drawn_ids = {row["text_id"] for row in drawn}
-    weights = {group.name: group.weight for group in exemplars.groups}
+    weights = {group.name: group.weight for group in groups}
     columns = ["text_id", "group", "repository", "language", "text"]
     rows = (
         {**row, "weight": weights[row["group"]]}

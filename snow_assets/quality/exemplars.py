@@ -45,6 +45,7 @@ def config(recipe: ExemplarRecipe) -> list[dict[str, Any]]:
             name: value
             for name, value in vars(group).items()
             if name not in ("max_positives", "weight")
+            and not (name == "includes_files" and value is True)  # later than addresses without it
         }
         for group in recipe.groups
     ]
@@ -215,7 +216,8 @@ def _file_rows(
         if table == TABLE and row["repository"] != repository:
             yield from _first_by_hash(pairs, group.source.files_per_repository)
             pairs, repository = [], row["repository"]
-        yield table, row
+        if table == DROPS or group.includes_files:
+            yield table, row
         if table == TABLE and row["language"] == "python" and group.min_docstring_chars is not None:
             pairs += _pairs(row, group.min_docstring_chars)
     yield from _first_by_hash(pairs, group.source.files_per_repository)

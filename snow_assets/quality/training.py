@@ -52,6 +52,8 @@ def work(request: AnnotatorTrainingRequest, progress: worker.Progress) -> Annota
     texts = _tokenize_texts(request, encoder)
     progress.log(f"embedding {len(texts.windows)} windows of {len(texts.rows)} texts")
     embeddings = _embed(encoder, texts.windows, progress)
+    if recipe.labels == "shuffled":
+        _shuffle_labels(texts.rows, seed=recipe.seed)
     trained_head, loss, num_iterations = _train_head(texts, embeddings, recipe)
     validation = _validation_table(texts, embeddings, trained_head)
     annotator = _annotator(trained_head, encoder, recipe, validation)
@@ -105,6 +107,15 @@ def _tokenize_texts(request: AnnotatorTrainingRequest, encoder: encoders.Encoder
         solution_row = {"text_id": text_id(solution), "language": language, "matches": None}
         texts.add(windows, {**solution_row, "role": role})
     return texts
+
+
+def _shuffle_labels(rows: list[dict[str, Any]], *, seed: int) -> None:
+    """Permute labels and weights of the training examples; validation keeps its own."""
+    train = [row for row in rows if row["role"] == "train"]
+    order = np.random.default_rng(seed).permutation(len(train))
+    shuffled = [(train[index]["is_positive"], train[index]["weight"]) for index in order]
+    for row, (is_positive, weight) in zip(train, shuffled, strict=True):
+        row["is_positive"], row["weight"] = is_positive, weight
 
 
 def _role(row: dict[str, Any]) -> str:

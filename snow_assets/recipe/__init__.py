@@ -1,4 +1,4 @@
-"""Recipes: config of all stages, a frozen dataclass per stage; SMOKE, ARCTIC (the paper's).
+"""Recipes: config of all stages, a frozen dataclass per stage; SMOKE, MICRO, ARCTIC (the paper's).
 
 Fields are validated at construction. `docs/recipe.md` lists where each ARCTIC value is in the paper
 (arXiv 2409.02326), and which values the paper does not state.
@@ -32,6 +32,7 @@ from snow_assets.recipe.data import (
     SynthesisRecipe,
     TokenizerRecipe,
 )
+from snow_assets.recipe.micro import MICRO
 from snow_assets.recipe.operation import (
     CurationExecution,
     EndpointRecipe,
@@ -57,6 +58,7 @@ __all__ = [
     "ARCTIC",
     "ARCTIC_7B",
     "ARCTIC_13B",
+    "MICRO",
     "PERMISSIVE_LICENSES",
     "SMOKE",
     "SMOKE_CLUSTER",
@@ -98,7 +100,7 @@ __all__ = [
 
 
 def chosen_recipe() -> Recipe:
-    """The recipe that `SNOW_RECIPE` names: SMOKE (the default), ARCTIC..., or `module:VALUE`."""
+    """The recipe of `SNOW_RECIPE`: SMOKE (the default), MICRO, ARCTIC..., or `module:VALUE`."""
     choice = os.environ.get("SNOW_RECIPE", "SMOKE")
     module_name, _, value = choice.rpartition(":")
     try:
@@ -113,6 +115,7 @@ def chosen_recipe() -> Recipe:
     recipe = getattr(module, value, None)
     if not isinstance(recipe, Recipe):
         raise ValueError(
-            f"SNOW_RECIPE={choice!r} names no Recipe: set it to SMOKE, ARCTIC, or module:VALUE"
+            f"SNOW_RECIPE={choice!r} names no Recipe: set it to SMOKE, MICRO, ARCTIC, or "
+            "module:VALUE"
         )
     return recipe

@@ -1,7 +1,8 @@
 """Config of the quality annotator: groups of positives, encoder, head, gates."""
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 
@@ -39,6 +40,15 @@ class FilePositives(RecipeSection):
     function; at most `source.files_per_repository` of a repository. None: only files are."""
     max_positives: Count
     weight: GroupWeight
+    includes_files: bool = True  # False: only such functions are positives
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            self.includes_files or self.min_docstring_chars is not None,
+            f"the group {self.name} has neither files nor functions: state "
+            "FilePositives.min_docstring_chars",
+        )
 
     @property
     def name(self) -> str:
@@ -92,6 +102,15 @@ class ExemplarRecipe(RecipeSection):
             f"two groups of ExemplarRecipe.groups share a name: {names}",
         )
 
+    def chosen_groups(self, names: Sequence[str]) -> tuple[FilePositives | RowPositives, ...]:
+        """The groups of these names, all if there are none; ValueError for an unknown name."""
+        group_names = [group.name for group in self.groups]
+        for name in names:
+            require(
+                name in group_names, f"exemplars.groups have no group {name!r}, only {group_names}"
+            )
+        return tuple(group for group in self.groups if not names or group.name in names)
+
     @property
     def file_groups(self) -> tuple[FilePositives, ...]:
         return tuple(group for group in self.groups if isinstance(group, FilePositives))
@@ -125,6 +144,10 @@ class AnnotatorRecipe(RecipeSection):
     threads: Threads  # of a job's CPU, each with its own batch: embeddings do not depend on it
     gpus: SingleProcessGpus
     seed: Seed
+    positive_groups: Annotated[tuple[SourceName, ...], Distinct] = ()
+    """The groups of `exemplars` that it learns from; none stated: all."""
+    labels: Literal["stated", "shuffled"] = "stated"
+    """shuffled: of the training examples, by `seed`: a control that learns nothing from them."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -132,3 +155,16 @@ class AnnotatorRecipe(RecipeSection):
             self.batch_tokens >= self.window_tokens,
             f"batch_tokens {self.batch_tokens} is below one window of {self.window_tokens}",
         )
+
+
+_LATER_FIELDS = {"positive_groups": (), "labels": "stated"}
+
+
+def annotator_values(recipe: AnnotatorRecipe) -> dict[str, Any]:
+    """The values that an annotator's address depends on; defaults of fields that came after the
+    first addresses are left out."""
+    return {
+        name: value
+        for name, value in asdict(recipe).items()
+        if name not in _LATER_FIELDS or value != _LATER_FIELDS[name]
+    }

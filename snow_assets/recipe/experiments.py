@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from itertools import chain
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, MinLen
@@ -65,14 +66,23 @@ class ExperimentRecipe(RecipeSection):
     benchmark: Name
     min_difference: Annotated[float, Ge(0), Le(10)]  # bits per byte; smaller ones do not matter
     bootstrap_resamples: Annotated[int, Gt(0), Le(1_000_000)]
+    annotator_arms: Annotated[tuple[ArmName, ...], Distinct] = ()
+    """Arms that select by annotators of their own: the ranks of these annotators' AUCs are
+    correlated with those of the arms' bits per byte (the paper's figure 2). None, or three at
+    least."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         names = [arm.name for arm in self.arms]
         require(len(set(names)) == len(names), f"{self.name}: two arms have one name: {names}")
-        for comparison in (self.control, *self.comparisons):
-            for name in (comparison.arm, comparison.baseline):
-                require(name in names, f"{self.name}: there is no arm {name}, only {names}")
+        pairs = [(each.arm, each.baseline) for each in (self.control, *self.comparisons)]
+        for name in (*chain.from_iterable(pairs), *self.annotator_arms):
+            require(name in names, f"{self.name}: there is no arm {name}, only {names}")
+        require(
+            len(self.annotator_arms) not in (1, 2),
+            f"{self.name}: ranks of {len(self.annotator_arms)} annotator_arms are not correlated: "
+            "name three at least",
+        )
 
     def arm(self, name: str) -> Arm:
         return next(arm for arm in self.arms if arm.name == name)

@@ -136,3 +136,6 @@ class OperationRecipe(RecipeSection):
     )
     scoring_tokens_per_second: PositiveFloat
     generation_tokens_per_second: PositiveFloat
+    archive_pins: Text | None = None
+    """File of the archives that the sources read, pinned by version and digest, relative to the
+    checkout; `make archives` fetches them into `archives` of SNOW_HOME (`docs/own-data.md`)."""

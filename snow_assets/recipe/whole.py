@@ -33,6 +33,7 @@ class Recipe(RecipeSection):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.exemplars.chosen_groups(self.annotator.positive_groups)
         context = self.pretraining.model.max_seq_len
         num_processes = self.operation.pretraining.num_processes
         for phase in self.pretraining.phases:

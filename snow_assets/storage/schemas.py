@@ -367,6 +367,37 @@ ARM_RESULT = pa.schema(
 )
 """`experiment_arms`, table `arm_results`: what an arm scores with a seed."""
 
+ARM_ANNOTATOR = pa.schema(
+    [
+        _required("experiment", pa.string()),
+        _required("arm", pa.string()),
+        _required("seed", pa.int64()),
+        _required("annotator", pa.string()),  # its version
+        _required("gate", pa.string()),  # of all languages together
+        pa.field("auc", pa.float64()),  # null: too few texts
+        pa.field("low", pa.float64()),  # of its 95 % interval
+        pa.field("high", pa.float64()),
+        _required("num_positives", pa.int64()),
+        _required("num_negatives", pa.int64()),
+    ]
+)
+"""`experiment_arms`, table `arm_annotators`: the AUCs of the annotator that an arm selects by."""
+
+ANNOTATOR_CORRELATION = pa.schema(
+    [
+        _required("experiment", pa.string()),
+        _required("gate", pa.string()),
+        _required("benchmark", pa.string()),
+        _required("subset", pa.string()),
+        _required("spearman", pa.float64()),  # of AUC and -bits per byte, over the arms' means
+        pa.field("low", pa.float64()),  # of its 95 % interval; null: too few distinct resamples
+        pa.field("high", pa.float64()),
+        _required("num_arms", pa.int64()),
+        _required("num_seeds", pa.int64()),
+    ]
+)
+"""`experiment_comparisons`, table `correlations`: whether a better AUC goes with a better arm."""
+
 COMPARISON = pa.schema(
     [
         _required("experiment", pa.string()),

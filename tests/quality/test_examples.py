@@ -6,6 +6,7 @@ import pytest
 
 from snow_assets.quality import examples
 from snow_assets.quality.examples import (
+    config,
     match_by_length,
     validate_not_held_out,
     validate_repository_split,
@@ -177,6 +178,18 @@ def test_the_cap_of_all_groups_draws_by_hash_among_them(lake_url: str) -> None:
     drawn_groups = Counter(row["group"] for row in found if row["is_positive"])
     assert drawn_groups.total() == 8
     assert set(drawn_groups) == {"a", "b"}
+
+
+def test_an_annotator_learns_from_the_groups_that_it_names(lake_url: str) -> None:
+    clean = clean_corpora(lake_url, corpus_files())
+    grouped(lake_url, {"a": 8, "b": 8})
+    all_groups = groups(a=(100, 1.0), b=(100, 1.0))
+    recipe = replace(RECIPE, positive_groups=("b",))
+    found = rows(drawn(lake_url, clean, recipe, all_groups))
+    assert {row["group"] for row in found if row["is_positive"]} == {"b"}
+    both = replace(RECIPE, positive_groups=("a", "b"))
+    assert config(both, all_groups) == config(RECIPE, all_groups)
+    assert config(recipe, all_groups) == config(RECIPE, groups(b=(100, 1.0)))
 
 
 def test_a_corpus_without_unseen_repositories_is_refused(lake_url: str) -> None:

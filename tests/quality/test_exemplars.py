@@ -336,3 +336,13 @@ def test_half_of_the_benchmarks_problems_may_steer_by_the_hash_of_their_names(
     assert problems.read_problems(["HumanEval"]) == rows
     for row in rows:
         assert row["prompt"] and row["solution"] and f"def {row['entry_point']}" in row["prompt"]
+
+
+def test_a_group_without_files_has_its_functions_alone(tmp_path: Path) -> None:
+    group = file_positives("click", count=6)
+    whole, _ = write(tmp_path / "a", group)
+    functions, _ = write(tmp_path / "b", replace(group, includes_files=False))
+    assert {row["kind"] for row in functions} == {"instruction"}
+    assert functions == [row for row in whole if row["kind"] == "instruction"]
+    with pytest.raises(ValueError, match="has neither files nor functions"):
+        replace(group, includes_files=False, min_docstring_chars=None)

@@ -84,3 +84,17 @@ def test_examples_of_one_kind_are_refused(made: Made) -> None:
     shards.put_table(folder, "examples", 0, rows, EXAMPLE)
     with pytest.raises(ValueError, match="of one kind only"):
         trained(made.lake, finish(folder), made.recipe, name="2" * 32)
+
+
+def test_shuffled_labels_fit_worse_and_leave_validation_as_it_is(made: Made) -> None:
+    _, learned = trained(made.lake, made.examples, made.recipe, name="1" * 32)
+    recipe = replace(made.recipe, labels="shuffled")
+    folder, report = trained(made.lake, made.examples, recipe, name="2" * 32)
+    assert report.loss > 2 * learned.loss
+    roles = [
+        [(row["text_id"], row["role"]) for row in shards.read(each, "validation").to_pylist()]
+        for each in (made.annotator, folder)
+    ]
+    assert roles[0] == roles[1]
+    _, redrawn = trained(made.lake, made.examples, replace(recipe, seed=1), name="3" * 32)
+    assert redrawn.annotator.version != report.annotator.version

@@ -9,24 +9,6 @@ import pytest
 from snow_resources.warehouse import query
 from tests.whole.conftest import CHECKOUT, environment
 
-_CURATE = """
-import logging
-import dagster as dg
-from snow_assets.home import prepare
-prepare()
-from snow_assets.cli.step_runs import StepRunner
-from snow_assets.defs.graph import STAGES
-from snow_assets.recipe import chosen_recipe
-from snow_assets.stages import UNPARTITIONED, partition_names
-recipe = chosen_recipe()
-with dg.DagsterInstance.get() as instance:
-    runner = StepRunner(instance, logging.Logger("test"))
-    for stage in STAGES:
-        if stage.group in ("corpus", "curation"):
-            for name in partition_names(stage.partitions, recipe):
-                partition = None if name == UNPARTITIONED else name
-                assert runner.run([dg.AssetKey(stage.name)], partition, recipe).success, stage.name
-"""
 _SHARED = """
 from functools import partial
 from snow_assets import definitions
@@ -55,16 +37,6 @@ for stage in stages:
         )
         assert inputs.artifact_spec().fingerprint == base(stage.name, name).fingerprint, stage.name
 """
-_TABLES = """
-import logging
-import dagster as dg
-from snow_assets.cli.step_runs import StepRunner
-from snow_assets.recipe import chosen_recipe
-from snow_assets.tables.assets import tables
-with dg.DagsterInstance.get() as instance:
-    runner = StepRunner(instance, logging.Logger("test"))
-    assert runner.run(sorted(tables.keys), None, chosen_recipe()).success
-"""
 
 
 def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -87,28 +59,25 @@ def planned(home: Path) -> str:
 @pytest.mark.timeout(1_800)
 def test_arms_share_what_is_equal_and_are_compared(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    curated = run(home, "-c", _CURATE)
-    assert curated.returncode == 0, curated.stderr[-3000:]
-
-    assert planned(home).count("continued_checkpoint") == 8
     done = run(home, "-m", "snow_assets.cli.experiment", "claim")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "selected, seed 1" in done.stdout
     assert "random (control)" in done.stdout
+    assert "unsteered_benchmark" in done.stdout  # the annotators' AUCs against the arms
 
     lake = home / "lake"
     finished = {
         asset: len(list((lake / asset / "all").glob("*/manifest.json")))
         for asset in ("quality_annotator", "general_checkpoint", "continued_checkpoint")
     }
-    # One annotator, one general checkpoint a seed, and a continued one an arm and seed; one arm
-    # starts its continued phase from random weights.
+    # Two annotators, one of them a control's; a general checkpoint a seed, and a continued one an
+    # arm and seed. One arm starts its continued phase from random weights.
     assert finished == {
-        "quality_annotator": 1,
+        "quality_annotator": 2,
         "general_checkpoint": 2,
-        "continued_checkpoint": 8,
+        "continued_checkpoint": 10,
     }
-    assert planned(home).count("finished") == 8
+    assert planned(home).count("finished") == 10
 
     shared = run(home, "-c", _SHARED)  # what is taken over unasked has the arm's own fingerprint
     assert shared.returncode == 0, shared.stderr[-3000:]
@@ -118,9 +87,7 @@ def test_arms_share_what_is_equal_and_are_compared(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stderr[-3000:]
     assert sorted((lake / "jobs").glob("*/*/*/attempt-*")) == attempts
 
-    published = run(home, "-c", _TABLES)  # the arms' subsets are none of the recipe's
-    assert published.returncode == 0, published.stderr[-3000:]
-    compared = query(
+    compared = query(  # the experiment published the tables, without the arms' subsets
         home / "warehouse.duckdb",
         "select arm, baseline, is_control, num_seeds from arm_comparisons order by is_control desc",
     )
@@ -129,3 +96,19 @@ def test_arms_share_what_is_equal_and_are_compared(tmp_path: Path) -> None:
         ("selected", "random", False, 2),
         ("without_general", "selected", False, 2),
     ]
+    annotators = query(
+        home / "warehouse.duckdb",
+        "select arm, count(distinct annotator) from arm_annotators group by arm order by arm",
+    )
+    assert annotators.rows == [
+        ("random", 1),
+        ("random_again", 1),
+        ("selected", 1),
+        ("shuffled", 1),
+        ("without_general", 1),
+    ]
+    correlated = query(
+        home / "warehouse.duckdb",
+        "select gate, num_arms, num_seeds from annotator_correlations order by gate",
+    )
+    assert ("unsteered_benchmark", 3, 2) in correlated.rows

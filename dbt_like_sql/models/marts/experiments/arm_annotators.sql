@@ -1,0 +1,13 @@
+select
+    recipe,
+    experiment,
+    arm,
+    seed,
+    annotator,
+    gate,
+    auc,
+    low,
+    high,
+    num_positives,
+    num_negatives
+from {{ ref('stg_experiment_arms__arm_annotators') }}

@@ -1,0 +1,13 @@
+select
+    recipe,
+    experiment,
+    arm,
+    seed,
+    annotator,
+    gate,
+    auc,
+    low,
+    high,
+    num_positives,
+    num_negatives
+from {{ source('experiment_arms', 'arm_annotators') }}
