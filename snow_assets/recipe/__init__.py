@@ -14,7 +14,7 @@ from snow_assets.recipe.annotator import (
     RowPositives,
 )
 from snow_assets.recipe.arctic import ARCTIC
-from snow_assets.recipe.arctic_sizes import ARCTIC_7B, ARCTIC_13B
+from snow_assets.recipe.arctic_sizes import ARCTIC_7B, ARCTIC_13B, ARCTIC_SIZES
 from snow_assets.recipe.cluster import SMOKE_CLUSTER
 from snow_assets.recipe.data import (
     AcceptanceRecipe,
@@ -58,6 +58,7 @@ __all__ = [
     "ARCTIC",
     "ARCTIC_7B",
     "ARCTIC_13B",
+    "ARCTIC_SIZES",
     "MICRO",
     "PERMISSIVE_LICENSES",
     "SMOKE",

@@ -1,4 +1,4 @@
-"""ARCTIC_7B and ARCTIC_13B: ARCTIC's data for decoders of Llama 2's shapes.
+"""ARCTIC_7B and ARCTIC_13B: ARCTIC's data for decoders of Llama 2's shapes; their comparison.
 
 Shapes and peak rates are those of Llama 2's 7B and 13B (Touvron et al. 2023, arXiv 2307.09288,
 section 2.2 and table 1); embeddings stay tied, and the vocabulary and context are ARCTIC's.
@@ -7,7 +7,9 @@ section 2.2 and table 1); embeddings stay tied, and the vocabulary and context a
 from dataclasses import replace
 
 from snow_assets.recipe.arctic import ARCTIC
+from snow_assets.recipe.experiments import Arm, Change, Comparison, ExperimentRecipe
 from snow_assets.recipe.training import ModelRecipe, PretrainingRecipe
+from snow_assets.recipe.whole import Recipe
 
 _LLAMA_2_7B = replace(
     ARCTIC.pretraining.model,
@@ -69,3 +71,49 @@ ARCTIC_13B = replace(
         ),
     ),
 )
+
+
+def _of_size(name: str, recipe: Recipe) -> Arm:
+    """ARCTIC with a recipe's model, learning rates and GPUs."""
+    return Arm(
+        name=name,
+        changes=(
+            Change(field="pretraining.model", value=recipe.pretraining.model),
+            Change(field="pretraining.phases", value=recipe.pretraining.phases),
+            Change(field="operation.pretraining", value=recipe.operation.pretraining),
+        ),
+    )
+
+
+ARCTIC_SIZES = replace(
+    ARCTIC,
+    name="ARCTIC_SIZES",
+    experiments=(
+        ExperimentRecipe(
+            name="model_sizes",
+            phase="enhanced",
+            changes=(),
+            seeds=(0, 1),
+            seed_fields=("pretraining.packing.seed", "pretraining.seed"),
+            arms=(
+                _of_size("llama_1b", ARCTIC),
+                Arm(
+                    name="llama_1b_again",
+                    changes=(),
+                    seed_offsets=(Change(field="pretraining.packing.seed", value=1_000),),
+                ),
+                _of_size("llama_7b", ARCTIC_7B),
+                _of_size("llama_13b", ARCTIC_13B),
+            ),
+            control=Comparison(arm="llama_1b_again", baseline="llama_1b"),
+            comparisons=(
+                Comparison(arm="llama_7b", baseline="llama_1b"),
+                Comparison(arm="llama_13b", baseline="llama_7b"),
+            ),
+            benchmark="HumanEval",
+            min_difference=0.01,
+            bootstrap_resamples=10_000,
+        ),
+    ),
+)
+"""ARCTIC with an experiment on the sizes: the same data and tokens for each."""

@@ -6,7 +6,7 @@ import pytest
 
 from snow_assets.defs.experiments import arm_stages
 from snow_assets.experiments.arms import arm_phase, arm_recipe, arm_run, arm_runs
-from snow_assets.recipe import ARCTIC, SMOKE, Recipe
+from snow_assets.recipe import ARCTIC, ARCTIC_7B, ARCTIC_13B, ARCTIC_SIZES, SMOKE, Recipe
 from snow_assets.recipe.experiments import Arm, Change, Comparison, change_field, kept_phases
 from snow_assets.recipe.paper_claims import PAPER_CLAIMS
 from snow_assets.stages import Partitions, as_json, partition_names
@@ -118,3 +118,12 @@ def test_an_arm_s_packs_are_of_its_own_data() -> None:
     }
     assert "synthetic_set" in inputs["SMOKE"]
     assert "synthetic_set" not in inputs["without"]
+
+
+def test_the_sizes_are_arms_with_the_models_and_gpus_of_their_recipes() -> None:
+    for name, sized in (("1b", ARCTIC), ("7b", ARCTIC_7B), ("13b", ARCTIC_13B)):
+        recipe = arm_recipe(ARCTIC_SIZES, arm_run(ARCTIC_SIZES, f"model_sizes-llama_{name}-0"))
+        assert recipe.pretraining.model == sized.pretraining.model
+        assert recipe.pretraining.phases == kept_phases(sized.pretraining.phases, ())
+        assert recipe.operation == sized.operation
+        assert (recipe.corpus, recipe.selection) == (ARCTIC.corpus, ARCTIC.selection)
