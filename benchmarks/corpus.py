@@ -10,7 +10,6 @@ The licence gate is left out. That is for a measurement on this machine only; no
 
 import hashlib
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
-from snow_assets.corpus import archives  # noqa: E402
+from snow_assets.corpus import archives, pinned_archives  # noqa: E402
 from snow_assets.corpus.source_units import SourceFile  # noqa: E402
 from snow_assets.recipe import ARCTIC  # noqa: E402
 from snow_assets.storage import shards  # noqa: E402
@@ -39,28 +38,10 @@ def corpus(folder: Path = FOLDER) -> str:
     made = f"{folder}/raw_code_corpus/{SOURCE}/{fingerprint}"
     if not shards.is_finished(made):
         shards.remove(made)
-        found = [_download(folder / "archives", *line.split()) for line in pins.splitlines()]
-        _write(made, sorted(found))
+        archive_pins = pinned_archives.read_pins(PINS)
+        pinned_archives.download(archive_pins, folder)
+        _write(made, sorted(pin.path(folder) for pin in archive_pins))
     return made
-
-
-def _download(folder: Path, client: str, pin: str, name: str, sha256: str) -> Path:
-    path = folder / name
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run(_command(client, pin), check=True, cwd=folder, stdout=sys.stderr)
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != sha256:
-        raise ValueError(f"{path} has sha256 {found}, and {PINS.name} says {sha256}: delete it")
-    return path
-
-
-def _command(client: str, pin: str) -> list[str]:
-    if client == "npm":
-        return ["npm", "pack", "--silent", "--ignore-scripts", pin]
-    kind = "--no-binary" if client == "sdist" else "--only-binary"
-    pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps"]
-    return [*pip, kind, pin.partition("==")[0], pin]
 
 
 def _write(made: str, paths: list[Path]) -> None:

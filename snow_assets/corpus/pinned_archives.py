@@ -11,7 +11,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -32,6 +33,11 @@ class Pin:
     specifier: str
     file: str
     sha256: str
+
+    @property
+    def package(self) -> str:
+        separator = "@" if self.client == "npm" else "=="
+        return self.specifier.rpartition(separator)[0]
 
     def path(self, folder: Path) -> Path:
         return folder / self.group / self.file
@@ -76,12 +82,23 @@ def download(
     num_missing = len(missing_pins(pins, folder))
     for client in get_args(Client):
         missing = [pin for pin in missing_pins(pins, folder) if pin.client == client]
-        for batch in chunked(missing, _BATCH_PINS):
+        for batch in _batches(missing):
             _fetch(client, batch, folder)
             num_missing -= len(batch)
             progress(len(pins) - num_missing)
     for pin in pins:
         _check_digest(pin, pin.path(folder))
+
+
+def _batches(pins: Sequence[Pin]) -> Iterator[list[Pin]]:
+    """The pins in batches without two versions of a package, which pip would refuse."""
+    versions: Counter[str] = Counter()
+    batches: dict[int, list[Pin]] = {}
+    for pin in pins:
+        batches.setdefault(versions[pin.package], []).append(pin)
+        versions[pin.package] += 1
+    for batch in batches.values():
+        yield from chunked(batch, _BATCH_PINS)
 
 
 def _fetch(client: Client, pins: Sequence[Pin], folder: Path) -> None:

@@ -16,22 +16,23 @@ import pytest
 
 from snow_assets.corpus.pinned_archives import Pin, download, missing_pins, read_pins
 
-WHEEL = "amber-1.0-py3-none-any.whl"
+WHEEL, NEWER_WHEEL = (f"amber-{version}-py3-none-any.whl" for version in ("1.0", "1.1"))
 TARBALL = "basalt-2.0.0.tgz"
 
 
-def wheel_bytes() -> bytes:
+def wheel_bytes(version: str) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr("amber.py", "x = 1\n")
         archive.writestr(
-            "amber-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: amber\nVersion: 1.0\n"
+            f"amber-{version}.dist-info/METADATA",
+            f"Metadata-Version: 2.1\nName: amber\nVersion: {version}\n",
         )
         archive.writestr(
-            "amber-1.0.dist-info/WHEEL",
+            f"amber-{version}.dist-info/WHEEL",
             "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         )
-        archive.writestr("amber-1.0.dist-info/RECORD", "")
+        archive.writestr(f"amber-{version}.dist-info/RECORD", "")
     return content.getvalue()
 
 
@@ -48,7 +49,7 @@ def tarball_bytes() -> bytes:
     return content.getvalue()
 
 
-WHEEL_BYTES, TARBALL_BYTES = wheel_bytes(), tarball_bytes()
+WHEEL_BYTES, NEWER_BYTES, TARBALL_BYTES = wheel_bytes("1.0"), wheel_bytes("1.1"), tarball_bytes()
 
 
 class Registry(BaseHTTPRequestHandler):
@@ -89,6 +90,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     (wheels / WHEEL).write_bytes(WHEEL_BYTES)
+    (wheels / NEWER_WHEEL).write_bytes(NEWER_BYTES)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Registry)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -132,6 +134,15 @@ def test_archives_come_from_both_registries_once(registry: Path, tmp_path: Path)
     assert sorted(path.name for path in folder.iterdir()) == ["javascript", "python"]
     (registry / WHEEL).unlink()
     download(pins(), folder)  # asks for nothing
+
+
+def test_two_versions_of_a_package_come_both(registry: Path, tmp_path: Path) -> None:
+    older, _ = pins()
+    digest = hashlib.sha256(NEWER_BYTES).hexdigest()
+    newer = replace(older, specifier="amber==1.1", file=NEWER_WHEEL, sha256=digest)
+    download([older, newer], tmp_path)
+    assert (tmp_path / "python" / WHEEL).read_bytes() == WHEEL_BYTES
+    assert (tmp_path / "python" / NEWER_WHEEL).read_bytes() == NEWER_BYTES
 
 
 def test_an_archive_with_another_digest_is_refused(registry: Path, tmp_path: Path) -> None:
