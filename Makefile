@@ -42,7 +42,7 @@ compare: .venv/ready  ## what a changed recipe does to the data: make compare A=
 	@$(RUN) -W ignore -m snow_assets.cli.compare $(A) $(B)
 
 purge: .venv/ready  ## what nobody needs and what opted out, listed; make purge GO=1 deletes it
-	@$(RUN) -W ignore -m snow_assets.cli.purge $(if $(GO),go) $(if $(HALF_DONE),half-done)
+	@$(RUN) -W ignore -m snow_assets.cli.purge $(if $(GO),go) $(if $(UNFINISHED),unfinished)
 
 verify: .venv/ready  ## compare the digests of all live files; make verify ALL=1 those of old artifacts, too
 	@$(RUN) -W ignore -m snow_assets.cli.verify $(if $(ALL),all)

@@ -113,7 +113,7 @@ def exact(folder: Path, out: Path) -> None:
 
 
 def near(folder: Path, out: Path) -> None:
-    """Signatures, candidates, verified pairs, clusters; and the texts that survive."""
+    """Signatures, candidates, verified pairs, clusters; and the documents that are kept."""
     import pyarrow.compute as pc
 
     from snow_assets.curation.dedup.candidates import find_candidate_pairs
@@ -158,9 +158,9 @@ def near(folder: Path, out: Path) -> None:
     for number, entry in enumerate(manifest.tables("clusters")):
         name = entry.stats["documents"].rsplit("/", 1)[1]
         clusters = shards.read_shard(
-            str(copies), entry.name, columns=["document_id", "is_survivor"]
+            str(copies), entry.name, columns=["document_id", "is_canonical"]
         )
-        surviving = clusters.filter(clusters["is_survivor"])["document_id"]
+        surviving = clusters.filter(clusters["is_canonical"])["document_id"]
         found = shards.read_shard(documents, name, columns=["document_id", "text"])
         put(out / "kept", number, found.filter(pc.is_in(found["document_id"], surviving)))
 

@@ -99,7 +99,7 @@ _TABLES = [
         False,
         {
             "cluster_id": f"if({_COPY}, sha256('file' || (i - 1)), document_id)",
-            "is_survivor": "reason is null or reason not like '%duplicate'",
+            "is_canonical": "reason is null or reason not like '%duplicate'",
             "kind": f"if({_COPY}, replace(reason, '_duplicate', ''), null)",
             "jaccard": f"if({_COPY}, 0.7 + 0.3 * other, null)",
         },

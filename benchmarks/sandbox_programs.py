@@ -11,9 +11,9 @@ import time
 from collections import Counter
 
 from snow_assets.corpus.problems import read_problems
-from snow_assets.evaluation.answers import problem_test
 from snow_assets.evaluation.execution import execution_of
 from snow_assets.evaluation.problems import problem_from_row
+from snow_assets.evaluation.programs import problem_test
 from snow_assets.runtime import sandbox
 
 LIMITS = sandbox.Limits(seconds=30.0)

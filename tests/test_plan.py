@@ -172,13 +172,13 @@ def test_an_unfinished_artifact_is_gone_on_with(home: Home) -> None:
     assert (outcome, reasons[0]) == ("go on", "2 files are there already")
 
 
-def test_half_done_work_under_other_numbers_is_named_with_what_differs(home: Home) -> None:
+def test_unfinished_work_under_other_numbers_is_named_with_what_differs(home: Home) -> None:
     home.run()
     folder = current_artifact(home.lake, SMOKE, "words_heard").folder
     shards.remove(shards.join(folder, "manifest.json"))
     shards.remove(home.lake.pointer("SMOKE", "words_heard", "all"))
     home.recipe = with_budget(500_000)
-    (left,) = home.plan().half_done
+    (left,) = home.plan().unfinished
     assert (left.asset, left.num_files, left.recipe) == ("words_heard", 2, "SMOKE")
     assert left.reasons == ("selection.budget_tokens 400000 -> 500000",)
 
@@ -271,7 +271,7 @@ def test_a_size_that_nobody_knows_is_not_shown_as_no_cost(tmp_path: Path) -> Non
     steps = [Step(asset="exemplars", partition="all", action="redo", size=size, cost=cost)]
     with Path(os.devnull).open("w") as nowhere:
         console = Console(width=150, record=True, file=nowhere)
-        show(console, Plan(recipe="R", lake="l", currency="USD", steps=steps, half_done=[]))
+        show(console, Plan(recipe="R", lake="l", currency="USD", steps=steps, unfinished=[]))
     assert "exemplars  redo" in console.export_text(clear=False)
     assert "?    ?" in console.export_text()
 
@@ -291,7 +291,7 @@ def test_the_screen_tells_verdicts_reasons_and_the_sum(home: Home) -> None:
 def test_partitions_of_an_asset_stand_on_one_line() -> None:
     steps = [Step(asset="a", partition=name, action="reuse") for name in ("c", "sql")]
     steps.append(Step(asset="a", partition="go", action="redo", reasons=("never made",)))
-    found = Plan(recipe="R", lake="l", currency="USD", steps=steps, half_done=[])
+    found = Plan(recipe="R", lake="l", currency="USD", steps=steps, unfinished=[])
     with Path(os.devnull).open("w") as nowhere:
         console = Console(width=150, record=True, file=nowhere)
         show(console, found)
@@ -307,7 +307,7 @@ def half_made(home: Home) -> str:
     return folder
 
 
-def test_half_done_work_is_not_mixed_with_a_changed_number(home: Home) -> None:
+def test_unfinished_work_is_not_mixed_with_a_changed_number(home: Home) -> None:
     folder = half_made(home)
     home.recipe = with_budget(500_000)
     with pytest.raises(
@@ -320,7 +320,7 @@ def test_half_done_work_is_not_mixed_with_a_changed_number(home: Home) -> None:
     assert shards.manifest(folder).seconds is None  # resumed
 
 
-def test_another_recipe_and_new_data_may_pass_half_done_work(home: Home) -> None:
+def test_another_recipe_and_new_data_may_pass_unfinished_work(home: Home) -> None:
     half_made(home)
     home.stages = a_graph("one two three")
     home.run("words_said", "words_heard")

@@ -265,7 +265,7 @@ def test_an_unreferenced_artifact_goes_after_its_retention(
 
 
 @pytest.mark.parametrize(("days", "goes"), [(6.0, False), (8.0, True)])
-def test_half_done_work_goes_when_nobody_touched_it_for_the_retention(
+def test_unfinished_work_goes_when_nobody_touched_it_for_the_retention(
     lake_url: str, days: float, goes: bool
 ) -> None:
     folder = f"{lake_url}/documents/src/half"
@@ -291,7 +291,7 @@ def test_a_dry_run_says_so_and_deletes_nothing(lake_url: str) -> None:
     assert all(Path(folder).exists() for folder in old.values())
 
 
-def test_half_done_work_under_other_numbers_goes_when_it_is_given_up(lake_url: str) -> None:
+def test_unfinished_work_under_other_numbers_goes_when_it_is_given_up(lake_url: str) -> None:
     def of(days: float) -> Recipe:
         return replace(SMOKE, operation=replace(SMOKE.operation, retention_days=days))
 

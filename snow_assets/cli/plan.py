@@ -13,7 +13,7 @@ from rich.table import Table
 
 from snow_assets.cli.archives import missing_archives
 from snow_assets.planning.history import Past
-from snow_assets.planning.plan_steps import HalfDone, Plan, Step
+from snow_assets.planning.plan_steps import Plan, Step, UnfinishedArtifact
 from snow_assets.recipe import Recipe, chosen_recipe
 from snow_assets.storage.sizes import total_size
 
@@ -118,8 +118,8 @@ def show(console: Console, plan: Plan) -> None:
     console.print(table)
     for line in _training(plan):
         console.print(line, markup=False)
-    for item in plan.half_done:
-        console.print(_half_done(item), markup=False)
+    for item in plan.unfinished:
+        console.print(_unfinished(item), markup=False)
     console.print(_total(plan), markup=False)
     if plan.estimated_seconds:
         error = plan.actual_seconds / plan.estimated_seconds - 1
@@ -208,7 +208,7 @@ def cost_cells(steps: Sequence[Step]) -> list[str]:
     ]
 
 
-def _half_done(item: HalfDone) -> str:
+def _unfinished(item: UnfinishedArtifact) -> str:
     began = time.strftime("%Y-%m-%d %H:%M", time.gmtime(item.started))
     return (
         f"Half done: {item.asset} [{item.partition}] {item.fingerprint[:12]}, "

@@ -36,7 +36,7 @@ def show(console: Console, purge: Purge, *, is_done: bool) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """A dry run; `go` deletes; `half-done` adds unfinished work of another config."""
+    """A dry run; `go` deletes; `unfinished` adds unfinished work of another config."""
     recipe = chosen_recipe()
     lake = definitions.resources(recipe)["lake"].url
     now = time.time()
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> None:
         purge = find(
             lake,
             opted_out=opt_outs.read_list(url),
-            abandoned_by=recipe if "half-done" in arguments else None,
+            abandoned_by=recipe if "unfinished" in arguments else None,
             retention_days=recipe.operation.retention_days,
             now=now,
         )

@@ -15,13 +15,13 @@ from rich.console import Console
 from snow_assets.corpus.benchmarks import BENCHMARKS
 from snow_assets.corpus.problems import read_problems
 from snow_assets.corpus.untrusted import printable
-from snow_assets.evaluation.answers import problem_test
 from snow_assets.evaluation.execution import (
     failure_reason,
     raise_on_canonical_failures,
     run_canonical,
 )
 from snow_assets.evaluation.problems import problem_from_row
+from snow_assets.evaluation.programs import problem_test
 from snow_assets.home import configured_url, home
 from snow_assets.recipe import chosen_recipe
 from snow_assets.runtime import sandbox

@@ -42,7 +42,7 @@ select replace(checkpoint, '_checkpoint', '') as checkpoint,
     avg(value) filter (where metric like '%bits_per_byte') as bits_per_byte,
     avg(value) filter (where metric = 'pass_at_1') as pass_at_1
 from checkpoint_scoreboard
-where recipe = {recipe} and subset in ('all', 'steered', 'unsteered') group by all
+where recipe = {recipe} and subset in ('all', 'validation_half', 'test_half') group by all
 order by trained_tokens desc, benchmark
 """
 

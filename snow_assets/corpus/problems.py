@@ -17,6 +17,7 @@ from snow_assets.storage.schemas import BENCHMARK_PROBLEM
 TABLE = "problems"
 
 _GZIP = b"\x1f\x8b"
+_HALVES_SALT = "steered"  # another one would move problems between the halves
 
 
 def versions(names: Sequence[str], files: str | None) -> dict[str, dict[str, str]]:
@@ -102,8 +103,8 @@ def read_problems(names: Sequence[str], files: str | None = None) -> list[dict[s
                     f"problem {problem_id!r} of {name}: ids begin with '{name}/' and are unique"
                 )
             origin_id = problem.pop("origin_id", "") or problem_id
-            is_steered = int(order_by_hash("steered", origin_id), 16) % 2 == 0
-            rows[problem_id] = {**problem, "benchmark": name, "is_steered": is_steered}
+            half = int(order_by_hash(_HALVES_SALT, origin_id), 16) % 2
+            rows[problem_id] = {**problem, "benchmark": name, "is_validation": half == 0}
     return [rows[problem_id] for problem_id in sorted(rows)]
 
 
@@ -114,5 +115,5 @@ def write(folder: str, names: Sequence[str], files: str | None) -> dict[str, int
     by_benchmark = {
         f"num_problems.{name}": sum(row["benchmark"] == name for row in rows) for name in names
     }
-    num_steered = sum(row["is_steered"] for row in rows)
-    return {"num_problems": len(rows), "num_steered": num_steered, **by_benchmark}
+    num_validation_half = sum(row["is_validation"] for row in rows)
+    return {"num_problems": len(rows), "num_validation_half": num_validation_half, **by_benchmark}

@@ -20,7 +20,7 @@ def clusters(folder: str, stats: Mapping[str, Any]) -> dict[str, str]:
     """The stats, and the largest clusters."""
     sizes = _rows(folder, "clusters", ["cluster_id"]).group_by("cluster_id").len()
     ordered = sizes.filter(pl.col("len") > 1).sort("len", "cluster_id", descending=[True, False])
-    largest = _table(["survivor", "documents"], ordered.head(_MAX_ROWS).rows())
+    largest = _table(["canonical document", "documents"], ordered.head(_MAX_ROWS).rows())
     return {**counts(stats), "largest_clusters": largest}
 
 

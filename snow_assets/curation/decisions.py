@@ -69,7 +69,7 @@ class DocumentSelector:
                 pl.Series("split", map(self._split, documents["repository"]), pl.String),
             )
         )
-        is_unclustered = pl.col("filter").is_null() & pl.col("is_survivor").is_null()
+        is_unclustered = pl.col("filter").is_null() & pl.col("is_canonical").is_null()
         for name in rows.filter(is_unclustered)["document_id"]:
             raise ValueError(
                 f"document {name} passes the filters and has no cluster: materialize "

@@ -36,9 +36,9 @@ def validate_clusters(folder: str) -> list[str]:
     manifest = shards.manifest(folder)
     if not manifest.tables("clusters"):
         return []
-    columns = ["text_id", "cluster_id", "is_survivor"]
+    columns = ["text_id", "cluster_id", "is_canonical"]
     clusters = pl.DataFrame(shards.read(folder, "clusters", columns=columns))
-    canonical = clusters.filter("is_survivor")
+    canonical = clusters.filter("is_canonical")
     without_canonical = clusters.join(canonical, on="cluster_id", how="anti")["cluster_id"]
     (verified,) = shards.input_folders(folder, "verified_pairs")
     pairs = pl.DataFrame(shards.read(verified, "pairs", columns=["text_id", "other_text_id"]))
@@ -46,13 +46,16 @@ def validate_clusters(folder: str) -> list[str]:
         pairs = pairs.join(canonical, left_on=column, right_on="text_id", how="semi")
     return [
         *(
-            f"cluster {name} has {count} survivors"
+            f"cluster {name} has {count} canonical documents"
             for name, count in _repeated(canonical, "cluster_id")
         ),
-        *(f"cluster {name} has no survivor" for name in without_canonical.unique().sort()),
-        *(f"text {name} survives {count} times" for name, count in _repeated(canonical, "text_id")),
         *(
-            f"text {name} and its near duplicate {other_name} both survive"
+            f"cluster {name} has no canonical document"
+            for name in without_canonical.unique().sort()
+        ),
+        *(f"text {name} is kept {count} times" for name, count in _repeated(canonical, "text_id")),
+        *(
+            f"text {name} and its near duplicate {other_name} are both kept"
             for name, other_name in pairs.iter_rows()
         ),
     ]

@@ -86,7 +86,7 @@ def _benchmark_files(lake: Lake, recipe: Recipe) -> str | None:
 
 @stage(
     group="corpus",
-    code_version="2",
+    code_version="3",
     config=lambda inputs: problems.versions(
         inputs.recipe.evaluation.benchmarks, _benchmark_files(inputs.lake, inputs.recipe)
     ),
@@ -96,7 +96,7 @@ def _benchmark_files(lake: Lake, recipe: Recipe) -> str | None:
     cost=_SMALL,
 )
 def benchmark_problems(run: StageRun) -> StageResult:
-    """The benchmarks' problems with solutions and tests; a marked half may steer the annotator."""
+    """The benchmarks' problems with solutions and tests; a marked half gates the annotator."""
     files = _benchmark_files(run.lake, run.recipe)
     return StageResult(stats=problems.write(run.folder, run.recipe.evaluation.benchmarks, files))
 

@@ -19,7 +19,9 @@ def documents_add_up(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCh
 
 
 @dg.asset_check(asset=near_duplicates.name, blocking=True)
-def clusters_have_one_survivor(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
+def clusters_have_one_canonical_document(
+    lake: Lake, recipe: dg.ResourceParam[Recipe]
+) -> dg.AssetCheckResult:
     """Each cluster has one canonical document, and no two of them are exact or near duplicates."""
     return check_result(
         violations.validate_clusters(current_artifact(lake, recipe, near_duplicates.name).folder)

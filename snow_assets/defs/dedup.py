@@ -118,7 +118,7 @@ def _near_duplicates_config(inputs: StageInputs) -> Any:
 
 @stage(
     group="curation",
-    code_version="4",
+    code_version="5",
     inputs=(Input(stage=documents), Input(stage=verified_pairs)),
     config=_near_duplicates_config,
     tables=(StageTable(name="clusters", schema=DUPLICATE_CLUSTER),),

@@ -7,7 +7,7 @@ import dagster as dg
 from snow_assets.defs.corpus import benchmark_problems
 from snow_assets.defs.curation import clean_corpus, tokenizer
 from snow_assets.defs.pretraining import CHECKPOINTS
-from snow_assets.evaluation import answers, asset_metadata, results
+from snow_assets.evaluation import asset_metadata, programs, results
 from snow_assets.evaluation.contract import (
     CompletionReport,
     EvaluationRequest,
@@ -27,11 +27,11 @@ from snow_assets.stages import (
     StageTable,
     stage,
 )
-from snow_assets.storage.schemas import ANSWER, RESULT
+from snow_assets.storage.schemas import EXECUTION, RESULT
 from snow_assets.storage.sizes import Size
 from snow_resources.gpu_jobs import JobSize
 
-CODE_VERSION = "7"
+CODE_VERSION = "8"
 
 
 def _config(inputs: StageInputs) -> Any:
@@ -72,7 +72,10 @@ def _seconds(recipe: Recipe, output: Size) -> float:
     ),
     config=_config,
     partitions=Partitions.PHASES,
-    tables=(StageTable(name="results", schema=RESULT), StageTable(name="answers", schema=ANSWER)),
+    tables=(
+        StageTable(name="results", schema=RESULT),
+        StageTable(name="executions", schema=EXECUTION),
+    ),
     kinds={"pytorch", "vllm", "parquet"},
     resources={"jobs"},
     holds_text=False,
@@ -131,12 +134,12 @@ def benchmark_results(run: StageRun) -> StageResult:
     executed = run.jobs.run(
         run.context,
         "snow_assets.evaluation.execution",
-        answers.execution_request(request, num_cpus=num_cpus),
+        programs.execution_request(request, num_cpus=num_cpus),
         report=ExecutionReport,
         code_version=CODE_VERSION,
         size=JobSize(environment="sandbox", cpus=num_cpus, memory_gib=worker_memory.sandbox_gib),
     )
-    answers.write_answers(request, executed.report)
+    programs.write_executions(request, executed.report)
     rows = results.write_results(request)
     return StageResult(
         stats=results.stats(rows, measured.report, executed.report),
@@ -144,6 +147,6 @@ def benchmark_results(run: StageRun) -> StageResult:
             "results": dg.MetadataValue.md(asset_metadata.results_table(rows)),
             "generation": asset_metadata.generation_speed(generated.reports),
             "bits_per_byte": asset_metadata.bits_per_byte_plot(rows),
-            **answers.timings(executed.report),
+            **programs.timings(executed.report),
         },
     )

@@ -102,7 +102,7 @@ def _encoder_seconds(recipe: Recipe, output: Size) -> float:
 
 @stage(
     group="quality",
-    code_version="5",
+    code_version="6",
     inputs=(Input(stage=annotator_examples), Input(stage=benchmark_problems)),
     config=lambda inputs: {"annotator": annotator_values(inputs.recipe.annotator)},
     tables=(StageTable(name=gate.GATES, schema=ANNOTATOR_GATE),),
@@ -129,7 +129,7 @@ def quality_annotator(run: StageRun) -> StageResult:
         "snow_assets.quality.training",
         request,
         report=AnnotatorReport,
-        code_version="5",
+        code_version="6",
         size=_worker_size(run.recipe),
     )
     stats = annotator_stats(job.report)

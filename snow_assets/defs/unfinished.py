@@ -15,7 +15,7 @@ class MixedConfigError(ValueError):
     """Unfinished work of this recipe was begun with another config; a person has to choose one."""
 
 
-def half_done(lake: Lake, asset: str, partition: str) -> dict[str, shards.InProgress]:
+def unfinished_artifacts(lake: Lake, asset: str, partition: str) -> dict[str, shards.InProgress]:
     """Fingerprint -> in-progress marker, of artifacts that have files and no manifest."""
     root = lake.partition(asset, partition)
     markers = {}
@@ -32,7 +32,7 @@ def half_done(lake: Lake, asset: str, partition: str) -> dict[str, shards.InProg
 
 def refuse_mixed_config(lake: Lake, recipe: Recipe, spec: ArtifactSpec) -> None:
     """New data may supersede unfinished work; a changed config requires a choice by a person."""
-    for fingerprint, marker in half_done(lake, spec.asset, spec.partition).items():
+    for fingerprint, marker in unfinished_artifacts(lake, spec.asset, spec.partition).items():
         if marker.recipe != recipe.name or marker.recipe_values == as_json(recipe):
             continue
         if changes := changed_config(marker.config, spec.config):
@@ -40,10 +40,10 @@ def refuse_mixed_config(lake: Lake, recipe: Recipe, spec: ArtifactSpec) -> None:
             files = integrity.readable_records(folder)
             size = files.total("num_bytes") / 1e6
             raise MixedConfigError(
-                f"{spec.asset} [{spec.partition}] is half done with another config: "
+                f"{spec.asset} [{spec.partition}] is unfinished with another config: "
                 f"{'; '.join(changes)} ({len(files)} files, {size:,.1f} MB in {fingerprint[:12]}). "
                 "Put them back to go on with it, give the changed recipe another name to keep "
-                "both, or drop it: make purge HALF_DONE=1 GO=1"
+                "both, or drop it: make purge UNFINISHED=1 GO=1"
             )
 
 

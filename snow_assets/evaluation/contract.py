@@ -95,8 +95,8 @@ class ExecutionReport:
     num_canonical: int  # canonical solutions that passed
     slowest_canonical_seconds: float
     timeout_seconds: float  # per program
-    num_problems: int  # without the excluded ones, as the counts of answers
-    num_answers: int
+    num_problems: int  # without the excluded ones, as the counts of programs
+    num_programs: int
     num_passed: int
     num_timeouts: int
     ran: tuple[ProgramResult, ...]

@@ -90,19 +90,19 @@ def raise_on_canonical_failures(
             reason = failure_reason(canonical.failures[failed_ids[0]])
             raise ValueError(
                 f"{len(failed_ids)} of {total} canonical solutions of {benchmark} fail here, more "
-                f"than the share {MAX_EXCLUDED_FRACTION:g} that may be excluded, so no answer can "
+                f"than the share {MAX_EXCLUDED_FRACTION:g} that may be excluded, so no program can "
                 f"be judged; {failed_ids[0]} {reason}: look at the sandbox's limits with `make "
                 "suites`"
             )
 
 
-def raise_on_timeouts(num_timeouts: int, num_answers: int, *, max_share: float) -> None:
+def raise_on_timeouts(num_timeouts: int, num_programs: int, *, max_share: float) -> None:
     """Raise ValueError if more than `max_share` of the programs timed out."""
-    if num_timeouts > max_share * num_answers:
+    if num_timeouts > max_share * num_programs:
         raise ValueError(
-            f"{num_timeouts} of {num_answers} answers timed out, more than the share {max_share:g} "
-            "that evaluation.max_timeout_fraction allows: the machine is too busy, or "
-            "evaluation.timeout_seconds is too small"
+            f"{num_timeouts} of {num_programs} programs timed out, more than the share "
+            f"{max_share:g} that evaluation.max_timeout_fraction allows: the machine is too busy, "
+            "or evaluation.timeout_seconds is too small"
         )
 
 
@@ -171,7 +171,7 @@ def execute(request: ExecutionRequest, progress: worker.Progress) -> ExecutionRe
         progress.log(f"{name} is excluded, its canonical solution fails here: {reason}")
     num_judged = len(problems) - len(excluded)
     limit = max(recipe.timeout_seconds, recipe.timeout_factor * canonical.slowest_seconds)
-    progress.log(f"{num_judged} canonical solutions passed; an answer may take {limit:.1f} s")
+    progress.log(f"{num_judged} canonical solutions passed; a program may take {limit:.1f} s")
     results = run_programs(request.programs, problems, run, seconds=limit, excluded=excluded)
     report = _report(
         results,
@@ -184,7 +184,7 @@ def execute(request: ExecutionRequest, progress: worker.Progress) -> ExecutionRe
         timeout_seconds=limit,
     )
     raise_on_timeouts(
-        report.num_timeouts, report.num_answers, max_share=recipe.max_timeout_fraction
+        report.num_timeouts, report.num_programs, max_share=recipe.max_timeout_fraction
     )
     return report
 
@@ -209,7 +209,7 @@ def _report(
         slowest_canonical_seconds=slowest,
         timeout_seconds=timeout_seconds,
         num_problems=num_problems,
-        num_answers=len(results) - outcomes.count(EXCLUDED),
+        num_programs=len(results) - outcomes.count(EXCLUDED),
         num_passed=outcomes.count(PASSED),
         num_timeouts=outcomes.count(TIMEOUT),
         ran=tuple(results),

@@ -10,7 +10,7 @@ import pyarrow as pa
 from snow_assets.corpus.benchmarks import benchmark_named
 from snow_assets.storage import shards
 
-VALIDATION_HALF, TEST_HALF = "steered", "unsteered"
+VALIDATION_HALF, TEST_HALF = "validation_half", "test_half"
 """The validation half of the problems gates the annotator; the test half only judges."""
 
 
@@ -47,7 +47,7 @@ def problem_from_row(row: dict[str, Any]) -> Problem:
     return Problem(
         problem_id=row["problem_id"],
         benchmark=row["benchmark"],
-        subset=VALIDATION_HALF if row["is_steered"] else TEST_HALF,
+        subset=VALIDATION_HALF if row["is_validation"] else TEST_HALF,
         prompt=prompt,
         num_stripped_newlines=len(newlines),
         solution=newlines + row["solution"],

@@ -57,15 +57,15 @@ def write_results(request: EvaluationRequest) -> list[dict[str, Any]]:
     folder, bootstrap = request.output, bootstrap_from_recipe(request.recipe)
     name = shards.table_name("results", 0)
     if not shards.record(folder, name):
-        likelihoods, answers, completions = (
+        likelihoods, executions, completions = (
             pl.DataFrame(shards.read_unfinished(folder, table))
-            for table in ("likelihoods", "answers", "completions")
+            for table in ("likelihoods", "executions", "completions")
         )
         solutions = likelihoods.filter(pl.col("benchmark") != HELD_OUT)
         rows = [
             *_held_out_rows(likelihoods, sorted(request.corpora), bootstrap),
             *_solution_rows(solutions, bootstrap),
-            *_pass_rows(answers, completions, solutions, request.recipe),
+            *_pass_rows(executions, completions, solutions, request.recipe),
         ]
         checkpoint_rows = [{"checkpoint": request.checkpoint, **row} for row in rows]
         shards.put_table(folder, "results", 0, checkpoint_rows, RESULT)
@@ -139,13 +139,13 @@ def _halves(problems: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:
 
 
 def _pass_rows(
-    answers: pl.DataFrame,
+    executions: pl.DataFrame,
     completions: pl.DataFrame,
     solutions: pl.DataFrame,
     recipe: EvaluationRecipe,
 ) -> Iterable[dict[str, Any]]:
     completion_key = ["problem_id", "decoding", "sample_index"]
-    judged = answers.join(
+    judged = executions.join(
         completions.select(*completion_key, "num_cut_prompt_tokens"),
         on=completion_key,
         how="left",
@@ -170,46 +170,48 @@ def _pass_rows(
                 )
 
 
-def _greedy_estimate(answers: pl.DataFrame) -> Estimate:
-    return pass_at_1(int((answers["outcome"] == PASSED).sum()), answers.height)
+def _greedy_estimate(executions: pl.DataFrame) -> Estimate:
+    return pass_at_1(int((executions["outcome"] == PASSED).sum()), executions.height)
 
 
-def _sampled_estimate(answers: pl.DataFrame, *, num_samples: int, k: int) -> Estimate:
-    passed = answers.group_by("problem_id").agg((pl.col("outcome") == PASSED).sum().alias("passed"))
+def _sampled_estimate(executions: pl.DataFrame, *, num_samples: int, k: int) -> Estimate:
+    passed = executions.group_by("problem_id").agg(
+        (pl.col("outcome") == PASSED).sum().alias("passed")
+    )
     return pass_at_k(passed["passed"].to_list(), num_samples=num_samples, k=k)
 
 
 def _pass_row(
     name: tuple[str, str, str],
-    answers: pl.DataFrame,
+    executions: pl.DataFrame,
     decoding: str,
     estimate: Callable[[pl.DataFrame], Estimate],
 ) -> dict[str, Any]:
     """The row `name` (benchmark, metric, subset) of the share of problems that are solved, without
     the excluded problems, which the note names."""
-    if answers.is_empty():
+    if executions.is_empty():
         return _row(*name, None, "not run: no problem of this half was chosen")
     is_excluded = pl.col("outcome") == EXCLUDED
-    excluded_ids = answers.filter(is_excluded)["problem_id"].unique().sort().to_list()
-    answers = answers.filter(~is_excluded)
+    excluded_ids = executions.filter(is_excluded)["problem_id"].unique().sort().to_list()
+    executions = executions.filter(~is_excluded)
     exclusion = f"excluded, as their canonical solutions fail here: {', '.join(excluded_ids)}"
-    if answers.is_empty():
+    if executions.is_empty():
         return _row(*name, None, f"not run: {exclusion}")
-    outcomes = answers["outcome"].to_list()
+    outcomes = executions["outcome"].to_list()
     if NOT_RUN in outcomes:
-        return _row(*name, None, f"not run: {answers['message'][0]}")
+        return _row(*name, None, f"not run: {executions['message'][0]}")
     notes = [
         f"{decoding}, prompts without the newlines at their ends",
-        f"isolation: {', '.join(answers['isolation'].unique().sort())}",
+        f"isolation: {', '.join(executions['isolation'].unique().sort())}",
     ]
     if num_timeouts := outcomes.count(TIMEOUT):
         notes.append(f"{num_timeouts} timed out")
     if excluded_ids:
         notes.append(exclusion)
-    truncated = answers.filter(pl.col("num_cut_prompt_tokens") > 0)["problem_id"].n_unique()
+    truncated = executions.filter(pl.col("num_cut_prompt_tokens") > 0)["problem_id"].n_unique()
     if truncated:
         notes.append(f"{truncated} prompts lost their beginning to the context's length")
-    return _row(*name, estimate(answers), "; ".join(notes))
+    return _row(*name, estimate(executions), "; ".join(notes))
 
 
 def stats(
@@ -228,7 +230,7 @@ def stats(
         "num_documents": measured.num_documents,
         "num_solutions": measured.num_solutions,
         "num_problems": executed.num_problems,
-        "num_answers": executed.num_answers,
+        "num_programs": executed.num_programs,
         "num_passed": executed.num_passed,
         "num_timeouts": executed.num_timeouts,
         "num_canonical": executed.num_canonical,
@@ -255,8 +257,8 @@ def validate_canonical_solutions(all_stats: Iterable[dict[str, Any]]) -> list[st
             violations.append(f"pass@1 was not run: {entry['not_run']}")
         elif num_problems == 0 or passed < num_problems:
             violations.append(
-                f"{passed} canonical solutions passed, and answers to {num_problems} problems were "
-                "judged"
+                f"{passed} canonical solutions passed, and programs for {num_problems} problems "
+                "were judged"
             )
     return violations
 

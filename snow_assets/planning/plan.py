@@ -11,10 +11,10 @@ from typing import Any
 
 from snow_assets.corpus.source_sizes import source_size
 from snow_assets.defs.corpus import raw_code_corpus
-from snow_assets.defs.unfinished import half_done
+from snow_assets.defs.unfinished import unfinished_artifacts
 from snow_assets.planning import estimates
 from snow_assets.planning.history import Past
-from snow_assets.planning.plan_steps import HalfDone, Plan, Step
+from snow_assets.planning.plan_steps import Plan, Step, UnfinishedArtifact
 from snow_assets.recipe import Recipe
 from snow_assets.stages import (
     PENDING,
@@ -45,7 +45,7 @@ class Planner:
     """The recipe's artifacts as they will be, by asset and partition. The digest of a pending one
     stands for what it is made from: two recipes that share a step plan the same digest."""
     sizes: dict[tuple[str, str], Size] = field(default_factory=dict)
-    half_done: list[HalfDone] = field(default_factory=list)
+    unfinished: list[UnfinishedArtifact] = field(default_factory=list)
     fault: Exception | None = None
     """Why the last step has no fingerprint; with pending inputs, that they cannot be read yet."""
 
@@ -89,7 +89,7 @@ class Planner:
         step = self._redone(stage, partition, spec, reads, latest)
         if spec is not None and not is_pending:
             step = replace(step, fingerprint=spec.fingerprint)
-        self.half_done += self._half_done(stage.name, partition, None if is_pending else spec)
+        self.unfinished += self._unfinished(stage.name, partition, None if is_pending else spec)
         return self._pending(stage, step, latest, num_partitions, reads, spec)
 
     def keep_current(self, asset: str, partition: str) -> bool:
@@ -259,10 +259,10 @@ class Planner:
             asset=asset, partition=partition, folder=folder, fingerprint=fingerprint, digest=digest
         )
 
-    def _half_done(
+    def _unfinished(
         self, asset: str, partition: str, spec: ArtifactSpec | None
-    ) -> Iterator[HalfDone]:
-        for fingerprint, note in half_done(self.lake, asset, partition).items():
+    ) -> Iterator[UnfinishedArtifact]:
+        for fingerprint, note in unfinished_artifacts(self.lake, asset, partition).items():
             if spec is not None and fingerprint == spec.fingerprint:
                 continue
             files = readable_records(self.lake.artifact(asset, partition, fingerprint))
@@ -275,7 +275,7 @@ class Planner:
                     *changed_inputs(note, spec.inputs, is_whole=True),
                 ]
             )
-            yield HalfDone(
+            yield UnfinishedArtifact(
                 asset=asset,
                 partition=partition,
                 fingerprint=fingerprint,
@@ -328,7 +328,7 @@ def plan(stages: Sequence[Stage], lake: Lake, recipe: Recipe, resources: Mapping
         currency=recipe.operation.currency,
         gpu_memory_gib=recipe.operation.pretraining.gpu_memory_gib,
         steps=steps,
-        half_done=planner.half_done,
+        unfinished=planner.unfinished,
         estimated_seconds=estimated,
         actual_seconds=actual,
     )

@@ -25,7 +25,7 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HalfDone:
+class UnfinishedArtifact:
     """An artifact without a manifest that this plan does not go on with."""
 
     asset: str
@@ -44,7 +44,7 @@ class Plan:
     lake: str
     currency: str
     steps: list[Step]
-    half_done: list[HalfDone]
+    unfinished: list[UnfinishedArtifact]
     gpu_memory_gib: int | None = None  # of each GPU that trains
     estimated_seconds: float = 0  # by the last plan, of steps that have been done since
     actual_seconds: float = 0

@@ -70,9 +70,9 @@ def find(
         for folder in finished(lake, asset)
     ]
     inputs = {folder: _input_folders(lake, shards.manifest(folder).inputs) for folder in artifacts}
-    half_done = _half_done(lake, set(artifacts))
+    unfinished = _unfinished(lake, set(artifacts))
     trace_list = traces(lake, opted_out, stages_in(lake))
-    needs = _Needs.of(lake, inputs, half_done)
+    needs = _Needs.of(lake, inputs, unfinished)
     copies = {_folder(lake, trace) for trace in trace_list if trace.num_rows}
     reasons = {_folder(lake, trace): _DAMAGED for trace in trace_list if trace.damage}
     reasons |= dict.fromkeys(
@@ -93,7 +93,7 @@ def find(
             and shards.modified(shards.join(folder, shards.MANIFEST)) < limit
         ):
             doomed.append(_candidate(folder, "unreferenced"))
-    doomed += _abandoned(half_done, now=now, limit=limit, recipe=abandoned_by)
+    doomed += _abandoned(unfinished, now=now, limit=limit, recipe=abandoned_by)
     # Descendants are deleted first: a purge that is killed leaves no orphan untraced.
     doomed.sort(key=lambda item: -len(_ancestors({item.folder}, inputs)))
     reported = [trace for trace in trace_list if trace.num_rows and _is_kept(_folder(lake, trace))]
@@ -117,12 +117,12 @@ class _Needs:
         cls,
         lake: str,
         inputs: Mapping[str, Sequence[str]],
-        half_done: Mapping[str, shards.InProgress | None],
+        unfinished: Mapping[str, shards.InProgress | None],
     ) -> "_Needs":
         current = _current(lake)
         running = {
             folder
-            for note in half_done.values()
+            for note in unfinished.values()
             if note is not None
             for folder in _input_folders(lake, note.inputs)
         }
@@ -147,14 +147,14 @@ def _candidate(folder: str, reason: str) -> Candidate:
 
 
 def _abandoned(
-    half_done: Mapping[str, shards.InProgress | None],
+    unfinished: Mapping[str, shards.InProgress | None],
     *,
     now: float,
     limit: float,
     recipe: Recipe | None,
 ) -> Iterator[Candidate]:
     """Unfinished artifacts that were not touched since the limit, or that the recipe dropped."""
-    for folder, note in half_done.items():
+    for folder, note in unfinished.items():
         touched = max(shards.modified(url) for url in _noted(folder))
         is_dropped = (
             recipe is not None
@@ -166,7 +166,7 @@ def _abandoned(
             size = readable_records(folder).total("num_bytes")
             author = "" if note is None else f" by {note.recipe}"
             days = (now - touched) / _DAY_SECONDS
-            reason = f"half done{author}, untouched for {days:.0f} days"
+            reason = f"unfinished{author}, untouched for {days:.0f} days"
             yield Candidate(folder=folder, reason=reason, num_bytes=size)
 
 
@@ -210,7 +210,7 @@ def _current(lake: str) -> set[str]:
     return folders
 
 
-def _half_done(lake: str, artifacts: set[str]) -> dict[str, shards.InProgress | None]:
+def _unfinished(lake: str, artifacts: set[str]) -> dict[str, shards.InProgress | None]:
     notes: dict[str, shards.InProgress | None] = {}
     for asset in shards.names(lake):
         if asset in NO_ASSETS:

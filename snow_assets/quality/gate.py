@@ -27,7 +27,7 @@ VALIDATION = "validation"
 GATES = "gates"
 
 POSITIVE, RANDOM, LENGTH_MATCHED = "positive", "random", "length_matched"
-VALIDATION_SOLUTION, TEST_SOLUTION = "steered_solution", "unsteered_solution"
+VALIDATION_SOLUTION, TEST_SOLUTION = "validation_solution", "test_solution"
 
 
 class GateError(ValueError):
@@ -64,8 +64,8 @@ def _gates_of(validation: pa.Table, recipe: AnnotatorRecipe, language: str | Non
         ),
     ]
     for name, role, minimum in (
-        ("steered_benchmark", VALIDATION_SOLUTION, recipe.min_benchmark_auc),
-        ("unsteered_benchmark", TEST_SOLUTION, None),
+        ("validation_benchmark", VALIDATION_SOLUTION, recipe.min_benchmark_auc),
+        ("test_benchmark", TEST_SOLUTION, None),
     ):
         solutions = _logits(validation, role)
         if solutions or language is None:

@@ -102,7 +102,7 @@ def _tokenize_texts(request: AnnotatorTrainingRequest, encoder: encoders.Encoder
     solutions = [problem["prompt"] + problem["solution"] for problem in problems]
     windows_by_text = encoder.windows(solutions)
     for windows, problem, solution in zip(windows_by_text, problems, solutions, strict=True):
-        role = gate.VALIDATION_SOLUTION if problem["is_steered"] else gate.TEST_SOLUTION
+        role = gate.VALIDATION_SOLUTION if problem["is_validation"] else gate.TEST_SOLUTION
         language = benchmark_named(problem["benchmark"]).language
         solution_row = {"text_id": text_id(solution), "language": language, "matches": None}
         texts.add(windows, {**solution_row, "role": role})

@@ -104,9 +104,9 @@ DUPLICATE_CLUSTER = pa.schema(
     [
         _required("document_id", pa.string()),
         _required("text_id", pa.string()),
-        _required("cluster_id", pa.string()),  # the survivor's document_id
-        _required("is_survivor", pa.bool_()),
-        pa.field("kind", pa.string()),  # exact or near; null for a survivor
+        _required("cluster_id", pa.string()),  # the canonical document's document_id
+        _required("is_canonical", pa.bool_()),
+        pa.field("kind", pa.string()),  # exact or near; null for a canonical document
         pa.field("jaccard", pa.float64()),  # with the nearest verified neighbour
     ]
 )
@@ -151,7 +151,7 @@ BENCHMARK_PROBLEM = pa.schema(
         _required("solution", pa.string()),
         _required("test", pa.string()),
         _required("entry_point", pa.string()),
-        _required("is_steered", pa.bool_()),  # the half that the annotator's gate may look at
+        _required("is_validation", pa.bool_()),  # what the annotator's gate reads
     ]
 )
 """`benchmark_problems`, table `problems`."""
@@ -189,7 +189,7 @@ matches a positive, too; such a match is for validation only."""
 ANNOTATOR_VALIDATION = pa.schema(
     [
         _required("text_id", pa.string()),
-        _required("role", pa.string()),  # positive, random, length_matched, (un)steered_solution
+        _required("role", pa.string()),  # positive, random, length_matched, (un)validation_solution
         _required("language", pa.string()),
         pa.field("matches", pa.string()),
         _required("logit", pa.float32()),
@@ -360,7 +360,7 @@ ARM_RESULT = pa.schema(
         _required("arm", pa.string()),
         _required("seed", pa.int64()),
         _required("benchmark", pa.string()),  # held_out, or the problems' benchmark
-        _required("subset", pa.string()),  # a language, or steered / unsteered
+        _required("subset", pa.string()),  # a language, or validation_half / test_half
         _required("bits_per_byte", pa.float64()),
         _required("num_texts", pa.int64()),
     ]
@@ -422,7 +422,7 @@ LIKELIHOOD = pa.schema(
     [
         _required("checkpoint", pa.string()),
         _required("benchmark", pa.string()),  # held_out, or the problems' benchmark
-        _required("subset", pa.string()),  # a language, or steered / unsteered
+        _required("subset", pa.string()),  # a language, or validation_half / test_half
         _required("sample_id", pa.string()),  # a document's or a problem's id
         pa.field("repository", pa.string()),  # null for a problem
         _required("num_bytes", pa.int64()),  # UTF-8, of what was scored
@@ -454,7 +454,7 @@ RESULT = pa.schema(
         _required("benchmark", pa.string()),
         # bits_per_byte, solution_bits_per_byte, pass_at_1 (greedy), sampled_pass_at_K
         _required("metric", pa.string()),
-        _required("subset", pa.string()),  # a language, or steered / unsteered
+        _required("subset", pa.string()),  # a language, or validation_half / test_half
         pa.field("value", pa.float64()),  # null: not run, and `note` says why
         pa.field("low", pa.float64()),  # 95 % interval
         pa.field("high", pa.float64()),
@@ -464,7 +464,7 @@ RESULT = pa.schema(
 )
 """`benchmark_results`, table `results`."""
 
-ANSWER = pa.schema(
+EXECUTION = pa.schema(
     [
         _required("checkpoint", pa.string()),
         _required("problem_id", pa.string()),
@@ -476,6 +476,6 @@ ANSWER = pa.schema(
         pa.field("message", pa.string()),  # without addresses of memory: see `stable_message`
     ]
 )
-"""`benchmark_results`, table `answers`: programs that a checkpoint wrote, and how they ran.
+"""`benchmark_results`, table `executions`: programs that a checkpoint wrote, and how they ran.
 
 No seconds: what a clock says enters no table, so that equal inputs give equal digests."""

@@ -31,6 +31,7 @@ DOCUMENTS, REFUSALS = "documents", "refusals"
 _FINISH_REASONS_WITH_TEXT = ("stop", "length")
 _EVIDENCE_CHARS = 300
 
+
 PASSED_TESTS, RAN, NOT_RUNNABLE = "passed_tests", "ran", "not_runnable"
 """Column `execution` of an accepted file: it ran with its tests; it ran and has none; the sandbox
 cannot run it."""
@@ -192,9 +193,7 @@ def _filter_chunk(
         for candidate, num_tokens in zip(candidates, tokens, strict=True)
         if (refusal := _own_refusal(candidate, num_tokens, contaminated, accepted, filters.recipe))
     }
-    remaining = [
-        candidate for candidate in candidates if candidate.seed["document_id"] not in refused
-    ]
+    remaining = [each for each in candidates if each.seed["document_id"] not in refused]
     executions: dict[str, str] = {}
     executed: list[str] = []
     if filters.run_programs is not None:

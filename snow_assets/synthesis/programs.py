@@ -9,10 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Literal
 
-from snow_assets.synthesis.parsing import syntax_error
-
-Runnability = Literal["runnable", "not_python", "redacted", "needs_modules", "reads_input"]
-"""`redacted`: what stands in place of a secret is no Python."""
+Runnability = Literal["runnable", "not_python", "needs_modules", "reads_input"]
 
 _PYTHON = ("python", "jupyter")
 _REFUSED_MODULES = frozenset(
@@ -90,11 +87,9 @@ _run_file()
 
 
 def runnability(text: str, language: str) -> Runnability:
-    """Whether the sandbox can run a file that parsed before redaction, or what is missing."""
+    """Whether the sandbox can run a file that parses, or what it lacks for that."""
     if language not in _PYTHON:
         return "not_python"
-    if syntax_error(text, language) is not None:
-        return "redacted"
     tree = ast.parse(text)
     if not all(_is_available(module) for module in _imported_modules(tree)):
         return "needs_modules"
@@ -108,7 +103,7 @@ def has_tests(text: str) -> bool:
         bool(_test_functions(tree))
         or any(
             isinstance(node, ast.ClassDef)
-            and any(_last_name(base).endswith("TestCase") for base in node.bases)
+            and any(ast.unparse(base).endswith("TestCase") for base in node.bases)
             for node in ast.walk(tree)
         )
         or any(
@@ -117,13 +112,6 @@ def has_tests(text: str) -> bool:
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         )
     )
-
-
-def _last_name(node: ast.expr) -> str:
-    """`TestCase` of `unittest.TestCase`; empty for other expressions."""
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    return node.id if isinstance(node, ast.Name) else ""
 
 
 def program(text: str) -> str:

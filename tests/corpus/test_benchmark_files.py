@@ -15,9 +15,9 @@ from snow_assets.corpus import problems
 from snow_assets.corpus.benchmarks import BENCHMARKS
 from snow_assets.curation.decontamination.gate import gate_hits
 from snow_assets.curation.decontamination.prefilter import hits, index_problems
-from snow_assets.evaluation.answers import problem_test
 from snow_assets.evaluation.execution import execution_of
 from snow_assets.evaluation.problems import problem_from_row
+from snow_assets.evaluation.programs import problem_test
 from snow_assets.recipe import SMOKE
 from snow_assets.runtime import sandbox
 from snow_assets.storage.schemas import BENCHMARK_PROBLEM
@@ -260,7 +260,7 @@ def test_a_problem_is_in_the_half_of_the_one_that_it_is_made_of(files: Path) -> 
     rows = rows_by_id(files, "HumanEval", "HumanEval+", "EvoEval-verbose")
     for number in (0, 32):
         halves = {
-            rows[f"{name}/{number}"]["is_steered"]
+            rows[f"{name}/{number}"]["is_validation"]
             for name in ("HumanEval", "HumanEval+", "EvoEval-verbose")
         }
         assert len(halves) == 1

@@ -75,7 +75,7 @@ def a_problem(problem_id: str = "Task/1", **columns: Any) -> dict[str, Any]:
         ),
         "test": "assert crossing_pairs([]) == 0",
         "entry_point": "crossing_pairs",
-        "is_steered": False,
+        "is_validation": False,
     } | columns
 
 

@@ -94,7 +94,7 @@ def test_the_assets_make_a_clean_corpus_whose_checks_pass_and_reuse_it(lake_url:
         (dedup.signatures, STDLIB, []),
         (dedup.candidate_pairs, None, []),
         (dedup.verified_pairs, None, []),
-        (dedup.near_duplicates, None, [checks.clusters_have_one_survivor]),
+        (dedup.near_duplicates, None, [checks.clusters_have_one_canonical_document]),
         (curation.held_out_repositories, None, []),
         (curation.contamination, STDLIB, []),
         (curation.tokenizer, None, []),

@@ -39,7 +39,7 @@ COPIES = [
 
 
 def clusters(lake: str, files: list[dict[str, object]]) -> dict[str, tuple[object, ...]]:
-    """Path -> survivor's path and kind."""
+    """Path -> canonical document's path and kind."""
     made = [
         documents(lake, raw_corpus(lake, files[start::2], source=f"s{start}", per_shard=2))
         for start in range(2)
@@ -57,7 +57,7 @@ def clusters(lake: str, files: list[dict[str, object]]) -> dict[str, tuple[objec
     }
 
 
-def test_planted_copies_are_found_and_the_smallest_name_survives(lake_url: str) -> None:
+def test_planted_copies_are_found_and_the_smallest_name_is_kept(lake_url: str) -> None:
     assert clusters(lake_url, COPIES) == {
         "z/near.py": ("z/near.py", None),  # repository `one` comes first
         "a/base.py": ("z/near.py", "near"),
@@ -147,7 +147,7 @@ def test_a_crowded_bucket_stays_connected_with_few_pairs() -> None:
     assert len(pairs(10)[0]) == 45
 
 
-def test_the_check_sees_copies_that_survive_and_clusters_without_survivor(lake_url: str) -> None:
+def test_the_check_sees_kept_copies_and_clusters_without_canonical_document(lake_url: str) -> None:
     made = documents(lake_url, raw_corpus(lake_url, COPIES[:3]))
     found = near_duplicates(lake_url, [made])
     verified = shards.input_folders(found, "verified_pairs")
@@ -157,17 +157,17 @@ def test_the_check_sees_copies_that_survive_and_clusters_without_survivor(lake_u
         broken,
         "clusters",
         0,
-        [{**row, "is_survivor": row["kind"] is not None} for row in rows[:1] + rows[2:]]
-        + [{**rows[0], "cluster_id": "lost", "is_survivor": False}],
+        [{**row, "is_canonical": row["kind"] is not None} for row in rows[:1] + rows[2:]]
+        + [{**rows[0], "cluster_id": "lost", "is_canonical": False}],
         DUPLICATE_CLUSTER,
     )
     wrong = validate_clusters(finish(broken, inputs=verified))
-    assert "cluster lost has no survivor" in wrong
+    assert "cluster lost has no canonical document" in wrong
     everyone = f"{lake_url}/near_duplicates/all/everyone"
-    alive = [{**row, "is_survivor": True} for row in rows]
+    alive = [{**row, "is_canonical": True} for row in rows]
     shards.put_table(everyone, "clusters", 0, alive, DUPLICATE_CLUSTER)
     wrong = validate_clusters(finish(everyone, inputs=verified))
-    assert [fault.split()[-1] for fault in wrong] == ["survivors", "times", "survive"]
+    assert [fault.split()[-1] for fault in wrong] == ["documents", "times", "kept"]
 
 
 @given(

@@ -109,7 +109,7 @@ def test_a_text_is_signed_once_in_a_source_and_empty_shards_are_shards(lake_url:
     signed = signatures(lake_url, folder)
     assert [entry.num_rows for entry in shards.manifest(signed).tables("signatures")] == [1, 0]
     found = shards.manifest(near_duplicates(lake_url, [folder, again]))
-    assert (found.stats["survivors"], found.stats["exact_duplicates"]) == (1, 3)
+    assert (found.stats["canonical"], found.stats["exact_duplicates"]) == (1, 3)
     assert [entry.num_rows for entry in found.tables("clusters")] == [2, 2, 0]
 
 

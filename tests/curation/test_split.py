@@ -134,7 +134,7 @@ def test_a_repository_that_comes_again_stays_on_its_side() -> None:
 
 def put_repositories(lake: str, repositories: pa.Table) -> str:
     folder = f"{lake}/near_duplicates/all/{'0' * 32}"
-    rows = repositories.append_column("num_survivors", pa.array([1] * len(repositories)))
+    rows = repositories.append_column("num_canonical", pa.array([1] * len(repositories)))
     shards.put_table(folder, "repositories", 0, rows.select(REPOSITORY.names), REPOSITORY)
     return finish(folder)
 

@@ -253,7 +253,7 @@ def a_problem(**changes: Any) -> Problem:
     problem = Problem(
         problem_id="Own/0",
         benchmark="Own",
-        subset="unsteered",
+        subset="test_half",
         prompt='def add(first, second):\n    """Add."""',
         num_stripped_newlines=1,
         solution="\n    return first + second\n",

@@ -11,12 +11,6 @@ from dagster_pipes import PipesContext
 
 from snow_assets.corpus.problems import read_problems
 from snow_assets.evaluation import execution, results
-from snow_assets.evaluation.answers import (
-    execution_request,
-    problem_test,
-    timings,
-    write_answers,
-)
 from snow_assets.evaluation.contract import (
     EvaluationRequest,
     ExecutionReport,
@@ -24,6 +18,12 @@ from snow_assets.evaluation.contract import (
     ProgramResult,
 )
 from snow_assets.evaluation.problems import problem_from_row
+from snow_assets.evaluation.programs import (
+    execution_request,
+    problem_test,
+    timings,
+    write_executions,
+)
 from snow_assets.runtime import sandbox, worker
 from snow_assets.runtime.sandbox import stable_message
 from snow_assets.storage import shards
@@ -62,12 +62,12 @@ def executed(request: EvaluationRequest, tmp_path: Path, completions: list[str])
     ]
     shards.put_table(request.output, "completions", 0, rows, COMPLETION)
     report = execution.execute(execution_request(request, num_cpus=2), progress(tmp_path))
-    write_answers(request, report)
+    write_executions(request, report)
     return report
 
 
-def answers(request: EvaluationRequest) -> list[dict[str, Any]]:
-    return list(shards.read_shard(request.output, "answers-00000.parquet").to_pylist())
+def executions(request: EvaluationRequest) -> list[dict[str, Any]]:
+    return list(shards.read_shard(request.output, "executions-00000.parquet").to_pylist())
 
 
 @pytest.fixture
@@ -104,13 +104,13 @@ def test_a_program_passes_only_by_running_to_its_end(completion: str, outcome: s
 
 
 @pytest.mark.usefixtures("_sandboxed")
-def test_answers_are_judged_and_the_slowest_solution_scales_the_limit(
+def test_programs_are_judged_and_the_slowest_solution_scales_the_limit(
     request_: EvaluationRequest, tmp_path: Path
 ) -> None:
     good = problem_from_row(read_problems(["HumanEval"])[0]).solution
     report = executed(request_, tmp_path, [good, "\n    return None\n"])
-    assert [row["outcome"] for row in answers(request_)] == ["passed", "failed"]
-    assert {row["isolation"] for row in answers(request_)} == {report.isolation}
+    assert [row["outcome"] for row in executions(request_)] == ["passed", "failed"]
+    assert {row["isolation"] for row in executions(request_)} == {report.isolation}
     assert (report.num_canonical, report.num_passed, report.not_run) == (2, 1, None)
     factor = request_.recipe.timeout_factor
     assert report.timeout_seconds == max(
@@ -119,15 +119,15 @@ def test_answers_are_judged_and_the_slowest_solution_scales_the_limit(
 
 
 @pytest.mark.usefixtures("_sandboxed")
-def test_too_many_timeouts_fail_the_job_and_leave_no_answers(
+def test_too_many_timeouts_fail_the_job_and_leave_no_executions(
     request_: EvaluationRequest, tmp_path: Path
 ) -> None:
     recipe = an_evaluation_recipe(timeout_seconds=5.0, timeout_factor=3.0, max_timeout_fraction=0.4)
     request = replace(request_, recipe=recipe)
     endless = "\n    import time\n    time.sleep(600)\n"
-    with pytest.raises(ValueError, match=r"1 of 2 answers timed out.*0\.4"):
+    with pytest.raises(ValueError, match=r"1 of 2 programs timed out.*0\.4"):
         executed(request, tmp_path, [endless, "\n    return None\n"])
-    assert shards.record(request.output, "answers-00000.parquet") is None
+    assert shards.record(request.output, "executions-00000.parquet") is None
 
 
 MATCH = {
@@ -139,7 +139,7 @@ MATCH = {
     "solution": "    return re.search('[0-9]+', text)\n",
     "test": "assert candidate('a1') is not None\n",
     "entry_point": "find_digits",
-    "is_steered": True,
+    "is_validation": True,
 }
 """A problem whose solution returns what no value channel of the sandbox carries."""
 
@@ -161,21 +161,23 @@ def test_a_problem_whose_canonical_solution_fails_here_is_excluded_by_name(
     assert list(report.excluded) == ["HumanEval/match"]
     assert "Match" in report.excluded["HumanEval/match"]
     assert (report.num_problems, report.num_canonical) == (3, 3)
-    assert (report.num_answers, report.num_passed) == (3, 2)
-    write_answers(request, report)
-    by_id = {row["problem_id"]: row for row in answers(request)}
+    assert (report.num_programs, report.num_passed) == (3, 2)
+    write_executions(request, report)
+    by_id = {row["problem_id"]: row for row in executions(request)}
     assert [row["outcome"] for row in by_id.values()] == ["passed", "failed", "passed", "excluded"]
     assert by_id["HumanEval/match"]["message"] == report.excluded["HumanEval/match"]
     likelihoods = [
-        a_likelihood("steered", row["problem_id"], 50.0, benchmark="HumanEval", repository=None)
+        a_likelihood(
+            "validation_half", row["problem_id"], 50.0, benchmark="HumanEval", repository=None
+        )
         for row in (*rows, MATCH)
     ]
     shards.put_table(request.output, "likelihoods", 0, likelihoods, LIKELIHOOD)
     written = {(row["metric"], row["subset"]): row for row in results.write_results(request)}
-    pass_row = written["pass_at_1", "steered"]
+    pass_row = written["pass_at_1", "validation_half"]
     assert (pass_row["value"], pass_row["num_samples"]) == (pytest.approx(2 / 3), 3)
     assert "excluded, as their canonical solutions fail here: HumanEval/match" in pass_row["note"]
-    assert written["solution_bits_per_byte", "steered"]["num_samples"] == 4
+    assert written["solution_bits_per_byte", "validation_half"]["num_samples"] == 4
     measured = MeasurementReport(num_documents=0, num_solutions=4, device="cpu")
     stats = results.stats(written.values(), measured, report)
     assert (stats["num_problems"], list(stats["excluded_problems"])) == (3, ["HumanEval/match"])
@@ -243,8 +245,8 @@ def test_without_the_floor_nothing_runs_and_the_reason_is_kept(
     monkeypatch.setattr(sandbox, "probe", lambda: missing)
     monkeypatch.setattr(sandbox, "run_all", lambda *_, **__: pytest.fail("it ran a program"))
     report = executed(request_, tmp_path, ["\n    return 1\n"])
-    assert (report.not_run, report.num_answers, report.num_passed) == (missing.reason, 1, 0)
-    (row,) = answers(request_)
+    assert (report.not_run, report.num_programs, report.num_passed) == (missing.reason, 1, 0)
+    (row,) = executions(request_)
     assert (row["outcome"], row["isolation"], row["message"]) == (
         "not_run",
         "none",
@@ -272,7 +274,7 @@ def a_report(*, seconds: float, address: str) -> ExecutionReport:
         slowest_canonical_seconds=seconds / 2,
         timeout_seconds=10 * seconds,
         num_problems=1,
-        num_answers=1,
+        num_programs=1,
         num_passed=0,
         num_timeouts=0,
         ran=(
@@ -281,18 +283,18 @@ def a_report(*, seconds: float, address: str) -> ExecutionReport:
     )
 
 
-def test_what_a_clock_and_a_memory_say_is_no_part_of_the_answers(tmp_path: Path) -> None:
+def test_what_a_clock_and_a_memory_say_is_no_part_of_the_executions(tmp_path: Path) -> None:
     row = a_completion("HumanEval/0", "    pass")
     digests = set()
     for name, seconds, address in (("one", 0.1, "7f00aa112233"), ("two", 2.5, "7fffbb445566")):
         request = replace(a_request(str(tmp_path / name)), output=str(tmp_path / name / "out"))
         shards.put_table(request.output, "completions", 0, [row], COMPLETION)
         report = a_report(seconds=seconds, address=address)
-        write_answers(request, report)
+        write_executions(request, report)
         digests.add(shards.content_digest(shards.records(request.output)))
-        assert timings(report)["answer_seconds"] == seconds
+        assert timings(report)["program_seconds"] == seconds
     assert len(digests) == 1
-    assert answers(request)[0]["message"] == (
+    assert executions(request)[0]["message"] == (
         "AssertionError: <object object at 0x...> in /tmp/.../main.py"
     )
 

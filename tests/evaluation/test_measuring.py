@@ -23,7 +23,7 @@ def test_what_was_measured_is_there(request_: EvaluationRequest, tmp_path: Path)
     report = measure(request_, progress(tmp_path))
     assert (report.num_documents, report.num_solutions) == (4, 6)
     rows = shards.read_unfinished(request_.output, "likelihoods").to_pylist()
-    assert {row["subset"] for row in rows} == {"python", "steered", "unsteered"}
+    assert {row["subset"] for row in rows} == {"python", "validation_half", "test_half"}
     assert all(row["nats"] > 0 and row["num_bytes"] > 0 for row in rows)
     assert {row["repository"] is None for row in rows if row["benchmark"] == "HumanEval"} == {True}
 

@@ -9,7 +9,7 @@ from snow_assets.evaluation import asset_metadata, results
 from snow_assets.evaluation.contract import EvaluationRequest
 from snow_assets.recipe import SamplingRecipe
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import ANSWER, COMPLETION, LIKELIHOOD
+from snow_assets.storage.schemas import COMPLETION, EXECUTION, LIKELIHOOD
 from tests.evaluation.builders import a_completion, a_request, an_evaluation_recipe
 
 
@@ -45,11 +45,11 @@ def an_answer(problem: str, outcome: str, **changes: Any) -> dict[str, Any]:
     }
 
 
-def put(request: EvaluationRequest, answers: list[dict[str, Any]], *, cut: int = 0) -> None:
-    """Three texts of python and none of sql, two solutions of each half, and some answers."""
+def put(request: EvaluationRequest, executions: list[dict[str, Any]], *, cut: int = 0) -> None:
+    """Three texts of python and none of sql, two solutions of each half, and some executions."""
     rows = [a_likelihood("python", f"d{n}", 70.0 + n) for n in range(3)]
-    rows += [a_solution("steered", f"s{n}") for n in range(2)]
-    rows += [a_solution("unsteered", f"u{n}") for n in range(2)]
+    rows += [a_solution("validation_half", f"s{n}") for n in range(2)]
+    rows += [a_solution("test_half", f"u{n}") for n in range(2)]
     shards.put_table(request.output, "likelihoods", 0, rows, LIKELIHOOD)
     written = [
         a_completion(
@@ -58,10 +58,10 @@ def put(request: EvaluationRequest, answers: list[dict[str, Any]], *, cut: int =
             sample_index=row["sample_index"],
             num_cut_prompt_tokens=cut,
         )
-        for row in answers
+        for row in executions
     ]
     shards.put_table(request.output, "completions", 0, written, COMPLETION)
-    shards.put_table(request.output, "answers", 0, answers, ANSWER)
+    shards.put_table(request.output, "executions", 0, executions, EXECUTION)
 
 
 def found(request: EvaluationRequest, metric: str, subset: str) -> dict[str, Any]:
@@ -86,8 +86,8 @@ def test_a_scoreboard_has_each_language_and_both_halves(request_: EvaluationRequ
         == []
     )
     assert results.validate_intervals(rows) == []
-    assert found(request_, "pass_at_1", "unsteered")["value"] == 0.5
-    assert found(request_, "pass_at_1", "steered")["value"] == 1.0
+    assert found(request_, "pass_at_1", "test_half")["value"] == 0.5
+    assert found(request_, "pass_at_1", "validation_half")["value"] == 1.0
 
 
 def test_a_language_without_held_out_documents_says_so(request_: EvaluationRequest) -> None:
@@ -99,7 +99,7 @@ def test_a_language_without_held_out_documents_says_so(request_: EvaluationReque
 
 def test_a_half_without_chosen_problems_says_so(request_: EvaluationRequest) -> None:
     put(request_, [an_answer("s0", "passed")])
-    row = found(request_, "pass_at_1", "unsteered")
+    row = found(request_, "pass_at_1", "test_half")
     assert row["value"] is None
     assert row["note"] == "not run: no problem of this half was chosen"
 
@@ -107,7 +107,7 @@ def test_a_half_without_chosen_problems_says_so(request_: EvaluationRequest) -> 
 def test_without_a_sandbox_pass_at_1_is_missing_and_not_zero(request_: EvaluationRequest) -> None:
     told = {"isolation": "none", "message": "Landlock is not available"}
     put(request_, [an_answer("s0", "not_run", **told), an_answer("u0", "not_run", **told)])
-    row = found(request_, "pass_at_1", "steered")
+    row = found(request_, "pass_at_1", "validation_half")
     assert (row["value"], row["low"]) == (None, None)
     assert row["note"] == "not run: Landlock is not available"
 
@@ -115,15 +115,15 @@ def test_without_a_sandbox_pass_at_1_is_missing_and_not_zero(request_: Evaluatio
 def test_a_half_whose_problems_are_all_excluded_names_them(request_: EvaluationRequest) -> None:
     told = {"isolation": "none", "message": "failed: a match cannot cross"}
     put(request_, [an_answer("s0", "excluded", **told), an_answer("u0", "failed")])
-    row = found(request_, "pass_at_1", "steered")
+    row = found(request_, "pass_at_1", "validation_half")
     assert (row["value"], row["num_samples"]) == (None, 0)
     assert row["note"] == "not run: excluded, as their canonical solutions fail here: s0"
-    assert found(request_, "pass_at_1", "unsteered")["value"] == 0.0
+    assert found(request_, "pass_at_1", "test_half")["value"] == 0.0
 
 
 def test_a_note_tells_isolation_timeouts_and_cut_prompts(request_: EvaluationRequest) -> None:
     put(request_, [an_answer("s0", "timeout"), an_answer("s1", "passed")], cut=7)
-    note = found(request_, "pass_at_1", "steered")["note"]
+    note = found(request_, "pass_at_1", "validation_half")["note"]
     assert "isolation: seccomp" in note
     assert "1 timed out" in note
     assert "2 prompts lost their beginning" in note
@@ -146,14 +146,14 @@ def test_greedy_and_sampled_programs_have_rows_of_their_own(request_: Evaluation
     values = {
         row["metric"]: (row["value"], row["num_samples"])
         for row in results.write_results(request)
-        if row["subset"] == "steered" and "pass_at" in row["metric"]
+        if row["subset"] == "validation_half" and "pass_at" in row["metric"]
     }
     assert values == {
         "pass_at_1": (1.0, 2),
         "sampled_pass_at_1": (pytest.approx(1 / 8), 2),
         "sampled_pass_at_2": (pytest.approx(1 / 4), 2),
     }
-    note = found(request, "sampled_pass_at_2", "steered")["note"]
+    note = found(request, "sampled_pass_at_2", "validation_half")["note"]
     assert "4 samples of each problem at temperature 0.8, top_p 0.95" in note
 
 
@@ -163,7 +163,7 @@ def test_a_sampled_metric_without_its_row_is_missing(request_: EvaluationRequest
     violations = results.validate_completeness(
         results.write_results(request_), languages=["python", "sql"], recipe=sampled
     )
-    assert "HumanEval sampled_pass_at_2 unsteered is missing" in violations
+    assert "HumanEval sampled_pass_at_2 test_half is missing" in violations
     assert len(violations) == 4
 
 
@@ -180,7 +180,7 @@ def test_a_missing_row_and_a_null_without_a_reason_are_faults(request_: Evaluati
 
 
 def test_a_value_outside_its_interval_and_an_impossible_share_are_faults() -> None:
-    row = {"checkpoint": "general", "metric": "pass_at_1", "subset": "steered"}
+    row = {"checkpoint": "general", "metric": "pass_at_1", "subset": "validation_half"}
     wrong = [
         {**row, "value": 0.5, "low": 0.6, "high": 0.9},
         {**row, "value": 1.5, "low": None, "high": None},

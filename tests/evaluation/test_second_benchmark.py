@@ -13,10 +13,10 @@ from snow_assets.corpus.benchmarks.declaration import Benchmark, Distribution
 from snow_assets.curation.decontamination.gate import gate_hits
 from snow_assets.curation.decontamination.prefilter import hits, index_problems
 from snow_assets.evaluation import execution, results
-from snow_assets.evaluation.answers import execution_request, write_answers
 from snow_assets.evaluation.contract import EvaluationRequest
 from snow_assets.evaluation.measuring import measure
 from snow_assets.evaluation.problems import sample_problems
+from snow_assets.evaluation.programs import execution_request, write_executions
 from snow_assets.recipe import SMOKE
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import BENCHMARK_PROBLEM
@@ -91,7 +91,7 @@ def test_each_benchmark_has_its_own_figures(request_: EvaluationRequest, tmp_pat
     assert measured.num_solutions == 12
     report = execution.execute(execution_request(request_, num_cpus=2), progress(tmp_path))
     assert report.num_canonical in (0, 12)  # 0: no sandbox here
-    write_answers(request_, report)
+    write_executions(request_, report)
     rows = results.write_results(request_)
     languages = ["python", "sql"]
     assert results.validate_completeness(rows, languages=languages, recipe=request_.recipe) == []
@@ -108,12 +108,12 @@ def test_a_benchmark_without_a_row_of_results_is_missing(
     measured = measure(request_, progress(tmp_path))
     put_completions(request_)
     execution_job = execution_request(request_, num_cpus=2)
-    write_answers(request_, execution.execute(execution_job, progress(tmp_path)))
+    write_executions(request_, execution.execute(execution_job, progress(tmp_path)))
     rows = [row for row in results.write_results(request_) if row["benchmark"] != "Sums"]
     missing = results.validate_completeness(
         rows, languages=["python", "sql"], recipe=request_.recipe
     )
-    assert "Sums pass_at_1 steered is missing" in missing
+    assert "Sums pass_at_1 validation_half is missing" in missing
     assert len(missing) == 4
     assert measured.num_documents == 4
 
@@ -164,5 +164,5 @@ def test_a_half_of_each_benchmark_gates_the_annotator(tmp_path: Path) -> None:
     stats = problems.write(str(tmp_path), NAMES, None)
     assert (stats["num_problems.HumanEval"], stats["num_problems.Sums"]) == (164, 6)
     rows = shards.read_shard(str(tmp_path), "problems-00000.parquet").to_pylist()
-    halves = {(row["benchmark"], row["is_steered"]) for row in rows}
+    halves = {(row["benchmark"], row["is_validation"]) for row in rows}
     assert halves == {(name, half) for name in NAMES for half in (True, False)}

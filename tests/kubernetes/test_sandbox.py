@@ -1,4 +1,4 @@
-"""The sandbox of evaluation and synthesis in a pod: no lake, no network, same floor; or nothing."""
+"""The evaluation's sandbox in a pod: no lake, no network, the same floor; or nothing runs."""
 
 import base64
 import http.server
@@ -22,8 +22,6 @@ from snow_assets.evaluation.contract import (
 )
 from snow_assets.runtime import worker
 from snow_assets.runtime.isolated_worker import check_isolation, format_report, main, read_request
-from snow_assets.synthesis.contract import FileExecutionReport, FileExecutionRequest
-from snow_assets.synthesis.programs import program
 from snow_resources.gpu_jobs import FinishedJob, JobSize
 from snow_resources.isolated_jobs import (
     isolated_manifest,
@@ -78,22 +76,6 @@ def test_programs_are_judged_in_a_pod_that_mounts_no_lake(site: Site) -> None:
     assert "lake" not in mounted
     (request,) = (one for one in site.api.list("configmaps") if "request.json.gz" in str(one))
     assert request["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"]
-
-
-@pytest.mark.cluster
-def test_generated_files_run_in_a_pod_that_mounts_no_lake(site: Site) -> None:
-    texts = ["def test_sum():\n    assert 1 + 2 == 3\n", "raise KeyError('lost')\n"]
-    request = FileExecutionRequest(
-        programs=tuple(map(program, texts)), timeout_seconds=30.0, num_cpus=2
-    )
-    done: FinishedJob[FileExecutionReport] = site.run(
-        "snow_assets.synthesis.execution", request, FileExecutionReport, SIZE
-    )
-    assert [result.outcome for result in done.report.executions] == ["passed", "failed"]
-    assert "KeyError: 'lost'" in done.report.executions[1].message
-    (job,) = site.api.list("jobs")
-    volumes = job["spec"]["template"]["spec"]["volumes"]
-    assert "lake" not in {volume["name"] for volume in volumes}
 
 
 @pytest.fixture

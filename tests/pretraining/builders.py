@@ -333,7 +333,7 @@ def put_problems(lake_url: str) -> str:
         "solution": SOLUTION,
         "test": "def check(candidate):\n    pass\n",
         "entry_point": "most_frequent",
-        "is_steered": False,
+        "is_validation": False,
     }
     shards.put_table(folder, "problems", 0, [row], BENCHMARK_PROBLEM)
     finish(folder)

@@ -139,7 +139,7 @@ def some_problems() -> list[dict[str, Any]]:
     return [
         a_problem(
             f"Task/{number}",
-            is_steered=number % 2 == 0,
+            is_validation=number % 2 == 0,
             prompt=f"DEF TASK_{number}(X):\n",
             solution=good_code(f"solution {number}"),
         )

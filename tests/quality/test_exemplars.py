@@ -58,7 +58,11 @@ def json_lines(path: Path, *rows: Any) -> Path:
 
 
 def problem(**columns: Any) -> dict[str, Any]:
-    return {**dict.fromkeys(BENCHMARK_PROBLEM.names, "x"), "is_steered": False, **columns}
+    return {
+        **dict.fromkeys(BENCHMARK_PROBLEM.names, "x"),
+        "is_validation": False,
+        **columns,
+    }
 
 
 def write(
@@ -332,7 +336,7 @@ def test_half_of_the_benchmarks_problems_may_steer_by_the_hash_of_their_names(
     stats = problems.write(str(tmp_path), ["HumanEval"], None)
     rows = shards.read_shard(str(tmp_path), "problems-00000.parquet").to_pylist()
     assert stats["num_problems"] == len(rows) == 164
-    assert 0.35 < stats["num_steered"] / 164 < 0.65
+    assert 0.35 < stats["num_validation_half"] / 164 < 0.65
     assert problems.read_problems(["HumanEval"]) == rows
     for row in rows:
         assert row["prompt"] and row["solution"] and f"def {row['entry_point']}" in row["prompt"]

@@ -44,8 +44,8 @@ def test_good_scores_pass_every_gate() -> None:
         positive=high(),
         random=low(),
         length_matched=low(),
-        steered_solution=high(),
-        unsteered_solution=high(),
+        validation_solution=high(),
+        test_solution=high(),
     )
     found = measure_gates(table, RECIPE)
     assert gate_failures(found) == language_failures(found, "python") == []
@@ -59,8 +59,8 @@ def test_the_lower_bound_decides_and_not_the_area() -> None:
         positive=high(5),
         random=low(5),
         length_matched=low(5),
-        steered_solution=high(5),
-        unsteered_solution=high(5),
+        validation_solution=high(5),
+        test_solution=high(5),
     )
     found = measure_gates(few, RECIPE)
     assert found[0].auc == 1.0
@@ -72,8 +72,8 @@ def test_a_score_that_is_only_a_length_fails_the_length_matched_gate() -> None:
         positive=high(),
         random=low(),
         length_matched=high(),
-        steered_solution=high(),
-        unsteered_solution=high(),
+        validation_solution=high(),
+        test_solution=high(),
     )
     (wrong,) = gate_failures(measure_gates(table, RECIPE))
     assert wrong.startswith("length_matched AUC 0.500")
@@ -85,13 +85,13 @@ def test_a_positive_without_a_match_is_no_part_of_the_length_matched_gate() -> N
     assert (gate.num_positives, gate.num_negatives) == (10, 10)
 
 
-def test_the_unsteered_half_is_reported_and_never_gated() -> None:
+def test_the_test_half_is_reported_and_never_gated() -> None:
     table = validation(
         positive=high(),
         random=low(),
         length_matched=low(),
-        steered_solution=high(),
-        unsteered_solution=[value - 9 for value in low()],
+        validation_solution=high(),
+        test_solution=[value - 9 for value in low()],
     )
     found = measure_gates(table, RECIPE)
     assert found[3].auc == 0.0
@@ -118,7 +118,7 @@ def test_a_language_is_compared_with_random_files_of_its_own() -> None:
     table = languages(
         c=validation(positive=high(), random=low(), length_matched=low()),
         rust=validation(positive=high(), random=high(), length_matched=high()),
-        python=validation(random=low(60), steered_solution=high(), unsteered_solution=high()),
+        python=validation(random=low(60), validation_solution=high(), test_solution=high()),
     )
     found = measure_gates(table, RECIPE)
     assert [(gate.name, gate.language) for gate in found if gate.language] == [
@@ -148,7 +148,7 @@ def test_a_language_without_positives_has_no_gate_and_fails() -> None:
 def test_a_failed_language_does_not_fail_the_annotator() -> None:
     table = languages(
         c=validation(
-            positive=high(60), random=low(60), length_matched=low(60), steered_solution=high()
+            positive=high(60), random=low(60), length_matched=low(60), validation_solution=high()
         ),
         sql=validation(positive=high(10), random=low()),
     )

@@ -49,7 +49,7 @@ PROBLEM = {
     ),
     "test": "",
     "entry_point": "weighted_median",
-    "is_steered": False,
+    "is_validation": False,
 }
 
 

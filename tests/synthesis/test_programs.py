@@ -95,7 +95,6 @@ def test_files_that_fail_or_whose_tests_do_say_why(tmp_path: Path) -> None:
         ("import argparse", "python", "reads_input"),
         ("from urllib.parse import quote\nimport os.path, asyncio", "python", "runnable"),
         ("import math", "jupyter", "runnable"),
-        ("token = <KEY>", "python", "redacted"),
     ],
 )
 def test_what_the_sandbox_lacks_for_a_file_is_named(text: str, language: str, reason: str) -> None:
@@ -106,7 +105,6 @@ def test_a_test_function_needs_no_argument_to_be_one() -> None:
     assert has_tests("def test_a(size=3):\n    pass\n")
     assert not has_tests("def test_a(client):\n    pass\n")
     assert not has_tests("class Case:\n    pass\n")
-    assert has_tests("import unittest\nclass Checks(unittest.TestCase):\n    pass\n")
 
 
 def test_nothing_runs_where_no_sandbox_can_be_had(

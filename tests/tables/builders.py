@@ -187,7 +187,7 @@ def put_curation(lake: TinyLake) -> None:
                         document_id=sha("good"),
                         cluster_id=sha("good"),
                         text_id=text_of("good"),
-                        is_survivor=True,
+                        is_canonical=True,
                     ),
                     row_of(
                         rows.DUPLICATE_CLUSTER,
@@ -420,11 +420,11 @@ def put_checkpoints(lake: TinyLake) -> None:
                         )
                     ],
                 ),
-                "answers": (
-                    rows.ANSWER,
+                "executions": (
+                    rows.EXECUTION,
                     [
                         row_of(
-                            rows.ANSWER,
+                            rows.EXECUTION,
                             checkpoint=checkpoint,
                             problem_id="HumanEval/0",
                             outcome="failed",

@@ -24,7 +24,7 @@ def test_why_a_file_was_dropped_is_one_row(ask: Any) -> None:
     assert ask(why + "'good.py'") == [("clean_corpus", None, None)]
 
 
-def test_a_dropped_copy_names_its_survivor(ask: Any) -> None:
+def test_a_dropped_copy_names_its_canonical_document(ask: Any) -> None:
     assert ask(
         "select kept, duplicate_of, duplicate_kind, duplicate_jaccard "
         "from document_quality where path = 'copy.py'"

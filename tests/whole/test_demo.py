@@ -91,7 +91,7 @@ def test_three_checkpoints_are_scored_and_programs_ran_in_the_sandbox(smoke: Ins
         "enhanced_checkpoint",
     }
     assert all(bits > 0 and programs > 0 for _, bits, programs in rows)
-    levels = answer(smoke, "select distinct isolation from benchmark_answers")
+    levels = answer(smoke, "select distinct isolation from benchmark_executions")
     assert all(str(level).startswith("seccomp+landlock+rlimits") for (level,) in levels)
 
 

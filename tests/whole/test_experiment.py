@@ -63,7 +63,7 @@ def test_arms_share_what_is_equal_and_are_compared(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "selected, seed 1" in done.stdout
     assert "random (control)" in done.stdout
-    assert "unsteered_benchmark" in done.stdout  # the annotators' AUCs against the arms
+    assert "test_benchmark" in done.stdout  # the annotators' AUCs against the arms
 
     lake = home / "lake"
     finished = {
@@ -111,4 +111,4 @@ def test_arms_share_what_is_equal_and_are_compared(tmp_path: Path) -> None:
         home / "warehouse.duckdb",
         "select gate, num_arms, num_seeds from annotator_correlations order by gate",
     )
-    assert ("unsteered_benchmark", 3, 2) in correlated.rows
+    assert ("test_benchmark", 3, 2) in correlated.rows

@@ -1,8 +1,8 @@
 """Assign a cluster and its canonical document to each document, from verified pairs.
 
 A cluster is a connected component of exact and verified near duplicates; its canonical document
-(the stored `survivor`) has the smallest (repository, path, document_id). Documents are exchanged by
-cluster and the outcomes by shard: memory does not grow with the corpus.
+(stored as `cluster_id`) has the smallest (repository, path, document_id). Documents are exchanged
+by cluster and the outcomes by shard: memory does not grow with the corpus.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ REPOSITORY = pa.schema(
         pa.field("source", pa.string(), nullable=False),
         pa.field("repository", pa.string(), nullable=False),
         pa.field("language", pa.string(), nullable=False),
-        pa.field("num_survivors", pa.int64(), nullable=False),
+        pa.field("num_canonical", pa.int64(), nullable=False),
         pa.field("num_bytes", pa.int64(), nullable=False),  # of the canonical documents' texts
     ]
 )
@@ -94,7 +94,7 @@ def put_clusters(
     }
     return {
         "documents": pc.sum(counts["num_documents"], min_count=0).as_py(),
-        "survivors": num_documents["canonical"].as_py(),
+        "canonical": num_documents["canonical"].as_py(),
         "exact_duplicates": num_documents["exact"].as_py(),
         "near_duplicates": num_documents["near"].as_py(),
     }

@@ -9,4 +9,4 @@ select
     isolation,
     message,
     completion
-from {{ source('benchmark_results', 'answers') }}
+from {{ source('benchmark_results', 'executions') }}

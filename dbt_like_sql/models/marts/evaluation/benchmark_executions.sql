@@ -8,4 +8,4 @@ select
     isolation,
     message,
     completion
-from {{ ref('stg_benchmark_results__answers') }}
+from {{ ref('stg_benchmark_results__executions') }}

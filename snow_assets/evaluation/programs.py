@@ -1,4 +1,4 @@
-"""Build sandbox programs from completions, and write their outcomes to table `answers`."""
+"""Build sandbox programs from completions, and write their outcomes to table `executions`."""
 
 from snow_assets.evaluation.contract import (
     EvaluationRequest,
@@ -10,7 +10,7 @@ from snow_assets.evaluation.contract import (
 from snow_assets.evaluation.problems import Problem, sample_problems
 from snow_assets.runtime.sandbox import stable_message
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import ANSWER
+from snow_assets.storage.schemas import EXECUTION
 
 
 def problem_test(problem: Problem) -> ProblemTest:
@@ -55,15 +55,15 @@ def timings(report: ExecutionReport) -> dict[str, float]:
     return {
         "slowest_canonical_seconds": round(report.slowest_canonical_seconds, 3),
         "timeout_seconds": round(report.timeout_seconds, 3),
-        "slowest_answer_seconds": round(
+        "slowest_program_seconds": round(
             max((result.seconds for result in report.ran), default=0.0), 3
         ),
-        "answer_seconds": round(sum(result.seconds for result in report.ran), 3),
+        "program_seconds": round(sum(result.seconds for result in report.ran), 3),
     }
 
 
-def write_answers(evaluation: EvaluationRequest, report: ExecutionReport) -> None:
-    """Write table `answers`, a row per completion with its outcome and message."""
+def write_executions(evaluation: EvaluationRequest, report: ExecutionReport) -> None:
+    """Write table `executions`, a row per completion with its outcome and message."""
     completions = shards.read_unfinished(evaluation.output, "completions").to_pylist()
     rows = [
         {
@@ -78,4 +78,4 @@ def write_answers(evaluation: EvaluationRequest, report: ExecutionReport) -> Non
         }
         for row, result in zip(completions, report.ran, strict=True)
     ]
-    shards.put_table(evaluation.output, "answers", 0, rows, ANSWER)
+    shards.put_table(evaluation.output, "executions", 0, rows, EXECUTION)
