@@ -110,6 +110,10 @@ def _always(_: Recipe) -> bool:
     return True
 
 
+def _never(_: Recipe) -> bool:
+    return False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Input:
     """A stage that another reads.
@@ -313,6 +317,8 @@ class Stage:
     owner: str = ""
     resources: frozenset[str] = frozenset()
     """Beside lake, tracking and recipe: `jobs` (workers), `teacher`."""
+    runs_jobs: Callable[[Recipe], bool] = _never
+    """Whether the recipe makes its work run workers, where `resources` has no `jobs`."""
     is_distributed: bool = False
     """Its work uses the exchange: with `operation.curation.nodes` it runs in a Job of Ray nodes."""
     automation: Automation = "never"
@@ -329,7 +335,8 @@ class Stage:
 
     def required_resources(self, recipe: Recipe) -> frozenset[str]:
         """Beside lake, tracking and recipe: what the recipe makes the stage need."""
-        return self.resources | {"jobs"} if self.is_job(recipe) else self.resources
+        needs_jobs = self.is_job(recipe) or self.runs_jobs(recipe)
+        return self.resources | {"jobs"} if needs_jobs else self.resources
 
     def is_job(self, recipe: Recipe) -> bool:
         """Whether all of its work runs in a Job of Ray nodes."""

@@ -251,7 +251,7 @@ def _set_config(inputs: StageInputs) -> Any:
         StageTable(name="refusals", schema=SYNTHETIC_REFUSAL),
     ),
     kinds={"parquet"},
-    resources={"jobs"},
+    runs_jobs=lambda recipe: recipe.acceptance.execution == "required",
     cost=CostModel(output_tokens=_max_completion_tokens),
 )
 def synthetic_set(run: StageRun) -> StageResult:

@@ -116,7 +116,7 @@ def test_accepted_files_ran_in_the_sandbox_where_the_recipe_requires_it(lake: La
         RECIPE, acceptance=dataclasses.replace(RECIPE.acceptance, execution="required")
     )
     with serving() as stub:
-        materialized(lake, stub, recipe=recipe)
+        materialized(lake, stub, *GENERATED, asset_of(synthetic_set, recipe), recipe=recipe)
     folder = current_artifact(lake, recipe, "synthetic_set").folder
     num_accepted = shards.manifest(folder).stats["num_accepted"]
     assert num_accepted > 0
