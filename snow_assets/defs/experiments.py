@@ -100,7 +100,7 @@ def _measuring_seconds(recipe: Recipe, _: Size) -> float:
 
 @stage(
     group="experiments",
-    code_version="3",
+    code_version="4",
     inputs=(
         Input(stage=clean_corpus),
         Input(stage=tokenizer),
@@ -237,7 +237,7 @@ def _comparisons_config(inputs: StageInputs) -> Any:
 
 @stage(
     group="experiments",
-    code_version="3",
+    code_version="4",
     # Its own experiment's arms are part of its config.
     inputs=(Input(stage=experiment_arms, is_fingerprinted=False, missing_ok=True),),
     config=_comparisons_config,

@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from snow_assets.corpus.benchmarks import benchmark_named
 from snow_assets.evaluation.problems import TEST_HALF
 from snow_assets.evaluation.results import HELD_OUT
 from snow_assets.plots import Plot, as_plot, new_figure
@@ -35,14 +36,14 @@ def comparisons_table(rows: Sequence[dict[str, Any]]) -> str:
 def correlations_table(rows: Sequence[dict[str, Any]]) -> str:
     """Markdown table of ANNOTATOR_CORRELATION rows; positive: a higher AUC, a better model."""
     lines = [
-        "| AUC | Spearman's correlation | 95 % interval | annotators | seeds |",
-        "|---" * 5 + "|",
+        "| AUC | language | Spearman's correlation | 95 % interval | annotators | seeds |",
+        "|---" * 6 + "|",
     ]
     for row in rows:
         interval = "-" if row["low"] is None else f"{row['low']:+.2f} to {row['high']:+.2f}"
         lines.append(
-            f"| {row['gate']} | {row['spearman']:+.2f} | {interval} | {row['num_arms']} | "
-            f"{row['num_seeds']} |"
+            f"| {row['gate']} | {row['language'] or 'all'} | {row['spearman']:+.2f} | {interval} | "
+            f"{row['num_arms']} | {row['num_seeds']} |"
         )
     return "\n".join(lines)
 
@@ -50,7 +51,9 @@ def correlations_table(rows: Sequence[dict[str, Any]]) -> str:
 def annotators_table(
     experiment: ExperimentRecipe, results: pl.DataFrame, annotators: pl.DataFrame
 ) -> str:
-    """Markdown table of `annotator_arms`: mean AUCs and bits per byte over the seeds."""
+    """Markdown table of `annotator_arms`: mean AUCs in the benchmark's language, and bits per byte,
+    over the seeds."""
+    annotators = _of_benchmark_language(experiment, annotators)
     means = (
         annotators.join(_solution_bits(experiment, results), on=["arm", "seed"])
         .group_by("arm", "gate")
@@ -70,7 +73,9 @@ def annotators_table(
 def annotators_plot(
     experiment: ExperimentRecipe, results: pl.DataFrame, annotators: pl.DataFrame
 ) -> Plot:
-    """Bits per byte of each of `annotator_arms` against its annotator's AUCs; a dot per seed."""
+    """Bits per byte of each of `annotator_arms` against its annotator's AUCs in the benchmark's
+    language; a dot per seed."""
+    annotators = _of_benchmark_language(experiment, annotators)
     gates = annotators["gate"].unique(maintain_order=True).to_list()
     points = annotators.join(_solution_bits(experiment, results), on=["arm", "seed"])
     figure = new_figure(4 * len(gates) + 2, 4)
@@ -86,6 +91,10 @@ def annotators_plot(
     figure.axes[0].set_ylabel("bits per byte of solutions (less is better)", fontsize=8)
     figure.axes[-1].legend(fontsize=7)
     return as_plot(figure, f"{experiment.name}: annotators and the models that they select for")
+
+
+def _of_benchmark_language(experiment: ExperimentRecipe, annotators: pl.DataFrame) -> pl.DataFrame:
+    return annotators.filter(language=benchmark_named(experiment.benchmark).language)
 
 
 def _solution_bits(experiment: ExperimentRecipe, results: pl.DataFrame) -> pl.DataFrame:

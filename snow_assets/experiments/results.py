@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from snow_assets.corpus.benchmarks import benchmark_named
 from snow_assets.evaluation.problems import TEST_HALF
 from snow_assets.experiments import correlations
 from snow_assets.experiments.arms import ArmRun
@@ -42,7 +43,7 @@ def write(folder: str, run: ArmRun) -> dict[str, Any]:
 
 
 def write_annotator(folder: str, run: ArmRun, annotator: Annotator | None) -> None:
-    """Write table `arm_annotators`: the AUCs of all languages together; empty without one."""
+    """Write table `arm_annotators`: the AUCs of the annotator's gates; empty without one."""
     gates = [] if annotator is None else gate_rows(annotator)
     rows = [
         {
@@ -52,7 +53,6 @@ def write_annotator(folder: str, run: ArmRun, annotator: Annotator | None) -> No
             **{name: row[name] for name in ARM_ANNOTATOR.names[3:]},
         }
         for row in gates
-        if row["language"] is None
     ]
     shards.put_table(folder, "arm_annotators", 0, rows, ARM_ANNOTATOR)
 
@@ -60,31 +60,36 @@ def write_annotator(folder: str, run: ArmRun, annotator: Annotator | None) -> No
 def correlation_rows(
     experiment: ExperimentRecipe, results: pl.DataFrame, annotators: pl.DataFrame
 ) -> list[dict[str, Any]]:
-    """ANNOTATOR_CORRELATION rows, one a gate; none if the experiment has no `annotator_arms`.
+    """ANNOTATOR_CORRELATION rows; none if the experiment has no `annotator_arms`.
 
-    `results` and `annotators` are ARM_RESULT and ARM_ANNOTATOR rows of all arms.
+    One for each gate of all languages together, and one for each of the benchmark's language:
+    documents are selected within a language. `results` and `annotators` are ARM_RESULT and
+    ARM_ANNOTATOR rows of all arms.
     """
     bits = results.filter(
         pl.col("benchmark") == experiment.benchmark, pl.col("subset") == TEST_HALF
     )
     rows = []
-    for gate in annotators["gate"].unique(maintain_order=True) if experiment.annotator_arms else ():
-        measured = annotators.filter(pl.col("gate") == gate).join(bits, on=["arm", "seed"])
-        correlation = correlations.rank_correlation(experiment, measured)
-        if correlation is not None:
-            rows.append(
-                {
-                    "experiment": experiment.name,
-                    "gate": gate,
-                    "benchmark": experiment.benchmark,
-                    "subset": TEST_HALF,
-                    "spearman": correlation.value,
-                    "low": correlation.low,
-                    "high": correlation.high,
-                    "num_arms": len(experiment.annotator_arms),
-                    "num_seeds": len(experiment.seeds),
-                }
-            )
+    for language in (None, benchmark_named(experiment.benchmark).language):
+        own = annotators.filter(pl.col("language").eq_missing(language))
+        for gate in own["gate"].unique(maintain_order=True) if experiment.annotator_arms else ():
+            measured = own.filter(pl.col("gate") == gate).join(bits, on=["arm", "seed"])
+            correlation = correlations.rank_correlation(experiment, measured)
+            if correlation is not None:
+                rows.append(
+                    {
+                        "experiment": experiment.name,
+                        "gate": gate,
+                        "language": language,
+                        "benchmark": experiment.benchmark,
+                        "subset": TEST_HALF,
+                        "spearman": correlation.value,
+                        "low": correlation.low,
+                        "high": correlation.high,
+                        "num_arms": len(experiment.annotator_arms),
+                        "num_seeds": len(experiment.seeds),
+                    }
+                )
     return rows
 
 

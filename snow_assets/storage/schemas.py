@@ -373,7 +373,8 @@ ARM_ANNOTATOR = pa.schema(
         _required("arm", pa.string()),
         _required("seed", pa.int64()),
         _required("annotator", pa.string()),  # its version
-        _required("gate", pa.string()),  # of all languages together
+        _required("gate", pa.string()),
+        pa.field("language", pa.string()),  # null: of all languages together
         pa.field("auc", pa.float64()),  # null: too few texts
         pa.field("low", pa.float64()),  # of its 95 % interval
         pa.field("high", pa.float64()),
@@ -387,6 +388,7 @@ ANNOTATOR_CORRELATION = pa.schema(
     [
         _required("experiment", pa.string()),
         _required("gate", pa.string()),
+        pa.field("language", pa.string()),  # null: the AUCs of all languages together
         _required("benchmark", pa.string()),
         _required("subset", pa.string()),
         _required("spearman", pa.float64()),  # of AUC and -bits per byte, over the arms' means

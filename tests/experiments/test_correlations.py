@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
+from snow_assets.evaluation.problems import TEST_HALF
 from snow_assets.experiments.correlations import rank_correlation
+from snow_assets.experiments.results import correlation_rows
 from snow_assets.recipe.micro_experiments import PAPER_CLAIMS
 
 ARMS = PAPER_CLAIMS.annotator_arms
@@ -66,3 +68,24 @@ def test_what_was_not_measured_or_does_not_differ_has_no_correlation() -> None:
         auc=pl.when(pl.col("arm") == ARMS[0]).then(None).otherwise("auc")
     )
     assert rank_correlation(EXPERIMENT, unmeasured) is None
+
+
+def test_aucs_of_all_languages_and_of_the_benchmarks_stand_apart() -> None:
+    rows = measured(AUCS, [3.0, 2.9, 2.8, 2.7, 2.6, 2.5])
+    results = rows.select("arm", "seed", "bits_per_byte").with_columns(
+        benchmark=pl.lit("HumanEval"), subset=pl.lit(TEST_HALF)
+    )
+    aucs = rows.select("arm", "seed", "auc").with_columns(gate=pl.lit("held_out"))
+    annotators = pl.concat(
+        [
+            aucs.with_columns(language=pl.lit(None, pl.String)),
+            aucs.with_columns(language=pl.lit("python"), auc=1 - pl.col("auc")),
+            aucs.with_columns(language=pl.lit("c")),
+        ]
+    )
+    correlated = correlation_rows(EXPERIMENT, results, annotators)
+    assert [(row["language"], row["spearman"]) for row in correlated] == [
+        (None, 1.0),
+        ("python", -1.0),
+    ]
+    assert correlation_rows(replace(EXPERIMENT, annotator_arms=()), results, annotators) == []

@@ -109,6 +109,7 @@ def test_arms_share_what_is_equal_and_are_compared(tmp_path: Path) -> None:
     ]
     correlated = query(
         home / "warehouse.duckdb",
-        "select gate, num_arms, num_seeds from annotator_correlations order by gate",
+        "select gate, language, num_arms, num_seeds from annotator_correlations",
     )
-    assert ("test_benchmark", 3, 2) in correlated.rows
+    assert ("test_benchmark", None, 3, 2) in correlated.rows
+    assert ("test_benchmark", "python", 3, 2) in correlated.rows

@@ -5,6 +5,7 @@ select
     seed,
     annotator,
     gate,
+    language,
     auc,
     low,
     high,

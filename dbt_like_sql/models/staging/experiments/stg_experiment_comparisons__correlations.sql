@@ -2,6 +2,7 @@ select
     recipe,
     experiment,
     gate,
+    language,
     benchmark,
     subset,
     spearman,
