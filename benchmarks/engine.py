@@ -6,8 +6,9 @@ again, so each repetition has the same duplicates within it. Candidate pairs, ve
 clusters are then made in this process and by Ray on this machine; their stats have to be equal.
 Partitions have 8 MB, so that a larger corpus has more of them and not larger ones. Prints CPU
 seconds of all processes, Ray's own and its start included, wall seconds, the greatest memory (PSS)
-of the driver, of a worker and of all processes, that of a worker without the objects of Ray's store
-(`worker_own_mb`), and the greatest size of temporary and spilled files.
+of the driver, of a worker and of all processes, those of driver and worker without the objects of
+Ray's store (`driver_own_mb`, `worker_own_mb`), and the greatest size of temporary and spilled
+files.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from contextlib import suppress
@@ -29,7 +31,6 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "benchmarks")]
 
 import corpus  # noqa: E402
-import inputs  # noqa: E402
 import ours  # noqa: E402
 
 from snow_assets.curation.columns import buffers  # noqa: E402
@@ -198,8 +199,8 @@ class Usage:
             kind = "driver" if int(process) == driver else "ray"
             if title.startswith("ray::_"):
                 kind = "worker"
-                self.keep_peak("worker_own", sizes["Pss_Anon:"])
             self.keep_peak(kind, sizes["Pss:"])
+            self.keep_peak(f"{kind}_own", sizes["Pss_Anon:"])
         self.keep_peak("all", total)
         self.keep_peak("scratch", sum(temporary_files.values()) + folder_bytes(self.scratch))
 
@@ -232,8 +233,11 @@ def folder_bytes(folder: Path) -> int:
 def measure(lake: Path, out: Path, address: str) -> dict[str, object]:
     """Run `search` in a process of its own."""
     shutil.rmtree(out, ignore_errors=True)
-    scratch = out / "tmp"
-    scratch.mkdir(parents=True)
+    with tempfile.TemporaryDirectory() as scratch:  # a short path, for the sockets of Ray
+        return measure_with(Path(scratch), lake, out, address)
+
+
+def measure_with(scratch: Path, lake: Path, out: Path, address: str) -> dict[str, object]:
     marker = uuid.uuid4().hex
     environment = {
         **os.environ,
@@ -262,13 +266,12 @@ def measure(lake: Path, out: Path, address: str) -> dict[str, object]:
 
 
 def main(times: list[int]) -> None:
-    bench = Path(os.environ.get("SNOW_BENCH", corpus.FOLDER / "bench"))
-    inputs.prepare(bench)
     folder = Path(os.environ.get("SNOW_BENCH_OUT", corpus.FOLDER)) / "engine"
     shutil.rmtree(folder, ignore_errors=True)
     base = folder / "base"
     base.mkdir(parents=True)
-    (base / "documents").symlink_to(bench / "documents")
+    (base / "raw").write_text(corpus.corpus())
+    ours.documents(base, base)
     documents = str(base / "documents" / "bench" / "g")
     put_signatures(
         documents, str(base / "signatures" / "bench" / "g"), recipe=CURATION.near_duplicates

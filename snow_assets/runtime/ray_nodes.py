@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 
 from snow_assets.runtime import worker
 from snow_assets.runtime.exchange.chosen import ADDRESS
-from snow_assets.runtime.exchange.ray_cluster import LOCAL
+from snow_assets.runtime.exchange.ray_cluster import LOCAL, NODE_SETTINGS
 from snow_assets.storage import shards
 
 _CLUSTER = "ray.json"
@@ -29,12 +29,7 @@ _START_SECONDS = 1_800  # until Ray runs on a loaded machine, or the first node 
 _STORE_FRACTION = 0.3  # of a node's memory: its object store, which lies in /dev/shm
 _POLL_SECONDS = 2.0
 _RAY = [sys.executable, "-m", "ray.scripts.scripts"]
-_SETTINGS = {
-    "RAY_AUTH_MODE": "token",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_worker_niceness": "0",
-    "RAY_worker_register_timeout_seconds": "300",
-}
+_SETTINGS = {**NODE_SETTINGS, "RAY_AUTH_MODE": "token"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from snow_assets.runtime.exchange.ray_cluster import ray_exchange
+from snow_assets.runtime.exchange.ray_cluster import NODE_SETTINGS, ray_exchange
 
 NODE = {"num_cpus": 1, "object_store_memory": 150_000_000, "include_dashboard": False}
 _START_ATTEMPTS = 6
@@ -29,11 +29,9 @@ def started(start: Any) -> Any:
 def ray_environment() -> Iterator[None]:
     """Ray's settings for processes that a test starts; the token is not kept in the home folder."""
     settings = {
+        **NODE_SETTINGS,
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": _TOKEN,
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_worker_niceness": "0",
-        "RAY_worker_register_timeout_seconds": "300",  # on a loaded machine
         "OMP_NUM_THREADS": "1",
     }
     with pytest.MonkeyPatch.context() as patch:

@@ -1,7 +1,11 @@
 """All of curation, ranks and packs included: equal digests for any executor and partitions."""
 
 import hashlib
+import itertools
 import random
+import sysconfig
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +30,9 @@ from tests.pretraining.builders import CONTEXT, PACKING, PHASE
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 NUM_FILES = 2_000
-LANGUAGES = ("python", "sql")
+NUM_INSTALLED_FILES = 40_000
+LINES = 40  # of an installed file
+EXTENSIONS = frozenset((".py", ".h", ".hpp", ".c", ".cpp", ".js", ".sql"))
 SELECTION_RECIPE = SelectionRecipe(
     ranking="quality",
     ranking_seed=0,
@@ -38,7 +44,20 @@ SELECTION_RECIPE = SelectionRecipe(
 )
 
 
-def raw_files() -> list[dict[str, Any]]:
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """Files of two sources, and the sizes of what is made of them."""
+
+    files: Sequence[dict[str, Any]]
+    languages: tuple[str, ...]  # which are selected and packed
+    files_per_shard: int = 150
+    selected_tokens: int = 20_000
+    num_sequences: int = 40
+    seq_len: int = CONTEXT
+    min_part: float = 0.1  # of the files: exact duplicates, and near duplicates
+
+
+def generated_files() -> list[dict[str, Any]]:
     """Two sources; a quarter of the files are exact copies and another quarter are near copies."""
     chance = random.Random(0)
     files = []
@@ -61,6 +80,33 @@ def raw_files() -> list[dict[str, Any]]:
     return files
 
 
+def installed_files() -> list[dict[str, Any]]:
+    """The first lines of this environment's installed files, of its distributions as repositories.
+
+    If it has too few files, their next lines are files, too.
+    """
+    folder = Path(sysconfig.get_path("purelib"))
+    paths = sorted(path for path in folder.rglob("*") if path.suffix in EXTENSIONS)
+    files = []
+    for piece, path in itertools.islice(pieces(paths), NUM_INSTALLED_FILES):
+        name = path.relative_to(folder)
+        files.append(
+            a_file(
+                f"{piece.start}/{name}",
+                b"".join(path.read_bytes().splitlines(keepends=True)[piece]),
+                repository=name.parts[0],
+                source=("amber", "birch")[len(name.parts[0]) % 2],
+            )
+        )
+    return files
+
+
+def pieces(paths: Sequence[Path]) -> Iterator[tuple[slice, Path]]:
+    for start in itertools.count(0, LINES):
+        for path in paths:
+            yield slice(start, start + LINES), path
+
+
 def put_scores(lake: str, language: str, clean: str) -> str:
     """Logits that follow from the texts' ids alone."""
     folder = f"{lake}/quality_scores/{language}/{'0' * 32}"
@@ -74,7 +120,7 @@ def put_scores(lake: str, language: str, clean: str) -> str:
     return finish(folder, inputs=[clean])
 
 
-def put_subset(lake: str, language: str, clean: dict[str, str]) -> str:
+def put_subset(lake: str, language: str, clean: dict[str, str], recipe: SelectionRecipe) -> str:
     folder = f"{lake}/high_quality_subset/{language}/{'0' * 32}"
     stats = selection.write(
         folder,
@@ -83,18 +129,21 @@ def put_subset(lake: str, language: str, clean: dict[str, str]) -> str:
         language=language,
         language_tokens=train_tokens(clean),
         gates=selection.LanguageGates(
-            annotator="1", failures={name: [] for name in LANGUAGES}, ungated=frozenset()
+            annotator="1", failures={name: [] for name in clean}, ungated=frozenset()
         ),
-        recipe=SELECTION_RECIPE,
+        recipe=recipe,
     )
     return finish(folder, stats=stats)
 
 
-def curate(lake: Path, exchange: Exchange) -> dict[str, str]:
+def curate(lake: Path, corpus: Corpus, exchange: Exchange) -> dict[str, str]:
     """The digest of each artifact, by asset and partition."""
-    all_corpora = clean_corpora(str(lake), raw_files(), exchange=exchange, per_shard=150)
-    clean = {language: all_corpora[language] for language in LANGUAGES}
-    subsets = [put_subset(str(lake), language, clean) for language in LANGUAGES]
+    all_corpora = clean_corpora(
+        str(lake), corpus.files, exchange=exchange, per_shard=corpus.files_per_shard
+    )
+    clean = {language: all_corpora[language] for language in corpus.languages}
+    recipe = replace(SELECTION_RECIPE, budget_tokens=corpus.selected_tokens)
+    subsets = [put_subset(str(lake), language, clean, recipe) for language in clean]
     (tokenizer,) = shards.input_folders(clean["python"], "tokenizer")
     sources = [
         *clean_sources(list(clean.values()), max_passes=1),
@@ -105,9 +154,9 @@ def curate(lake: Path, exchange: Exchange) -> dict[str, str]:
         mixed_sources(sources),
         folder=packs,
         tokenizer=load_tokenizer(tokenizer),
-        phase=PHASE,
-        packing=PACKING,
-        max_seq_len=CONTEXT,
+        phase=replace(PHASE, tokens=corpus.num_sequences * corpus.seq_len),
+        packing=replace(PACKING, shard_sequences=corpus.num_sequences // 5),
+        max_seq_len=corpus.seq_len,
     )
     finish(packs, stats=stats)
     folders = {
@@ -130,16 +179,16 @@ def curate(lake: Path, exchange: Exchange) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """In this process, with a partition for everything."""
-    lake = tmp_path_factory.mktemp("lake")
-    digests = curate(lake, InProcessExchange(partition_bytes=2**40))
+def expected_digests(lake: Path, corpus: Corpus) -> dict[str, str]:
+    """In this process, with a partition for everything; every stage has something to decide."""
+    digests = curate(lake, corpus, InProcessExchange(partition_bytes=2**40))
+    num_files = len(corpus.files)
     stats = shards.manifest(f"{lake}/near_duplicates/all/{'0' * 32}").stats
-    assert min(stats["exact_duplicates"], stats["near_duplicates"]) > 0.1 * NUM_FILES
-    for language in LANGUAGES:
+    assert min(stats["exact_duplicates"], stats["near_duplicates"]) > corpus.min_part * num_files
+    for language in corpus.languages:
         stats = shards.manifest(f"{lake}/clean_corpus/{language}/{'0' * 32}").stats
-        assert min(stats["train_documents"], stats["held_out_documents"]) > 0.01 * NUM_FILES
+        num_documents = min(stats["train_documents"], stats["held_out_documents"])
+        assert num_documents > 0.1 * corpus.min_part * num_files
         stats = shards.manifest(f"{lake}/high_quality_subset/{language}/{'0' * 32}").stats
         assert 0 < stats["selected_documents"] < stats["documents"]
     assert {name.split("/")[0] for name in digests} == {
@@ -156,17 +205,49 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return digests
 
 
+@pytest.fixture(scope="module")
+def programs() -> Corpus:
+    return Corpus(files=generated_files(), languages=("python", "sql"))
+
+
+@pytest.fixture(scope="module")
+def expected(programs: Corpus, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return expected_digests(tmp_path_factory.mktemp("lake"), programs)
+
+
 @pytest.mark.parametrize("partition_bytes", [1_000_000, 30_000])
 def test_the_number_of_partitions_changes_no_digest(
-    expected: dict[str, str], tmp_path: Path, partition_bytes: int
+    programs: Corpus, expected: dict[str, str], tmp_path: Path, partition_bytes: int
 ) -> None:
     exchange = InProcessExchange(partition_bytes=partition_bytes)
     assert exchange.num_partitions(NUM_FILES * 16 * 42) > 1
-    assert curate(tmp_path, exchange) == expected
+    assert curate(tmp_path, programs, exchange) == expected
 
 
 @pytest.mark.parametrize("partition_bytes", [2**40, 100_000])
 def test_two_nodes_change_no_digest(
-    expected: dict[str, str], connected: Any, tmp_path: Path, partition_bytes: int
+    programs: Corpus,
+    expected: dict[str, str],
+    connected: Any,
+    tmp_path: Path,
+    partition_bytes: int,
 ) -> None:
-    assert curate(tmp_path, RayExchange(partition_bytes=partition_bytes)) == expected
+    assert curate(tmp_path, programs, RayExchange(partition_bytes=partition_bytes)) == expected
+
+
+def test_forty_thousand_installed_files_on_two_nodes_give_equal_digests(
+    connected: Any, tmp_path: Path
+) -> None:
+    corpus = Corpus(
+        files=installed_files(),
+        languages=("cpp", "python"),
+        files_per_shard=2_000,
+        selected_tokens=1_000_000,
+        num_sequences=4_000,
+        seq_len=512,
+        min_part=0.01,
+    )
+    expected = expected_digests(tmp_path / "here", corpus)
+    exchange = RayExchange(partition_bytes=2_000_000)
+    assert exchange.num_partitions(NUM_INSTALLED_FILES * 16 * 42) > 10
+    assert curate(tmp_path / "nodes", corpus, exchange) == expected

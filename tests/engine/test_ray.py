@@ -12,12 +12,14 @@ import pytest
 from snow_assets.home import CHECKOUT
 from snow_assets.runtime.exchange.contract import Exchange
 from snow_assets.runtime.exchange.in_process import InProcessExchange
+from snow_assets.runtime.exchange.partitions import ranges_of
 from snow_assets.runtime.exchange.ray_cluster import RayExchange
 from snow_assets.storage import shards
 from tests.curation.builders import near_duplicates, point
 from tests.engine.conftest import NODE, started
 from tests.engine.corpus import put_documents
 from tests.engine.faults import KillingExchange
+from tests.engine.test_exchange import KEY, many_keys, sums
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -73,6 +75,29 @@ def test_forty_thousand_documents_on_two_nodes_give_equal_digests(
     assert digests(lake, folders, "2", exchange) == expected
 
 
+def own_bytes() -> int:
+    """The memory of this process that it shares with no other."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]
+    sizes = {name: int(size) for name, size, *_ in map(str.split, lines)}
+    return sizes["Pss_Anon:"] * 1_024
+
+
+def test_rows_that_are_exchanged_in_small_objects_stay_out_of_the_drivers_memory(
+    connected: Any,
+) -> None:
+    """96 MB of keys in objects of 80 KB, which Ray by itself returns to the driver."""
+    exchange, num_shards = RayExchange(), 12
+    before = own_bytes()
+    partitions = exchange.by_key(
+        exchange.map_shards(many_keys, range(num_shards), schema=KEY),
+        ranges_of("key"),
+        num_partitions=100,
+    )
+    tables = list(exchange.gather(exchange.map_shards(sums, partitions, schema=KEY)))
+    assert sum(table["key"][0].as_py() for table in tables) == num_shards * 1_000_000
+    assert own_bytes() - before < 60_000_000
+
+
 def test_killed_workers_and_a_lost_node_change_nothing(
     lake: str, folders: list[str], expected: dict[str, str], connected: Any, tmp_path: Path
 ) -> None:
@@ -102,6 +127,7 @@ DRIVER = """
 import os, signal, sys
 import dagster as dg
 from snow_assets.defs import dedup
+from snow_assets.runtime.exchange.partitions import ranges_of
 from snow_assets.runtime.exchange.ray_cluster import RayExchange
 from snow_resources.lake import Lake
 from snow_resources.tracking import Tracking

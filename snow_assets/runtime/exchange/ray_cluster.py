@@ -9,7 +9,7 @@ import errno
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -31,9 +31,19 @@ LOCAL = "local"
 
 PARTITION_BYTES = 256_000_000
 _MAX_TASKS = 512  # of an exchange: beyond it, a task calls the function for several shards
-_TASKS_PER_CPU = 4  # in flight while tables are gathered
+_TASKS_PER_CPU = 4  # in flight while tables are gathered; at least, of an exchange of many shards
 _START_ATTEMPTS = 5
 _MAX_RETRIES = 8  # of a task whose worker or node was lost
+NODE_SETTINGS: Mapping[str, str] = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Workers would run at nice 19, behind everything else of a node.
+    "RAY_worker_niceness": "0",
+    "RAY_worker_register_timeout_seconds": "300",
+    # Ray keeps results below this size in the driver's memory instead of the object store. At its
+    # default of 100 KB these are most objects of an exchange, so that the driver holds the rows.
+    "RAY_max_direct_call_object_size": "1024",
+}
+"""Environment of each process that starts Ray on a node; workers inherit it."""
 _FULL_DISK = (
     "a node of the Ray cluster has no disk space left for rows that are sorted by key: free some "
     "space, or give its nodes a larger volume or a folder of one (`ray start "
@@ -98,7 +108,9 @@ class RayExchange(Exchange):
     ) -> Sequence[Partition]:
         task = _task(_split_shards, shard_map, num_returns=num_partitions)
         objects: list[list[Any]] = [[] for _ in range(num_partitions)]
-        for calls, arguments in _groups(shard_map):
+        # A task's rows are about as many as a partition's; more tasks would make smaller objects.
+        num_tasks = min(_MAX_TASKS, max(num_partitions, _TASKS_PER_CPU * _num_cpus()))
+        for calls, arguments in _groups(shard_map, num_tasks):
             references = task.remote(calls, partition_of, num_partitions, *arguments)
             references = references if num_partitions > 1 else [references]
             for partition, reference in zip(objects, references, strict=True):
@@ -106,12 +118,10 @@ class RayExchange(Exchange):
         return [_RayPartition(partition, shard_map.schema) for partition in objects]
 
     def gather(self, shard_map: ShardMap) -> Iterator[pa.Table]:
-        import ray
-
         task = _task(_join_shards, shard_map, num_returns=1)
         in_flight: deque[Any] = deque()
-        max_in_flight = _TASKS_PER_CPU * max(2, int(ray.cluster_resources().get("CPU", 0)))
-        for calls, arguments in _groups(shard_map):
+        max_in_flight = _TASKS_PER_CPU * max(2, _num_cpus())
+        for calls, arguments in _groups(shard_map, _MAX_TASKS):
             in_flight.append(task.remote(calls, *arguments))
             if len(in_flight) >= max_in_flight:
                 yield _gathered(in_flight.popleft(), shard_map.schema)
@@ -119,19 +129,23 @@ class RayExchange(Exchange):
             yield _gathered(in_flight.popleft(), shard_map.schema)
 
     def num_partitions(self, num_bytes: int) -> int:
-        import ray
-
-        num_cpus = int(ray.cluster_resources().get("CPU", 1))
-        return min(MAX_PARTITIONS, max(num_cpus, 1 + num_bytes // self.partition_bytes))
+        return min(MAX_PARTITIONS, max(_num_cpus(), 1 + num_bytes // self.partition_bytes))
 
 
-def _groups(shard_map: ShardMap) -> Iterator[tuple[_Calls, list[Any]]]:
+def _num_cpus() -> int:
+    """The cores of the cluster's nodes."""
+    import ray
+
+    return max(1, int(ray.cluster_resources().get("CPU", 0)))
+
+
+def _groups(shard_map: ShardMap, max_tasks: int) -> Iterator[tuple[_Calls, list[Any]]]:
     """The calls of each task, and its arguments: shared values, then the partitions' objects."""
     import ray
 
     shared = [ray.put(value) for value in shard_map.shared.values()]
     rows = list(zip(*shard_map.inputs, strict=True))
-    num_tasks = min(len(rows), _MAX_TASKS)
+    num_tasks = min(len(rows), max_tasks)
     for task in range(num_tasks):
         first, last = task * len(rows) // num_tasks, (task + 1) * len(rows) // num_tasks
         objects: list[Any] = []
@@ -240,10 +254,8 @@ def ray_exchange(address: str) -> Iterator[RayExchange]:
 def _connect(address: str) -> None:
     import ray
 
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray's workers would run at nice 19, behind everything else of a node.
-    os.environ.setdefault("RAY_worker_niceness", "0")
-    os.environ.setdefault("RAY_worker_register_timeout_seconds", "300")
+    for name, value in NODE_SETTINGS.items():
+        os.environ.setdefault(name, value)
     for attempt in range(1, _START_ATTEMPTS + 1):
         try:
             ray.init(
