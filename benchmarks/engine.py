@@ -4,11 +4,11 @@ The benchmark's corpus (43,731 files) is repeated TIMES times (1 and 10 if none 
 texts of each repetition that equal none of the others: their ids, bands and shingles are hashed
 again, so each repetition has the same duplicates within it. Candidate pairs, verified pairs and
 clusters are then made in this process and by Ray on this machine; their stats have to be equal.
-Partitions have 8 MB, so that a larger corpus has more of them and not larger ones. Prints CPU
-seconds of all processes, Ray's own and its start included, wall seconds, the greatest memory (PSS)
-of the driver, of a worker and of all processes, those of driver and worker without the objects of
-Ray's store (`driver_own_mb`, `worker_own_mb`), and the greatest size of temporary and spilled
-files.
+Partitions have 32 MB, which ten repetitions fill, so that more have more of them and not larger
+ones. Prints CPU seconds of all processes, Ray's own and its start included, wall seconds, the
+greatest memory (PSS) of the driver, of a worker and of all processes, those of driver and worker
+without the objects of Ray's store (`driver_own_mb`, `worker_own_mb`), and the greatest size of
+temporary and spilled files.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ from snow_assets.storage import shards  # noqa: E402
 from snow_assets.storage.schemas import DOCUMENT  # noqa: E402
 
 CURATION = ARCTIC.curation
-PARTITION_BYTES = 8_000_000
+PARTITION_BYTES = 32_000_000
 TICKS = os.sysconf("SC_CLK_TCK")
 
 

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, s
 
 
 def drive(
-    lake: str, names: tuple[str, ...], *, other_rows_bytes: int = 0, **environment: str
+    lake: str, names: Sequence[str], environment: Mapping[str, str], *, other_rows_bytes: int = 0
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", DRIVER, lake, str(other_rows_bytes), *names],
@@ -115,17 +115,17 @@ def assert_resumed(done: subprocess.CompletedProcess[str], expected: dict[str, s
 def test_a_run_whose_temporary_disk_was_full_goes_on_after_there_is_space(
     searched: tuple[str, dict[str, str]], disk: Path, tmp_path: Path
 ) -> None:
-    lake, expected = shutil.copytree(searched[0], tmp_path / "lake"), searched[1]
+    lake, expected = str(shutil.copytree(searched[0], tmp_path / "lake")), searched[1]
     environment = {"TMPDIR": str(disk), "SNOW_RAY_ADDRESS": ""}
-    done = drive(lake, ASSETS[:1], **environment)
+    done = drive(lake, ASSETS[:1], environment)
     assert done.returncode == 0, done.stderr
     others = fill(disk)
-    full = drive(lake, ASSETS, **environment)
+    full = drive(lake, ASSETS, environment)
     assert full.returncode != 0
     assert f"the disk of {disk}, where rows are sorted by key, is full" in full.stderr
     assert [name for name, *_ in finished(full)] == ["candidate_pairs"]
     others.unlink()
-    assert_resumed(drive(lake, ASSETS, **environment), expected)
+    assert_resumed(drive(lake, ASSETS, environment), expected)
 
 
 def test_a_run_whose_node_had_a_full_disk_goes_on_after_there_is_space(
@@ -134,7 +134,7 @@ def test_a_run_whose_node_had_a_full_disk_goes_on_after_there_is_space(
     """Rows of another exchange occupy the node's object store, so that it spills to its disk."""
     from ray import cluster_utils
 
-    lake, expected = shutil.copytree(searched[0], tmp_path / "lake"), searched[1]
+    lake, expected = str(shutil.copytree(searched[0], tmp_path / "lake")), searched[1]
     node: dict[str, Any] = {
         "num_cpus": 2,
         "include_dashboard": False,
@@ -144,16 +144,16 @@ def test_a_run_whose_node_had_a_full_disk_goes_on_after_there_is_space(
     cluster = started(lambda: cluster_utils.Cluster(initialize_head=True, head_node_args=node))
     try:
         environment = {"SNOW_RAY_ADDRESS": cluster.address}
-        done = drive(lake, ASSETS[:1], **environment)
+        done = drive(lake, ASSETS[:1], environment)
         assert done.returncode == 0, done.stderr
         others = fill(disk)
-        full = drive(lake, ASSETS, other_rows_bytes=OTHER_ROWS_BYTES, **environment)
+        full = drive(lake, ASSETS, environment, other_rows_bytes=OTHER_ROWS_BYTES)
         assert full.returncode != 0
         message = "a node of the Ray cluster has no disk space left"
         assert message in full.stderr, full.stderr[-3_000:]
         assert [name for name, *_ in finished(full)] == ["candidate_pairs"]
         others.unlink()
-        resumed = drive(lake, ASSETS, other_rows_bytes=OTHER_ROWS_BYTES, **environment)
+        resumed = drive(lake, ASSETS, environment, other_rows_bytes=OTHER_ROWS_BYTES)
         assert_resumed(resumed, expected)
     finally:
         cluster.shutdown()

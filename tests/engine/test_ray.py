@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
+from snow_assets.curation.dedup import candidates, verification
 from snow_assets.home import CHECKOUT
-from snow_assets.runtime.exchange.contract import Exchange
+from snow_assets.runtime.exchange.contract import MAX_PARTITIONS, Exchange
 from snow_assets.runtime.exchange.in_process import InProcessExchange
 from snow_assets.runtime.exchange.partitions import ranges_of
 from snow_assets.runtime.exchange.ray_cluster import RayExchange
@@ -19,7 +21,7 @@ from tests.curation.builders import near_duplicates, point
 from tests.engine.conftest import NODE, started
 from tests.engine.corpus import put_documents
 from tests.engine.faults import KillingExchange
-from tests.engine.test_exchange import KEY, many_keys, sums
+from tests.engine.test_exchange import KEY, as_it_is, many_keys, sums
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -96,6 +98,45 @@ def test_rows_that_are_exchanged_in_small_objects_stay_out_of_the_drivers_memory
     tables = list(exchange.gather(exchange.map_shards(sums, partitions, schema=KEY)))
     assert sum(table["key"][0].as_py() for table in tables) == num_shards * 1_000_000
     assert own_bytes() - before < 60_000_000
+
+
+TASK = pa.schema([("key", pa.uint64()), ("task", pa.string())])
+
+
+def current_task(_: object) -> pa.Table:
+    import ray
+
+    task_id = ray.get_runtime_context().get_task_id()
+    return pa.table([pa.array([0], pa.uint64()), [task_id]], schema=TASK)
+
+
+def test_a_task_gets_several_shards_but_a_single_partition(connected: Any) -> None:
+    """A node fetches all rows of a task before it starts it."""
+    exchange = RayExchange()
+    partitions = exchange.by_key(
+        exchange.map_shards(many_keys, range(2), schema=KEY), ranges_of("key"), num_partitions=40
+    )
+    for inputs, num_tasks in ((range(40), 8), (partitions, 40)):
+        (tasks,) = exchange.by_key(
+            exchange.map_shards(current_task, inputs, schema=TASK),
+            ranges_of("key"),
+            num_partitions=1,
+        )
+        (table,) = exchange.gather(exchange.map_shards(as_it_is, [tasks], schema=TASK))
+        assert len(set(table["task"].to_pylist())) == num_tasks
+
+
+def test_pairs_are_written_into_no_more_shards_than_partitions_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidates, "_TEXTS_PER_SHARD", 1)
+    monkeypatch.setattr(verification, "_CANDIDATES_PER_SHARD", 1)
+    lake = str(tmp_path)
+    clusters = near_duplicates(lake, put_documents(lake, 4_000, num_shards=6))
+    (verified,) = shards.input_folders(clusters, "verified_pairs")
+    (pairs,) = shards.input_folders(verified, "candidate_pairs")
+    for folder, table in ((pairs, "candidate_pairs"), (verified, "pairs")):
+        assert len(shards.manifest(folder).tables(table)) == MAX_PARTITIONS
 
 
 def test_killed_workers_and_a_lost_node_change_nothing(

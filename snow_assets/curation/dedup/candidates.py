@@ -16,7 +16,7 @@ from snow_assets.curation.dedup.text_keys import TextKeys, find_keys, text_keys
 from snow_assets.curation.document_shards import document_shards
 from snow_assets.curation.hashing import Hashes
 from snow_assets.recipe import FiltersRecipe, NearDuplicatesRecipe
-from snow_assets.runtime.exchange.contract import Exchange, Partition
+from snow_assets.runtime.exchange.contract import MAX_PARTITIONS, Exchange, Partition
 from snow_assets.runtime.exchange.partitions import ranges_of
 from snow_assets.runtime.exchange.shard_work import write_shards
 from snow_assets.storage import shards
@@ -62,7 +62,7 @@ def find_candidate_pairs(
         input_signatures,
         filtered,
         num_bands=num_texts * recipe.bands,
-        num_shards=1 + num_texts // _TEXTS_PER_SHARD,
+        num_shards=min(MAX_PARTITIONS, 1 + num_texts // _TEXTS_PER_SHARD),
         exchange=exchange,
     )
     write_shards(

@@ -17,7 +17,7 @@ from snow_assets.curation.dedup.candidates import CANDIDATE_PAIR, TABLE
 from snow_assets.curation.dedup.signatures import SignatureShard
 from snow_assets.curation.dedup.text_keys import TextKeys, text_keys
 from snow_assets.curation.hashing import splitmix64
-from snow_assets.runtime.exchange.contract import Exchange
+from snow_assets.runtime.exchange.contract import MAX_PARTITIONS, Exchange
 from snow_assets.runtime.exchange.partitions import indices_in, range_of_keys, ranges_of
 from snow_assets.runtime.exchange.shard_work import write_shards
 from snow_assets.storage import shards
@@ -94,7 +94,7 @@ def verify_pairs(
             _verified_pairs, pairs, shingles, schema=_VERIFIED_PAIR, min_jaccard=min_jaccard
         ),
         ranges_of("left"),
-        num_partitions=1 + num_candidates // _CANDIDATES_PER_SHARD,
+        num_partitions=min(MAX_PARTITIONS, 1 + num_candidates // _CANDIDATES_PER_SHARD),
     )
     del pairs, shingles  # from disk
     write_shards(

@@ -21,7 +21,8 @@ PartitionOf = Callable[[pa.Table, int], PartitionIndices]
 """The partition of each row, below the number of partitions."""
 
 MAX_PARTITIONS = 512
-"""Of an exchange: beyond it partitions grow. Tasks x partitions objects are exchanged."""
+"""Of an exchange, shards that are written of it included: beyond it partitions grow. Tasks x
+partitions objects are exchanged."""
 
 
 class Partition:

@@ -96,9 +96,10 @@ class _Calls:
 class RayExchange(Exchange):
     """Calls functions in tasks of the Ray cluster that this process is connected to.
 
-    Memory of this process: a reference per object of an exchange, and a gathered table. Memory of a
-    task: a group of shards or a partition, with what the function makes of it. Ray spills objects
-    that exceed the object store to the disks of its nodes.
+    Memory of this process: about 5 KB per object of an exchange, and a gathered table. An exchange
+    has at most as many tasks as partitions or shards, so 1.3 GB are the most, of 512 x 512 objects.
+    Memory of a task: a partition, or a group of shards with about as many rows, with what the
+    function makes of it. Ray spills objects that exceed the object store to its nodes' disks.
     """
 
     partition_bytes: int = PARTITION_BYTES
@@ -108,9 +109,9 @@ class RayExchange(Exchange):
     ) -> Sequence[Partition]:
         task = _task(_split_shards, shard_map, num_returns=num_partitions)
         objects: list[list[Any]] = [[] for _ in range(num_partitions)]
-        # A task's rows are about as many as a partition's; more tasks would make smaller objects.
-        num_tasks = min(_MAX_TASKS, max(num_partitions, _TASKS_PER_CPU * _num_cpus()))
-        for calls, arguments in _groups(shard_map, num_tasks):
+        # A task's rows are about as many as a partition's: more tasks would make smaller objects.
+        shard_tasks = max(num_partitions, _TASKS_PER_CPU * _num_cpus())
+        for calls, arguments in _groups(shard_map, shard_tasks):
             references = task.remote(calls, partition_of, num_partitions, *arguments)
             references = references if num_partitions > 1 else [references]
             for partition, reference in zip(objects, references, strict=True):
@@ -121,7 +122,7 @@ class RayExchange(Exchange):
         task = _task(_join_shards, shard_map, num_returns=1)
         in_flight: deque[Any] = deque()
         max_in_flight = _TASKS_PER_CPU * max(2, _num_cpus())
-        for calls, arguments in _groups(shard_map, _MAX_TASKS):
+        for calls, arguments in _groups(shard_map):
             in_flight.append(task.remote(calls, *arguments))
             if len(in_flight) >= max_in_flight:
                 yield _gathered(in_flight.popleft(), shard_map.schema)
@@ -139,13 +140,20 @@ def _num_cpus() -> int:
     return max(1, int(ray.cluster_resources().get("CPU", 0)))
 
 
-def _groups(shard_map: ShardMap, max_tasks: int) -> Iterator[tuple[_Calls, list[Any]]]:
-    """The calls of each task, and its arguments: shared values, then the partitions' objects."""
+def _groups(
+    shard_map: ShardMap, shard_tasks: int = _MAX_TASKS
+) -> Iterator[tuple[_Calls, list[Any]]]:
+    """The calls of each task, and its arguments: shared values, then the partitions' objects.
+
+    Shards are grouped into `shard_tasks` tasks. Of partitions a task gets one, since a node fetches
+    all objects of a task before it starts; several only beyond _MAX_TASKS.
+    """
     import ray
 
     shared = [ray.put(value) for value in shard_map.shared.values()]
     rows = list(zip(*shard_map.inputs, strict=True))
-    num_tasks = min(len(rows), max_tasks)
+    has_partitions = any(isinstance(element, _RayPartition) for row in rows for element in row)
+    num_tasks = min(len(rows), _MAX_TASKS if has_partitions else min(_MAX_TASKS, shard_tasks))
     for task in range(num_tasks):
         first, last = task * len(rows) // num_tasks, (task + 1) * len(rows) // num_tasks
         objects: list[Any] = []
