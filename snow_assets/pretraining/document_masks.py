@@ -6,11 +6,13 @@ OLMo-core takes the lengths between borders as `doc_lens`, and restarts the rota
 each; its attention under a mask needs flash-attention, so `DocumentAttention` masks torch's.
 """
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from olmo_core.distributed.utils import unhide_from_torch
 from olmo_core.nn.attention import Attention as AttentionModule
 from olmo_core.nn.attention.backend import TorchAttentionBackend
 from tokenizers import Tokenizer
@@ -60,43 +62,64 @@ def _lengths(is_first: np.ndarray) -> Tensor:
     return torch.from_numpy(lengths)
 
 
+def _is_attended(lengths: Tensor, seq_len: int) -> Tensor:
+    """Whether a query attends to a key (batch, 1, seq_len, seq_len), by document lengths."""
+    positions = torch.arange(seq_len, dtype=lengths.dtype, device=lengths.device)
+    positions = positions.repeat(len(lengths), 1)
+    ends = lengths.cumsum(1, dtype=lengths.dtype)
+    document = torch.searchsorted(ends, positions, right=True)
+    return (document[:, None, :, None] == document[:, None, None, :]).tril()
+
+
+@dataclass
+class _SharedMask:
+    """What all blocks add to the attention of the micro-batch in progress; None: causal."""
+
+    dtype: torch.dtype
+    bias: Tensor | None = None  # (batch, 1, seq_len, seq_len): 0 where a query attends, or -inf
+
+    def set_lengths(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Hook before the model's forward pass on token ids (batch, seq_len)."""
+        self.bias = None
+        if (lengths := kwargs.get("doc_lens")) is not None:
+            (input_ids,) = args
+            lengths = unhide_from_torch(lengths).to(input_ids.device)
+            is_attended = _is_attended(lengths, input_ids.shape[1])
+            bias = torch.zeros_like(is_attended, dtype=self.dtype)
+            self.bias = bias.masked_fill_(~is_attended, -torch.inf)
+
+
 class DocumentAttention(TorchAttentionBackend):  # type: ignore[misc]
     """torch's attention, causal within each document where document lengths are given.
 
-    Memory: a mask of (batch, seq_len, seq_len) in bytes and in the query's type, in each block,
-    until the backward pass (`model_size.py` counts it). No part of it is skipped, so that long
-    sequences cost twice the causal attention.
+    Memory: one mask of (batch, seq_len, seq_len) in the training's type for all blocks
+    (`model_size.py` counts it). No part of it is skipped, so that long sequences cost twice the
+    causal attention.
     """
 
-    def forward(
-        self,
-        qkv: Any,
-        cu_doc_lens: Tensor | None = None,
-        **options: Any,
-    ) -> Tensor:
-        """`qkv` and the result are of shape (batch, seq_len, heads, head_dim); `cu_doc_lens` are
-        cumulative lengths over all rows."""
-        if cu_doc_lens is None:
+    shared_mask: _SharedMask
+
+    def forward(self, qkv: Any, cu_doc_lens: Tensor | None = None, **options: Any) -> Tensor:
+        """`qkv` and the result are of shape (batch, seq_len, heads, head_dim)."""
+        if cu_doc_lens is None or self.shared_mask.bias is None:
             attended: Tensor = super().forward(qkv, **options)
             return attended
         query, key, value = qkv
-        batch, seq_len = query.shape[:2]
-        indices = torch.arange(batch * seq_len, device=query.device, dtype=cu_doc_lens.dtype)
-        document = torch.bucketize(indices, cu_doc_lens[1:], right=True).view(batch, 1, seq_len)
-        mask = (document[..., :, None] == document[..., None, :]).tril()
         repeats = self.n_heads // self.n_kv_heads
         attended = F.scaled_dot_product_attention(
             query.transpose(1, 2),
             key.repeat_interleave(repeats, dim=2).transpose(1, 2),
             value.repeat_interleave(repeats, dim=2).transpose(1, 2),
-            attn_mask=mask,
+            attn_mask=self.shared_mask.bias.to(query.dtype),
             scale=self.scale,
         )
         return attended.transpose(1, 2).contiguous()
 
 
-def use_document_attention(model: nn.Module) -> None:
-    """Replace the attention backend of each of the model's blocks."""
+def use_document_attention(model: nn.Module, dtype: torch.dtype) -> None:
+    """Replace the attention backend of each of the model's blocks; they share a mask of `dtype`."""
+    shared_mask = _SharedMask(dtype)
+    model.register_forward_pre_hook(shared_mask.set_lengths, with_kwargs=True)
     for module in model.modules():
         if isinstance(module, AttentionModule):
             module.backend = DocumentAttention(
@@ -105,3 +128,4 @@ def use_document_attention(model: nn.Module) -> None:
                 n_kv_heads=module.n_kv_heads,
                 scale=module.backend.scale,
             )
+            module.backend.shared_mask = shared_mask

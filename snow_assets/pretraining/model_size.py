@@ -30,7 +30,6 @@ def gpu_memory_bytes(recipe: Recipe) -> float:
     """Peak of a training step on each GPU, without what CUDA itself takes."""
     execution, model = recipe.operation.pretraining, recipe.pretraining.model
     vocab_size = recipe.curation.tokenizer.vocab_size
-    degree = execution.sharding_degree or execution.num_processes
     tokens = execution.micro_batch_size * model.max_seq_len
     # Bytes per token, in bf16.
     attention, feed_forward = 28 * model.hidden_size, 8 * model.intermediate_size
@@ -44,13 +43,12 @@ def gpu_memory_bytes(recipe: Recipe) -> float:
     widest = max(head, attention + feed_forward)
     activations = tokens * (model.num_hidden_layers * stored_by_layer + widest)
     if any(phase.attention != "causal" for phase in recipe.pretraining.phases):
-        # torch keeps a mask in the query's type for the backward pass, beside the one of bytes.
-        num_masks = 1 if execution.activation_checkpointing == "blocks" else model.num_hidden_layers
-        activations += num_masks * 3 * tokens * model.max_seq_len
+        activations += 2 * tokens * model.max_seq_len  # the blocks' mask
     if recipe.pretraining.precision == "fp32":
         activations *= 2
     rotary = 8 * model.max_seq_len * (model.hidden_size // model.num_attention_heads)
-    state = _STATE_BYTES * num_parameters(model, vocab_size=vocab_size) / degree
+    num_stored = num_parameters(model, vocab_size=vocab_size) / execution.num_sharding_processes
+    state = _STATE_BYTES * num_stored
     gathered = _GATHERED_BYTES * (vocab_size * model.hidden_size + _layer_parameters(model))
     return state + gathered + activations + model.num_hidden_layers * rotary
 
@@ -64,11 +62,10 @@ def require_memory(recipe: Recipe) -> None:
     usable = USABLE_FRACTION * execution.gpu_memory_gib
     if needed <= usable:
         return
-    degree = execution.sharding_degree or execution.num_processes
     raise ValueError(
         f"a training step of {recipe.name} takes about {needed:.0f} GiB of each GPU, and "
         f"{usable:.0f} of its {execution.gpu_memory_gib} GiB are usable: in operation.pretraining "
-        f"raise sharding_degree (now {degree}) or the number of nodes (now {execution.nodes}), "
-        f"lower micro_batch_size (now {execution.micro_batch_size}), or recompute more by "
-        f"activation_checkpointing (now {execution.activation_checkpointing})"
+        f"raise sharding_degree (now {execution.num_sharding_processes}) or the number of nodes "
+        f"(now {execution.nodes}), lower micro_batch_size (now {execution.micro_batch_size}), or "
+        f"recompute more by activation_checkpointing (now {execution.activation_checkpointing})"
     )

@@ -231,9 +231,9 @@ def build_train_module(
 ) -> DecoderTrainModule:
     """The sharded model with its optimizer, on this process's device; weights are to be loaded."""
     model = transformer_config(recipe, vocab_size=vocab_size).build(init_device="meta")
-    if attention != "causal":
-        use_document_attention(model)
     is_bf16 = optimization.precision == "bf16"
+    if attention != "causal":
+        use_document_attention(model, torch.bfloat16 if is_bf16 else torch.float32)
     data_parallel = _data_parallel(execution, is_bf16=is_bf16) if dist.is_initialized() else None
     checkpointing = {
         "none": None,

@@ -102,6 +102,11 @@ class PretrainingExecution(RecipeSection):
         return self.nodes * self.processes_per_node
 
     @property
+    def num_sharding_processes(self) -> int:
+        """Processes that share one copy of the weights."""
+        return self.sharding_degree or self.num_processes
+
+    @property
     def num_gpus(self) -> int:
         return self.num_processes if self.device == "gpu" else 0
 
