@@ -15,6 +15,7 @@ from snow_assets.defs import (
     pretraining,
     pretraining_checks,
     quality_checks,
+    stalled_training,
     synthesis_checks,
     whole_recipe,
 )
@@ -108,6 +109,6 @@ defs = dg.Definitions(
         *([orphan_cleanup.orphan_cleanup_job] if _IN_CLUSTER else []),
     ],
     schedules=[orphan_cleanup.orphan_cleanup_schedule] if _IN_CLUSTER else [],
-    sensors=[automation.automation],
+    sensors=[automation.automation, stalled_training.stalled_training],
     resources=_RESOURCES,
 )

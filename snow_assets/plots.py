@@ -30,6 +30,20 @@ def legend_outside(axes: Any, **options: Any) -> None:
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, frameon=False, **options)
 
 
+def categorical_colors() -> list[Any]:
+    """Twenty colors that can be told apart."""
+    from matplotlib import colormaps
+
+    return [colormaps["tab20"](index) for index in range(20)]
+
+
+def token_formatter() -> Any:
+    """A formatter of an axis of tokens: `50 k`, `1.5 M`, `400 G`."""
+    from matplotlib.ticker import EngFormatter
+
+    return EngFormatter()
+
+
 def as_plot(figure: "Figure", title: str) -> Plot:
     """Render the figure with its title as a PNG."""
     figure.suptitle(title, fontsize=10)

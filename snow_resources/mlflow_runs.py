@@ -6,12 +6,16 @@ The runs of a recipe are nested under a run of the recipe's name.
 
 import json
 import logging
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
+import fsspec
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import (
@@ -27,7 +31,7 @@ from mlflow.entities import (
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from snow_resources.mlflow_store import prepare_store
+from snow_resources.mlflow_store import prepare_store, store_path
 from snow_resources.mlflow_values import (
     DIGEST_CHARS,
     last_step,
@@ -66,10 +70,13 @@ def _client(uri: str) -> MlflowClient:
 
 
 def _experiment(client: MlflowClient) -> str:
+    # MLflow's default for a SQLite store is a folder of the working directory.
+    store = store_path(client.tracking_uri)
+    artifacts = str((store.parent / "mlflow-artifacts" / EXPERIMENT).absolute()) if store else None
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         try:
-            experiment_id = str(client.create_experiment(EXPERIMENT, tags={_KIND_TAG: _KIND}))
+            experiment_id = str(client.create_experiment(EXPERIMENT, artifacts, {_KIND_TAG: _KIND}))
         except MlflowException:
             # Created by another process; otherwise raise MLflow's error.
             experiment = client.get_experiment_by_name(EXPERIMENT)
@@ -115,9 +122,36 @@ def write(uri: str, record: Record) -> dict[str, str]:
     params = [Param(name, value) for name, value in record_params(record).items()]
     metrics = record_metrics(record, model_id, after_step=_logged_step(client.get_run(run_id)))
     log_values(client, run_id, metrics, params=params, tags=_tags(tags))
+    _log_plots(client, run_id, record)
     client.set_terminated(run_id, "FINISHED", end_time=int(record.ended * 1000))
     client.set_tag(run_id, "snow.complete", "true")  # last: until then the run is completed again
     return ids
+
+
+def _log_plots(client: MlflowClient, run_id: str, record: Record) -> None:
+    """Log the output's plots as artifacts of the run. The lake keeps them: where the server's
+    artifact store refuses them, a warning is logged, and the record is complete without them."""
+    try:
+        if not _has_artifact_store(client, client.get_run(run_id)):
+            return
+        with tempfile.TemporaryDirectory(prefix="plots-") as scratch:
+            for name, file in record.plots.items():
+                path = Path(scratch) / f"{name}.png"
+                with fsspec.open(f"{record.output.url}/{file}", "rb") as plot:
+                    path.write_bytes(plot.read())
+                client.log_artifact(run_id, str(path), "plots")
+    # ImportError: the client of the server's object store is not installed.
+    except (*UNREACHABLE, ImportError) as error:
+        logging.getLogger(__name__).warning("%s has no plots in MLflow: %s", record.asset, error)
+
+
+def _has_artifact_store(client: MlflowClient, run: Any) -> bool:
+    """False for a path on the server's machine, or outside the folder of a SQLite store."""
+    url = urlparse(run.info.artifact_uri)
+    if url.scheme not in ("", "file"):
+        return True
+    store = store_path(client.tracking_uri)
+    return store is not None and Path(url.path).is_relative_to(store.parent.absolute())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
@@ -63,6 +64,7 @@ class Record:
     model: TrackedModel | None
     started: float
     ended: float
+    plots: dict[str, str] = field(default_factory=dict)  # PNG files of the output by name
 
     @property
     def parent_digest(self) -> str | None:
@@ -91,6 +93,7 @@ def materialization_record(
     dagster_run_id: str,
     git_commit: str,
     metrics: Sequence[Mapping[str, Any]] = (),
+    plots: Mapping[str, str] = MappingProxyType({}),
     model: TrackedModel | None = None,
 ) -> Record:
     """Build the record of an artifact; deterministic, given the artifact's own files."""
@@ -115,6 +118,7 @@ def materialization_record(
         output=output,
         stats=dict(stats),
         metrics=[dict(entry) for entry in metrics],
+        plots=dict(plots),
         model=model,
         started=started,
         ended=ended,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from snow_assets.runtime import job_metrics, worker
-from snow_assets.runtime.job_metrics import JobMetrics
+from snow_assets.runtime.job_metrics import JobMetrics, longest_stall
 
 
 class Clock:
@@ -112,6 +112,20 @@ def test_the_wait_for_the_next_attempt_s_start_is_no_stall(watched: Watched, clo
     clock.now += 10_000
     watched.metrics.poll()
     assert (watched.steps, watched.stalls) == (list(range(1, 10)), [])
+
+
+@pytest.mark.parametrize(
+    ("pause", "message"),
+    [
+        (269, None),
+        (271, "no step for 5 min after step 20, and a step takes 30 s (median)"),
+    ],
+)
+def test_a_finished_job_tells_its_longest_stall(pause: float, message: str | None) -> None:
+    metrics = [
+        {"step": step, "time": 30.0 * step + (pause if step > 20 else 0)} for step in range(1, 41)
+    ]
+    assert longest_stall(metrics) == message
 
 
 def test_a_long_job_leaves_a_file_for_every_thousand_steps(

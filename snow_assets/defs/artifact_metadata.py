@@ -52,13 +52,15 @@ class MaterializationRun:
 
 @dataclass(frozen=True, kw_only=True)
 class ArtifactMetadata:
-    """`entries`: Dagster's metadata values; `metrics` by step: `{"step": 10, "loss": 2.3}`.
+    """`entries`: Dagster's metadata values; `metrics` by step: `{"step": 10, "loss": 2.3}`;
+    `plots`: the artifact's PNG files by name.
 
     `run` is None for artifacts of versions that did not store it.
     """
 
     entries: dict[str, Any] = field(default_factory=dict)
     metrics: list[dict[str, Any]] = field(default_factory=list)
+    plots: dict[str, str] = field(default_factory=dict)
     run: MaterializationRun | None = None
 
 
@@ -104,6 +106,9 @@ def read_metadata(folder: str, manifest: shards.Manifest) -> ArtifactMetadata:
     return ArtifactMetadata(
         entries={name: _to_dagster(folder, entry) for name, entry in json_entries.items()},
         metrics=metrics,
+        plots={
+            name: entry["file"] for name, entry in json_entries.items() if entry["kind"] == "plot"
+        },
         run=_RUN_ADAPTER.validate_json(shards.get_file(folder, files[_RUN])),
     )
 

@@ -313,6 +313,7 @@ def artifact_record(
         ),
         stats=manifest.stats,
         metrics=metadata.metrics,
+        plots=metadata.plots,
         model=run.model if run else None,
         started=run.started if run else ended - (manifest.seconds or 0),
         ended=ended,

@@ -9,12 +9,14 @@ import dagster as dg
 from pydantic import TypeAdapter
 
 from snow_assets.curation.tokenizer.tokens import load_tokenizer
+from snow_assets.defs.artifact_metadata import read_metadata
 from snow_assets.defs.corpus import benchmark_problems
 from snow_assets.defs.curation import clean_corpus, gate_config, tokenizer
 from snow_assets.defs.quality import high_quality_subset
 from snow_assets.defs.synthesis import synthetic_set
+from snow_assets.plots import Plot
 from snow_assets.pretraining import gates
-from snow_assets.pretraining.asset_metadata import language_table, loss_curve
+from snow_assets.pretraining.asset_metadata import MetricsByStep, language_table, loss_curve
 from snow_assets.pretraining.checkpoint_stats import (
     finish_checkpoint,
     repositories_table,
@@ -61,6 +63,7 @@ from snow_assets.stages import (
 )
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import SEEN
+from snow_assets.storage.shards import DamagedFileError
 from snow_assets.storage.sizes import Size
 from snow_resources.gpu_jobs import JobSize
 from snow_resources.tracking import TrackedModel
@@ -155,6 +158,8 @@ def _packs_stage(phase: PhaseRecipe) -> Stage:
 
 STALLED_TAG = "snow/stalled"
 """Tag of a Dagster run whose training makes no steps (`true`), or makes them again (`false`)."""
+STALLED_ASSET_TAG = "snow/stalled_asset"
+"""Tag with the checkpoint that the run trains."""
 
 
 def _num_devices(recipe: Recipe) -> int:
@@ -254,7 +259,7 @@ def job_size(execution: PretrainingExecution) -> JobSize:
 
 
 @contextmanager
-def _watch(run: StageRun, model: TrackedModel, num_steps: int, job: str) -> Iterator[None]:
+def watch_training(run: StageRun, model: TrackedModel, num_steps: int, job: str) -> Iterator[None]:
     """Log the job's metrics to MLflow while it runs; a stall is a warning and a tag of the run."""
     run_id, instance = run.context.op_execution_context.run_id, run.context.instance
 
@@ -264,7 +269,9 @@ def _watch(run: StageRun, model: TrackedModel, num_steps: int, job: str) -> Iter
         else:
             run.context.log.warning(f"{run.stage.name}: {message}")
         if instance.has_run(run_id):
-            instance.add_run_tags(run_id, {STALLED_TAG: "false" if message is None else "true"})
+            is_stalled = "false" if message is None else "true"
+            tags = {STALLED_TAG: is_stalled, STALLED_ASSET_TAG: run.stage.name}
+            instance.add_run_tags(run_id, tags)
 
     assert run.live_run is not None  # the run's process waits for the training job
     with run.live_run(model) as live_run:
@@ -288,6 +295,7 @@ def _trained(run: StageRun, phase: str, packs: Stage, parent: Stage | None) -> S
         tokens=values.tokens,
         max_seq_len=recipe.pretraining.model.max_seq_len,
     )
+    planned_seconds = training_seconds(recipe, values.tokens)
     request = PretrainingRequest(
         packs=packs_folder,
         tokenizer=tokenizer_folder,
@@ -297,11 +305,13 @@ def _trained(run: StageRun, phase: str, packs: Stage, parent: Stage | None) -> S
         recipe=values,
         optimization=optimization(recipe.pretraining),
         execution=execution,
+        planned_seconds=planned_seconds,
     )
     model = TrackedModel(name=run.stage.name, parent=parent.name if parent else None)
     num_steps = values.tokens // (values.global_batch_size * recipe.pretraining.model.max_seq_len)
-    planned = duration(training_seconds(recipe, values.tokens))
-    run.context.log.info(f"{phase}: {values.tokens:,} tokens, planned to take {planned}")
+    run.context.log.info(
+        f"{phase}: {values.tokens:,} tokens, planned to take {duration(planned_seconds)}"
+    )
     job = run.jobs.run(
         run.context,
         "snow_assets.pretraining.training",
@@ -310,13 +320,13 @@ def _trained(run: StageRun, phase: str, packs: Stage, parent: Stage | None) -> S
         code_version="3",
         size=job_size(execution),
         unaddressed_fields=EXECUTION_FIELDS,
-        watch=partial(_watch, run, model, num_steps),
+        watch=partial(watch_training, run, model, num_steps),
     )
     metrics = worker.read_attempts(job.folder)
     return StageResult(
         stats=finish_checkpoint(run.folder, job.report),
         metadata={
-            "loss": loss_curve(metrics),
+            **_loss_plots(run, phase, parent, metrics),
             "repositories": dg.MetadataValue.md(repositories_table(run.folder, rows=50)),
             "device": job.report.device,
             "tokens_per_second": tokens_per_second(job.report),
@@ -325,6 +335,34 @@ def _trained(run: StageRun, phase: str, packs: Stage, parent: Stage | None) -> S
         metrics=metrics,
         model=model,
     )
+
+
+def _loss_plots(
+    run: StageRun, phase: str, parent: Stage | None, metrics: MetricsByStep
+) -> dict[str, Plot]:
+    """The phase's loss, and the loss of all phases from random weights to it."""
+    title = "Training loss and learning rate"
+    plots = {"loss": loss_curve({phase: metrics}, title=title)}
+    if parent is not None:
+        phases = {**_metrics_by_phase(run, run.input(parent).folder), phase: metrics}
+        plots["loss_of_all_phases"] = loss_curve(phases, title=f"{title} of all phases")
+    return plots
+
+
+def _metrics_by_phase(run: StageRun, folder: str) -> dict[str, MetricsByStep]:
+    """The metrics of a checkpoint and its ancestors by phase, the oldest first."""
+    manifest = shards.manifest(folder)
+    phase = manifest.asset.removesuffix("_checkpoint")
+    try:
+        metadata = read_metadata(folder, manifest)
+    except (DamagedFileError, FileNotFoundError) as error:
+        # A plot without an earlier phase is better than training again.
+        run.context.log.warning(f"the loss plot leaves out the {phase} phase: {error}")
+        return {}
+    parent = metadata.run.model.parent if metadata.run and metadata.run.model else None
+    earlier = shards.input_folders(folder, parent) if parent else []
+    ancestors = _metrics_by_phase(run, earlier[0]) if earlier else {}
+    return {**ancestors, phase: metadata.metrics}
 
 
 def phase_stages(phases: Sequence[PhaseRecipe]) -> tuple[dict[str, Stage], dict[str, Stage]]:

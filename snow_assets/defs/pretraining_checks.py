@@ -6,6 +6,7 @@ import dagster as dg
 
 from snow_assets.defs.curation import clean_corpus
 from snow_assets.defs.materialize import check_result, current_artifact
+from snow_assets.defs.stalled_training import steps_go_on
 from snow_assets.pretraining import gates
 from snow_assets.pretraining.packs import validate_packs
 from snow_assets.recipe import PhaseRecipe, Recipe
@@ -82,6 +83,7 @@ def phase_checks(
         *(_packs_are_exact(phase.name, packs[phase.name]) for phase in phases),
         *(_nothing_is_held_out(packs[phase.name]) for phase in phases),
         *(_loss_fell(checkpoints[phase.name]) for phase in phases),
+        *(steps_go_on(checkpoints[phase.name]) for phase in phases),
         *(
             _python_has_its_share(packs[phase.name])
             for phase in phases

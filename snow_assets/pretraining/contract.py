@@ -8,9 +8,12 @@ from snow_assets.recipe import ModelRecipe, PhaseRecipe, PretrainingExecution, P
 RESUME = "resume"
 """Folder in the output artifact with the checkpoints to resume from; deleted when finished."""
 
-EXECUTION_FIELDS = frozenset({"execution"})
-"""Fields of the request that change how fast a phase is trained, and not what it learns: neither
-the job nor its checkpoints are identified by them."""
+EXECUTION_FIELDS = frozenset({"execution", "planned_seconds"})
+"""Fields of the request that change how fast a phase is trained or what its log says, and not what
+it learns: neither the job nor its checkpoints are identified by them."""
+
+VALIDATION_PREFIX = "validation_bits_per_byte/"
+"""Of the metrics that name a language after it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,7 @@ class PretrainingRequest:
     recipe: PhaseRecipe  # its name and `optimization.seed` seed the order of the sequences
     optimization: Optimization
     execution: PretrainingExecution
+    planned_seconds: float | None = None  # of the phase, to compare the remaining time with
 
 
 @dataclass(frozen=True, kw_only=True)

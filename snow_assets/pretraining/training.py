@@ -30,6 +30,7 @@ from snow_assets.curation.tokenizer.tokens import fetch_tokenizer, load_tokenize
 from snow_assets.pretraining.contract import (
     EXECUTION_FIELDS,
     RESUME,
+    VALIDATION_PREFIX,
     PretrainingReport,
     PretrainingRequest,
 )
@@ -60,7 +61,7 @@ from snow_assets.pretraining.validation import (
     validation_texts,
 )
 from snow_assets.runtime import worker
-from snow_assets.runtime.remaining_time import Remaining
+from snow_assets.runtime.remaining_time import Remaining, duration
 from snow_assets.storage import shards
 
 _LOG_SECONDS = 30.0  # between two log lines
@@ -146,6 +147,7 @@ class Phase:
     attention_lengths: Callable[[np.ndarray], Tensor | None] = lambda _: None  # of a rank's batch
     validation: Mapping[str, ValidationTexts] = field(default_factory=dict)  # by language
     state: TrainingState = field(default_factory=lambda: TrainingState(step=0))
+    remaining: Remaining = field(init=False)  # of this attempt's steps
 
     def __post_init__(self) -> None:
         recipe, world_size = self.request.recipe, get_world_size()
@@ -181,12 +183,10 @@ class Phase:
         recipe, started = self.request.recipe, time.monotonic()
         self._resume()
         resumed_from = self.state.step
-        remaining = Remaining(self.num_steps - resumed_from, "steps")
-        logged = -math.inf  # the first step, too
+        self.remaining = Remaining(self.num_steps - resumed_from, "steps", log_seconds=_LOG_SECONDS)
         with _defer_sigterm() as is_terminated:
             while self.state.step < self.num_steps:
                 result = self._step()
-                remaining.advance()
                 step = self.state.step
                 # One collective a step for both questions.
                 flags = torch.tensor([float(is_terminated()), float(self.resume_folder.is_saving)])
@@ -203,11 +203,10 @@ class Phase:
                     self._roll_back()
                 elif step % recipe.checkpoint_steps == 0 or is_last:
                     self._save()
-                if is_last or time.monotonic() - logged >= _LOG_SECONDS:
-                    logged = time.monotonic()
+                if self.remaining.is_due() or is_last or step == resumed_from + 1:
                     self._log(
                         f"step {step} of {self.num_steps}, {result.loss_bits:.3f} bits per token"
-                        f"{remaining.left()}"
+                        f"{self._pace()}"
                     )
             self.resume_folder.finish_save()
         return self._report(seconds=time.monotonic() - started, resumed_from=resumed_from)
@@ -269,6 +268,7 @@ class Phase:
             self.state = replace(
                 state, step=step, first_loss_bits=first, last_loss_bits=result.loss_bits
             )
+        self.remaining.count()
         step_tokens = recipe.global_batch_size * self.sequences.shape[1]
         tokens_per_second = step_tokens / (time.monotonic() - started)
         utilization = self.module.model_flops_utilization(tokens_per_second)
@@ -285,9 +285,29 @@ class Phase:
             data_wait_seconds=wait_seconds,
             skipped_steps=len(self.state.skipped_steps),
             rollbacks=len(self.state.rollbacks),
+            **self._duration_metrics(step),
             **self._validation_metrics(step),
         )
         return result
+
+    def _duration_metrics(self, step: int) -> dict[str, float]:
+        """Remaining and total seconds of the phase at this attempt's mean pace, and as planned."""
+        step_seconds = self.remaining.unit_seconds()
+        if step_seconds is None:
+            return {}
+        return _finite(
+            remaining_seconds=step_seconds * (self.num_steps - step),
+            expected_seconds=step_seconds * self.num_steps,
+            planned_seconds=self.request.planned_seconds,
+        )
+
+    def _pace(self) -> str:
+        """`, about 3 min left, 6 min expected in all, 5 min planned`, as far as it is known."""
+        step_seconds, planned = self.remaining.unit_seconds(), self.request.planned_seconds
+        line = self.remaining.left()
+        if step_seconds is not None:
+            line += f", {duration(step_seconds * self.num_steps)} expected in all"
+        return line if planned is None else f"{line}, {duration(planned)} planned"
 
     def _validation_metrics(self, step: int) -> dict[str, float]:
         """Every `validation_steps` and after the last step."""
@@ -299,7 +319,7 @@ class Phase:
             self.module, self.validation, micro_batch_size=execution.micro_batch_size
         )
         return _finite(
-            **{f"validation_bits_per_byte/{language}": value for language, value in bits.items()}
+            **{f"{VALIDATION_PREFIX}{language}": value for language, value in bits.items()}
         )
 
     def _save(self) -> None:

@@ -10,7 +10,7 @@ import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,16 +78,41 @@ class JobMetrics:
         is_over = self._last_step is not None and self._last_step >= self.num_steps
         if self._is_stalled or is_over or len(self._times) < 3:
             return
-        times = list(self._times)
-        median = statistics.median(later - earlier for earlier, later in itertools.pairwise(times))
+        median = _median_interval(self._times)
         silence = time.monotonic() - self._arrived
-        if silence > max(_STALL_FACTOR * median, _MIN_STALL_SECONDS):
+        if _is_stall(silence, median):
             self._is_stalled = True
             self.report_stall(
-                f"no step for {duration(silence)} after step {self._last_step}, and a step takes "
-                f"{duration(median)} (median): look at the job's log and its processes in "
-                f"{self.job}"
+                f"{_stall_message(silence, self._last_step, median)}: look at the job's log and "
+                f"its processes in {self.job}"
             )
+
+
+def _median_interval(times: Iterable[float]) -> float:
+    return statistics.median(later - earlier for earlier, later in itertools.pairwise(times))
+
+
+def _is_stall(seconds: float, median: float) -> bool:
+    return seconds > max(_STALL_FACTOR * median, _MIN_STALL_SECONDS)
+
+
+def _stall_message(seconds: float, step: int | None, median: float) -> str:
+    return (
+        f"no step for {duration(seconds)} after step {step}, and a step takes {duration(median)} "
+        "(median)"
+    )
+
+
+def longest_stall(metrics: Sequence[Mapping[str, Any]]) -> str | None:
+    """The longest stall of a finished job, by its metrics of all attempts; None without one."""
+    if len(metrics) < 3:
+        return None
+    median = _median_interval(entry["time"] for entry in metrics)
+    seconds, step = max(
+        (later["time"] - earlier["time"], int(earlier["step"]))
+        for earlier, later in itertools.pairwise(metrics)
+    )
+    return _stall_message(seconds, step, median) if _is_stall(seconds, median) else None
 
 
 @contextmanager

@@ -130,7 +130,7 @@ def test_each_phase_s_checkpoint_comes_out_and_is_not_made_twice(lake_url: str) 
     done = run(lake_url, STAGES, phase_checks(PHASES, PACKS, CHECKPOINTS))
     assert done.success
     evaluations = done.get_asset_check_evaluations()
-    assert len(evaluations) == 13
+    assert len(evaluations) == 17
     assert all(evaluation.passed for evaluation in evaluations)
     parents = []
     for name in (f"{phase.name}_checkpoint" for phase in PHASES):
@@ -150,6 +150,9 @@ def test_each_phase_s_checkpoint_comes_out_and_is_not_made_twice(lake_url: str) 
     page = done.asset_materializations_for_node("general_checkpoint")[0].metadata
     assert "data:image/png;base64," in str(page["loss"].value)
     assert len(str(page["loss"].value)) < 160_000
+    assert "loss_of_all_phases" not in page
+    page = done.asset_materializations_for_node("annealing_checkpoint")[0].metadata
+    assert "data:image/png;base64," in str(page["loss_of_all_phases"].value)
     again = run(lake_url, STAGES)
     for stage in STAGES:
         made = again.asset_materializations_for_node(stage.name)[0]

@@ -50,6 +50,7 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         port = str(free.getsockname()[1])
     command = [str(Path(sys.executable).with_name("mlflow")), "server", "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--port", port]
+    command += ["--artifacts-destination", str(folder / "artifacts")]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
             command,
@@ -160,6 +161,8 @@ def test_a_killed_and_resumed_phase_logs_each_step_once_and_while_it_trains(
 
     from snow_resources.mlflow_runs import client_of
 
+    (plot,) = client_of(mlflow_server).list_artifacts(run.info.run_id, "plots")
+    assert plot.path == "plots/loss.png"
     model = client_of(mlflow_server).get_logged_model(run.data.tags["snow.mlflow_model_id"])
     assert str(model.status) == "READY"
     assert model.tags["data_version"] == manifest.digest

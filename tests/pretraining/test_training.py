@@ -130,9 +130,15 @@ def test_the_log_says_step_loss_and_remaining_time(
     monkeypatch.setattr("snow_assets.pretraining.training._LOG_SECONDS", 0.0)
     monkeypatch.setattr("snow_assets.runtime.remaining_time._MIN_SECONDS", 0.0)
     progress = QuietProgress()
-    work(a_packed_request(lake_url), progress)
-    line = r"general: step 5 of 10, \d\.\d{3} bits per token, about \d+ s left"
+    work(replace(a_packed_request(lake_url), planned_seconds=300.0), progress)
+    line = (
+        r"general: step 5 of 10, \d\.\d{3} bits per token, about (\d+) s left, "
+        r"(\d+) s expected in all, 5 min planned"
+    )
     assert re.fullmatch(line, progress.lines[4])
+    metrics = progress.steps[4]
+    assert metrics["expected_seconds"] == pytest.approx(2 * metrics["remaining_seconds"])
+    assert metrics["planned_seconds"] == 300.0
 
 
 def test_the_checkpoint_loads_by_its_folder_alone_and_thinks_as_it_was_trained(

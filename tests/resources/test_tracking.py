@@ -1,14 +1,16 @@
 """Materializations in a real MLflow store."""
 
 import json
+import logging
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from snow_resources.lineage import ancestors, descendants
 from snow_resources.tracking import TrackedModel, Tracking, default_ui_url
-from tests.resources.mlflow_records import RECIPE, dataset, record, run_of, sha
+from tests.resources.mlflow_records import RECIPE, a_record, dataset, record, run_of, sha
 
 
 def test_without_a_store_nothing_is_recorded() -> None:
@@ -53,6 +55,30 @@ def test_a_run_keeps_config_stats_and_metrics_by_step(store: str) -> None:
 
     history = client_of(store).get_metric_history(link.ids["mlflow_run_id"], "loss")
     assert [entry.step for entry in history] == list(range(1_500))
+
+
+def test_plots_of_the_artifact_are_artifacts_of_the_run(store: str, tmp_path: Path) -> None:
+    from snow_resources.mlflow_runs import client_of
+
+    (tmp_path / "metadata").mkdir()
+    (tmp_path / "metadata" / "plot_loss-0123.png").write_bytes(b"a plot")
+    made = a_record("plotted")
+    output = replace(made.output, url=str(tmp_path))
+    made = replace(made, output=output, plots={"loss": "metadata/plot_loss-0123.png"})
+    link = Tracking(uri=store).record(logging.getLogger("test"), made)
+    folder = client_of(store).download_artifacts(link.ids["mlflow_run_id"], "plots")
+    assert [(path.name, path.read_bytes()) for path in Path(folder).iterdir()] == [
+        ("loss.png", b"a plot")
+    ]
+
+
+def test_a_plot_that_cannot_be_stored_does_not_keep_a_record_waiting(
+    store: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = replace(a_record("unplotted"), plots={"loss": "metadata/missing.png"})
+    link = Tracking(uri=store).record(logging.getLogger("test"), made)
+    assert run_of(store, link).info.status == "FINISHED"
+    assert "unplotted has no plots in MLflow" in caplog.text
 
 
 def test_a_run_is_finished_and_took_as_long_as_the_work(store: str) -> None:

@@ -1,0 +1,77 @@
+"""Alert on training that makes no steps: a check of each checkpoint, which a sensor fails.
+
+The process that waits for a training job tags its run (`snow_assets/defs/pretraining.py`); the
+check's result of a run in progress is on the checkpoint's page, in the graph and, where alerts are
+sent for failed checks, with them.
+"""
+
+import json
+from collections.abc import Mapping
+
+import dagster as dg
+
+from snow_assets.defs.artifact_metadata import read_metadata
+from snow_assets.defs.materialize import current_artifact
+from snow_assets.defs.pretraining import CHECKPOINTS, STALLED_ASSET_TAG, STALLED_TAG
+from snow_assets.recipe import Recipe
+from snow_assets.runtime.job_metrics import longest_stall
+from snow_assets.stages import Stage
+from snow_assets.storage import shards
+from snow_resources.lake import Lake
+
+CHECK = "steps_go_on"
+_IN_PROGRESS = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+
+
+def steps_go_on(checkpoint: Stage) -> dg.AssetChecksDefinition:
+    """The check of a checkpoint's stage, which a finished one's times decide."""
+
+    @dg.asset_check(asset=checkpoint.name, name=CHECK)
+    def check(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
+        """No step came later than ten times the median step, at least a minute, after the one
+        before; while it trains, the sensor `stalled_training` says so."""
+        folder = current_artifact(lake, recipe, checkpoint.name).folder
+        stall = longest_stall(read_metadata(folder, shards.manifest(folder)).metrics)
+        return dg.AssetCheckResult(
+            passed=stall is None, severity=dg.AssetCheckSeverity.WARN, description=stall
+        )
+
+    return check
+
+
+@dg.sensor(minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
+def stalled_training(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """Fail a checkpoint's check `steps_go_on` while a run that trains it makes no steps."""
+    filters = dg.RunsFilter(statuses=_IN_PROGRESS, tags={STALLED_TAG: "true"})
+    stalled = {
+        run.run_id: run.tags[STALLED_ASSET_TAG] for run in context.instance.get_runs(filters)
+    }
+    reported: dict[str, str] = json.loads(context.cursor or "{}")
+    for run_id in stalled.keys() - reported.keys():
+        context.log.error(f"{stalled[run_id]} makes no steps in run {run_id}: see the run's log")
+    return dg.SensorResult(
+        asset_events=[
+            *_evaluations(stalled, reported, "makes no steps: see its log", passed=False),
+            *_evaluations(reported, stalled, "makes steps again, or is over", passed=True),
+        ],
+        skip_reason=f"without steps: {', '.join(stalled.values()) or 'no training'}",
+        cursor=json.dumps(stalled),
+    )
+
+
+def _evaluations(
+    runs: Mapping[str, str], excluded: Mapping[str, str], message: str, *, passed: bool
+) -> list[dg.AssetCheckEvaluation]:
+    """Of the checkpoints of `runs` that are not among `excluded`."""
+    checkpoints = {checkpoint.name for checkpoint in CHECKPOINTS.values()}
+    return [
+        dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey(asset),
+            check_name=CHECK,
+            passed=passed,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"run {run_id} {message}",
+        )
+        for run_id, asset in runs.items()
+        if run_id not in excluded and asset in checkpoints
+    ]
