@@ -18,7 +18,7 @@ import yaml
 
 from snow_assets.home import CHECKOUT
 from snow_assets.storage import shards
-from snow_resources.gpu_jobs import JobSize
+from snow_resources.gpu_jobs import JobSize, Watch
 from snow_resources.k8s_config import ASSET_TAG
 from snow_resources.kubernetes_api import KubernetesApi, until
 from snow_resources.kubernetes_jobs import KubernetesJobs
@@ -150,15 +150,30 @@ class Site:
         )
 
     def run(
-        self, module: str, request: Any, report: type[Any], size: JobSize, **settings: Any
+        self,
+        module: str,
+        request: Any,
+        report: type[Any],
+        size: JobSize,
+        watch: Callable[[dg.AssetExecutionContext], Watch] | None = None,
+        **settings: Any,
     ) -> Any:
         """What any module's job reports."""
         done: list[Any] = []
 
         @dg.asset
         def anything(context: dg.AssetExecutionContext, jobs: KubernetesJobs) -> Any:
+            watched: dict[str, Any] = {"watch": watch(context)} if watch else {}
             done.append(
-                jobs.run(context, module, request, report=report, code_version="1", size=size)
+                jobs.run(
+                    context,
+                    module,
+                    request,
+                    report=report,
+                    code_version="1",
+                    size=size,
+                    **watched,
+                )
             )
             return dg.MaterializeResult()
 
