@@ -42,9 +42,8 @@ class EndpointRecipe(RecipeSection):
     price_per_million_completion_tokens: Price
     max_cost: PositiveFloat | None
     """Requests stop before the artifact's completions could cost more, with those of earlier
-    attempts; None: no cap. A request without a reported usage counts as the longest prompt and
-    completion that the recipe allows. What a server bills for a connection that was lost is not
-    counted if the retry succeeds."""
+    attempts; None: no cap. A request without a reported usage, and one whose connection was lost,
+    counts as the longest prompt and completion that the recipe allows, each retry anew."""
 
 
 @dataclass(frozen=True, kw_only=True)

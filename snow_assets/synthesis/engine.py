@@ -1,5 +1,6 @@
 """The teacher's completions of chats: vLLM on a local folder, or an OpenAI-compatible endpoint."""
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -168,8 +169,9 @@ def _prompt_too_long(num_tokens: int, limit: int) -> Completion:
 class _EndpointQueue:
     """Requests of a pool of threads, one per connection.
 
-    The client retries after lost connections, 429 and 5xx, then raises. A request that the server
-    rejects (400, 422: the prompt is too long) gives a completion with REFUSED.
+    Lost connections, 429 and 5xx are retried, each attempt within the spending cap, then raised. A
+    request that the server rejects (400, 422: the prompt is too long) gives a completion with
+    REFUSED.
     """
 
     def __init__(
@@ -179,6 +181,7 @@ class _EndpointQueue:
         self._spending = spending
         self._pool = ThreadPoolExecutor(spending.endpoint.max_connections)
         self._futures: dict[Future[Completion], RequestId] = {}
+        self._is_closed = threading.Event()
 
     def submit(self, request_id: RequestId, prompt: Prompt) -> None:
         self._futures[self._pool.submit(self._complete, prompt)] = request_id
@@ -191,11 +194,27 @@ class _EndpointQueue:
         """The server's cache is its own."""
 
     def close(self) -> None:
-        """Cancel the requests that are queued, which would cost money."""
+        """Cancel the requests that are queued or wait to be retried, which would cost money."""
+        self._is_closed.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._spending.close()
 
     def _complete(self, prompt: Prompt) -> Completion:
+        import openai
+
+        retried = (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError)
+        attempt = 0
+        while True:
+            try:
+                return self._attempt(prompt)
+            except retried as error:
+                if attempt == self._spending.endpoint.max_retries:
+                    raise
+                if self._is_closed.wait(_retry_seconds(error, attempt)):
+                    raise
+            attempt += 1
+
+    def _attempt(self, prompt: Prompt) -> Completion:
         import openai
 
         recipe = self._recipe
@@ -256,11 +275,20 @@ class _EndpointQueue:
         )
 
 
+def _retry_seconds(error: "openai.APIError", attempt: int) -> float:
+    """What the server asks for, at most a minute; else 0.5 s, doubled with each attempt up to 8."""
+    response = getattr(error, "response", None)
+    header = response.headers.get("retry-after", "") if response is not None else ""
+    if header.isdecimal():
+        return min(60.0, float(header))
+    return min(8.0, 0.5 * 2.0**attempt)
+
+
 def endpoint_engine(url: str, model: str, recipe: SynthesisRecipe, spending: Spending) -> Engine:
     """An OpenAI-compatible server; OPENAI_API_KEY is its key, any value if it needs none."""
     import openai
 
-    client = openai.OpenAI(base_url=url, max_retries=spending.endpoint.max_retries)
+    client = openai.OpenAI(base_url=url, max_retries=0)  # its own retries would not be counted
     queue = _EndpointQueue(client, model, recipe, spending)
     # Without the URL, which does not affect the completions and may contain a password.
     return Engine(name="endpoint", complete=_complete(queue, recipe), close=queue.close)

@@ -2,8 +2,8 @@
 
 Each attempt has a file in folder `spending` of the artifact: the most that its requests may have
 cost. It is written before the requests that it allows, so that a killed attempt's count too, with
-those of parts that it did not complete. Retries of a request within the client are not counted: a
-server that charges for a response that it could not deliver may exceed the cap by these.
+those of parts that it did not complete. A retry is a request of its own, and one whose response was
+lost counts as the most that it can cost.
 """
 
 import json

@@ -225,15 +225,17 @@ def test_requests_without_a_reported_usage_count_as_the_most_that_they_can_cost(
     assert "have cost 900.00 at most (3 without a reported usage count as" in done.stderr
 
 
+@pytest.mark.parametrize("max_retries", [0, 1])
 def test_an_answer_that_was_lost_on_the_way_counts_as_the_most_that_it_can_cost(
-    tmp_path: Path,
+    tmp_path: Path, max_retries: int
 ) -> None:
     with serving() as stub:
         stub.loses_connections = True
         request = a_priced_request(tmp_path / "out", stub.url, max_cost=None)
-        request = replace(request, endpoint=replace(request.endpoint, max_retries=0))
+        request = replace(request, endpoint=replace(request.endpoint, max_retries=max_retries))
         assert "Connection error" in run(request, tmp_path / "first").stderr
         num_lost = len(stub.asked)  # the next one may have been asked before the job ended
+        assert num_lost > max_retries
         stub.loses_connections = False
         done = run(with_cap(request, 300 * num_lost + 299), tmp_path / "second")
     assert f"have cost {300 * num_lost}.00" in done.stderr
