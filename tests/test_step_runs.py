@@ -58,9 +58,11 @@ def test_every_job_schedule_and_sensor_says_what_it_does() -> None:
 
 
 def test_one_switch_turns_the_automation_on() -> None:
-    (sensor,) = defs.get_repository_def().sensor_defs
-    assert sensor.name == "automation"
-    assert sensor.default_status is dg.DefaultSensorStatus.STOPPED
+    sensors = {sensor.name: sensor for sensor in defs.get_repository_def().sensor_defs}
+    automation = sensors.pop("automation")
+    assert automation.default_status is dg.DefaultSensorStatus.STOPPED
+    # The others start nothing.
+    assert [name for name, sensor in sensors.items() if sensor.targets] == []
 
 
 def test_a_failed_check_that_blocks_is_the_last_thing_that_the_demo_prints() -> None:

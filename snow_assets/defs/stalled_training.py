@@ -39,9 +39,13 @@ def steps_go_on(checkpoint: Stage) -> dg.AssetChecksDefinition:
     return check
 
 
-@dg.sensor(minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Fail the check `steps_go_on` of a checkpoint while its run makes no steps.",
+)
 def stalled_training(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Fail a checkpoint's check `steps_go_on` while a run that trains it makes no steps."""
+    """Evaluate the checks of checkpoints whose runs are tagged anew, or no more, as stalled."""
     filters = dg.RunsFilter(statuses=_IN_PROGRESS, tags={STALLED_TAG: "true"})
     stalled = {
         run.run_id: run.tags[STALLED_ASSET_TAG] for run in context.instance.get_runs(filters)

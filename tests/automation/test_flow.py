@@ -1,6 +1,6 @@
 """From a home that does not exist: first ingest, a new source, an opt-out, a new annotator.
 
-Every step goes through the daemon's evaluation of the location's one sensor; nobody helps.
+Every step goes through the daemon's evaluation of the location's sensor `automation`; nobody helps.
 """
 
 import shutil

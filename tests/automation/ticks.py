@@ -50,7 +50,8 @@ def tick(context: WorkspaceProcessContext, instance: dg.DagsterInstance) -> dict
     before = {run.run_id for run in instance.get_runs()}
     list(sensor_daemon.execute_sensor_iteration(context, logging.getLogger("ticks"), None, None))
     started = [run for run in reversed(instance.get_runs()) if run.run_id not in before]
-    (state,) = instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
+    states = instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
+    (state,) = (each for each in states if each.instigator_name == "automation")
     last = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)[0]
     return {
         "status": last.status.value,
