@@ -24,6 +24,10 @@ class LanguageSpec:
     """Of fenced code blocks, beyond the names of its lexer: dialects and file endings."""
     lexer: str = ""
     """Pygments' name, where it is another."""
+    grammars: str = ""
+    """Functions of its tree-sitter packages, `module:function`: a text that none of them can parse
+    has a syntax error. None where a preprocessor may complete a file, or where no grammar was
+    compared with real files."""
     display_name: str = ""
     """Where the capitalized name is not what people write."""
 
@@ -38,13 +42,14 @@ LANGUAGES: Mapping[str, LanguageSpec] = {
     ),
     "csharp": LanguageSpec("cs csx", in_recipes=True, block_labels="cs dotnet", display_name="C#"),
     "dart": LanguageSpec("dart", in_recipes=True, interpreters="dart"),
-    "go": LanguageSpec("go", in_recipes=True),
-    "java": LanguageSpec("java", in_recipes=True),
+    "go": LanguageSpec("go", in_recipes=True, grammars="tree_sitter_go:language"),
+    "java": LanguageSpec("java", in_recipes=True, grammars="tree_sitter_java:language"),
     "javascript": LanguageSpec(
         "js mjs cjs jsx",
         in_recipes=True,
         interpreters="node nodejs",
         block_labels="cjs ecmascript es6 jsx mjs node nodejs",
+        grammars="tree_sitter_javascript:language",
         display_name="JavaScript",
     ),
     "jupyter": LanguageSpec(
@@ -52,7 +57,11 @@ LANGUAGES: Mapping[str, LanguageSpec] = {
     ),
     "kotlin": LanguageSpec("kt kts", in_recipes=True, interpreters="kotlin", block_labels="kt kts"),
     "php": LanguageSpec(
-        "php phtml php3 php4 php5", in_recipes=True, interpreters="php", display_name="PHP"
+        "php phtml php3 php4 php5",
+        in_recipes=True,
+        interpreters="php",
+        grammars="tree_sitter_php:language_php",
+        display_name="PHP",
     ),
     "python": LanguageSpec(
         "py pyi pyw",
@@ -66,8 +75,14 @@ LANGUAGES: Mapping[str, LanguageSpec] = {
         in_recipes=True,
         file_names="gemfile podfile rakefile vagrantfile",
         interpreters="ruby",
+        grammars="tree_sitter_ruby:language",
     ),
-    "rust": LanguageSpec("rs", in_recipes=True, interpreters="rust-script"),
+    "rust": LanguageSpec(
+        "rs",
+        in_recipes=True,
+        interpreters="rust-script",
+        grammars="tree_sitter_rust:language",
+    ),
     "scala": LanguageSpec("scala sc sbt", in_recipes=True, interpreters="scala"),
     "shell": LanguageSpec(
         "sh bash zsh ksh",
@@ -89,6 +104,7 @@ LANGUAGES: Mapping[str, LanguageSpec] = {
         in_recipes=True,
         interpreters="deno ts-node",
         block_labels="cts mts tsx",
+        grammars="tree_sitter_typescript:language_typescript tree_sitter_typescript:language_tsx",
         display_name="TypeScript",
     ),
     "assembly": LanguageSpec("s asm", in_recipes=True),

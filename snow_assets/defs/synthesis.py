@@ -236,7 +236,7 @@ def _set_config(inputs: StageInputs) -> Any:
 
 @stage(
     group="synthesis",
-    code_version="5",
+    code_version="6",
     inputs=(
         Input(stage=synthetic_answers),
         Input(stage=benchmark_problems),

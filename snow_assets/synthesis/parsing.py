@@ -1,9 +1,11 @@
 """Extract the source file from a completion, and check its syntax."""
 
 import ast
+import importlib
 import re
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from pygments.lexers import get_lexer_by_name
@@ -19,6 +21,7 @@ _REASONING_BEGIN = re.compile(rf"^\s*(?:<({_REASONING_TAGS})>|\[(THINK)\])", re.
 _REASONING_END = re.compile(rf"(?:</({_REASONING_TAGS})>|\[/(THINK)\])", re.IGNORECASE)
 _REASONING_END_LINE = re.compile(rf"^\s*{_REASONING_END.pattern}", re.IGNORECASE)
 _LABEL = re.compile(r"[\w.+#-]+")
+_EVIDENCE_BYTES = 40
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 
 
@@ -136,16 +139,19 @@ def _lexer(language: str) -> Any:
 def syntax_error(text: str, language: str) -> str | None:
     """Description of a text's syntax error, or None.
 
-    Python must compile. In other languages the brackets must match outside strings and comments,
-    which finds truncated files, not all invalid ones.
+    Python must compile, and a language with a tree-sitter grammar must parse by it. In the others
+    the brackets must match outside strings and comments, which finds truncated files, not all
+    invalid ones. tree-sitter's grammars are lenient: of texts with `= =` in the place of one
+    operator or bracket, 4 to 18 of 20 pass, by language, where matching brackets pass 10 to 19.
     """
     if "\x00" in text:
         return "holds a NUL character"
-    return (
-        _python_syntax_error(text)
-        if language in ("python", "jupyter")
-        else _bracket_error(text, language)
-    )
+    if language in ("python", "jupyter"):
+        return _python_syntax_error(text)
+    if grammars := language_spec(language).grammars.split():
+        errors = [_grammar_error(text, grammar) for grammar in grammars]
+        return errors[0] if all(errors) else None
+    return _bracket_error(text, language)
 
 
 def _python_syntax_error(text: str) -> str | None:
@@ -156,6 +162,29 @@ def _python_syntax_error(text: str) -> str | None:
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             return f"{type(error).__name__}: {error}"
     return None
+
+
+def _grammar_error(text: str, grammar: str) -> str | None:
+    """The first node that tree-sitter could not parse, or had to insert; None if there is none."""
+    root = _parser(grammar).parse(text.encode(errors="replace")).root_node
+    if not root.has_error:
+        return None
+    node = root
+    while not (node.is_error or node.is_missing):
+        node = next(child for child in node.children if child.has_error or child.is_missing)
+    line = node.start_point.row + 1
+    if node.is_missing:
+        return f"line {line}: {node.type!r} is missing"
+    source = node.text or b""
+    return f"line {line}: unexpected {source[:_EVIDENCE_BYTES].decode(errors='replace')!r}"
+
+
+@cache
+def _parser(grammar: str) -> Any:
+    from tree_sitter import Language, Parser
+
+    module, _, function = grammar.partition(":")
+    return Parser(Language(getattr(importlib.import_module(module), function)()))
 
 
 def _bracket_error(text: str, language: str) -> str | None:

@@ -225,6 +225,14 @@ def test_a_block_without_a_label_that_is_of_another_language_is_refused(
         ("select count(*) from t where a = '(';\n", "sql"),
         ("template<class T> T f(T a) { return a; }\n", "cpp"),
         ('#!/bin/bash\necho "$(date)"\n', "shell"),
+        ("package a\n\nfunc f() rune { return '(' }\n", "go"),
+        ("class A { char f() { return '('; } }\n", "java"),
+        ("<p><?php echo '('; ?></p>\n", "php"),
+        ('puts "#{[1, 2].map { |a| a + 1 }}"\n', "ruby"),
+        ("fn f<'a>(a: &'a str) -> &'a str { a }\n", "rust"),
+        ("const a: Map<string, number[]> = new Map();\n", "typescript"),
+        ("const a = <number>b;\n", "typescript"),  # no TSX
+        ("const a = <p>{b as string}</p>;\n", "typescript"),  # TSX alone
     ],
 )
 def test_whole_files_have_no_fault(text: str, language: str) -> None:
@@ -239,7 +247,16 @@ def test_whole_files_have_no_fault(text: str, language: str) -> None:
         ("x = '\x00'\n", "python", "NUL"),
         ("(" * 500 + ")" * 500, "python", "too many nested parentheses"),
         ("int f(void) {\n", "c", "'{' is never closed"),
-        ("const a = [1, 2)};\n", "javascript", "')' closes nothing"),
+        ("select (1;\n", "sql", "'(' is never closed"),
+        ("select 1);\n", "sql", "')' closes nothing"),
+        ("const a = 1;\nconst b = [1, 2)};\n", "javascript", "line 2: unexpected"),
+        ("const a = = 1;\n", "javascript", "line 1: unexpected '='"),
+        ("package a\n\nfunc f() { return 1\n", "go", "line 4: '}' is missing"),
+        ("class A { void f() { int a = ; } }\n", "java", "line 1: "),
+        ("<?php\nif ($a { }\n", "php", "line 2: "),
+        ("def f\n  1 + * 2\nend\n", "ruby", "line 1: "),
+        ("fn f( { }\n", "rust", "line 1: "),
+        ("interface A { b: ; }\n", "typescript", "line 1: "),
         ("a", "no such language", "no lexer"),
     ],
 )
