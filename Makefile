@@ -28,7 +28,7 @@ DBT_DOCS := env DO_NOT_TRACK=1 .venv/bin/dbt --quiet --log-level-file none --log
 DBT_FLAGS = --project-dir dbt_like_sql --profiles-dir dbt_like_sql --target $(if $(WAREHOUSE),published,empty) \
 	--target-path "$(SNOW_HOME)/dbt/docs"
 
-.PHONY: help demo plan compare purge verify suites archives experiment dev mlflow mlflow-rebuild sql dbt-docs dbt-docs-site test suite lint bench locks clean
+.PHONY: help demo plan compare purge verify suites archives experiment promote dev mlflow mlflow-rebuild sql dbt-docs dbt-docs-site test suite lint bench locks clean
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
 
@@ -52,6 +52,9 @@ archives: .venv/ready  ## fetch the archives that the recipe pins, with pip and 
 
 experiment: .venv/ready .venv-vllm/ready  ## train an experiment's arms and show the comparisons: make experiment NAME=paper_claims RECIPE=MICRO
 	@$(RUN) -W ignore -m snow_assets.cli.experiment $(NAME)
+
+promote: .venv/ready  ## move the recipe's alias in MLflow to its models, unless a gate holds them back
+	@$(RUN) -W ignore -m snow_assets.cli.promote
 
 suites: .venv/ready  ## parse the benchmarks' files and run their canonical solutions: make suites FILES=folder
 	@$(RUN) -W ignore -m snow_assets.cli.suites $(FILES)

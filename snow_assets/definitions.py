@@ -11,6 +11,7 @@ from snow_assets.defs import (
     corpus_checks,
     curation_checks,
     evaluation_checks,
+    experiments_checks,
     orphan_cleanup,
     pretraining,
     pretraining_checks,
@@ -37,6 +38,7 @@ _CHECK_MODULES = [
     corpus_checks,
     curation_checks,
     evaluation_checks,
+    experiments_checks,
     quality_checks,
     synthesis_checks,
 ]
@@ -106,6 +108,7 @@ defs = dg.Definitions(
         automation.shared_steps,
         automation.read_sources,
         automation.curate_languages,
+        automation.read_grades,
         *([orphan_cleanup.orphan_cleanup_job] if _IN_CLUSTER else []),
     ],
     schedules=[orphan_cleanup.orphan_cleanup_schedule] if _IN_CLUSTER else [],

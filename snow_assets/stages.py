@@ -35,6 +35,7 @@ class Partitions(StrEnum):
     NONE = "none"
     SOURCES = "sources"
     LANGUAGES = "languages"
+    GRADE_TABLES = "grade_tables"  # that annotators learn from
     PHASES = "phases"  # of pretraining
     ARM_SEEDS = "arm_seeds"  # of all experiments
     EXPERIMENTS = "experiments"
@@ -46,6 +47,8 @@ def partition_names(partitions: Partitions, recipe: Recipe) -> tuple[str, ...]:
         return tuple(sorted(source.name for source in recipe.corpus.sources))
     if partitions is Partitions.LANGUAGES:
         return tuple(recipe.curation.languages)
+    if partitions is Partitions.GRADE_TABLES:
+        return tuple(table.name for table in recipe.grade_tables)
     if partitions is Partitions.PHASES:
         return tuple(phase.name for phase in recipe.pretraining.phases)
     if partitions is Partitions.ARM_SEEDS:

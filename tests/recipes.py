@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from snow_assets.recipe import SMOKE, PhaseRecipe
+from snow_assets.recipe import SMOKE, FurtherAnnotator, PhaseRecipe
 from snow_assets.recipe.experiments import Arm, Change, Comparison, ExperimentRecipe
 
 
@@ -65,6 +65,18 @@ FOUR_PHASES = replace(
 )
 """TINY with a second phase that starts from the continued one."""
 
+TWO_ANNOTATORS = replace(
+    TINY,
+    name="TWO_ANNOTATORS",
+    further_annotators=(
+        FurtherAnnotator(
+            name="short_windows",
+            annotator=replace(TINY.annotator, window_tokens=32),
+        ),
+    ),
+)
+"""TINY with a second annotator."""
+
 MINIMAL = replace(
     TINY,
     name="MINIMAL",
@@ -119,3 +131,42 @@ EXPERIMENT = replace(
     ),
 )
 """TINY with five arms and two seeds; one arm leaves out a phase, one has a control's annotator."""
+
+_DISTRIBUTIONS = tuple(source for source in TINY.corpus.sources if source.name == "distributions")
+_NARROW = (
+    Change(field="corpus.sources", value=_DISTRIBUTIONS),
+    Change(field="pretraining.phases.general.tokens", value=6 * _STEP),
+)
+SOURCES = replace(
+    MINIMAL,
+    name="SOURCES",
+    curation=replace(MINIMAL.curation, languages=("python",)),
+    selection=replace(MINIMAL.selection, ungated_languages=("python",)),
+    experiments=(
+        ExperimentRecipe(
+            name="sources",
+            phase="general",
+            changes=(Change(field="pretraining.phases.general.tokens", value=8 * _STEP),),
+            seeds=(0, 1),
+            seed_fields=("pretraining.seed",),
+            arms=(
+                Arm(name="whole", changes=()),
+                Arm(name="narrow", changes=_NARROW),
+                Arm(
+                    name="narrow_again",
+                    changes=_NARROW,
+                    seed_offsets=(Change(field="pretraining.seed", value=1_000),),
+                ),
+            ),
+            control=Comparison(arm="narrow_again", baseline="narrow"),
+            comparisons=(Comparison(arm="narrow", baseline="whole"),),
+            benchmark="HumanEval",
+            min_difference=0.01,
+            bootstrap_resamples=1_000,
+        ),
+    ),
+)
+"""Two sources, and an experiment of which one arm is trained on both and two on one of them."""
+
+SOURCES_WITHOUT_NATIVE = replace(SOURCES, corpus=replace(SOURCES.corpus, sources=_DISTRIBUTIONS))
+"""The same recipe after the source `native` was dropped."""

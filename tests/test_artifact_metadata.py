@@ -148,7 +148,7 @@ def test_what_a_kill_left_unrecorded_is_recorded_and_a_broken_store_is_rebuilt(
     other = Tracking(uri=f"sqlite:///{broken}", spool=str(tmp_path / "other-spool"))
     run(lake_url, other, instance)  # a store that cannot be opened stops no work
     assert other.waiting().num_records == 1
-    assert mlflow_rebuild.rebuild(lake_url, other) == 1
+    assert mlflow_rebuild.rebuild(lake_url, other, SMOKE) == 1
     # Another spelling of the address: MLflow keeps a process's connections to the old file.
     assert_whole(f"sqlite:///{broken.parent}/./mlflow.db")
     assert other.waiting().num_records == 0

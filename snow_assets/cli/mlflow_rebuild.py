@@ -11,34 +11,42 @@ from pathlib import Path
 
 from snow_assets.defs.artifact_metadata import read_metadata
 from snow_assets.defs.materialize import artifact_record
+from snow_assets.defs.promotion import hold_back
 from snow_assets.planning.purge import NO_ASSETS
+from snow_assets.recipe import Recipe, chosen_recipe
 from snow_assets.storage import shards
 from snow_assets.storage.pointers import read_pointer
 from snow_assets.storage.shards import DamagedFileError
 from snow_resources import mlflow_store
+from snow_resources.lake import Lake
 from snow_resources.tracking import Record, Tracking
 
 
-def rebuild(lake: str, tracking: Tracking) -> int:
-    """Record all artifacts of the lake and the waiting records; return the number of artifacts."""
+def rebuild(lake: str, tracking: Tracking, recipe: Recipe) -> int:
+    """Record all artifacts of the lake and the waiting records; return the number of artifacts.
+
+    The gates of `recipe` hold back its own models; those of other recipes are not known here.
+    """
     path = mlflow_store.store_path(tracking.uri)
     if path is None:
-        return _record_all(lake, tracking)
+        return _record_all(lake, tracking, recipe)
     with mlflow_store.replace_store(path) as fresh:
         new_tracking = tracking.model_copy(update={"uri": f"sqlite:///{fresh}"})
-        return _record_all(lake, new_tracking)
+        return _record_all(lake, new_tracking, recipe)
 
 
-def _record_all(lake: str, tracking: Tracking) -> int:
+def _record_all(lake: str, tracking: Tracking, recipe: Recipe) -> int:
     from snow_resources import mlflow_runs  # its import takes seconds
 
     num_artifacts = 0
     for record in _records(lake):
-        mlflow_runs.write(tracking.uri, record)
+        promotable, _ = hold_back(record, Lake(url=lake), recipe)
+        mlflow_runs.write(tracking.uri, promotable)
         num_artifacts += 1
     # A recipe's alias must point to the model that its pointer names, not to the newest one.
     for record in _current_models(lake):
-        mlflow_runs.write(tracking.uri, record)
+        promotable, _ = hold_back(record, Lake(url=lake), recipe)
+        mlflow_runs.write(tracking.uri, promotable)
     waiting = tracking.write_waiting()
     if waiting.num_records:
         raise OSError(waiting.message())
@@ -58,7 +66,7 @@ def _records(lake: str) -> Iterator[Record]:
         if (manifest := _manifest(folder := shards.join(lake, asset, partition, fingerprint)))
     ]
     for _, folder in sorted(manifests):
-        if record := _record(folder, recipe=None):
+        if record := record_of(folder, recipe=None):
             yield record
 
 
@@ -76,12 +84,13 @@ def _current_models(lake: str) -> Iterator[Record]:
                     continue
                 partition = name.removesuffix(".json")
                 folder = shards.join(lake, asset, partition, pointer["fingerprint"])
-                record = _record(folder, recipe=recipe)
+                record = record_of(folder, recipe=recipe)
                 if record is not None and record.model is not None:
                     yield record
 
 
-def _record(folder: str, *, recipe: str | None) -> Record | None:
+def record_of(folder: str, *, recipe: str | None) -> Record | None:
+    """The record of a finished artifact, under a recipe or the one that made it."""
     manifest = _manifest(folder)
     if manifest is None:
         return None
@@ -105,11 +114,11 @@ def _manifest(folder: str) -> shards.Manifest | None:
 
 def main() -> None:
     from snow_assets import definitions
-    from snow_assets.recipe import chosen_recipe
 
-    resources = definitions.resources(chosen_recipe())
+    recipe = chosen_recipe()
+    resources = definitions.resources(recipe)
     started = time.monotonic()
-    num_artifacts = rebuild(resources["lake"].url, resources["tracking"])
+    num_artifacts = rebuild(resources["lake"].url, resources["tracking"], recipe)
     seconds = time.monotonic() - started
     sys.stdout.write(
         f"Recorded {num_artifacts} artifacts in {resources['tracking'].uri} in {seconds:.0f} s.\n"

@@ -53,13 +53,22 @@ curate_languages = dg.define_asset_job(
     description="Decide over the documents of a language, score the texts that have no score, and "
     "select and export the best of them.",
 )
+read_grades = dg.define_asset_job(
+    "read_grades",
+    selection=_automated(Partitions.GRADE_TABLES),
+    description="Read a table of grades, and find its texts in the clean corpus.",
+)
 shared_steps = dg.define_asset_job(
     "shared_steps",
     selection=_automated(Partitions.NONE) | dg.AssetSelection.groups(tables_graph.GROUP),
     description="What all sources and languages share: the opt-out list, near duplicates, the "
     "tokenizer, the annotator and the published tables.",
 )
-_JOBS = {Partitions.SOURCES: read_sources, Partitions.LANGUAGES: curate_languages}
+_JOBS = {
+    Partitions.SOURCES: read_sources,
+    Partitions.LANGUAGES: curate_languages,
+    Partitions.GRADE_TABLES: read_grades,
+}
 
 
 @dataclass(frozen=True)
@@ -95,7 +104,7 @@ class Todo:
 
 @dg.sensor(
     name="automation",
-    jobs=[shared_steps, read_sources, curate_languages],
+    jobs=[shared_steps, *_JOBS.values()],
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.STOPPED,
     required_resource_keys={"lake", "recipe", "jobs", "tracking", "warehouse"},

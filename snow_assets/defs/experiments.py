@@ -21,11 +21,12 @@ from snow_assets.defs.pretraining import (
     phase_stages,
     phase_values,
 )
+from snow_assets.defs.promotion import COMPARISONS
 from snow_assets.defs.quality import quality_annotator
 from snow_assets.evaluation.contract import EvaluationRequest, MeasurementReport
 from snow_assets.experiments import arms, asset_metadata, comparisons, results
 from snow_assets.quality.gate import read_annotator
-from snow_assets.recipe import Recipe
+from snow_assets.recipe import Recipe, annotator_values
 from snow_assets.stages import (
     Artifact,
     CostModel,
@@ -54,7 +55,7 @@ _CORPUS_SECTIONS = ("corpus", "exemplars", "curation", "evaluation")
 _CORPUS_GROUPS = ("corpus", "curation")
 """Stages of these groups read these sections alone: an arm without changes of them has the recipe's
 artifacts."""
-_NO_VALUES = ("name", "operation", "experiments")
+_NO_VALUES = ("name", "operation", "experiments", "promotion_gates", "further_annotators")
 
 
 def arm_stages(recipe: Recipe, phase: str) -> tuple[Stage, ...]:
@@ -78,6 +79,7 @@ def _arm_config(inputs: StageInputs) -> Any:
     recipe, phase = arms.arm_recipe(inputs.recipe, run), arms.arm_phase(inputs.recipe, run)
     values = as_json(recipe)
     values["pretraining"]["phases"] = [phase_values(each) for each in recipe.pretraining.phases]
+    values["annotator"] = as_json(annotator_values(recipe.annotator))
     return {
         "recipe": {name: value for name, value in values.items() if name not in _NO_VALUES},
         "phase": phase,
@@ -236,6 +238,7 @@ def _comparisons_config(inputs: StageInputs) -> Any:
 
 
 @stage(
+    name=COMPARISONS,
     group="experiments",
     code_version="4",
     # Its own experiment's arms are part of its config.

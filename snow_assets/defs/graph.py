@@ -31,6 +31,7 @@ STAGES: tuple[Stage, ...] = (
     curation.tokenizer,
     curation.clean_corpus,
     curation.dataset_exports,
+    quality.graded_texts,
     quality.annotator_examples,
     quality.quality_annotator,
     quality.quality_scores,
@@ -43,11 +44,20 @@ STAGES: tuple[Stage, ...] = (
     *pretraining.PACKS.values(),
     *pretraining.CHECKPOINTS.values(),
     evaluation.benchmark_results,
+    *(
+        each
+        for stages in quality.FURTHER_ANNOTATORS.values()
+        for each in (stages.examples, stages.annotator, stages.scores)
+    ),
     experiments.experiment_arms,
     experiments.experiment_comparisons,
 )
 RECIPE_STAGES = tuple(stage for stage in STAGES if stage.group != "experiments")
 """What makes the recipe's model; an experiment is started by its name."""
+
+_FURTHER = quality.annotator_stages("_")
+FURTHER_STAGES = (_FURTHER.examples, _FURTHER.annotator, _FURTHER.scores)
+"""Like the stages of any further annotator, whose name takes the place of the first underscore."""
 
 STAGE_BY_NAME = {stage.name: stage for stage in STAGES}
 
@@ -55,13 +65,17 @@ STAGE_BY_NAME = {stage.name: stage for stage in STAGES}
 def stage_of(asset: str) -> Stage | None:
     """The stage of an asset in the lake; None if no recipe has such a stage.
 
-    Packs and checkpoints of phases that only other recipes have are stages like this recipe's.
+    Packs and checkpoints of phases, and stages of further annotators, that only other recipes have
+    are like this recipe's.
     """
     if asset in STAGE_BY_NAME:
         return STAGE_BY_NAME[asset]
     for kind, stages in (("packs", pretraining.PACKS), ("checkpoint", pretraining.CHECKPOINTS)):
         if asset.endswith(f"_{kind}"):
             return replace(next(iter(stages.values())), name=asset)
+    for stage in FURTHER_STAGES:
+        if asset.endswith(stage.name[1:]):
+            return replace(stage, name=asset)
     return None
 
 

@@ -25,6 +25,7 @@ from snow_assets.defs.artifact_metadata import (
     put_metadata,
     read_metadata,
 )
+from snow_assets.defs.promotion import hold_back
 from snow_assets.defs.stage_job import run_stage
 from snow_assets.defs.unfinished import mark_in_progress, refuse_mixed_config
 from snow_assets.recipe import Recipe
@@ -166,7 +167,13 @@ def make_artifact(
     artifact = _reusable(context, folder)
     is_reused = artifact is not None
     manifest, metadata = artifact or _worked(run, spec)
-    record = artifact_record(folder, manifest, metadata, recipe=inputs.recipe.name)
+    record, violations = hold_back(
+        artifact_record(folder, manifest, metadata, recipe=inputs.recipe.name),
+        inputs.lake,
+        inputs.recipe,
+    )
+    if violations:
+        context.log.warning(f"{spec.asset} is not promoted: {'; '.join(violations)}")
     link = tracking.record(context.log, record)
     return RecordedArtifact(
         folder=folder, manifest=manifest, metadata=metadata, link=link, is_reused=is_reused

@@ -61,7 +61,13 @@ def arm_recipe(recipe: Recipe, run: ArmRun) -> Recipe:
     changes = [(change.field, change.value) for change in experiment.changes]
     changes += [(field, run.seed) for field in experiment.seed_fields]
     changes += [(change.field, change.value) for change in arm.changes]
-    changed = replace(recipe, name=f"{recipe.name}-{run.partition}", experiments=())
+    changed = replace(
+        recipe,
+        name=f"{recipe.name}-{run.partition}",
+        experiments=(),
+        promotion_gates=(),
+        further_annotators=(),
+    )
     for field, value in changes:
         changed = change_field(changed, field, value)
     for offset in arm.seed_offsets:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from snow_assets.plots import Plot, as_plot, legend_outside, new_figure
 from snow_assets.quality import gate, scores, selection
 from snow_assets.quality.auc import roc_curve
-from snow_assets.quality.contract import Gate
+from snow_assets.quality.contract import Annotator, Gate, GradeGate
 from snow_assets.storage import shards
 
 _COLORS = {  # by role, in both plots
@@ -26,8 +26,36 @@ def counts_table(stats: Mapping[str, Any]) -> str:
     return _markdown_table(["what", "value"], [(name, value) for name, value in stats.items()])
 
 
-def gates_table(measured: Sequence[Gate]) -> str:
-    """Markdown table of gates with interval, minimum and result."""
+def gates_table(annotator: Annotator) -> str:
+    """Markdown tables of gates with interval, minimum and result; the second one of grades."""
+    tables = [_auc_table(annotator.gates)]
+    if annotator.grade_gates:
+        tables.append(_rank_correlations_table(annotator.grade_gates))
+    return "\n\n".join(tables)
+
+
+def _rank_correlations_table(measured: Sequence[GradeGate]) -> str:
+    header = ["language", "graders", "texts", "rank correlation", "95 % interval"]
+    rows = [
+        (
+            gate_result.language or "all",
+            gate_result.graders,
+            gate_result.num_texts,
+            _number(gate_result.rank_correlation),
+            f"{_number(gate_result.low)} to {_number(gate_result.high)}",
+            gate_result.minimum,
+            "passed" if gate_result.passed else "FAILED",
+        )
+        for gate_result in measured
+    ]
+    return _markdown_table([*header, "minimum of the lower bound", "result"], rows)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _auc_table(measured: Sequence[Gate]) -> str:
     rows = []
     for gate_result in measured:
         auc = "-" if gate_result.auc is None else f"{gate_result.auc:.3f}"

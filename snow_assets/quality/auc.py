@@ -35,9 +35,9 @@ def roc_auc(positives: Sequence[float], negatives: Sequence[float]) -> RocAuc:
         raise ValueError(
             f"an AUC needs two texts of each kind at least, not {num_positives} and {num_negatives}"
         )
-    ranks = _midranks(np.concatenate([positive_scores, negative_scores]))
-    of_positives = (ranks[:num_positives] - _midranks(positive_scores)) / num_negatives
-    of_negatives = 1 - (ranks[num_positives:] - _midranks(negative_scores)) / num_positives
+    ranks = midranks(np.concatenate([positive_scores, negative_scores]))
+    of_positives = (ranks[:num_positives] - midranks(positive_scores)) / num_negatives
+    of_negatives = 1 - (ranks[num_positives:] - midranks(negative_scores)) / num_positives
     auc = float(of_positives.mean())
     variance = of_positives.var(ddof=1) / num_positives + of_negatives.var(ddof=1) / num_negatives
     margin = _Z * math.sqrt(float(variance)) or 3 / min(num_positives, num_negatives)
@@ -56,7 +56,7 @@ def roc_curve(positives: Sequence[float], negatives: Sequence[float]) -> tuple[F
     return false_positive_rates, np.append(0.0, hits / max(1, len(positives)))
 
 
-def _midranks(values: Floats) -> Floats:
+def midranks(values: Floats) -> Floats:
     """Ranks from 1; equal values get the mean of their ranks."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)

@@ -1,6 +1,7 @@
 """Requests and reports of the annotator's two GPU jobs: training and scoring."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from snow_assets.recipe import AnnotatorRecipe
@@ -28,6 +29,23 @@ class Gate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GradeGate:
+    """Spearman's correlation of scores with held-out grades, and the minimum of its lower bound."""
+
+    language: str | None  # null: of all languages together
+    graders: str
+    rank_correlation: float | None  # null: too few texts
+    low: float | None  # 95 % interval
+    high: float | None
+    num_texts: int
+    minimum: float
+
+    @property
+    def passed(self) -> bool:
+        return self.low is not None and self.low >= self.minimum
+
+
+@dataclass(frozen=True, kw_only=True)
 class Annotator:
     """Content of `annotator.json`: everything a score depends on, and the gates' results.
 
@@ -47,6 +65,11 @@ class Annotator:
     runtime: Runtime
     precision: str  # never "auto": what the training machine chose
     gates: list[Gate]
+    grade_gates: list[GradeGate] = field(default_factory=list)  # only of graded targets
+
+    @property
+    def all_gates(self) -> Sequence[Gate | GradeGate]:
+        return [*self.gates, *self.grade_gates]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +88,7 @@ class AnnotatorReport:
     num_training_examples: int
     num_validation_examples: int
     num_windows: int
-    loss: float  # log loss in training, nats
+    loss: float  # in training: log loss, nats; of grades: mean squared error
     num_iterations: int
 
 

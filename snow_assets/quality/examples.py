@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from snow_assets.curation.kept import kept_documents, kept_rows
@@ -19,9 +20,9 @@ from snow_assets.curation.sampling import stable_share
 from snow_assets.quality.near_duplicates import find_near_duplicates
 from snow_assets.recipe import AnnotatorRecipe, ExemplarRecipe, NearDuplicatesRecipe
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import EXAMPLE
+from snow_assets.storage.schemas import EXAMPLE, GRADED_EXAMPLE
 
-TABLE = "examples"
+TABLE, GRADED_TABLE = "examples", "graded_examples"
 
 TRAIN, VALIDATION = "train", "validation"
 
@@ -46,7 +47,12 @@ def config(recipe: AnnotatorRecipe, exemplars: ExemplarRecipe) -> dict[str, Any]
         group.name: {"max_positives": group.max_positives, "weight": group.weight}
         for group in exemplars.chosen_groups(recipe.positive_groups)
     }
-    return {**{name: getattr(recipe, name) for name in _CONFIG_FIELDS}, "groups": groups}
+    grades = {table.name: {"weight": table.weight} for table in recipe.grades}
+    return {
+        **{name: getattr(recipe, name) for name in _CONFIG_FIELDS},
+        "groups": groups,
+        **({"grades": grades} if grades else {}),
+    }
 
 
 def write(
@@ -57,26 +63,47 @@ def write(
     recipe: AnnotatorRecipe,
     exemplars: ExemplarRecipe,
     near_duplicates: NearDuplicatesRecipe,
+    graded_folders: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Write table `examples`; return counts. Memory: the positives' texts, the negatives' ids.
+    """Write table `examples`, and `graded_examples` of `graded_texts` artifacts; return counts.
 
     Negatives are random, as in the paper (arXiv 2409.02326, section 2.3), in train and in
     validation. Each validation positive also gets an unseen negative of the same language and
-    similar length, if the corpus has one.
+    similar length, if the corpus has one. A positive whose text has a grade is left out. Memory:
+    the texts of positives and grades, the negatives' ids.
     """
-    positives = _sample_positives(exemplars_folder, recipe, exemplars)
+    graded = _graded_rows(graded_folders, recipe)
+    graded_ids = {row["text_id"] for row in graded}
+    positives = [
+        row
+        for row in _sample_positives(exemplars_folder, recipe, exemplars)
+        if row["text_id"] not in graded_ids
+    ]
     duplicates = find_near_duplicates(
-        {row["text_id"]: row["text"] for row in positives}, clean_folders, recipe=near_duplicates
+        {row["text_id"]: row["text"] for row in [*positives, *graded]},
+        clean_folders,
+        recipe=near_duplicates,
     )
     held_out = {duplicate.query_text_id for duplicate in duplicates if duplicate.split != TRAIN}
-    positives = _assign_splits(
-        [row for row in positives if row["text_id"] not in held_out], recipe=recipe
-    )
+    positives = [row for row in positives if row["text_id"] not in held_out]
+    graded = [row for row in graded if row["text_id"] not in held_out]
+    splits = _assign_splits([*positives, *graded], recipe=recipe)
+    positives = [
+        {**row, "is_positive": True, "split": splits[row["repository"]], "matches": None}
+        for row in positives
+    ]
     similar_ids = {duplicate.text_id for duplicate in duplicates}
-    negatives = _sample_negatives(positives, clean_folders, similar_ids, recipe)
-    for index, rows in enumerate(_shards(positives, negatives, clean_folders)):
+    negatives = _sample_negatives(positives, clean_folders, similar_ids, splits, recipe)
+    for index, rows in enumerate(
+        _shards([*positives, *_with_texts(negatives, clean_folders)], EXAMPLE.names)
+    ):
         shards.put_table(folder, TABLE, index, rows, EXAMPLE)
+    graded = [{**row, "split": splits[row["repository"]]} for row in graded]
+    for index, rows in enumerate(_shards(graded, GRADED_EXAMPLE.names)):
+        shards.put_table(folder, GRADED_TABLE, index, rows, GRADED_EXAMPLE)
+    grade_counts = Counter(f"{row['group']}.{row['split']}" for row in graded)
     return {
+        **({"grades": dict(sorted(grade_counts.items()))} if graded else {}),
         **_counts([*positives, *negatives]),
         "groups": dict(Counter(f"{row['group']}.{row['split']}" for row in positives)),
         "positives_like_held_out_documents": len(held_out),
@@ -85,6 +112,18 @@ def write(
             {row["repository"] for row in positives if row["split"] == VALIDATION}
         ),
     }
+
+
+def _graded_rows(graded_folders: Sequence[str], recipe: AnnotatorRecipe) -> list[Row]:
+    """The graded texts; one of several tables belongs to the first."""
+    weights = {table.name: table.weight for table in recipe.grades}
+    columns = ["text_id", "table", "repository", "language", "grade", "text"]
+    graded: dict[str, Row] = {}
+    for folder in graded_folders:
+        for row in shards.read(folder, "texts", columns=columns).to_pylist():
+            weight = weights[row["table"]]
+            graded.setdefault(row["text_id"], {**row, "group": row["table"], "weight": weight})
+    return list(graded.values())
 
 
 def _sample_positives(
@@ -120,13 +159,13 @@ def _sample_positives(
     return sorted(rows, key=key)
 
 
-def _assign_splits(positives: list[Row], *, recipe: AnnotatorRecipe) -> list[Row]:
-    """Split each group by repository, by hash: at least one in train and, of two or more, one in
-    validation. A repository of two groups is where the first one has it."""
+def _assign_splits(rows: list[Row], *, recipe: AnnotatorRecipe) -> dict[str, str]:
+    """Split the repositories of each group, by hash: at least one in train and, of two or more, one
+    in validation. A repository of two groups is where the first one has it."""
     splits: dict[str, str] = {}
-    for group in dict.fromkeys(row["group"] for row in positives):
+    for group in dict.fromkeys(row["group"] for row in rows):
         names = sorted(
-            {row["repository"] for row in positives if row["group"] == group} - splits.keys(),
+            {row["repository"] for row in rows if row["group"] == group} - splits.keys(),
             key=lambda name: (stable_share(f"split:{name}", seed=recipe.seed), name),
         )
         count = min(len(names) - 1, max(1, round(recipe.validation_fraction * len(names))))
@@ -137,20 +176,17 @@ def _assign_splits(positives: list[Row], *, recipe: AnnotatorRecipe) -> list[Row
             f"exemplars of {len(splits)} repositories ({', '.join(sorted(splits))}) cannot be "
             "split by repository: name two or more in one of the recipe's exemplars.groups"
         )
-    return [
-        {**row, "is_positive": True, "split": splits[row["repository"]], "matches": None}
-        for row in positives
-    ]
+    return splits
 
 
 def _sample_negatives(
     positives: Sequence[Row],
     clean_folders: Sequence[str],
     similar_ids: set[str],
+    splits: Mapping[str, str],
     recipe: AnnotatorRecipe,
 ) -> list[Row]:
     """Random negatives for train and validation, and length-matched ones, without texts."""
-    splits = {row["repository"]: row["split"] for row in positives}
 
     def sample(split: str, count: int) -> list[Row]:
         def is_of_split(repository: str) -> bool:
@@ -229,14 +265,12 @@ def _sampling_key(purpose: str, seed: int) -> Callable[[Row], tuple[float, str]]
     return lambda row: (stable_share(f"{purpose}:{row['text_id']}", seed=seed), row["text_id"])
 
 
-def _shards(
-    positives: Sequence[Row], negatives: Sequence[Row], clean_folders: Sequence[str]
-) -> Iterator[list[Row]]:
-    """Yield shards of examples with their texts, about 64 MB each."""
+def _shards(rows: Iterable[Row], columns: Sequence[str]) -> Iterator[list[Row]]:
+    """Yield shards of rows with texts, about 64 MB each."""
     shard: list[Row] = []
     size = 0
-    for row in [*positives, *_with_texts(negatives, clean_folders)]:
-        shard.append({name: row[name] for name in EXAMPLE.names})
+    for row in rows:
+        shard.append({name: row[name] for name in columns})
         size += len(row["text"])
         if size >= _SHARD_CHARS:
             yield shard
@@ -266,9 +300,16 @@ def _counts(rows: Iterable[Row]) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
+def _all_examples(folder: str, columns: Sequence[str]) -> pa.Table:
+    """Columns of both tables of examples."""
+    manifest = shards.manifest(folder)
+    tables = [name for name in (TABLE, GRADED_TABLE) if manifest.tables(name)]
+    return pa.concat_tables(shards.read(folder, name, columns=columns) for name in tables)
+
+
 def validate_repository_split(folder: str) -> list[str]:
     """Violations: repositories in both train and validation."""
-    table = shards.read(folder, TABLE, columns=["repository", "split"])
+    table = _all_examples(folder, ["repository", "split"])
     repositories = {
         split: set(table.filter(pc.equal(table["split"], split))["repository"].to_pylist())
         for split in (TRAIN, VALIDATION)
@@ -282,7 +323,7 @@ def validate_repository_split(folder: str) -> list[str]:
 def validate_not_held_out(folder: str, clean_folders: Sequence[str]) -> list[str]:
     """Violations: examples that are held out, or whose repository is."""
     columns = ["text_id", "repository"]
-    examples = pl.DataFrame(shards.read(folder, TABLE, columns=columns))
+    examples = pl.DataFrame(_all_examples(folder, columns))
     violations = []
     for clean in clean_folders:
         held_out = kept_rows(clean, columns, split="held_out")

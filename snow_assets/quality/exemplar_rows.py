@@ -53,13 +53,13 @@ def row_texts(
     batch: list[dict[str, Any]] = []
     for item in _rows(group, corpus, languages):
         if isinstance(item, Refusal):
-            yield DROPS, _refused_row(group.name, item)
+            yield DROPS, refused_row(group.name, item)
             continue
         batch.append(item)
         if len(batch) == _BATCH_ROWS:
-            yield from _redacted(batch)
+            yield from redacted(batch)
             batch = []
-    yield from _redacted(batch)
+    yield from redacted(batch)
 
 
 def drop_row(
@@ -78,7 +78,8 @@ def drop_row(
     }
 
 
-def _refused_row(group: str, refusal: Refusal) -> dict[str, Any]:
+def refused_row(group: str, refusal: Refusal) -> dict[str, Any]:
+    """A row of DROP for a row that could not be read."""
     return {
         "document_id": document_id(group, refusal.repository, refusal.path, ""),
         "source": group,
@@ -91,7 +92,8 @@ def _refused_row(group: str, refusal: Refusal) -> dict[str, Any]:
     }
 
 
-def _redacted(batch: Sequence[dict[str, Any]]) -> Iterator[TableRow]:
+def redacted(batch: Sequence[dict[str, Any]]) -> Iterator[TableRow]:
+    """The rows with their texts redacted as documents are, and their text ids."""
     # Imported lazily: the Dagster definitions load without compiled kernels.
     from snow_assets.curation.redaction.redact import redact_column
 
@@ -107,12 +109,14 @@ def _rows(
     limits = row_limits(False, corpus.max_file_bytes, corpus.archives)
     for file in list_files(group.locations, SUFFIXES):
         for row in rows(file, limits):
-            yield row if isinstance(row, Refusal) else _exemplar(row, group, corpus, languages)
+            yield row if isinstance(row, Refusal) else exemplar(row, group, corpus, languages)
 
 
-def _exemplar(
+def exemplar(
     row: Row, group: RowPositives, corpus: CorpusRecipe, languages: Sequence[str]
 ) -> dict[str, Any] | Refusal:
+    """The columns of EXEMPLAR without group and text id, or why the row is none."""
+
     def parse() -> dict[str, Any] | Refusal:
         try:
             prompt, response = _prompt_and_response(row.columns, group)

@@ -1,4 +1,5 @@
-"""Quality gates: the AUCs' lower bounds must meet the recipe's minimums before scoring.
+"""Quality gates: the lower bounds of AUCs, and of the rank correlation with held-out grades where
+these are the target, must meet the recipe's minimums before scoring.
 
 The gates of all languages together decide whether the annotator scores at all; those of a language,
 against random files of the language, whether its scores select.
@@ -9,6 +10,7 @@ reported. Positives tend to be short, so one gate controls for length: it compar
 with an unseen negative of the same language and length.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -18,16 +20,19 @@ import pyarrow.compute as pc
 from pydantic import TypeAdapter, ValidationError
 
 from snow_assets.quality.auc import roc_auc
-from snow_assets.quality.contract import Annotator, Gate
+from snow_assets.quality.contract import Annotator, Gate, GradeGate
+from snow_assets.quality.correlation import rank_correlation
 from snow_assets.recipe import AnnotatorRecipe
 from snow_assets.storage import shards
 
 ANNOTATOR = "annotator.json"
 VALIDATION = "validation"
 GATES = "gates"
+GRADED_VALIDATION, RANK_CORRELATIONS = "graded_validation", "rank_correlations"
 
 POSITIVE, RANDOM, LENGTH_MATCHED = "positive", "random", "length_matched"
 VALIDATION_SOLUTION, TEST_SOLUTION = "validation_solution", "test_solution"
+GRADED = "graded"
 
 
 class GateError(ValueError):
@@ -73,12 +78,39 @@ def _gates_of(validation: pa.Table, recipe: AnnotatorRecipe, language: str | Non
     return gates
 
 
-def gate_failures(gates: Sequence[Gate]) -> list[str]:
+def measure_grade_gates(validation: pa.Table, recipe: AnnotatorRecipe) -> list[GradeGate]:
+    """Rank correlations of a `GRADED_VALIDATION` table: of all languages, then of each one."""
+    if recipe.min_rank_correlation is None:
+        return []
+    graders = {table.name: table.grader for table in recipe.grades}
+    gates = []
+    for language in (None, *sorted(pc.unique(validation["language"]).to_pylist())):
+        own = validation
+        if language is not None:
+            own = own.filter(pc.equal(own["language"], language))
+        measured = rank_correlation(own["grade"].to_pylist(), own["logit"].to_pylist())
+        gates.append(
+            GradeGate(
+                language=language,
+                graders=", ".join(
+                    sorted({graders[name] for name in pc.unique(own["table"]).to_pylist()})
+                ),
+                rank_correlation=None if measured is None else measured.value,
+                low=None if measured is None else measured.low,
+                high=None if measured is None else measured.high,
+                num_texts=own.num_rows,
+                minimum=recipe.min_rank_correlation,
+            )
+        )
+    return gates
+
+
+def gate_failures(gates: Sequence[Gate | GradeGate]) -> list[str]:
     """Describe each failed gate of all languages together."""
     return [_failure(gate) for gate in gates if gate.language is None and not gate.passed]
 
 
-def language_failures(gates: Sequence[Gate], language: str) -> list[str]:
+def language_failures(gates: Sequence[Gate | GradeGate], language: str) -> list[str]:
     """Why the scores of a language may not select: no gates of it, or failed ones."""
     own = [gate for gate in gates if gate.language == language]
     if not own:
@@ -92,6 +124,22 @@ def gate_rows(annotator: Annotator) -> list[dict[str, Any]]:
         {**asdict(gate), "annotator": annotator.version, "gate": gate.name, "passed": gate.passed}
         for gate in annotator.gates
     ]
+
+
+def grade_gate_rows(annotator: Annotator) -> list[dict[str, Any]]:
+    """Rows of RANK_CORRELATION."""
+    return [
+        {**asdict(gate), "annotator": annotator.version, "passed": gate.passed}
+        for gate in annotator.grade_gates
+    ]
+
+
+def annotator_json(annotator: Annotator) -> bytes:
+    """Content of `annotator.json`; `grade_gates` only where there are any."""
+    values = asdict(annotator)
+    if not annotator.grade_gates:
+        del values["grade_gates"]
+    return json.dumps(values, indent=1).encode()
 
 
 def read_annotator(folder: str) -> Annotator:
@@ -108,7 +156,7 @@ def read_annotator(folder: str) -> Annotator:
 def require_passed_gates(annotator_folder: str) -> Annotator:
     """Return the annotator; GateError with every failed gate. Consumers call it first."""
     annotator = read_annotator(annotator_folder)
-    failures = gate_failures(annotator.gates)
+    failures = gate_failures(annotator.all_gates)
     if failures:
         raise GateError(
             f"annotator {annotator.version[:12]} may not score: {'; '.join(failures)}. Choose "
@@ -138,7 +186,9 @@ def _gate(
     )
 
 
-def _failure(gate: Gate) -> str:
+def _failure(gate: Gate | GradeGate) -> str:
+    if isinstance(gate, GradeGate):
+        return _grade_failure(gate)
     name = gate.name if gate.language is None else f"{gate.name} of {gate.language}"
     if gate.low is None:
         return (
@@ -148,6 +198,17 @@ def _failure(gate: Gate) -> str:
     return (
         f"{name} AUC {gate.auc:.3f}: the lower end of its 95 % interval, {gate.low:.3f}, is "
         f"below the minimum {gate.minimum}"
+    )
+
+
+def _grade_failure(gate: GradeGate) -> str:
+    language = "" if gate.language is None else f" of {gate.language}"
+    name = f"rank correlation{language} with held-out grades ({gate.graders})"
+    if gate.low is None:
+        return f"{name} cannot be measured with {gate.num_texts} texts"
+    return (
+        f"{name} {gate.rank_correlation:.3f}: the lower end of its 95 % interval, {gate.low:.3f}, "
+        f"is below the minimum {gate.minimum}"
     )
 
 

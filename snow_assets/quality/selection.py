@@ -60,7 +60,7 @@ class LanguageGates:
     def of(cls, annotator: Annotator, recipe: SelectionRecipe, languages: Iterable[str]) -> Self:
         return cls(
             annotator=annotator.version,
-            failures={name: language_failures(annotator.gates, name) for name in languages},
+            failures={name: language_failures(annotator.all_gates, name) for name in languages},
             ungated=frozenset(recipe.ungated_languages),
         )
 

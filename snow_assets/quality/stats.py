@@ -9,10 +9,10 @@ from snow_assets.storage import shards
 
 
 def annotator_stats(report: AnnotatorReport) -> dict[str, Any]:
-    """Version, training loss and AUCs, for display; the gates are checked in `annotator.json`."""
+    """Version, training loss and gates, for display; they are checked in `annotator.json`."""
     stats: dict[str, Any] = {
         "annotator": report.annotator.version,
-        "is_gate_passed": not gate_failures(report.annotator.gates),
+        "is_gate_passed": not gate_failures(report.annotator.all_gates),
         "training_examples": report.num_training_examples,
         "validation_examples": report.num_validation_examples,
         "loss": report.loss,
@@ -23,6 +23,11 @@ def annotator_stats(report: AnnotatorReport) -> dict[str, Any]:
         stats[f"{name}_auc"] = gate.auc
         stats[f"{name}_auc_low"] = gate.low
         stats[f"{name}_auc_high"] = gate.high
+    for grade_gate in report.annotator.grade_gates:
+        suffix = "" if grade_gate.language is None else f".{grade_gate.language}"
+        stats[f"rank_correlation{suffix}"] = grade_gate.rank_correlation
+        stats[f"rank_correlation_low{suffix}"] = grade_gate.low
+        stats[f"rank_correlation_high{suffix}"] = grade_gate.high
     return stats
 
 

@@ -1,15 +1,17 @@
-"""GPU job: train a linear head on a frozen encoder to classify exemplars against random files.
+"""GPU job: train a linear head on a frozen encoder to classify exemplars against random files, or
+to predict grades.
 
 Every example is embedded once. `python -m snow_assets.quality.training JOB_FOLDER` runs a request.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from snow_assets.corpus.benchmarks import benchmark_named
@@ -27,7 +29,13 @@ from snow_assets.quality.windows import RULE, Tokens
 from snow_assets.recipe import AnnotatorRecipe
 from snow_assets.runtime import worker
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import ANNOTATOR_GATE, ANNOTATOR_VALIDATION, text_id
+from snow_assets.storage.schemas import (
+    ANNOTATOR_GATE,
+    ANNOTATOR_VALIDATION,
+    GRADED_VALIDATION,
+    RANK_CORRELATION,
+    text_id,
+)
 
 _LOG_EVERY_BATCHES = 50
 
@@ -55,13 +63,16 @@ def work(request: AnnotatorTrainingRequest, progress: worker.Progress) -> Annota
     if recipe.labels == "shuffled":
         _shuffle_labels(texts.rows, seed=recipe.seed)
     trained_head, loss, num_iterations = _train_head(texts, embeddings, recipe)
-    validation = _validation_table(texts, embeddings, trained_head)
-    annotator = _annotator(trained_head, encoder, recipe, validation)
+    validation, graded = _validation_tables(texts, embeddings, trained_head)
+    annotator = _annotator(trained_head, encoder, recipe, validation, graded)
     shards.put_table(request.output, gate.VALIDATION, 0, validation, ANNOTATOR_VALIDATION)
     shards.put_table(request.output, gate.GATES, 0, gate.gate_rows(annotator), ANNOTATOR_GATE)
+    if recipe.target == "grades":
+        shards.put_table(request.output, gate.GRADED_VALIDATION, 0, graded, GRADED_VALIDATION)
+        rows = gate.grade_gate_rows(annotator)
+        shards.put_table(request.output, gate.RANK_CORRELATIONS, 0, rows, RANK_CORRELATION)
     shards.put_file(request.output, head.FILE, trained_head.to_safetensors())
-    content = json.dumps(asdict(annotator), indent=1).encode()
-    shards.put_file(request.output, gate.ANNOTATOR, content)
+    shards.put_file(request.output, gate.ANNOTATOR, gate.annotator_json(annotator))
     num_training = sum(row["role"] == "train" for row in texts.rows)
     return AnnotatorReport(
         annotator=annotator,
@@ -91,13 +102,17 @@ def _load_encoder(recipe: AnnotatorRecipe, output: str) -> encoders.Encoder:
 
 
 def _tokenize_texts(request: AnnotatorTrainingRequest, encoder: encoders.Encoder) -> _WindowedTexts:
-    """Tokenize the examples, then the benchmarks' solutions, which are for validation only."""
+    """Tokenize the examples, then graded texts where grades are the target, and the benchmarks'
+    solutions, which are for validation only."""
     texts = _WindowedTexts()
-    for batch in shards.batches(request.examples, "examples"):
+    recipe = request.recipe
+    tables = ["examples", *(["graded_examples"] if recipe.target == "grades" else [])]
+    for batch in (batch for name in tables for batch in shards.batches(request.examples, name)):
         rows = batch.to_pylist()
         windows_by_text = encoder.windows([row.pop("text") for row in rows])
         for windows, row in zip(windows_by_text, rows, strict=True):
-            texts.add(windows, {**row, "role": _role(row)})
+            grade = recipe.positive_grade if row.get("is_positive") else None
+            texts.add(windows, {"grade": grade, **row, "role": _role(row)})
     problems = shards.read(request.problems, "problems").to_pylist()
     solutions = [problem["prompt"] + problem["solution"] for problem in problems]
     windows_by_text = encoder.windows(solutions)
@@ -121,6 +136,8 @@ def _shuffle_labels(rows: list[dict[str, Any]], *, seed: int) -> None:
 def _role(row: dict[str, Any]) -> str:
     if row["split"] == "train":
         return "train"
+    if "is_positive" not in row:
+        return gate.GRADED
     if row["is_positive"]:
         return gate.POSITIVE
     return gate.RANDOM if row["matches"] is None else gate.LENGTH_MATCHED
@@ -142,48 +159,97 @@ def _embed(encoder: encoders.Encoder, windows: list[Tokens], progress: worker.Pr
 def _train_head(
     texts: _WindowedTexts, embeddings: Vectors, recipe: AnnotatorRecipe
 ) -> tuple[Head, float, int]:
-    """Train a logistic regression on windows; return the head, log loss (nats) and iterations.
+    """Train a logistic regression, or a ridge regression of grades, on windows.
 
+    Returns the head, the loss (log loss in nats; of grades mean squared error) and iterations.
     Windows are weighted so that every text counts by its own weight. Embeddings are standardised
     for training, which is folded into the head afterwards. Memory: the training embeddings twice.
     """
+    owners = np.asarray(texts.owners)
+    is_graded = recipe.target == "grades"
+    is_train = np.asarray(
+        [row["role"] == "train" and not (is_graded and row["grade"] is None) for row in texts.rows]
+    )[owners]
+    if not is_train.any():
+        raise ValueError("no training example has a grade: materialize graded_texts again")
+    mean, std = embeddings[is_train].mean(0), embeddings[is_train].std(0) + 1e-6
+    inputs = (embeddings[is_train] - mean) / std
+    row_indices = owners[is_train]
+    weights = np.asarray([texts.rows[index]["weight"] for index in row_indices])
+    sample_weights = weights / np.bincount(owners)[row_indices]
+    name = "grade" if is_graded else "is_positive"
+    labels = np.asarray([texts.rows[index][name] for index in row_indices])
+    if len(np.unique(labels)) < 2:
+        raise ValueError("the training examples are of one kind only: the head needs both")
+    fit = _fit_grades if is_graded else _fit_positives
+    coefficients, intercept, loss, num_iterations = fit(inputs, labels, sample_weights, recipe)
+    weight = (coefficients / std).astype(np.float32)
+    bias = (intercept - weight @ mean).astype(np.float32)
+    return Head(weight=weight, bias=bias), loss, num_iterations
+
+
+_Fit = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float, int]
+"""Coefficients, intercept (1,), loss, iterations."""
+
+
+def _fit_positives(
+    inputs: Vectors,
+    labels: npt.NDArray[Any],
+    weights: npt.NDArray[np.float64],
+    recipe: AnnotatorRecipe,
+) -> _Fit:
     # Slow imports, which scoring does not need.
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
 
-    owners = np.asarray(texts.owners)
-    is_train = np.asarray([row["role"] == "train" for row in texts.rows])[owners]
-    mean, std = embeddings[is_train].mean(0), embeddings[is_train].std(0) + 1e-6
-    inputs = (embeddings[is_train] - mean) / std
-    row_indices = owners[is_train]
-    labels = np.asarray([bool(texts.rows[index]["is_positive"]) for index in row_indices])
-    weights = np.asarray([texts.rows[index]["weight"] for index in row_indices])
-    sample_weights = weights / np.bincount(owners)[row_indices]
-    if labels.all() or not labels.any():
-        raise ValueError("the training examples are of one kind only: the head needs both")
     model = LogisticRegression(C=recipe.inverse_regularization, max_iter=recipe.max_iter)
-    model.fit(inputs, labels, sample_weight=sample_weights)
-    loss = log_loss(labels, model.predict_proba(inputs), sample_weight=sample_weights)
-    weight = (model.coef_[0] / std).astype(np.float32)
-    bias = (model.intercept_ - weight @ mean).astype(np.float32)
-    return Head(weight=weight, bias=bias), float(loss), int(model.n_iter_[0])
+    model.fit(inputs, labels, sample_weight=weights)
+    loss = log_loss(labels, model.predict_proba(inputs), sample_weight=weights)
+    return model.coef_[0], model.intercept_, float(loss), int(model.n_iter_[0])
 
 
-def _validation_table(texts: _WindowedTexts, embeddings: Vectors, trained_head: Head) -> pa.Table:
+def _fit_grades(
+    inputs: Vectors,
+    grades: npt.NDArray[Any],
+    weights: npt.NDArray[np.float64],
+    recipe: AnnotatorRecipe,
+) -> _Fit:
+    from sklearn.linear_model import Ridge
+    from sklearn.metrics import mean_squared_error
+
+    model = Ridge(alpha=1 / recipe.inverse_regularization)
+    model.fit(inputs.astype(np.float64), grades, sample_weight=weights)
+    loss = mean_squared_error(grades, model.predict(inputs), sample_weight=weights)
+    return model.coef_, np.asarray([model.intercept_]), float(loss), 1
+
+
+def _validation_tables(
+    texts: _WindowedTexts, embeddings: Vectors, trained_head: Head
+) -> tuple[pa.Table, pa.Table]:
+    """ANNOTATOR_VALIDATION and GRADED_VALIDATION."""
     logits = head.split_by_text(trained_head.logits(embeddings), np.bincount(texts.owners).tolist())
-    rows: Iterable[dict[str, Any]] = (
+    rows = [
         {**row, "logit": head.text_logit(window_logits)}
         for row, window_logits in zip(texts.rows, logits, strict=True)
         if row["role"] != "train"
+    ]
+    return (
+        _table([row for row in rows if row["role"] != gate.GRADED], ANNOTATOR_VALIDATION),
+        _table([row for row in rows if row["role"] == gate.GRADED], GRADED_VALIDATION),
     )
-    columns = ANNOTATOR_VALIDATION.names
-    return pa.Table.from_pylist(
-        [{name: row[name] for name in columns} for row in rows], schema=ANNOTATOR_VALIDATION
-    )
+
+
+def _table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    columns = [{name: row[name] for name in schema.names} for row in rows]
+    return pa.Table.from_pylist(columns, schema=schema)
 
 
 def _annotator(
-    trained_head: Head, encoder: encoders.Encoder, recipe: AnnotatorRecipe, validation: pa.Table
+    trained_head: Head,
+    encoder: encoders.Encoder,
+    recipe: AnnotatorRecipe,
+    validation: pa.Table,
+    graded: pa.Table,
 ) -> Annotator:
     versioned_fields = {
         "encoder_digest": encoder.model.digest,
@@ -200,6 +266,7 @@ def _annotator(
         version=version,
         encoder=recipe.encoder,
         gates=gate.measure_gates(validation, recipe),
+        grade_gates=gate.measure_grade_gates(graded, recipe),
         **versioned_fields,  # type: ignore[arg-type]
     )
 

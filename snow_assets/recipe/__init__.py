@@ -11,7 +11,10 @@ from snow_assets.recipe.annotator import (
     AnnotatorRecipe,
     ExemplarRecipe,
     FilePositives,
+    FurtherAnnotator,
+    GradeTable,
     RowPositives,
+    annotator_values,
 )
 from snow_assets.recipe.arctic import ARCTIC
 from snow_assets.recipe.arctic_sizes import ARCTIC_7B, ARCTIC_13B, ARCTIC_SIZES
@@ -79,6 +82,8 @@ __all__ = [
     "ExemplarRecipe",
     "FilePositives",
     "FiltersRecipe",
+    "FurtherAnnotator",
+    "GradeTable",
     "ModelRecipe",
     "NearDuplicatesRecipe",
     "OperationRecipe",
@@ -96,6 +101,7 @@ __all__ = [
     "SynthesisRecipe",
     "TokenizerRecipe",
     "WorkerMemory",
+    "annotator_values",
     "chosen_recipe",
 ]
 

@@ -1,10 +1,11 @@
-"""Config of the quality annotator: groups of positives, encoder, head, gates."""
+"""Config of the quality annotator: groups of positives, grades, encoder, head, gates."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
+from pydantic import StringConstraints
 
 from snow_assets.recipe.data import Language, Source
 from snow_assets.recipe.validation import (
@@ -13,6 +14,7 @@ from snow_assets.recipe.validation import (
     Fraction,
     LicenseId,
     OptionalSize,
+    PositiveFraction,
     ProperFraction,
     RecipeSection,
     Seed,
@@ -25,6 +27,9 @@ from snow_assets.recipe.validation import (
 
 GroupWeight = Annotated[float, Gt(0), Le(1_000)]
 """Of each positive of a group in the head's loss; a negative has 1."""
+MAX_GRADE = 5.0
+"""Grades are 0 (no value) to 5, as FineWeb-Edu's are."""
+Grade = Annotated[float, Ge(0), Le(MAX_GRADE)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +122,46 @@ class ExemplarRecipe(RecipeSection):
 
 
 @dataclass(frozen=True, kw_only=True)
+class GradeTable(RecipeSection):
+    """Grades of texts, 0 to 5, in rows of Parquet or JSONL files.
+
+    A row holds a text, or names a document of the clean corpus by `text_id`, or by repository and
+    path. A text with several rows has their mean grade.
+    """
+
+    name: SourceName
+    locations: Annotated[tuple[Text, ...], MinLen(1), Distinct]
+    grade_column: Text
+    text_column: Text | None
+    text_id_column: Text | None
+    repository_column: Text | None
+    path_column: Text | None
+    language_column: Text | None  # of rows with texts, as of `RowPositives`
+    default_language: Language | None
+    license: LicenseId | None  # of the texts that rows hold
+    grader: Text  # `human`, or the name of the model that graded
+    rubric: Text | None  # what the grades mean
+    weight: GroupWeight
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        stated = [
+            self.text_column is not None,
+            self.text_id_column is not None,
+            self.repository_column is not None and self.path_column is not None,
+        ]
+        require(
+            sum(stated) == 1 and (self.repository_column is None) == (self.path_column is None),
+            f"GradeTable {self.name}: state text_column, or text_id_column, or repository_column "
+            "and path_column",
+        )
+        require(
+            (self.license is None) == (self.text_column is None),
+            f"GradeTable {self.name}: a license belongs to a text_column, and is {self.license!r}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class AnnotatorRecipe(RecipeSection):
     encoder: Text
     """An encoder of any architecture with an AutoModel class in transformers: `package:NAME` (a
@@ -148,16 +193,62 @@ class AnnotatorRecipe(RecipeSection):
     """The groups of `exemplars` that it learns from; none stated: all."""
     labels: Literal["stated", "shuffled"] = "stated"
     """shuffled: of the training examples, by `seed`: a control that learns nothing from them."""
+    target: Literal["positives", "grades"] = "positives"
+    """positives: the head is a logistic regression, positives against random files (the paper).
+    grades: it is a ridge regression on the grades of `grades`, and a score is a predicted grade."""
+    grades: tuple[GradeTable, ...] = ()
+    positive_grade: Grade | None = None
+    """With the target `grades`, that of each positive in training; None: positives are not trained
+    on, and only measured by the AUCs."""
+    min_rank_correlation: PositiveFraction | None = None
+    """Lower 95 % bound of Spearman's correlation of scores with held-out grades."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        names = [table.name for table in self.grades]
+        require(len(set(names)) == len(names), f"two tables of grades share a name: {names}")
+        is_stated = {
+            "grades": bool(self.grades),
+            "min_rank_correlation": self.min_rank_correlation is not None,
+        }
+        for name, is_one in is_stated.items():
+            require(
+                is_one == (self.target == "grades"),
+                f"AnnotatorRecipe.{name} is {getattr(self, name)!r} with the target "
+                f"{self.target!r}: it belongs to the target 'grades', which needs it",
+            )
+        require(
+            self.positive_grade is None or self.target == "grades",
+            f"AnnotatorRecipe.positive_grade is {self.positive_grade} with the target "
+            f"{self.target!r}: it belongs to the target 'grades'",
+        )
+        require(
+            self.labels == "stated" or self.target == "positives",
+            f"AnnotatorRecipe.labels is {self.labels!r} with the target {self.target!r}: only "
+            "positives and negatives are shuffled",
+        )
         require(
             self.batch_tokens >= self.window_tokens,
             f"batch_tokens {self.batch_tokens} is below one window of {self.window_tokens}",
         )
 
 
-_LATER_FIELDS = {"positive_groups": (), "labels": "stated"}
+@dataclass(frozen=True, kw_only=True)
+class FurtherAnnotator(RecipeSection):
+    """An annotator beside the one that selects: its scores are compared with that one's."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+    annotator: AnnotatorRecipe
+
+
+_LATER_FIELDS = {
+    "positive_groups": (),
+    "labels": "stated",
+    "target": "positives",
+    "grades": (),
+    "positive_grade": None,
+    "min_rank_correlation": None,
+}
 
 
 def annotator_values(recipe: AnnotatorRecipe) -> dict[str, Any]:

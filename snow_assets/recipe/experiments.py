@@ -48,6 +48,15 @@ class Comparison(RecipeSection):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PromotionGate(RecipeSection):
+    """A comparison of an experiment: while it is not made, or worse, no model is promoted."""
+
+    experiment: ArmName
+    arm: ArmName
+    baseline: ArmName
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExperimentRecipe(RecipeSection):
     """Arms x seeds of the recipe up to a phase, and the comparisons that are decided on.
 

@@ -1,8 +1,13 @@
 """The recipe of all stages."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from snow_assets.recipe.annotator import AnnotatorRecipe, ExemplarRecipe
+from snow_assets.recipe.annotator import (
+    AnnotatorRecipe,
+    ExemplarRecipe,
+    FurtherAnnotator,
+    GradeTable,
+)
 from snow_assets.recipe.data import (
     AcceptanceRecipe,
     CorpusRecipe,
@@ -10,7 +15,12 @@ from snow_assets.recipe.data import (
     SelectionRecipe,
     SynthesisRecipe,
 )
-from snow_assets.recipe.experiments import ExperimentRecipe, kept_phases, measured_phase
+from snow_assets.recipe.experiments import (
+    ExperimentRecipe,
+    PromotionGate,
+    kept_phases,
+    measured_phase,
+)
 from snow_assets.recipe.operation import OperationRecipe
 from snow_assets.recipe.training import EvaluationRecipe, PretrainingRecipe
 from snow_assets.recipe.validation import Name, RecipeSection, require
@@ -30,10 +40,25 @@ class Recipe(RecipeSection):
     evaluation: EvaluationRecipe
     operation: OperationRecipe
     experiments: tuple[ExperimentRecipe, ...] = ()
+    further_annotators: tuple[FurtherAnnotator, ...] = ()
+    promotion_gates: tuple[PromotionGate, ...] = ()
+    """What has to be decided, and not as worse, before MLflow's alias of the recipe moves to its
+    models; no part of any address."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.exemplars.chosen_groups(self.annotator.positive_groups)
+        names = [further.name for further in self.further_annotators]
+        require(len(set(names)) == len(names), f"two further_annotators share a name: {names}")
+        for item in self.annotators:
+            self.exemplars.chosen_groups(item.positive_groups)
+        learned = [
+            *(group.name for group in self.exemplars.groups),
+            *(table.name for table in self.grade_tables),
+        ]
+        require(
+            len(set(learned)) == len(learned),
+            f"a group of exemplars.groups and a table of annotator.grades share a name: {learned}",
+        )
         context = self.pretraining.model.max_seq_len
         num_processes = self.operation.pretraining.num_processes
         for phase in self.pretraining.phases:
@@ -68,3 +93,35 @@ class Recipe(RecipeSection):
                 f"experiment {experiment.name} is decided by {experiment.benchmark}, and the "
                 f"recipe's benchmarks are {list(self.evaluation.benchmarks)}",
             )
+        compared = {
+            (experiment.name, comparison.arm, comparison.baseline)
+            for experiment in self.experiments
+            for comparison in experiment.comparisons
+        }
+        for gate in self.promotion_gates:
+            require(
+                (gate.experiment, gate.arm, gate.baseline) in compared,
+                f"promotion_gates name {gate.experiment}: {gate.arm} against {gate.baseline}, "
+                f"and the recipe's experiments compare {sorted(compared)}",
+            )
+
+    @property
+    def annotators(self) -> tuple[AnnotatorRecipe, ...]:
+        """The one that selects, then the further ones."""
+        return (self.annotator, *(further.annotator for further in self.further_annotators))
+
+    @property
+    def grade_tables(self) -> tuple[GradeTable, ...]:
+        """The tables of grades that any annotator learns from, each once."""
+        return tuple(dict.fromkeys(table for item in self.annotators for table in item.grades))
+
+    def with_annotator(self, name: str) -> "Recipe":
+        """The recipe whose selecting annotator is this further one."""
+        (further,) = (item for item in self.further_annotators if item.name == name)
+        return replace(
+            self,
+            annotator=further.annotator,
+            further_annotators=(),
+            experiments=(),
+            promotion_gates=(),
+        )

@@ -186,6 +186,57 @@ EXAMPLE = pa.schema(
 """`annotator_examples`, table `examples`. A text stands here twice if it is drawn at random and
 matches a positive, too; such a match is for validation only."""
 
+GRADED_TEXT = pa.schema(
+    [
+        _required("text_id", pa.string()),
+        _required("table", pa.string()),  # of the recipe's annotator.grades
+        _required("repository", pa.string()),  # of a row's own text: TABLE/PART
+        _required("path", pa.string()),
+        _required("language", pa.string()),
+        _required("grade", pa.float64()),  # 0 to 5, the mean of the text's rows
+        _required("num_grades", pa.int64()),
+        _required("grader", pa.string()),  # human, or a model's name
+        pa.field("rubric", pa.string()),
+        _required("text", pa.string()),
+    ]
+)
+"""`graded_texts`, table `texts`: what an annotator learns grades from, each text once."""
+
+GRADED_EXAMPLE = pa.schema(
+    [
+        *(GRADED_TEXT.field(name) for name in ("text_id", "table", "repository", "language")),
+        _required("split", pa.string()),  # train or validation, by repository
+        _required("grade", pa.float64()),
+        _required("weight", pa.float64()),  # in the head's loss
+        _required("text", pa.string()),
+    ]
+)
+"""`annotator_examples`, table `graded_examples`: only where grades are the annotator's target."""
+
+GRADED_VALIDATION = pa.schema(
+    [
+        *(GRADED_TEXT.field(name) for name in ("text_id", "table", "language")),
+        _required("grade", pa.float64()),
+        _required("logit", pa.float32()),
+    ]
+)
+"""`quality_annotator`, table `graded_validation`: held-out grades beside predicted ones."""
+
+RANK_CORRELATION = pa.schema(
+    [
+        _required("annotator", pa.string()),  # annotator version
+        pa.field("language", pa.string()),  # null: all languages together
+        _required("graders", pa.string()),
+        pa.field("rank_correlation", pa.float64()),  # null: too few texts
+        pa.field("low", pa.float64()),  # 95 % interval
+        pa.field("high", pa.float64()),
+        _required("num_texts", pa.int64()),
+        _required("minimum", pa.float64()),  # of the lower bound
+        _required("passed", pa.bool_()),
+    ]
+)
+"""`quality_annotator`, table `rank_correlations`: only where grades are its target."""
+
 ANNOTATOR_VALIDATION = pa.schema(
     [
         _required("text_id", pa.string()),

@@ -1,7 +1,8 @@
-"""Human labels of documents, an optional input: `labels/*.csv` in the lake."""
+"""Grades of documents by people or a model, an optional input: `labels/*.csv` in the lake."""
 
 import csv
 import io
+from collections.abc import Mapping
 
 import pyarrow as pa
 
@@ -9,12 +10,15 @@ from snow_assets.storage import shards
 
 LABEL = pa.schema(
     [
-        pa.field("document_id", pa.string(), nullable=False),
+        pa.field("document_id", pa.string()),
+        pa.field("text_id", pa.string()),  # of all documents with this text, if none is named
         pa.field("grade", pa.float64(), nullable=False),  # 0 (no value) to 5
-        pa.field("grader", pa.string(), nullable=False),
+        pa.field("grader", pa.string(), nullable=False),  # a model's name says that it is a model
     ]
 )
-"""A row per document and grader."""
+"""A row per document or text, and grader."""
+
+_KEYS = ("document_id", "text_id")
 
 _MAX_GRADE = 5.0
 
@@ -22,8 +26,8 @@ _MAX_GRADE = 5.0
 def labels(lake: str) -> pa.Table:
     """Read all labels of the lake, in the order of the files; empty without labels.
 
-    A file has the columns document_id, grade (0 to 5) and grader, and may have more. Raises
-    ValueError with the file, the line and the error. Memory: all labels.
+    A file has the columns document_id or text_id, grade (0 to 5) and grader, and may have more.
+    Raises ValueError with the file, the line and the error. Memory: all labels.
     """
     folder = shards.join(lake, "labels")
     rows = []
@@ -32,14 +36,16 @@ def labels(lake: str) -> pa.Table:
             continue
         text = io.StringIO(shards.get(shards.join(folder, name)).decode("utf-8-sig"))
         reader = csv.DictReader(text)
-        missing = set(LABEL.names) - set(reader.fieldnames or ())
+        columns = set(reader.fieldnames or ())
+        missing = {"grade", "grader"} - columns
+        missing |= set() if columns & set(_KEYS) else {"document_id"}
         if missing:
             raise ValueError(f"labels/{name} has no column {', '.join(sorted(missing))}")
         for row in reader:
             location = f"labels/{name} line {reader.line_num}"
             rows.append(
                 {
-                    "document_id": _parse_document_id(row["document_id"], location),
+                    **_parse_key(row, location),
                     "grade": _parse_grade(row["grade"], location),
                     "grader": row["grader"] or "",
                 }
@@ -47,10 +53,11 @@ def labels(lake: str) -> pa.Table:
     return pa.Table.from_pylist(rows, LABEL)
 
 
-def _parse_document_id(text: str | None, location: str) -> str:
-    if not text:
+def _parse_key(row: Mapping[str, str | None], location: str) -> dict[str, str | None]:
+    key = {name: row.get(name) or None for name in _KEYS}
+    if not any(key.values()):
         raise ValueError(f"{location}: no document_id; take it from the table labelling_sample")
-    return text
+    return key
 
 
 def _parse_grade(text: str | None, location: str) -> float:

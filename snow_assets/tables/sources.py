@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from snow_assets.defs.graph import STAGES, stage_of, stages_in
+from snow_assets.defs.graph import FURTHER_STAGES, STAGES, stage_of, stages_in
 from snow_assets.stages import Stage
 from snow_assets.storage import shards
 from snow_assets.storage.pointers import read_pointer
@@ -170,8 +170,16 @@ def lake_tables(lake: str, current: Iterable[str], *, recipe: str, project: str)
 
 
 def dbt_sources(stages: Iterable[Stage]) -> dict[tuple[str, str], tuple[pa.Schema, set[str]]]:
-    """The dbt project's sources by name and table: the columns, and the assets that write them."""
-    sources: dict[tuple[str, str], tuple[pa.Schema, set[str]]] = {}
+    """The dbt project's sources by name and table: the columns, and the assets that write them.
+
+    Those of further annotators are sources of every recipe, without assets where it has none.
+    """
+    sources: dict[tuple[str, str], tuple[pa.Schema, set[str]]] = {
+        (table.dbt_source or stage.name, table.name): (table.schema, set())
+        for stage in FURTHER_STAGES
+        for table in stage.tables
+        if table.is_dbt_source
+    }
     for stage in stages:
         for table in stage.tables:
             if table.is_dbt_source:

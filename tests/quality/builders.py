@@ -160,6 +160,7 @@ def drawn(
     clean: dict[str, str],
     recipe: AnnotatorRecipe,
     groups: ExemplarRecipe = SMOKE.exemplars,
+    graded_folders: Sequence[str] = (),
 ) -> str:
     """A finished `annotator_examples` artifact."""
     folder = f"{lake}/annotator_examples/all/{FINGERPRINT}"
@@ -171,8 +172,9 @@ def drawn(
         recipe=recipe,
         exemplars=groups,
         near_duplicates=NEAR,
+        graded_folders=graded_folders,
     )
-    return finish(folder, inputs=[given, *clean.values()], stats=stats)
+    return finish(folder, inputs=[given, *graded_folders, *clean.values()], stats=stats)
 
 
 def trained(

@@ -11,7 +11,9 @@ import pytest
 
 from snow_assets.defs import quality
 from snow_assets.defs import quality_checks as checks
-from snow_assets.recipe import SMOKE
+from snow_assets.defs.materialize import current_artifact
+from snow_assets.quality.gate import read_annotator
+from snow_assets.recipe import SMOKE, FurtherAnnotator
 from snow_assets.stages import Stage
 from snow_assets.storage import checked_json, shards
 from snow_resources.lake import Lake
@@ -20,6 +22,7 @@ from snow_resources.tracking import Tracking
 from tests.curation.builders import point
 from tests.quality.builders import a_lake, corpus_files
 from tests.quality.conftest import Made
+from tests.quality.test_grades import grade_table, graded_recipe, texts
 from tests.recipes import smoke_phases
 from tests.stage_assets import asset_of
 
@@ -201,3 +204,55 @@ def test_a_subset_without_all_languages_is_refused_by_name(made: Made) -> None:
     Path(f"{made.lake}/current/SMOKE/clean_corpus/sql.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"clean_corpus \[sql\] was never materialized"):
         run(made, quality.annotator_examples)
+
+
+@pytest.mark.slow
+def test_a_further_annotator_has_its_own_examples_gate_and_scores(
+    made: Made, tmp_path: Path
+) -> None:
+    run(made, quality.annotator_examples)
+    run(made, quality.quality_annotator)
+    alone = run(made, quality.quality_scores, "python")
+
+    grades = grade_table(tmp_path / "people.jsonl", texts())
+    learner = graded_recipe(made.recipe.encoder, grades)
+    further = FurtherAnnotator(name="of_grades", annotator=learner)
+    both = resources(made)
+    both["recipe"] = replace(both["recipe"], further_annotators=(further,))
+    stages = quality.annotator_stages("of_grades")
+    for stage, partition in (
+        (quality.graded_texts, "people"),
+        (stages.examples, None),
+        (stages.annotator, None),
+        (stages.scores, "python"),
+    ):
+        assets = [asset_of(stage, both["recipe"])]
+        assert dg.materialize(assets, resources=both, partition_key=partition).success
+    lake = both["lake"]
+    main, other = (
+        current_artifact(lake, both["recipe"], name, "python").folder
+        for name in ("quality_scores", "of_grades_quality_scores")
+    )
+    assert alone["folder"] == main
+    scored = [shards.read(folder, "scores").to_pylist() for folder in (main, other)]
+    assert [row["text_id"] for row in scored[0]] == [row["text_id"] for row in scored[1]]
+    assert {row["annotator"] for row in scored[0]}.isdisjoint(row["annotator"] for row in scored[1])
+    annotator = read_annotator(
+        current_artifact(lake, both["recipe"], "of_grades_quality_annotator").folder
+    )
+    assert annotator.grade_gates[0].graders == "human"
+    # The other one's values are no part of the selecting one's address.
+    again = dg.materialize(
+        [asset_of(quality.quality_annotator, both["recipe"])], resources=both
+    ).asset_materializations_for_node("quality_annotator")
+    assert again[0].metadata["reused"].value is True
+
+
+def test_a_further_annotator_learns_from_groups_that_there_are() -> None:
+    other = replace(SMOKE.annotator, positive_groups=("none",))
+    further = FurtherAnnotator(name="other", annotator=other)
+    with pytest.raises(ValueError, match="have no group 'none'"):
+        replace(SMOKE, further_annotators=(further,))
+    further = FurtherAnnotator(name="other", annotator=SMOKE.annotator)
+    with pytest.raises(ValueError, match="two further_annotators share a name"):
+        replace(SMOKE, further_annotators=(further, further))

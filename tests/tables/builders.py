@@ -339,7 +339,24 @@ def put_quality(lake: TinyLake) -> None:
                     )
                     for language, auc in [(None, 0.8), ("c", 0.5), ("python", 0.9)]
                 ],
-            )
+            ),
+            "rank_correlations": (
+                rows.RANK_CORRELATION,
+                [
+                    row_of(
+                        rows.RANK_CORRELATION,
+                        annotator="second",
+                        language=None,
+                        graders="some-model",
+                        rank_correlation=0.5,
+                        low=0.4,
+                        high=0.6,
+                        num_texts=200,
+                        minimum=0.3,
+                        passed=True,
+                    )
+                ],
+            ),
         },
     )
     lake.put(

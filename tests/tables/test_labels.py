@@ -20,8 +20,15 @@ def test_files_are_read_together_and_further_columns_are_left(lake_url: str) -> 
     put(lake_url, "grader,grade,document_id\nbob,2.5,a\n", name="bob.csv")
     put(lake_url, "no labels", name="notes.txt")
     assert labels(lake_url).to_pylist() == [
-        {"document_id": "a", "grade": 4.0, "grader": "ada"},
-        {"document_id": "a", "grade": 2.5, "grader": "bob"},
+        {"document_id": "a", "text_id": None, "grade": 4.0, "grader": "ada"},
+        {"document_id": "a", "text_id": None, "grade": 2.5, "grader": "bob"},
+    ]
+
+
+def test_a_grade_of_a_text_is_of_every_document_with_it(lake_url: str) -> None:
+    put(lake_url, "text_id,grade,grader\nb,1,some-model\n")
+    assert labels(lake_url).to_pylist() == [
+        {"document_id": None, "text_id": "b", "grade": 1.0, "grader": "some-model"}
     ]
 
 

@@ -50,6 +50,9 @@ def test_each_languages_gates_and_what_they_let_select_are_tables(ask: Any) -> N
         (None, 0.8, True),
         ("python", 0.9, True),
     ]
+    assert ask(
+        "select language, graders, rank_correlation, passed from annotator_rank_correlations"
+    ) == [(None, "some-model", 0.5, True)]
     assert ask("select language, annotator, selected, gate_failures from selected_languages") == [
         ("python", "second", True, None)
     ]

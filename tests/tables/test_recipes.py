@@ -78,7 +78,10 @@ def test_every_table_has_a_recipe_and_shows_both(both: Publication) -> None:
     ]
     assert without == []
     empty = {"redactions", "pending_documents", "label_agreement"}
+    empty |= {"annotator_pairs"}  # of further annotators
     empty |= {
+        "annotator_correlations",
+        "arm_annotators",
         "arm_results",
         "arm_comparisons",
         "comparison_evidence",

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from snow_assets.quality.auc import roc_auc
+from snow_assets.quality.correlation import rank_correlation
 from snow_assets.storage import schemas as rows
 from snow_assets.storage import shards
 from snow_resources.warehouse import query
@@ -22,6 +23,7 @@ _RANDOM = random.Random(1)
 # Eighths: ties are common, and exact in single precision.
 FORMER = {name: _RANDOM.randrange(-32, 32) / 8 for name in NAMES}
 NEWER = {name: FORMER[name] / 2 + _RANDOM.randrange(-8, 16) / 8 for name in NAMES}
+OTHER = {name: NEWER[name] + _RANDOM.randrange(-24, 24) / 8 for name in NAMES}
 TOKENS = {name: _RANDOM.randrange(10, 100) for name in NAMES}
 GRADES = {name: _RANDOM.randrange(0, 6) for name in NAMES[:60]}
 SELECTED_SHARE = 0.2
@@ -70,6 +72,10 @@ def a_scored_lake(url: str) -> TinyLake:
     # The former annotator's scores once more, as an artifact of an older corpus holds them.
     again = {"scores": (rows.SCORE, scores("first", {name: FORMER[name] for name in NAMES[:50]}))}
     lake.put("quality_scores", again, partition="python", fingerprint="0", point=False)
+    further = {"scores": (rows.SCORE, scores("third", OTHER))}
+    lake.put("other_quality_scores", further, partition="python")
+    former = {"scores": (rows.SCORE, scores("fourth", FORMER))}
+    lake.put("other_quality_scores", former, partition="python", fingerprint="0", point=False)
     below, subset = sum(TOKENS.values()), []
     for name in ranked():
         below -= TOKENS[name]
@@ -88,8 +94,11 @@ def a_scored_lake(url: str) -> TinyLake:
         )
     table = {"documents": (rows.SELECTION, subset)}
     lake.put("high_quality_subset", table, partition="python")
-    graded = "".join(f"{sha(name)},{grade},ada\n" for name, grade in GRADES.items())
+    names = list(GRADES)
+    graded = "".join(f"{sha(name)},{GRADES[name]},ada\n" for name in names[:40])
     shards.put(f"{url}/labels/ada.csv", f"document_id,grade,grader\n{graded}".encode())
+    graded = "".join(f"{text_of(name)},{GRADES[name]},model-1\n" for name in names[40:])
+    shards.put(f"{url}/labels/model.csv", f"text_id,grade,grader\n{graded}".encode())
     return lake
 
 
@@ -171,15 +180,19 @@ def test_drift_is_index_rank_correlation_and_what_crosses_the_cut(ask: Any) -> N
     assert found[2:] == (len(above(NEWER) - above(FORMER)), len(above(FORMER) - above(NEWER)))
 
 
-def test_agreement_with_people_is_area_rank_correlation_and_confusion(ask: Any) -> None:
+def test_agreement_with_grades_is_area_rank_correlation_and_confusion(ask: Any) -> None:
     good = {name for name, grade in GRADES.items() if grade >= 3}
     poor = set(GRADES) - good
     chosen = selected()
-    auc = roc_auc([NEWER[name] for name in good], [NEWER[name] for name in poor]).auc
-    correlation = spearman([NEWER[name] for name in GRADES], [float(g) for g in GRADES.values()])
+    area = roc_auc([NEWER[name] for name in good], [NEWER[name] for name in poor])
+    logits, grades = [NEWER[name] for name in GRADES], [float(g) for g in GRADES.values()]
+    correlation = rank_correlation(logits, grades)
+    assert correlation is not None
+    assert correlation.value == pytest.approx(spearman(logits, grades), rel=1e-9)
     columns = (
         "num_labels, num_good, num_good_selected, num_good_refused, num_poor_selected,"
-        " num_poor_refused, auc, rank_correlation"
+        " num_poor_refused, auc, auc_low, auc_high, rank_correlation, rank_correlation_low,"
+        " rank_correlation_high, graders"
     )
     for language in ("python", "all"):
         [found] = ask(
@@ -193,10 +206,34 @@ def test_agreement_with_people_is_area_rank_correlation_and_confusion(ask: Any) 
             len(poor & chosen),
             len(poor - chosen),
         )
-        assert found[6:] == pytest.approx((auc, correlation), rel=1e-9)
+        intervals = (area.auc, area.low, area.high)
+        intervals += (correlation.value, correlation.low, correlation.high)
+        assert found[6:12] == pytest.approx(intervals, rel=1e-9)
+        assert found[12] == "ada, model-1"
 
 
 def test_the_sample_to_grade_is_drawn_from_every_decile(ask: Any) -> None:
     drawn = ask("select stratum, count(*), sum(weight) from labelling_sample group by 1 order by 1")
     assert [(stratum, number) for stratum, number, _ in drawn] == [(n, 5) for n in range(10)]
     assert sum(weight for _, _, weight in drawn) == pytest.approx(NUMBER)
+
+
+def test_a_further_annotator_stands_beside_the_one_that_selects(ask: Any) -> None:
+    [found] = ask(
+        "select language, annotator, further_name, further_annotator, num_texts, num_top_percent,"
+        " top_percent_shared, top_tenth_shared, rank_correlation, rank_correlation_low,"
+        " rank_correlation_high from annotator_pairs"
+    )
+    assert found[:6] == ("python", "second", "other", "third", NUMBER, 2)
+
+    def top(logits: dict[str, float], count: int) -> set[str]:
+        order = sorted(NAMES, key=lambda name: (-logits[name], text_of(name)))
+        return set(order[:count])
+
+    assert found[6:8] == tuple(
+        len(top(NEWER, count) & top(OTHER, count)) / count for count in (2, 20)
+    )
+    correlation = rank_correlation([NEWER[name] for name in NAMES], [OTHER[name] for name in NAMES])
+    assert correlation is not None
+    expected = (correlation.value, correlation.low, correlation.high)
+    assert found[8:] == pytest.approx(expected, rel=1e-9)

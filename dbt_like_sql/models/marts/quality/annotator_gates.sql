@@ -1,6 +1,7 @@
 select
     recipe,
     annotator,
+    annotator_name,
     language,
     gate,
     auc,

@@ -1,5 +1,6 @@
 select
     document_id,
+    text_id,
     grade,
     grader
 from {{ source('manifests', 'labels') }}

@@ -1,6 +1,7 @@
 select
     recipe,
     annotator,
+    nullif(regexp_replace(asset, '_?quality_annotator$', ''), '') as annotator_name,
     language,
     gate,
     auc,

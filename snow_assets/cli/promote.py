@@ -1,0 +1,43 @@
+"""Promote the recipe's models in MLflow: `make promote`.
+
+The alias of the recipe moves to the models that its pointers name, unless a gate of the annotator
+or a comparison of `Recipe.promotion_gates` holds them back.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator
+
+from snow_assets import definitions
+from snow_assets.cli.mlflow_rebuild import record_of
+from snow_assets.defs.materialize import all_current_artifacts
+from snow_assets.defs.promotion import promotion_violations
+from snow_assets.recipe import Recipe, chosen_recipe
+from snow_resources.lake import Lake
+from snow_resources.tracking import Record
+
+
+def model_records(lake: Lake, recipe: Recipe) -> Iterator[Record]:
+    """The records of the current artifacts with a model."""
+    for artifact in all_current_artifacts(lake, recipe):
+        record = record_of(artifact.folder, recipe=recipe.name)
+        if record is not None and record.model is not None:
+            yield record
+
+
+def main() -> None:
+    recipe = chosen_recipe()
+    resources = definitions.resources(recipe)
+    lake, tracking = resources["lake"], resources["tracking"]
+    if violations := promotion_violations(lake, recipe):
+        sys.exit(f"No model of recipe {recipe.name} is promoted: {'; '.join(violations)}")
+    log = logging.getLogger("promote")
+    for record in model_records(lake, recipe):
+        tracking.record(log, record)
+        assert record.model is not None
+        outcome = "promoted" if record.model.is_promoted else "not promoted: its gates failed"
+        sys.stdout.write(f"{record.model.name}: {outcome}\n")
+
+
+if __name__ == "__main__":
+    main()
