@@ -39,14 +39,14 @@ def test_what_arms_share_is_planned_once(lake_url: str) -> None:
     assert "clean_corpus" in count(plan.corpus)
     assert count(plan.shared) == {
         "annotator_examples": 1,
-        "quality_annotator": 1,
-        "quality_scores": 2,  # languages
+        "quality_annotator": 2,  # the stated labels, and the shuffled ones
+        "quality_scores": 4,  # two languages each
         "general_packs": 1,
         "general_checkpoint": 2,  # seeds
     }
     assert [(arm.arm, arm.seed) for arm in plan.arms] == [
         (name, seed)
-        for name in ("random", "random_again", "selected", "without_general")
+        for name in ("random", "random_again", "selected", "shuffled", "without_general")
         for seed in (0, 1)
     ]
     for arm in plan.arms:
