@@ -111,11 +111,16 @@ def gate_failures(gates: Sequence[Gate | GradeGate]) -> list[str]:
 
 
 def language_failures(gates: Sequence[Gate | GradeGate], language: str) -> list[str]:
-    """Why the scores of a language may not select: no gates of it, or failed ones."""
+    """Why the scores of a language may not select: failed gates of it, or no AUC of it, or, of an
+    annotator that learned grades, no held-out grade."""
     own = [gate for gate in gates if gate.language == language]
-    if not own:
-        return [f"the annotator has no held-out positive in {language}"]
-    return [_failure(gate) for gate in own if not gate.passed]
+    failures = [_failure(gate) for gate in own if not gate.passed]
+    if not any(isinstance(gate, Gate) for gate in own):
+        failures.append(f"the annotator has no held-out positive in {language}")
+    learns_grades = any(isinstance(gate, GradeGate) for gate in gates)
+    if learns_grades and not any(isinstance(gate, GradeGate) for gate in own):
+        failures.append(f"the annotator has no held-out grade in {language}")
+    return failures
 
 
 def gate_rows(annotator: Annotator) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 import pyarrow as pa
 import pytest
 
+from snow_assets.quality.contract import GradeGate
 from snow_assets.quality.gate import (
     GateError,
     gate_failures,
@@ -143,6 +144,22 @@ def test_a_language_without_positives_has_no_gate_and_fails() -> None:
     )
     found = measure_gates(table, RECIPE)
     assert language_failures(found, "sql") == ["the annotator has no held-out positive in sql"]
+    grades = [
+        GradeGate(
+            language=language,
+            graders="human",
+            rank_correlation=0.8,
+            low=0.7,
+            high=0.9,
+            num_texts=50,
+            minimum=0.3,
+        )
+        for language in (None, "python", "sql")
+    ]
+    graded = [*found, *grades]
+    assert language_failures(graded, "sql") == ["the annotator has no held-out positive in sql"]
+    assert language_failures(graded, "python") == language_failures(found, "python")
+    assert language_failures(graded, "c")[-1] == "the annotator has no held-out grade in c"
 
 
 def test_a_failed_language_does_not_fail_the_annotator() -> None:
