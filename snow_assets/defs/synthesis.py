@@ -45,7 +45,7 @@ from snow_assets.synthesis.prompts import PROMPT_VERSIONS, prompt_version
 from snow_resources.gpu_jobs import JobSize
 
 CODE_VERSION = "3"
-EXECUTION_CODE_VERSION = "1"
+EXECUTION_CODE_VERSION = "2"
 
 
 @stage(
@@ -236,7 +236,7 @@ def _set_config(inputs: StageInputs) -> Any:
 
 @stage(
     group="synthesis",
-    code_version="6",
+    code_version="7",
     inputs=(
         Input(stage=synthetic_answers),
         Input(stage=benchmark_problems),

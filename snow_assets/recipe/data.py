@@ -306,8 +306,8 @@ class AcceptanceRecipe(RecipeSection):
     # to its seed, and among accepted completions; with the shingles of near_duplicates
     max_jaccard: PositiveFraction
     execution: Literal["off", "required"] = "off"
-    """`required`: a Python file that imports what the sandbox has, and reads no input, must run to
-    its end there, with its tests if it has any (`synthesis/programs.py`). Others are not run."""
+    """`required`: a Python file that needs no more than the sandbox has must run to its end there,
+    with its tests if it has any (`synthesis/programs.py`). Others are not run."""
     execution_timeout_seconds: PositiveFloat = 10.0  # of a file
 
     @property

@@ -72,6 +72,7 @@ from snow_assets.runtime.sandbox_filter import FilterUnavailableError, seccomp_f
 _OVERHEAD_SECONDS = 60.0  # for the supervisor itself, which keeps the program's own limit
 _BASELINE = ("seccomp", "landlock", "rlimits")
 _HASH_SEED = "0"
+_FOLDER_PREFIX = "snow-sandbox-"
 _START = (
     "import sys\n"
     f"sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
@@ -248,21 +249,26 @@ def _outcome(report: Report) -> Outcome:
     return "failed"
 
 
-# Memory addresses and temporary folders differ between runs.
+# These differ between runs: memory addresses, temporary folders, names by `tempfile`, and the
+# descriptor of the folder that modules are imported through.
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,16}\b")
-_TEMPORARY = re.compile(r"/tmp/[^\s/'\"]+")  # noqa: S108 - a pattern; nothing is written there
+_TEMPORARY = re.compile(rf"/tmp/[^\s/'\"]+|/[^\s'\"]*/{_FOLDER_PREFIX}\w+")  # noqa: S108 - a pattern
+_TEMPORARY_NAME = re.compile(r"\btmp[a-z0-9_]{8}\b")
+_DESCRIPTOR = re.compile(r"/proc/self/fd/\d+")
 
 
 def stable_message(message: str | None) -> str | None:
-    """Normalise memory addresses and temporary paths, so that equal runs give equal messages."""
+    """Normalise memory addresses, temporary paths and descriptors, so that equal runs give equal
+    messages."""
     if message is None:
         return None
-    return _TEMPORARY.sub("/tmp/...", _ADDRESS.sub("0x...", message))  # noqa: S108
+    message = _TEMPORARY.sub("/tmp/...", _ADDRESS.sub("0x...", message))  # noqa: S108
+    return _DESCRIPTOR.sub("/proc/self/fd/...", _TEMPORARY_NAME.sub("tmp...", message))
 
 
 @contextmanager
 def _empty_folder() -> Iterator[str]:
-    folder = Path(tempfile.mkdtemp(prefix="snow-sandbox-"))
+    folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
     try:
         yield str(folder)
     finally:

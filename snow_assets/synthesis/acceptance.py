@@ -24,7 +24,7 @@ from snow_assets.storage import shards
 from snow_assets.storage.schemas import SYNTHETIC_DOCUMENT, SYNTHETIC_REFUSAL, text_id, without
 from snow_assets.synthesis.contract import FileExecution, seed_mode
 from snow_assets.synthesis.parsing import extract_file, syntax_error
-from snow_assets.synthesis.programs import has_tests, program, runnability
+from snow_assets.synthesis.programs import program, runnability
 from snow_assets.synthesis.prompts import EXAMPLES
 
 DOCUMENTS, REFUSALS = "documents", "refusals"
@@ -33,8 +33,8 @@ _EVIDENCE_CHARS = 300
 
 
 PASSED_TESTS, RAN, NOT_RUNNABLE = "passed_tests", "ran", "not_runnable"
-"""Column `execution` of an accepted file: it ran with its tests; it ran and has none; the sandbox
-cannot run it."""
+"""Column `execution` of an accepted file: it ran and so did a test of it; it ran and no test did;
+the sandbox cannot run it."""
 
 RunPrograms = Callable[[Sequence[str]], Sequence[FileExecution]]
 
@@ -234,7 +234,7 @@ def _execute(
     for candidate, result in zip(runnable, results, strict=True):
         name = candidate.seed["document_id"]
         if result.outcome == "passed":
-            executions[name] = PASSED_TESTS if has_tests(candidate.text) else RAN
+            executions[name] = PASSED_TESTS if result.num_tests else RAN
         else:
             evidence = result.message.strip()[-_EVIDENCE_CHARS:]
             failures[name] = (f"execution_{result.outcome}", evidence)

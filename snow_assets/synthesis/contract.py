@@ -71,10 +71,11 @@ class FileExecutionRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class FileExecution:
-    """Outcome of one program, a `sandbox.Outcome`, and the end of its output if it did not pass."""
+    """Outcome of one program, a `sandbox.Outcome`, and the end of its traceback if it failed."""
 
     outcome: str
     message: str
+    num_tests: int = 0  # that ran, of a program that passed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,10 @@ from snow_assets.synthesis.contract import (
     FileExecutionReport,
     FileExecutionRequest,
 )
+from snow_assets.synthesis.programs import num_tests
 
 _MESSAGE_CHARS = 500
+_TRACEBACK = "Traceback (most recent call last):"
 
 
 def work(request: FileExecutionRequest, progress: worker.Progress) -> FileExecutionReport:
@@ -31,17 +33,29 @@ def work(request: FileExecutionRequest, progress: worker.Progress) -> FileExecut
     progress.log(f"{passed} of {len(results)} generated files ran to their end")
     return FileExecutionReport(
         isolation=isolation.level,
-        executions=tuple(
-            FileExecution(outcome=result.outcome, message=_message(result)) for result in results
-        ),
+        executions=tuple(map(_execution, results)),
+    )
+
+
+def _execution(result: sandbox.ExecutionResult) -> FileExecution:
+    has_passed = result.outcome == "passed"
+    return FileExecution(
+        outcome=result.outcome,
+        message=_message(result),
+        num_tests=num_tests(result.message) if has_passed else 0,
     )
 
 
 def _message(result: sandbox.ExecutionResult) -> str:
-    """The end of a failed program's output, short: a pod returns its report by its log."""
-    if result.outcome == "passed":
+    """The end of a failed program's last traceback, short: a pod returns its report by its log.
+
+    Output before it is left out, since it may hold times; and all of a program that was stopped.
+    """
+    if result.outcome != "failed":
         return ""
-    return (sandbox.stable_message(result.message) or "").strip()[-_MESSAGE_CHARS:]
+    message = sandbox.stable_message(result.message) or ""
+    _, _, traceback = message.rpartition(_TRACEBACK)
+    return traceback.strip()[-_MESSAGE_CHARS:]
 
 
 if __name__ == "__main__":

@@ -107,21 +107,38 @@ def executed(folder: Path, programs: Sequence[str]) -> Sequence[FileExecution]:
 @needs_floor
 def test_a_file_that_does_not_run_is_refused_and_another_states_what_ran(tmp_path: Path) -> None:
     tested = f"{a_module('alpha')}def test_alpha():\n    assert alpha_report([3]) == [3]\n"
+    without_test = "import unittest\nclass Checks(unittest.TestCase):\n    pass\n"
     answers: list[str | Completion] = [
         a_file(tested),
+        a_file(f"{a_module('epsilon')}{without_test}"),
         a_file(f"{a_module('beta')}beta_report(2)\n"),
         a_file(f"import numpy\n{a_module('gamma')}"),
         a_file(a_module("delta")),
         a_file("a = 1\n"),  # too short to be run
     ]
     documents, refusals, stats = judged(tmp_path, answers, run_programs=partial(executed, tmp_path))
-    assert [row["execution"] for row in documents] == ["passed_tests", "not_runnable", "ran"]
+    states = [row["execution"] for row in documents]
+    assert states == ["passed_tests", "ran", "not_runnable", "ran"]
     assert {row["reason"]: "TypeError" in row["evidence"] for row in refusals} == {
         "execution_failed": True,
         "too_short": False,
     }
     assert stats["refused"] == {"execution_failed": 1, "too_short": 1}
-    assert stats["executions"] == {"failed": 1, "needs_modules": 1, "passed_tests": 1, "ran": 1}
+    assert stats["executions"] == {"failed": 1, "needs_modules": 1, "passed_tests": 1, "ran": 2}
+
+
+@needs_floor
+def test_running_files_twice_gives_the_same_digest(tmp_path: Path) -> None:
+    tests = "import time, unittest\nclass Checks(unittest.TestCase):\n    def test_time(self):\n"
+    tests += "        print(time.perf_counter_ns(), flush=True)\n        self.fail()\n"
+    answers: list[str | Completion] = [a_file(f"{a_module('alpha')}{tests}")]
+    digests = set()
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        _, refusals, _ = judged(folder, answers, run_programs=partial(executed, folder))
+        assert refusals[0]["reason"] == "execution_failed"
+        digests.add(shards.content_digest(shards.records(str(folder / "out"))))
+    assert len(digests) == 1
 
 
 @needs_floor
