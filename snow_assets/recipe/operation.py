@@ -37,13 +37,16 @@ class EndpointRecipe(RecipeSection):
     """Use of an OpenAI-compatible endpoint as the teacher (`synthesis.engine`)."""
 
     max_connections: Annotated[int, Ge(1), Le(10_000)]  # requests in progress at once
-    max_retries: Annotated[int, Ge(0), Le(1_000)]  # of a request: lost connections, 429 and 5xx
+    max_retries: Annotated[
+        int, Ge(0), Le(1_000)
+    ]  # of a request: lost connections, 408, 409, 429, 5xx
     price_per_million_prompt_tokens: Price
     price_per_million_completion_tokens: Price
     max_cost: PositiveFloat | None
     """Requests stop before the artifact's completions could cost more, with those of earlier
-    attempts; None: no cap. A request without a reported usage, and one whose connection was lost,
-    counts as the longest prompt and completion that the recipe allows, each retry anew."""
+    attempts; None: no cap. A request without a reported usage, and one that was lost or ended with
+    408 or 5xx, counts as the longest prompt and completion that the recipe allows, each retry anew.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -169,9 +169,10 @@ def _prompt_too_long(num_tokens: int, limit: int) -> Completion:
 class _EndpointQueue:
     """Requests of a pool of threads, one per connection.
 
-    Lost connections, 429 and 5xx are retried, each attempt within the spending cap, then raised. A
-    request that the server rejects (400, 422: the prompt is too long) gives a completion with
-    REFUSED.
+    Lost connections, 408, 409, 429 and 5xx are retried, and what the header `x-should-retry` says
+    overrides that, as in the openai client; each attempt is within the spending cap. The last error
+    is raised. A request that the server rejects (400, 422: the prompt is too long) gives a
+    completion with REFUSED.
     """
 
     def __init__(
@@ -202,13 +203,14 @@ class _EndpointQueue:
     def _complete(self, prompt: Prompt) -> Completion:
         import openai
 
-        retried = (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError)
         attempt = 0
         while True:
             try:
                 return self._attempt(prompt)
-            except retried as error:
-                if attempt == self._spending.endpoint.max_retries:
+            except (openai.APIConnectionError, openai.APIStatusError) as error:
+                if attempt == self._spending.endpoint.max_retries or not _is_retried(error):
+                    if isinstance(error, openai.BadRequestError | openai.UnprocessableEntityError):
+                        return _refused(error)
                     raise
                 if self._is_closed.wait(_retry_seconds(error, attempt)):
                     raise
@@ -226,40 +228,30 @@ class _EndpointQueue:
             completion = self._request(prompt)
             cost = self._cost(completion)
             return completion
-        except openai.APIStatusError:
-            cost = 0.0  # the server rejected it
+        except openai.APIStatusError as error:
+            if not _may_be_billed(error):
+                cost = 0.0
             raise
         finally:
             self._spending.settle(reserved, cost)
 
     def _cost(self, completion: Completion) -> float | None:
         """None if the endpoint reports no usage."""
-        if completion.finish_reason != REFUSED and completion.num_prompt_tokens == 0:
+        if completion.num_prompt_tokens == 0:
             return None
         return self._spending.cost(completion.num_prompt_tokens, completion.num_completion_tokens)
 
     def _request(self, prompt: Prompt) -> Completion:
-        import openai
-
         recipe = self._recipe
-        try:
-            response = self._client.chat.completions.create(
-                model=self._model,
-                messages=prompt.messages,
-                temperature=recipe.temperature,
-                top_p=recipe.top_p,
-                max_tokens=recipe.max_new_tokens,
-                stop=list(_STOP_SEQUENCES),
-                seed=prompt.seed,
-            )
-        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-            return Completion(
-                text="",
-                finish_reason=REFUSED,
-                num_prompt_tokens=0,
-                num_completion_tokens=0,
-                evidence=str(error)[:500],
-            )
+        response = self._client.chat.completions.create(
+            model=self._model,
+            messages=prompt.messages,
+            temperature=recipe.temperature,
+            top_p=recipe.top_p,
+            max_tokens=recipe.max_new_tokens,
+            stop=list(_STOP_SEQUENCES),
+            seed=prompt.seed,
+        )
         usage = response.usage
         choice = response.choices[0]
         # vLLM's server returns the stop sequence as `stop_reason`; other servers do not.
@@ -273,6 +265,35 @@ class _EndpointQueue:
             num_prompt_tokens=usage.prompt_tokens if usage else 0,
             num_completion_tokens=usage.completion_tokens if usage else 0,
         )
+
+
+def _refused(error: "openai.APIStatusError") -> Completion:
+    return Completion(
+        text="",
+        finish_reason=REFUSED,
+        num_prompt_tokens=0,
+        num_completion_tokens=0,
+        evidence=str(error)[:500],
+    )
+
+
+def _is_retried(error: "openai.APIConnectionError | openai.APIStatusError") -> bool:
+    """As the openai client decides it (`_should_retry`), whose own retries would not be counted."""
+    response = getattr(error, "response", None)
+    if response is None:
+        return True
+    header = response.headers.get("x-should-retry")
+    if header in ("true", "false"):
+        return bool(header == "true")
+    status = int(response.status_code)
+    return status in (408, 409, 429) or status >= 500
+
+
+def _may_be_billed(error: "openai.APIStatusError") -> bool:
+    """Whether the completion may have been generated: a gateway that gives up on a server reports a
+    time-out or an error of its own. Other errors reject the request before it runs."""
+    status = int(error.status_code)
+    return status == 408 or status >= 500
 
 
 def _retry_seconds(error: "openai.APIError", attempt: int) -> float:

@@ -21,6 +21,7 @@ _REASONING_BEGIN = re.compile(rf"^\s*(?:<({_REASONING_TAGS})>|\[(THINK)\])", re.
 _REASONING_END = re.compile(rf"(?:</({_REASONING_TAGS})>|\[/(THINK)\])", re.IGNORECASE)
 _REASONING_END_LINE = re.compile(rf"^\s*{_REASONING_END.pattern}", re.IGNORECASE)
 _LABEL = re.compile(r"[\w.+#-]+")
+_PHP_TAG = re.compile(r"<\?(?:php\b|=)", re.IGNORECASE)
 _EVIDENCE_BYTES = 40
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 
@@ -141,13 +142,16 @@ def syntax_error(text: str, language: str) -> str | None:
 
     Python must compile, and a language with a tree-sitter grammar must parse by it. In the others
     the brackets must match outside strings and comments, which finds truncated files, not all
-    invalid ones. tree-sitter's grammars are lenient: of texts with `= =` in the place of one
-    operator or bracket, 4 to 18 of 20 pass, by language, where matching brackets pass 10 to 19.
+    invalid ones. PHP must have an opening tag, without which it would be text that parses always.
+    tree-sitter's grammars are lenient: of texts with `= =` in the place of one operator or bracket,
+    4 to 18 of 20 pass, by language, where matching brackets pass 10 to 19.
     """
     if "\x00" in text:
         return "holds a NUL character"
     if language in ("python", "jupyter"):
         return _python_syntax_error(text)
+    if language == "php" and not _PHP_TAG.search(text):
+        return "no <?php"
     if grammars := language_spec(language).grammars.split():
         errors = [_grammar_error(text, grammar) for grammar in grammars]
         return errors[0] if all(errors) else None

@@ -2,8 +2,10 @@
 
 Each attempt has a file in folder `spending` of the artifact: the most that its requests may have
 cost. It is written before the requests that it allows, so that a killed attempt's count too, with
-those of parts that it did not complete. A retry is a request of its own, and one whose response was
-lost counts as the most that it can cost.
+those of parts that it did not complete. A retry is a request of its own. One whose response was
+lost, or was a time-out or an error of a server or gateway (408, 5xx), may have been billed: it
+counts as the most that it can cost, so that an outage can reach the cap. One that was rejected
+(other 4xx) costs nothing.
 """
 
 import json

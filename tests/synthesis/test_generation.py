@@ -242,6 +242,50 @@ def test_an_answer_that_was_lost_on_the_way_counts_as_the_most_that_it_can_cost(
     assert len(stub.asked) == num_lost
 
 
+def test_a_request_is_retried_when_the_openai_client_would_retry_it(tmp_path: Path) -> None:
+    retried = [(status, {}) for status in (408, 409, 429, 500, 503)]
+    retried += [(status, {"x-should-retry": "true"}) for status in (400, 403)]
+    with serving() as stub:
+        stub.failures = retried.copy()
+        request = a_priced_request(tmp_path / "out", stub.url, max_cost=None)
+        request = replace(request, endpoint=replace(request.endpoint, max_retries=len(retried)))
+        assert run(request, tmp_path / "job").returncode == 0
+    made = shards.read_shard(request.output, shards.table_name("answers", 0))
+    assert made["stop_reason"].to_pylist() == ["stop", "stop"]
+    assert len({body["seed"] for body in stub.asked[: len(retried) + 1]}) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"), [(503, {"x-should-retry": "false"}), (403, {}), (404, {})]
+)
+def test_a_request_is_not_retried_when_the_openai_client_would_not(
+    tmp_path: Path, status: int, headers: dict[str, str]
+) -> None:
+    with serving() as stub:
+        stub.failures = [(status, headers)]
+        request = a_priced_request(tmp_path / "out", stub.url, max_cost=None)
+        done = run(
+            replace(request, endpoint=replace(request.endpoint, max_retries=2)), tmp_path / "job"
+        )
+    assert done.returncode != 0
+    assert f"Error code: {status}" in done.stderr
+    assert [body["seed"] for body in stub.asked].count(stub.asked[0]["seed"]) == 1
+
+
+@pytest.mark.parametrize(("status", "cost"), [(408, 300), (502, 300), (409, 0), (429, 0)])
+def test_an_error_counts_as_the_most_that_it_can_cost_if_it_may_have_been_billed(
+    tmp_path: Path, status: int, cost: int
+) -> None:
+    with serving() as stub:
+        stub.failures = [(status, {})]
+        request = a_priced_request(tmp_path / "out", stub.url, max_cost=cost + 300)
+        request = replace(request, endpoint=replace(request.endpoint, max_retries=1))
+        done = run(request, tmp_path / "job")
+    assert done.returncode == worker.BAD_INPUT
+    assert f"have cost {cost + 17}.00" in done.stderr
+    assert len(stub.asked) == 2
+
+
 def test_what_a_killed_attempt_may_have_spent_counts(tmp_path: Path) -> None:
     with serving(stall_after=3) as stub:
         request = a_priced_request(tmp_path / "out", stub.url, max_cost=None)
