@@ -17,6 +17,8 @@ from urllib.parse import urlparse
 
 import fsspec
 import mlflow
+from boto3.exceptions import Boto3Error
+from botocore.exceptions import BotoCoreError, ClientError
 from mlflow import MlflowClient
 from mlflow.entities import (
     Dataset,
@@ -47,6 +49,9 @@ _KIND_TAG, _KIND = "mlflow.experimentKind", "custom_model_development"
 _PARENT_TAG, _STEP_TAG = "mlflow.parentRunId", "snow.logged_step"
 UNREACHABLE = (MlflowException, SQLAlchemyError, OSError)
 """Errors of a store that is down, locked, full or refuses a record."""
+_ARTIFACT_ERRORS = (*UNREACHABLE, Boto3Error, BotoCoreError, ClientError, ImportError)
+"""Errors of an artifact store, which MLflow reaches by the store's own client: boto3's for S3.
+ImportError: the client is not installed."""
 
 
 def is_refusal(error: Exception) -> bool:
@@ -140,8 +145,7 @@ def _log_plots(client: MlflowClient, run_id: str, record: Record) -> None:
                 with fsspec.open(f"{record.output.url}/{file}", "rb") as plot:
                     path.write_bytes(plot.read())
                 client.log_artifact(run_id, str(path), "plots")
-    # ImportError: the client of the server's object store is not installed.
-    except (*UNREACHABLE, ImportError) as error:
+    except _ARTIFACT_ERRORS as error:
         logging.getLogger(__name__).warning("%s has no plots in MLflow: %s", record.asset, error)
 
 

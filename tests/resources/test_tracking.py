@@ -81,6 +81,39 @@ def test_a_plot_that_cannot_be_stored_does_not_keep_a_record_waiting(
     assert "unplotted has no plots in MLflow" in caplog.text
 
 
+@pytest.mark.parametrize("key", [None, "a stranger's"])
+def test_an_object_store_that_refuses_plots_does_not_keep_a_record_waiting(
+    key: str | None,
+    s3_server: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    import boto3
+
+    from snow_resources.mlflow_runs import EXPERIMENT, client_of
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        if key is None:
+            monkeypatch.delenv(name)
+        else:
+            monkeypatch.setenv(name, key)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv(
+        "MLFLOW_S3_ENDPOINT_URL", s3_server if key else f"{s3_server}/"
+    )  # a client of its own
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it would hold earlier keys
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    client_of(store).create_experiment(EXPERIMENT, f"s3://mlflow-{key is None}/artifacts")
+    (tmp_path / "loss.png").write_bytes(b"a plot")
+    made = a_record("refused")
+    output = replace(made.output, url=str(tmp_path))
+    made = replace(made, output=output, plots={"loss": "loss.png"})
+    link = Tracking(uri=store).record(logging.getLogger("test"), made)
+    assert run_of(store, link).info.status == "FINISHED"
+    assert "refused has no plots in MLflow: " in caplog.text
+
+
 def test_a_run_is_finished_and_took_as_long_as_the_work(store: str) -> None:
     run = run_of(store, record(Tracking(uri=store), "slow"))
     assert run.info.status == "FINISHED"
