@@ -33,10 +33,14 @@ class Watched:
             report_stall=self.stalls.append,
         )
 
-    def write(self, steps: range, *, attempt: int = 1, seconds: float = 1.0) -> None:
+    def write(
+        self, steps: range, *, attempt: int = 1, seconds: float = 1.0, **values: float
+    ) -> None:
         folder = self.folder / f"attempt-{attempt:03d}"
         folder.mkdir(parents=True, exist_ok=True)
-        lines = [json.dumps({"step": step, "time": seconds * step, "loss": 1.0}) for step in steps]
+        entries = [{"step": step, "step_seconds": seconds, **values} for step in steps]
+        del entries[0]["step_seconds"]
+        lines = [json.dumps(entry) for entry in entries]
         (folder / f"metrics-{attempt:020d}-00000.jsonl").write_text("\n".join(lines) + "\n")
 
 
@@ -82,6 +86,20 @@ def test_no_step_for_ten_median_steps_is_a_stall_until_steps_go_on(
     assert watched.stalls == [message, None]
 
 
+def test_a_validation_as_long_as_the_longest_before_is_no_stall(
+    watched: Watched, clock: Clock
+) -> None:
+    watched.metrics.poll()
+    watched.write(range(1, 6), seconds=30, validation_seconds=1_000)
+    watched.metrics.poll()
+    clock.now += 1_299
+    watched.metrics.poll()
+    assert watched.stalls == []
+    clock.now += 2
+    watched.metrics.poll()
+    assert len(watched.stalls) == 1
+
+
 def test_what_comes_after_the_last_step_is_no_stall(watched: Watched, clock: Clock) -> None:
     watched.metrics.num_steps = 5
     watched.metrics.poll()
@@ -115,17 +133,30 @@ def test_the_wait_for_the_next_attempt_s_start_is_no_stall(watched: Watched, clo
 
 
 @pytest.mark.parametrize(
-    ("pause", "message"),
+    ("seconds", "message"),
     [
-        (269, None),
-        (271, "no step for 5 min after step 20, and a step takes 30 s (median)"),
+        (299, None),
+        (301, "no step for 5 min after step 20, and a step takes 30 s (median)"),
     ],
 )
-def test_a_finished_job_tells_its_longest_stall(pause: float, message: str | None) -> None:
+def test_a_finished_job_tells_its_longest_stall(seconds: float, message: str | None) -> None:
     metrics = [
-        {"step": step, "time": 30.0 * step + (pause if step > 20 else 0)} for step in range(1, 41)
+        {"step": step, "step_seconds": seconds if step == 21 else 30.0} for step in range(1, 41)
     ]
     assert longest_stall(metrics) == message
+
+
+def test_neither_the_pause_between_attempts_nor_a_validation_is_a_stall() -> None:
+    metrics: list[dict[str, float]] = []
+    now = 0.0
+    for step in range(1, 41):
+        now += 1_000_000.0 if step == 21 else 30.0
+        metrics.append({"step": step, "time": now, "step_seconds": 30.0})
+    del metrics[0]["step_seconds"], metrics[20]["step_seconds"]
+    metrics[30]["validation_seconds"] = 1_000_000.0
+    assert longest_stall(metrics) is None
+    without_step_seconds = [{"step": entry["step"], "time": entry["time"]} for entry in metrics]
+    assert longest_stall(without_step_seconds) is None
 
 
 def test_a_long_job_leaves_a_file_for_every_thousand_steps(

@@ -148,6 +148,7 @@ class Phase:
     validation: Mapping[str, ValidationTexts] = field(default_factory=dict)  # by language
     state: TrainingState = field(default_factory=lambda: TrainingState(step=0))
     remaining: Remaining = field(init=False)  # of this attempt's steps
+    _step_ended: float | None = None  # of this attempt's last step, with its validation
 
     def __post_init__(self) -> None:
         recipe, world_size = self.request.recipe, get_world_size()
@@ -272,12 +273,18 @@ class Phase:
         step_tokens = recipe.global_batch_size * self.sequences.shape[1]
         tokens_per_second = step_tokens / (time.monotonic() - started)
         utilization = self.module.model_flops_utilization(tokens_per_second)
+        step_seconds = None
+        if self._step_ended is not None:
+            step_seconds = time.monotonic() - self._step_ended
+        validation_metrics = self._validation_metrics(step)
+        self._step_ended = time.monotonic()
         self.progress.metrics(
             step,
             **_finite(
                 loss_bits=result.loss_bits,
                 gradient_norm=result.gradient_norm,
                 model_flops_utilization=utilization,
+                step_seconds=step_seconds,
             ),
             learning_rate=rate,
             tokens=step * step_tokens,
@@ -286,7 +293,7 @@ class Phase:
             skipped_steps=len(self.state.skipped_steps),
             rollbacks=len(self.state.rollbacks),
             **self._duration_metrics(step),
-            **self._validation_metrics(step),
+            **validation_metrics,
         )
         return result
 
@@ -310,16 +317,18 @@ class Phase:
         return line if planned is None else f"{line}, {duration(planned)} planned"
 
     def _validation_metrics(self, step: int) -> dict[str, float]:
-        """Every `validation_steps` and after the last step."""
+        """Bits per byte by language, every `validation_steps` and after the last step."""
         execution = self.request.execution
         is_due = execution.validation_steps and step % execution.validation_steps == 0
         if not self.validation or not (is_due or step == self.num_steps):
             return {}
+        started = time.monotonic()
         bits = bits_per_byte(
             self.module, self.validation, micro_batch_size=execution.micro_batch_size
         )
         return _finite(
-            **{f"{VALIDATION_PREFIX}{language}": value for language, value in bits.items()}
+            validation_seconds=time.monotonic() - started,
+            **{f"{VALIDATION_PREFIX}{language}": value for language, value in bits.items()},
         )
 
     def _save(self) -> None:

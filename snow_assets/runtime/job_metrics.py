@@ -1,16 +1,17 @@
 """Metrics of a job while it runs: new entries are handed on, and a stall of its steps is reported.
 
 The job writes its metrics to its folder (`worker.Progress`); the process that waits for the job
-reads them there, wherever the job runs.
+reads them there, wherever the job runs. Stalls are judged by two metrics of the job's steps:
+`step_seconds`, the time since the step before, which the first step of an attempt does not have and
+which does not include validation, and `validation_seconds`, where a validation followed the step.
 """
 
-import itertools
 import logging
 import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +24,7 @@ from snow_assets.storage.object_store import store_errors
 _POLL_SECONDS = 10.0
 _STALL_FACTOR = 10.0  # times the median step
 _MIN_STALL_SECONDS = 60.0  # jobs write their metrics every 10 s
-_NUM_INTERVALS = 100  # of the last steps; their median is a step's usual time
+_NUM_STEPS = 100  # the last ones; their median time is a step's usual time
 
 
 @dataclass
@@ -32,7 +33,9 @@ class JobMetrics:
 
     `log_metrics` gets new entries in the order of writing; attempts that resume repeat steps.
     `report_stall` gets a message when no step came for ten times the median step (at least a
-    minute), and None when steps go on. Steps of attempts before the first poll count for neither.
+    minute) and the longest validation so far, and None when steps go on. Steps of attempts before
+    the first poll count for neither. The first validation is not known before it ends: one that
+    takes so long is reported.
     """
 
     job: str  # URL of the folder that holds the attempts
@@ -45,7 +48,8 @@ class JobMetrics:
     _is_stalled: bool = False
     _last_step: int | None = None
     _arrived: float = 0.0
-    _times: deque[float] = field(default_factory=lambda: deque(maxlen=_NUM_INTERVALS + 1))
+    _step_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_NUM_STEPS))
+    _validation_seconds: float = 0.0  # of the longest validation
 
     def poll(self) -> None:
         entries = list(self._new_entries())
@@ -54,10 +58,11 @@ class JobMetrics:
         if entries and self._is_started:
             self._arrived = time.monotonic()
             self._last_step = entries[-1]["step"]
-            for entry in entries:
-                if self._times and entry["time"] < self._times[-1]:
-                    self._times.clear()  # of another pod's clock
-                self._times.append(entry["time"])
+            self._step_seconds.extend(
+                entry["step_seconds"] for entry in entries if "step_seconds" in entry
+            )
+            validations = (entry.get("validation_seconds", 0.0) for entry in entries)
+            self._validation_seconds = max(self._validation_seconds, *validations)
             if self._is_stalled:
                 self._is_stalled = False
                 self.report_stall(None)
@@ -76,20 +81,16 @@ class JobMetrics:
 
     def _look_for_stall(self) -> None:
         is_over = self._last_step is not None and self._last_step >= self.num_steps
-        if self._is_stalled or is_over or len(self._times) < 3:
+        if self._is_stalled or is_over or len(self._step_seconds) < 2:
             return
-        median = _median_interval(self._times)
+        median = statistics.median(self._step_seconds)
         silence = time.monotonic() - self._arrived
-        if _is_stall(silence, median):
+        if _is_stall(silence - self._validation_seconds, median):
             self._is_stalled = True
             self.report_stall(
                 f"{_stall_message(silence, self._last_step, median)}: look at the job's log and "
                 f"its processes in {self.job}"
             )
-
-
-def _median_interval(times: Iterable[float]) -> float:
-    return statistics.median(later - earlier for earlier, later in itertools.pairwise(times))
 
 
 def _is_stall(seconds: float, median: float) -> bool:
@@ -104,15 +105,21 @@ def _stall_message(seconds: float, step: int | None, median: float) -> str:
 
 
 def longest_stall(metrics: Sequence[Mapping[str, Any]]) -> str | None:
-    """The longest stall of a finished job, by its metrics of all attempts; None without one."""
-    if len(metrics) < 3:
+    """The longest stall of a finished job, by its metrics of all attempts; None without one.
+
+    What lies between the last step of an attempt and the first of the next is no stall, nor is any
+    step of a job that wrote no `step_seconds`.
+    """
+    steps = [
+        (float(entry["step_seconds"]), int(entry["step"]))
+        for entry in metrics
+        if "step_seconds" in entry
+    ]
+    if len(steps) < 2:
         return None
-    median = _median_interval(entry["time"] for entry in metrics)
-    seconds, step = max(
-        (later["time"] - earlier["time"], int(earlier["step"]))
-        for earlier, later in itertools.pairwise(metrics)
-    )
-    return _stall_message(seconds, step, median) if _is_stall(seconds, median) else None
+    median = statistics.median(seconds for seconds, _ in steps)
+    seconds, step = max(steps)
+    return _stall_message(seconds, step - 1, median) if _is_stall(seconds, median) else None
 
 
 @contextmanager

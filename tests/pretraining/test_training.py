@@ -185,6 +185,8 @@ def test_stopping_at_a_step_and_resuming_equals_never_having_stopped(
     report = work(torn, progress)
     assert report.resumed_from == stop
     assert [entry["step"] for entry in progress.steps] == list(range(stop + 1, STEPS + 1))
+    timed = [entry["step"] for entry in progress.steps if "step_seconds" in entry]
+    assert timed == list(range(stop + 2, STEPS + 1))  # not the pause before the attempt
     assert digest_of(torn.output) == digest_of(whole.output)
     assert report.first_loss_bits == expected.first_loss_bits
     assert report.last_loss_bits == expected.last_loss_bits

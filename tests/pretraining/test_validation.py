@@ -1,14 +1,17 @@
 """Bits per byte of held-out documents while a phase trains: right, and without effect on it."""
 
+import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from snow_assets.curation.tokenizer.tokens import END_OF_TEXT
+from snow_assets.pretraining import training
 from snow_assets.pretraining.model import read_model
 from snow_assets.pretraining.sources import clean_sources
 from snow_assets.pretraining.training import work
@@ -92,6 +95,30 @@ def test_held_out_documents_are_measured_and_the_weights_stay_the_same(
         model = shards.fetch_folder(with_validation.output, tmp_path / language, prefix="model")
         assert abs(curve[NUM_STEPS] - bits_per_byte(model, texts)) < 1e-4
         assert not any(name in step for step in quiet.steps)
+
+
+def test_the_time_of_a_validation_is_no_part_of_a_steps_time(
+    lake_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = itertools.count()  # a second for each reading of the clock
+
+    def hang(*_: object, **__: object) -> dict[str, float]:
+        for _second in range(10_000):
+            next(times)
+        return {"c": 1.0}
+
+    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: float(next(times))))
+    monkeypatch.setattr(training, "bits_per_byte", hang)
+    progress = QuietProgress()
+    work(
+        a_request(lake_url, packs_with_held_out_documents(lake_url), execution=VALIDATING), progress
+    )
+    seconds = [
+        step["validation_seconds"] for step in progress.steps if "validation_seconds" in step
+    ]
+    assert len(seconds) == 3
+    assert min(seconds) > 10_000
+    assert max(step["step_seconds"] for step in progress.steps[1:]) < 100
 
 
 @pytest.mark.slow
