@@ -29,7 +29,8 @@ def steps_go_on(checkpoint: Stage) -> dg.AssetChecksDefinition:
     @dg.asset_check(asset=checkpoint.name, name=CHECK)
     def check(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
         """No step came later than ten times the median step, at least a minute, after the one
-        before; while it trains, the sensor `stalled_training` says so."""
+        before, pauses between attempts and validation not counted; while it trains, the sensor
+        `stalled_training` says so."""
         folder = current_artifact(lake, recipe, checkpoint.name).folder
         stall = longest_stall(read_metadata(folder, shards.manifest(folder)).metrics)
         return dg.AssetCheckResult(
@@ -45,28 +46,49 @@ def steps_go_on(checkpoint: Stage) -> dg.AssetChecksDefinition:
     description="Fail the check `steps_go_on` of a checkpoint while its run makes no steps.",
 )
 def stalled_training(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Evaluate the checks of checkpoints whose runs are tagged anew, or no more, as stalled."""
+    """Evaluate the checks of checkpoints whose runs are newly tagged as stalled, or no longer are.
+
+    The check stays failed where a run ends without steps. A run that succeeds evaluates it itself.
+    """
     filters = dg.RunsFilter(statuses=_IN_PROGRESS, tags={STALLED_TAG: "true"})
     stalled = {
-        run.run_id: run.tags[STALLED_ASSET_TAG] for run in context.instance.get_runs(filters)
+        run.run_id: run.tags[STALLED_ASSET_TAG]
+        for run in context.instance.get_runs(filters)
+        if STALLED_ASSET_TAG in run.tags  # older versions did not name the checkpoint
     }
     reported: dict[str, str] = json.loads(context.cursor or "{}")
-    for run_id in stalled.keys() - reported.keys():
-        context.log.error(f"{stalled[run_id]} makes no steps in run {run_id}: see the run's log")
+    new = {run_id: asset for run_id, asset in stalled.items() if run_id not in reported}
+    resumed = {
+        run_id: asset
+        for run_id, asset in reported.items()
+        if run_id not in stalled and _makes_steps(context.instance, run_id)
+    }
+    for run_id, asset in new.items():
+        context.log.error(f"{asset} makes no steps in run {run_id}: see the run's log")
     return dg.SensorResult(
         asset_events=[
-            *_evaluations(stalled, reported, "makes no steps: see its log", passed=False),
-            *_evaluations(reported, stalled, "makes steps again, or is over", passed=True),
+            *_evaluations(new, "made no steps for too long: see its log", passed=False),
+            *_evaluations(resumed, "makes steps again", passed=True),
         ],
-        skip_reason=f"without steps: {', '.join(stalled.values()) or 'no training'}",
+        skip_reason=f"training without steps: {', '.join(stalled.values()) or 'none'}",
         cursor=json.dumps(stalled),
     )
 
 
+def _makes_steps(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether the run's last tag says so, and the run has not evaluated the check at its end."""
+    run = instance.get_run_by_id(run_id)
+    return (
+        run is not None
+        and run.tags[STALLED_TAG] == "false"
+        and run.status is not dg.DagsterRunStatus.SUCCESS
+    )
+
+
 def _evaluations(
-    runs: Mapping[str, str], excluded: Mapping[str, str], message: str, *, passed: bool
+    runs: Mapping[str, str], message: str, *, passed: bool
 ) -> list[dg.AssetCheckEvaluation]:
-    """Of the checkpoints of `runs` that are not among `excluded`."""
+    """Evaluations for the assets that are checkpoints, by the ids of their runs."""
     checkpoints = {checkpoint.name for checkpoint in CHECKPOINTS.values()}
     return [
         dg.AssetCheckEvaluation(
@@ -77,5 +99,5 @@ def _evaluations(
             description=f"run {run_id} {message}",
         )
         for run_id, asset in runs.items()
-        if run_id not in excluded and asset in checkpoints
+        if asset in checkpoints
     ]
