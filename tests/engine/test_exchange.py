@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -159,6 +160,43 @@ def test_a_node_without_scratch_space_is_an_error_that_says_so(ray_environment: 
     assert done.returncode != 0
     message = "OSError: [Errno 28] a node of the Ray cluster has no disk space left"
     assert message in done.stderr, done.stderr[-3_000:]
+
+
+STALLED = """
+import time
+import ray
+from snow_assets.runtime.exchange import ray_cluster
+from tests.engine.conftest import started
+ray_cluster._IDLE_SECONDS = 2.0
+def start():
+    ray.shutdown()
+    ray.init(num_cpus=2, include_dashboard=False)
+def sleep(seconds):
+    time.sleep(seconds)
+started(start)
+ray_cluster._wait(ray.remote(num_cpus=1)(sleep).remote(10))
+print("a running task was waited for")
+ray_cluster._wait(ray.remote(resources={"of no node": 1})(sleep).remote(0))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_task_that_never_starts_beside_a_full_disk_is_an_error_that_names_the_folder(
+    ray_environment: Any,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STALLED],
+        env={**os.environ, "RAY_local_fs_capacity_threshold": "0.0001"},
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "a running task was waited for" in done.stdout, done.stderr[-3_000:]
+    error = "OSError: [Errno 28] a node of the Ray cluster has no disk space left"
+    assert re.search(rf"{re.escape(error)} .*: '/.*/session_", done.stderr), done.stderr[-3_000:]
 
 
 @pytest.mark.parametrize(("num_indices", "num_partitions"), [(0, 3), (5, 1), (5, 3), (3, 5)])

@@ -73,11 +73,11 @@ def materialize_here(site: Site, lake: Path, asset: str, *, partition: str | Non
     )
 
 
-def records(site: Site, asset: str) -> dict[str, int]:
-    """The finished shards of the asset's artifact, and when each was finished."""
+def finished_shards(site: Site) -> dict[str, int]:
+    """The raw shards that are converted, and when; the table `drops` is written last of each."""
     return {
         path.name: path.stat().st_mtime_ns
-        for path in site.lake.glob(f"{asset}/*/*/{shards.RECORDS}/*.json")
+        for path in site.lake.glob(f"documents/*/*/{shards.RECORDS}/drops-*.json")
     }
 
 
@@ -92,15 +92,15 @@ def test_a_source_is_curated_in_pods_after_a_cancel_by_what_was_left_to_do(
     home = tmp_path / "home"
     put_standard_library(str(site.lake))
     cancelled = run_worker(site, home, "documents", partition=SOURCE)
-    site.wait_for(lambda: records(site, "documents"), seconds=900)
+    site.wait_for(lambda: finished_shards(site), seconds=900)
     assert len(site.running_pods()) == 2
     cancelled.send_signal(signal.SIGINT)
     assert cancelled.wait(180) != 0
     assert site.api.list("jobs") == []
-    finished = records(site, "documents")
+    finished = finished_shards(site)
     materialize(site, home, "documents", partition=SOURCE)
-    assert 0 < len(finished) < len(records(site, "documents"))
-    assert finished.items() <= records(site, "documents").items()
+    assert 0 < len(finished) < len(finished_shards(site))
+    assert finished.items() <= finished_shards(site).items()
 
     here = tmp_path / "in_process"
     put_standard_library(str(here))

@@ -8,6 +8,7 @@ task of a killed worker again, and makes the objects of a lost node again from t
 import errno
 import logging
 import os
+import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -49,6 +50,10 @@ _FULL_DISK = (
     "space, or give its nodes a larger volume or a folder of one (`ray start "
     "--object-spilling-directory`), and materialize again"
 )
+_DISK_THRESHOLD = "RAY_local_fs_capacity_threshold"  # Ray's variable and its default
+_DEFAULT_DISK_THRESHOLD = 0.95
+_IDLE_SECONDS = 20.0  # without a running task, twice in a row, before the nodes' disks are checked
+_NODE_SECONDS = 60.0  # for a node to answer about its disk; one that is lost does not
 
 
 @dataclass(frozen=True)
@@ -228,11 +233,58 @@ def _gathered(reference: Any, schema: pa.Schema) -> pa.Table:
     from ray import exceptions
 
     try:
+        _wait(reference)
         return _read([ray.get(reference)], schema)
     except exceptions.OutOfDiskError as error:
         raise OSError(errno.ENOSPC, _FULL_DISK) from error
     except exceptions.RayTaskError as error:
         raise (error.cause if isinstance(error.cause, Exception) else error) from error
+
+
+def _wait(reference: Any) -> None:
+    """Until the object is made; OSError if no task of the cluster runs and a node's disk is full.
+
+    Ray raises OutOfDiskError where a task's result finds no space. Where a spilled object finds
+    none on its way back, Ray starts none of the tasks that read it and raises nothing.
+    """
+    import ray
+
+    was_idle = False
+    while not ray.wait([reference], timeout=_IDLE_SECONDS, fetch_local=False)[0]:
+        is_idle = ray.available_resources().get("CPU", 0) >= _num_cpus()
+        if is_idle and was_idle and (folders := _full_folders()):
+            raise OSError(errno.ENOSPC, _FULL_DISK, folders[0])
+        was_idle = is_idle
+
+
+def _full_folders() -> list[str]:
+    """The folders of the nodes whose disk counts as full."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    task = ray.remote(num_cpus=0, max_retries=0)(_full_folder)
+    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+    folders = [
+        task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote()
+        for node in nodes
+    ]
+    answered, _ = ray.wait(folders, num_returns=len(folders), timeout=_NODE_SECONDS)
+    return [folder for folder in ray.get(answered) if folder is not None]
+
+
+def _full_folder() -> str | None:
+    """In a task: the folder to which its node spills, if its disk counts as full to Ray."""
+    import psutil  # type: ignore[import-untyped]
+    import ray
+
+    option = "--fallback_directory="  # of the raylet, which is a worker's parent
+    folder = ray.get_runtime_context().get_temp_dir()
+    for argument in psutil.Process(os.getppid()).cmdline():
+        if argument.startswith(option):
+            folder = argument.removeprefix(option)
+    disk = shutil.disk_usage(folder)
+    threshold = float(os.environ.get(_DISK_THRESHOLD, _DEFAULT_DISK_THRESHOLD))
+    return folder if 1 - disk.free / disk.total > threshold else None
 
 
 @contextmanager
