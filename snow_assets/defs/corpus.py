@@ -4,19 +4,10 @@ from typing import Any
 
 import dagster as dg
 
-from snow_assets.corpus import opt_out_matches, problems, validation
 from snow_assets.corpus import opt_outs as opted_out
-from snow_assets.corpus.exemplar_repositories import (
-    exemplar_repositories,
-    matching_exemplars,
-)
-from snow_assets.corpus.ingest import DROPS, Gate, ingest
-from snow_assets.corpus.sources import license_violations, snapshot, source_named
+from snow_assets.corpus import problems
 from snow_assets.defs.materialize import current_artifacts
 from snow_assets.home import configured_url
-from snow_assets.planning import opt_out_traces
-from snow_assets.quality import exemplars as positives
-from snow_assets.quality.exemplar_rows import TABLE as EXEMPLARS
 from snow_assets.recipe import Recipe
 from snow_assets.stages import (
     CostModel,
@@ -65,7 +56,9 @@ def opt_outs(run: StageRun) -> StageResult:
     The page lists what each line matches, and where a new one had been: shards, scores, synthetic
     children, checkpoints.
     """
+    from snow_assets.corpus import opt_out_matches
     from snow_assets.defs.graph import stages_in  # the traces go through all stages, this one too
+    from snow_assets.planning import opt_out_traces
 
     listed = opted_out.read_opt_outs(opt_out_list_url(run.lake, run.recipe))
     names = sorted({opt_out.name for opt_out in listed})
@@ -110,6 +103,9 @@ def _opted_out(inputs: StageInputs) -> frozenset[str]:
 
 
 def _exemplars_config(inputs: StageInputs) -> Any:
+    from snow_assets.corpus import opt_out_matches
+    from snow_assets.quality import exemplars as positives
+
     recipe, opted_out_names = inputs.recipe, _opted_out(inputs)
     return {
         "groups": positives.config(recipe.exemplars),
@@ -133,12 +129,12 @@ def _exemplars_config(inputs: StageInputs) -> Any:
     config=_exemplars_config,
     tables=(
         StageTable(
-            name=EXEMPLARS,
+            name="exemplars",
             schema=EXEMPLAR,
             repository_column="repository",
             is_dbt_source=False,
         ),
-        StageTable(name=DROPS, schema=DROP, is_dbt_source=False),
+        StageTable(name="drops", schema=DROP, is_dbt_source=False),
     ),
     kinds={"parquet"},
     automation="always",
@@ -147,6 +143,8 @@ def _exemplars_config(inputs: StageInputs) -> Any:
 def exemplars(run: StageRun) -> StageResult:
     """Good code for the annotator, in the recipe's groups: files, docstrings with their functions,
     instructions with responses; never in the corpus."""
+    from snow_assets.quality import exemplars as positives
+
     recipe = run.recipe
     stats = positives.write(
         run.folder,
@@ -161,6 +159,10 @@ def exemplars(run: StageRun) -> StageResult:
 
 
 def _raw_config(inputs: StageInputs) -> Any:
+    from snow_assets.corpus import opt_out_matches
+    from snow_assets.corpus.exemplar_repositories import matching_exemplars
+    from snow_assets.corpus.sources import license_violations, snapshot, source_named
+
     recipe = inputs.recipe
     if violations := license_violations(recipe.corpus):
         raise ValueError("; ".join(violations))
@@ -198,6 +200,11 @@ def _raw_config(inputs: StageInputs) -> Any:
 )
 def raw_code_corpus(run: StageRun) -> StageResult:
     """Code as received, each file under a permissive licence, and what was refused and why."""
+    from snow_assets.corpus import validation
+    from snow_assets.corpus.exemplar_repositories import exemplar_repositories
+    from snow_assets.corpus.ingest import Gate, ingest
+    from snow_assets.corpus.sources import source_named
+
     recipe = run.recipe
     stats = ingest(
         run.folder,

@@ -2,7 +2,6 @@
 
 import dagster as dg
 
-from snow_assets.corpus import opt_out_matches, validation
 from snow_assets.corpus import opt_outs as opted_out
 from snow_assets.defs.corpus import opt_out_list_url, raw_code_corpus, raw_folders
 from snow_assets.defs.materialize import check_result
@@ -13,6 +12,8 @@ from snow_resources.lake import Lake
 @dg.asset_check(asset=raw_code_corpus.name, blocking=True)
 def raw_files_add_up(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """Rows in = files + drops, in every source, and no document twice."""
+    from snow_assets.corpus import validation
+
     return check_result(validation.validate_counts(list(raw_folders(lake, recipe).values())))
 
 
@@ -21,6 +22,8 @@ def raw_licenses_are_permissive(
     lake: Lake, recipe: dg.ResourceParam[Recipe]
 ) -> dg.AssetCheckResult:
     """Every licence in the corpus is on the recipe's allow-list."""
+    from snow_assets.corpus import validation
+
     wrong = validation.validate_licenses(
         list(raw_folders(lake, recipe).values()), recipe.corpus.permissive_licenses
     )
@@ -30,6 +33,8 @@ def raw_licenses_are_permissive(
 @dg.asset_check(asset=raw_code_corpus.name)
 def raw_corpus_has_its_sources(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """Every source of the recipe is there, and they have as many repositories as it requires."""
+    from snow_assets.corpus import validation
+
     missing = validation.validate_sources(raw_folders(lake, recipe), recipe.corpus)
     return check_result(missing, dg.AssetCheckSeverity.WARN)
 
@@ -37,6 +42,8 @@ def raw_corpus_has_its_sources(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> 
 @dg.asset_check(asset=raw_code_corpus.name)
 def opt_outs_match_and_left(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """Every line of the opt-out list matches a source, and no listed repository is left in one."""
+    from snow_assets.corpus import opt_out_matches
+
     listed = opted_out.read_opt_outs(opt_out_list_url(lake, recipe))
     matches = opt_out_matches.matches(recipe.corpus, listed, raw_folders(lake, recipe))
     left = [

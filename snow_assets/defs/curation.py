@@ -1,18 +1,7 @@
 """Stages of curation behind documents and duplicates: contamination, a tokenizer, clean corpora."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from snow_assets.curation import asset_metadata
-from snow_assets.curation.clean import artifacts_with_token_counts, decide
-from snow_assets.curation.decisions import CurationInputs
-from snow_assets.curation.decontamination.prefilter import find_contamination
-from snow_assets.curation.export import export_clean
-from snow_assets.curation.split import put_held_out_repositories
-from snow_assets.curation.tokenizer.training import (
-    put_pretrained_tokenizer,
-    put_trained_tokenizer,
-    tokenizer_settings,
-)
 from snow_assets.defs.corpus import benchmark_problems
 from snow_assets.defs.dedup import near_duplicates
 from snow_assets.defs.documents import as_markdown, documents
@@ -30,6 +19,9 @@ from snow_assets.stages import (
 )
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import CONTAMINATION, DECISION, HELD_OUT_REPOSITORY
+
+if TYPE_CHECKING:
+    from snow_assets.curation.decisions import CurationInputs
 
 
 def _held_out_config(inputs: StageInputs) -> Any:
@@ -66,6 +58,9 @@ def _source_order(recipe: Recipe) -> list[str]:
 )
 def held_out_repositories(run: StageRun) -> StageResult:
     """The repositories of all sources whose documents are held out, by language."""
+    from snow_assets.curation import asset_metadata
+    from snow_assets.curation.split import put_held_out_repositories
+
     stats = put_held_out_repositories(
         run.input(near_duplicates).folder,
         run.folder,
@@ -99,6 +94,9 @@ def _contamination_config(inputs: StageInputs) -> Any:
 )
 def contamination(run: StageRun) -> StageResult:
     """Documents that quote a benchmark problem, with what they quote."""
+    from snow_assets.curation import asset_metadata
+    from snow_assets.curation.decontamination.prefilter import find_contamination
+
     with open_exchange() as exchange:
         stats = find_contamination(
             run.input(documents).folder,
@@ -118,8 +116,10 @@ def gate_config(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _curated(run: StageRun) -> CurationInputs:
+def _curated(run: StageRun) -> "CurationInputs":
     """What the decisions over documents are made from."""
+    from snow_assets.curation.decisions import CurationInputs
+
     return CurationInputs(
         documents=run.folders(documents),
         near_duplicates=run.input(near_duplicates).folder,
@@ -133,6 +133,8 @@ def _trains_tokenizer(recipe: Recipe) -> bool:
 
 
 def _tokenizer_config(inputs: StageInputs) -> Any:
+    from snow_assets.curation.tokenizer.training import tokenizer_settings
+
     return tokenizer_settings(inputs.recipe.curation)
 
 
@@ -153,6 +155,12 @@ def _tokenizer_config(inputs: StageInputs) -> Any:
 )
 def tokenizer(run: StageRun) -> StageResult:
     """The tokenizer of every later stage: the recipe's, or one trained on kept train documents."""
+    from snow_assets.curation import asset_metadata
+    from snow_assets.curation.tokenizer.training import (
+        put_pretrained_tokenizer,
+        put_trained_tokenizer,
+    )
+
     curation = run.recipe.curation
     if curation.tokenizer.pretrained:
         stats = put_pretrained_tokenizer(
@@ -191,6 +199,9 @@ def _clean_config(inputs: StageInputs) -> Any:
 )
 def clean_corpus(run: StageRun) -> StageResult:
     """Every document of a language, kept or not and why, in train or held out, with its tokens."""
+    from snow_assets.curation import asset_metadata
+    from snow_assets.curation.clean import artifacts_with_token_counts, decide
+
     counter = run.input(tokenizer)
     earlier = run.lake.partition(run.stage.name, run.partition)
     with open_exchange() as exchange:
@@ -217,5 +228,7 @@ def clean_corpus(run: StageRun) -> StageResult:
 )
 def dataset_exports(run: StageRun) -> StageResult:
     """The clean corpus of a language as a data set folder, with data card and attribution."""
+    from snow_assets.curation.export import export_clean
+
     clean = run.input(clean_corpus)
     return StageResult(stats=export_clean(clean.folder, run.folder, language=run.partition))

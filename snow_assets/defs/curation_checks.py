@@ -2,8 +2,6 @@
 
 import dagster as dg
 
-from snow_assets.curation import violations
-from snow_assets.curation.split import split_shortfalls
 from snow_assets.defs.curation import clean_corpus
 from snow_assets.defs.dedup import near_duplicates
 from snow_assets.defs.documents import documents
@@ -15,6 +13,8 @@ from snow_resources.lake import Lake
 @dg.asset_check(asset=documents.name, blocking=True)
 def documents_add_up(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """Raw files = documents + drops, in each source."""
+    from snow_assets.curation import violations
+
     return check_result(violations.validate_document_counts(_folders(lake, recipe, documents.name)))
 
 
@@ -23,6 +23,8 @@ def clusters_have_one_canonical_document(
     lake: Lake, recipe: dg.ResourceParam[Recipe]
 ) -> dg.AssetCheckResult:
     """Each cluster has one canonical document, and no two of them are exact or near duplicates."""
+    from snow_assets.curation import violations
+
     return check_result(
         violations.validate_clusters(current_artifact(lake, recipe, near_duplicates.name).folder)
     )
@@ -31,6 +33,8 @@ def clusters_have_one_canonical_document(
 @dg.asset_check(asset=clean_corpus.name, blocking=True)
 def decisions_add_up(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """Documents of a language = kept + dropped, each dropped document with its reason."""
+    from snow_assets.curation import violations
+
     return check_result(violations.validate_decision_counts(_clean_folders(lake, recipe)))
 
 
@@ -39,12 +43,16 @@ def no_kept_document_is_contaminated(
     lake: Lake, recipe: dg.ResourceParam[Recipe]
 ) -> dg.AssetCheckResult:
     """No kept document has a text with a contamination hit, unless it is exempt."""
+    from snow_assets.curation import violations
+
     return check_result(violations.validate_contamination(_clean_folders(lake, recipe)))
 
 
 @dg.asset_check(asset=clean_corpus.name, blocking=True)
 def split_is_disjoint(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """Train and held-out documents share no repository, no text and no near-duplicate cluster."""
+    from snow_assets.curation import violations
+
     return check_result(violations.validate_split(_clean_folders(lake, recipe)))
 
 
@@ -54,6 +62,8 @@ def held_out_share_is_within_tolerance(
 ) -> dg.AssetCheckResult:
     """The recipe's share of each language is held out; a warning if its repositories are too few
     or too large."""
+    from snow_assets.curation.split import split_shortfalls
+
     curation = recipe.curation
     shortfalls = split_shortfalls(
         _clean_folders(lake, recipe),

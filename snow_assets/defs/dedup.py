@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from snow_assets.curation import asset_metadata
 from snow_assets.defs.documents import as_markdown, documents
 from snow_assets.runtime.exchange.chosen import open_exchange
 from snow_assets.stages import (
@@ -40,6 +39,7 @@ def _signatures_config(inputs: StageInputs) -> Any:
 )
 def signatures(run: StageRun) -> StageResult:
     """MinHash bands and shingles of every text of a source, whatever the filters say of it."""
+    from snow_assets.curation import asset_metadata
     from snow_assets.curation.dedup.signatures import put_signatures
 
     with open_exchange() as exchange:
@@ -69,6 +69,7 @@ def _candidate_pairs_config(inputs: StageInputs) -> Any:
 )
 def candidate_pairs(run: StageRun) -> StageResult:
     """Pairs of texts, of all sources, that pass the filters and share a band of MinHash."""
+    from snow_assets.curation import asset_metadata
     from snow_assets.curation.dedup.candidates import find_candidate_pairs
 
     with open_exchange() as exchange:
@@ -99,6 +100,7 @@ def _verified_pairs_config(inputs: StageInputs) -> Any:
 )
 def verified_pairs(run: StageRun) -> StageResult:
     """Candidate pairs whose exact Jaccard similarity of shingles reaches the recipe's threshold."""
+    from snow_assets.curation import asset_metadata
     from snow_assets.curation.dedup.verification import verify_pairs
 
     with open_exchange() as exchange:
@@ -129,6 +131,7 @@ def _near_duplicates_config(inputs: StageInputs) -> Any:
 )
 def near_duplicates(run: StageRun) -> StageResult:
     """Exact and near duplicates over all sources, and the canonical document of each cluster."""
+    from snow_assets.curation import asset_metadata
     from snow_assets.curation.dedup.canonical_documents import put_clusters
 
     with open_exchange() as exchange:

@@ -5,8 +5,6 @@ from typing import Any
 
 import dagster as dg
 
-from snow_assets.curation import asset_metadata
-from snow_assets.curation.prepare import prepare
 from snow_assets.defs.corpus import raw_code_corpus
 from snow_assets.plots import Plot
 from snow_assets.runtime.exchange.chosen import open_exchange
@@ -61,6 +59,9 @@ def documents(run: StageRun) -> StageResult:
 
     No threshold has been applied: `clean_corpus` says which documents are kept, and why.
     """
+    from snow_assets.curation import asset_metadata
+    from snow_assets.curation.prepare import prepare
+
     with open_exchange() as exchange:
         stats = prepare(
             run.input(raw_code_corpus).folder,

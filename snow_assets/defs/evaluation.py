@@ -7,7 +7,7 @@ import dagster as dg
 from snow_assets.defs.corpus import benchmark_problems
 from snow_assets.defs.curation import clean_corpus, tokenizer
 from snow_assets.defs.pretraining import CHECKPOINTS
-from snow_assets.evaluation import asset_metadata, programs, results
+from snow_assets.evaluation import programs
 from snow_assets.evaluation.contract import (
     CompletionReport,
     EvaluationRequest,
@@ -92,6 +92,8 @@ def benchmark_results(run: StageRun) -> StageResult:
     Bits per byte of held-out repositories by language and of canonical solutions; pass@k of the
     programs that it writes, run in a sandbox. Where no sandbox can be had, pass@k is "not run".
     """
+    from snow_assets.evaluation import asset_metadata, results
+
     request = EvaluationRequest(
         checkpoint=run.partition,
         checkpoint_folder=run.input(CHECKPOINTS[run.partition]).folder,

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import dagster as dg
-import polars as pl
 
 from snow_assets.defs.corpus import benchmark_problems, exemplars
 from snow_assets.defs.curation import clean_corpus, tokenizer
@@ -24,8 +23,7 @@ from snow_assets.defs.pretraining import (
 from snow_assets.defs.promotion import COMPARISONS
 from snow_assets.defs.quality import quality_annotator
 from snow_assets.evaluation.contract import EvaluationRequest, MeasurementReport
-from snow_assets.experiments import arms, asset_metadata, comparisons, results
-from snow_assets.quality.gate import read_annotator
+from snow_assets.experiments import arms
 from snow_assets.recipe import Recipe, annotator_values
 from snow_assets.stages import (
     Artifact,
@@ -126,6 +124,9 @@ def _measuring_seconds(recipe: Recipe, _: Size) -> float:
 def experiment_arms(run: StageRun) -> StageResult:
     """An arm of an experiment, trained with a seed, and what it scores on the benchmark's solutions
     and held-out code."""
+    from snow_assets.experiments import results
+    from snow_assets.quality.gate import read_annotator
+
     arm = arms.arm_run(run.recipe, run.partition)
     recipe = arms.arm_recipe(run.recipe, arm)
     phase = arms.arm_phase(run.recipe, arm)
@@ -256,6 +257,10 @@ def _comparisons_config(inputs: StageInputs) -> Any:
 def experiment_comparisons(run: StageRun) -> StageResult:
     """What an experiment shows: paired differences with intervals over seeds and texts, against the
     noise of two draws of the same arm."""
+    import polars as pl
+
+    from snow_assets.experiments import asset_metadata, comparisons, results
+
     own_arms = list(_own_arms(run))
     experiment = own_arms[0][0].experiment
     texts = {

@@ -3,25 +3,18 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import TypeAdapter
 
-from snow_assets.curation.tokenizer.tokens import load_tokenizer
 from snow_assets.defs.artifact_metadata import read_metadata
 from snow_assets.defs.corpus import benchmark_problems
 from snow_assets.defs.curation import clean_corpus, gate_config, tokenizer
 from snow_assets.defs.quality import high_quality_subset
 from snow_assets.defs.synthesis import synthetic_set
 from snow_assets.plots import Plot
-from snow_assets.pretraining import gates
 from snow_assets.pretraining.asset_metadata import MetricsByStep, language_table, loss_curve
-from snow_assets.pretraining.checkpoint_stats import (
-    finish_checkpoint,
-    repositories_table,
-    tokens_per_second,
-)
 from snow_assets.pretraining.contract import (
     EXECUTION_FIELDS,
     PretrainingReport,
@@ -32,14 +25,6 @@ from snow_assets.pretraining.model_size import (
     gpu_memory_bytes,
     num_parameters,
     require_memory,
-)
-from snow_assets.pretraining.packs import pack
-from snow_assets.pretraining.sources import (
-    LanguageSource,
-    clean_sources,
-    high_quality_sources,
-    mixed_sources,
-    synthetic_sources,
 )
 from snow_assets.recipe import (
     Dataset,
@@ -68,9 +53,15 @@ from snow_assets.storage.sizes import Size
 from snow_resources.gpu_jobs import JobSize
 from snow_resources.tracking import TrackedModel
 
+if TYPE_CHECKING:
+    from snow_assets.pretraining.gates import Benchmarks
+    from snow_assets.pretraining.sources import LanguageSource
 
-def _benchmarks(run: StageRun) -> gates.Benchmarks:
-    return gates.Benchmarks(
+
+def _benchmarks(run: StageRun) -> "Benchmarks":
+    from snow_assets.pretraining.gates import Benchmarks
+
+    return Benchmarks(
         problems=shards.read(run.input(benchmark_problems).folder, "problems"),
         window_tokens=run.recipe.curation.contamination.gate_window_tokens,
         exemptions=run.recipe.curation.contamination_exemptions,
@@ -88,8 +79,17 @@ _DATA: Mapping[Dataset, tuple[Stage, str]] = {
 """The stage that a phase's data come from, and what its packs' description calls them."""
 
 
-def _sources(run: StageRun, phase: PhaseRecipe) -> list[LanguageSource]:
+def _sources(run: StageRun, phase: PhaseRecipe) -> list["LanguageSource"]:
     """The phase's documents by language; ValueError if one is held out."""
+    from snow_assets.pretraining import gates
+    from snow_assets.pretraining.sources import (
+        LanguageSource,
+        clean_sources,
+        high_quality_sources,
+        mixed_sources,
+        synthetic_sources,
+    )
+
     clean, max_passes = run.folders(clean_corpus), phase.max_passes
     sources: list[LanguageSource] = []
     synthetic: list[str] = []
@@ -136,6 +136,10 @@ def _packs_stage(phase: PhaseRecipe) -> Stage:
         cost=CostModel(output_tokens=lambda recipe: recipe.pretraining.phase(phase.name).tokens),
     )
     def packs(run: StageRun) -> StageResult:
+        from snow_assets.curation.tokenizer.tokens import load_tokenizer
+        from snow_assets.pretraining import gates
+        from snow_assets.pretraining.packs import pack
+
         pretraining = run.recipe.pretraining
         values = pretraining.phase(phase.name)
         packing_tokenizer = load_tokenizer(run.input(tokenizer).folder)
@@ -286,6 +290,13 @@ def watch_training(run: StageRun, model: TrackedModel, num_steps: int, job: str)
 
 
 def _trained(run: StageRun, phase: str, packs: Stage, parent: Stage | None) -> StageResult:
+    from snow_assets.pretraining import gates
+    from snow_assets.pretraining.checkpoint_stats import (
+        finish_checkpoint,
+        repositories_table,
+        tokens_per_second,
+    )
+
     recipe, values = run.recipe, run.recipe.pretraining.phase(phase)
     execution = recipe.operation.pretraining
     packs_folder, tokenizer_folder = run.input(packs).folder, run.input(tokenizer).folder

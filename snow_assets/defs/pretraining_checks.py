@@ -7,8 +7,6 @@ import dagster as dg
 from snow_assets.defs.curation import clean_corpus
 from snow_assets.defs.materialize import check_result, current_artifact
 from snow_assets.defs.stalled_training import steps_go_on
-from snow_assets.pretraining import gates
-from snow_assets.pretraining.packs import validate_packs
 from snow_assets.recipe import PhaseRecipe, Recipe
 from snow_assets.stages import Stage
 from snow_assets.storage import shards
@@ -19,6 +17,8 @@ def _packs_are_exact(phase: str, packs: Stage) -> dg.AssetChecksDefinition:
     @dg.asset_check(asset=packs.name, name="packs_are_exact", blocking=True)
     def check(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
         """Exactly the phase's tokens, each covered by one span, in single-language sequences."""
+        from snow_assets.pretraining.packs import validate_packs
+
         violations = validate_packs(
             current_artifact(lake, recipe, packs.name).folder,
             tokens=recipe.pretraining.phase(phase).tokens,
@@ -33,6 +33,8 @@ def _nothing_is_held_out(packs: Stage) -> dg.AssetChecksDefinition:
     @dg.asset_check(asset=packs.name, name="nothing_is_held_out", blocking=True)
     def check(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
         """No held-out document or near duplicate of one is in the packs or was a seed of them."""
+        from snow_assets.pretraining import gates
+
         folder = current_artifact(lake, recipe, packs.name).folder
         try:
             gates.assert_packs_not_held_out(folder, shards.input_folders(folder, clean_corpus.name))

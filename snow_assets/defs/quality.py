@@ -2,24 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from snow_assets.corpus.ingest import DROPS
 from snow_assets.defs.corpus import benchmark_problems, exemplars
 from snow_assets.defs.curation import clean_corpus
-from snow_assets.quality import asset_metadata, examples, gate, grades, scores, selection
 from snow_assets.quality.contract import (
     AnnotatorReport,
     AnnotatorTrainingRequest,
     ScoringReport,
     ScoringRequest,
 )
-from snow_assets.quality.export import export_selected
-from snow_assets.quality.gate import read_annotator, require_passed_gates
-from snow_assets.quality.stats import annotator_stats, scoring_stats, train_tokens
-from snow_assets.quality.text_parts import TextParts
 from snow_assets.recipe import Recipe, annotator_values, chosen_recipe
 from snow_assets.runtime import worker
 from snow_assets.stages import (
@@ -49,8 +43,13 @@ from snow_assets.storage.sizes import Size
 from snow_resources.gpu_jobs import JobSize
 from snow_resources.tracking import TrackedModel
 
+if TYPE_CHECKING:
+    from snow_assets.quality.selection import LanguageGates
+
 
 def _graded_texts_config(inputs: StageInputs) -> Any:
+    from snow_assets.quality import grades
+
     recipe = inputs.recipe
     table = grades.table_named(recipe.grade_tables, inputs.partition)
     return {
@@ -71,12 +70,12 @@ def _graded_texts_config(inputs: StageInputs) -> Any:
     partitions=Partitions.GRADE_TABLES,
     tables=(
         StageTable(
-            name=grades.TABLE,
+            name="texts",
             schema=GRADED_TEXT,
             repository_column="repository",
             is_dbt_source=False,
         ),
-        StageTable(name=DROPS, schema=DROP, is_dbt_source=False),
+        StageTable(name="drops", schema=DROP, is_dbt_source=False),
     ),
     kinds={"parquet"},
     automation="always",
@@ -85,6 +84,8 @@ def _graded_texts_config(inputs: StageInputs) -> Any:
 def graded_texts(run: StageRun) -> StageResult:
     """A table of texts graded by people or a model, without benchmark problems and held-out
     documents."""
+    from snow_assets.quality import asset_metadata, grades
+
     stats = grades.write(
         run.folder,
         table=grades.table_named(run.recipe.grade_tables, run.partition),
@@ -100,6 +101,8 @@ def graded_texts(run: StageRun) -> StageResult:
 
 
 def _examples_config(recipe: Recipe) -> Any:
+    from snow_assets.quality import examples
+
     return {
         "drawing": examples.config(recipe.annotator, recipe.exemplars),
         "near_duplicates": recipe.curation.near_duplicates,
@@ -135,6 +138,9 @@ def _scoring_seconds(recipe: Recipe, output: Size) -> float:
 
 
 def _scored(run: StageRun, request: ScoringRequest, recipe: Recipe) -> ScoringReport:
+    from snow_assets.quality import scores
+    from snow_assets.quality.text_parts import TextParts
+
     num_parts = TextParts.of(request.clean, request.part_texts).num_parts
     done = run.jobs.run(
         run.context,
@@ -188,13 +194,13 @@ def annotator_stages(name: str | None) -> AnnotatorStages:
         config=lambda inputs: _examples_config(recipe_of(inputs.recipe)),
         tables=(
             StageTable(
-                name=examples.TABLE,
+                name="examples",
                 schema=EXAMPLE,
                 repository_column="repository",
                 is_dbt_source=False,
             ),
             StageTable(
-                name=examples.GRADED_TABLE,
+                name="graded_examples",
                 schema=GRADED_EXAMPLE,
                 repository_column="repository",
                 is_dbt_source=False,
@@ -205,6 +211,8 @@ def annotator_stages(name: str | None) -> AnnotatorStages:
         cost=CostModel(stored_fraction=None),
     )
     def annotator_examples(run: StageRun) -> StageResult:
+        from snow_assets.quality import asset_metadata, examples
+
         recipe = recipe_of(run.recipe)
         own_tables = {table.name for table in recipe.annotator.grades}
         stats = examples.write(
@@ -232,9 +240,9 @@ def annotator_stages(name: str | None) -> AnnotatorStages:
         inputs=(Input(stage=annotator_examples), Input(stage=benchmark_problems)),
         config=lambda inputs: {"annotator": annotator_values(recipe_of(inputs.recipe).annotator)},
         tables=(
-            StageTable(name=gate.GATES, schema=ANNOTATOR_GATE, dbt_source="quality_annotator"),
+            StageTable(name="gates", schema=ANNOTATOR_GATE, dbt_source="quality_annotator"),
             StageTable(
-                name=gate.RANK_CORRELATIONS,
+                name="rank_correlations",
                 schema=RANK_CORRELATION,
                 dbt_source="quality_annotator",
             ),
@@ -250,6 +258,9 @@ def annotator_stages(name: str | None) -> AnnotatorStages:
         ),
     )
     def quality_annotator(run: StageRun) -> StageResult:
+        from snow_assets.quality import asset_metadata
+        from snow_assets.quality.stats import annotator_stats
+
         recipe = recipe_of(run.recipe)
         request = AnnotatorTrainingRequest(
             examples=run.input(annotator_examples).folder,
@@ -283,10 +294,13 @@ def annotator_stages(name: str | None) -> AnnotatorStages:
         )
 
     def scores_config(inputs: StageInputs) -> Any:
+        from snow_assets.quality.gate import require_passed_gates
+        from snow_assets.quality.scores import config
+
         annotator = inputs.input(quality_annotator)
         if not annotator.is_pending:  # of one that a plan expects nothing can be read yet
             require_passed_gates(annotator.folder)
-        return scores.config(recipe_of(inputs.recipe))
+        return config(recipe_of(inputs.recipe))
 
     @stage(
         name=f"{prefix}quality_scores",
@@ -315,6 +329,10 @@ def annotator_stages(name: str | None) -> AnnotatorStages:
         cost=CostModel(gpus=num_gpus, stored_fraction=0.004, seconds=of_recipe(_scoring_seconds)),
     )
     def quality_scores(run: StageRun) -> StageResult:
+        from snow_assets.quality import asset_metadata, scores
+        from snow_assets.quality.gate import require_passed_gates
+        from snow_assets.quality.stats import scoring_stats
+
         annotator, recipe = run.input(quality_annotator).folder, recipe_of(run.recipe)
         request = ScoringRequest(
             clean=run.input(clean_corpus).folder,
@@ -355,6 +373,8 @@ FURTHER_ANNOTATORS = {
 
 
 def _language_tokens(inputs: StageInputs) -> Mapping[str, int]:
+    from snow_assets.quality.stats import train_tokens
+
     return train_tokens({clean.partition: clean.folder for clean in inputs.inputs(clean_corpus)})
 
 
@@ -362,10 +382,13 @@ def _budget_tokens(recipe: Recipe) -> float:
     return recipe.selection.budget_tokens
 
 
-def _language_gates(inputs: StageInputs) -> selection.LanguageGates:
+def _language_gates(inputs: StageInputs) -> "LanguageGates":
+    from snow_assets.quality.gate import read_annotator
+    from snow_assets.quality.selection import LanguageGates
+
     recipe = inputs.recipe
     annotator = read_annotator(inputs.input(quality_annotator).folder)
-    return selection.LanguageGates.of(annotator, recipe.selection, recipe.curation.languages)
+    return LanguageGates.of(annotator, recipe.selection, recipe.curation.languages)
 
 
 def _subset_config(inputs: StageInputs) -> Any:
@@ -388,8 +411,8 @@ def _subset_config(inputs: StageInputs) -> Any:
     config=_subset_config,
     partitions=Partitions.LANGUAGES,
     tables=(
-        StageTable(name=selection.TABLE, schema=SELECTION, repository_column="repository"),
-        StageTable(name=selection.LANGUAGES, schema=LANGUAGE_SELECTION),
+        StageTable(name="documents", schema=SELECTION, repository_column="repository"),
+        StageTable(name="languages", schema=LANGUAGE_SELECTION),
     ),
     kinds={"parquet"},
     automation="always",
@@ -397,6 +420,8 @@ def _subset_config(inputs: StageInputs) -> Any:
 )
 def high_quality_subset(run: StageRun) -> StageResult:
     """Every trainable file of a language, ranked, and how often the recipe repeats it."""
+    from snow_assets.quality import asset_metadata, selection
+
     stats = selection.write(
         run.folder,
         clean_folder=run.input(clean_corpus).folder,
@@ -425,6 +450,8 @@ def high_quality_subset(run: StageRun) -> StageResult:
 )
 def high_quality_dataset(run: StageRun) -> StageResult:
     """The selected files of a language as a data set folder, with data card and attribution."""
+    from snow_assets.quality.export import export_selected
+
     stats = export_selected(
         run.input(clean_corpus).folder,
         run.input(high_quality_subset).folder,

@@ -10,7 +10,6 @@ from snow_assets.defs.quality import (
     quality_annotator,
     quality_scores,
 )
-from snow_assets.quality import examples, gate, scores, selection
 from snow_assets.recipe import Recipe
 from snow_assets.storage import shards
 from snow_resources.lake import Lake
@@ -19,6 +18,8 @@ from snow_resources.lake import Lake
 @dg.asset_check(asset=annotator_examples.name, blocking=True)
 def examples_are_not_held_out(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """No example, and no repository of one, is held out for evaluation."""
+    from snow_assets.quality import examples
+
     folder = current_artifact(lake, recipe, annotator_examples.name).folder
     clean = shards.input_folders(folder, clean_corpus.name)
     return check_result(examples.validate_not_held_out(folder, clean))
@@ -29,6 +30,8 @@ def examples_are_split_by_repository(
     lake: Lake, recipe: dg.ResourceParam[Recipe]
 ) -> dg.AssetCheckResult:
     """No repository is in train and in validation."""
+    from snow_assets.quality import examples
+
     folder = current_artifact(lake, recipe, annotator_examples.name).folder
     return check_result(examples.validate_repository_split(folder))
 
@@ -37,6 +40,8 @@ def examples_are_split_by_repository(
 def annotator_passes_its_gate(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """The lower bound of each gated AUC, and of the rank correlation with grades, is at least the
     recipe's minimum."""
+    from snow_assets.quality import gate
+
     annotator = gate.read_annotator(current_artifact(lake, recipe, quality_annotator.name).folder)
     return check_result(gate.gate_failures(annotator.all_gates))
 
@@ -46,6 +51,8 @@ def every_training_text_has_one_score(
     lake: Lake, recipe: dg.ResourceParam[Recipe]
 ) -> dg.AssetCheckResult:
     """Scores and kept training texts are the same set, in every language; logits are numbers."""
+    from snow_assets.quality import scores
+
     return check_result(
         [
             violation
@@ -61,6 +68,8 @@ def selected_documents_are_trainable(
     lake: Lake, recipe: dg.ResourceParam[Recipe]
 ) -> dg.AssetCheckResult:
     """What is selected is kept and in the training split, and repeated no oftener than the cap."""
+    from snow_assets.quality import selection
+
     cap = recipe.selection.max_repeats
     return check_result(
         [

@@ -7,10 +7,6 @@ from typing import Any
 import dagster as dg
 
 from snow_assets.corpus import opt_outs as opted_out
-from snow_assets.corpus.ingested_names import with_ingested_names
-from snow_assets.curation.decontamination.exemptions import exempt_document_ids
-from snow_assets.curation.decontamination.gate import assert_uncontaminated
-from snow_assets.curation.tokenizer.tokens import load_tokenizer
 from snow_assets.defs.corpus import benchmark_problems, opt_outs, raw_code_corpus
 from snow_assets.defs.curation import clean_corpus, gate_config, tokenizer
 from snow_assets.defs.documents import documents
@@ -29,7 +25,6 @@ from snow_assets.stages import (
 from snow_assets.storage import shards
 from snow_assets.storage.schemas import SYNTHETIC_DOCUMENT, SYNTHETIC_REFUSAL, SYNTHETIC_SEED
 from snow_assets.storage.sizes import Size
-from snow_assets.synthesis import acceptance, asset_metadata, seeds
 from snow_assets.synthesis import teacher as teachers
 from snow_assets.synthesis.contract import (
     ConversionReport,
@@ -40,7 +35,6 @@ from snow_assets.synthesis.contract import (
     GenerationReport,
     GenerationRequest,
 )
-from snow_assets.synthesis.export import export_synthetic
 from snow_assets.synthesis.prompts import PROMPT_VERSIONS, prompt_version
 from snow_resources.gpu_jobs import JobSize
 
@@ -130,6 +124,10 @@ def _completions_config(inputs: StageInputs) -> Any:
 )
 def synthetic_answers(run: StageRun) -> StageResult:
     """What the teacher wrote, each completion beside its seed; not accepted or refused yet."""
+    from snow_assets.curation.decontamination.exemptions import exempt_document_ids
+    from snow_assets.curation.decontamination.gate import assert_uncontaminated
+    from snow_assets.synthesis import seeds
+
     subsets = run.inputs(high_quality_subset)
     folders = {clean.partition: clean.folder for clean in run.inputs(clean_corpus)}
     clean = [folders[subset.partition] for subset in subsets]
@@ -148,6 +146,8 @@ def synthetic_answers(run: StageRun) -> StageResult:
 
 
 def _generated(run: StageRun) -> StageResult:
+    from snow_assets.synthesis import asset_metadata, seeds
+
     synthesis = run.recipe.synthesis
     request = GenerationRequest(
         output=run.folder,
@@ -189,6 +189,8 @@ def worker_size(recipe: Recipe) -> JobSize:
 
 def _opted_out_seeds(run: StageRun) -> frozenset[str]:
     """The opt-out list, and the names that the seeds' sources have for what it lists."""
+    from snow_assets.corpus.ingested_names import with_ingested_names
+
     folders = [run.input(synthetic_answers).folder]
     for read in (clean_corpus, documents, raw_code_corpus):
         folders = [
@@ -257,6 +259,9 @@ def _set_config(inputs: StageInputs) -> Any:
 def synthetic_set(run: StageRun) -> StageResult:
     """New files in the spirit of good ones: parsed, decontaminated, deduplicated; each names its
     seed. What was refused is kept with its reason."""
+    from snow_assets.curation.tokenizer.tokens import load_tokenizer
+    from snow_assets.synthesis import acceptance, asset_metadata
+
     recipe = run.recipe
     filters = acceptance.AcceptanceFilters(
         recipe=recipe.acceptance,
@@ -303,4 +308,6 @@ def _dataset_config(inputs: StageInputs) -> Any:
 )
 def synthetic_dataset(run: StageRun) -> StageResult:
     """The accepted synthetic files as a data set folder, with data card and attribution."""
+    from snow_assets.synthesis.export import export_synthetic
+
     return StageResult(stats=export_synthetic(run.input(synthetic_set).folder, run.folder))

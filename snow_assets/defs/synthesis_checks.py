@@ -7,13 +7,14 @@ from snow_assets.defs.materialize import check_result, current_artifact
 from snow_assets.defs.synthesis import synthetic_answers, synthetic_set
 from snow_assets.recipe import Recipe
 from snow_assets.storage import shards
-from snow_assets.synthesis import asset_metadata
 from snow_resources.lake import Lake
 
 
 @dg.asset_check(asset=synthetic_set.name, blocking=True)
 def no_synthetic_file_leaks(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """No accepted file holds a benchmark problem, identifiers renamed or not."""
+    from snow_assets.synthesis import asset_metadata
+
     problems = shards.read(
         current_artifact(lake, recipe, benchmark_problems.name).folder, "problems"
     )
@@ -29,6 +30,8 @@ def every_answer_is_accounted_for(
     lake: Lake, recipe: dg.ResourceParam[Recipe]
 ) -> dg.AssetCheckResult:
     """Accepted and refused files are exactly those that were asked for."""
+    from snow_assets.synthesis import asset_metadata
+
     artifact = current_artifact(lake, recipe, synthetic_set.name)
     answers = shards.input_folders(artifact.folder, synthetic_answers.name)
     return check_result(

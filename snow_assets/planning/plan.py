@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from snow_assets.corpus.source_sizes import source_size
 from snow_assets.defs.corpus import raw_code_corpus
 from snow_assets.defs.unfinished import unfinished_artifacts
 from snow_assets.planning import estimates
@@ -241,6 +240,8 @@ class Planner:
         return total.times(1 / num_partitions) if total.num_bytes else None
 
     def _listed_text(self, partition: str) -> Size | None:
+        from snow_assets.corpus.source_sizes import source_size
+
         corpus = self.recipe.corpus
         source = next((item for item in corpus.sources if item.name == partition), None)
         if source is None:

@@ -11,7 +11,6 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 _BATCH_RECORDS = 4096
@@ -94,10 +93,14 @@ class FileRecords(Sequence[FileRecord]):
 
     def total(self, name: str) -> int:
         """The sum of a field."""
+        import pyarrow.compute as pc
+
         return pc.sum(self.column(name)).as_py() or 0
 
     def of_table(self, table: str) -> "FileRecords":
         """The records of a table's shards, in the order of their indices."""
+        import pyarrow.compute as pc
+
         is_of_table = pc.starts_with(self.column("name"), f"{table}-").to_numpy(
             zero_copy_only=False
         )

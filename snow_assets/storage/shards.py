@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from snow_assets.storage.artifact_files import (
@@ -149,6 +148,8 @@ def put_table(
     )
     num_tokens = None
     if "num_tokens" in schema.names:
+        import pyarrow.compute as pc
+
         num_tokens = pc.sum(data["num_tokens"]).as_py() or 0
     ranges = digest_ranges(buffer.getbuffer())
     return put_file(

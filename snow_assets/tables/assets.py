@@ -10,7 +10,6 @@ from snow_assets.defs.materialize import all_current_artifacts, tag_run
 from snow_assets.home import CHECKOUT, home
 from snow_assets.recipe import Recipe
 from snow_assets.tables import graph, sources
-from snow_assets.tables.evidence import evidence
 from snow_resources.lake import Lake
 from snow_resources.publishing import (
     PublishingError,
@@ -39,6 +38,8 @@ def tables(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Build every dbt model from what the recipe's pointers name, test them, publish them."""
+    from snow_assets.tables.evidence import evidence
+
     started = time.time()
     current = [artifact.folder for artifact in all_current_artifacts(lake, recipe)]
     project = project_digest(warehouse.project)
