@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from snow_assets.corpus.license_texts import license_text
 from snow_assets.curation.kept import kept_documents, kept_rows
@@ -37,6 +38,7 @@ _SHARD_BYTES = 256_000_000
 
 def export_clean(clean_folder: str, folder: str, *, language: str) -> dict[str, Any]:
     """Export the kept documents of a `clean_corpus` artifact, train and held out separately."""
+    sources = kept_rows(clean_folder, SOURCE_COLUMNS, split=None)
     return export_dataset(
         folder,
         title=f"Clean {language} corpus",
@@ -49,8 +51,8 @@ def export_clean(clean_folder: str, folder: str, *, language: str) -> dict[str, 
             split: kept_documents(clean_folder, split=split, columns=COLUMNS)
             for split in (TRAIN, HELD_OUT)
         },
-        sources=kept_rows(clean_folder, SOURCE_COLUMNS, split=None),
-        notices=repository_notices(clean_folder),
+        sources=sources,
+        notices=repository_notices(sources["repository"], clean_folder),
     )
 
 
@@ -117,11 +119,14 @@ def _card(
     return "\n".join(lines) + sections
 
 
-def repository_notices(*clean_folders: str) -> dict[str, list[str]]:
-    """The copyright notices of each repository's licence files, from the raw files of its source.
+def repository_notices(repositories: pl.Series, *clean_folders: str) -> dict[str, list[str]]:
+    """The copyright notices of these repositories' licence files, from the raw files of the sources
+    of `clean_corpus` artifacts.
 
-    A source that is no longer in the lake has none. Memory: a shard's columns without text.
+    A source that is no longer in the lake has none. Memory: the notices of these repositories, and
+    a shard's names and notices.
     """
+    wanted_repositories = repositories.unique().to_arrow()
     notices: dict[str, dict[str, None]] = {}
     documents_folders = [
         folder for clean in clean_folders for folder in shards.input_folders(clean, "documents")
@@ -136,7 +141,8 @@ def repository_notices(*clean_folders: str) -> dict[str, list[str]]:
                 table = shards.read_shard(
                     raw_folder, entry.name, columns=["repository", "copyright_notices"]
                 )
-                for row in table.to_pylist():
+                is_wanted = pc.is_in(table["repository"], value_set=wanted_repositories)
+                for row in table.filter(is_wanted).to_pylist():
                     repository_lines = notices.setdefault(row["repository"], {})
                     repository_lines.update(dict.fromkeys(row["copyright_notices"] or ()))
     return {repository: list(lines) for repository, lines in notices.items()}

@@ -17,7 +17,9 @@ def export_selected(
 ) -> dict[str, Any]:
     """Export the documents of a `high_quality_subset` artifact, each once, with its `repeats`."""
     selected = read_selected(subset_folder)
-    sources = kept_rows(clean_folder, ("document_id", *SOURCE_COLUMNS))
+    sources = kept_rows(clean_folder, ("document_id", *SOURCE_COLUMNS)).join(
+        selected, on="document_id", how="semi"
+    )
     return export_dataset(
         folder,
         title=f"High-quality {language} subset",
@@ -27,6 +29,6 @@ def export_selected(
             "recipe trains on it."
         ),
         splits={"train": selected_documents(clean_folder, subset_folder, columns=COLUMNS)},
-        sources=sources.join(selected, on="document_id", how="semi"),
-        notices=repository_notices(clean_folder),
+        sources=sources,
+        notices=repository_notices(sources["repository"], clean_folder),
     )

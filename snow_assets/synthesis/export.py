@@ -48,7 +48,7 @@ def export_synthetic(set_folder: str, folder: str) -> dict[str, Any]:
         ),
         splits={"train": _documents(set_folder)},
         sources=sources,
-        notices=repository_notices(*clean_folders),
+        notices=repository_notices(sources["repository"], *clean_folders),
         sections=_sections(set_folder, answers_folder),
     )
 

@@ -1,9 +1,10 @@
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
-from snow_assets.curation.export import export_clean
+from snow_assets.curation.export import export_clean, repository_notices
 from snow_assets.storage import shards
 from tests.curation.builders import a_file, a_program, clean_corpora, finish
 
@@ -59,6 +60,13 @@ def test_the_attribution_carries_copyright_notices_and_licence_texts(
     assert "- birch??x?: Copyright (c) 2024 The birch??x? authors\n" in text
     assert "\n## MIT\n\n```text\n" in text
     assert "Permission is hereby granted, free of charge, to any person obtaining a copy" in text
+
+
+def test_notices_of_repositories_that_are_not_exported_are_not_kept(lake_url: str) -> None:
+    clean = clean_corpora(lake_url, FILES)["python"]
+    notices = repository_notices(pl.Series(["amber", "amber", "dahlia"]), clean)
+    assert notices == {"amber": ["Copyright (c) 2024 The amber authors"]}
+    assert repository_notices(pl.Series([], dtype=pl.String), clean) == {}
 
 
 def test_an_empty_corpus_exports_an_empty_card(lake_url: str) -> None:
