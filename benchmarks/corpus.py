@@ -3,7 +3,7 @@
 Run from the checkout: `python benchmarks/corpus.py [FOLDER]`. What `corpus.txt` names is downloaded
 with pip and npm, checked against its sha256, and streamed by the project's own reader of archives
 into a finished artifact of `raw_code_corpus`: the same bytes in every run. Some packages stand
-there in two versions, each a repository of its own, so that there are near copies.
+there in two versions, each a repository of its own, so that there are near duplicates.
 
 The licence gate is left out. That is for a measurement on this machine only; nobody trains on it.
 """
@@ -32,31 +32,31 @@ _MAX_FILE_BYTES = 4_000_000
 
 
 def corpus(folder: Path = FOLDER) -> str:
-    """The corpus's artifact, made if it is not there."""
+    """The corpus's artifact, which is written if it is missing."""
     pins = PINS.read_text()
     fingerprint = hashlib.sha256(pins.encode()).hexdigest()[:32]
-    made = f"{folder}/raw_code_corpus/{SOURCE}/{fingerprint}"
-    if not shards.is_finished(made):
-        shards.remove(made)
+    artifact = f"{folder}/raw_code_corpus/{SOURCE}/{fingerprint}"
+    if not shards.is_finished(artifact):
+        shards.remove(artifact)
         archive_pins = pinned_archives.read_pins(PINS)
         pinned_archives.download(archive_pins, folder)
-        _write(made, sorted(pin.path(folder) for pin in archive_pins))
-    return made
+        _write(artifact, sorted(pin.path(folder) for pin in archive_pins))
+    return artifact
 
 
-def _write(made: str, paths: list[Path]) -> None:
+def _write(artifact: str, paths: list[Path]) -> None:
     rows: list[dict[str, Any]] = []
     index = size = 0
     for row in _rows(paths):
         if size + len(row["content"]) > _SHARD_BYTES:
-            shards.put_table(made, "files", index, rows, RAW_FILE)
+            shards.put_table(artifact, "files", index, rows, RAW_FILE)
             rows, size, index = [], 0, index + 1
         rows.append(row)
         size += len(row["content"])
-    shards.put_table(made, "files", index, rows, RAW_FILE)
-    asset, partition, fingerprint = made.rsplit("/", 3)[1:]
+    shards.put_table(artifact, "files", index, rows, RAW_FILE)
+    asset, partition, fingerprint = artifact.rsplit("/", 3)[1:]
     shards.finish(
-        made,
+        artifact,
         asset=asset,
         partition=partition,
         fingerprint=fingerprint,
@@ -98,10 +98,12 @@ def _row(repository: str, file: SourceFile) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    made = corpus(Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else FOLDER)
+    artifact = corpus(Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else FOLDER)
     contents = [
-        shards.read_shard(made, entry.name, columns=["content"])["content"]
-        for entry in shards.manifest(made).tables("files")
+        shards.read_shard(artifact, entry.name, columns=["content"])["content"]
+        for entry in shards.manifest(artifact).tables("files")
     ]
-    print(made)
-    print(f"{sum(map(len, contents))} files, {sum(one.nbytes for one in contents) / 1e6:.0f} MB")
+    print(artifact)
+    print(
+        f"{sum(map(len, contents))} files, {sum(column.nbytes for column in contents) / 1e6:.0f} MB"
+    )

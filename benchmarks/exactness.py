@@ -208,7 +208,7 @@ def _near_exactness(outs: dict[str, Path]) -> dict[str, str]:
         wrong = len(gone - partnered) / max(1, len(gone))
         missed = sum(a in texts and b in texts for a, b in true) / len(true)
         told[side] = (
-            f"of {len(gone):,} removed texts {wrong:.1%} have no near copy; "
+            f"of {len(gone):,} removed texts {wrong:.1%} have no near duplicate; "
             f"of {missed:.1%} of the true pairs both texts stay"
         )
     return told

@@ -204,7 +204,7 @@ def documents(folder: Path, out: Path) -> None:
 
 
 def curation(folder: Path, out: Path) -> None:
-    """Received files in; documents, near copies and quotations out: all but tokens."""
+    """Received files in; documents, near duplicates and contamination out: all but tokens."""
     documents(folder, out)
     near(out, out)
     contamination(out, out)

@@ -43,8 +43,9 @@ def export_clean(clean_folder: str, folder: str, *, language: str) -> dict[str, 
         folder,
         title=f"Clean {language} corpus",
         description=(
-            f"Source files in {language} under permissive licences: secrets redacted, rules of "
-            "StarCoder2 applied, exact and near copies removed, benchmark problems removed. "
+            f"Source files in {language} under permissive licences: secrets redacted, "
+            "StarCoder2's filters applied, exact and near duplicates removed, benchmark problems "
+            "removed. "
             "`held_out` comes from repositories of which nothing is in `train`."
         ),
         splits={

@@ -287,7 +287,7 @@ def synthetic_set(run: StageRun) -> StageResult:
         },
         metadata={
             "yield": dg.MetadataValue.md(asset_metadata.yield_table(run.folder)),
-            "yield_picture": asset_metadata.yield_plot(run.folder),
+            "yield_plot": asset_metadata.yield_plot(run.folder),
             "examples": dg.MetadataValue.md(asset_metadata.examples_markdown(run.folder)),
         },
     )

@@ -58,7 +58,7 @@ class Corpus:
 
 
 def generated_files() -> list[dict[str, Any]]:
-    """Two sources; a quarter of the files are exact copies and another quarter are near copies."""
+    """Two sources; a quarter of the files are exact duplicates, a quarter near duplicates."""
     chance = random.Random(0)
     files = []
     for number in range(NUM_FILES):

@@ -88,7 +88,7 @@ def test_the_same_inputs_make_the_same_examples(made: Made) -> None:
     assert shards.content_digest(shards.records(again)) == before.digest
 
 
-def test_near_copies_of_positives_are_no_negatives(lake_url: str) -> None:
+def test_near_duplicates_of_positives_are_no_negatives(lake_url: str) -> None:
     copied = good_code("copied")
     near = copied + "\nEXTRA = 1\n"
     files = [*corpus_files(), a_file("copy.py", near, repository="copier")]

@@ -142,7 +142,7 @@ def test_running_files_twice_gives_the_same_digest(tmp_path: Path) -> None:
 
 
 @needs_floor
-def test_a_file_that_fails_takes_no_near_copys_place(tmp_path: Path) -> None:
+def test_a_file_that_fails_takes_no_near_duplicates_place(tmp_path: Path) -> None:
     answers: list[str | Completion] = [
         a_file(f"{a_module('alpha')}alpha_report(2)\n"),
         a_file(a_module("alpha")),
@@ -201,14 +201,14 @@ def test_a_copy_of_its_seed_is_refused(tmp_path: Path) -> None:
     assert (documents, refusals[0]["reason"]) == ([], "copies_seed")
 
 
-def test_a_near_copy_of_an_accepted_file_is_refused_and_names_it(tmp_path: Path) -> None:
+def test_a_near_duplicate_of_an_accepted_file_is_refused_and_names_it(tmp_path: Path) -> None:
     near = a_module("alpha").replace("* 9", "* 10")
     documents, refusals, _ = judged(tmp_path, [a_file(a_module("alpha")), a_file(near)])
     assert refusals[0]["reason"] == "near_duplicate"
     assert documents[0]["document_id"] in refusals[0]["evidence"]
 
 
-def test_near_copies_are_found_across_chunks(tmp_path: Path) -> None:
+def test_near_duplicates_are_found_across_chunks(tmp_path: Path) -> None:
     answers = [a_file(a_module(name)) for name in ("alpha", "beta", "gamma", "delta")]
     near = a_module("alpha").replace("* 9", "* 10")
     documents, refusals, _ = judged(tmp_path, [*answers, a_file(near)])

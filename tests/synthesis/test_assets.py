@@ -86,7 +86,7 @@ def test_the_set_keeps_its_seeds_and_accounts_for_every_answer(lake: Lake) -> No
     assert {row["seed_repository"] for row in rows} <= {f"repository-{n}" for n in range(3)}
     shown = done.asset_materializations_for_node("synthetic_set")[0].metadata
     assert "| python |" in str(shown["yield"].value)
-    assert len(str(shown["yield_picture"].value)) < 128_000
+    assert len(str(shown["yield_plot"].value)) < 128_000
 
 
 def test_rewritten_files_stand_beside_inspired_ones_and_are_counted_by_mode(lake: Lake) -> None:

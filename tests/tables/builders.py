@@ -175,7 +175,7 @@ def put_corpus(lake: TinyLake) -> None:
 
 
 def put_curation(lake: TinyLake) -> None:
-    """`copy` is a near copy of `good`, `leak` quotes a benchmark, `held` text stays out."""
+    """`copy` is a near duplicate of `good`, `leak` quotes a benchmark, `held` text stays out."""
     lake.put(
         "near_duplicates",
         {

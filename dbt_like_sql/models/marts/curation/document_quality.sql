@@ -21,7 +21,7 @@ files as (
 
 ),
 
--- Of copies, and of what has a near copy: nine documents in ten have none.
+-- Of duplicates, and of documents with a near duplicate: nine in ten have none.
 duplicates as (
 
     select
