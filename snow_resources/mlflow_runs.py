@@ -41,7 +41,7 @@ from snow_resources.mlflow_values import (
     record_metrics,
     record_params,
 )
-from snow_resources.tracking import PENDING_DIGEST, Record, TrackedDataset
+from snow_resources.tracking import PENDING_DIGEST, Record, TrackedAlias, TrackedDataset
 
 EXPERIMENT = "snow"
 _KIND_TAG, _KIND = "mlflow.experimentKind", "custom_model_development"
@@ -94,12 +94,15 @@ def _experiment(client: MlflowClient) -> str:
     return str(experiment.experiment_id)
 
 
-def write(uri: str, record: Record) -> dict[str, str]:
+def write(uri: str, record: Record, *, is_alias_moved: bool = True) -> dict[str, str]:
     """Record a materialization unless it is recorded, and return its ids.
 
     An incomplete record of an earlier attempt is completed. The recipe's alias is set to a promoted
-    model in any case, also if the recipe returns to an earlier model.
+    model in any case, also if the recipe returns to an earlier model, unless `is_alias_moved` is
+    false.
     """
+    if not is_alias_moved:
+        record = record.without_promotion()
     client = client_of(uri)
     experiment = _experiment(client)
     runs = _runs(client, experiment, record)
@@ -131,6 +134,42 @@ def write(uri: str, record: Record) -> dict[str, str]:
     client.set_terminated(run_id, "FINISHED", end_time=int(record.ended * 1000))
     client.set_tag(run_id, "snow.complete", "true")  # last: until then the run is completed again
     return ids
+
+
+def read_aliases(uri: str) -> list[TrackedAlias]:
+    """The recipes' aliases of all registered models; one of `UNREACHABLE` if it cannot be read."""
+    client = client_of(uri)
+    aliases = []
+    token = None
+    while True:
+        page = client.search_registered_models(page_token=token)
+        for model in page:
+            for recipe, version in model.aliases.items():
+                tags = client.get_model_version(model.name, version).tags
+                aliases.append(
+                    TrackedAlias(
+                        model=model.name,
+                        recipe=recipe,
+                        folder=tags["folder"],
+                        data_version=tags["data_version"],
+                    )
+                )
+        token = page.token
+        if not token:
+            return aliases
+
+
+def set_alias(uri: str, alias: TrackedAlias) -> bool:
+    """Set an alias to its artifact's model; False if the store has no such model."""
+    client = client_of(uri)
+    versions = client.search_model_versions(
+        f"name = '{alias.model}' and tags.data_version = '{alias.data_version}'"
+    )
+    for version in versions:
+        if version.tags["folder"] == alias.folder:
+            client.set_registered_model_alias(alias.model, alias.recipe, version.version)
+            return True
+    return False
 
 
 def _log_plots(client: MlflowClient, run_id: str, record: Record) -> None:
@@ -361,7 +400,6 @@ def _model_tags(record: Record, parent: str | None) -> dict[str, str]:
         "folder": record.output.url,
         "data_version": record.output.digest,
         "recipe": record.recipe,
-        "is_promoted": str(record.model.is_promoted).lower(),
         **({"parent_model_id": parent} if parent else {}),
     }
 
@@ -389,5 +427,5 @@ def _logged_model(
 
 def _promote(client: MlflowClient, record: Record, version: str | None) -> None:
     """Set the recipe's alias to the model, if it is promoted."""
-    if record.model is not None and record.model.is_promoted and version is not None:
+    if record.model is not None and record.is_promoted and version is not None:
         client.set_registered_model_alias(record.model.name, record.recipe, version)

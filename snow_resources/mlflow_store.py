@@ -7,6 +7,8 @@ database that cannot be opened.
 import fcntl
 import logging
 import os
+import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -51,6 +53,16 @@ def replace_store(path: Path) -> Iterator[Path]:
             if old.exists():
                 old.rename(old.with_name(old.name.replace(path.name, path.name + suffix, 1)))
         fresh.replace(path)
+
+
+@contextmanager
+def copied_store(path: Path) -> Iterator[str]:
+    """Yield the address of a copy of a SQLite store: MLflow may change a damaged one that it reads,
+    and keeps its connections to the file."""
+    with tempfile.TemporaryDirectory(prefix="mlflow-") as scratch:
+        for file in [path, *_journals(path)]:
+            shutil.copy(file, scratch)
+        yield f"{_SQLITE}{Path(scratch) / path.name}"
 
 
 def _journals(path: Path) -> list[Path]:

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -41,6 +41,16 @@ class TrackedModel:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrackedAlias:
+    """A recipe's alias, and the artifact whose model it names."""
+
+    model: str
+    recipe: str
+    folder: str
+    data_version: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunLink:
     """A materialization's MLflow ids, for the lake, and links, for Dagster's metadata."""
 
@@ -65,6 +75,20 @@ class Record:
     started: float
     ended: float
     plots: dict[str, str] = field(default_factory=dict)  # PNG files of the output by name
+    is_gated: bool = False
+    """Comparisons gate the promotion of its recipe's models: a record that waited is written
+    without its promotion, since they may hold it back by then."""
+
+    @property
+    def is_promoted(self) -> bool:
+        """Whether writing it moves the recipe's alias to its model."""
+        return self.model is not None and self.model.is_promoted
+
+    def without_promotion(self) -> "Record":
+        """The same record of a model that the alias does not move to."""
+        if self.model is None:
+            return self
+        return replace(self, model=replace(self.model, is_promoted=False))
 
     @property
     def parent_digest(self) -> str | None:
@@ -179,7 +203,7 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
         if not self.spool:
             return self._run_link(self.runs().write(self.uri, record))
         path = self._spool_record(record)
-        ids = self._write_waiting(log).get(path.name)
+        ids = self._write_waiting(log, own=path.name).get(path.name)
         if ids is None and not path.exists() and not path.with_suffix(".refused").exists():
             ids = self.runs().write(self.uri, record)  # another process wrote it: look up its ids
         if ids is not None:
@@ -219,14 +243,23 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         return mlflow_runs
 
-    def _write_waiting(self, log: Any) -> dict[str, dict[str, str]]:
-        """Write the waiting records, oldest first; return file name -> MLflow's ids."""
+    def _write_waiting(self, log: Any, own: str = "") -> dict[str, dict[str, str]]:
+        """Write the waiting records, oldest first; return file name -> MLflow's ids.
+
+        The file `own` has not waited: its promotion is decided.
+        """
         runs, written = self.runs(), {}
         with self._locked() as folder:
             for path in sorted(folder.glob("*.json")):
                 record = self._read(log, path)
                 if record is None:
                     continue
+                if path.name != own and record.is_gated and record.is_promoted:
+                    log.warning(
+                        f"{record.asset} of recipe {record.recipe} waited for MLflow and is not "
+                        "promoted: `make promote` with that recipe asks its gates again"
+                    )
+                    record = record.without_promotion()
                 try:
                     written[path.name] = runs.write(self.uri, record)
                 except runs.UNREACHABLE as error:

@@ -5,7 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 from snow_assets.recipe import SMOKE, FurtherAnnotator, PhaseRecipe
-from snow_assets.recipe.experiments import Arm, Change, Comparison, ExperimentRecipe
+from snow_assets.recipe.experiments import (
+    Arm,
+    Change,
+    Comparison,
+    ExperimentRecipe,
+    PromotionGate,
+)
 
 
 def smoke_phases(changes: Mapping[str, Mapping[str, Any]]) -> tuple[PhaseRecipe, ...]:
@@ -102,6 +108,10 @@ _NO_GATES = tuple(
     Change(field=f"annotator.{name}", value=0.0)
     for name in ("min_auc", "min_length_matched_auc", "min_benchmark_auc")
 )
+_NO_LEARNING = tuple(
+    Change(field=f"pretraining.phases.continued.{name}", value=1e-9)
+    for name in ("final_learning_rate", "peak_learning_rate")
+)
 EXPERIMENT = replace(
     TINY,
     name="EXPERIMENT",
@@ -124,21 +134,27 @@ EXPERIMENT = replace(
                     name="shuffled",
                     changes=(_ONCE, *_NO_GATES, Change(field="annotator.labels", value="shuffled")),
                 ),
-                Arm(name="without_general", changes=(_ONCE,), dropped_phases=("general",)),
+                Arm(
+                    name="untrained",
+                    changes=(_ONCE, *_NO_LEARNING),
+                    dropped_phases=("general",),
+                ),
             ),
             control=Comparison(arm="random_again", baseline="random"),
             comparisons=(
                 Comparison(arm="selected", baseline="random"),
-                Comparison(arm="without_general", baseline="selected"),
+                Comparison(arm="untrained", baseline="selected"),
             ),
             benchmark="HumanEval",
             min_difference=0.01,
             bootstrap_resamples=1_000,
-            annotator_arms=("selected", "shuffled", "without_general"),
+            annotator_arms=("selected", "shuffled", "untrained"),
         ),
     ),
+    promotion_gates=(PromotionGate(experiment="claim", arm="untrained", baseline="selected"),),
 )
-"""TINY with five arms and two seeds; one arm leaves out a phase, one has a control's annotator."""
+"""TINY with five arms and two seeds; one arm leaves out a phase and learns nothing, which is worse
+and holds promotion back; one has a control's annotator."""
 
 _DISTRIBUTIONS = tuple(source for source in TINY.corpus.sources if source.name == "distributions")
 _NARROW = (

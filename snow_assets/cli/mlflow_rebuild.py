@@ -6,12 +6,12 @@ its missing runs. Publications of the tables are recorded again by the next `mak
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from snow_assets.defs.artifact_metadata import read_metadata
 from snow_assets.defs.materialize import artifact_record
-from snow_assets.defs.promotion import hold_back
+from snow_assets.defs.promotion import promotion_violations
 from snow_assets.planning.purge import NO_ASSETS
 from snow_assets.recipe import Recipe, chosen_recipe
 from snow_assets.storage import shards
@@ -19,37 +19,64 @@ from snow_assets.storage.pointers import read_pointer
 from snow_assets.storage.shards import DamagedFileError
 from snow_resources import mlflow_store
 from snow_resources.lake import Lake
-from snow_resources.tracking import Record, Tracking
+from snow_resources.tracking import Record, TrackedAlias, Tracking
 
 
 def rebuild(lake: str, tracking: Tracking, recipe: Recipe) -> int:
     """Record all artifacts of the lake and the waiting records; return the number of artifacts.
 
-    The gates of `recipe` hold back its own models; those of other recipes are not known here.
+    Aliases stay at the models that the old store names; that of `recipe` moves to the models of its
+    pointers, unless its gates hold them back. The gates of other recipes are not known here.
     """
     path = mlflow_store.store_path(tracking.uri)
     if path is None:
-        return _record_all(lake, tracking, recipe)
+        return _record_all(lake, tracking, recipe, ())
+    aliases = _old_aliases(lake, path, recipe)
     with mlflow_store.replace_store(path) as fresh:
         new_tracking = tracking.model_copy(update={"uri": f"sqlite:///{fresh}"})
-        return _record_all(lake, new_tracking, recipe)
+        return _record_all(lake, new_tracking, recipe, aliases)
 
 
-def _record_all(lake: str, tracking: Tracking, recipe: Recipe) -> int:
+def _old_aliases(lake: str, path: Path, recipe: Recipe) -> list[TrackedAlias]:
+    """Those of the store that is replaced; none, with the remedy on stderr, if it is unreadable."""
     from snow_resources import mlflow_runs  # its import takes seconds
+
+    try:
+        with mlflow_store.copied_store(path) as uri:
+            return mlflow_runs.read_aliases(uri)
+    except mlflow_runs.UNREACHABLE as error:
+        names = [name for name in shards.names(shards.join(lake, "current")) if name != recipe.name]
+        if names:
+            sys.stderr.write(
+                f"The aliases of {path} cannot be read ({type(error).__name__}): those of "
+                f"{', '.join(names)} are not set; `make promote` with each recipe does so\n"
+            )
+        return []
+
+
+def _record_all(
+    lake: str, tracking: Tracking, recipe: Recipe, aliases: Sequence[TrackedAlias]
+) -> int:
+    from snow_resources import mlflow_runs
 
     num_artifacts = 0
     for record in _records(lake):
-        promotable, _ = hold_back(record, Lake(url=lake), recipe)
-        mlflow_runs.write(tracking.uri, promotable)
+        mlflow_runs.write(tracking.uri, record, is_alias_moved=False)
         num_artifacts += 1
-    # A recipe's alias must point to the model that its pointer names, not to the newest one.
-    for record in _current_models(lake):
-        promotable, _ = hold_back(record, Lake(url=lake), recipe)
-        mlflow_runs.write(tracking.uri, promotable)
+    for alias in aliases:
+        if not mlflow_runs.set_alias(tracking.uri, alias):
+            sys.stderr.write(
+                f"The alias {alias.recipe} of {alias.model} named {alias.folder}, which is not in "
+                "the lake: it is not set\n"
+            )
     waiting = tracking.write_waiting()
     if waiting.num_records:
         raise OSError(waiting.message())
+    if violations := promotion_violations(Lake(url=lake), recipe):
+        sys.stderr.write(f"No model of {recipe.name} is promoted: {'; '.join(violations)}\n")
+    # A recipe's alias must point to the model that its pointer names, not to the newest one.
+    for record in () if violations else _current_models(lake, recipe):
+        mlflow_runs.write(tracking.uri, record)
     for damaged in Path(tracking.spool).glob("*.damaged") if tracking.spool else ():
         damaged.unlink()  # its content was recorded from the lake
     return num_artifacts
@@ -70,23 +97,23 @@ def _records(lake: str) -> Iterator[Record]:
             yield record
 
 
-def _current_models(lake: str) -> Iterator[Record]:
-    root = shards.join(lake, "current")
-    for recipe in shards.names(root):
-        for asset in shards.names(shards.join(root, recipe)):
-            for name in shards.names(shards.join(root, recipe, asset)):
-                try:
-                    pointer = read_pointer(shards.join(root, recipe, asset, name))
-                except DamagedFileError as error:
-                    sys.stderr.write(f"{error}\n")
-                    continue
-                if pointer is None:
-                    continue
-                partition = name.removesuffix(".json")
-                folder = shards.join(lake, asset, partition, pointer["fingerprint"])
-                record = record_of(folder, recipe=recipe)
-                if record is not None and record.model is not None:
-                    yield record
+def _current_models(lake: str, recipe: Recipe) -> Iterator[Record]:
+    """The records of the models that the recipe's pointers name."""
+    root = Lake(url=lake).pointers(recipe.name, "").rstrip("/")
+    for asset in shards.names(root):
+        for name in shards.names(shards.join(root, asset)):
+            try:
+                pointer = read_pointer(shards.join(root, asset, name))
+            except DamagedFileError as error:
+                sys.stderr.write(f"{error}\n")
+                continue
+            if pointer is None:
+                continue
+            partition = name.removesuffix(".json")
+            folder = shards.join(lake, asset, partition, pointer["fingerprint"])
+            record = record_of(folder, recipe=recipe.name)
+            if record is not None and record.model is not None:
+                yield record
 
 
 def record_of(folder: str, *, recipe: str | None) -> Record | None:

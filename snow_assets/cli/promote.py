@@ -7,6 +7,7 @@ or a comparison of `Recipe.promotion_gates` holds them back.
 import logging
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 from snow_assets import definitions
 from snow_assets.cli.mlflow_rebuild import record_of
@@ -14,7 +15,7 @@ from snow_assets.defs.materialize import all_current_artifacts
 from snow_assets.defs.promotion import promotion_violations
 from snow_assets.recipe import Recipe, chosen_recipe
 from snow_resources.lake import Lake
-from snow_resources.tracking import Record
+from snow_resources.tracking import Record, Tracking
 
 
 def model_records(lake: Lake, recipe: Recipe) -> Iterator[Record]:
@@ -22,21 +23,32 @@ def model_records(lake: Lake, recipe: Recipe) -> Iterator[Record]:
     for artifact in all_current_artifacts(lake, recipe):
         record = record_of(artifact.folder, recipe=recipe.name)
         if record is not None and record.model is not None:
-            yield record
+            yield replace(record, is_gated=bool(recipe.promotion_gates))
+
+
+def promote(lake: Lake, tracking: Tracking, recipe: Recipe) -> None:
+    """Move the alias, and print what became of each model; SystemExit names what holds all back."""
+    if not tracking.uri:
+        sys.exit("No model is promoted: no MLflow is configured")
+    if violations := promotion_violations(lake, recipe):
+        sys.exit(f"No model of recipe {recipe.name} is promoted: {'; '.join(violations)}")
+    log = logging.getLogger("promote")
+    for record in model_records(lake, recipe):
+        assert record.model is not None
+        link = tracking.record(log, record)
+        if not link.ids:
+            sys.exit(
+                f"{record.model.name} is not promoted: MLflow at {tracking.uri} is not reached "
+                f"({tracking.waiting().reason}). Run `make promote` again once it is."
+            )
+        outcome = "promoted" if record.is_promoted else "not promoted: its gates failed"
+        sys.stdout.write(f"{record.model.name}: {outcome}\n")
 
 
 def main() -> None:
     recipe = chosen_recipe()
     resources = definitions.resources(recipe)
-    lake, tracking = resources["lake"], resources["tracking"]
-    if violations := promotion_violations(lake, recipe):
-        sys.exit(f"No model of recipe {recipe.name} is promoted: {'; '.join(violations)}")
-    log = logging.getLogger("promote")
-    for record in model_records(lake, recipe):
-        tracking.record(log, record)
-        assert record.model is not None
-        outcome = "promoted" if record.model.is_promoted else "not promoted: its gates failed"
-        sys.stdout.write(f"{record.model.name}: {outcome}\n")
+    promote(resources["lake"], resources["tracking"], recipe)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import dagster as dg
 import pyarrow as pa
 
 from snow_assets.defs.materialize import materialize
+from snow_assets.defs.promotion import promotion_violations
 from snow_assets.recipe import Recipe
 from snow_assets.stages import Partitions, Stage, partition_names
 from snow_resources.k8s_config import ASSET_TAG
@@ -93,6 +94,7 @@ def _asset(
             tracking=context.resources.tracking,
             recipe=context.resources.recipe,
             resources={name: getattr(context.resources, name) for name in resources},
+            promotion_violations=promotion_violations,
         )
 
     return materialize_stage

@@ -20,7 +20,6 @@ from snow_assets.defs.pretraining import (
     phase_stages,
     phase_values,
 )
-from snow_assets.defs.promotion import COMPARISONS
 from snow_assets.defs.quality import quality_annotator
 from snow_assets.evaluation.contract import EvaluationRequest, MeasurementReport
 from snow_assets.experiments import arms
@@ -239,7 +238,6 @@ def _comparisons_config(inputs: StageInputs) -> Any:
 
 
 @stage(
-    name=COMPARISONS,
     group="experiments",
     code_version="4",
     # Its own experiment's arms are part of its config.

@@ -12,8 +12,8 @@ with missing, truncated or damaged files is made again, and must come out with t
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,6 @@ from snow_assets.defs.artifact_metadata import (
     put_metadata,
     read_metadata,
 )
-from snow_assets.defs.promotion import hold_back
 from snow_assets.defs.stage_job import run_stage
 from snow_assets.defs.unfinished import mark_in_progress, refuse_mixed_config
 from snow_assets.recipe import Recipe
@@ -101,10 +100,12 @@ def materialize(
     tracking: Tracking,
     recipe: Recipe,
     resources: Mapping[str, Any],
+    promotion_violations: Callable[[Lake, Recipe], Sequence[str]],
 ) -> dg.MaterializeResult[Any]:
     """Run a stage unless its artifact is finished, and publish it under the recipe.
 
     `resources` are those that the stage declares beside lake, tracking and recipe.
+    `promotion_violations` hold back the promotion of a model.
     """
     inputs = StageInputs(
         stage=stage,
@@ -115,7 +116,13 @@ def materialize(
         resources=resources,
     )
     spec = inputs.artifact_spec()
-    recorded = make_artifact(context, inputs, spec, tracking=tracking)
+    recorded = make_artifact(
+        context,
+        inputs,
+        spec,
+        tracking=tracking,
+        promotion_violations=partial(promotion_violations, lake, recipe),
+    )
     manifest = recorded.manifest
     content = pointer_content(spec.fingerprint, manifest.digest, recorded.link.ids)
     shards.put(lake.pointer(recipe.name, spec.asset, spec.partition), content)
@@ -154,6 +161,7 @@ def make_artifact(
     spec: ArtifactSpec,
     *,
     tracking: Tracking,
+    promotion_violations: Callable[[], Sequence[str]] = list,
 ) -> RecordedArtifact:
     """Make an artifact unless it is finished, and record it in MLflow; no pointer moves."""
     folder = inputs.lake.artifact(spec.asset, spec.partition, spec.fingerprint)
@@ -167,13 +175,11 @@ def make_artifact(
     artifact = _reusable(context, folder)
     is_reused = artifact is not None
     manifest, metadata = artifact or _worked(run, spec)
-    record, violations = hold_back(
-        artifact_record(folder, manifest, metadata, recipe=inputs.recipe.name),
-        inputs.lake,
-        inputs.recipe,
-    )
-    if violations:
+    record = artifact_record(folder, manifest, metadata, recipe=inputs.recipe.name)
+    record = replace(record, is_gated=bool(inputs.recipe.promotion_gates))
+    if record.is_promoted and (violations := promotion_violations()):
         context.log.warning(f"{spec.asset} is not promoted: {'; '.join(violations)}")
+        record = record.without_promotion()
     link = tracking.record(context.log, record)
     return RecordedArtifact(
         folder=folder, manifest=manifest, metadata=metadata, link=link, is_reused=is_reused

@@ -46,7 +46,7 @@ def test_what_arms_share_is_planned_once(lake_url: str) -> None:
     }
     assert [(arm.arm, arm.seed) for arm in plan.arms] == [
         (name, seed)
-        for name in ("random", "random_again", "selected", "shuffled", "without_general")
+        for name in ("random", "random_again", "selected", "shuffled", "untrained")
         for seed in (0, 1)
     ]
     for arm in plan.arms:

@@ -1,6 +1,7 @@
 """An experiment from its command to its tables, on a corpus that exists."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -118,8 +119,19 @@ def test_arms_share_what_is_equal_and_are_compared(tmp_path: Path) -> None:
     assert compared.rows == [
         ("random_again", "random", True, 2),
         ("selected", "random", False, 2),
-        ("without_general", "selected", False, 2),
+        ("untrained", "selected", False, 2),
     ]
+    # Worse, and therefore shown, published, and held back.
+    assert re.search(r"untrained +│? *selected .* worse", done.stdout)
+    worse = query(
+        home / "warehouse.duckdb", "select arm from arm_comparisons where outcome='worse'"
+    )
+    assert ("untrained",) in worse.rows
+    promoted = run(home, "-m", "snow_assets.cli.promote")
+    assert promoted.returncode == 1
+    assert "No model of recipe EXPERIMENT is promoted: claim: untrained against selected" in (
+        promoted.stderr
+    )
     annotators = query(
         home / "warehouse.duckdb",
         "select arm, count(distinct annotator) from arm_annotators group by arm order by arm",
@@ -129,7 +141,7 @@ def test_arms_share_what_is_equal_and_are_compared(tmp_path: Path) -> None:
         ("random_again", 1),
         ("selected", 1),
         ("shuffled", 1),
-        ("without_general", 1),
+        ("untrained", 1),
     ]
     correlated = query(
         home / "warehouse.duckdb",
