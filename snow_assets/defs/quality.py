@@ -167,6 +167,7 @@ def annotator_stages(name: str | None) -> AnnotatorStages:
     """The stages of one of the recipe's further annotators; None: of the one that selects."""
     prefix = "" if name is None else f"{name}_"
     suffix = "" if name is None else f" Of the annotator {name}, whose scores are compared only."
+    is_gated = name is None  # scores that select nothing are compared whatever their gates say
 
     def recipe_of(recipe: Recipe) -> Recipe:
         return recipe if name is None else recipe.with_annotator(name)
@@ -294,12 +295,12 @@ def annotator_stages(name: str | None) -> AnnotatorStages:
         )
 
     def scores_config(inputs: StageInputs) -> Any:
-        from snow_assets.quality.gate import require_passed_gates
+        from snow_assets.quality.gate import scoring_annotator
         from snow_assets.quality.scores import config
 
         annotator = inputs.input(quality_annotator)
         if not annotator.is_pending:  # of one that a plan expects nothing can be read yet
-            require_passed_gates(annotator.folder)
+            scoring_annotator(annotator.folder, is_gated=is_gated)
         return config(recipe_of(inputs.recipe))
 
     @stage(
@@ -330,7 +331,7 @@ def annotator_stages(name: str | None) -> AnnotatorStages:
     )
     def quality_scores(run: StageRun) -> StageResult:
         from snow_assets.quality import asset_metadata, scores
-        from snow_assets.quality.gate import require_passed_gates
+        from snow_assets.quality.gate import scoring_annotator
         from snow_assets.quality.stats import scoring_stats
 
         annotator, recipe = run.input(quality_annotator).folder, recipe_of(run.recipe)
@@ -345,8 +346,9 @@ def annotator_stages(name: str | None) -> AnnotatorStages:
             part_texts=recipe.annotator.part_texts,
             batch_tokens=recipe.annotator.batch_tokens,
             num_threads=recipe.annotator.threads,
+            is_gated=is_gated,
         )
-        version = require_passed_gates(annotator).version
+        version = scoring_annotator(annotator, is_gated=is_gated).version
         report = scores.write_reused(request, annotator=version) or _scored(run, request, recipe)
         stats = scoring_stats(report)
         return StageResult(

@@ -12,7 +12,7 @@ import pytest
 from snow_assets.defs import quality
 from snow_assets.defs import quality_checks as checks
 from snow_assets.defs.materialize import current_artifact
-from snow_assets.quality.gate import read_annotator
+from snow_assets.quality.gate import gate_failures, read_annotator
 from snow_assets.recipe import SMOKE, FurtherAnnotator
 from snow_assets.stages import Stage
 from snow_assets.storage import checked_json, shards
@@ -215,7 +215,8 @@ def test_a_further_annotator_has_its_own_examples_gate_and_scores(
     alone = run(made, quality.quality_scores, "python")
 
     grades = grade_table(tmp_path / "people.jsonl", texts())
-    learner = graded_recipe(made.recipe.encoder, grades)
+    # Its gates fail, which stops nothing: its scores are compared only.
+    learner = replace(graded_recipe(made.recipe.encoder, grades), min_auc=1.0)
     further = FurtherAnnotator(name="of_grades", annotator=learner)
     both = resources(made)
     both["recipe"] = replace(both["recipe"], further_annotators=(further,))
@@ -241,6 +242,7 @@ def test_a_further_annotator_has_its_own_examples_gate_and_scores(
         current_artifact(lake, both["recipe"], "of_grades_quality_annotator").folder
     )
     assert annotator.grade_gates[0].graders == "human"
+    assert gate_failures(annotator.all_gates)
     # The other one's values are no part of the selecting one's address.
     again = dg.materialize(
         [asset_of(quality.quality_annotator, both["recipe"])], resources=both

@@ -7,7 +7,7 @@ from snow_assets.quality.gate import (
     gate_failures,
     language_failures,
     measure_gates,
-    require_passed_gates,
+    scoring_annotator,
 )
 from snow_assets.storage.schemas import ANNOTATOR_VALIDATION
 from tests.quality.builders import a_recipe, change_annotator
@@ -183,8 +183,8 @@ def test_what_cannot_be_measured_fails() -> None:
 
 
 def test_a_consumer_refuses_an_annotator_whose_gate_failed(made: Made) -> None:
-    annotator = require_passed_gates(made.annotator)
+    annotator = scoring_annotator(made.annotator)
     failed = [{**vars(gate), "minimum": 1.1} for gate in annotator.gates]
     change_annotator(made.annotator, gates=failed)
     with pytest.raises(GateError, match=r"may not score: held_out AUC .* minimum 1.1"):
-        require_passed_gates(made.annotator)
+        scoring_annotator(made.annotator)

@@ -12,7 +12,7 @@ import scipy.stats
 
 from snow_assets.quality import exemplars, grades
 from snow_assets.quality.correlation import rank_correlation
-from snow_assets.quality.gate import GateError, language_failures, require_passed_gates
+from snow_assets.quality.gate import GateError, language_failures, scoring_annotator
 from snow_assets.recipe import SMOKE, AnnotatorRecipe, ExemplarRecipe, GradeTable, annotator_values
 from snow_assets.storage import shards
 from tests.curation.builders import a_program, clean_corpora, finish
@@ -164,7 +164,7 @@ def test_an_annotator_learns_grades_beside_a_parquet_of_files_and_a_jsonl_of_pai
     strict = replace(recipe, min_rank_correlation=0.999)
     failing, report = trained(lake, examples, strict, name="2" * 32)
     with pytest.raises(GateError, match=r"rank correlation with held-out grades \(human, some"):
-        require_passed_gates(failing)
+        scoring_annotator(failing)
     failures = language_failures(report.annotator.all_gates, "python")
     assert "rank correlation of python" in failures[-1]
 
