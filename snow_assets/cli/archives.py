@@ -30,7 +30,8 @@ def _pins(recipe: Recipe) -> list[pinned_archives.Pin]:
 def fetch_archives(console: Console, recipe: Recipe) -> None:
     """Fetch what is missing, and check all digests; a recipe without pins needs nothing.
 
-    SystemExit, with the reason, for an archive that does not come as it is pinned.
+    SystemExit, with the reason, for an archive that does not come as it is pinned, and for a file
+    beside them that is not pinned.
     """
     if recipe.operation.archive_pins is None:
         return
@@ -43,7 +44,7 @@ def fetch_archives(console: Console, recipe: Recipe) -> None:
                 progress=lambda count: status.update(f"{count} of {len(pins)} archives"),
             )
         except (OSError, ValueError, subprocess.CalledProcessError) as error:
-            sys.exit(f"The archives of {recipe.name} are not complete: {error}")
+            sys.exit(f"The archives of {recipe.name} are not as it pins them: {error}")
     console.print(f"{len(pins)} archives of {recipe.name} are in {folder}")
 
 

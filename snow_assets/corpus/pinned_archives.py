@@ -21,6 +21,7 @@ from more_itertools import chunked
 
 Client = Literal["wheel", "sdist", "npm"]
 
+_NUM_LISTED = 20  # files that an error names
 _BATCH_PINS = 50  # that a client is asked for at once: lost at most by a kill
 
 
@@ -69,16 +70,13 @@ def download(
 ) -> None:
     """Download the archives that are missing into their groups' folders, and check all digests.
 
-    Other archives in these folders are removed: a source reads every file of its folder. ValueError
-    names a file with another digest; subprocess.CalledProcessError a client that failed.
-    `progress` is called with the number of archives that are there.
+    ValueError names files in these folders that are not pinned, before anything is fetched, and a
+    file with another digest; subprocess.CalledProcessError a client that failed. `progress` is
+    called with the number of archives that are there.
     """
+    _refuse_unpinned(pins, folder)
     for group in {pin.group for pin in pins}:
         (folder / group).mkdir(parents=True, exist_ok=True)
-        names = {pin.file for pin in pins if pin.group == group}
-        for path in (folder / group).iterdir():
-            if path.name not in names:
-                path.unlink()
     num_missing = len(missing_pins(pins, folder))
     for client in get_args(Client):
         missing = [pin for pin in missing_pins(pins, folder) if pin.client == client]
@@ -88,6 +86,25 @@ def download(
             progress(len(pins) - num_missing)
     for pin in pins:
         _check_digest(pin, pin.path(folder))
+
+
+def _refuse_unpinned(pins: Sequence[Pin], folder: Path) -> None:
+    pinned = {pin.path(folder) for pin in pins}
+    groups = sorted({folder / pin.group for pin in pins})
+    unpinned = [
+        str(path)
+        for group in groups
+        if group.exists()
+        for path in sorted(group.iterdir())
+        if path not in pinned
+    ]
+    if unpinned:
+        more = f" and {len(unpinned) - _NUM_LISTED} more" if len(unpinned) > _NUM_LISTED else ""
+        raise ValueError(
+            f"{', '.join(unpinned[:_NUM_LISTED])}{more}: not pinned, and a source reads every file "
+            "of its folder. Delete them if they are of older pins, move them to a folder of your "
+            "own, or pin them"
+        )
 
 
 def _batches(pins: Sequence[Pin]) -> Iterator[list[Pin]]:

@@ -161,13 +161,17 @@ def test_a_changed_file_is_named(registry: Path, tmp_path: Path) -> None:
         download(pins(), tmp_path)
 
 
-def test_an_archive_that_is_no_longer_pinned_leaves_the_source(
-    registry: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "python").mkdir()
-    (tmp_path / "python" / "amber-0.9-py3-none-any.whl").write_bytes(b"old")
+def test_a_file_that_is_not_pinned_is_named_and_stays(registry: Path, tmp_path: Path) -> None:
+    own = tmp_path / "python" / "amber-0.9-py3-none-any.whl"
+    own.parent.mkdir()
+    own.write_bytes(b"somebody's only copy")
+    (tmp_path / "python" / WHEEL).write_bytes(WHEEL_BYTES)
+    with pytest.raises(ValueError, match=rf"{own}: not pinned, .* Delete them .*, move them"):
+        download(pins(), tmp_path)
+    assert own.read_bytes() == b"somebody's only copy"
+    assert not (tmp_path / "javascript").exists()
+    own.unlink()
     download(pins(), tmp_path)
-    assert [path.name for path in (tmp_path / "python").iterdir()] == [WHEEL]
 
 
 def test_a_line_that_is_no_pin_is_named(tmp_path: Path) -> None:
