@@ -172,9 +172,11 @@ def _assign_splits(rows: list[Row], *, recipe: AnnotatorRecipe) -> dict[str, str
         splits.update(dict.fromkeys(names[:count], VALIDATION))
         splits.update(dict.fromkeys(names[max(0, count) :], TRAIN))
     if VALIDATION not in splits.values():
+        named = f" ({', '.join(sorted(splits)[:10])})" if splits else ""
+        tables = " or in a table of its annotator.grades" if recipe.grades else ""
         raise ValueError(
-            f"exemplars of {len(splits)} repositories ({', '.join(sorted(splits))}) cannot be "
-            "split by repository: name two or more in one of the recipe's exemplars.groups"
+            f"examples of {len(splits)} repositories{named} cannot be split by repository: name "
+            f"two or more in one of the recipe's exemplars.groups{tables}"
         )
     return splits
 
@@ -208,7 +210,9 @@ def _sample_negatives(
 
     num_train = sum(row["split"] == TRAIN for row in positives)
     validation_positives = [row for row in positives if row["split"] == VALIDATION]
-    train = sample(TRAIN, round(recipe.negatives_per_positive * num_train))
+    # Grades can be learned without any positive in training.
+    num_negatives = max(1, round(recipe.negatives_per_positive * num_train)) if num_train else 0
+    train = sample(TRAIN, num_negatives) if num_negatives else []
     unseen = sample(
         VALIDATION, max(recipe.validation_negatives, _MATCHING_POOL * len(validation_positives))
     )

@@ -103,16 +103,21 @@ def _load_encoder(recipe: AnnotatorRecipe, output: str) -> encoders.Encoder:
 
 def _tokenize_texts(request: AnnotatorTrainingRequest, encoder: encoders.Encoder) -> _WindowedTexts:
     """Tokenize the examples, then graded texts where grades are the target, and the benchmarks'
-    solutions, which are for validation only."""
+    solutions, which are for validation only. Nothing is trained on that has no grade then."""
     texts = _WindowedTexts()
     recipe = request.recipe
-    tables = ["examples", *(["graded_examples"] if recipe.target == "grades" else [])]
+    is_graded = recipe.target == "grades"
+    tables = ["examples", *(["graded_examples"] if is_graded else [])]
     for batch in (batch for name in tables for batch in shards.batches(request.examples, name)):
-        rows = batch.to_pylist()
+        rows = [
+            {"grade": recipe.positive_grade if row.get("is_positive") else None, **row}
+            for row in batch.to_pylist()
+        ]
+        if is_graded:
+            rows = [row for row in rows if row["split"] != "train" or row["grade"] is not None]
         windows_by_text = encoder.windows([row.pop("text") for row in rows])
         for windows, row in zip(windows_by_text, rows, strict=True):
-            grade = recipe.positive_grade if row.get("is_positive") else None
-            texts.add(windows, {"grade": grade, **row, "role": _role(row)})
+            texts.add(windows, {**row, "role": _role(row)})
     problems = shards.read(request.problems, "problems").to_pylist()
     solutions = [problem["prompt"] + problem["solution"] for problem in problems]
     windows_by_text = encoder.windows(solutions)
@@ -167,11 +172,14 @@ def _train_head(
     """
     owners = np.asarray(texts.owners)
     is_graded = recipe.target == "grades"
-    is_train = np.asarray(
-        [row["role"] == "train" and not (is_graded and row["grade"] is None) for row in texts.rows]
-    )[owners]
+    is_train = np.asarray([row["role"] == "train" for row in texts.rows])[owners]
     if not is_train.any():
-        raise ValueError("no training example has a grade: materialize graded_texts again")
+        raise ValueError(
+            "no graded text is in training: add grades of texts of other repositories to the "
+            "recipe's annotator.grades"
+            if is_graded
+            else "no example is in training: materialize annotator_examples again"
+        )
     mean, std = embeddings[is_train].mean(0), embeddings[is_train].std(0) + 1e-6
     inputs = (embeddings[is_train] - mean) / std
     row_indices = owners[is_train]
@@ -180,7 +188,12 @@ def _train_head(
     name = "grade" if is_graded else "is_positive"
     labels = np.asarray([texts.rows[index][name] for index in row_indices])
     if len(np.unique(labels)) < 2:
-        raise ValueError("the training examples are of one kind only: the head needs both")
+        raise ValueError(
+            f"all grades of the training examples are {labels[0]:g}: the head needs texts of "
+            "several grades"
+            if is_graded
+            else "the training examples are of one kind only: the head needs both"
+        )
     fit = _fit_grades if is_graded else _fit_positives
     coefficients, intercept, loss, num_iterations = fit(inputs, labels, sample_weights, recipe)
     weight = (coefficients / std).astype(np.float32)

@@ -123,7 +123,7 @@ def text_of(lake: str, text_id: str) -> str:
 def test_exemplars_of_one_repository_cannot_be_split(lake_url: str) -> None:
     clean = clean_corpora(lake_url, corpus_files())
     exemplars(lake_url, [("only", good_code("a")), ("only", good_code("b"))])
-    with pytest.raises(ValueError, match=r"exemplars of 1 repositories \(only\)"):
+    with pytest.raises(ValueError, match=r"examples of 1 repositories \(only\)"):
         drawn(lake_url, clean, RECIPE)
 
 
@@ -190,6 +190,14 @@ def test_an_annotator_learns_from_the_groups_that_it_names(lake_url: str) -> Non
     both = replace(RECIPE, positive_groups=("a", "b"))
     assert config(both, all_groups) == config(RECIPE, all_groups)
     assert config(recipe, all_groups) == config(RECIPE, groups(b=(100, 1.0)))
+
+
+def test_a_few_positives_have_one_negative_at_least(lake_url: str) -> None:
+    clean = clean_corpora(lake_url, corpus_files())
+    exemplars(lake_url, [(f"good-{n}", good_code(str(n))) for n in range(3)])
+    folder = drawn(lake_url, clean, replace(RECIPE, negatives_per_positive=0.1))
+    train = [row for row in rows(folder) if row["split"] == "train"]
+    assert sorted(row["is_positive"] for row in train)[:2] == [False, True]
 
 
 def test_a_corpus_without_unseen_repositories_is_refused(lake_url: str) -> None:

@@ -15,9 +15,11 @@ from snow_assets.quality.correlation import rank_correlation
 from snow_assets.quality.gate import GateError, language_failures, scoring_annotator
 from snow_assets.recipe import SMOKE, AnnotatorRecipe, ExemplarRecipe, GradeTable, annotator_values
 from snow_assets.storage import shards
+from snow_assets.storage.schemas import EXAMPLE, GRADED_EXAMPLE
 from tests.curation.builders import a_program, clean_corpora, finish
 from tests.quality.builders import (
     FINGERPRINT,
+    a_lake,
     a_recipe,
     an_encoder,
     corpus_files,
@@ -160,6 +162,12 @@ def test_an_annotator_learns_grades_beside_a_parquet_of_files_and_a_jsonl_of_pai
     num_positives = sum(row["split"] == "train" and row["is_positive"] for row in rows)
     assert num_positives > 0
     assert fewer.annotator.head_digest != report.annotator.head_digest
+    # What has no grade is neither counted nor embedded.
+    num_graded = sum(row["split"] == "train" for row in graded)
+    assert fewer.num_training_examples == num_graded
+    assert report.num_training_examples == num_graded + num_positives
+    assert fewer.num_windows < report.num_windows
+    assert fewer.num_validation_examples == report.num_validation_examples
 
     strict = replace(recipe, min_rank_correlation=0.999)
     failing, report = trained(lake, examples, strict, name="2" * 32)
@@ -167,6 +175,37 @@ def test_an_annotator_learns_grades_beside_a_parquet_of_files_and_a_jsonl_of_pai
         scoring_annotator(failing)
     failures = language_failures(report.annotator.all_gates, "python")
     assert "rank correlation of python" in failures[-1]
+
+
+def test_grades_alone_are_examples_enough(tmp_path: Path) -> None:
+    lake = str(tmp_path / "lake")
+    clean = a_lake(lake)
+    exemplars_folder = f"{lake}/exemplars/all/{FINGERPRINT}"
+    rows = shards.read(exemplars_folder, "exemplars").to_pylist()
+    table = grade_table(
+        tmp_path / "people.jsonl", [{"text": row["text"], "grade": 5} for row in rows]
+    )
+    recipe = graded_recipe(an_encoder(tmp_path / "encoder"), table)
+    folder = drawn(lake, clean, recipe, graded_folders=[written(lake, clean, table)])
+    assert {row["split"] for row in shards.read(folder, "examples").to_pylist()} == {"validation"}
+    with pytest.raises(ValueError, match="all grades of the training examples are 5: the head"):
+        trained(lake, folder, recipe)
+
+
+def test_grades_of_which_none_is_in_training_are_refused(tmp_path: Path) -> None:
+    lake = str(tmp_path / "lake")
+    clean = a_lake(lake)
+    table = grade_table(tmp_path / "people.jsonl", texts())
+    recipe = graded_recipe(an_encoder(tmp_path / "encoder"), table)
+    folder = drawn(lake, clean, recipe, graded_folders=[written(lake, clean, table)])
+    changed = f"{lake}/annotator_examples/all/{'1' * 32}"
+    for name, schema in (("examples", EXAMPLE), ("graded_examples", GRADED_EXAMPLE)):
+        rows = [
+            row for row in shards.read(folder, name).to_pylist() if row["split"] == "validation"
+        ]
+        shards.put_table(changed, name, 0, rows, schema)
+    with pytest.raises(ValueError, match="no graded text is in training: add grades of texts"):
+        trained(lake, finish(changed), recipe, name="1" * 32)
 
 
 def test_rows_that_are_no_graded_text_are_drops_with_reasons(tmp_path: Path) -> None:
