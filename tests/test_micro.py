@@ -1,6 +1,6 @@
 """MICRO: valid arms, pinned archives, and addresses that its fields do not move."""
 
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +11,8 @@ from snow_assets.corpus.pinned_archives import read_pins
 from snow_assets.corpus.source_units import normalised
 from snow_assets.experiments.arms import arm_phase, arm_recipe, arm_run, arm_runs
 from snow_assets.home import CHECKOUT, home
-from snow_assets.recipe import MICRO, SMOKE
-from snow_assets.recipe.annotator import annotator_values
+from snow_assets.recipe import ARCTIC, MICRO, SMOKE
+from snow_assets.recipe.annotator import AnnotatorRecipe, annotator_values
 from snow_assets.stages import as_json
 
 PINS = read_pins(CHECKOUT / str(MICRO.operation.archive_pins))
@@ -64,10 +64,15 @@ def test_a_recipe_without_pins_fetches_nothing(capsys: pytest.CaptureFixture[str
 
 
 def test_values_that_came_later_move_no_address_of_an_annotator() -> None:
-    assert not {"positive_groups", "labels"} & set(annotator_values(SMOKE.annotator))
+    later = [field.name for field in fields(AnnotatorRecipe) if field.default is not MISSING]
+    assert {"positive_groups", "labels", "target"} <= set(later)
+    for recipe in (SMOKE, ARCTIC):
+        assert not set(later) & set(annotator_values(recipe.annotator))
     shuffled = annotator_values(replace(MICRO.annotator, labels="shuffled"))
     assert shuffled["labels"] == "shuffled"
     assert shuffled["positive_groups"] == ("functions", "standing")
+    reordered = replace(MICRO.annotator, positive_groups=("standing", "functions"))
+    assert annotator_values(reordered) == annotator_values(MICRO.annotator)
 
 
 def test_an_annotator_of_an_unknown_group_is_refused() -> None:

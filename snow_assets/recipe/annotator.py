@@ -1,7 +1,7 @@
 """Config of the quality annotator: groups of positives, grades, encoder, head, gates."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
@@ -241,21 +241,17 @@ class FurtherAnnotator(RecipeSection):
     annotator: AnnotatorRecipe
 
 
-_LATER_FIELDS = {
-    "positive_groups": (),
-    "labels": "stated",
-    "target": "positives",
-    "grades": (),
-    "positive_grade": None,
-    "min_rank_correlation": None,
-}
-
-
 def annotator_values(recipe: AnnotatorRecipe) -> dict[str, Any]:
-    """The values that an annotator's address depends on; defaults of fields that came after the
-    first addresses are left out."""
+    """The values that an annotator's address depends on, groups of positives in name order.
+
+    Fields with a default came after the first addresses: such a default is left out.
+    """
+    values = {
+        **asdict(recipe),
+        "positive_groups": tuple(sorted(recipe.positive_groups)),
+    }
     return {
-        name: value
-        for name, value in asdict(recipe).items()
-        if name not in _LATER_FIELDS or value != _LATER_FIELDS[name]
+        field.name: values[field.name]
+        for field in fields(recipe)
+        if values[field.name] != field.default
     }
