@@ -133,7 +133,7 @@ def test_where_a_repository_had_been_is_told_down_to_the_checkpoint(lake_url: st
 def test_current_artifacts_are_never_purged(lake_url: str) -> None:
     a_lake(lake_url)
     done = found(lake_url, days=1000)
-    assert (done.doomed, done.held, done.reported) == ([], [], [])
+    assert (done.deletions, done.held, done.reported) == ([], [], [])
 
 
 def test_a_text_that_others_hold_too_is_no_trace_of_a_score(lake_url: str) -> None:
@@ -154,7 +154,7 @@ def test_opted_out_text_that_is_current_is_held_and_its_holder_is_named(lake_url
     a_lake(lake_url)
     make_anew(lake_url, but=("general_packs",))
     done = found(lake_url, opted_out=("tar",))
-    assert done.doomed == []
+    assert done.deletions == []
     assert names(done.held) == {"raw_code_corpus", "documents", "synthetic_set", "general_packs"}
     assert {one.reason for one in done.held} == {"opted out, and current general_packs needs it"}
 
@@ -165,20 +165,25 @@ def test_after_the_next_run_every_copy_goes_at_once_and_the_checkpoint_is_report
     old = a_lake(lake_url)
     make_anew(lake_url)
     done = found(lake_url, opted_out=("tar",))
-    assert names(done.doomed) == {"raw_code_corpus", "documents", "synthetic_set", "general_packs"}
+    assert names(done.deletions) == {
+        "raw_code_corpus",
+        "documents",
+        "synthetic_set",
+        "general_packs",
+    }
     assert done.held == []
     assert {one.asset for one in done.reported} == {"quality_scores", "general_checkpoint"}
     purge.act(lake_url, done, now=1.0)
     for name, folder in old.items():
         assert Path(folder).exists() is (name in ("scores", "checkpoint")), name
-    assert found(lake_url, opted_out=("tar",)).doomed == []
+    assert found(lake_url, opted_out=("tar",)).deletions == []
 
 
 def test_the_checkpoint_of_another_recipe_s_phase_is_traced_and_reported_too(lake_url: str) -> None:
     old = a_lake(lake_url, phase="annealing")
     make_anew(lake_url, phase="annealing")
     done = found(lake_url, opted_out=("tar",))
-    assert "annealing_packs" in names(done.doomed)
+    assert "annealing_packs" in names(done.deletions)
     assert {one.asset for one in done.reported} == {"quality_scores", "annealing_checkpoint"}
     purge.act(lake_url, done, now=1.0)
     assert Path(old["checkpoint"]).exists()
@@ -196,8 +201,13 @@ def test_what_a_comparison_rests_on_goes_if_it_opted_out(lake_url: str) -> None:
     compare(lake_url, old["checkpoint"])
     make_anew(lake_url)
     done = found(lake_url, opted_out=("tar",))
-    assert names(done.doomed) == {"raw_code_corpus", "documents", "synthetic_set", "general_packs"}
-    assert {one.reason for one in done.doomed} == {
+    assert names(done.deletions) == {
+        "raw_code_corpus",
+        "documents",
+        "synthetic_set",
+        "general_packs",
+    }
+    assert {one.reason for one in done.deletions} == {
         "opted out; current experiment_comparisons [claim] rested on it"
     }
     assert done.held == []
@@ -208,7 +218,7 @@ def test_the_arms_of_a_current_comparison_stay_although_no_pointer_names_them(
 ) -> None:
     old = a_lake(lake_url)
     compare(lake_url, old["checkpoint"])
-    assert found(lake_url, days=1000).doomed == []
+    assert found(lake_url, days=1000).deletions == []
 
 
 def damage_documents(folder: str) -> None:
@@ -230,8 +240,8 @@ def test_damaged_rows_may_be_an_opted_out_repositorys_and_stop_no_opt_out(lake_u
 
     make_anew(lake_url)
     done = found(lake_url, opted_out=("whoever",))
-    assert names(done.doomed) == {"documents"}
-    assert done.doomed[0].reason == "damaged: what opted out may stand in it"
+    assert names(done.deletions) == {"documents"}
+    assert done.deletions[0].reason == "damaged: what opted out may stand in it"
 
 
 def test_a_tombstone_keeps_the_digests(lake_url: str) -> None:
@@ -250,7 +260,7 @@ def test_what_a_checkpoint_was_made_from_stays_although_no_pointer_names_it(
 ) -> None:
     a_lake(lake_url)
     make_anew(lake_url)
-    assert found(lake_url, days=1000).doomed == []
+    assert found(lake_url, days=1000).deletions == []
 
 
 @pytest.mark.parametrize(("days", "goes"), [(6.0, False), (8.0, True)])
@@ -261,7 +271,7 @@ def test_an_unreferenced_artifact_goes_after_its_retention(
     made(lake_url, "documents/src/old", [], ("documents", []), DOCUMENT)
     made(lake_url, "quality_scores/python/old", [], ("scores", []), SCORE)  # history: it stays
     done = found(lake_url, days=days)
-    assert [one.reason for one in done.doomed] == ["unreferenced"] * goes
+    assert [one.reason for one in done.deletions] == ["unreferenced"] * goes
 
 
 @pytest.mark.parametrize(("days", "goes"), [(6.0, False), (8.0, True)])
@@ -271,7 +281,7 @@ def test_unfinished_work_goes_when_nobody_touched_it_for_the_retention(
     folder = f"{lake_url}/documents/src/half"
     shards.put_table(folder, "documents", 0, [], DOCUMENT)
     done = found(lake_url, days=days)
-    assert len(done.doomed) == goes
+    assert len(done.deletions) == goes
     purge.act(lake_url, done, now=1.0)
     assert Path(folder).exists() is not goes
 
@@ -310,4 +320,4 @@ def test_unfinished_work_under_other_numbers_goes_when_it_is_given_up(lake_url: 
     done = purge.find(
         lake_url, opted_out=(), retention_days=7, now=time.time(), abandoned_by=of(1.0)
     )
-    assert [one.folder for one in done.doomed] == [f"{lake_url}/documents/src/former"]
+    assert [one.folder for one in done.deletions] == [f"{lake_url}/documents/src/former"]

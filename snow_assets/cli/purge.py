@@ -17,10 +17,10 @@ from snow_assets.storage import shards
 def show(console: Console, purge: Purge, *, is_done: bool) -> None:
     """Print what is deleted, what is held and by which artifact, and what is only reported."""
     verb = "Deleted" if is_done else "Would delete"
-    total = sum(item.num_bytes for item in purge.doomed)
-    for item in purge.doomed:
+    total = sum(item.num_bytes for item in purge.deletions)
+    for item in purge.deletions:
         console.print(f"  {item.name}  {item.num_bytes / 1e6:,.1f} MB  {item.reason}", markup=False)
-    console.print(f"{verb} {len(purge.doomed)} artifacts, {total / 1e6:,.1f} MB.")
+    console.print(f"{verb} {len(purge.deletions)} artifacts, {total / 1e6:,.1f} MB.")
     for item in purge.held:
         console.print(f"  held: {item.name}  {item.reason}", markup=False)
     if purge.held:
@@ -31,7 +31,7 @@ def show(console: Console, purge: Purge, *, is_done: bool) -> None:
             f"{trace.num_rows:,} opted-out documents, {trace.num_tokens:,} tokens",
             markup=False,
         )
-    if not is_done and purge.doomed:
+    if not is_done and purge.deletions:
         console.print("Nothing was deleted: `make purge GO=1` deletes.")
 
 

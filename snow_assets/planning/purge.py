@@ -46,7 +46,7 @@ class Candidate:
 class Purge:
     """`held` are copies of opted-out repositories that a current output still needs."""
 
-    doomed: list[Candidate]
+    deletions: list[Candidate]
     held: list[Candidate]
     reported: list[Trace]
 
@@ -78,7 +78,7 @@ def find(
     reasons |= dict.fromkeys(
         _descendants({folder for folder in copies if not _is_kept(folder)}, inputs), _OPTED_OUT
     )
-    doomed, held = [], []
+    deletions, held = [], []
     limit = now - retention_days * _DAY_SECONDS
     for folder in artifacts:
         reason = None if _is_kept(folder) else reasons.get(folder)
@@ -86,18 +86,20 @@ def find(
             state = reason.partition(":")[0]
             held.append(_candidate(folder, f"{state}, and current {_short(holder)} needs it"))
         elif reason is not None:
-            doomed.append(_candidate(folder, reason + _rested_on(needs.by_comparisons.get(folder))))
+            deletions.append(
+                _candidate(folder, reason + _rested_on(needs.by_comparisons.get(folder)))
+            )
         elif (
             folder not in needs.by_any
             and not _keeps_history(folder)
             and shards.modified(shards.join(folder, shards.MANIFEST)) < limit
         ):
-            doomed.append(_candidate(folder, "unreferenced"))
-    doomed += _abandoned(unfinished, now=now, limit=limit, recipe=abandoned_by)
+            deletions.append(_candidate(folder, "unreferenced"))
+    deletions += _abandoned(unfinished, now=now, limit=limit, recipe=abandoned_by)
     # Descendants are deleted first: a purge that is killed leaves no orphan untraced.
-    doomed.sort(key=lambda item: -len(_ancestors({item.folder}, inputs)))
+    deletions.sort(key=lambda item: -len(_ancestors({item.folder}, inputs)))
     reported = [trace for trace in trace_list if trace.num_rows and _is_kept(_folder(lake, trace))]
-    return Purge(doomed=doomed, held=held, reported=reported)
+    return Purge(deletions=deletions, held=held, reported=reported)
 
 
 _OPTED_OUT = "opted out"
@@ -171,9 +173,9 @@ def _abandoned(
 
 
 def act(lake: str, purge: Purge, *, now: float) -> None:
-    """Delete what is doomed. A tombstone is written first, and the manifest is deleted before the
+    """Delete artifacts. A tombstone is written first, and the manifest is deleted before the
     files: a purge that is killed leaves nothing that looks finished, and is run again."""
-    for item in purge.doomed:
+    for item in purge.deletions:
         url = shards.join(item.folder, shards.MANIFEST)
         content: dict[str, Any] = {"reason": item.reason, "purged": now}
         if shards.exists(url):

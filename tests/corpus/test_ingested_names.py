@@ -80,7 +80,7 @@ def test_an_opt_out_by_a_remote_or_an_owner_is_traced_purged_and_counted(
 
     materialize(recipe, lake)
     found = purge.find(lake_url, opted_out=names, retention_days=7, now=0.0)
-    assert {doomed.folder.rsplit("/", 3)[1] for doomed in found.doomed} == {
+    assert {deletion.folder.rsplit("/", 3)[1] for deletion in found.deletions} == {
         "raw_code_corpus",
         "documents",
     }
