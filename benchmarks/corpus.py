@@ -22,7 +22,8 @@ from snow_assets.corpus import archives, pinned_archives  # noqa: E402
 from snow_assets.corpus.source_units import SourceFile  # noqa: E402
 from snow_assets.recipe import ARCTIC  # noqa: E402
 from snow_assets.storage import shards  # noqa: E402
-from snow_assets.storage.schemas import RAW_FILE, document_id  # noqa: E402
+from snow_assets.storage.ids import document_id  # noqa: E402
+from snow_assets.storage.schemas.corpus import RAW_FILE  # noqa: E402
 
 PINS = Path(__file__).with_name("corpus.txt")
 FOLDER = CHECKOUT / ".cache" / "benchmarks"

@@ -47,7 +47,7 @@ from snow_assets.curation.hashing import splitmix64  # noqa: E402
 from snow_assets.recipe import ARCTIC  # noqa: E402
 from snow_assets.runtime.exchange.chosen import open_exchange  # noqa: E402
 from snow_assets.storage import shards  # noqa: E402
-from snow_assets.storage.schemas import DOCUMENT  # noqa: E402
+from snow_assets.storage.schemas.curation import DOCUMENT  # noqa: E402
 
 CURATION = ARCTIC.curation
 PARTITION_BYTES = 32_000_000

@@ -24,7 +24,7 @@ from snow_assets.curation.tokenizer.tokens import END_OF_TEXT
 from snow_assets.pretraining.sequences import TOKENS, read_tokens, token_dtype
 from snow_assets.recipe import ARCTIC
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import BENCHMARK_PROBLEM
+from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM
 from tests.curation.reference.quotations import Wanted, quotations
 
 CURATION = ARCTIC.curation

@@ -43,7 +43,8 @@ from snow_assets.quality.windows import Tokens  # noqa: E402
 from snow_assets.recipe import ARCTIC  # noqa: E402
 from snow_assets.runtime import worker  # noqa: E402
 from snow_assets.storage import shards  # noqa: E402
-from snow_assets.storage.schemas import DECISION, DOCUMENT, text_id  # noqa: E402
+from snow_assets.storage.ids import text_id  # noqa: E402
+from snow_assets.storage.schemas.curation import DECISION, DOCUMENT  # noqa: E402
 
 LAYERS, WIDTH, HEADS, WIDE, VOCABULARY = 12, 768, 12, 3_072, 30_522  # of arctic-embed-m
 PART_TEXTS = 4_096  # of ARCTIC's 16,384, whose lake is larger than this one

@@ -38,7 +38,8 @@ from snow_assets.curation.split import (
 from snow_assets.quality.selection import selected_documents, validate_selection
 from snow_assets.recipe import ARCTIC
 from snow_assets.storage import checked_json, shards
-from snow_assets.storage.schemas import DECISION, DOCUMENT, SELECTION
+from snow_assets.storage.schemas.curation import DECISION, DOCUMENT
+from snow_assets.storage.schemas.quality import SELECTION
 
 CURATION = ARCTIC.curation
 SIZES = (100_000, 200_000, 400_000)

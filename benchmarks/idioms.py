@@ -21,7 +21,7 @@ from snow_assets.curation.decontamination.gate import gate_hits  # noqa: E402
 from snow_assets.curation.decontamination.prefilter import hits, index_problems, prefilter  # noqa: E402
 from snow_assets.curation.decontamination.rule import GATE_METHODS  # noqa: E402
 from snow_assets.recipe import ARCTIC  # noqa: E402
-from snow_assets.storage.schemas import BENCHMARK_PROBLEM  # noqa: E402
+from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM  # noqa: E402
 
 ENDINGS = {".py", ".pyi", ".c", ".h", ".cc", ".cpp", ".hpp", ".js", ".mjs", ".ts", ".sql", ".sh"}
 BATCH_FILES = 500

@@ -26,7 +26,7 @@ from snow_assets.curation.tokenizer.tokens import SPECIAL_TOKENS  # noqa: E402
 from snow_assets.quality.encoder import locate_encoder  # noqa: E402
 from snow_assets.recipe import ARCTIC  # noqa: E402
 from snow_assets.storage import shards  # noqa: E402
-from snow_assets.storage.schemas import DOCUMENT  # noqa: E402
+from snow_assets.storage.schemas.curation import DOCUMENT  # noqa: E402
 
 SHARD_ROWS = 8_000
 TOKENIZER_BYTES = 20_000_000

@@ -23,7 +23,7 @@ from snow_assets.pretraining.packs import pack
 from snow_assets.pretraining.sources import COLUMNS, LanguageSource
 from snow_assets.recipe import ARCTIC, SMOKE
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import BENCHMARK_PROBLEM
+from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM
 
 _MAX_SEQ_LEN, _MAX_BYTES, _TRAINING_FILES, _BATCH_FILES = 8_192, 30_000_000, 200, 256
 

@@ -170,7 +170,7 @@ def contamination(folder: Path, out: Path) -> None:
     from snow_assets.corpus.problems import read_problems
     from snow_assets.curation.decontamination.prefilter import find_contamination
     from snow_assets.recipe import ARCTIC
-    from snow_assets.storage.schemas import BENCHMARK_PROBLEM
+    from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM
 
     given = folder / "quoting_documents" / "bench" / "g"
     if not given.exists():  # among the other steps: what they made

@@ -21,7 +21,17 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from snow_assets.storage import schemas, shards
+from snow_assets.storage import shards
+from snow_assets.storage.schemas.corpus import RAW_FILE
+from snow_assets.storage.schemas.curation import (
+    CONTAMINATION,
+    DECISION,
+    DOCUMENT,
+    DUPLICATE_CLUSTER,
+)
+from snow_assets.storage.schemas.pretraining import SEEN
+from snow_assets.storage.schemas.quality import SCORE, SELECTION
+from snow_assets.storage.schemas.synthesis import SYNTHETIC_DOCUMENT
 from snow_assets.tables.evidence import evidence
 from snow_assets.tables.sources import lake_tables
 from snow_resources.publishing import Warehouse, prepared_manifest, project_digest
@@ -79,11 +89,11 @@ _COPY = "reason like '%duplicate'"
 
 # asset, table, schema, partitioned by language, what its columns are if not of the same name, rows.
 _TABLES = [
-    ("raw_code_corpus", "files", schemas.RAW_FILE, False, {"content": "''::blob"}, "true"),
+    ("raw_code_corpus", "files", RAW_FILE, False, {"content": "''::blob"}, "true"),
     (
         "documents",
         "documents",
-        schemas.DOCUMENT,
+        DOCUMENT,
         False,
         {
             "text": "''",
@@ -95,7 +105,7 @@ _TABLES = [
     (
         "near_duplicates",
         "clusters",
-        schemas.DUPLICATE_CLUSTER,
+        DUPLICATE_CLUSTER,
         False,
         {
             "cluster_id": f"if({_COPY}, sha256('file' || (i - 1)), document_id)",
@@ -108,7 +118,7 @@ _TABLES = [
     (
         "contamination",
         "hits",
-        schemas.CONTAMINATION,
+        CONTAMINATION,
         False,
         {
             "problem_id": "'HumanEval/' || i % 164",
@@ -120,7 +130,7 @@ _TABLES = [
     (
         "clean_corpus",
         "decisions",
-        schemas.DECISION,
+        DECISION,
         True,
         {
             "kept": _KEPT,
@@ -134,7 +144,7 @@ _TABLES = [
     (
         "high_quality_subset",
         "documents",
-        schemas.SELECTION,
+        SELECTION,
         True,
         {"percentile": "percentile", "repeats": "if(percentile > 0.97, 4, 0)"},
         _KEPT,
@@ -142,7 +152,7 @@ _TABLES = [
     (
         "synthetic_set",
         "documents",
-        schemas.SYNTHETIC_DOCUMENT,
+        SYNTHETIC_DOCUMENT,
         False,
         {
             "document_id": "sha256('synthetic' || i)",
@@ -157,16 +167,16 @@ _TABLES = [
     (
         "general_checkpoint",
         "seen",
-        schemas.SEEN,
+        SEEN,
         False,
         {"num_passes": "1"},
         f"{_KEPT} and i % 4 = 0",
     ),
-    ("continued_checkpoint", "seen", schemas.SEEN, False, {"num_passes": "4"}, _SELECTED),
+    ("continued_checkpoint", "seen", SEEN, False, {"num_passes": "4"}, _SELECTED),
     (
         "enhanced_checkpoint",
         "seen",
-        schemas.SEEN,
+        SEEN,
         False,
         {
             "document_id": "sha256('synthetic' || i)",
@@ -202,7 +212,7 @@ def write_lake(lake: Path, num_scores: int) -> None:
         for language in LANGUAGES:
             folder = lake / "quality_scores" / language / fingerprint
             chosen = f"{_KEPT} and language = '{language}'"
-            put(connection, folder, "scores", schemas.SCORE, given, chosen)
+            put(connection, folder, "scores", SCORE, given, chosen)
     connection.close()
 
 

@@ -15,7 +15,8 @@ from snow_assets.planning.opt_out_traces import markdown, traces
 from snow_assets.recipe import SMOKE, Recipe
 from snow_assets.stages import as_json
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import SCORE, SEEN
+from snow_assets.storage.schemas.pretraining import SEEN
+from snow_assets.storage.schemas.quality import SCORE
 from tests.curation.builders import a_file, finish, point, raw_corpus
 
 DAY = 86_400.0
@@ -88,7 +89,7 @@ def a_lake(lake: str, *, name: str = "0" * 32, phase: str = "general") -> dict[s
 def make_anew(lake: str, *, but: tuple[str, ...] = (), phase: str = "general") -> None:
     """The next run after `tar` opted out: every asset but the checkpoint has a new fingerprint."""
     folder = f"{lake}/raw_code_corpus/src/{'1' * 32}"
-    from snow_assets.storage.schemas import RAW_FILE
+    from snow_assets.storage.schemas.corpus import RAW_FILE
 
     shards.put_table(folder, "files", 0, [a_file("a.py", "x", repository="feather")], RAW_FILE)
     fresh = [finish(folder)]

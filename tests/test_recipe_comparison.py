@@ -9,7 +9,8 @@ from rich.console import Console
 from snow_assets.cli.compare import show
 from snow_assets.planning.recipe_comparison import RecipeComparison, compare_recipes
 from snow_assets.recipe import SMOKE
-from snow_assets.storage import schemas as rows
+from snow_assets.storage.schemas.curation import DECISION, DUPLICATE_CLUSTER
+from snow_assets.storage.schemas.quality import SELECTION
 from snow_resources.lake import Lake
 from tests.tables.builders import TinyLake, provenance, row_of, text_of
 
@@ -41,10 +42,10 @@ def put(lake_url: str, recipe: str, documents: Documents, *, subsets: bool = Tru
         "clean_corpus",
         {
             "decisions": (
-                rows.DECISION,
+                DECISION,
                 [
                     row_of(
-                        rows.DECISION,
+                        DECISION,
                         **provenance(name, repository=f"{name}/lib"),
                         text_id=text_of(name),
                         language="python",
@@ -60,17 +61,15 @@ def put(lake_url: str, recipe: str, documents: Documents, *, subsets: bool = Tru
         fingerprint=recipe,
     )
     clusters = [
-        row_of(rows.DUPLICATE_CLUSTER, document_id=f"copy {number}", kind="near")
+        row_of(DUPLICATE_CLUSTER, document_id=f"copy {number}", kind="near")
         for number in range(len(kept))
     ]
-    lake.put(
-        "near_duplicates", {"clusters": (rows.DUPLICATE_CLUSTER, clusters)}, fingerprint=recipe
-    )
+    lake.put("near_duplicates", {"clusters": (DUPLICATE_CLUSTER, clusters)}, fingerprint=recipe)
     if not subsets:
         return
     selection = [
         row_of(
-            rows.SELECTION,
+            SELECTION,
             document_id=provenance(name)["document_id"],
             text_id=text_of(name),
             num_tokens=TOKENS[name],
@@ -82,7 +81,7 @@ def put(lake_url: str, recipe: str, documents: Documents, *, subsets: bool = Tru
     ]
     lake.put(
         "high_quality_subset",
-        {"documents": (rows.SELECTION, selection)},
+        {"documents": (SELECTION, selection)},
         partition="python",
         fingerprint=recipe,
     )

@@ -39,7 +39,8 @@ from snow_assets.corpus.untrusted import (
 )
 from snow_assets.recipe import CorpusRecipe, Source
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import DROP, RAW_FILE, document_id
+from snow_assets.storage.ids import document_id
+from snow_assets.storage.schemas.corpus import DROP, RAW_FILE
 from snow_assets.storage.urls import redact_urls
 
 FILES, DROPS = "files", "drops"

@@ -12,7 +12,7 @@ from snow_assets.corpus.benchmarks.declaration import Benchmark, Distribution, P
 from snow_assets.corpus.source_units import order_by_hash
 from snow_assets.corpus.untrusted import ParserFailure, parse_untrusted
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import BENCHMARK_PROBLEM
+from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM
 
 TABLE = "problems"
 

@@ -22,7 +22,7 @@ from snow_assets.curation.tokenizer.gigatoken_encoding import character_classes,
 from snow_assets.recipe import SMOKE
 from snow_assets.runtime.exchange.in_process import InProcessExchange
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import RAW_FILE
+from snow_assets.storage.schemas.corpus import RAW_FILE
 
 
 def compile_kernels() -> None:

@@ -17,7 +17,7 @@ from snow_assets.curation.filters.heuristics import COLUMNS, filter_reason
 from snow_assets.curation.split import HELD_OUT, TRAIN, read_held_out
 from snow_assets.recipe import CurationRecipe
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import DECISION, DOCUMENT
+from snow_assets.storage.schemas.curation import DECISION, DOCUMENT
 
 _DOCUMENT_COLUMNS = [name for name in DOCUMENT.names if name in {*DECISION.names, *COLUMNS}]
 

@@ -7,7 +7,7 @@ import polars as pl
 import pyarrow as pa
 
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import DECISION, DOCUMENT
+from snow_assets.storage.schemas.curation import DECISION, DOCUMENT
 
 
 def kept_rows(

@@ -24,7 +24,8 @@ from snow_assets.runtime.exchange.contract import Exchange
 from snow_assets.runtime.exchange.in_process import IN_PROCESS
 from snow_assets.runtime.exchange.shard_work import missing_shards, write_shards
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import DOCUMENT, DROP, RAW_FILE
+from snow_assets.storage.schemas.corpus import DROP, RAW_FILE
+from snow_assets.storage.schemas.curation import DOCUMENT
 
 DROP_REASONS = (
     "nul_bytes",

@@ -36,7 +36,7 @@ from snow_assets.curation.kept import kept_rows
 from snow_assets.curation.sampling import stable_share
 from snow_assets.recipe import CurationRecipe
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import HELD_OUT_REPOSITORY
+from snow_assets.storage.schemas.curation import HELD_OUT_REPOSITORY
 
 TRAIN, HELD_OUT = "train", "held_out"
 SPLIT_COLUMNS = ("source", "repository", "language", "num_bytes")

@@ -11,7 +11,7 @@ from snow_assets.curation.kept import kept_rows
 from snow_assets.curation.split import HELD_OUT, TRAIN
 from snow_assets.recipe import ContaminationExemption
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import CONTAMINATION
+from snow_assets.storage.schemas.curation import CONTAMINATION
 
 
 def validate_document_counts(folders: Sequence[str]) -> list[str]:

@@ -20,7 +20,7 @@ from snow_assets.stages import (
     stage,
 )
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import BENCHMARK_PROBLEM, DROP, EXEMPLAR, RAW_FILE
+from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM, DROP, EXEMPLAR, RAW_FILE
 from snow_resources.lake import Lake
 
 _SMALL = CostModel(stored_fraction=None)

@@ -18,7 +18,7 @@ from snow_assets.stages import (
     stage,
 )
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import CONTAMINATION, DECISION, HELD_OUT_REPOSITORY
+from snow_assets.storage.schemas.curation import CONTAMINATION, DECISION, HELD_OUT_REPOSITORY
 
 if TYPE_CHECKING:
     from snow_assets.curation.decisions import CurationInputs

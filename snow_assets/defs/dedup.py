@@ -14,7 +14,7 @@ from snow_assets.stages import (
     StageTable,
     stage,
 )
-from snow_assets.storage.schemas import DUPLICATE_CLUSTER
+from snow_assets.storage.schemas.curation import DUPLICATE_CLUSTER
 
 
 def _signatures_config(inputs: StageInputs) -> Any:

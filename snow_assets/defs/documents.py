@@ -18,7 +18,8 @@ from snow_assets.stages import (
     StageTable,
     stage,
 )
-from snow_assets.storage.schemas import DOCUMENT, DROP, SIGNALS
+from snow_assets.storage.schemas.corpus import DROP
+from snow_assets.storage.schemas.curation import DOCUMENT, SIGNALS
 
 
 def as_markdown(entries: Mapping[str, str | Plot]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from snow_assets.stages import (
     StageTable,
     stage,
 )
-from snow_assets.storage.schemas import EXECUTION, RESULT
+from snow_assets.storage.schemas.evaluation import EXECUTION, RESULT
 from snow_assets.storage.sizes import Size
 from snow_resources.gpu_jobs import JobSize
 

@@ -39,7 +39,7 @@ from snow_assets.stages import (
     stage,
 )
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import (
+from snow_assets.storage.schemas.experiments import (
     ANNOTATOR_CORRELATION,
     ARM_ANNOTATOR,
     ARM_RESULT,

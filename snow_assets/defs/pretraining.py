@@ -47,7 +47,7 @@ from snow_assets.stages import (
     stage,
 )
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import SEEN
+from snow_assets.storage.schemas.pretraining import SEEN
 from snow_assets.storage.shards import DamagedFileError
 from snow_assets.storage.sizes import Size
 from snow_resources.gpu_jobs import JobSize

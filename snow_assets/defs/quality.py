@@ -28,9 +28,9 @@ from snow_assets.stages import (
     stage,
 )
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import (
+from snow_assets.storage.schemas.corpus import DROP
+from snow_assets.storage.schemas.quality import (
     ANNOTATOR_GATE,
-    DROP,
     EXAMPLE,
     GRADED_EXAMPLE,
     GRADED_TEXT,

@@ -23,7 +23,11 @@ from snow_assets.stages import (
     stage,
 )
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import SYNTHETIC_DOCUMENT, SYNTHETIC_REFUSAL, SYNTHETIC_SEED
+from snow_assets.storage.schemas.synthesis import (
+    SYNTHETIC_DOCUMENT,
+    SYNTHETIC_REFUSAL,
+    SYNTHETIC_SEED,
+)
 from snow_assets.storage.sizes import Size
 from snow_assets.synthesis import teacher as teachers
 from snow_assets.synthesis.contract import (

@@ -30,7 +30,7 @@ from snow_assets.runtime.inference import (
     vllm_queue,
 )
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import COMPLETION
+from snow_assets.storage.schemas.evaluation import COMPLETION
 
 COMPLETIONS = "completions"
 

@@ -12,7 +12,7 @@ from snow_assets.evaluation.contract import EvaluationRequest, MeasurementReport
 from snow_assets.evaluation.results import HELD_OUT
 from snow_assets.runtime import worker
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import LIKELIHOOD
+from snow_assets.storage.schemas.evaluation import LIKELIHOOD
 
 
 def measure(request: EvaluationRequest, progress: worker.Progress) -> MeasurementReport:

@@ -10,7 +10,7 @@ from snow_assets.evaluation.contract import (
 from snow_assets.evaluation.problems import Problem, sample_problems
 from snow_assets.runtime.sandbox import stable_message
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import EXECUTION
+from snow_assets.storage.schemas.evaluation import EXECUTION
 
 
 def problem_test(problem: Problem) -> ProblemTest:

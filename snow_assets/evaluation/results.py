@@ -22,7 +22,7 @@ from snow_assets.evaluation.problems import TEST_HALF, VALIDATION_HALF
 from snow_assets.recipe import EvaluationRecipe
 from snow_assets.runtime.sandbox import stable_message
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import RESULT
+from snow_assets.storage.schemas.evaluation import RESULT
 
 HELD_OUT = "held_out"
 """Benchmark name of the corpus's own held-out repositories."""

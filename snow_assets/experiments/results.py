@@ -15,7 +15,7 @@ from snow_assets.quality.contract import Annotator
 from snow_assets.quality.gate import gate_rows
 from snow_assets.recipe.experiments import ExperimentRecipe
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import ARM_ANNOTATOR, ARM_RESULT
+from snow_assets.storage.schemas.experiments import ARM_ANNOTATOR, ARM_RESULT
 
 
 def write(folder: str, run: ArmRun) -> dict[str, Any]:

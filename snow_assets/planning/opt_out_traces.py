@@ -13,7 +13,11 @@ from snow_assets.corpus.opt_outs import is_listed
 from snow_assets.stages import Partitions, Stage, StageTable
 from snow_assets.storage import shards
 from snow_assets.storage.checked_json import DamagedFileError
-from snow_assets.storage.schemas import DOCUMENT, RAW_FILE, SCORE, SEEN, SYNTHETIC_DOCUMENT
+from snow_assets.storage.schemas.corpus import RAW_FILE
+from snow_assets.storage.schemas.curation import DOCUMENT
+from snow_assets.storage.schemas.pretraining import SEEN
+from snow_assets.storage.schemas.quality import SCORE
+from snow_assets.storage.schemas.synthesis import SYNTHETIC_DOCUMENT
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,8 @@ from snow_assets.planning.comparison_queries import QUERIES
 from snow_assets.recipe import Recipe
 from snow_assets.stages import Stage, partition_names
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import DECISION, DUPLICATE_CLUSTER, SELECTION
+from snow_assets.storage.schemas.curation import DECISION, DUPLICATE_CLUSTER
+from snow_assets.storage.schemas.quality import SELECTION
 from snow_assets.tables.sources import RecipeArtifact, relation
 from snow_resources.lake import Lake
 from snow_resources.publishing import write_catalog

@@ -21,7 +21,7 @@ from snow_assets.pretraining.decoding import Decoder
 from snow_assets.pretraining.packs import SPAN_COLUMNS, span_violations
 from snow_assets.pretraining.sequences import TOKENS, PackedSequences, read_tokens
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import LEAK
+from snow_assets.storage.schemas.pretraining import LEAK
 from snow_assets.storage.shards import FileRecord
 
 LEAKS, SPANS = "leaks", "spans"

@@ -42,7 +42,7 @@ from snow_assets.pretraining.sequences import (
 from snow_assets.pretraining.sources import LanguageSource
 from snow_assets.recipe import PackingRecipe
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import SPAN
+from snow_assets.storage.schemas.pretraining import SPAN
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")

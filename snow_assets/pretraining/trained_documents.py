@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import SEEN
+from snow_assets.storage.schemas.pretraining import SEEN
 
 
 def write_trained_documents(packs: str, output: str, *, excluded_sequences: np.ndarray) -> None:

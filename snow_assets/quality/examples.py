@@ -20,7 +20,7 @@ from snow_assets.curation.sampling import stable_share
 from snow_assets.quality.near_duplicates import find_near_duplicates
 from snow_assets.recipe import AnnotatorRecipe, ExemplarRecipe, NearDuplicatesRecipe
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import EXAMPLE, GRADED_EXAMPLE
+from snow_assets.storage.schemas.quality import EXAMPLE, GRADED_EXAMPLE
 
 TABLE, GRADED_TABLE = "examples", "graded_examples"
 

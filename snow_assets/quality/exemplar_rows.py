@@ -19,7 +19,7 @@ from snow_assets.corpus.tables import SUFFIXES, row_limits
 from snow_assets.corpus.untrusted import ParserFailure, parse_untrusted, printable
 from snow_assets.languages import LANGUAGES
 from snow_assets.recipe import CorpusRecipe, RowPositives
-from snow_assets.storage.schemas import document_id, text_id
+from snow_assets.storage.ids import document_id, text_id
 
 TABLE = "exemplars"
 

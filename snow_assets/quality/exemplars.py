@@ -29,7 +29,8 @@ from snow_assets.recipe import (
     RowPositives,
 )
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import DROP, EXEMPLAR, RAW_FILE, text_id
+from snow_assets.storage.ids import text_id
+from snow_assets.storage.schemas.corpus import DROP, EXEMPLAR, RAW_FILE
 
 _SHARD_CHARS, _SHARD_ROWS = 64_000_000, 1_000_000
 _BATCH_BYTES = 16_000_000

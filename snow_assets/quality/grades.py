@@ -27,7 +27,8 @@ from snow_assets.quality.exemplar_rows import drop_row, exemplar, redacted, refu
 from snow_assets.recipe import ContaminationRecipe, CorpusRecipe, GradeTable, RowPositives
 from snow_assets.recipe.annotator import MAX_GRADE
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import DROP, GRADED_TEXT
+from snow_assets.storage.schemas.corpus import DROP
+from snow_assets.storage.schemas.quality import GRADED_TEXT
 
 TABLE = "texts"
 

@@ -21,7 +21,7 @@ from snow_assets.quality.text_parts import TextIds, TextParts, as_text_ids, id_k
 from snow_assets.recipe import Recipe
 from snow_assets.runtime.exchange.shard_work import missing_shards
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import SCORE
+from snow_assets.storage.schemas.quality import SCORE
 
 TABLE = "scores"
 _LOGITS = ("logit", "top_logit", "middle_logit", "bottom_logit")

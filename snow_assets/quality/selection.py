@@ -23,7 +23,7 @@ from snow_assets.quality.contract import Annotator
 from snow_assets.quality.gate import language_failures
 from snow_assets.recipe import SelectionRecipe
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import LANGUAGE_SELECTION, SELECTION
+from snow_assets.storage.schemas.quality import LANGUAGE_SELECTION, SELECTION
 
 TABLE = "documents"
 LANGUAGES = "languages"

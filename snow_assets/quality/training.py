@@ -29,12 +29,12 @@ from snow_assets.quality.windows import RULE, Tokens
 from snow_assets.recipe import AnnotatorRecipe
 from snow_assets.runtime import worker
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import (
+from snow_assets.storage.ids import text_id
+from snow_assets.storage.schemas.quality import (
     ANNOTATOR_GATE,
     ANNOTATOR_VALIDATION,
     GRADED_VALIDATION,
     RANK_CORRELATION,
-    text_id,
 )
 
 _LOG_EVERY_BATCHES = 50

@@ -21,7 +21,9 @@ from snow_assets.recipe import (
     SynthesisMode,
 )
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import SYNTHETIC_DOCUMENT, SYNTHETIC_REFUSAL, text_id, without
+from snow_assets.storage.ids import text_id
+from snow_assets.storage.schemas.fields import without
+from snow_assets.storage.schemas.synthesis import SYNTHETIC_DOCUMENT, SYNTHETIC_REFUSAL
 from snow_assets.synthesis.contract import FileExecution, seed_mode
 from snow_assets.synthesis.parsing import extract_file, syntax_error
 from snow_assets.synthesis.programs import program, runnability

@@ -15,7 +15,7 @@ from snow_assets.curation.export import (
 )
 from snow_assets.recipe import SynthesisMode
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import SYNTHETIC_DOCUMENT
+from snow_assets.storage.schemas.synthesis import SYNTHETIC_DOCUMENT
 from snow_assets.synthesis.acceptance import DOCUMENTS
 from snow_assets.synthesis.asset_metadata import yield_table
 from snow_assets.synthesis.prompts import messages, prompt_version

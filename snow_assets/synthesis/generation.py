@@ -15,7 +15,7 @@ from snow_assets.runtime import worker
 from snow_assets.runtime.inference import preload_vllm
 from snow_assets.runtime.remaining_time import Remaining
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import SYNTHETIC_ANSWER
+from snow_assets.storage.schemas.synthesis import SYNTHETIC_ANSWER
 from snow_assets.synthesis.contract import (
     SEEDS,
     GenerationReport,

@@ -12,7 +12,9 @@ from snow_assets.curation.sampling import stable_share
 from snow_assets.quality.selection import read_selected
 from snow_assets.recipe import SynthesisMode, SynthesisRecipe
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import SYNTHETIC_SEED, document_id, text_id, without
+from snow_assets.storage.ids import document_id, text_id
+from snow_assets.storage.schemas.fields import without
+from snow_assets.storage.schemas.synthesis import SYNTHETIC_SEED
 from snow_assets.synthesis.contract import SEEDS
 
 _MIN_LETTERS = 4  # a line with fewer, as a bracket or `else:`, starts no snippet

@@ -20,7 +20,7 @@ from snow_assets.evaluation.problems import problem_from_row
 from snow_assets.evaluation.programs import problem_test
 from snow_assets.recipe import SMOKE
 from snow_assets.runtime import sandbox
-from snow_assets.storage.schemas import BENCHMARK_PROBLEM
+from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM
 
 _CLOSEST = '''from typing import List
 

@@ -11,7 +11,7 @@ import pytest
 from snow_assets.corpus.ingest import DROPS, FILES, Gate, ingest
 from snow_assets.recipe import CorpusRecipe, Source
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import DROP, RAW_FILE
+from snow_assets.storage.schemas.corpus import DROP, RAW_FILE
 from tests.corpus.builders import GPL, OPEN_GATE, a_recipe, a_repository, a_source, a_tar
 
 

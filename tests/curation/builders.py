@@ -19,7 +19,8 @@ from snow_assets.recipe import SMOKE, CurationRecipe
 from snow_assets.runtime.exchange.contract import Exchange
 from snow_assets.runtime.exchange.in_process import IN_PROCESS
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import BENCHMARK_PROBLEM, RAW_FILE, document_id
+from snow_assets.storage.ids import document_id
+from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM, RAW_FILE
 
 RECIPE = SMOKE.curation
 

@@ -16,7 +16,7 @@ from snow_assets.curation.kept import kept_documents
 from snow_assets.curation.tokenizer.tokens import load_tokenizer
 from snow_assets.recipe import ContaminationExemption
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import BENCHMARK_PROBLEM
+from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM
 from tests.curation.builders import (
     RECIPE,
     a_file,
@@ -240,7 +240,7 @@ def test_looser_rules_than_deduplication_saw_are_refused(lake_url: str) -> None:
 
 
 def test_checks_see_wrong_tables(lake_url: str, corpora: dict[str, str]) -> None:
-    from snow_assets.storage.schemas import DECISION
+    from snow_assets.storage.schemas.curation import DECISION
     from tests.curation.builders import finish
 
     rows = shards.read(corpora["python"], "decisions").to_pylist()

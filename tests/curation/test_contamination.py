@@ -4,7 +4,7 @@ import pytest
 from snow_assets.corpus.problems import read_problems
 from snow_assets.curation.decontamination.prefilter import hits, index_problems
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import BENCHMARK_PROBLEM
+from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM
 from tests.curation.builders import (
     RECIPE,
     a_file,

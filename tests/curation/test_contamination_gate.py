@@ -12,7 +12,7 @@ from snow_assets.curation.decontamination.gate import (
     gate_hits,
 )
 from snow_assets.curation.decontamination.program_tokens import program_tokens, window_hashes
-from snow_assets.storage.schemas import BENCHMARK_PROBLEM
+from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM
 from tests.curation.builders import RECIPE, a_problem, a_program
 
 PROBLEM = a_problem()

@@ -16,7 +16,7 @@ from snow_assets.curation.decontamination.program_tokens import (
     description_tokens,
     program_tokens,
 )
-from snow_assets.storage.schemas import BENCHMARK_PROBLEM
+from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM
 from tests.curation.builders import a_problem, a_program
 from tests.curation.test_contamination_gate import DISGUISED, PROBLEM, TABLE, WINDOW
 from tests.curation.test_renamed import EXAMPLES, FRAGMENTS

@@ -16,7 +16,7 @@ from snow_assets.curation.decontamination.prefilter import hits, index_problems,
 from snow_assets.curation.filters.signals import signals
 from snow_assets.curation.prepare import prepare_shard
 from snow_assets.curation.redaction.redact import redact_column
-from snow_assets.storage.schemas import BENCHMARK_PROBLEM, RAW_FILE
+from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM, RAW_FILE
 from tests.curation.builders import RECIPE, a_file, a_problem
 from tests.curation.reference import redaction
 from tests.curation.reference import signals as plain

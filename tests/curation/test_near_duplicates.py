@@ -14,7 +14,7 @@ from snow_assets.curation.dedup.text_keys import find_keys
 from snow_assets.curation.hashing import Hashes
 from snow_assets.curation.violations import validate_clusters
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import DUPLICATE_CLUSTER
+from snow_assets.storage.schemas.curation import DUPLICATE_CLUSTER
 from tests.curation.builders import (
     RECIPE,
     a_file,

@@ -12,7 +12,8 @@ import pyarrow as pa
 from snow_assets.curation.document_shards import document_shards
 from snow_assets.curation.prepare import prepare, prepare_shard
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import RAW_FILE, text_id
+from snow_assets.storage.ids import text_id
+from snow_assets.storage.schemas.corpus import RAW_FILE
 from tests.curation.builders import a_file, a_program, documents, raw_corpus
 
 LANGUAGES = ("c", "python")

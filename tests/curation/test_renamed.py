@@ -18,7 +18,7 @@ from snow_assets.curation.decontamination import renamed_identifiers as renamed
 from snow_assets.curation.decontamination.gate import gate_hits
 from snow_assets.curation.decontamination.prefilter import ProblemIndex, index_problems, prefilter
 from snow_assets.recipe import SMOKE
-from snow_assets.storage.schemas import BENCHMARK_PROBLEM
+from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM
 from tests.curation.builders import a_problem, a_program
 from tests.curation.test_contamination_gate import DISGUISED
 from tests.curation.test_contamination_gate import renamed as with_other_names

@@ -13,7 +13,7 @@ from snow_assets.curation.document_shards import DocumentShard
 from snow_assets.defs import dedup
 from snow_assets.recipe import Recipe
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import DOCUMENT
+from snow_assets.storage.schemas.curation import DOCUMENT
 from snow_resources.lake import Lake
 from snow_resources.tracking import Tracking
 from tests.curation.builders import (

@@ -17,7 +17,7 @@ from snow_assets.curation.split import (
     split_shortfalls,
 )
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import DECISION
+from snow_assets.storage.schemas.curation import DECISION
 from tests.curation.builders import RECIPE, a_file, finish
 
 Row = tuple[str, str, int]  # repository, language, bytes

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import DOCUMENT, SIGNALS
+from snow_assets.storage.schemas.curation import DOCUMENT, SIGNALS
 from tests.curation.builders import RECIPE, finish
 
 WORDS = 40  # of a text

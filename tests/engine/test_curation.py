@@ -23,7 +23,7 @@ from snow_assets.runtime.exchange.contract import Exchange
 from snow_assets.runtime.exchange.in_process import InProcessExchange
 from snow_assets.runtime.exchange.ray_cluster import RayExchange
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import SCORE
+from snow_assets.storage.schemas.quality import SCORE
 from tests.curation.builders import a_file, a_problem, a_program, clean_corpora, finish
 from tests.pretraining.builders import CONTEXT, PACKING, PHASE
 

@@ -19,13 +19,10 @@ from snow_assets.evaluation.problems import Problem, sample_problems
 from snow_assets.pretraining.model import model_config, save_model
 from snow_assets.recipe import SMOKE, EvaluationRecipe, ModelRecipe
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import (
-    BENCHMARK_PROBLEM,
-    COMPLETION,
-    DECISION,
-    DOCUMENT,
-    text_id,
-)
+from snow_assets.storage.ids import text_id
+from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM
+from snow_assets.storage.schemas.curation import DECISION, DOCUMENT
+from snow_assets.storage.schemas.evaluation import COMPLETION
 from tests.tables.builders import row_of
 
 RECIPE = replace(

@@ -11,7 +11,7 @@ from snow_assets.defs.evaluation import benchmark_results
 from snow_assets.defs.materialize import current_artifact
 from snow_assets.recipe import SMOKE, Recipe
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import COMPLETION, EXECUTION, LIKELIHOOD, RESULT
+from snow_assets.storage.schemas.evaluation import COMPLETION, EXECUTION, LIKELIHOOD, RESULT
 from snow_resources.lake import Lake
 from snow_resources.local_jobs import LocalJobs
 from snow_resources.tracking import Tracking

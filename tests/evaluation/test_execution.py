@@ -27,7 +27,7 @@ from snow_assets.evaluation.programs import (
 from snow_assets.runtime import sandbox, worker
 from snow_assets.runtime.sandbox import stable_message
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import COMPLETION, LIKELIHOOD
+from snow_assets.storage.schemas.evaluation import COMPLETION, LIKELIHOOD
 from tests.evaluation.builders import (
     a_completion,
     a_problem,

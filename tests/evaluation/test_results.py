@@ -9,7 +9,7 @@ from snow_assets.evaluation import asset_metadata, results
 from snow_assets.evaluation.contract import EvaluationRequest
 from snow_assets.recipe import SamplingRecipe
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import COMPLETION, EXECUTION, LIKELIHOOD
+from snow_assets.storage.schemas.evaluation import COMPLETION, EXECUTION, LIKELIHOOD
 from tests.evaluation.builders import a_completion, a_request, an_evaluation_recipe
 
 

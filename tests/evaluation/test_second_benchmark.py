@@ -19,7 +19,7 @@ from snow_assets.evaluation.problems import sample_problems
 from snow_assets.evaluation.programs import execution_request, write_executions
 from snow_assets.recipe import SMOKE
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import BENCHMARK_PROBLEM
+from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM
 from tests.evaluation.builders import (
     RECIPE,
     a_request,

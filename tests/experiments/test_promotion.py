@@ -24,7 +24,8 @@ from snow_assets.recipe.experiments import PromotionGate
 from snow_assets.stages import StageInputs, StageResult, StageRun, partition_names, stage
 from snow_assets.storage import shards
 from snow_assets.storage.pointers import pointer_content
-from snow_assets.storage.schemas import ARM_ANNOTATOR, ARM_RESULT, LIKELIHOOD
+from snow_assets.storage.schemas.evaluation import LIKELIHOOD
+from snow_assets.storage.schemas.experiments import ARM_ANNOTATOR, ARM_RESULT
 from snow_resources.lake import Lake
 from snow_resources.tracking import TrackedModel, Tracking
 from tests.stage_assets import asset_of

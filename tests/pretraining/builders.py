@@ -16,14 +16,11 @@ from snow_assets.pretraining.sources import LanguageSource, clean_sources, synth
 from snow_assets.recipe import ModelRecipe, PackingRecipe, PhaseRecipe, PretrainingExecution
 from snow_assets.runtime import worker
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import (
-    BENCHMARK_PROBLEM,
-    DECISION,
-    DOCUMENT,
-    SELECTION,
-    SYNTHETIC_DOCUMENT,
-    text_id,
-)
+from snow_assets.storage.ids import text_id
+from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM
+from snow_assets.storage.schemas.curation import DECISION, DOCUMENT
+from snow_assets.storage.schemas.quality import SELECTION
+from snow_assets.storage.schemas.synthesis import SYNTHETIC_DOCUMENT
 
 CONTEXT = 32
 PACKING = PackingRecipe(

@@ -17,7 +17,7 @@ from snow_assets.pretraining.sequences import TOKENS, put_sequences, read_tokens
 from snow_assets.recipe import SMOKE, Recipe
 from snow_assets.stages import Stage
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import SYNTHETIC_DOCUMENT
+from snow_assets.storage.schemas.synthesis import SYNTHETIC_DOCUMENT
 from snow_resources.lake import Lake
 from snow_resources.local_jobs import LocalJobs
 from snow_resources.tracking import Tracking

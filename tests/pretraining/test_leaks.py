@@ -19,7 +19,7 @@ from snow_assets.pretraining.packs import pack
 from snow_assets.pretraining.sources import clean_sources
 from snow_assets.recipe import ContaminationExemption, PackingRecipe
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import BENCHMARK_PROBLEM
+from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM
 from tests.pretraining.builders import (
     CONTEXT,
     PACKING,

@@ -13,7 +13,8 @@ from snow_assets.pretraining.sources import (
     synthetic_sources,
 )
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import DECISION, SELECTION
+from snow_assets.storage.schemas.curation import DECISION
+from snow_assets.storage.schemas.quality import SELECTION
 from tests.pretraining.builders import (
     CONTEXT,
     PHASE,

@@ -18,7 +18,8 @@ from snow_assets.quality.scores import finished_artifacts
 from snow_assets.recipe import SMOKE, AnnotatorRecipe, ExemplarRecipe
 from snow_assets.runtime import worker
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import EXEMPLAR, text_id
+from snow_assets.storage.ids import text_id
+from snow_assets.storage.schemas.corpus import EXEMPLAR
 from tests.curation.builders import a_file, a_problem, a_program, clean_corpora, finish, point
 
 NEAR = SMOKE.curation.near_duplicates

@@ -13,7 +13,7 @@ from snow_assets.quality.examples import (
 )
 from snow_assets.recipe import SMOKE, ExemplarRecipe
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import EXEMPLAR
+from snow_assets.storage.schemas.corpus import EXEMPLAR
 from tests.curation.builders import a_file, a_program, clean_corpora, finish
 from tests.quality.builders import (
     GROUP,

@@ -16,7 +16,7 @@ from snow_assets.quality import exemplars
 from snow_assets.quality.exemplars import docstring_pairs
 from snow_assets.recipe import ARCTIC, SMOKE, ExemplarRecipe, FilePositives, RowPositives, Source
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import BENCHMARK_PROBLEM, EXEMPLAR
+from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM, EXEMPLAR
 from tests.corpus.builders import GPL, a_repository
 
 DOCSTRING = "Add two numbers and give their sum back to whoever asked for it."

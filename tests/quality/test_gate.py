@@ -9,7 +9,7 @@ from snow_assets.quality.gate import (
     measure_gates,
     scoring_annotator,
 )
-from snow_assets.storage.schemas import ANNOTATOR_VALIDATION
+from snow_assets.storage.schemas.quality import ANNOTATOR_VALIDATION
 from tests.quality.builders import a_recipe, change_annotator
 from tests.quality.conftest import Made
 

@@ -15,7 +15,7 @@ from snow_assets.quality.correlation import rank_correlation
 from snow_assets.quality.gate import GateError, language_failures, scoring_annotator
 from snow_assets.recipe import SMOKE, AnnotatorRecipe, ExemplarRecipe, GradeTable, annotator_values
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import EXAMPLE, GRADED_EXAMPLE
+from snow_assets.storage.schemas.quality import EXAMPLE, GRADED_EXAMPLE
 from tests.curation.builders import a_program, clean_corpora, finish
 from tests.quality.builders import (
     FINGERPRINT,

@@ -7,7 +7,7 @@ import pytest
 
 from snow_assets.quality.selection import LanguageGates, RankedLanguage, allocate_budget, select
 from snow_assets.recipe import SMOKE
-from snow_assets.storage.schemas import SELECTION
+from snow_assets.storage.schemas.quality import SELECTION
 
 RECIPE = replace(SMOKE.selection, percentiles=(0.0,), repeats=(4,), max_repeats=4)
 SCORED = SELECTION.names[:6]

@@ -14,16 +14,11 @@ from snow_assets.corpus import opt_outs
 from snow_assets.recipe import SMOKE, SynthesisRecipe
 from snow_assets.runtime import worker
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import (
-    BENCHMARK_PROBLEM,
-    DECISION,
-    DOCUMENT,
-    SELECTION,
-    SYNTHETIC_ANSWER,
-    SYNTHETIC_SEED,
-    document_id,
-    text_id,
-)
+from snow_assets.storage.ids import document_id, text_id
+from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM
+from snow_assets.storage.schemas.curation import DECISION, DOCUMENT
+from snow_assets.storage.schemas.quality import SELECTION
+from snow_assets.storage.schemas.synthesis import SYNTHETIC_ANSWER, SYNTHETIC_SEED
 from snow_assets.synthesis.acceptance import AcceptanceFilters
 from snow_assets.synthesis.engine import CompletedParts, Completion, Engine, Parts, Prompt
 from snow_resources.lake import Lake

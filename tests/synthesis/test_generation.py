@@ -15,7 +15,7 @@ import pytest
 from snow_assets.recipe import SMOKE
 from snow_assets.runtime import worker
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import SYNTHETIC_SEED
+from snow_assets.storage.schemas.synthesis import SYNTHETIC_SEED
 from snow_assets.synthesis import generation
 from snow_assets.synthesis.contract import GenerationRequest
 from snow_assets.synthesis.engine import TOO_LONG, Completion, Prompt, append_closing_fence

@@ -15,7 +15,7 @@ from snow_assets.home import CHECKOUT
 from snow_assets.recipe import SMOKE
 from snow_assets.runtime import worker
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import SYNTHETIC_SEED
+from snow_assets.storage.schemas.synthesis import SYNTHETIC_SEED
 from snow_assets.synthesis import generation
 from snow_assets.synthesis.contract import MODEL, ConversionRequest, GenerationRequest
 from snow_assets.synthesis.parsing import extract_file

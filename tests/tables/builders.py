@@ -8,8 +8,25 @@ from typing import Any
 
 import pyarrow as pa
 
-from snow_assets.storage import schemas as rows
 from snow_assets.storage import shards
+from snow_assets.storage.schemas.corpus import DROP, RAW_FILE
+from snow_assets.storage.schemas.curation import (
+    CONTAMINATION,
+    DECISION,
+    DOCUMENT,
+    DUPLICATE_CLUSTER,
+)
+from snow_assets.storage.schemas.evaluation import EXECUTION, RESULT
+from snow_assets.storage.schemas.fields import without
+from snow_assets.storage.schemas.pretraining import SEEN
+from snow_assets.storage.schemas.quality import (
+    ANNOTATOR_GATE,
+    LANGUAGE_SELECTION,
+    RANK_CORRELATION,
+    SCORE,
+    SELECTION,
+)
+from snow_assets.storage.schemas.synthesis import SYNTHETIC_DOCUMENT, SYNTHETIC_REFUSAL
 
 RECIPE = "TINY"
 
@@ -116,14 +133,14 @@ def put_corpus(lake: TinyLake) -> None:
         "raw_code_corpus",
         {
             "files": (
-                rows.RAW_FILE,
-                [row_of(rows.RAW_FILE, **provenance(name)) for name in [*names, "binary"]],
+                RAW_FILE,
+                [row_of(RAW_FILE, **provenance(name)) for name in [*names, "binary"]],
             ),
             "drops": (
-                rows.DROP,
+                DROP,
                 [
                     row_of(
-                        rows.DROP,
+                        DROP,
                         document_id=sha("huge"),
                         source="web",
                         repository="flask",
@@ -141,10 +158,10 @@ def put_corpus(lake: TinyLake) -> None:
         "documents",
         {
             "documents": (
-                rows.DOCUMENT,
+                DOCUMENT,
                 [
                     row_of(
-                        rows.DOCUMENT,
+                        DOCUMENT,
                         **provenance(name),
                         text_id=text_of(name),
                         num_bytes=100,
@@ -154,10 +171,10 @@ def put_corpus(lake: TinyLake) -> None:
                 ],
             ),
             "drops": (
-                rows.DROP,
+                DROP,
                 [
                     row_of(
-                        rows.DROP,
+                        DROP,
                         document_id=sha("binary"),
                         source="web",
                         repository="flask",
@@ -180,17 +197,17 @@ def put_curation(lake: TinyLake) -> None:
         "near_duplicates",
         {
             "clusters": (
-                rows.DUPLICATE_CLUSTER,
+                DUPLICATE_CLUSTER,
                 [
                     row_of(
-                        rows.DUPLICATE_CLUSTER,
+                        DUPLICATE_CLUSTER,
                         document_id=sha("good"),
                         cluster_id=sha("good"),
                         text_id=text_of("good"),
                         is_canonical=True,
                     ),
                     row_of(
-                        rows.DUPLICATE_CLUSTER,
+                        DUPLICATE_CLUSTER,
                         document_id=sha("copy"),
                         cluster_id=sha("good"),
                         text_id=text_of("copy"),
@@ -205,10 +222,10 @@ def put_curation(lake: TinyLake) -> None:
         "contamination",
         {
             "hits": (
-                rows.CONTAMINATION,
+                CONTAMINATION,
                 [
                     row_of(
-                        rows.CONTAMINATION,
+                        CONTAMINATION,
                         document_id=sha("leak"),
                         problem_id="HumanEval/3",
                         method="substring",
@@ -228,10 +245,10 @@ def put_curation(lake: TinyLake) -> None:
             "clean_corpus",
             {
                 "decisions": (
-                    rows.DECISION,
+                    DECISION,
                     [
                         row_of(
-                            rows.DECISION,
+                            DECISION,
                             **provenance(name),
                             text_id=text_of(name),
                             language=language,
@@ -254,7 +271,7 @@ def put_curation(lake: TinyLake) -> None:
 def scores(annotator: str, logits: Mapping[str, float]) -> list[dict[str, Any]]:
     return [
         row_of(
-            rows.SCORE,
+            SCORE,
             text_id=text_of(name),
             annotator=annotator,
             logit=logit,
@@ -270,14 +287,14 @@ def put_quality(lake: TinyLake) -> None:
     first, second = {"good": 0.25, "poor": 0.5}, {"good": 2.0, "poor": -1.0}
     lake.put(
         "quality_scores",
-        {"scores": (rows.SCORE, scores("first", first))},
+        {"scores": (SCORE, scores("first", first))},
         partition="python",
         fingerprint="1",
         point=False,
     )
     lake.put(
         "quality_scores",
-        {"scores": (rows.SCORE, scores("second", second))},
+        {"scores": (SCORE, scores("second", second))},
         partition="python",
         fingerprint="2",
     )
@@ -285,10 +302,10 @@ def put_quality(lake: TinyLake) -> None:
         "high_quality_subset",
         {
             "documents": (
-                rows.SELECTION,
+                SELECTION,
                 [
                     row_of(
-                        rows.SELECTION,
+                        SELECTION,
                         document_id=sha(name),
                         text_id=text_of(name),
                         repository="flask",
@@ -305,10 +322,10 @@ def put_quality(lake: TinyLake) -> None:
                 ],
             ),
             "languages": (
-                rows.LANGUAGE_SELECTION,
+                LANGUAGE_SELECTION,
                 [
                     row_of(
-                        rows.LANGUAGE_SELECTION,
+                        LANGUAGE_SELECTION,
                         language="python",
                         annotator="second",
                         selected=True,
@@ -324,10 +341,10 @@ def put_quality(lake: TinyLake) -> None:
         "quality_annotator",
         {
             "gates": (
-                rows.ANNOTATOR_GATE,
+                ANNOTATOR_GATE,
                 [
                     row_of(
-                        rows.ANNOTATOR_GATE,
+                        ANNOTATOR_GATE,
                         annotator="second",
                         language=language,
                         gate="held_out",
@@ -341,10 +358,10 @@ def put_quality(lake: TinyLake) -> None:
                 ],
             ),
             "rank_correlations": (
-                rows.RANK_CORRELATION,
+                RANK_CORRELATION,
                 [
                     row_of(
-                        rows.RANK_CORRELATION,
+                        RANK_CORRELATION,
                         annotator="second",
                         language=None,
                         graders="some-model",
@@ -363,10 +380,10 @@ def put_quality(lake: TinyLake) -> None:
         "synthetic_set",
         {
             "documents": (
-                rows.without(rows.SYNTHETIC_DOCUMENT, "mode", "execution"),
+                without(SYNTHETIC_DOCUMENT, "mode", "execution"),
                 [
                     row_of(
-                        rows.SYNTHETIC_DOCUMENT,
+                        SYNTHETIC_DOCUMENT,
                         document_id=sha("written"),
                         text_id=text_of("written"),
                         language="python",
@@ -378,10 +395,10 @@ def put_quality(lake: TinyLake) -> None:
                 ],
             ),
             "refusals": (
-                rows.SYNTHETIC_REFUSAL,
+                SYNTHETIC_REFUSAL,
                 [
                     row_of(
-                        rows.SYNTHETIC_REFUSAL,
+                        SYNTHETIC_REFUSAL,
                         document_id=sha("refused"),
                         language="python",
                         seed_document_id=sha("good"),
@@ -397,7 +414,7 @@ def put_quality(lake: TinyLake) -> None:
 
 def seen(name: str, *, num_tokens: int, num_passes: int = 1) -> dict[str, Any]:
     return row_of(
-        rows.SEEN,
+        SEEN,
         document_id=sha(name),
         text_id=text_of(name),
         repository="flask",
@@ -417,17 +434,17 @@ def put_checkpoints(lake: TinyLake) -> None:
     }
     parent: list[tuple[str, str]] = []
     for asset, content in phases.items():
-        lake.put(asset, {"seen": (rows.SEEN, content)}, inputs=parent)
+        lake.put(asset, {"seen": (SEEN, content)}, inputs=parent)
         parent = [(asset, "all")]
     for checkpoint in ("general", "enhanced"):
         lake.put(
             "benchmark_results",
             {
                 "results": (
-                    rows.RESULT,
+                    RESULT,
                     [
                         row_of(
-                            rows.RESULT,
+                            RESULT,
                             checkpoint=checkpoint,
                             benchmark="held_out",
                             metric="bits_per_byte",
@@ -438,10 +455,10 @@ def put_checkpoints(lake: TinyLake) -> None:
                     ],
                 ),
                 "executions": (
-                    rows.EXECUTION,
+                    EXECUTION,
                     [
                         row_of(
-                            rows.EXECUTION,
+                            EXECUTION,
                             checkpoint=checkpoint,
                             problem_id="HumanEval/0",
                             outcome="failed",

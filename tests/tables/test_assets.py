@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from snow_assets.storage import schemas
+from snow_assets.storage.schemas.curation import DECISION
 from snow_assets.tables.assets import _manifest
 from snow_resources.warehouse import query
 from tests.tables.builders import (
@@ -91,13 +91,13 @@ def test_a_failing_test_publishes_nothing_and_shows_in_its_check(
     lake = TinyLake(url=str(tables_folder / "wrong-lake"))
     put_corpus(lake)
     unexplained = row_of(
-        schemas.DECISION,
+        DECISION,
         **provenance("good"),
         text_id=text_of("good"),
         language="python",
         kept=False,
     )
-    tables = {"decisions": (schemas.DECISION, [unexplained])}
+    tables = {"decisions": (DECISION, [unexplained])}
     lake.put("clean_corpus", tables, partition="python")
     before = Path(whole.warehouse.path).stat()
     result = Publication(lake=lake, warehouse=whole.warehouse).materialize()

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from snow_assets.storage import schemas as rows
+from snow_assets.storage.schemas.curation import DECISION, DOCUMENT
+from snow_assets.storage.schemas.experiments import COMPARISON
 from snow_assets.tables.evidence import evidence
 from snow_assets.tables.sources import lake_tables
 from snow_resources.warehouse import query
@@ -23,7 +24,7 @@ def put_clean(
     """A clean corpus of sources, each with the names of its documents."""
     decisions = [
         row_of(
-            rows.DECISION,
+            DECISION,
             **{**provenance(name), "source": source},
             text_id=text_of(name),
             language="python",
@@ -34,19 +35,19 @@ def put_clean(
         for source, names in sources.items()
         for name in names
     ]
-    decisions.append(row_of(rows.DECISION, **provenance("dropped"), reason="too_large"))
+    decisions.append(row_of(DECISION, **provenance("dropped"), reason="too_large"))
     for source, names in sources.items():
-        content = [row_of(rows.DOCUMENT, **provenance(name)) for name in names]
+        content = [row_of(DOCUMENT, **provenance(name)) for name in names]
         lake.put(
             "documents",
-            {"documents": (rows.DOCUMENT, content)},
+            {"documents": (DOCUMENT, content)},
             partition=source,
             fingerprint="-".join(names),
             point=point,
         )
     lake.put(
         "clean_corpus",
-        {"decisions": (rows.DECISION, decisions)},
+        {"decisions": (DECISION, decisions)},
         partition="python",
         fingerprint=fingerprint,
         inputs=[("documents", source) for source in sources],
@@ -96,10 +97,10 @@ def lake(lake_url: str) -> TinyLake:
         "experiment_comparisons",
         {
             "comparisons": (
-                rows.COMPARISON,
+                COMPARISON,
                 [
                     row_of(
-                        rows.COMPARISON,
+                        COMPARISON,
                         experiment="paper_claims",
                         arm=arm,
                         baseline=baseline,

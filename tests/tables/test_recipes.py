@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from snow_assets.storage import schemas
+from snow_assets.storage.schemas.evaluation import RESULT
+from snow_assets.storage.schemas.pretraining import SEEN
 from snow_resources.warehouse import query
 from tests.tables.builders import (
     RECIPE,
@@ -33,7 +34,7 @@ def put_second(url: str) -> TinyLake:
         step(lake)
     results = [
         row_of(
-            schemas.RESULT,
+            RESULT,
             checkpoint="general",
             benchmark="held_out",
             value=1.25,
@@ -42,11 +43,11 @@ def put_second(url: str) -> TinyLake:
             num_samples=3,
         )
     ]
-    tables = {"results": (schemas.RESULT, results)}
+    tables = {"results": (RESULT, results)}
     lake.put("benchmark_results", tables, partition="general", fingerprint="2")
     lake.put(
         "annealing_checkpoint",
-        {"seen": (schemas.SEEN, [seen("good", num_tokens=7)])},
+        {"seen": (SEEN, [seen("good", num_tokens=7)])},
         inputs=[("continued_checkpoint", "all")],
     )
     return lake

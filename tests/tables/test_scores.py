@@ -9,8 +9,9 @@ import pytest
 
 from snow_assets.quality.auc import roc_auc
 from snow_assets.quality.correlation import rank_correlation
-from snow_assets.storage import schemas as rows
 from snow_assets.storage import shards
+from snow_assets.storage.schemas.curation import DECISION
+from snow_assets.storage.schemas.quality import SCORE, SELECTION
 from snow_resources.warehouse import query
 from tests.tables.builders import TinyLake, provenance, row_of, scores, sha, text_of
 from tests.tables.conftest import publication
@@ -48,7 +49,7 @@ def a_scored_lake(url: str) -> TinyLake:
     lake = TinyLake(url=url)
     decisions = [
         row_of(
-            rows.DECISION,
+            DECISION,
             **provenance(name),
             text_id=text_of(name),
             language="python",
@@ -59,9 +60,9 @@ def a_scored_lake(url: str) -> TinyLake:
         )
         for name in NAMES
     ]
-    lake.put("clean_corpus", {"decisions": (rows.DECISION, decisions)}, partition="python")
+    lake.put("clean_corpus", {"decisions": (DECISION, decisions)}, partition="python")
     for fingerprint, annotator, given in (("1", "first", FORMER), ("2", "second", NEWER)):
-        table = {"scores": (rows.SCORE, scores(annotator, given))}
+        table = {"scores": (SCORE, scores(annotator, given))}
         lake.put(
             "quality_scores",
             table,
@@ -70,18 +71,18 @@ def a_scored_lake(url: str) -> TinyLake:
             point=annotator == "second",
         )
     # The former annotator's scores once more, as an artifact of an older corpus holds them.
-    again = {"scores": (rows.SCORE, scores("first", {name: FORMER[name] for name in NAMES[:50]}))}
+    again = {"scores": (SCORE, scores("first", {name: FORMER[name] for name in NAMES[:50]}))}
     lake.put("quality_scores", again, partition="python", fingerprint="0", point=False)
-    further = {"scores": (rows.SCORE, scores("third", OTHER))}
+    further = {"scores": (SCORE, scores("third", OTHER))}
     lake.put("other_quality_scores", further, partition="python")
-    former = {"scores": (rows.SCORE, scores("fourth", FORMER))}
+    former = {"scores": (SCORE, scores("fourth", FORMER))}
     lake.put("other_quality_scores", former, partition="python", fingerprint="0", point=False)
     below, subset = sum(TOKENS.values()), []
     for name in ranked():
         below -= TOKENS[name]
         subset.append(
             row_of(
-                rows.SELECTION,
+                SELECTION,
                 document_id=sha(name),
                 text_id=text_of(name),
                 repository="flask",
@@ -92,7 +93,7 @@ def a_scored_lake(url: str) -> TinyLake:
                 repeats=4 if name in selected() else 0,
             )
         )
-    table = {"documents": (rows.SELECTION, subset)}
+    table = {"documents": (SELECTION, subset)}
     lake.put("high_quality_subset", table, partition="python")
     names = list(GRADES)
     graded = "".join(f"{sha(name)},{GRADES[name]},ada\n" for name in names[:40])

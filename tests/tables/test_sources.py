@@ -7,7 +7,9 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from snow_assets.storage import schemas, shards
+from snow_assets.storage import shards
+from snow_assets.storage.schemas.pretraining import SEEN
+from snow_assets.storage.schemas.quality import SCORE
 from snow_assets.tables.sources import LakeTables, RecipeFiles, Relation, lake_tables
 from snow_resources.publishing import write_catalog
 from tests.tables.builders import (
@@ -45,7 +47,7 @@ def test_scores_of_every_artifact_are_read_and_others_only_of_the_current(lake_u
 def test_a_checkpoint_keeps_its_parent_when_that_is_current_no_longer(lake_url: str) -> None:
     lake = a_whole_lake(lake_url)
     rows = [seen("good", num_tokens=70)]
-    lake.put("general_checkpoint", {"seen": (schemas.SEEN, rows)}, fingerprint="2")
+    lake.put("general_checkpoint", {"seen": (SEEN, rows)}, fingerprint="2")
     checkpoints = relation(tables_of(lake), "checkpoints", "seen")
     folders = [url.rsplit("/", 1)[0].removeprefix(f"{lake_url}/") for url in checkpoints.files]
     assert folders == [
@@ -64,7 +66,7 @@ def test_equal_inputs_have_equal_digests_and_a_new_input_another(lake_url: str) 
     assert tables_of(lake).digest == before
     assert tables_of(lake, project="edited").digest != before
     rows = [seen("good", num_tokens=70)]
-    lake.put("general_checkpoint", {"seen": (schemas.SEEN, rows)}, fingerprint="2")
+    lake.put("general_checkpoint", {"seen": (SEEN, rows)}, fingerprint="2")
     assert tables_of(lake).digest != before
 
 
@@ -103,9 +105,9 @@ def test_a_table_that_is_not_there_yet_is_empty_and_typed(
 
 def test_rows_know_their_partition_and_whether_they_are_current(tmp_path: Path) -> None:
     lake = TinyLake(url=str(tmp_path / 'it\'s a "lake"'))
-    rows = [row_of(schemas.SCORE, logit=0.25)]
+    rows = [row_of(SCORE, logit=0.25)]
     for fingerprint in ("1", "2"):
-        tables = {"scores": (schemas.SCORE, rows)}
+        tables = {"scores": (SCORE, rows)}
         lake.put("quality_scores", tables, partition="c's", fingerprint=fingerprint)
     with catalog(tmp_path, relation(tables_of(lake), "quality_scores", "scores")) as connection:
         assert connection.sql(
@@ -114,11 +116,11 @@ def test_rows_know_their_partition_and_whether_they_are_current(tmp_path: Path) 
 
 
 def test_a_file_of_older_code_that_lacks_a_column_has_nulls(tmp_path: Path) -> None:
-    older = pa.schema([field for field in schemas.SCORE if field.name != "bottom_logit"])
+    older = pa.schema([field for field in SCORE if field.name != "bottom_logit"])
     folder = str(tmp_path / "lake" / "quality_scores" / "c" / "1")
     shards.put_table(folder, "scores", 0, [row_of(older)], older)
     file = f"{folder}/scores-00000.parquet"
-    one = Relation("quality_scores", "scores", schemas.SCORE, (RecipeFiles("TINY", True, (file,)),))
+    one = Relation("quality_scores", "scores", SCORE, (RecipeFiles("TINY", True, (file,)),))
     with catalog(tmp_path, one) as connection:
         found = connection.sql("select bottom_logit, num_windows from quality_scores.scores")
         assert found.fetchall() == [(None, 1)]
@@ -126,13 +128,13 @@ def test_a_file_of_older_code_that_lacks_a_column_has_nulls(tmp_path: Path) -> N
 
 def test_a_thousand_files_are_one_table(tmp_path: Path) -> None:
     folder = str(tmp_path / "lake" / "quality_scores" / "c" / "1")
-    shards.put_table(folder, "scores", 0, [row_of(schemas.SCORE)], schemas.SCORE)
+    shards.put_table(folder, "scores", 0, [row_of(SCORE)], SCORE)
     content = shards.get(f"{folder}/scores-00000.parquet")
     files = [f"{folder}/scores-{index:05d}.parquet" for index in range(1_000)]
     for file in files:
         Path(file).write_bytes(content)
     part = RecipeFiles("TINY", True, tuple(files))
-    one = Relation("quality_scores", "scores", schemas.SCORE, (part,))
+    one = Relation("quality_scores", "scores", SCORE, (part,))
     with catalog(tmp_path, one) as connection:
         [(number,)] = connection.sql("select count(*) from quality_scores.scores").fetchall()
     assert number == 1_000

@@ -32,7 +32,7 @@ from snow_assets.runtime.exchange.contract import Exchange
 from snow_assets.runtime.exchange.in_process import IN_PROCESS
 from snow_assets.runtime.exchange.shard_work import missing_shards, write_shards
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import CONTAMINATION
+from snow_assets.storage.schemas.curation import CONTAMINATION
 
 if TYPE_CHECKING:
     from snow_assets.curation.decontamination.prefilter_kernels import PrefilterMasks

@@ -20,7 +20,7 @@ from snow_assets.recipe import FiltersRecipe
 from snow_assets.runtime.exchange.contract import Exchange, Partition
 from snow_assets.runtime.exchange.partitions import indices_in, range_of_indices, ranges_of
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import DUPLICATE_CLUSTER
+from snow_assets.storage.schemas.curation import DUPLICATE_CLUSTER
 
 REPOSITORY = pa.schema(
     [

@@ -21,7 +21,7 @@ from snow_assets.runtime.exchange.contract import MAX_PARTITIONS, Exchange
 from snow_assets.runtime.exchange.partitions import indices_in, range_of_keys, ranges_of
 from snow_assets.runtime.exchange.shard_work import write_shards
 from snow_assets.storage import shards
-from snow_assets.storage.schemas import DUPLICATE_PAIR
+from snow_assets.storage.schemas.curation import DUPLICATE_PAIR
 
 PAIRS = "pairs"
 _CANDIDATES_PER_SHARD = 1_000_000  # of verified pairs

@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from snow_assets.recipe import FiltersRecipe
-from snow_assets.storage.schemas import SIGNALS
+from snow_assets.storage.schemas.curation import SIGNALS
 
 # Filtered only by extremely long lines.
 _LONG_LINE_LANGUAGES = frozenset({"html", "json", "markdown", "roff", "smt", "tex", "text", "xml"})
