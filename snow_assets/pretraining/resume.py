@@ -47,6 +47,27 @@ class TrainingState:
     window: dict[str, list[float]] = field(default_factory=lambda: {"losses": [], "grad_norms": []})
     """Of the optimizer's spike detection."""
 
+    def rolled_back_steps(self) -> set[int]:
+        """Steps whose update a rollback undid; a later rollback may go back beyond an earlier."""
+        return {step for first, last in self.rollbacks for step in range(first, last + 1)}
+
+    def excluded_steps(self) -> list[int]:
+        """Steps that were skipped, or whose update a rollback undid."""
+        return sorted({*self.skipped_steps, *self.rolled_back_steps()})
+
+    def must_roll_back(self, limit: int) -> bool:
+        """Whether the last `limit` steps were all skipped, and after the last rollback."""
+        last_rollback = self.rollbacks[-1][1] if self.rollbacks else 0
+        recent_steps = range(self.step - limit + 1, self.step + 1)
+        return recent_steps[0] > last_rollback and set(self.skipped_steps) >= set(recent_steps)
+
+    def first_skipped_step(self, limit: int) -> int:
+        """The first of the skipped steps without a gap that the last `limit` steps end."""
+        first_skipped = self.step - limit + 1
+        while first_skipped - 1 in self.skipped_steps:
+            first_skipped -= 1
+        return first_skipped
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Commit:

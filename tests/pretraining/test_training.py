@@ -18,8 +18,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from snow_assets.pretraining.contract import RESUME, PretrainingReport, PretrainingRequest
 from snow_assets.pretraining.model import initial_weights, parent_weights
+from snow_assets.pretraining.phase import Phase, request_digest
 from snow_assets.pretraining.train_module import DecoderTrainModule, build_train_module
-from snow_assets.pretraining.training import Phase, request_digest, work
+from snow_assets.pretraining.training import work
 from snow_assets.runtime import worker
 from snow_assets.storage import shards
 from tests.pretraining.builders import (
@@ -127,7 +128,7 @@ def test_a_phase_trains_on_every_sequence_once_and_ends_at_its_final_rate(lake_u
 def test_the_log_says_step_loss_and_remaining_time(
     lake_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("snow_assets.pretraining.training._LOG_SECONDS", 0.0)
+    monkeypatch.setattr("snow_assets.pretraining.phase._LOG_SECONDS", 0.0)
     monkeypatch.setattr("snow_assets.runtime.remaining_time._MIN_SECONDS", 0.0)
     progress = QuietProgress()
     work(replace(a_packed_request(lake_url), planned_seconds=300.0), progress)

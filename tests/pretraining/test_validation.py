@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from snow_assets.curation.tokenizer.tokens import END_OF_TEXT
-from snow_assets.pretraining import training
+from snow_assets.pretraining import phase
 from snow_assets.pretraining.model import read_model
 from snow_assets.pretraining.sources import clean_sources
 from snow_assets.pretraining.training import work
@@ -107,8 +107,8 @@ def test_the_time_of_a_validation_is_no_part_of_a_steps_time(
             next(times)
         return {"c": 1.0}
 
-    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: float(next(times))))
-    monkeypatch.setattr(training, "bits_per_byte", hang)
+    monkeypatch.setattr(phase, "time", SimpleNamespace(monotonic=lambda: float(next(times))))
+    monkeypatch.setattr(phase, "bits_per_byte", hang)
     progress = QuietProgress()
     work(
         a_request(lake_url, packs_with_held_out_documents(lake_url), execution=VALIDATING), progress
