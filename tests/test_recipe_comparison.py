@@ -12,7 +12,7 @@ from snow_assets.recipe import SMOKE
 from snow_assets.storage.schemas.curation import DECISION, DUPLICATE_CLUSTER
 from snow_assets.storage.schemas.quality import SELECTION
 from snow_resources.lake import Lake
-from tests.tables.builders import TinyLake, provenance, row_of, text_of
+from tests.tables.lake import TinyLake, provenance, row_of, text_of
 
 LOOSE, STRICT = (
     replace(SMOKE, name=name, curation=replace(SMOKE.curation, languages=("python",)))

@@ -23,7 +23,7 @@ from snow_assets.storage.ids import text_id
 from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM
 from snow_assets.storage.schemas.curation import DECISION, DOCUMENT
 from snow_assets.storage.schemas.evaluation import COMPLETION
-from tests.tables.builders import row_of
+from tests.tables.lake import row_of
 
 RECIPE = replace(
     SMOKE.evaluation,

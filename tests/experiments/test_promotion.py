@@ -29,7 +29,7 @@ from snow_assets.storage.schemas.experiments import ARM_ANNOTATOR, ARM_RESULT
 from snow_resources.lake import Lake
 from snow_resources.tracking import TrackedModel, Tracking
 from tests.stage_assets import asset_of
-from tests.tables.builders import row_of
+from tests.tables.lake import row_of
 
 UNREACHABLE = "http://127.0.0.1:9"
 CLAIMS = replace(SMOKE.experiments[0], seeds=(0, 1), bootstrap_resamples=200)

@@ -22,7 +22,7 @@ from snow_assets.storage.schemas.synthesis import SYNTHETIC_ANSWER, SYNTHETIC_SE
 from snow_assets.synthesis.acceptance import AcceptanceFilters
 from snow_assets.synthesis.engine import CompletedParts, Completion, Engine, Parts, Prompt
 from snow_resources.lake import Lake
-from tests.tables.builders import row_of
+from tests.tables.lake import row_of
 
 PROBLEM = {
     "problem_id": "HumanEval/1000",

@@ -11,7 +11,8 @@ from snow_assets.tables.assets import PROJECT, tables
 from snow_resources.lake import Lake
 from snow_resources.publishing import Warehouse
 from snow_resources.tracking import Tracking
-from tests.tables.builders import RECIPE, TinyLake, a_whole_lake
+from tests.tables.builders import a_whole_lake
+from tests.tables.lake import RECIPE, TinyLake
 
 
 def _corpus() -> CorpusRecipe:

@@ -11,14 +11,9 @@ import pytest
 from snow_assets.storage.schemas.curation import DECISION
 from snow_assets.tables.assets import _manifest
 from snow_resources.warehouse import query
-from tests.tables.builders import (
-    TinyLake,
-    provenance,
-    put_corpus,
-    row_of,
-    text_of,
-)
+from tests.tables.builders import put_corpus
 from tests.tables.conftest import Publication, publication
+from tests.tables.lake import TinyLake, provenance, row_of, text_of
 
 PUBLISHES = int(os.environ.get("SNOW_PUBLISHES", "1"))
 

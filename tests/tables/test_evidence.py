@@ -11,8 +11,8 @@ from snow_assets.storage.schemas.experiments import COMPARISON
 from snow_assets.tables.evidence import evidence
 from snow_assets.tables.sources import lake_tables
 from snow_resources.warehouse import query
-from tests.tables.builders import RECIPE, TinyLake, provenance, row_of, text_of
 from tests.tables.conftest import publication
+from tests.tables.lake import RECIPE, TinyLake, provenance, row_of, text_of
 
 TOKENS = {"flask": 5, "old_one": 30, "old_two": 40, "new": 7}
 DOCUMENTS: Mapping[str, tuple[str, ...]] = {"web": ("flask",), "native": ("old_one", "old_two")}

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from snow_resources.warehouse import TABLES, query
-from tests.tables.builders import sha
 from tests.tables.conftest import Publication
+from tests.tables.lake import sha
 
 
 @pytest.fixture

@@ -10,17 +10,15 @@ from snow_assets.storage.schemas.evaluation import RESULT
 from snow_assets.storage.schemas.pretraining import SEEN
 from snow_resources.warehouse import query
 from tests.tables.builders import (
-    RECIPE,
-    TinyLake,
     a_whole_lake,
     put_checkpoints,
     put_corpus,
     put_curation,
     put_quality,
-    row_of,
     seen,
 )
 from tests.tables.conftest import Publication, publication
+from tests.tables.lake import RECIPE, TinyLake, row_of
 
 Ask = Callable[[str], list[Any]]
 SECOND = "SECOND"

@@ -13,8 +13,9 @@ from snow_assets.storage import shards
 from snow_assets.storage.schemas.curation import DECISION
 from snow_assets.storage.schemas.quality import SCORE, SELECTION
 from snow_resources.warehouse import query
-from tests.tables.builders import TinyLake, provenance, row_of, scores, sha, text_of
+from tests.tables.builders import scores
 from tests.tables.conftest import publication
+from tests.tables.lake import TinyLake, provenance, row_of, sha, text_of
 
 pytestmark = pytest.mark.slow
 

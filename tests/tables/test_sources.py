@@ -12,14 +12,8 @@ from snow_assets.storage.schemas.pretraining import SEEN
 from snow_assets.storage.schemas.quality import SCORE
 from snow_assets.tables.sources import LakeTables, RecipeFiles, Relation, lake_tables
 from snow_resources.publishing import write_catalog
-from tests.tables.builders import (
-    TinyLake,
-    a_whole_lake,
-    put_checkpoints,
-    put_corpus,
-    row_of,
-    seen,
-)
+from tests.tables.builders import a_whole_lake, put_checkpoints, put_corpus, seen
+from tests.tables.lake import TinyLake, row_of
 
 
 def tables_of(lake: TinyLake, *, project: str = "as it is") -> LakeTables:
