@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from snow_assets.quality import exemplars, grades
+from snow_assets.quality import grades
 from snow_assets.quality.correlation import rank_correlation
 from snow_assets.quality.gate import GateError, language_failures, scoring_annotator
-from snow_assets.recipe import SMOKE, AnnotatorRecipe, ExemplarRecipe, GradeTable, annotator_values
+from snow_assets.recipe import SMOKE, AnnotatorRecipe, GradeTable, annotator_values
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.quality import EXAMPLE, GRADED_EXAMPLE
 from tests.curation.builders import a_program, clean_corpora, finish
@@ -28,7 +28,7 @@ from tests.quality.builders import (
     some_problems,
     trained,
 )
-from tests.quality.test_positives import instruction_pairs, parquet_of_files
+from tests.quality.positives import files_and_pairs, written_exemplars
 
 OF_TEXTS: dict[str, Any] = {
     "grade_column": "grade",
@@ -94,23 +94,8 @@ def test_an_annotator_learns_grades_beside_a_parquet_of_files_and_a_jsonl_of_pai
 ) -> None:
     lake = str(tmp_path / "lake")
     clean = clean_corpora(lake, corpus_files(), problem_rows=some_problems())
-    groups = ExemplarRecipe(
-        groups=(
-            parquet_of_files(tmp_path / "files.parquet"),
-            instruction_pairs(tmp_path / "pairs.jsonl"),
-        )
-    )
-    folder = f"{lake}/exemplars/all/{FINGERPRINT}"
-    exemplars.write(
-        folder,
-        recipe=groups,
-        corpus=SMOKE.corpus,
-        languages=("python",),
-        problems=shards.read(f"{lake}/benchmark_problems/all/{FINGERPRINT}", "problems"),
-        contamination=SMOKE.curation.contamination,
-        opted_out=frozenset(),
-    )
-    finish(folder)
+    groups = files_and_pairs(tmp_path)
+    written_exemplars(lake, groups)
     of_texts = grade_table(tmp_path / "people.jsonl", texts())
     train = [
         row

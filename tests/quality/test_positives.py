@@ -1,91 +1,29 @@
 """An annotator trained from tables of files and of instruction pairs."""
 
-import json
-from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from snow_assets.quality import exemplars
 from snow_assets.quality.gate import read_annotator
-from snow_assets.recipe import SMOKE, ExemplarRecipe, FilePositives, RowPositives, Source
 from snow_assets.storage import shards
 from tests.curation.builders import clean_corpora, finish
 from tests.quality.builders import (
-    FINGERPRINT,
     a_recipe,
     an_encoder,
     corpus_files,
     drawn,
-    good_code,
     some_problems,
     trained,
 )
-
-
-def parquet_of_files(path: Path) -> FilePositives:
-    """A row for each file of four repositories."""
-    rows = [
-        {
-            "repo_name": f"good/{number % 4}",
-            "path": f"{number}.py",
-            "content": good_code(f"file {number}"),
-            "license": "MIT",
-        }
-        for number in range(16)
-    ]
-    pq.write_table(pa.Table.from_pylist(rows), path)
-    source = Source(name="files", kind="rows", locations=(str(path),), files_per_repository=None)
-    return replace(SMOKE.exemplars.file_groups[0], source=source, min_docstring_chars=None)
-
-
-def instruction_pairs(path: Path) -> RowPositives:
-    rows = (
-        {
-            "prompt": f"WRITE PROGRAM {number}",
-            "response": f"```python\n{good_code(f'pair {number}')}```",
-        }
-        for number in range(12)
-    )
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return RowPositives(
-        name="pairs",
-        locations=(str(path),),
-        license="MIT",
-        prompt_column="prompt",
-        response_column="response",
-        messages_column=None,
-        language_column=None,
-        default_language=None,
-        max_positives=8,
-        weight=2.0,
-    )
+from tests.quality.positives import files_and_pairs, written_exemplars
 
 
 def test_an_annotator_learns_from_a_parquet_of_files_and_a_jsonl_of_instruction_pairs(
     tmp_path: Path,
 ) -> None:
     lake = str(tmp_path / "lake")
-    groups = ExemplarRecipe(
-        groups=(
-            parquet_of_files(tmp_path / "files.parquet"),
-            instruction_pairs(tmp_path / "pairs.jsonl"),
-        )
-    )
+    groups = files_and_pairs(tmp_path)
     clean = clean_corpora(lake, corpus_files(), problem_rows=some_problems())
-    folder = f"{lake}/exemplars/all/{FINGERPRINT}"
-    stats = exemplars.write(
-        folder,
-        recipe=groups,
-        corpus=SMOKE.corpus,
-        languages=("python",),
-        problems=shards.read(f"{lake}/benchmark_problems/all/{FINGERPRINT}", "problems"),
-        contamination=SMOKE.curation.contamination,
-        opted_out=frozenset(),
-    )
+    stats = written_exemplars(lake, groups)
     assert stats["groups"] == {"files": {"exemplars": 16}, "pairs": {"exemplars": 12}}
-    finish(folder)
     recipe = a_recipe(an_encoder(tmp_path / "encoder"))
     examples = drawn(lake, clean, recipe, groups)
     rows = shards.read(examples, "examples").to_pylist()
