@@ -26,13 +26,13 @@ from mlflow.entities import (
     InputTag,
     LoggedModelInput,
     LoggedModelOutput,
-    LoggedModelStatus,
     Param,
     RunTag,
 )
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from snow_resources.mlflow_models import logged_model_id, parent_model_id, promote, register_model
 from snow_resources.mlflow_store import prepare_store, store_path
 from snow_resources.mlflow_values import (
     DIGEST_CHARS,
@@ -108,23 +108,23 @@ def write(uri: str, record: Record, *, is_alias_moved: bool = True) -> dict[str,
     runs = _runs(client, experiment, record)
     for run in runs:
         if run.data.tags.get("snow.complete") == "true" and (ids := _ids(client, run, record)):
-            _promote(client, record, ids.get("mlflow_model_version"))
+            promote(client, record, ids.get("mlflow_model_version"))
             _delete_pending(client, runs)
             return ids
     run_id = str(runs[0].info.run_id) if runs else _create_run(client, experiment, record)
     _delete_pending(client, runs[1:])
-    parent_model = _parent_model(client, record)
+    parent_model = parent_model_id(client, record)
     _log_inputs(client, run_id, record, parent_model)
     ids = {"mlflow_run_id": run_id, "mlflow_experiment_id": experiment}
     model_id = None
     if record.model:
-        model_id, version = _register_model(client, experiment, run_id, record, parent_model)
+        model_id, version = register_model(client, experiment, run_id, record, parent_model)
         outputs = client.get_run(run_id).outputs
         if model_id not in {entry.model_id for entry in (outputs.model_outputs if outputs else [])}:
             output = LoggedModelOutput(model_id=model_id, step=last_step(record))
             client.log_outputs(run_id, [output])
         ids |= {"mlflow_model_id": model_id, "mlflow_model_version": version}
-        _promote(client, record, version)
+        promote(client, record, version)
     # An open run has the tags of its first attempt, and a pending data version.
     tags = record.tags | {f"snow.{name}": value for name, value in ids.items()}
     params = [Param(name, value) for name, value in record_params(record).items()]
@@ -215,11 +215,11 @@ def open_run(uri: str, record: Record) -> OpenRun:
     runs = [run for run in _runs(client, experiment, record) if _is_pending(run)]
     run_id = str(runs[0].info.run_id) if runs else _create_run(client, experiment, record)
     client.update_run(run_id, status="RUNNING")
-    parent_model = _parent_model(client, record)
+    parent_model = parent_model_id(client, record)
     _log_inputs(client, run_id, record, parent_model)
     model_id = None
     if record.model:
-        model_id = _logged_model(client, experiment, run_id, record, parent_model)
+        model_id = logged_model_id(client, experiment, run_id, record, parent_model)
     return OpenRun(
         experiment_id=experiment,
         run_id=run_id,
@@ -352,80 +352,3 @@ def _dataset(dataset: TrackedDataset, context: str) -> Any:
         ),
         [InputTag("mlflow.data.context", context), InputTag("sha256", dataset.digest)],
     )
-
-
-def _parent_model(client: MlflowClient, record: Record) -> str | None:
-    """The logged model of exactly the input checkpoint, not of a newer version."""
-    if not (record.model and record.model.parent):
-        return None
-    name, digest = record.model.parent, record.parent_digest
-    versions = client.search_model_versions(f"name = '{name}' and tags.data_version = '{digest}'")
-    return str(versions[0].tags["model_id"]) if versions else None
-
-
-def _register_model(
-    client: MlflowClient, experiment: str, run_id: str, record: Record, parent: str | None
-) -> tuple[str, str]:
-    """Log the output as an external model and register it; return its id and version."""
-    assert record.model is not None
-    name = record.model.name
-    tags = _model_tags(record, parent)
-    if not client.search_registered_models(f"name = '{name}'"):
-        client.create_registered_model(name)
-    versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
-    if versions:
-        model_id, version = versions[0].tags["model_id"], str(versions[0].version)
-    else:
-        model_id = _logged_model(client, experiment, run_id, record, parent)
-        created = client.create_model_version(
-            name,
-            f"models:/{model_id}",
-            run_id=run_id,
-            tags={**tags, "model_id": model_id},
-            model_id=model_id,  # a tracking server refuses the source without it
-        )
-        version = str(created.version)
-    # MLflow's page of a logged model names its registered version by this tag.
-    version_tag = json.dumps([{"name": name, "version": version}])
-    client.set_logged_model_tags(model_id, {**tags, "mlflow.modelVersions": version_tag})
-    client.finalize_logged_model(model_id, LoggedModelStatus.READY)
-    return model_id, version
-
-
-def _model_tags(record: Record, parent: str | None) -> dict[str, str]:
-    assert record.model is not None
-    return {
-        # MLflow's tag for weights stored outside its artifact store.
-        "mlflow.model.isExternal": "true",
-        "folder": record.output.url,
-        "data_version": record.output.digest,
-        "recipe": record.recipe,
-        **({"parent_model_id": parent} if parent else {}),
-    }
-
-
-def _logged_model(
-    client: MlflowClient, experiment: str, run_id: str, record: Record, parent: str | None
-) -> str:
-    """The id of the run's logged model, which is created if there is none."""
-    assert record.model is not None
-    logged_models = client.search_logged_models(
-        [experiment], filter_string=f"source_run_id = '{run_id}'", max_results=1
-    )
-    if logged_models:
-        return str(logged_models[0].model_id)
-    logged_model = client.create_logged_model(
-        experiment,
-        name=record.model.name,
-        source_run_id=run_id,
-        tags=_model_tags(record, parent),
-        model_type=record.model.kind,
-        params=record_params(record),
-    )
-    return str(logged_model.model_id)
-
-
-def _promote(client: MlflowClient, record: Record, version: str | None) -> None:
-    """Set the recipe's alias to the model, if it is promoted."""
-    if record.model is not None and record.is_promoted and version is not None:
-        client.set_registered_model_alias(record.model.name, record.recipe, version)
