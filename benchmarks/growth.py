@@ -1,5 +1,5 @@
-"""How costs grow with a corpus: `python benchmarks/growth.py`, or `... records` for artifacts, or
-`... split` for held-out repositories.
+"""How costs grow with a corpus: `python benchmarks/growth.py`, or `... records` for artifacts,
+`... split` for held-out repositories, `... ranking` for the selection.
 
 A language of 100,000, 200,000 and 400,000 kept documents is generated in a temporary folder, with a
 short text each; 1 % is held out and 30 % of the others are selected. Prints CPU seconds, those of
@@ -12,6 +12,9 @@ its shards; CPU seconds, and peak memory of a process that does it.
 `split`: 250,000 and 1,000,000 repositories of sizes like Zipf's, each in one or two languages. The
 held-out ones are chosen, and then read for all languages; CPU seconds, peak memory of a process
 that does it, and the bytes of the files that it reads.
+
+`ranking`: a language of 250,000, 1,000,000 and 4,000,000 scored documents is ranked; CPU seconds,
+and peak memory of a process that does it.
 """
 
 import hashlib
@@ -21,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +39,11 @@ from snow_assets.curation.split import (
     put_held_out_repositories,
     read_held_out,
 )
-from snow_assets.quality.selection import selected_documents, validate_selection
+from snow_assets.quality import selection
 from snow_assets.recipe import ARCTIC
 from snow_assets.storage import checked_json, shards
 from snow_assets.storage.schemas.curation import DECISION, DOCUMENT
-from snow_assets.storage.schemas.quality import SELECTION
+from snow_assets.storage.schemas.quality import SCORE, SELECTION
 
 CURATION = ARCTIC.curation
 SIZES = (100_000, 200_000, 400_000)
@@ -137,8 +141,8 @@ def measure(num_documents: int) -> list[float]:
         columns = ("document_id", "text")
         return [
             cpu_seconds(lambda: assert_no_held_out(ids, [clean])),
-            cpu_seconds(lambda: list(selected_documents(clean, subset, columns=columns))),
-            cpu_seconds(lambda: validate_selection(clean, subset, max_repeats=4)),
+            cpu_seconds(lambda: list(selection.selected_documents(clean, subset, columns=columns))),
+            cpu_seconds(lambda: selection.validate_selection(clean, subset, max_repeats=4)),
         ]
 
 
@@ -228,6 +232,77 @@ def split() -> None:
                 subprocess.run(command, check=True)
 
 
+def put_scored(lake: str, num_documents: int) -> None:
+    """A language's decisions and scores, in shards of 50,000."""
+    generator = np.random.default_rng(0)
+    step = 50_000
+    clean, scores = f"{lake}/clean_corpus/python/0", f"{lake}/quality_scores/python/0"
+    for index, start in enumerate(range(0, num_documents, step)):
+        numbers = range(start, min(start + step, num_documents))
+        ids = [hashlib.sha256(str(number).encode()).hexdigest() for number in numbers]
+        constant = dict.fromkeys(("source", "revision", "path", "license"), "MIT")
+        columns = {
+            **{name: pa.repeat(value, len(ids)) for name, value in constant.items()},
+            **dict.fromkeys(("raw_id", "document_id", "text_id", "cluster_id"), ids),
+            "repository": [f"owner/repository{number // 100}" for number in numbers],
+            "language": pa.repeat("python", len(ids)),
+            "num_bytes": generator.integers(100, 10_000, len(ids)),
+            "kept": pa.repeat(True, len(ids)),
+            "split": pa.repeat("train", len(ids)),
+            "num_tokens": generator.integers(30, 3_000, len(ids)),
+        }
+        arrays = [
+            pa.array(columns[field.name]) if field.name in columns else pa.nulls(len(ids))
+            for field in DECISION
+        ]
+        rows = pa.table(arrays, names=DECISION.names).cast(DECISION)
+        shards.put_table(clean, "decisions", index, rows, DECISION)
+        order = generator.permutation(len(ids))
+        logits = generator.normal(size=len(ids))
+        part = {
+            "text_id": [ids[row] for row in order],
+            "annotator": pa.repeat("1", len(ids)),
+            **dict.fromkeys(("logit", "top_logit"), logits),
+            "num_windows": np.ones(len(ids), np.int32),
+        }
+        arrays = [
+            pa.array(part[field.name]) if field.name in part else pa.nulls(len(ids))
+            for field in SCORE
+        ]
+        shards.put_table(
+            scores, "scores", index, pa.table(arrays, names=SCORE.names).cast(SCORE), SCORE
+        )
+    finish(clean)
+    finish(scores)
+
+
+def measure_ranking(lake: str, num_documents: int) -> None:
+    """Print the CPU seconds, of polars' threads too, and the peak memory in MB."""
+    recipe = replace(ARCTIC.selection, budget_tokens=10_000_000)
+    seconds = cpu_seconds(
+        lambda: selection.write(
+            f"{lake}/high_quality_subset/python/0",
+            clean_folder=f"{lake}/clean_corpus/python/0",
+            scores_folder=f"{lake}/quality_scores/python/0",
+            language="python",
+            language_tokens={"python": 1_000 * num_documents},
+            gates=selection.LanguageGates(
+                annotator="1", failures={"python": []}, ungated=frozenset()
+            ),
+            recipe=recipe,
+        )
+    )
+    print(f"{num_documents:>10,} {seconds:>8.2f} s {peak_bytes() / 1e6:>8.0f} MB", flush=True)
+
+
+def ranking() -> None:
+    for num_documents in (250_000, 1_000_000, 4_000_000):
+        with tempfile.TemporaryDirectory() as lake:
+            put_scored(lake, num_documents)
+            command = [sys.executable, __file__, "measure_ranking", lake, str(num_documents)]
+            subprocess.run(command, check=True)
+
+
 def joins() -> None:
     print(f"{'documents':>10} {'held-out check':>15} {'selected read':>15} {'selection check':>15}")
     for num_documents in SIZES:
@@ -240,6 +315,10 @@ def main() -> None:
         records()
     elif sys.argv[1:2] == ["split"]:
         split()
+    elif sys.argv[1:2] == ["ranking"]:
+        ranking()
+    elif sys.argv[1:2] == ["measure_ranking"]:
+        measure_ranking(sys.argv[2], int(sys.argv[3]))
     elif sys.argv[1:2] == ["measure_split"]:
         measure_split(*sys.argv[2:])
     elif sys.argv[1:2] == ["measure"]:

@@ -232,20 +232,23 @@ class StageInputs:
         """The resource that runs workers; KeyError if the stage declares none."""
         return self.resources["jobs"]
 
-    def artifact_spec(self) -> ArtifactSpec:
-        """All that the artifact's fingerprint is made from."""
-        inputs = [
+    def declared_inputs(self, *, only_fingerprinted: bool = False) -> list[Artifact]:
+        """The artifacts of all declared inputs; one that is declared twice stands there twice."""
+        return [
             artifact
             for declared in self.stage.inputs
-            if declared.is_fingerprinted
+            if declared.is_fingerprinted or not only_fingerprinted
             for artifact in self._artifacts(declared)
         ]
+
+    def artifact_spec(self) -> ArtifactSpec:
+        """All that the artifact's fingerprint is made from."""
         return ArtifactSpec(
             asset=self.stage.name,
             partition=self.partition,
             code_version=self.stage.code_version,
             config=as_json(self.stage.config(self)),
-            inputs=inputs,
+            inputs=self.declared_inputs(only_fingerprinted=True),
         )
 
     def _declared(self, stage: "Stage", *, is_single: bool) -> list[Artifact]:

@@ -16,6 +16,7 @@ from snow_assets.quality.contract import (
 )
 from snow_assets.recipe import Recipe, annotator_values, chosen_recipe
 from snow_assets.runtime import worker
+from snow_assets.runtime.exchange.chosen import open_exchange
 from snow_assets.stages import (
     CostModel,
     Input,
@@ -417,6 +418,7 @@ def _subset_config(inputs: StageInputs) -> Any:
         StageTable(name="languages", schema=LANGUAGE_SELECTION),
     ),
     kinds={"parquet"},
+    is_distributed=True,
     automation="always",
     cost=CostModel(output_tokens=_budget_tokens),
 )
@@ -424,15 +426,17 @@ def high_quality_subset(run: StageRun) -> StageResult:
     """Every trainable file of a language, ranked, and how often the recipe repeats it."""
     from snow_assets.quality import asset_metadata, selection
 
-    stats = selection.write(
-        run.folder,
-        clean_folder=run.input(clean_corpus).folder,
-        scores_folder=run.input(quality_scores).folder,
-        language=run.partition,
-        language_tokens=_language_tokens(run),
-        gates=_language_gates(run),
-        recipe=run.recipe.selection,
-    )
+    with open_exchange() as exchange:
+        stats = selection.write(
+            run.folder,
+            clean_folder=run.input(clean_corpus).folder,
+            scores_folder=run.input(quality_scores).folder,
+            language=run.partition,
+            language_tokens=_language_tokens(run),
+            gates=_language_gates(run),
+            recipe=run.recipe.selection,
+            exchange=exchange,
+        )
     metadata = {
         "counts": dg.MetadataValue.md(asset_metadata.counts_table(stats)),
         "curve": asset_metadata.selection_curve(run.folder),

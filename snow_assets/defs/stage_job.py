@@ -62,7 +62,7 @@ def run_stage(run: StageRun, spec: ArtifactSpec) -> StageResult:
         partition=spec.partition,
         output=run.folder,
         lake=run.lake.url,
-        inputs=tuple(spec.inputs),
+        inputs=tuple(run.declared_inputs()),
         recipe=replace(run.recipe, experiments=()),
     )
     job = run.jobs.run(

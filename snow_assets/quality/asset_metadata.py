@@ -121,25 +121,35 @@ def score_histogram(scores_folder: str) -> Plot:
 
 
 def selection_curve(subset_folder: str) -> Plot:
-    """Plot of logit and repeats over the percentile."""
-    columns = ["percentile", "logit", "repeats"]
-    table = pl.DataFrame(shards.read_unfinished(subset_folder, selection.TABLE, columns=columns))
-    points = table.gather_every(max(1, table.height // _MAX_POINTS))
+    """Plot of logit and repeats over the percentile. Memory: these columns of a shard."""
+    points = _curve_points(subset_folder)
     figure = new_figure(8, 3)
     axes = figure.add_subplot()
     axes.plot(points["percentile"], points["logit"])
     axes.set_xlabel("percentile of the language's tokens")
     axes.set_ylabel("logit")
     repeats = axes.twinx()
-    repeats.step(table["percentile"], table["repeats"], color="tab:orange", where="post")
+    repeats.step(points["percentile"], points["repeats"], color="tab:orange", where="post")
     repeats.set_ylabel("repeats", color="tab:orange")
     return as_plot(figure, "Logit and repeats, from the best document to the worst")
 
 
+def _curve_points(subset_folder: str) -> pl.DataFrame:
+    """Some documents in the order of their ranks, and all where `repeats` changes."""
+    entries = shards.records(subset_folder, selection.TABLE)
+    step = max(1, entries.total("num_rows") // _MAX_POINTS)
+    tables = shards.read_shards(subset_folder, entries, columns=["percentile", "logit", "repeats"])
+    is_point = pl.int_range(pl.len()) % step == 0
+    is_change = pl.col("repeats") != pl.col("repeats").shift(1)
+    return pl.concat(pl.DataFrame(table).filter(is_point | is_change) for table in tables)
+
+
 def best_documents(subset_folder: str, *, rows: int) -> str:
-    """Markdown table of the highest-ranked documents."""
+    """Markdown table of the highest-ranked documents. Memory: these columns of a shard."""
     columns = ["repository", "num_tokens", "logit", "percentile", "repeats", "document_id"]
-    ranked = shards.read_unfinished(subset_folder, selection.TABLE, columns=columns)
+    best = shards.read_shard(
+        subset_folder, shards.table_name(selection.TABLE, 0), columns=columns
+    ).slice(0, rows)
     table_rows = [
         (
             row["repository"],
@@ -149,7 +159,7 @@ def best_documents(subset_folder: str, *, rows: int) -> str:
             row["repeats"],
             row["document_id"][:12],
         )
-        for row in ranked.slice(0, rows).to_pylist()
+        for row in best.to_pylist()
     ]
     return _markdown_table(columns, table_rows)
 

@@ -11,41 +11,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from snow_assets.curation.dedup.text_keys import text_keys
-from snow_assets.curation.hashing import splitmix64
 from snow_assets.curation.kept import kept_documents, kept_rows
 from snow_assets.quality.contract import Annotator
 from snow_assets.quality.gate import language_failures
+from snow_assets.quality.ranking import LanguageBudget, rank_language
 from snow_assets.recipe import SelectionRecipe
+from snow_assets.runtime.exchange.contract import Exchange
+from snow_assets.runtime.exchange.in_process import IN_PROCESS
 from snow_assets.storage import shards
-from snow_assets.storage.schemas.quality import LANGUAGE_SELECTION, SELECTION
+from snow_assets.storage.schemas.quality import LANGUAGE_SELECTION
 
 TABLE = "documents"
 LANGUAGES = "languages"
-
-_SHARD_ROWS = 1_000_000
-
-Integers = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RankedLanguage:
-    """A language's ranked documents and token counts; `selected_tokens` counts repeats."""
-
-    documents: pl.DataFrame
-    budget_tokens: int
-    selected_tokens: int
-    unique_tokens: int
-
-    @property
-    def missing_tokens(self) -> int:
-        """Tokens by which the selection falls short of the budget; 0 if it is met."""
-        return max(0, self.budget_tokens - self.selected_tokens)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,67 +75,24 @@ def allocate_budget(language_tokens: Mapping[str, int], *, budget_tokens: int) -
     return {name: share + (name in by_remainder[:unallocated]) for name, share in shares.items()}
 
 
-def select(
-    documents: pl.DataFrame,
-    *,
-    language: str,
-    language_tokens: Mapping[str, int],
-    recipe: SelectionRecipe,
-) -> RankedLanguage:
-    """Rank a language's scored documents (SELECTION's first six columns) and assign repeats.
+def language_budget(
+    language: str, language_tokens: Mapping[str, int], recipe: SelectionRecipe
+) -> LanguageBudget:
+    """A language's share of the budget; none if it is not among `language_tokens`.
 
-    `fill="budget"` selects from the top until the language's share of the budget is met; the last
-    document is repeated just often enough, so that the excess is below one document. If the
-    percentiles give fewer tokens, `missing_tokens` is positive. `fill="percentile"` ignores the
-    budget. Nothing is repeated of a language that is not among `language_tokens`. ValueError if no
-    language can meet its budget.
+    `fill="budget"` selects from the top until the share is met; the last document is repeated just
+    often enough, so that the excess is below one document. If the percentiles give fewer tokens,
+    `missing_tokens` is positive. `fill="percentile"` ignores the budget. ValueError if no language
+    can meet its budget.
     """
     budgets = allocate_budget(language_tokens, budget_tokens=recipe.budget_tokens)
-    budget = budgets.get(language, 0)
     if recipe.fill == "budget":
         _require_feasible_budget(language_tokens, recipe)
-    ranked = _rank(documents, recipe)
-    tokens = ranked["num_tokens"].to_numpy()
-    tokens_below = tokens.sum() - np.cumsum(tokens)
-    percentiles = tokens_below / max(1, tokens.sum())
-    percentile_repeats = np.array([0, *recipe.repeats])[
-        np.searchsorted(recipe.percentiles, percentiles, side="right")
-    ]
-    repeats = (
-        _cap_to_budget(tokens, percentile_repeats, budget)
-        if recipe.fill == "budget"
-        else percentile_repeats
+    return LanguageBudget(
+        recipe=recipe,
+        budget_tokens=budgets.get(language, 0),
+        is_selected=language in language_tokens,
     )
-    if language not in language_tokens:
-        repeats = np.zeros_like(repeats)
-    return RankedLanguage(
-        documents=ranked.with_columns(
-            percentile=percentiles, repeats=pl.Series(repeats, dtype=pl.Int32)
-        ).select(SELECTION.names),
-        budget_tokens=budget,
-        selected_tokens=int((tokens * repeats).sum()),
-        unique_tokens=int(tokens[repeats > 0].sum()),
-    )
-
-
-def _rank(documents: pl.DataFrame, recipe: SelectionRecipe) -> pl.DataFrame:
-    """The documents in the recipe's order, which is independent of theirs."""
-    if recipe.ranking == "random":
-        seed = splitmix64(np.array([recipe.ranking_seed], dtype=np.uint64))
-        keys = text_keys(pa.chunked_array([documents["text_id"].to_arrow().cast(pa.string())]))
-        hashes = pl.Series(splitmix64(keys ^ seed))
-        return documents.sort(hashes, "text_id", "document_id")
-    is_descending = recipe.ranking == "quality"
-    return documents.sort(
-        "logit", "text_id", "document_id", descending=[is_descending, False, False]
-    )
-
-
-def _cap_to_budget(tokens: Integers, percentile_repeats: Integers, budget: int) -> Integers:
-    tokens_before = np.cumsum(tokens * percentile_repeats) - tokens * percentile_repeats
-    needed = np.ceil(np.maximum(0, budget - tokens_before) / np.maximum(1, tokens)).astype(np.int64)
-    repeats: Integers = np.minimum(percentile_repeats, needed)
-    return repeats
 
 
 def _require_feasible_budget(language_tokens: Mapping[str, int], recipe: SelectionRecipe) -> None:
@@ -175,24 +112,6 @@ def _require_feasible_budget(language_tokens: Mapping[str, int], recipe: Selecti
         )
 
 
-def scored_documents(clean_folder: str, scores_folder: str) -> pl.DataFrame:
-    """The kept train documents with their logits. Memory: a language without its text.
-
-    ValueError if a document has no score.
-    """
-    columns = ("document_id", "text_id", "repository", "license", "num_tokens")
-    scores = pl.DataFrame(shards.read(scores_folder, "scores", columns=["text_id", "logit"]))
-    documents = kept_rows(clean_folder, columns).join(
-        scores, on="text_id", how="left", maintain_order="left"
-    )
-    if num_unscored := documents["logit"].null_count():
-        raise ValueError(
-            f"{num_unscored} documents of {clean_folder} have no score in {scores_folder}: "
-            "materialize quality_scores again"
-        )
-    return documents
-
-
 def write(
     folder: str,
     *,
@@ -202,21 +121,22 @@ def write(
     language_tokens: Mapping[str, int],
     gates: LanguageGates,
     recipe: SelectionRecipe,
+    exchange: Exchange = IN_PROCESS,
 ) -> dict[str, Any]:
     """Write tables `documents` and `languages`; return manifest stats.
 
     `language_tokens`: of all languages. Of a language that is not selected no document is repeated,
     and the others share its part of the budget.
     """
-    ranked = select(
-        scored_documents(clean_folder, scores_folder),
-        language=language,
-        language_tokens=gates.selected_tokens(language_tokens),
-        recipe=recipe,
+    budget = language_budget(language, gates.selected_tokens(language_tokens), recipe)
+    ranked = rank_language(
+        folder,
+        TABLE,
+        clean_folder=clean_folder,
+        scores_folder=scores_folder,
+        budget=budget,
+        exchange=exchange,
     )
-    for index, start in enumerate(range(0, max(1, ranked.documents.height), _SHARD_ROWS)):
-        shard = ranked.documents.slice(start, _SHARD_ROWS).to_arrow()
-        shards.put_table(folder, TABLE, index, shard, SELECTION)
     row = {
         "language": language,
         "annotator": gates.annotator,
@@ -226,16 +146,15 @@ def write(
         "selected_tokens": ranked.selected_tokens,
     }
     shards.put_table(folder, LANGUAGES, 0, [row], LANGUAGE_SELECTION)
-    selected = ranked.documents.filter(pl.col("repeats") > 0)
     return {
-        "documents": ranked.documents.height,
-        "selected_documents": selected.height,
+        "documents": ranked.documents,
+        "selected_documents": ranked.selected_documents,
         "budget_tokens": ranked.budget_tokens,
         "selected_tokens": ranked.selected_tokens,
         "unique_tokens": ranked.unique_tokens,
         "missing_tokens": ranked.missing_tokens,
         "gate_failures": row["gate_failures"],
-        "least_selected_logit": selected["logit"].min(),
+        "least_selected_logit": ranked.least_selected_logit,
     }
 
 

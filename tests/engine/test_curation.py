@@ -32,6 +32,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 NUM_FILES = 2_000
 NUM_INSTALLED_FILES = 40_000
 LINES = 40  # of an installed file
+NUM_PARTS = 4  # of a language's scores
 EXTENSIONS = frozenset((".py", ".h", ".hpp", ".c", ".cpp", ".js", ".sql"))
 SELECTION_RECIPE = SelectionRecipe(
     ranking="quality",
@@ -116,11 +117,15 @@ def put_scores(lake: str, language: str, clean: str) -> str:
         {"text_id": text_id, "annotator": "1", "logit": logit, "top_logit": logit, "num_windows": 1}
         for text_id, logit in zip(ids, logits, strict=True)
     ]
-    shards.put_table(folder, "scores", 0, pa.Table.from_pylist(rows, schema=SCORE), SCORE)
+    for index in range(NUM_PARTS):
+        part = pa.Table.from_pylist(rows[index::NUM_PARTS], schema=SCORE)
+        shards.put_table(folder, "scores", index, part, SCORE)
     return finish(folder, inputs=[clean])
 
 
-def put_subset(lake: str, language: str, clean: dict[str, str], recipe: SelectionRecipe) -> str:
+def put_subset(
+    lake: str, language: str, clean: dict[str, str], recipe: SelectionRecipe, exchange: Exchange
+) -> str:
     folder = f"{lake}/high_quality_subset/{language}/{'0' * 32}"
     stats = selection.write(
         folder,
@@ -132,6 +137,7 @@ def put_subset(lake: str, language: str, clean: dict[str, str], recipe: Selectio
             annotator="1", failures={name: [] for name in clean}, ungated=frozenset()
         ),
         recipe=recipe,
+        exchange=exchange,
     )
     return finish(folder, stats=stats)
 
@@ -143,7 +149,7 @@ def curate(lake: Path, corpus: Corpus, exchange: Exchange) -> dict[str, str]:
     )
     clean = {language: all_corpora[language] for language in corpus.languages}
     recipe = replace(SELECTION_RECIPE, budget_tokens=corpus.selected_tokens)
-    subsets = [put_subset(str(lake), language, clean, recipe) for language in clean]
+    subsets = [put_subset(str(lake), language, clean, recipe, exchange) for language in clean]
     (tokenizer,) = shards.input_folders(clean["python"], "tokenizer")
     sources = [
         *clean_sources(list(clean.values()), max_passes=1),

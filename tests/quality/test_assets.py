@@ -1,6 +1,7 @@
 """The stages of quality in Dagster: assets, checks, and new scores when something is new."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from snow_assets.defs import quality
 from snow_assets.defs import quality_checks as checks
 from snow_assets.defs.materialize import current_artifact
 from snow_assets.quality.gate import gate_failures, read_annotator
-from snow_assets.recipe import SMOKE, FurtherAnnotator
+from snow_assets.recipe import SMOKE, CurationExecution, FurtherAnnotator
 from snow_assets.stages import Stage
 from snow_assets.storage import checked_json, shards
 from snow_resources.lake import Lake
@@ -113,6 +114,32 @@ def test_the_assets_make_a_subset_whose_checks_pass_and_reuse_it(made: Made) -> 
     assert selected["c"]["gate_failures"] == "the annotator has no held-out positive in c"
     assert (selected["python"]["selected"], selected["python"]["gate_failures"]) == (True, None)
     assert selected["python"]["budget_tokens"] == BUDGET
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_job_of_a_ray_node_selects_what_the_process_of_a_run_selects(made: Made) -> None:
+    """The job is handed the inputs that are no part of the fingerprint, too: all languages."""
+    for stage in (quality.annotator_examples, quality.quality_annotator):
+        run(made, stage)
+    run(made, quality.quality_scores, "python")
+    folder = run(made, quality.high_quality_subset, "python")["folder"]
+    digest = shards.manifest(folder).digest
+    shutil.rmtree(folder)
+
+    given = resources(made)
+    node = CurationExecution(nodes=1, cpus=1, memory_gib=2)
+    recipe = replace(given["recipe"], operation=replace(given["recipe"].operation, curation=node))
+    in_job = dg.materialize(
+        [asset_of(quality.high_quality_subset, recipe)],
+        resources={**given, "recipe": recipe},
+        partition_key="python",
+    )
+    (event,) = in_job.get_asset_materialization_events()
+    metadata = {name: value.value for name, value in event.materialization.metadata.items()}
+    assert (metadata["folder"], metadata["reused"]) == (folder, False)
+    assert "/jobs/high_quality_subset/python/" in metadata["job"]
+    assert shards.manifest(folder).digest == digest
 
 
 @pytest.mark.slow

@@ -1,12 +1,18 @@
 import hashlib
-from dataclasses import replace
+import tempfile
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 
-from snow_assets.quality.selection import LanguageGates, RankedLanguage, allocate_budget, select
-from snow_assets.recipe import SMOKE
+from snow_assets.quality.ranking import RANKABLE, RankedLanguage, put_ranking, rank_keys
+from snow_assets.quality.selection import LanguageGates, allocate_budget, language_budget
+from snow_assets.recipe import SMOKE, SelectionRecipe
+from snow_assets.runtime.exchange.in_process import InProcessExchange
+from snow_assets.storage import shards
 from snow_assets.storage.schemas.quality import SELECTION
 
 RECIPE = replace(SMOKE.selection, percentiles=(0.0,), repeats=(4,), max_repeats=4)
@@ -29,13 +35,56 @@ def documents(*rows: tuple[str, int, float]) -> pl.DataFrame:
     return pl.DataFrame(made, schema=pl.DataFrame(SELECTION.empty_table().select(SCORED)).schema)
 
 
-def chosen(table: pl.DataFrame, **numbers: Any) -> RankedLanguage:
+@dataclass(frozen=True)
+class Ranking:
+    """What was written, in order, and its totals."""
+
+    documents: pl.DataFrame
+    totals: RankedLanguage
+    shard_rows: list[int | None]
+
+
+def as_it_is(table: pa.Table) -> pa.Table:
+    return table
+
+
+def rank(
+    table: pl.DataFrame,
+    language_tokens: dict[str, int],
+    recipe: SelectionRecipe,
+    *,
+    language: str = "x",
+    num_partitions: int = 1,
+) -> Ranking:
+    """Rank scored documents, in as many shards and partitions."""
+    exchange = InProcessExchange()
+    rows = table.to_arrow()
+    rows = rows.append_column("rank_key", pa.array(rank_keys(rows, recipe))).cast(RANKABLE)
+    keys = np.sort(rows["rank_key"].to_numpy())
+    boundaries = keys[len(keys) * np.arange(1, num_partitions) // num_partitions]
+    step = max(1, -(-rows.num_rows // num_partitions))
+    inputs = [rows.slice(start, step) for start in range(0, max(1, rows.num_rows), step)]
+    with tempfile.TemporaryDirectory() as folder:
+        totals = put_ranking(
+            folder,
+            "documents",
+            exchange.map_shards(as_it_is, inputs, schema=RANKABLE),
+            boundaries,
+            budget=language_budget(language, language_tokens, recipe),
+            exchange=exchange,
+        )
+        ranked = pl.DataFrame(shards.read_unfinished(folder, "documents"))
+        shard_rows = [record.num_rows for record in shards.records(folder, "documents")]
+    return Ranking(ranked, totals, shard_rows)
+
+
+def chosen(table: pl.DataFrame, *, num_partitions: int = 1, **numbers: Any) -> Ranking:
     tokens = table["num_tokens"].sum()
     recipe = replace(RECIPE, **numbers)
-    return select(table, language="x", language_tokens={"x": tokens}, recipe=recipe)
+    return rank(table, {"x": tokens}, recipe, num_partitions=num_partitions)
 
 
-def repeats(found: RankedLanguage) -> dict[str, int]:
+def repeats(found: Ranking) -> dict[str, int]:
     names = ("text_id", "repeats")
     return dict(zip(*(found.documents[name].to_list() for name in names), strict=True))
 
@@ -46,13 +95,17 @@ TEN = documents(*((f"t{place}", 10, float(place)) for place in range(10)))
 def test_the_best_are_taken_until_the_budget_is_full() -> None:
     found = chosen(TEN, budget_tokens=80)
     assert repeats(found) == {f"t{place}": 4 if place >= 8 else 0 for place in range(10)}
-    assert (found.selected_tokens, found.unique_tokens, found.missing_tokens) == (80, 20, 0)
+    assert (
+        found.totals.selected_tokens,
+        found.totals.unique_tokens,
+        found.totals.missing_tokens,
+    ) == (80, 20, 0)
 
 
 def test_the_last_document_is_repeated_just_often_enough() -> None:
     found = chosen(TEN, budget_tokens=65)
     assert {name: times for name, times in repeats(found).items() if times} == {"t9": 4, "t8": 3}
-    assert found.selected_tokens == 70, "above the budget by less than a document"
+    assert found.totals.selected_tokens == 70, "above the budget by less than a document"
 
 
 def test_a_percentile_is_the_share_of_tokens_that_rank_below() -> None:
@@ -66,7 +119,7 @@ def test_a_curve_of_percentiles_says_how_often() -> None:
     numbers = {"percentiles": (0.5, 0.8), "repeats": (1, 3), "fill": "percentile"}
     found = chosen(TEN, budget_tokens=10, **numbers)
     assert [repeats(found)[f"t{place}"] for place in range(10)] == [0] * 5 + [1] * 3 + [3] * 2
-    assert found.selected_tokens == 90, "whatever the budget"
+    assert found.totals.selected_tokens == 90, "whatever the budget"
 
 
 def test_the_budget_fills_along_a_curve_too() -> None:
@@ -95,8 +148,8 @@ def test_a_budget_is_shared_by_tokens_to_the_last_one() -> None:
 def test_each_language_gets_its_share() -> None:
     tokens = {"x": 100, "y": 300}
     recipe = replace(RECIPE, budget_tokens=160)
-    found = select(TEN, language="x", language_tokens=tokens, recipe=recipe)
-    assert (found.budget_tokens, found.selected_tokens) == (40, 40)
+    found = rank(TEN, tokens, recipe)
+    assert (found.totals.budget_tokens, found.totals.selected_tokens) == (40, 40)
 
 
 def test_a_budget_that_no_language_can_meet_is_refused_with_the_remedy() -> None:
@@ -109,14 +162,18 @@ def test_a_language_that_runs_out_is_taken_whole_and_says_what_lacks() -> None:
     table = documents(("a", 50, 2.0), ("b", 50, 1.0))
     found = chosen(table, budget_tokens=120, percentiles=(0.0, 0.6), repeats=(1, 2))
     assert repeats(found) == {"a": 1, "b": 1}
-    assert (found.selected_tokens, found.missing_tokens) == (100, 20)
+    assert (found.totals.selected_tokens, found.totals.missing_tokens) == (100, 20)
 
 
 def test_a_language_without_documents_selects_nothing() -> None:
     recipe = replace(RECIPE, budget_tokens=10)
     tokens = {"x": 0, "y": 100}
-    found = select(documents(), language="x", language_tokens=tokens, recipe=recipe)
-    assert (found.documents.height, found.budget_tokens, found.missing_tokens) == (0, 0, 0)
+    found = rank(documents(), tokens, recipe)
+    assert (found.documents.height, found.totals.budget_tokens, found.totals.missing_tokens) == (
+        0,
+        0,
+        0,
+    )
 
 
 def test_a_language_that_the_annotator_may_not_select_in_leaves_its_budget_to_the_others() -> None:
@@ -126,12 +183,12 @@ def test_a_language_that_the_annotator_may_not_select_in_leaves_its_budget_to_th
     tokens = gates.selected_tokens({"x": 100, "y": 300})
     assert tokens == {"x": 100}
     recipe = replace(RECIPE, budget_tokens=80)
-    of_x = select(TEN, language="x", language_tokens=tokens, recipe=recipe)
-    assert of_x.budget_tokens == of_x.selected_tokens == 80
-    of_y = select(TEN, language="y", language_tokens=tokens, recipe=recipe)
-    assert (of_y.budget_tokens, of_y.selected_tokens) == (0, 0)
+    of_x = rank(TEN, tokens, recipe)
+    assert of_x.totals.budget_tokens == of_x.totals.selected_tokens == 80
+    of_y = rank(TEN, tokens, recipe, language="y")
+    assert (of_y.totals.budget_tokens, of_y.totals.selected_tokens) == (0, 0)
     by_percentile = replace(recipe, fill="percentile")
-    of_y = select(TEN, language="y", language_tokens=tokens, recipe=by_percentile)
+    of_y = rank(TEN, tokens, by_percentile, language="y")
     assert set(repeats(of_y).values()) == {0}
 
 
@@ -153,21 +210,40 @@ def test_an_empty_corpus_is_refused() -> None:
         allocate_budget({"x": 0}, budget_tokens=1)
 
 
-def test_ids_of_more_than_two_gibibytes_are_ranked() -> None:
-    count = 33_000
-    table = pl.select(
-        document_id=pl.repeat("d" * 2**16, count),
-        text_id=pl.repeat("t" * 2**16, count),
-        repository=pl.repeat("r", count),
-        license=pl.repeat("MIT", count),
-        num_tokens=pl.repeat(1, count, dtype=pl.Int64),
-        logit=pl.int_range(count).cast(pl.Float32),
+@pytest.mark.parametrize("ranking", ["quality", "lowest_quality", "random"])
+@pytest.mark.parametrize("fill", ["budget", "percentile"])
+def test_the_number_of_partitions_changes_nothing(ranking: str, fill: str) -> None:
+    """Logits of both signs, many of them equal, and both zeros."""
+    numbers = np.random.default_rng(0)
+    logits = np.round(numbers.normal(size=500), 1) * numbers.choice([1.0, -1.0], size=500)
+    assert np.signbit(logits[logits == 0]).any() and (~np.signbit(logits[logits == 0])).any()
+    table = hashed(500).with_columns(
+        logit=pl.Series(logits, dtype=pl.Float32),
+        num_tokens=pl.Series(numbers.integers(1, 90, size=500)),
     )
-    assert table["text_id"].str.len_bytes().sum() > 2**31
-    found = chosen(table, budget_tokens=40)
-    assert found.documents.filter(pl.col("repeats") > 0)["logit"].to_list() == [
-        float(count - place) for place in range(1, 11)
-    ]
+    fields = {
+        "ranking": ranking,
+        "fill": fill,
+        "percentiles": (0.3, 0.8),
+        "repeats": (1, 3),
+        "budget_tokens": 9_000,
+    }
+    one = chosen(table, **fields)
+    assert 0 < one.totals.selected_documents < 500
+    if ranking != "random":
+        signs = 1 if ranking == "lowest_quality" else -1
+        assert (signs * one.documents["logit"]).is_sorted()
+    for num_partitions in (2, 7, 40):
+        many = chosen(table, num_partitions=num_partitions, **fields)
+        assert many.documents.equals(one.documents)
+        assert many.totals == one.totals
+
+
+def test_a_ranking_of_many_rows_is_written_in_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("snow_assets.quality.ranking._SHARD_ROWS", 3)
+    found = chosen(TEN, budget_tokens=80, num_partitions=4)
+    assert found.documents["text_id"].to_list() == [f"t{place}" for place in reversed(range(10))]
+    assert found.shard_rows == [3, 3, 3, 1]
 
 
 def hashed(count: int) -> pl.DataFrame:
