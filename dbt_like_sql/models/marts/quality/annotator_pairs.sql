@@ -55,7 +55,6 @@ compared as (
         corr(logit_rank, further_rank) as rank_correlation,
         case when count(*) > 3 and isfinite(rank_correlation) then rank_correlation end
             as correlation,
-        1.959964 * sqrt((1 + correlation ** 2 / 2) / greatest(count(*) - 3, 1)) as margin,
         any_value(num_top_percent) as num_top_percent,
         count(*) filter (where place <= num_top_percent and further_place <= num_top_percent)
         / any_value(num_top_percent) as top_percent_shared,
@@ -76,16 +75,8 @@ select
     mean_logit,
     further_mean_logit,
     rank_correlation,
-    case
-        when abs(correlation) < 1 - 1e-12
-            then tanh(atanh(correlation) - margin)
-        when correlation is not null then greatest(correlation - 3 / num_texts, -1)
-    end as rank_correlation_low,
-    case
-        when abs(correlation) < 1 - 1e-12
-            then tanh(atanh(correlation) + margin)
-        when correlation is not null then least(correlation + 3 / num_texts, 1)
-    end as rank_correlation_high,
+    {{ correlation_bound('-', 'num_texts') }} as rank_correlation_low,
+    {{ correlation_bound('+', 'num_texts') }} as rank_correlation_high,
     num_top_percent,
     top_percent_shared,
     top_tenth_shared

@@ -109,9 +109,7 @@ margins as (
             nullif(1.959964 * sqrt(auc_variance), 0), 3 / least(num_good, num_labels - num_good)
         ) as auc_margin,
         case when num_labels > 3 and isfinite(rank_correlation) then rank_correlation end
-            as correlation,
-        1.959964 * sqrt((1 + correlation ** 2 / 2) / greatest(num_labels - 3, 1))
-            as transformed_margin
+            as correlation
     from compared
 
 )
@@ -128,16 +126,8 @@ select
     case when auc_variance is not null then greatest(auc - auc_margin, 0) end as auc_low,
     case when auc_variance is not null then least(auc + auc_margin, 1) end as auc_high,
     case when num_labels > 1 then rank_correlation end as rank_correlation,
-    case
-        when abs(correlation) < 1 - 1e-12
-            then tanh(atanh(correlation) - transformed_margin)
-        when correlation is not null then greatest(correlation - 3 / num_labels, -1)
-    end as rank_correlation_low,
-    case
-        when abs(correlation) < 1 - 1e-12
-            then tanh(atanh(correlation) + transformed_margin)
-        when correlation is not null then least(correlation + 3 / num_labels, 1)
-    end as rank_correlation_high,
+    {{ correlation_bound('-', 'num_labels') }} as rank_correlation_low,
+    {{ correlation_bound('+', 'num_labels') }} as rank_correlation_high,
     case when is_current then num_good_selected end as num_good_selected,
     case when is_current then num_good_refused end as num_good_refused,
     case when is_current then num_poor_selected end as num_poor_selected,
