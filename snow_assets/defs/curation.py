@@ -219,7 +219,7 @@ def clean_corpus(run: StageRun) -> StageResult:
 
 @stage(
     group="curation",
-    code_version="2",
+    code_version="3",
     inputs=(Input(stage=clean_corpus),),
     partitions=Partitions.LANGUAGES,
     kinds={"huggingface"},

@@ -43,6 +43,7 @@ from snow_assets.synthesis.prompts import PROMPT_VERSIONS, prompt_version
 from snow_resources.gpu_jobs import JobSize
 
 CODE_VERSION = "3"
+COMPLETIONS_CODE_VERSION = "4"
 EXECUTION_CODE_VERSION = "2"
 
 
@@ -99,7 +100,7 @@ def _completions_config(inputs: StageInputs) -> Any:
 
 @stage(
     group="synthesis",
-    code_version=CODE_VERSION,
+    code_version=COMPLETIONS_CODE_VERSION,
     inputs=(
         Input(stage=high_quality_subset, missing_ok=True),
         Input(stage=clean_corpus, missing_ok=True),
@@ -126,7 +127,7 @@ def _completions_config(inputs: StageInputs) -> Any:
         seconds=_generation_seconds,
     ),
 )
-def synthetic_answers(run: StageRun) -> StageResult:
+def synthetic_completions(run: StageRun) -> StageResult:
     """What the teacher wrote, each completion beside its seed; not accepted or refused yet."""
     from snow_assets.curation.decontamination.exemptions import exempt_document_ids
     from snow_assets.curation.decontamination.gate import assert_uncontaminated
@@ -166,7 +167,7 @@ def _generated(run: StageRun) -> StageResult:
         "snow_assets.synthesis.generation",
         request,
         report=GenerationReport,
-        code_version=CODE_VERSION,
+        code_version=COMPLETIONS_CODE_VERSION,
         size=worker_size(run.recipe),
     )
     return StageResult(
@@ -195,7 +196,7 @@ def _opted_out_seeds(run: StageRun) -> frozenset[str]:
     """The opt-out list, and the names that the seeds' sources have for what it lists."""
     from snow_assets.corpus.ingested_names import with_ingested_names
 
-    folders = [run.input(synthetic_answers).folder]
+    folders = [run.input(synthetic_completions).folder]
     for read in (clean_corpus, documents, raw_code_corpus):
         folders = [
             folder
@@ -244,7 +245,7 @@ def _set_config(inputs: StageInputs) -> Any:
     group="synthesis",
     code_version="7",
     inputs=(
-        Input(stage=synthetic_answers),
+        Input(stage=synthetic_completions),
         Input(stage=benchmark_problems),
         Input(stage=tokenizer),
         Input(stage=opt_outs),
@@ -277,7 +278,7 @@ def synthetic_set(run: StageRun) -> StageResult:
         run_programs=None if recipe.acceptance.execution == "off" else partial(_executed, run),
     )
     source = acceptance.CompletionSource(
-        folder=run.input(synthetic_answers).folder,
+        folder=run.input(synthetic_completions).folder,
         prompt_versions={mode: PROMPT_VERSIONS[mode] for mode in recipe.synthesis.modes},
         model=recipe.synthesis.model,
         model_license=recipe.synthesis.model_license,
@@ -299,7 +300,7 @@ def synthetic_set(run: StageRun) -> StageResult:
 
 def _dataset_config(inputs: StageInputs) -> Any:
     """What the card says and the set's digest does not cover."""
-    return {"answers": _completions_config(inputs), "set": _set_config(inputs)}
+    return {"completions": _completions_config(inputs), "set": _set_config(inputs)}
 
 
 @stage(

@@ -4,7 +4,7 @@ import dagster as dg
 
 from snow_assets.defs.corpus import benchmark_problems
 from snow_assets.defs.materialize import check_result, current_artifact
-from snow_assets.defs.synthesis import synthetic_answers, synthetic_set
+from snow_assets.defs.synthesis import synthetic_completions, synthetic_set
 from snow_assets.recipe import Recipe
 from snow_assets.storage import shards
 from snow_resources.lake import Lake
@@ -26,18 +26,18 @@ def no_synthetic_file_leaks(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.
 
 
 @dg.asset_check(asset=synthetic_set.name, blocking=True)
-def every_answer_is_accounted_for(
+def every_completion_is_accounted_for(
     lake: Lake, recipe: dg.ResourceParam[Recipe]
 ) -> dg.AssetCheckResult:
     """Accepted and refused files are exactly those that were asked for."""
     from snow_assets.synthesis import asset_metadata
 
     artifact = current_artifact(lake, recipe, synthetic_set.name)
-    answers = shards.input_folders(artifact.folder, synthetic_answers.name)
+    completions = shards.input_folders(artifact.folder, synthetic_completions.name)
     return check_result(
         [
             fault
-            for folder in answers
+            for folder in completions
             for fault in asset_metadata.validate_row_accounting(folder, artifact.folder)
         ]
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 from snow_assets.corpus.ingested_names import TOMBSTONES
 from snow_assets.defs.experiments import experiment_comparisons
-from snow_assets.defs.graph import stage_of, stages_in
+from snow_assets.defs.graph import FORMER_NAMES, stage_of, stages_in
 from snow_assets.planning.opt_out_traces import Trace, finished, traces
 from snow_assets.recipe import Recipe
 from snow_assets.stages import Stage, as_json
@@ -197,11 +197,13 @@ def _input_folders(lake: str, inputs: Sequence[shards.Input]) -> list[str]:
 
 
 def _current(lake: str) -> set[str]:
-    """What the pointers of all recipes name."""
+    """What the pointers of all recipes name; those of renamed assets keep nothing."""
     root = shards.join(lake, "current")
     folders = set()
     for recipe in shards.names(root):
         for asset in shards.names(shards.join(root, recipe)):
+            if asset in FORMER_NAMES:
+                continue
             for name in shards.names(shards.join(root, recipe, asset)):
                 # A damaged one ends the purge: it is unknown what it keeps.
                 pointer = read_pointer(shards.join(root, recipe, asset, name))

@@ -125,7 +125,7 @@ def accept_completions(
     omitted = [] if "rewrite" in source.prompt_versions else ["mode"]
     if filters.run_programs is None:
         omitted.append("execution")
-    for shard in range(len(shards.manifest(source.folder).tables("answers"))):
+    for shard in range(len(shards.manifest(source.folder).tables("completions"))):
         documents, refusals, redactions, executed = _filter_chunk(
             source, shard, index, gate, accepted, filters
         )
@@ -174,16 +174,18 @@ def _filter_chunk(
     """Filter one chunk; return documents, refusals, the number of redactions in documents, and what
     became of each file that got as far as the sandbox."""
     seeds = shards.read_shard(source.folder, shards.table_name("seeds", shard)).to_pylist()
-    answers = shards.read_shard(source.folder, shards.table_name("answers", shard)).to_pylist()
+    completions = shards.read_shard(
+        source.folder, shards.table_name("completions", shard)
+    ).to_pylist()
     documents: list[dict[str, Any]] = []
     refusals: list[dict[str, Any]] = []
     candidates: list[_Candidate] = []
     num_redactions = 0
-    for seed, answer in zip(seeds, answers, strict=True):
+    for seed, completion in zip(seeds, completions, strict=True):
         if is_listed(seed["seed_repository"], filters.opted_out):
             refusals.append(_refusal_row(seed, "opted_out", None))
             continue
-        candidate = _candidate(seed, answer)
+        candidate = _candidate(seed, completion)
         if isinstance(candidate, _Candidate):
             candidates.append(candidate)
         else:
@@ -245,25 +247,27 @@ def _execute(
 
 
 def _candidate(
-    seed: Mapping[str, Any], answer: Mapping[str, Any]
+    seed: Mapping[str, Any], completion: Mapping[str, Any]
 ) -> _Candidate | tuple[str, str | None]:
     """Parse and redact a completion; return the candidate, or the refusal's reason and evidence."""
     from snow_assets.curation.redaction.redact import (
         redact,  # compiled, so not imported by definitions
     )
 
-    if seed["document_id"] != answer["document_id"]:
+    if seed["document_id"] != completion["document_id"]:
         raise ValueError(
-            f"the answer to {answer['document_id']} is in the row of seed {seed['document_id']}: "
-            "materialize synthetic_answers again"
+            f"the completion of {completion['document_id']} is in the row of seed "
+            f"{seed['document_id']}: materialize synthetic_completions again"
         )
-    if answer["stop_reason"] not in _FINISH_REASONS_WITH_TEXT:
-        return answer["stop_reason"], answer["evidence"]
+    if completion["finish_reason"] not in _FINISH_REASONS_WITH_TEXT:
+        return completion["finish_reason"], completion["evidence"]
     extraction = extract_file(
-        answer["answer"], language=seed["language"], is_whole=answer["stop_reason"] == "stop"
+        completion["completion"],
+        language=seed["language"],
+        is_whole=completion["finish_reason"] == "stop",
     )
     if extraction.text is None:
-        evidence = extraction.evidence or answer["answer"][-_EVIDENCE_CHARS:]
+        evidence = extraction.evidence or completion["completion"][-_EVIDENCE_CHARS:]
         return str(extraction.reason), evidence
     parse_error = syntax_error(extraction.text, seed["language"])
     if parse_error is not None:
@@ -271,7 +275,7 @@ def _candidate(
     redacted = redact(extraction.text)
     return _Candidate(
         seed=seed,
-        engine=answer["engine"],
+        engine=completion["engine"],
         text=redacted.text,
         num_redacted=redacted.num_emails + redacted.num_keys + redacted.num_passwords,
     )

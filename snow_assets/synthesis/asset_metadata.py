@@ -72,9 +72,9 @@ def yield_plot(folder: str) -> Plot:
         widths = [count_by_outcome.get(name, 0) for name in outcomes]
         axes.barh(outcomes, widths, left=[bar_starts[name] for name in outcomes], label=language)
         bar_starts = {name: bar_starts[name] + count_by_outcome.get(name, 0) for name in outcomes}
-    axes.set_xlabel("answers")
+    axes.set_xlabel("completions")
     legend_outside(axes)
-    return as_plot(figure, "What became of the teacher's answers")
+    return as_plot(figure, "What became of the teacher's completions")
 
 
 def examples_markdown(folder: str) -> str:
@@ -92,8 +92,8 @@ def merge_reports(reports: Sequence[GenerationReport]) -> GenerationReport:
     """Merge the reports of parallel workers: counts are summed, times are maxima."""
     return GenerationReport(
         num_parts=sum(report.num_parts for report in reports),
-        num_answers=sum(report.num_answers for report in reports),
-        num_answer_tokens=sum(report.num_answer_tokens for report in reports),
+        num_completions=sum(report.num_completions for report in reports),
+        num_completion_tokens=sum(report.num_completion_tokens for report in reports),
         num_queried_prefix_tokens=sum(report.num_queried_prefix_tokens for report in reports),
         num_cached_prefix_tokens=sum(report.num_cached_prefix_tokens for report in reports),
         start_seconds=max(report.start_seconds for report in reports),
@@ -106,8 +106,8 @@ def throughput(report: GenerationReport, seconds: float) -> str:
     if not seconds or not report.seconds:
         return "every part was there already"
     sentence = (
-        f"{report.num_answers} answers in {report.num_parts} parts: "
-        f"{report.num_answer_tokens / report.seconds:.0f} tokens/s for {report.seconds:.0f} s, "
+        f"{report.num_completions} completions in {report.num_parts} parts: "
+        f"{report.num_completion_tokens / report.seconds:.0f} tokens/s for {report.seconds:.0f} s, "
         f"after {report.start_seconds:.0f} s for the engine's start"
     )
     if not report.num_queried_prefix_tokens:
@@ -129,10 +129,10 @@ def validate_contamination(folder: str, problems: pa.Table, *, window_tokens: in
     ]
 
 
-def validate_row_accounting(answers_folder: str, folder: str) -> list[str]:
+def validate_row_accounting(completions_folder: str, folder: str) -> list[str]:
     """Violations: accepted and refused rows that are not exactly the requested ones."""
     columns = ["document_id"]
-    requested = pl.DataFrame(shards.read(answers_folder, SEEDS, columns=columns))
+    requested = pl.DataFrame(shards.read(completions_folder, SEEDS, columns=columns))
     processed = pl.concat(
         pl.DataFrame(shards.read(folder, table, columns=columns)) for table in (DOCUMENTS, REFUSALS)
     )

@@ -36,7 +36,8 @@ class ConversionReport:
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationRequest:
-    """Generate a completion for every row of table `seeds` in `output`, into table `answers`."""
+    """Generate a completion for every row of table `seeds` in `output`, into table
+    `completions`."""
 
     output: str
     teacher: str  # a Hugging Face folder; the model's name if `endpoint_url` is set
@@ -51,8 +52,8 @@ class GenerationReport:
     """Counts and times of this attempt, without the parts of earlier attempts."""
 
     num_parts: int = 0
-    num_answers: int = 0
-    num_answer_tokens: int = 0
+    num_completions: int = 0
+    num_completion_tokens: int = 0
     num_queried_prefix_tokens: int = 0  # looked up in the engine's cache of prefixes
     num_cached_prefix_tokens: int = 0  # and found there
     start_seconds: float = 0.0  # until the engine was ready

@@ -162,7 +162,7 @@ def _prompt_too_long(num_tokens: int, limit: int) -> Completion:
         finish_reason=TOO_LONG,
         num_prompt_tokens=num_tokens,
         num_completion_tokens=0,
-        evidence=f"{num_tokens} tokens, and {limit} leave room for an answer",
+        evidence=f"{num_tokens} tokens, and {limit} leave room for a completion",
     )
 
 

@@ -30,10 +30,10 @@ def export_synthetic(set_folder: str, folder: str) -> dict[str, Any]:
     The card and the attribution follow from its manifest and those that it was made from. Memory:
     the ids of the seeds, and a shard's columns.
     """
-    (answers_folder,) = shards.input_folders(set_folder, "synthetic_answers")
+    (completions_folder,) = shards.input_folders(set_folder, "synthetic_completions")
     clean_folders = [
         clean
-        for clean in shards.input_folders(answers_folder, "clean_corpus")
+        for clean in shards.input_folders(completions_folder, "clean_corpus")
         if shards.is_finished(clean)
     ]
     sources = _seed_sources(set_folder, clean_folders)
@@ -49,7 +49,7 @@ def export_synthetic(set_folder: str, folder: str) -> dict[str, Any]:
         splits={"train": _documents(set_folder)},
         sources=sources,
         notices=repository_notices(sources["repository"], *clean_folders),
-        sections=_sections(set_folder, answers_folder),
+        sections=_sections(set_folder, completions_folder),
     )
 
 
@@ -92,13 +92,13 @@ def _seed_sources(set_folder: str, clean_folders: Sequence[str]) -> pl.DataFrame
     )
 
 
-def _sections(set_folder: str, answers_folder: str) -> str:
-    accepted, answers = shards.manifest(set_folder), shards.manifest(answers_folder)
+def _sections(set_folder: str, completions_folder: str) -> str:
+    accepted, completions = shards.manifest(set_folder), shards.manifest(completions_folder)
     return "\n".join(
         [
             "",
-            *_teacher_lines(accepted.config, answers.config["synthesis"], answers_folder),
-            *_prompt_lines(answers.config),
+            *_teacher_lines(accepted.config, completions.config["synthesis"], completions_folder),
+            *_prompt_lines(completions.config),
             *_count_lines(set_folder, accepted.stats),
             *_acceptance_lines(accepted.config),
             "",
@@ -107,10 +107,10 @@ def _sections(set_folder: str, answers_folder: str) -> str:
 
 
 def _teacher_lines(
-    terms: Mapping[str, Any], generation: Mapping[str, Any], answers_folder: str
+    terms: Mapping[str, Any], generation: Mapping[str, Any], completions_folder: str
 ) -> list[str]:
     values = {"model": generation["model"], "engine": generation["engine"]}
-    for folder in shards.input_folders(answers_folder, "teacher_model"):
+    for folder in shards.input_folders(completions_folder, "teacher_model"):
         if shards.is_finished(folder) and "sha256" in (stats := shards.manifest(folder).stats):
             values["sha256 of the weights"] = stats["sha256"]
     values |= {

@@ -1,4 +1,4 @@
-"""Generation job: completions of table `seeds`, written to table `answers` part by part.
+"""Generation job: completions of table `seeds`, written to table `completions` part by part.
 
 It runs in vLLM's environment, or in the trainer's for an endpoint. A part is a shard of `seeds`;
 complete parts are skipped, so a kill loses at most `chunk_requests` requests, those of the parts
@@ -15,7 +15,7 @@ from snow_assets.runtime import worker
 from snow_assets.runtime.inference import preload_vllm
 from snow_assets.runtime.remaining_time import Remaining
 from snow_assets.storage import shards
-from snow_assets.storage.schemas.synthesis import SYNTHETIC_ANSWER
+from snow_assets.storage.schemas.synthesis import SYNTHETIC_COMPLETION
 from snow_assets.synthesis.contract import (
     SEEDS,
     GenerationReport,
@@ -33,7 +33,7 @@ from snow_assets.synthesis.prompts import messages, prompt_version
 from snow_assets.synthesis.spending import Spending
 from snow_assets.synthesis.teacher import local_model
 
-ANSWERS = "answers"
+COMPLETIONS = "completions"
 
 
 def work(request: GenerationRequest, progress: worker.Progress) -> GenerationReport:
@@ -64,11 +64,11 @@ def work(request: GenerationRequest, progress: worker.Progress) -> GenerationRep
 
 
 def remaining_parts(output: str) -> list[int]:
-    """Indices of the shards of `seeds` without a shard of `answers`."""
+    """Indices of the shards of `seeds` without a shard of `completions`."""
     return [
         index
         for index in range(len(shards.records(output, SEEDS)))
-        if not shards.record(output, shards.table_name(ANSWERS, index))
+        if not shards.record(output, shards.table_name(COMPLETIONS, index))
     ]
 
 
@@ -91,23 +91,23 @@ def generate_parts(
 ) -> GenerationReport:
     """Generate parts, and write each as soon as it is complete."""
     started = time.monotonic()
-    num_answers = num_tokens = 0
+    num_completions = num_tokens = 0
     remaining = Remaining(len(parts), "parts")
     for index, completions in engine.complete((index, _prompts(request, index)) for index in parts):
-        rows = _answer_rows(request, engine, index, completions)
-        shards.put_table(request.output, ANSWERS, index, rows, SYNTHETIC_ANSWER)
-        num_answers += len(rows)
-        num_tokens += sum(row["num_answer_tokens"] for row in rows)
+        rows = _completion_rows(request, engine, index, completions)
+        shards.put_table(request.output, COMPLETIONS, index, rows, SYNTHETIC_COMPLETION)
+        num_completions += len(rows)
+        num_tokens += sum(row["num_completion_tokens"] for row in rows)
         rate = num_tokens / (time.monotonic() - started)
-        progress.metrics(index, num_answers=len(rows), tokens_per_second=rate)
+        progress.metrics(index, num_completions=len(rows), tokens_per_second=rate)
         progress.log(
-            f"part {index}: {len(rows)} answers; {rate:.0f} tokens/s; {remaining.advance()}"
+            f"part {index}: {len(rows)} completions; {rate:.0f} tokens/s; {remaining.advance()}"
         )
     prefix_cache = engine.prefix_cache_use()
     return GenerationReport(
         num_parts=len(parts),
-        num_answers=num_answers,
-        num_answer_tokens=num_tokens,
+        num_completions=num_completions,
+        num_completion_tokens=num_tokens,
         num_queried_prefix_tokens=prefix_cache.num_queried_tokens,
         num_cached_prefix_tokens=prefix_cache.num_hit_tokens,
         start_seconds=start_seconds,
@@ -132,17 +132,17 @@ def _prompts(request: GenerationRequest, index: int) -> list[Prompt]:
     ]
 
 
-def _answer_rows(
+def _completion_rows(
     request: GenerationRequest, engine: Engine, index: int, completions: Sequence[Completion]
 ) -> list[dict[str, Any]]:
     return [
         {
             "document_id": row["document_id"],
-            "answer": completion.text,
-            "stop_reason": completion.finish_reason,
+            "completion": completion.text,
+            "finish_reason": completion.finish_reason,
             "evidence": completion.evidence,
             "num_prompt_tokens": completion.num_prompt_tokens,
-            "num_answer_tokens": completion.num_completion_tokens,
+            "num_completion_tokens": completion.num_completion_tokens,
             "engine": engine.name,
         }
         for row, completion in zip(_seed_rows(request, index), completions, strict=True)

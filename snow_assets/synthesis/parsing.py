@@ -40,14 +40,14 @@ class _Block(NamedTuple):
     is_closed: bool
 
 
-def extract_file(answer: str, *, language: str, is_whole: bool) -> Extraction:
+def extract_file(completion: str, *, language: str, is_whole: bool) -> Extraction:
     """Extract the first fenced block of the language, by its label or else by its content.
 
     Fences are CommonMark's (section 4.5): three or more backticks or tildes, closed by as many of
     the same or more, with any line ends. Reasoning (`<think>`) is skipped, with its blocks. An
     unclosed block is rejected: it cannot be separated from the text after it.
     """
-    blocks = _blocks(_LINE_END.sub("\n", answer))
+    blocks = _blocks(_LINE_END.sub("\n", completion))
     block = next((candidate for candidate in blocks if _has_label(candidate, language)), None)
     if block is None:
         block = next(
@@ -63,12 +63,12 @@ def extract_file(answer: str, *, language: str, is_whole: bool) -> Extraction:
     return Extraction(block.text)
 
 
-def _blocks(answer: str) -> list[_Block]:
+def _blocks(completion: str) -> list[_Block]:
     """The fenced blocks of a completion with LF line ends, in order, without those in reasoning."""
     blocks: list[_Block] = []
     label, indent, fence, lines = "", "", "", list[str]()
     is_reasoning = False
-    for line in answer.split("\n"):
+    for line in completion.split("\n"):
         if is_reasoning:
             is_reasoning = _REASONING_END.search(line) is None
             continue

@@ -87,7 +87,7 @@ return s;
 _REWRITTEN = (("python", _ORIGINAL_PYTHON, _PYTHON), ("c", _ORIGINAL_C, _C))
 """Few-shot examples of rewriting: language, original, and the same file rewritten."""
 
-_TOKENS_PER_LINE = 10  # of code, about: a file of the length asked for then fits the answer
+_TOKENS_PER_LINE = 10  # of code, about: a file of the length asked for then fits
 _TASKS: Mapping[SynthesisMode, str] = {
     "oss_instruct": (
         "You write short, complete source files. Each solves one realistic programming problem, "

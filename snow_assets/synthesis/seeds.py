@@ -233,10 +233,10 @@ def _rows(
 
 def completion_stats(folder: str) -> dict[str, int]:
     """Counts over all completions of an artifact, of all attempts."""
-    columns = ["num_prompt_tokens", "num_answer_tokens"]
-    completions = shards.read_unfinished(folder, "answers", columns=columns)
+    columns = ["num_prompt_tokens", "num_completion_tokens"]
+    completions = shards.read_unfinished(folder, "completions", columns=columns)
     return {
-        "num_parts": len(shards.records(folder, "answers")),
-        "num_answers": completions.num_rows,
+        "num_parts": len(shards.records(folder, "completions")),
+        "num_completions": completions.num_rows,
         **{name: pc.sum(completions[name]).as_py() or 0 for name in columns},
     }

@@ -34,7 +34,7 @@ PARTITIONS = {
 }
 NEVER_UNASKED = {
     "teacher_model",
-    "synthetic_answers",
+    "synthetic_completions",
     "synthetic_set",
     "synthetic_dataset",
     "general_packs",

@@ -1,4 +1,4 @@
-"""A small lake with all that synthesis reads, and a teacher that answers from a list."""
+"""A small lake with all that synthesis reads, and a teacher that completions from a list."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from snow_assets.storage.ids import document_id, text_id
 from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM
 from snow_assets.storage.schemas.curation import DECISION, DOCUMENT
 from snow_assets.storage.schemas.quality import SELECTION
-from snow_assets.storage.schemas.synthesis import SYNTHETIC_ANSWER, SYNTHETIC_SEED
+from snow_assets.storage.schemas.synthesis import SYNTHETIC_COMPLETION, SYNTHETIC_SEED
 from snow_assets.synthesis.acceptance import AcceptanceFilters
 from snow_assets.synthesis.engine import CompletedParts, Completion, Engine, Parts, Prompt
 from snow_resources.lake import Lake
@@ -197,25 +197,25 @@ def rules(**changed: Any) -> AcceptanceFilters:
     )
 
 
-def put_answers(
+def put_completions(
     lake: Lake,
-    answers: Sequence[str | Completion],
+    completions: Sequence[str | Completion],
     *,
     snippet: str = "x",
     language: str = "python",
     mode: str | None = None,
 ) -> str:
-    """A finished `synthetic_answers`, a shard per two answers; strings ended by themselves."""
-    folder = lake.artifact("synthetic_answers", "all", "synthetic_answers-1")
-    for start in range(0, len(answers), 2):
-        chunk = list(enumerate(answers))[start : start + 2]
+    """A finished `synthetic_completions`, two rows a shard; strings ended by themselves."""
+    folder = lake.artifact("synthetic_completions", "all", "synthetic_completions-1")
+    for start in range(0, len(completions), 2):
+        chunk = list(enumerate(completions))[start : start + 2]
         seeds = [
             a_seed(number, snippet=snippet, language=language, mode=mode) for number, _ in chunk
         ]
-        written = [_answer_row(number, answer) for number, answer in chunk]
+        written = [_completion_row(number, completion) for number, completion in chunk]
         shards.put_table(folder, "seeds", start // 2, seeds, SYNTHETIC_SEED)
-        shards.put_table(folder, "answers", start // 2, written, SYNTHETIC_ANSWER)
-    return an_artifact(lake, "synthetic_answers", "all")()
+        shards.put_table(folder, "completions", start // 2, written, SYNTHETIC_COMPLETION)
+    return an_artifact(lake, "synthetic_completions", "all")()
 
 
 def a_seed(
@@ -232,24 +232,26 @@ def a_seed(
     }
 
 
-def _answer_row(number: int, answer: str | Completion) -> dict[str, Any]:
-    if isinstance(answer, str):
-        answer = an_answer(answer)
+def _completion_row(number: int, completion: str | Completion) -> dict[str, Any]:
+    if isinstance(completion, str):
+        completion = a_completion(completion)
     return {
         "document_id": text_id(f"request {number}"),
-        "answer": answer.text,
-        "stop_reason": answer.finish_reason,
-        "evidence": answer.evidence,
-        "num_prompt_tokens": answer.num_prompt_tokens,
-        "num_answer_tokens": answer.num_completion_tokens,
+        "completion": completion.text,
+        "finish_reason": completion.finish_reason,
+        "evidence": completion.evidence,
+        "num_prompt_tokens": completion.num_prompt_tokens,
+        "num_completion_tokens": completion.num_completion_tokens,
         "engine": "list 1",
     }
 
 
-def an_answer(text: str, *, stop_reason: str = "stop", evidence: str | None = None) -> Completion:
+def a_completion(
+    text: str, *, finish_reason: str = "stop", evidence: str | None = None
+) -> Completion:
     return Completion(
         text=text,
-        finish_reason=stop_reason,
+        finish_reason=finish_reason,
         num_prompt_tokens=3,
         num_completion_tokens=4,
         evidence=evidence,
@@ -260,15 +262,15 @@ def a_file(text: str, language: str = "python") -> str:
     return f"```{language}\n{text}```"
 
 
-def an_engine(answer: Callable[[Prompt], Completion] | None = None) -> Engine:
-    """Answers with the sampling seed, so that an answer tells its request."""
+def an_engine(completion: Callable[[Prompt], Completion] | None = None) -> Engine:
+    """Completes with the sampling seed, so that a completion tells its request."""
 
     def echo(prompt: Prompt) -> Completion:
-        return an_answer(a_file(f"answer = {prompt.seed}\n"))
+        return a_completion(a_file(f"completion = {prompt.seed}\n"))
 
     def complete(parts: Parts) -> CompletedParts:
         for index, prompts in parts:
-            yield index, [(answer or echo)(prompt) for prompt in prompts]
+            yield index, [(completion or echo)(prompt) for prompt in prompts]
 
     return Engine(name="echo 1", complete=complete)
 

@@ -17,7 +17,7 @@ class Stub:
     url: str = ""
     stall_after: int | None = None
     reports_usage: bool = True
-    loses_connections: bool = False  # once it has generated an answer
+    loses_connections: bool = False  # once it has generated a completion
     failures: list[tuple[int, dict[str, str]]] = field(default_factory=list)
     """Status and headers of the next responses, which hold no completion."""
     asked: list[dict[str, Any]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Every answer ends as a document or as a refusal with its reason."""
+"""Every completion ends as a document or as a refusal with its reason."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -21,10 +21,10 @@ from tests.sandbox.programs import needs_floor
 from tests.synthesis.builders import (
     PROBLEM,
     Progress,
+    a_completion,
     a_file,
     a_module,
-    an_answer,
-    put_answers,
+    put_completions,
     rules,
 )
 
@@ -45,19 +45,19 @@ RENAMED = (
 
 def judged(
     folder: Path,
-    answers: list[str | Completion],
+    completions: list[str | Completion],
     *,
     snippet: str = "x",
     mode: SynthesisMode = "oss_instruct",
     **changed: Any,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
     """Documents, refusals and stats."""
-    answers_folder = put_answers(
-        Lake(url=str(folder / "lake")), answers, snippet=snippet, mode=mode
+    completions_folder = put_completions(
+        Lake(url=str(folder / "lake")), completions, snippet=snippet, mode=mode
     )
     out = str(folder / "out")
     asked = CompletionSource(
-        folder=answers_folder,
+        folder=completions_folder,
         prompt_versions={mode: "1"},
         model="list",
         model_license="Apache-2.0",
@@ -83,8 +83,8 @@ def test_an_accepted_file_keeps_its_seed_and_how_it_was_made(tmp_path: Path) -> 
 
 
 def test_a_rewritten_file_and_a_refused_one_state_their_mode(tmp_path: Path) -> None:
-    answers: list[str | Completion] = [a_file(a_module("alpha")), "no file"]
-    documents, refusals, _ = judged(tmp_path, answers, mode="rewrite")
+    completions: list[str | Completion] = [a_file(a_module("alpha")), "no file"]
+    documents, refusals, _ = judged(tmp_path, completions, mode="rewrite")
     assert [row["mode"] for row in (*documents, *refusals)] == ["rewrite", "rewrite"]
 
 
@@ -108,7 +108,7 @@ def executed(folder: Path, programs: Sequence[str]) -> Sequence[FileExecution]:
 def test_a_file_that_does_not_run_is_refused_and_another_states_what_ran(tmp_path: Path) -> None:
     tested = f"{a_module('alpha')}def test_alpha():\n    assert alpha_report([3]) == [3]\n"
     without_test = "import unittest\nclass Checks(unittest.TestCase):\n    pass\n"
-    answers: list[str | Completion] = [
+    completions: list[str | Completion] = [
         a_file(tested),
         a_file(f"{a_module('epsilon')}{without_test}"),
         a_file(f"{a_module('beta')}beta_report(2)\n"),
@@ -116,7 +116,9 @@ def test_a_file_that_does_not_run_is_refused_and_another_states_what_ran(tmp_pat
         a_file(a_module("delta")),
         a_file("a = 1\n"),  # too short to be run
     ]
-    documents, refusals, stats = judged(tmp_path, answers, run_programs=partial(executed, tmp_path))
+    documents, refusals, stats = judged(
+        tmp_path, completions, run_programs=partial(executed, tmp_path)
+    )
     states = [row["execution"] for row in documents]
     assert states == ["passed_tests", "ran", "not_runnable", "ran"]
     assert {row["reason"]: "TypeError" in row["evidence"] for row in refusals} == {
@@ -131,11 +133,11 @@ def test_a_file_that_does_not_run_is_refused_and_another_states_what_ran(tmp_pat
 def test_running_files_twice_gives_the_same_digest(tmp_path: Path) -> None:
     tests = "import time, unittest\nclass Checks(unittest.TestCase):\n    def test_time(self):\n"
     tests += "        print(time.perf_counter_ns(), flush=True)\n        self.fail()\n"
-    answers: list[str | Completion] = [a_file(f"{a_module('alpha')}{tests}")]
+    completions: list[str | Completion] = [a_file(f"{a_module('alpha')}{tests}")]
     digests = set()
     for name in ("one", "two"):
         folder = tmp_path / name
-        _, refusals, _ = judged(folder, answers, run_programs=partial(executed, folder))
+        _, refusals, _ = judged(folder, completions, run_programs=partial(executed, folder))
         assert refusals[0]["reason"] == "execution_failed"
         digests.add(shards.content_digest(shards.records(str(folder / "out"))))
     assert len(digests) == 1
@@ -143,11 +145,11 @@ def test_running_files_twice_gives_the_same_digest(tmp_path: Path) -> None:
 
 @needs_floor
 def test_a_file_that_fails_takes_no_near_duplicates_place(tmp_path: Path) -> None:
-    answers: list[str | Completion] = [
+    completions: list[str | Completion] = [
         a_file(f"{a_module('alpha')}alpha_report(2)\n"),
         a_file(a_module("alpha")),
     ]
-    documents, refusals, _ = judged(tmp_path, answers, run_programs=partial(executed, tmp_path))
+    documents, refusals, _ = judged(tmp_path, completions, run_programs=partial(executed, tmp_path))
     assert [row["text"] for row in documents] == [a_module("alpha")]
     assert [row["reason"] for row in refusals] == ["execution_failed"]
 
@@ -159,37 +161,42 @@ def test_without_execution_there_is_no_column_for_it(tmp_path: Path) -> None:
 
 
 def test_a_child_of_a_repository_that_opted_out_since_is_refused(tmp_path: Path) -> None:
-    answers: list[str | Completion] = [a_file(a_module(name)) for name in ("alpha", "beta")]
-    documents, refusals, stats = judged(tmp_path, answers, opted_out=frozenset({"repository-1"}))
+    completions: list[str | Completion] = [a_file(a_module(name)) for name in ("alpha", "beta")]
+    documents, refusals, stats = judged(
+        tmp_path, completions, opted_out=frozenset({"repository-1"})
+    )
     assert [row["seed_repository"] for row in documents] == ["repository-0"]
     assert [(row["reason"], row["evidence"]) for row in refusals] == [("opted_out", None)]
     assert stats["num_asked"] == 2
 
 
 def test_asked_is_accepted_plus_refused(tmp_path: Path) -> None:
-    answers = [a_file(a_module(name)) for name in ("alpha", "beta", "alpha")]
-    documents, refusals, stats = judged(tmp_path, [*answers, "no file", "```python\n)(\n```"])
+    completions = [a_file(a_module(name)) for name in ("alpha", "beta", "alpha")]
+    documents, refusals, stats = judged(tmp_path, [*completions, "no file", "```python\n)(\n```"])
     assert stats["num_asked"] == 5 == len(documents) + len(refusals)
     assert stats["refused"] == {"exact_duplicate": 1, "no_code": 1, "unparsable": 1}
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason"),
+    ("completion", "reason"),
     [
         ("I would rather not.", "no_code"),
-        (an_answer("```python\na = [", stop_reason="length"), "cut_off"),
+        (a_completion("```python\na = [", finish_reason="length"), "cut_off"),
         (a_file("def broken(:\n"), "unparsable"),
         (a_file("a = 1\n"), "too_short"),
         (a_file(PROBLEM["prompt"] + PROBLEM["solution"]), "contaminated"),
         (a_file(RENAMED), "leaks"),
         (a_file(EXAMPLES[0][2]), "exact_duplicate"),
-        (an_answer("", stop_reason="prompt_too_long", evidence="900 tokens"), "prompt_too_long"),
+        (
+            a_completion("", finish_reason="prompt_too_long", evidence="900 tokens"),
+            "prompt_too_long",
+        ),
     ],
 )
 def test_a_refusal_names_its_reason_and_evidence(
-    tmp_path: Path, answer: str | Completion, reason: str
+    tmp_path: Path, completion: str | Completion, reason: str
 ) -> None:
-    documents, refusals, _ = judged(tmp_path, [answer])
+    documents, refusals, _ = judged(tmp_path, [completion])
     assert documents == []
     assert [row["reason"] for row in refusals] == [reason]
     assert refusals[0]["evidence"]
@@ -209,14 +216,14 @@ def test_a_near_duplicate_of_an_accepted_file_is_refused_and_names_it(tmp_path: 
 
 
 def test_near_duplicates_are_found_across_chunks(tmp_path: Path) -> None:
-    answers = [a_file(a_module(name)) for name in ("alpha", "beta", "gamma", "delta")]
+    completions = [a_file(a_module(name)) for name in ("alpha", "beta", "gamma", "delta")]
     near = a_module("alpha").replace("* 9", "* 10")
-    documents, refusals, _ = judged(tmp_path, [*answers, a_file(near)])
+    documents, refusals, _ = judged(tmp_path, [*completions, a_file(near)])
     assert len(documents) == 4
     assert [row["reason"] for row in refusals] == ["near_duplicate"]
 
 
-def test_a_secret_in_an_answer_is_redacted_before_it_is_kept(tmp_path: Path) -> None:
+def test_a_secret_in_a_completion_is_redacted_before_it_is_kept(tmp_path: Path) -> None:
     secret = "AKIA" + "Z7QK3MPL2X9W4VBT"
     text = a_module("alpha") + f'\naws_access_key = "{secret}"\n'
     documents, _, stats = judged(tmp_path, [a_file(text)])
@@ -224,18 +231,18 @@ def test_a_secret_in_an_answer_is_redacted_before_it_is_kept(tmp_path: Path) -> 
     assert stats["num_redactions"] == 1
 
 
-def test_another_threshold_judges_the_same_answers_anew(tmp_path: Path) -> None:
-    answers: list[str | Completion] = [a_file("a = 1\n")]
+def test_another_threshold_judges_the_same_completions_anew(tmp_path: Path) -> None:
+    completions: list[str | Completion] = [a_file("a = 1\n")]
     loose = AcceptanceRecipe(min_tokens=1, max_jaccard=0.7)
-    documents, _, _ = judged(tmp_path, answers, recipe=loose)
+    documents, _, _ = judged(tmp_path, completions, recipe=loose)
     assert len(documents) == 1
 
 
 def test_judging_twice_gives_the_same_digest(tmp_path: Path) -> None:
-    answers: list[str | Completion] = [a_file(a_module(name)) for name in ("alpha", "beta")]
+    completions: list[str | Completion] = [a_file(a_module(name)) for name in ("alpha", "beta")]
     digests = []
     for name in ("one", "two"):
-        judged(tmp_path / name, [*answers, "nothing"])
+        judged(tmp_path / name, [*completions, "nothing"])
         digests.append(shards.content_digest(shards.records(str(tmp_path / name / "out"))))
     assert digests[0] == digests[1]
 
@@ -251,7 +258,9 @@ def test_the_gate_is_built_once_and_searches_each_chunk(
         return gates[-1]
 
     monkeypatch.setattr(Gate, "of", counted)
-    answers = [a_file(text) for name in "ab" for text in (f"{RENAMED}{name} = 1\n", a_module(name))]
-    _, refusals, _ = judged(tmp_path, answers)
+    completions = [
+        a_file(text) for name in "ab" for text in (f"{RENAMED}{name} = 1\n", a_module(name))
+    ]
+    _, refusals, _ = judged(tmp_path, completions)
     assert [row["reason"] for row in refusals] == ["leaks", "leaks"]
     assert len(gates) == 1

@@ -10,7 +10,7 @@ import pytest
 
 from snow_assets.defs import synthesis_checks
 from snow_assets.defs.materialize import current_artifact
-from snow_assets.defs.synthesis import synthetic_answers, synthetic_set, teacher_model
+from snow_assets.defs.synthesis import synthetic_completions, synthetic_set, teacher_model
 from snow_assets.recipe import SMOKE, AcceptanceRecipe, Recipe
 from snow_assets.storage import shards
 from snow_resources.lake import Lake
@@ -37,9 +37,9 @@ RECIPE = dataclasses.replace(
 )
 CHECKS = [
     synthesis_checks.no_synthetic_file_leaks,
-    synthesis_checks.every_answer_is_accounted_for,
+    synthesis_checks.every_completion_is_accounted_for,
 ]
-GENERATED = assets_of(teacher_model, synthetic_answers)
+GENERATED = assets_of(teacher_model, synthetic_completions)
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def materialized(
     )
 
 
-def test_the_set_keeps_its_seeds_and_accounts_for_every_answer(lake: Lake) -> None:
+def test_the_set_keeps_its_seeds_and_accounts_for_every_completion(lake: Lake) -> None:
     a_python_subset(lake)
     with serving() as stub:
         done = materialized(lake, stub)

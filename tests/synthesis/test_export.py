@@ -7,7 +7,7 @@ import pytest
 
 from snow_assets.defs.materialize import current_artifact
 from snow_assets.defs.synthesis import (
-    synthetic_answers,
+    synthetic_completions,
     synthetic_dataset,
     synthetic_set,
     teacher_model,
@@ -37,7 +37,7 @@ def exported(lake: Lake, recipe: Recipe) -> str:
     put_tokenizer(lake)
     put_opt_outs(lake)
     a_subset(lake, "python", {f"repository-{n}": a_module(f"topic{n}") for n in range(3)})
-    stages = assets_of(teacher_model, synthetic_answers, synthetic_set, synthetic_dataset)
+    stages = assets_of(teacher_model, synthetic_completions, synthetic_set, synthetic_dataset)
     with serving() as stub:
         materialized(lake, stub, *stages, recipe=recipe)
     return current_artifact(lake, recipe, "synthetic_dataset").folder

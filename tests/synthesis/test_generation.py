@@ -20,7 +20,7 @@ from snow_assets.synthesis import generation
 from snow_assets.synthesis.contract import GenerationRequest
 from snow_assets.synthesis.engine import TOO_LONG, Completion, Prompt, append_closing_fence
 from snow_assets.synthesis.prompts import prompt_version
-from tests.synthesis.builders import Progress, a_recipe, a_seed, an_answer, an_engine
+from tests.synthesis.builders import Progress, a_completion, a_recipe, a_seed, an_engine
 from tests.synthesis.stub_server import serving
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -43,15 +43,15 @@ def a_request(
     return GenerationRequest(output=str(output), **{**fields, **changed})
 
 
-def answered(request: GenerationRequest, folder: Path) -> None:
+def generate(request: GenerationRequest, folder: Path) -> None:
     left = generation.remaining_parts(request.output)
     generation.generate_parts(
         request, an_engine(), left, start_seconds=0.0, progress=Progress(folder / "job")
     )
 
 
-def answers_digest(folder: Path) -> str:
-    return shards.content_digest(shards.records(str(folder), "answers"))
+def completions_digest(folder: Path) -> str:
+    return shards.content_digest(shards.records(str(folder), "completions"))
 
 
 def job(request: GenerationRequest, folder: Path) -> list[str]:
@@ -65,51 +65,51 @@ def environment() -> dict[str, str]:
     return {**os.environ, "OPENAI_API_KEY": "none", "PYTHONPATH": str(CHECKOUT)}
 
 
-def test_only_parts_without_answers_are_left(tmp_path: Path) -> None:
+def test_only_parts_without_completions_are_left(tmp_path: Path) -> None:
     request = a_request(tmp_path / "out")
     assert generation.remaining_parts(request.output) == [0, 1, 2]
-    answered(request, tmp_path)
+    generate(request, tmp_path)
     assert generation.remaining_parts(request.output) == []
 
 
 def test_a_finished_request_starts_no_engine(tmp_path: Path) -> None:
     request = a_request(tmp_path / "out", teacher="/no/such/model")
-    answered(request, tmp_path)
+    generate(request, tmp_path)
     assert generation.work(request, Progress(tmp_path)).num_parts == 0
 
 
-def test_answers_stand_row_by_row_beside_their_seeds(tmp_path: Path) -> None:
+def test_completions_stand_row_by_row_beside_their_seeds(tmp_path: Path) -> None:
     request = a_request(tmp_path / "out")
-    answered(request, tmp_path)
+    generate(request, tmp_path)
     for index in range(3):
         tables = [
             shards.read_shard(request.output, shards.table_name(name, index))
-            for name in ("seeds", "answers")
+            for name in ("seeds", "completions")
         ]
         assert tables[0]["document_id"].equals(tables[1]["document_id"])
 
 
 def test_a_part_depends_on_its_own_requests_only(tmp_path: Path) -> None:
     whole, part = a_request(tmp_path / "whole"), a_request(tmp_path / "part")
-    answered(whole, tmp_path)
+    generate(whole, tmp_path)
     for index in (2, 0, 1):
         generation.generate_parts(
             part, an_engine(), [index], start_seconds=0.0, progress=Progress(tmp_path / "job")
         )
-    assert answers_digest(tmp_path / "whole") == answers_digest(tmp_path / "part")
+    assert completions_digest(tmp_path / "whole") == completions_digest(tmp_path / "part")
 
 
-def test_a_prompt_that_cannot_be_asked_costs_only_its_own_answer(tmp_path: Path) -> None:
-    def answer(prompt: Prompt) -> Completion:
+def test_a_prompt_that_cannot_be_asked_costs_only_its_own_completion(tmp_path: Path) -> None:
+    def complete(prompt: Prompt) -> Completion:
         reason = TOO_LONG if "endless" in str(prompt.messages) else "stop"
-        return an_answer("", stop_reason=reason, evidence="n")
+        return a_completion("", finish_reason=reason, evidence="n")
 
     request = a_request(tmp_path / "out", parts=1, snippet="endless")
     generation.generate_parts(
-        request, an_engine(answer), [0], start_seconds=0.0, progress=Progress(tmp_path / "job")
+        request, an_engine(complete), [0], start_seconds=0.0, progress=Progress(tmp_path / "job")
     )
-    made = shards.read_shard(request.output, shards.table_name("answers", 0))
-    assert made["stop_reason"].to_pylist() == [TOO_LONG, "stop"]
+    made = shards.read_shard(request.output, shards.table_name("completions", 0))
+    assert made["finish_reason"].to_pylist() == [TOO_LONG, "stop"]
 
 
 def test_a_request_of_another_prompt_version_is_bad_input(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_missing_model_is_bad_input_that_names_the_folder(tmp_path: Path) -> N
         generation.work(request, Progress(tmp_path))
 
 
-def test_an_endpoint_answers_and_refuses(tmp_path: Path) -> None:
+def test_an_endpoint_completions_and_refuses(tmp_path: Path) -> None:
     with serving() as stub:
         request = a_request(
             tmp_path / "out",
@@ -141,8 +141,8 @@ def test_an_endpoint_answers_and_refuses(tmp_path: Path) -> None:
             check=False,
         )
     assert done.returncode == 0, done.stderr
-    made = shards.read_shard(request.output, shards.table_name("answers", 0)).to_pylist()
-    assert [row["stop_reason"] for row in made] == ["endpoint_refused", "stop"]
+    made = shards.read_shard(request.output, shards.table_name("completions", 0)).to_pylist()
+    assert [row["finish_reason"] for row in made] == ["endpoint_refused", "stop"]
     assert "maximum context length" in made[0]["evidence"]
     assert stub.asked[0]["temperature"] == 0.3
     assert len({body["seed"] for body in stub.asked}) == 4
@@ -226,7 +226,7 @@ def test_requests_without_a_reported_usage_count_as_the_most_that_they_can_cost(
 
 
 @pytest.mark.parametrize("max_retries", [0, 1])
-def test_an_answer_that_was_lost_on_the_way_counts_as_the_most_that_it_can_cost(
+def test_an_completion_that_was_lost_on_the_way_counts_as_the_most_that_it_can_cost(
     tmp_path: Path, max_retries: int
 ) -> None:
     with serving() as stub:
@@ -250,8 +250,8 @@ def test_a_request_is_retried_when_the_openai_client_would_retry_it(tmp_path: Pa
         request = a_priced_request(tmp_path / "out", stub.url, max_cost=None)
         request = replace(request, endpoint=replace(request.endpoint, max_retries=len(retried)))
         assert run(request, tmp_path / "job").returncode == 0
-    made = shards.read_shard(request.output, shards.table_name("answers", 0))
-    assert made["stop_reason"].to_pylist() == ["stop", "stop"]
+    made = shards.read_shard(request.output, shards.table_name("completions", 0))
+    assert made["finish_reason"].to_pylist() == ["stop", "stop"]
     assert len({body["seed"] for body in stub.asked[: len(retried) + 1]}) == 1
 
 
@@ -317,9 +317,9 @@ def test_a_fence_that_the_engine_took_off_is_put_back(
     assert append_closing_fence(text, ended_by) == whole
 
 
-def test_a_job_killed_between_parts_resumes_to_the_same_answers(tmp_path: Path) -> None:
+def test_a_job_killed_between_parts_resumes_to_the_same_completions(tmp_path: Path) -> None:
     recipe = a_recipe(engine="endpoint")
-    # The engine's name is in the answers: all three runs must ask the same address.
+    # The engine's name is in the completions: all three runs must ask the same address.
     with serving(stall_after=2) as stub:
         killed = a_request(tmp_path / "killed", endpoint_url=stub.url, recipe=recipe)
         process = subprocess.Popen(job(killed, tmp_path / "first"), env=environment())
@@ -333,7 +333,7 @@ def test_a_job_killed_between_parts_resumes_to_the_same_answers(tmp_path: Path) 
         assert len(stub.asked) == num_asked + 4  # the first part is not asked again
         whole = a_request(tmp_path / "whole", endpoint_url=stub.url, recipe=recipe)
         subprocess.run(job(whole, tmp_path / "third"), env=environment(), check=True)
-    assert answers_digest(tmp_path / "killed") == answers_digest(tmp_path / "whole")
+    assert completions_digest(tmp_path / "killed") == completions_digest(tmp_path / "whole")
     report = json.loads((tmp_path / "second" / worker.REPORT).read_text())
     assert report["num_parts"] == 2
 

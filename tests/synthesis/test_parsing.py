@@ -1,4 +1,4 @@
-"""Taking a file out of an answer, and whether it can be one."""
+"""Taking a file out of a completion, and whether it can be one."""
 
 from pathlib import Path
 
@@ -9,12 +9,12 @@ from snow_assets.synthesis.parsing import Extraction, extract_file, syntax_error
 CASES = Path(__file__).resolve().parents[1] / "cases"
 
 
-def extracted(answer: str, language: str = "python", *, is_whole: bool = True) -> Extraction:
-    return extract_file(answer, language=language, is_whole=is_whole)
+def extracted(completion: str, language: str = "python", *, is_whole: bool = True) -> Extraction:
+    return extract_file(completion, language=language, is_whole=is_whole)
 
 
-def text_of(answer: str, language: str = "python") -> str | None:
-    return extracted(answer, language).text
+def text_of(completion: str, language: str = "python") -> str | None:
+    return extracted(completion, language).text
 
 
 def case(name: str) -> str:
@@ -22,20 +22,20 @@ def case(name: str) -> str:
 
 
 def test_the_first_block_of_the_language_is_the_file() -> None:
-    answer = "Here it is:\n```python\na = 1\n```\nAnd so on\n```python\nb = 2\n```"
-    assert extracted(answer) == Extraction("a = 1\n")
+    completion = "Here it is:\n```python\na = 1\n```\nAnd so on\n```python\nb = 2\n```"
+    assert extracted(completion) == Extraction("a = 1\n")
 
 
-def test_an_answer_that_was_cut_off_inside_its_block_is_no_file() -> None:
+def test_an_completion_that_was_cut_off_inside_its_block_is_no_file() -> None:
     assert extracted("```python\na = 1\nb =", is_whole=False).reason == "cut_off"
 
 
-def test_an_answer_that_was_cut_off_after_its_block_is_a_file() -> None:
+def test_an_completion_that_was_cut_off_after_its_block_is_a_file() -> None:
     assert extracted("```python\na = 1\n```\nThis code", is_whole=False).text == "a = 1\n"
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "completion",
     [
         "```javascript\nconst a = 1;\n\nThis file sets a constant.",
         "````javascript\nconst a = 1;\n```\n",  # a shorter fence closes nothing
@@ -43,13 +43,13 @@ def test_an_answer_that_was_cut_off_after_its_block_is_a_file() -> None:
         "```javascript\nconst a = 1;\n``` and so on",  # nor a line that goes on
     ],
 )
-def test_a_block_that_is_never_closed_is_no_file(answer: str) -> None:
-    assert extracted(answer, "javascript").reason == "unclosed"
+def test_a_block_that_is_never_closed_is_no_file(completion: str) -> None:
+    assert extracted(completion, "javascript").reason == "unclosed"
 
 
-@pytest.mark.parametrize("answer", ["I cannot do that.", "", "```python\n\n```", "`a = 1`"])
-def test_an_answer_without_a_block_has_no_file(answer: str) -> None:
-    assert extracted(answer).reason == "no_code"
+@pytest.mark.parametrize("completion", ["I cannot do that.", "", "```python\n\n```", "`a = 1`"])
+def test_an_completion_without_a_block_has_no_file(completion: str) -> None:
+    assert extracted(completion).reason == "no_code"
 
 
 def test_a_shell_block_before_the_file_is_passed_over() -> None:
@@ -63,13 +63,13 @@ def test_a_shell_block_before_the_file_is_passed_over() -> None:
 
 
 def test_a_markup_block_before_the_file_is_passed_over() -> None:
-    answer = case("60-first-block-is-shell/html_first.md")
-    assert text_of(answer, "javascript") == "const items = [];\n"
+    completion = case("60-first-block-is-shell/html_first.md")
+    assert text_of(completion, "javascript") == "const items = [];\n"
 
 
 def test_blocks_of_other_languages_only_are_refused_and_named() -> None:
-    answer = "```bash\nnpm start\n```\n```html\n<p></p>\n```"
-    refused = extracted(answer, "javascript")
+    completion = "```bash\nnpm start\n```\n```html\n<p></p>\n```"
+    refused = extracted(completion, "javascript")
     assert refused.reason == "wrong_language"
     assert refused.evidence == "blocks: bash, html; asked for: javascript"
 
@@ -182,11 +182,11 @@ def test_a_draft_is_no_file(begin: str, end: str) -> None:
 
 
 def test_a_block_that_a_draft_left_open_ends_with_the_draft() -> None:
-    answer = "```python\ndraft = 1\n</think>\n```python\nfinal = 2\n```"
-    assert text_of(answer) == "final = 2\n"
+    completion = "```python\ndraft = 1\n</think>\n```python\nfinal = 2\n```"
+    assert text_of(completion) == "final = 2\n"
 
 
-def test_an_answer_that_is_all_draft_has_no_file() -> None:
+def test_an_completion_that_is_all_draft_has_no_file() -> None:
     assert extracted("<think>\n```python\ndraft = 1\n```\nso").reason == "no_code"
 
 

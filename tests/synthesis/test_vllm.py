@@ -90,11 +90,11 @@ def a_request(
     )
 
 
-def answers(output: str) -> list[dict[str, object]]:
+def completions(output: str) -> list[dict[str, object]]:
     return [
         row
         for index in range(2)
-        for row in shards.read_shard(output, shards.table_name("answers", index)).to_pylist()
+        for row in shards.read_shard(output, shards.table_name("completions", index)).to_pylist()
     ]
 
 
@@ -106,7 +106,7 @@ def wait_for(condition: object, seconds: float) -> None:
         time.sleep(0.05)
 
 
-def test_a_killed_run_resumes_to_the_same_answers(
+def test_a_killed_run_resumes_to_the_same_completions(
     python: str, teacher: str, tmp_path: Path
 ) -> None:
     module = "snow_assets.synthesis.generation"
@@ -124,11 +124,11 @@ def test_a_killed_run_resumes_to_the_same_answers(
     resumed = run(python, module, killed, tmp_path / "resumed-job")
 
     assert resumed["num_parts"] == 1
-    assert answers(killed.output) == answers(whole.output)
-    rows = answers(whole.output)
-    assert [row["stop_reason"] for row in rows].count("prompt_too_long") == 1
-    assert rows[-1]["stop_reason"] == "prompt_too_long"
-    written = [str(row["answer"]) for row in rows[:-1]]
+    assert completions(killed.output) == completions(whole.output)
+    rows = completions(whole.output)
+    assert [row["finish_reason"] for row in rows].count("prompt_too_long") == 1
+    assert rows[-1]["finish_reason"] == "prompt_too_long"
+    written = [str(row["completion"]) for row in rows[:-1]]
     assert (
         sum(
             extract_file(text, language="python", is_whole=True).text is not None
@@ -147,8 +147,8 @@ def test_the_same_job_asks_an_openai_compatible_server(teacher: str, tmp_path: P
         request = a_request(tmp_path / "out", "snow", engine="endpoint", url=f"{url}/v1")
         module = "snow_assets.synthesis.generation"
         run(sys.executable, module, request, tmp_path / "job")
-    rows = answers(request.output)
-    assert [row["stop_reason"] for row in rows].count("endpoint_refused") == 1
+    rows = completions(request.output)
+    assert [row["finish_reason"] for row in rows].count("endpoint_refused") == 1
     assert "context length" in str(rows[-1]["evidence"])
-    assert sum("```" in str(row["answer"]) for row in rows) >= 3
-    assert all(row["num_answer_tokens"] for row in rows[:-1])
+    assert sum("```" in str(row["completion"]) for row in rows) >= 3
+    assert all(row["num_completion_tokens"] for row in rows[:-1])

@@ -48,7 +48,7 @@ GROUPS = {
         "high_quality_subset",
         "high_quality_dataset",
     ],
-    "synthesis": ["teacher_model", "synthetic_answers", "synthetic_set", "synthetic_dataset"],
+    "synthesis": ["teacher_model", "synthetic_completions", "synthetic_set", "synthetic_dataset"],
     "pretraining": [
         "general_packs",
         "continued_packs",

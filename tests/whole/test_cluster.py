@@ -33,7 +33,7 @@ WORK = {
     "quality_annotator",
     "quality_scores",
     "general_checkpoint",
-    "synthetic_answers",
+    "synthetic_completions",
     "continued_checkpoint",
     "enhanced_checkpoint",
     "benchmark_results",

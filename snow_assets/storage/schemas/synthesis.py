@@ -17,20 +17,20 @@ SYNTHETIC_SEED = pa.schema(
         _MODE,
     ]
 )
-"""`synthetic_answers`, table `seeds`: what was asked for, in order; a shard is a chunk."""
+"""`synthetic_completions`, table `seeds`: what was asked for, in order; a shard is a chunk."""
 
-SYNTHETIC_ANSWER = pa.schema(
+SYNTHETIC_COMPLETION = pa.schema(
     [
         required("document_id", pa.string()),
-        required("answer", pa.string()),  # as the teacher wrote it
-        required("stop_reason", pa.string()),  # stop, length, or why nothing was generated
+        required("completion", pa.string()),  # as the teacher wrote it
+        required("finish_reason", pa.string()),  # stop, length, or why nothing was generated
         pa.field("evidence", pa.string()),  # of a request that nothing was generated for
         required("num_prompt_tokens", pa.int64()),  # both in the teacher's tokens
-        required("num_answer_tokens", pa.int64()),
+        required("num_completion_tokens", pa.int64()),
         required("engine", pa.string()),
     ]
 )
-"""`synthetic_answers`, table `answers`: a row per seed, before anything is judged."""
+"""`synthetic_completions`, table `completions`: a row per seed, before anything is judged."""
 
 SYNTHETIC_DOCUMENT = pa.schema(
     [
