@@ -339,6 +339,10 @@ class Stage:
     is_checkpoint: bool = False
     cost: CostModel = field(default_factory=CostModel)
 
+    def inputs_of(self, recipe: Recipe) -> list[Input]:
+        """The inputs that the recipe makes it read."""
+        return [read for read in self.inputs if read.applies(recipe)]
+
     def required_resources(self, recipe: Recipe) -> frozenset[str]:
         """Beside lake, tracking and recipe: what the recipe makes the stage need."""
         needs_jobs = self.is_job(recipe) or self.runs_jobs(recipe)

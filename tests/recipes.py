@@ -83,6 +83,13 @@ TWO_ANNOTATORS = replace(
 )
 """TINY with a second annotator."""
 
+SELECTED_BY_ANOTHER = replace(
+    TWO_ANNOTATORS,
+    name="SELECTED_BY_ANOTHER",
+    selection=replace(TWO_ANNOTATORS.selection, annotator="short_windows"),
+)
+"""TINY whose second annotator selects."""
+
 MINIMAL = replace(
     TINY,
     name="MINIMAL",

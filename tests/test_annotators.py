@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,21 +33,37 @@ print(json.dumps({
 """
 
 
-@pytest.fixture(scope="module")
-def graph(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What a code location with a recipe of two annotators holds."""
+def shown(recipe: str, home: Path) -> Any:
+    """What a code location with a recipe holds."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", _SHOW],
         cwd=CHECKOUT,
         env={
             **os.environ,
-            "SNOW_RECIPE": "tests.recipes:TWO_ANNOTATORS",
-            "SNOW_HOME": str(tmp_path_factory.mktemp("home")),
+            "SNOW_RECIPE": f"tests.recipes:{recipe}",
+            "SNOW_HOME": str(home),
         },
         stdout=subprocess.PIPE,
         check=True,
     )
     return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return shown("TWO_ANNOTATORS", tmp_path_factory.mktemp("home"))
+
+
+def test_a_further_annotator_that_selects_comes_before_the_subset(tmp_path: Path) -> None:
+    graph = shown("SELECTED_BY_ANOTHER", tmp_path)
+    assert graph["parents"]["high_quality_subset"] == [
+        "clean_corpus",
+        "short_windows_quality_annotator",
+        "short_windows_quality_scores",
+    ]
+    steps = [tuple(step) for step in graph["steps"]]
+    scored = steps.index(("short_windows_quality_scores", "python"))
+    assert scored < steps.index(("high_quality_subset", "c"))
 
 
 def test_a_further_annotator_has_stages_of_its_own_and_selects_nothing(graph: Any) -> None:

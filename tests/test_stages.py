@@ -16,7 +16,7 @@ from snow_assets.defs.documents import documents
 from snow_assets.defs.graph import STAGE_BY_NAME, STAGES
 from snow_assets.defs.materialize import current_artifact
 from snow_assets.home import CHECKOUT
-from snow_assets.recipe import SMOKE
+from snow_assets.recipe import SMOKE, chosen_recipe
 from snow_assets.stages import OWNERS, StageInputs
 from snow_resources.lake import Lake
 
@@ -36,7 +36,7 @@ def test_dagster_shows_what_the_stage_states(stage: object) -> None:
     specification = STAGE_BY_NAME[stage.name]
     node = GRAPH.get(dg.AssetKey(specification.name))
     assert {key.path[-1] for key in node.parent_keys} == {
-        read.stage.name for read in specification.inputs
+        read.stage.name for read in specification.inputs_of(chosen_recipe())
     }
     assert node.code_version == specification.code_version
     assert list(node.owners) == [OWNERS[specification.group]]

@@ -10,7 +10,7 @@ from rich.table import Table
 from snow_assets.defs.evaluation import benchmark_results
 from snow_assets.defs.materialize import current_artifact
 from snow_assets.defs.pretraining import CHECKPOINTS
-from snow_assets.defs.quality import high_quality_subset, quality_annotator
+from snow_assets.defs.quality import high_quality_subset, selecting_stages
 from snow_assets.defs.synthesis import synthetic_set
 from snow_assets.recipe import Recipe
 from snow_assets.stages import Stage
@@ -50,7 +50,7 @@ order by trained_tokens desc, benchmark
 def show(console: Console, lake: Lake, recipe: Recipe, warehouse: str) -> None:
     """Print the screen; every figure comes from the published tables or a manifest."""
     _print(console, "What became of the files", _ask(warehouse, _FUNNEL, recipe))
-    if _is_materialized(lake, recipe, quality_annotator):
+    if _is_materialized(lake, recipe, selecting_stages(recipe).annotator):
         _print(console, "Annotator", _areas(lake, recipe))
     if _is_materialized(lake, recipe, high_quality_subset):
         _print(console, "Selected, per language", _ask(warehouse, _SELECTED, recipe))
@@ -106,8 +106,9 @@ def _shown(value: Any) -> str:
 
 
 def _areas(lake: Lake, recipe: Recipe) -> QueryResult:
-    """Each AUC of the annotator with its 95 % interval."""
-    stats = shards.manifest(current_artifact(lake, recipe, quality_annotator.name).folder).stats
+    """Each AUC of the annotator that selects, with its 95 % interval."""
+    annotator = current_artifact(lake, recipe, selecting_stages(recipe).annotator.name)
+    stats = shards.manifest(annotator.folder).stats
     names = [name for name in stats if name.endswith("_auc")]
     rows = [(name, stats[name], stats[f"{name}_low"], stats[f"{name}_high"]) for name in names]
     return QueryResult(columns=["measure", "auc", "low", "high"], rows=rows, is_truncated=False)

@@ -188,10 +188,10 @@ def find_todo(
             step = planner.step(stage, partition, len(partitions))
             if step.action == "reuse" and not step.reasons:
                 continue
-            reason = _held(stage, step, ready, blocked, busy)
+            reason = _held(stage, step, recipe, ready, blocked, busy)
             if reason is None and planner.fault is not None:
                 reason = "waits for its inputs"
-            reason = reason or _failed_check(graph, stage, instance)
+            reason = reason or _failed_check(graph, stage, recipe, instance)
             if reason is None:
                 ready[stage.name, partition] = step
             else:
@@ -204,6 +204,7 @@ def find_todo(
 def _held(
     stage: Stage,
     step: Step,
+    recipe: Recipe,
     ready: Mapping[tuple[str, str], Step],
     blocked: Mapping[tuple[str, str], str],
     busy: Mapping[tuple[str, str], str],
@@ -213,7 +214,7 @@ def _held(
         return f"run {run_id[:8]} works on it"
     if step.action == "fails":
         return step.reasons[0]
-    for read in stage.inputs:
+    for read in stage.inputs_of(recipe):
         is_same_partition = read.is_same_partition(stage.partitions)
         for asset, partition in (*ready, *blocked):
             if asset != read.stage.name or (is_same_partition and partition != step.partition):
@@ -224,9 +225,12 @@ def _held(
     return None
 
 
-def _failed_check(graph: Any, stage: Stage, instance: dg.DagsterInstance) -> str | None:
-    """A blocking check of an input that failed, which stops this step in a run of its own too."""
-    parents = {dg.AssetKey(read.stage.name) for read in stage.inputs}
+def _failed_check(
+    graph: Any, stage: Stage, recipe: Recipe, instance: dg.DagsterInstance
+) -> str | None:
+    """A blocking check of an input that failed, and not as a warning, which stops this step in a
+    run of its own too."""
+    parents = {dg.AssetKey(read.stage.name) for read in stage.inputs_of(recipe)}
     checks = [
         check
         for check in graph.asset_check_keys
@@ -237,6 +241,8 @@ def _failed_check(graph: Any, stage: Stage, instance: dg.DagsterInstance) -> str
         if record.status is not AssetCheckExecutionRecordStatus.FAILED:
             continue
         evaluation = record.evaluation
+        if evaluation is not None and evaluation.severity is dg.AssetCheckSeverity.WARN:
+            continue
         description = getattr(evaluation, "description", None) or "its page says why"
         return f"the check {check.name} of {check.asset_key.to_user_string()} failed: {description}"
     return None

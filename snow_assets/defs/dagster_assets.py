@@ -1,6 +1,6 @@
 """Dagster's assets, made from the stage specifications."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
 import dagster as dg
@@ -56,6 +56,7 @@ def stage_assets(
             stage,
             stage.required_resources(recipe),
             partitions.of(stage),
+            _deps(stage, recipe),
             links,
             is_kubernetes_job=in_cluster and stage.name in workers,
             k8s_config=k8s_config.get(stage.name),
@@ -68,6 +69,7 @@ def _asset(
     stage: Stage,
     resources: frozenset[str],
     partitions: dg.StaticPartitionsDefinition | None,
+    deps: Sequence[dg.AssetDep],
     links: Mapping[str, dg.MetadataValue[str]],
     *,
     is_kubernetes_job: bool,
@@ -82,7 +84,7 @@ def _asset(
         code_version=stage.code_version,
         op_tags={ASSET_TAG: k8s_config} if k8s_config else None,
         partitions_def=partitions,
-        deps=_deps(stage),
+        deps=deps,
         required_resource_keys={*_SHARED_RESOURCES, *resources},
         metadata={**_column_schema(stage), **links},
     )
@@ -100,10 +102,11 @@ def _asset(
     return materialize_stage
 
 
-def _deps(stage: Stage) -> list[dg.AssetDep]:
-    """One dependency per stage that is read, on all its partitions if any input reads them all."""
+def _deps(stage: Stage, recipe: Recipe) -> list[dg.AssetDep]:
+    """One dependency per stage that the recipe makes this one read, on all its partitions if any
+    input reads them all."""
     reads_all: dict[str, bool] = {}
-    for read in stage.inputs:
+    for read in stage.inputs_of(recipe):
         is_all = (
             stage.partitions is not Partitions.NONE
             and read.stage.partitions is not Partitions.NONE

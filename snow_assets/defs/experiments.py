@@ -20,10 +20,11 @@ from snow_assets.defs.pretraining import (
     phase_stages,
     phase_values,
 )
-from snow_assets.defs.quality import quality_annotator
+from snow_assets.defs.quality import graded_texts, selecting_stages
 from snow_assets.evaluation.contract import EvaluationRequest, MeasurementReport
 from snow_assets.experiments import arms
 from snow_assets.recipe import Recipe, annotator_values
+from snow_assets.recipe.data import selection_values
 from snow_assets.stages import (
     Artifact,
     CostModel,
@@ -57,12 +58,13 @@ _NO_VALUES = ("name", "operation", "experiments", "promotion_gates", "further_an
 
 def arm_stages(recipe: Recipe, phase: str) -> tuple[Stage, ...]:
     """What the checkpoint of a phase of an arm's `recipe` is made by, each stage after those that
-    it reads; the last one makes the checkpoint. Packs and checkpoints are those of its phases."""
+    the recipe makes it read; the last one makes the checkpoint. Packs and checkpoints are those of
+    its phases."""
     _, checkpoints = phase_stages(recipe.pretraining.phases)
     ordered: dict[str, Stage] = {}
 
     def add(needed: Stage) -> None:
-        for read in needed.inputs:
+        for read in needed.inputs_of(recipe):
             if read.stage.name not in ordered:
                 add(read.stage)
         ordered[needed.name] = needed
@@ -76,12 +78,15 @@ def _arm_config(inputs: StageInputs) -> Any:
     recipe, phase = arms.arm_recipe(inputs.recipe, run), arms.arm_phase(inputs.recipe, run)
     values = as_json(recipe)
     values["pretraining"]["phases"] = [phase_values(each) for each in recipe.pretraining.phases]
-    values["annotator"] = as_json(annotator_values(recipe.annotator))
+    values["annotator"] = as_json(annotator_values(recipe.selecting_annotator))
+    values["selection"] = as_json(selection_values(recipe.selection))
     return {
         "recipe": {name: value for name, value in values.items() if name not in _NO_VALUES},
         "phase": phase,
         "code_versions": {
-            arm_stage.name: arm_stage.code_version for arm_stage in arm_stages(recipe, phase)
+            arm_stage.name: arm_stage.code_version
+            # Grades are named also where none are read: addresses are older than that distinction.
+            for arm_stage in (graded_texts, *arm_stages(recipe, phase))
         },
         "measuring": MEASURING_VERSION,
     }
@@ -156,7 +161,7 @@ def experiment_arms(run: StageRun) -> StageResult:
             memory_gib=recipe.operation.worker_memory.evaluation_gib,
         ),
     )
-    annotator = artifacts.get((quality_annotator.name, "all"))
+    annotator = artifacts.get((selecting_stages(recipe).annotator.name, "all"))
     results.write_annotator(
         run.folder, arm, None if annotator is None else read_annotator(annotator.folder)
     )

@@ -1,6 +1,7 @@
 """The recipe's graph: every stage, each after the stages that it reads."""
 
 from dataclasses import replace
+from itertools import chain
 
 from snow_assets.defs import (
     corpus,
@@ -13,8 +14,16 @@ from snow_assets.defs import (
     quality,
     synthesis,
 )
+from snow_assets.recipe import chosen_recipe
 from snow_assets.stages import Stage
 from snow_assets.storage import shards
+
+_ANNOTATORS = {
+    name: (stages.examples, stages.annotator, stages.scores)
+    for name, stages in quality.FURTHER_ANNOTATORS.items()
+}
+_SELECTING = _ANNOTATORS.pop(chosen_recipe().selection.annotator or "", ())
+"""Of a further annotator that selects; the others come after what the recipe trains."""
 
 STAGES: tuple[Stage, ...] = (
     corpus.opt_outs,
@@ -35,6 +44,7 @@ STAGES: tuple[Stage, ...] = (
     quality.annotator_examples,
     quality.quality_annotator,
     quality.quality_scores,
+    *_SELECTING,
     quality.high_quality_subset,
     quality.high_quality_dataset,
     synthesis.teacher_model,
@@ -44,11 +54,7 @@ STAGES: tuple[Stage, ...] = (
     *pretraining.PACKS.values(),
     *pretraining.CHECKPOINTS.values(),
     evaluation.benchmark_results,
-    *(
-        each
-        for stages in quality.FURTHER_ANNOTATORS.values()
-        for each in (stages.examples, stages.annotator, stages.scores)
-    ),
+    *chain.from_iterable(_ANNOTATORS.values()),
     experiments.experiment_arms,
     experiments.experiment_comparisons,
 )

@@ -15,6 +15,7 @@ from snow_assets.quality.contract import (
     ScoringRequest,
 )
 from snow_assets.recipe import Recipe, annotator_values, chosen_recipe
+from snow_assets.recipe.data import selection_values
 from snow_assets.runtime import worker
 from snow_assets.runtime.exchange.chosen import open_exchange
 from snow_assets.stages import (
@@ -157,18 +158,18 @@ def _scored(run: StageRun, request: ScoringRequest, recipe: Recipe) -> ScoringRe
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotatorStages:
-    """What trains an annotator and scores the corpus with it, in order."""
+    """What trains an annotator and scores the corpus with it, in order; None: the recipe's own."""
 
+    name: str | None
     examples: Stage
     annotator: Stage
     scores: Stage
 
 
 def annotator_stages(name: str | None) -> AnnotatorStages:
-    """The stages of one of the recipe's further annotators; None: of the one that selects."""
+    """The stages of one of the recipe's further annotators; None: of its own one."""
     prefix = "" if name is None else f"{name}_"
-    suffix = "" if name is None else f" Of the annotator {name}, whose scores are compared only."
-    is_gated = name is None  # scores that select nothing are compared whatever their gates say
+    suffix = "" if name is None else f" Of the further annotator {name}."
 
     def recipe_of(recipe: Recipe) -> Recipe:
         return recipe if name is None else recipe.with_annotator(name)
@@ -178,6 +179,10 @@ def annotator_stages(name: str | None) -> AnnotatorStages:
 
     def num_gpus(recipe: Recipe) -> int:
         return recipe_of(recipe).annotator.gpus
+
+    def is_gated(recipe: Recipe) -> bool:
+        """Scores that select nothing are compared, whatever the gates say."""
+        return recipe.selection.annotator == name
 
     def learns_grades(recipe: Recipe) -> bool:
         return recipe_of(recipe).annotator.target == "grades"
@@ -301,7 +306,7 @@ def annotator_stages(name: str | None) -> AnnotatorStages:
 
         annotator = inputs.input(quality_annotator)
         if not annotator.is_pending:  # of one that a plan expects nothing can be read yet
-            scoring_annotator(annotator.folder, is_gated=is_gated)
+            scoring_annotator(annotator.folder, is_gated=is_gated(inputs.recipe))
         return config(recipe_of(inputs.recipe))
 
     @stage(
@@ -347,9 +352,9 @@ def annotator_stages(name: str | None) -> AnnotatorStages:
             part_texts=recipe.annotator.part_texts,
             batch_tokens=recipe.annotator.batch_tokens,
             num_threads=recipe.annotator.threads,
-            is_gated=is_gated,
+            is_gated=is_gated(run.recipe),
         )
-        version = scoring_annotator(annotator, is_gated=is_gated).version
+        version = scoring_annotator(annotator, is_gated=request.is_gated).version
         report = scores.write_reused(request, annotator=version) or _scored(run, request, recipe)
         stats = scoring_stats(report)
         return StageResult(
@@ -361,14 +366,17 @@ def annotator_stages(name: str | None) -> AnnotatorStages:
         )
 
     return AnnotatorStages(
-        examples=annotator_examples, annotator=quality_annotator, scores=quality_scores
+        name=name,
+        examples=annotator_examples,
+        annotator=quality_annotator,
+        scores=quality_scores,
     )
 
 
-_SELECTING = annotator_stages(None)
-annotator_examples = _SELECTING.examples
-quality_annotator = _SELECTING.annotator
-quality_scores = _SELECTING.scores
+_OWN = annotator_stages(None)
+annotator_examples = _OWN.examples
+quality_annotator = _OWN.annotator
+quality_scores = _OWN.scores
 FURTHER_ANNOTATORS = {
     named.name: annotator_stages(named.name) for named in chosen_recipe().further_annotators
 }
@@ -385,20 +393,38 @@ def _budget_tokens(recipe: Recipe) -> float:
     return recipe.selection.budget_tokens
 
 
+def selecting_stages(recipe: Recipe) -> AnnotatorStages:
+    """The stages of the annotator whose scores select."""
+    name = recipe.selection.annotator
+    return _OWN if name is None else FURTHER_ANNOTATORS[name]
+
+
 def _language_gates(inputs: StageInputs) -> "LanguageGates":
     from snow_assets.quality.gate import read_annotator
     from snow_assets.quality.selection import LanguageGates
 
     recipe = inputs.recipe
-    annotator = read_annotator(inputs.input(quality_annotator).folder)
+    annotator = read_annotator(inputs.input(selecting_stages(recipe).annotator).folder)
     return LanguageGates.of(annotator, recipe.selection, recipe.curation.languages)
 
 
 def _subset_config(inputs: StageInputs) -> Any:
+    recipe = inputs.recipe
     language_tokens = _language_tokens(inputs)
-    if not inputs.input(quality_annotator).is_pending:
+    if not inputs.input(selecting_stages(recipe).annotator).is_pending:
         language_tokens = _language_gates(inputs).selected_tokens(language_tokens)
-    return {"selection": inputs.recipe.selection, "language_tokens": language_tokens}
+    return {"selection": selection_values(recipe.selection), "language_tokens": language_tokens}
+
+
+def selecting_inputs(stages: AnnotatorStages) -> tuple[Input, Input]:
+    """What a subset reads of an annotator that the recipe selects by."""
+
+    def selects(recipe: Recipe) -> bool:
+        return recipe.selection.annotator == stages.name
+
+    return Input(stage=stages.scores, applies=selects), Input(
+        stage=stages.annotator, applies=selects
+    )
 
 
 @stage(
@@ -406,8 +432,11 @@ def _subset_config(inputs: StageInputs) -> Any:
     code_version="2",
     inputs=(
         Input(stage=clean_corpus),
-        Input(stage=quality_scores),
-        Input(stage=quality_annotator),
+        *(
+            read
+            for stages in (_OWN, *FURTHER_ANNOTATORS.values())
+            for read in selecting_inputs(stages)
+        ),
         # The budget is shared out by the languages' tokens, which are part of the config.
         Input(stage=clean_corpus, all_partitions=True, is_fingerprinted=False),
     ),
@@ -430,7 +459,7 @@ def high_quality_subset(run: StageRun) -> StageResult:
         stats = selection.write(
             run.folder,
             clean_folder=run.input(clean_corpus).folder,
-            scores_folder=run.input(quality_scores).folder,
+            scores_folder=run.input(selecting_stages(run.recipe).scores).folder,
             language=run.partition,
             language_tokens=_language_tokens(run),
             gates=_language_gates(run),

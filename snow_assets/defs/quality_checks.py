@@ -39,11 +39,13 @@ def examples_are_split_by_repository(
 @dg.asset_check(asset=quality_annotator.name, blocking=True)
 def annotator_passes_its_gate(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCheckResult:
     """The lower bound of each gated AUC, and of the rank correlation with grades, is at least the
-    recipe's minimum."""
+    recipe's minimum; a warning where a further annotator selects."""
     from snow_assets.quality import gate
 
     annotator = gate.read_annotator(current_artifact(lake, recipe, quality_annotator.name).folder)
-    return check_result(gate.gate_failures(annotator.all_gates))
+    selects = recipe.selection.annotator is None
+    severity = dg.AssetCheckSeverity.ERROR if selects else dg.AssetCheckSeverity.WARN
+    return check_result(gate.gate_failures(annotator.all_gates), severity)
 
 
 @dg.asset_check(asset=quality_scores.name, blocking=True)

@@ -1,9 +1,9 @@
 """The recipe of an arm with a seed, and the names of the experiments' partitions."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
-from snow_assets.recipe import Recipe
+from snow_assets.recipe import FurtherAnnotator, Recipe
 from snow_assets.recipe.experiments import (
     ExperimentRecipe,
     change_field,
@@ -53,20 +53,21 @@ def arm_recipe(recipe: Recipe, run: ArmRun) -> Recipe:
     """The recipe that an arm is trained with; its name is the recipe's and the partition's.
 
     The values are those of the recipe, then the experiment's changes, the seed, the arm's changes
-    and its offsets of seeds; then phases are dropped. ValueError names an unknown field or an
-    invalid value.
+    and its offsets of seeds; then phases are dropped. Of further annotators only the one that
+    selects is kept. ValueError names an unknown field or an invalid value.
     """
     experiment = run.experiment
     arm = experiment.arm(run.arm)
     changes = [(change.field, change.value) for change in experiment.changes]
     changes += [(field, run.seed) for field in experiment.seed_fields]
     changes += [(change.field, change.value) for change in arm.changes]
+    selecting = {value for field, value in changes if field == "selection.annotator"}
     changed = replace(
         recipe,
         name=f"{recipe.name}-{run.partition}",
         experiments=(),
         promotion_gates=(),
-        further_annotators=(),
+        further_annotators=_named(recipe, {recipe.selection.annotator, *selecting}),
     )
     for field, value in changes:
         changed = change_field(changed, field, value)
@@ -74,7 +75,15 @@ def arm_recipe(recipe: Recipe, run: ArmRun) -> Recipe:
         seed = field_value(changed, offset.field) + offset.value
         changed = change_field(changed, offset.field, seed)
     phases = kept_phases(changed.pretraining.phases, arm.dropped_phases)
-    return replace(changed, pretraining=replace(changed.pretraining, phases=phases))
+    return replace(
+        changed,
+        pretraining=replace(changed.pretraining, phases=phases),
+        further_annotators=_named(changed, {changed.selection.annotator}),
+    )
+
+
+def _named(recipe: Recipe, names: Collection[str | None]) -> tuple[FurtherAnnotator, ...]:
+    return tuple(further for further in recipe.further_annotators if further.name in names)
 
 
 def arm_phase(recipe: Recipe, run: ArmRun) -> str:

@@ -186,6 +186,9 @@ class SelectionRecipe(RecipeSection):
     ungated_languages: Annotated[tuple[Language, ...], Distinct] = ()
     """Languages that are selected although the annotator has no positives in them, or its gates of
     them failed. Other such languages are not, and the others share the budget."""
+    annotator: SourceName | None = None
+    """The one of `further_annotators` whose logit ranks, and whose gates are asked; None: the
+    recipe's `annotator`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -201,6 +204,14 @@ class SelectionRecipe(RecipeSection):
             max(self.repeats) <= self.max_repeats,
             f"repeats {self.repeats} exceed max_repeats {self.max_repeats}",
         )
+
+
+def selection_values(recipe: SelectionRecipe) -> dict[str, Any]:
+    """The values that a subset's address depends on: the recipe's own annotator is not named."""
+    values = asdict(recipe)
+    if recipe.annotator is None:
+        del values["annotator"]
+    return values
 
 
 Quantization = Literal["fp8", "bitsandbytes"]

@@ -49,6 +49,11 @@ class Recipe(RecipeSection):
         super().__post_init__()
         names = [further.name for further in self.further_annotators]
         require(len(set(names)) == len(names), f"two further_annotators share a name: {names}")
+        require(
+            self.selection.annotator in (None, *names),
+            f"selection.annotator is {self.selection.annotator!r}, and further_annotators are "
+            f"{names}",
+        )
         for item in self.annotators:
             self.exemplars.chosen_groups(item.positive_groups)
         learned = [
@@ -107,8 +112,15 @@ class Recipe(RecipeSection):
 
     @property
     def annotators(self) -> tuple[AnnotatorRecipe, ...]:
-        """The one that selects, then the further ones."""
+        """The recipe's own, then the further ones."""
         return (self.annotator, *(further.annotator for further in self.further_annotators))
+
+    @property
+    def selecting_annotator(self) -> AnnotatorRecipe:
+        """The one whose scores select."""
+        if self.selection.annotator is None:
+            return self.annotator
+        return self.with_annotator(self.selection.annotator).annotator
 
     @property
     def grade_tables(self) -> tuple[GradeTable, ...]:
@@ -116,11 +128,12 @@ class Recipe(RecipeSection):
         return tuple(dict.fromkeys(table for item in self.annotators for table in item.grades))
 
     def with_annotator(self, name: str) -> "Recipe":
-        """The recipe whose selecting annotator is this further one."""
+        """The recipe whose own annotator, which selects, is this further one."""
         (further,) = (item for item in self.further_annotators if item.name == name)
         return replace(
             self,
             annotator=further.annotator,
+            selection=replace(self.selection, annotator=None),
             further_annotators=(),
             experiments=(),
             promotion_gates=(),

@@ -14,7 +14,14 @@ from snow_assets.defs import quality
 from snow_assets.defs import quality_checks as checks
 from snow_assets.defs.materialize import current_artifact
 from snow_assets.quality.gate import gate_failures, read_annotator
-from snow_assets.recipe import SMOKE, CurationExecution, FurtherAnnotator
+from snow_assets.recipe import (
+    SMOKE,
+    AnnotatorRecipe,
+    CurationExecution,
+    FurtherAnnotator,
+    Recipe,
+)
+from snow_assets.recipe.data import selection_values
 from snow_assets.stages import Stage
 from snow_assets.storage import checked_json, shards
 from snow_resources.lake import Lake
@@ -275,6 +282,76 @@ def test_a_further_annotator_has_its_own_examples_gate_and_scores(
         [asset_of(quality.quality_annotator, both["recipe"])], resources=both
     ).asset_materializations_for_node("quality_annotator")
     assert again[0].metadata["reused"].value is True
+
+
+def test_a_further_annotator_selects_by_its_own_gates(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = quality.annotator_stages("other")
+    monkeypatch.setitem(quality.FURTHER_ANNOTATORS, "other", stages)
+    inputs = (*quality.high_quality_subset.inputs, *quality.selecting_inputs(stages))
+    subset = replace(quality.high_quality_subset, inputs=inputs)
+    base = resources(made)
+    strict = replace(made.recipe, min_auc=1.0, min_length_matched_auc=1.0)
+    other = replace(made.recipe, inverse_regularization=2.0)
+
+    def selected_by(own: AnnotatorRecipe, further: AnnotatorRecipe) -> Recipe:
+        return replace(
+            base["recipe"],
+            annotator=own,
+            further_annotators=(FurtherAnnotator(name="other", annotator=further),),
+            selection=replace(base["recipe"].selection, annotator="other"),
+        )
+
+    def run_all(recipe: Recipe, *steps: tuple[Stage, str | None]) -> dg.ExecuteInProcessResult:
+        for stage, partition in steps:
+            is_own = stage is quality.quality_annotator
+            result = dg.materialize(
+                [asset_of(stage, recipe), *([checks.annotator_passes_its_gate] if is_own else [])],
+                resources={**base, "recipe": recipe},
+                partition_key=partition,
+                raise_on_error=False,
+            )
+            if not result.success:
+                break
+        return result
+
+    # The recipe's own annotator fails its gates, and selects nothing: it stops nothing.
+    recipe = selected_by(strict, other)
+    result = run_all(recipe, (quality.annotator_examples, None), (quality.quality_annotator, None))
+    assert result.success
+    assert not result.get_asset_check_evaluations()[0].passed
+    of_other = ((stages.examples, None), (stages.annotator, None), (stages.scores, "python"))
+    steps = ((quality.quality_scores, "python"), *of_other, (subset, "python"))
+    assert run_all(recipe, *steps).success
+    lake = base["lake"]
+    own, others, selected = (
+        current_artifact(lake, recipe, name, "python").folder
+        for name in ("quality_scores", "other_quality_scores", "high_quality_subset")
+    )
+    annotator = read_annotator(current_artifact(lake, recipe, "other_quality_annotator").folder)
+    (language,) = shards.read(selected, "languages").to_pylist()
+    assert language["annotator"] == annotator.version
+    logits = {
+        folder: {row["text_id"]: row["logit"] for row in shards.read(folder, table).to_pylist()}
+        for folder, table in ((own, "scores"), (others, "scores"), (selected, "documents"))
+    }
+    assert logits[selected] == logits[others] != logits[own]
+
+    failing = selected_by(made.recipe, replace(strict, inverse_regularization=2.0))
+    result = run_all(failing, (stages.annotator, None), (stages.scores, "python"))
+    assert not result.success
+    (failure,) = result.get_step_failure_events()
+    assert "may not score" in str(failure.step_failure_data.error)
+    # Where it selects nothing, it scores.
+    compared = replace(failing, selection=replace(failing.selection, annotator=None))
+    assert run_all(compared, (stages.scores, "python")).success
+
+
+def test_what_selects_is_an_annotator_of_the_recipe() -> None:
+    with pytest.raises(ValueError, match=r"selection.annotator is 'other', and .* are \[\]"):
+        replace(SMOKE, selection=replace(SMOKE.selection, annotator="other"))
+    assert "annotator" not in selection_values(SMOKE.selection)
 
 
 def test_a_further_annotator_learns_from_groups_that_there_are() -> None:

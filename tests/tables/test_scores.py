@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from snow_assets.defs.graph import STAGES, stage_of
 from snow_assets.quality.auc import roc_auc
 from snow_assets.quality.correlation import rank_correlation
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.curation import DECISION
-from snow_assets.storage.schemas.quality import SCORE, SELECTION
+from snow_assets.storage.schemas.quality import LANGUAGE_SELECTION, SCORE, SELECTION
+from snow_assets.tables import sources
 from snow_resources.warehouse import query
 from tests.tables.builders import scores
 from tests.tables.conftest import publication
@@ -46,7 +48,7 @@ def selected() -> set[str]:
     return chosen
 
 
-def a_scored_lake(url: str) -> TinyLake:
+def a_scored_lake(url: str, *, selecting: str = "second") -> TinyLake:
     lake = TinyLake(url=url)
     decisions = [
         row_of(
@@ -94,7 +96,11 @@ def a_scored_lake(url: str) -> TinyLake:
                 repeats=4 if name in selected() else 0,
             )
         )
-    table = {"documents": (SELECTION, subset)}
+    language = row_of(LANGUAGE_SELECTION, language="python", annotator=selecting)
+    table = {
+        "documents": (SELECTION, subset),
+        "languages": (LANGUAGE_SELECTION, [language]),
+    }
     lake.put("high_quality_subset", table, partition="python")
     names = list(GRADES)
     graded = "".join(f"{sha(name)},{GRADES[name]},ada\n" for name in names[:40])
@@ -218,6 +224,25 @@ def test_the_sample_to_grade_is_drawn_from_every_decile(ask: Any) -> None:
     drawn = ask("select stratum, count(*), sum(weight) from labelling_sample group by 1 order by 1")
     assert [(stratum, number) for stratum, number, _ in drawn] == [(n, 5) for n in range(10)]
     assert sum(weight for _, _, weight in drawn) == pytest.approx(NUMBER)
+
+
+@pytest.mark.parametrize(
+    ("selecting", "scored"), [("second", NEWER), ("third", OTHER), ("fourth", OTHER)]
+)
+def test_a_document_shows_the_score_of_the_annotator_that_selects(
+    tables_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    selecting: str,
+    scored: dict[str, float],
+) -> None:
+    """The recipe's own one, or a further one, of which `fourth` is a former version."""
+    of_other = stage_of("other_quality_scores")  # as with a recipe that has it
+    monkeypatch.setattr(sources, "STAGES", (*STAGES, of_other))
+    lake = a_scored_lake(str(tables_folder / f"{selecting}-lake"), selecting=selecting)
+    made = publication(tables_folder, selecting, lake)
+    assert made.materialize().success
+    shown = query(made.warehouse.path, "select text_id, logit from document_quality").rows
+    assert dict(shown) == {text_of(name): scored[name] for name in NAMES}
 
 
 def test_a_further_annotator_stands_beside_the_one_that_selects(ask: Any) -> None:

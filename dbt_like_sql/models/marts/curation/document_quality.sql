@@ -64,16 +64,55 @@ signals as (
 
 ),
 
+-- Further annotators by which the recipe's subsets were selected, in whichever version.
+selecting_annotators as (
+
+    select distinct
+        further.recipe,
+        further.language,
+        further.annotator_name
+    from {{ ref('stg_further_quality_scores__scores') }} as further
+    semi join {{ ref('stg_high_quality_subset__languages') }}
+        using (recipe, language, annotator)
+
+),
+
+selecting_scores as (
+
+    select
+        further.recipe,
+        further.text_id,
+        further.language,
+        further.annotator,
+        further.logit
+    from {{ ref('stg_further_quality_scores__scores') }} as further
+    semi join selecting_annotators using (recipe, language, annotator_name)
+    where further.is_current
+
+),
+
+selecting_languages as (
+
+    select distinct
+        recipe,
+        language
+    from selecting_scores
+
+),
+
 scores as (
 
     select
-        recipe,
-        text_id,
-        language,
-        annotator,
-        logit
-    from {{ ref('score_history') }}
-    where is_current
+        own.recipe,
+        own.text_id,
+        own.language,
+        own.annotator,
+        own.logit
+    from {{ ref('score_history') }} as own
+    anti join selecting_languages using (recipe, language)
+    where own.is_current
+    union all
+    select * from selecting_scores
 
 ),
 

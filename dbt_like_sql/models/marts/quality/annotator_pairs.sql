@@ -1,4 +1,4 @@
--- Each further annotator beside the one that selects, on the texts that both have scored now.
+-- Each further annotator beside the recipe's own, on the texts that both have scored now.
 with pairs as (
 
     select
