@@ -10,7 +10,8 @@ from rich.table import Table
 from snow_assets.defs.evaluation import benchmark_results
 from snow_assets.defs.materialize import current_artifact
 from snow_assets.defs.pretraining import CHECKPOINTS
-from snow_assets.defs.quality import high_quality_subset, selecting_stages
+from snow_assets.defs.quality import selecting_stages
+from snow_assets.defs.selection import high_quality_subset
 from snow_assets.defs.synthesis import synthetic_set
 from snow_assets.recipe import Recipe
 from snow_assets.stages import Stage

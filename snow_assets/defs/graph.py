@@ -12,6 +12,7 @@ from snow_assets.defs import (
     experiments,
     pretraining,
     quality,
+    selection,
     synthesis,
 )
 from snow_assets.recipe import chosen_recipe
@@ -45,8 +46,8 @@ STAGES: tuple[Stage, ...] = (
     quality.quality_annotator,
     quality.quality_scores,
     *_SELECTING,
-    quality.high_quality_subset,
-    quality.high_quality_dataset,
+    selection.high_quality_subset,
+    selection.high_quality_dataset,
     synthesis.teacher_model,
     synthesis.synthetic_completions,
     synthesis.synthetic_set,

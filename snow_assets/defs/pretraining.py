@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from snow_assets.defs.artifact_metadata import read_metadata
 from snow_assets.defs.corpus import benchmark_problems
 from snow_assets.defs.curation import clean_corpus, gate_config, tokenizer
-from snow_assets.defs.quality import high_quality_subset
+from snow_assets.defs.selection import high_quality_subset
 from snow_assets.defs.synthesis import synthetic_set
 from snow_assets.plots import Plot
 from snow_assets.pretraining.asset_metadata import MetricsByStep, language_table, loss_curve

@@ -1,6 +1,6 @@
-"""Stages of quality: what the annotator learns from, the annotator, scores, the best of it."""
+"""Stages of quality: what annotators learn from, annotators, scores."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,7 @@ from snow_assets.quality.contract import (
     ScoringRequest,
 )
 from snow_assets.recipe import Recipe, annotator_values, chosen_recipe
-from snow_assets.recipe.data import selection_values
 from snow_assets.runtime import worker
-from snow_assets.runtime.exchange.chosen import open_exchange
 from snow_assets.stages import (
     CostModel,
     Input,
@@ -36,17 +34,15 @@ from snow_assets.storage.schemas.quality import (
     EXAMPLE,
     GRADED_EXAMPLE,
     GRADED_TEXT,
-    LANGUAGE_SELECTION,
     RANK_CORRELATION,
     SCORE,
-    SELECTION,
 )
 from snow_assets.storage.sizes import Size
 from snow_resources.gpu_jobs import JobSize
 from snow_resources.tracking import TrackedModel
 
 if TYPE_CHECKING:
-    from snow_assets.quality.selection import LanguageGates
+    pass
 
 
 def _graded_texts_config(inputs: StageInputs) -> Any:
@@ -373,124 +369,17 @@ def annotator_stages(name: str | None) -> AnnotatorStages:
     )
 
 
-_OWN = annotator_stages(None)
-annotator_examples = _OWN.examples
-quality_annotator = _OWN.annotator
-quality_scores = _OWN.scores
+OWN_ANNOTATOR = annotator_stages(None)
+annotator_examples = OWN_ANNOTATOR.examples
+quality_annotator = OWN_ANNOTATOR.annotator
+quality_scores = OWN_ANNOTATOR.scores
 FURTHER_ANNOTATORS = {
     named.name: annotator_stages(named.name) for named in chosen_recipe().further_annotators
 }
 """Of the recipe that `SNOW_RECIPE` names when this is imported: the graph follows it."""
 
 
-def _language_tokens(inputs: StageInputs) -> Mapping[str, int]:
-    from snow_assets.quality.stats import train_tokens
-
-    return train_tokens({clean.partition: clean.folder for clean in inputs.inputs(clean_corpus)})
-
-
-def _budget_tokens(recipe: Recipe) -> float:
-    return recipe.selection.budget_tokens
-
-
 def selecting_stages(recipe: Recipe) -> AnnotatorStages:
     """The stages of the annotator whose scores select."""
     name = recipe.selection.annotator
-    return _OWN if name is None else FURTHER_ANNOTATORS[name]
-
-
-def _language_gates(inputs: StageInputs) -> "LanguageGates":
-    from snow_assets.quality.gate import read_annotator
-    from snow_assets.quality.selection import LanguageGates
-
-    recipe = inputs.recipe
-    annotator = read_annotator(inputs.input(selecting_stages(recipe).annotator).folder)
-    return LanguageGates.of(annotator, recipe.selection, recipe.curation.languages)
-
-
-def _subset_config(inputs: StageInputs) -> Any:
-    recipe = inputs.recipe
-    language_tokens = _language_tokens(inputs)
-    if not inputs.input(selecting_stages(recipe).annotator).is_pending:
-        language_tokens = _language_gates(inputs).selected_tokens(language_tokens)
-    return {"selection": selection_values(recipe.selection), "language_tokens": language_tokens}
-
-
-def selecting_inputs(stages: AnnotatorStages) -> tuple[Input, Input]:
-    """What a subset reads of an annotator that the recipe selects by."""
-
-    def selects(recipe: Recipe) -> bool:
-        return recipe.selection.annotator == stages.name
-
-    return Input(stage=stages.scores, applies=selects), Input(
-        stage=stages.annotator, applies=selects
-    )
-
-
-@stage(
-    group="quality",
-    code_version="2",
-    inputs=(
-        Input(stage=clean_corpus),
-        *(
-            read
-            for stages in (_OWN, *FURTHER_ANNOTATORS.values())
-            for read in selecting_inputs(stages)
-        ),
-        # The budget is shared out by the languages' tokens, which are part of the config.
-        Input(stage=clean_corpus, all_partitions=True, is_fingerprinted=False),
-    ),
-    config=_subset_config,
-    partitions=Partitions.LANGUAGES,
-    tables=(
-        StageTable(name="documents", schema=SELECTION, repository_column="repository"),
-        StageTable(name="languages", schema=LANGUAGE_SELECTION),
-    ),
-    kinds={"parquet"},
-    is_distributed=True,
-    automation="always",
-    cost=CostModel(output_tokens=_budget_tokens),
-)
-def high_quality_subset(run: StageRun) -> StageResult:
-    """Every trainable file of a language, ranked, and how often the recipe repeats it."""
-    from snow_assets.quality import asset_metadata, selection
-
-    with open_exchange() as exchange:
-        stats = selection.write(
-            run.folder,
-            clean_folder=run.input(clean_corpus).folder,
-            scores_folder=run.input(selecting_stages(run.recipe).scores).folder,
-            language=run.partition,
-            language_tokens=_language_tokens(run),
-            gates=_language_gates(run),
-            recipe=run.recipe.selection,
-            exchange=exchange,
-        )
-    metadata = {
-        "counts": dg.MetadataValue.md(asset_metadata.counts_table(stats)),
-        "curve": asset_metadata.selection_curve(run.folder),
-        "best": dg.MetadataValue.md(asset_metadata.best_documents(run.folder, rows=20)),
-    }
-    return StageResult(stats=stats, metadata=metadata)
-
-
-@stage(
-    group="quality",
-    code_version="2",
-    inputs=(Input(stage=clean_corpus), Input(stage=high_quality_subset)),
-    partitions=Partitions.LANGUAGES,
-    kinds={"huggingface"},
-    automation="always",
-    cost=CostModel(output_tokens=_budget_tokens),
-)
-def high_quality_dataset(run: StageRun) -> StageResult:
-    """The selected files of a language as a data set folder, with data card and attribution."""
-    from snow_assets.quality.export import export_selected
-
-    stats = export_selected(
-        run.input(clean_corpus).folder,
-        run.input(high_quality_subset).folder,
-        run.folder,
-        language=run.partition,
-    )
-    return StageResult(stats=stats)
+    return OWN_ANNOTATOR if name is None else FURTHER_ANNOTATORS[name]

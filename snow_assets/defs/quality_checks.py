@@ -4,12 +4,8 @@ import dagster as dg
 
 from snow_assets.defs.curation import clean_corpus
 from snow_assets.defs.materialize import check_result, current_artifact, current_artifacts
-from snow_assets.defs.quality import (
-    annotator_examples,
-    high_quality_subset,
-    quality_annotator,
-    quality_scores,
-)
+from snow_assets.defs.quality import annotator_examples, quality_annotator, quality_scores
+from snow_assets.defs.selection import high_quality_subset
 from snow_assets.recipe import Recipe
 from snow_assets.storage import shards
 from snow_resources.lake import Lake

@@ -10,7 +10,7 @@ from snow_assets.corpus import opt_outs as opted_out
 from snow_assets.defs.corpus import benchmark_problems, opt_outs, raw_code_corpus
 from snow_assets.defs.curation import clean_corpus, gate_config, tokenizer
 from snow_assets.defs.documents import documents
-from snow_assets.defs.quality import high_quality_subset
+from snow_assets.defs.selection import high_quality_subset
 from snow_assets.recipe import Recipe
 from snow_assets.runtime import worker
 from snow_assets.stages import (

@@ -20,7 +20,7 @@ import pyarrow as pa
 from snow_assets.defs.curation import clean_corpus
 from snow_assets.defs.dedup import near_duplicates
 from snow_assets.defs.materialize import current_artifact
-from snow_assets.defs.quality import high_quality_subset
+from snow_assets.defs.selection import high_quality_subset
 from snow_assets.planning.comparison_queries import QUERIES
 from snow_assets.recipe import Recipe
 from snow_assets.stages import Stage, partition_names

@@ -10,7 +10,7 @@ import dagster as dg
 import datasets
 import pytest
 
-from snow_assets.defs import quality
+from snow_assets.defs import quality, selection
 from snow_assets.defs import quality_checks as checks
 from snow_assets.defs.materialize import current_artifact
 from snow_assets.quality.gate import gate_failures, read_annotator
@@ -76,7 +76,7 @@ def rescored(made: Made) -> dict[str, dict[str, Any]]:
     for language in LANGUAGES:
         stats[language] = run(made, quality.quality_scores, language)["stats"]
     for language in LANGUAGES:
-        run(made, quality.high_quality_subset, language)
+        run(made, selection.high_quality_subset, language)
     return stats
 
 
@@ -91,15 +91,15 @@ def test_the_assets_make_a_subset_whose_checks_pass_and_reuse_it(made: Made) -> 
         (quality.quality_annotator, None, [checks.annotator_passes_its_gate]),
         (quality.quality_scores, "python", [checks.every_training_text_has_one_score]),
         (
-            quality.high_quality_subset,
+            selection.high_quality_subset,
             "python",
             [checks.selected_documents_are_trainable, checks.languages_meet_their_budget],
         ),
         # A language of the recipe of which there is no document.
         (quality.quality_scores, "c", []),
-        (quality.high_quality_subset, "c", []),
-        (quality.high_quality_dataset, "c", []),
-        (quality.high_quality_dataset, "python", []),
+        (selection.high_quality_subset, "c", []),
+        (selection.high_quality_dataset, "c", []),
+        (selection.high_quality_dataset, "python", []),
     ]
     for is_again in (False, True):
         for asset, partition, also in stages:
@@ -115,7 +115,7 @@ def test_the_assets_make_a_subset_whose_checks_pass_and_reuse_it(made: Made) -> 
     assert "repository-" in (Path(folder) / "ATTRIBUTION.md").read_text()
     selected = {}
     for language in ("c", "python"):
-        subset = run(made, quality.high_quality_subset, language)["folder"]
+        subset = run(made, selection.high_quality_subset, language)["folder"]
         (selected[language],) = shards.read(subset, "languages").to_pylist()
     assert not selected["c"]["selected"]
     assert selected["c"]["gate_failures"] == "the annotator has no held-out positive in c"
@@ -130,7 +130,7 @@ def test_a_job_of_a_ray_node_selects_what_the_process_of_a_run_selects(made: Mad
     for stage in (quality.annotator_examples, quality.quality_annotator):
         run(made, stage)
     run(made, quality.quality_scores, "python")
-    folder = run(made, quality.high_quality_subset, "python")["folder"]
+    folder = run(made, selection.high_quality_subset, "python")["folder"]
     digest = shards.manifest(folder).digest
     shutil.rmtree(folder)
 
@@ -138,7 +138,7 @@ def test_a_job_of_a_ray_node_selects_what_the_process_of_a_run_selects(made: Mad
     node = CurationExecution(nodes=1, cpus=1, memory_gib=2)
     recipe = replace(given["recipe"], operation=replace(given["recipe"].operation, curation=node))
     in_job = dg.materialize(
-        [asset_of(quality.high_quality_subset, recipe)],
+        [asset_of(selection.high_quality_subset, recipe)],
         resources={**given, "recipe": recipe},
         partition_key="python",
     )
@@ -289,8 +289,8 @@ def test_a_further_annotator_selects_by_its_own_gates(
 ) -> None:
     stages = quality.annotator_stages("other")
     monkeypatch.setitem(quality.FURTHER_ANNOTATORS, "other", stages)
-    inputs = (*quality.high_quality_subset.inputs, *quality.selecting_inputs(stages))
-    subset = replace(quality.high_quality_subset, inputs=inputs)
+    inputs = (*selection.high_quality_subset.inputs, *selection.selecting_inputs(stages))
+    subset = replace(selection.high_quality_subset, inputs=inputs)
     base = resources(made)
     strict = replace(made.recipe, min_auc=1.0, min_length_matched_auc=1.0)
     other = replace(made.recipe, inverse_regularization=2.0)
