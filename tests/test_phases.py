@@ -1,60 +1,19 @@
 """The pretraining phases are a list of the recipe, and everything else follows it."""
 
-import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from snow_assets.home import CHECKOUT
 from snow_assets.recipe import SMOKE
+from tests.code_location import loaded
 from tests.recipes import FOUR_PHASES
-
-SHOW_GRAPH = """
-import json
-import dagster as dg
-from snow_assets import definitions
-from snow_assets.defs.graph import STAGES
-from snow_assets.planning.plan import plan
-from snow_assets.recipe import chosen_recipe
-
-graph = definitions.defs.resolve_asset_graph()
-recipe = chosen_recipe()
-resources = definitions.resources(recipe)
-resources.pop("warehouse")
-planned = plan(STAGES, resources["lake"], recipe, resources)
-parents = {key.path[0]: sorted(parent.path[0] for parent in graph.get(key).parent_keys)
-           for key in graph.get_all_asset_keys()}
-checks = [[key.asset_key.to_user_string(), key.name] for key in graph.asset_check_keys]
-partitions = graph.get(dg.AssetKey("benchmark_results")).partitions_def.get_partition_keys()
-print(json.dumps({
-    "parents": parents,
-    "checks": checks,
-    "partitions": list(partitions),
-    "steps": [[step.asset, step.partition, step.action] for step in planned.steps],
-    "tokens": {step.asset: step.size.tokens for step in planned.steps},
-}))
-"""
 
 
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What a code location with a recipe of four phases holds."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", SHOW_GRAPH],
-        cwd=CHECKOUT,
-        env={
-            **os.environ,
-            "SNOW_RECIPE": "tests.recipes:FOUR_PHASES",
-            "SNOW_HOME": str(tmp_path_factory.mktemp("home")),
-        },
-        stdout=subprocess.PIPE,
-        check=True,
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+    return loaded("FOUR_PHASES", tmp_path_factory.mktemp("home"))
 
 
 def test_a_fourth_phase_has_packs_and_a_checkpoint_that_starts_from_its_parent(graph: Any) -> None:
@@ -73,7 +32,7 @@ def test_a_fourth_phase_is_checked_evaluated_and_planned(graph: Any) -> None:
     checks = [name for asset, name in graph["checks"] if asset == "annealing_packs"]
     assert sorted(checks) == ["nothing_is_held_out", "packs_are_exact"]
     assert ["annealing_checkpoint", "loss_fell"] in graph["checks"]
-    assert graph["partitions"] == [phase.name for phase in FOUR_PHASES.pretraining.phases]
+    assert graph["checkpoints"] == [phase.name for phase in FOUR_PHASES.pretraining.phases]
     assert "annealing_checkpoint" in graph["parents"]["benchmark_results"]
     assert ["annealing_packs", "all", "redo"] in graph["steps"]
     assert ["benchmark_results", "annealing", "redo"] in graph["steps"]
