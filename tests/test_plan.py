@@ -221,6 +221,30 @@ def test_a_recipe_that_never_ran_is_estimated_by_its_stated_rates() -> None:
     assert cost.price == pytest.approx(cost.gpu_hours * 2.5)
 
 
+def test_a_job_on_gpus_is_not_estimated_by_another_recipe_s_runs(tmp_path: Path) -> None:
+    """The demo trains on a CPU, in the same lake."""
+    lake = Lake(url=str(tmp_path))
+    shards.finish(
+        lake.artifact("general_checkpoint", "all", "0" * 32),
+        asset="general_checkpoint",
+        partition="all",
+        fingerprint="0" * 32,
+        code_version=GENERAL.code_version,
+        recipe="SMOKE",
+        config={"phase": {"tokens": 102_400}},
+        inputs=[],
+        stats={},
+        seconds=14.0,
+    )
+    on_a_cpu = Past(lake=lake, recipe=replace(SMOKE, name="OTHER"))
+    assert on_a_cpu.seconds(GENERAL, Size()) == pytest.approx(14.0)
+    assert Past(lake=lake, recipe=ARCTIC).seconds(GENERAL, Size()) is None
+    named = replace(ARCTIC, name="SMOKE")
+    tokens = ARCTIC.pretraining.phase("general").tokens
+    own = Past(lake=lake, recipe=named).seconds(GENERAL, Size())
+    assert own == pytest.approx(14.0 / 102_400 * tokens)
+
+
 def test_every_step_of_a_model_has_a_stated_cost_before_it_ever_ran(tmp_path: Path) -> None:
     past = Past(lake=Lake(url=str(tmp_path)), recipe=SMOKE)
     model_stages = [stage for stage in STAGES if "jobs" in stage.resources]

@@ -93,12 +93,17 @@ class Past:
         return reads.num_bytes / before.num_bytes if before and before.num_bytes else 1.0
 
     def seconds(self, stage: Stage, reads: Size) -> float | None:
-        """What the work takes at the pace of finished runs, this recipe's if there are any."""
+        """What the work takes at the pace of finished runs, this recipe's if there are any.
+
+        Of another recipe's runs nothing follows for a job on GPUs: they may have had none.
+        """
         root = self.lake.partition(stage.name, "").rstrip("/")
         manifests = [
             manifest for name in shards.names(root) for manifest in self.finished(stage.name, name)
         ]
         own = [manifest for manifest in manifests if manifest.recipe == self.recipe.name]
+        if stage.cost.gpus(self.recipe):
+            manifests = own
         seconds = units = 0.0
         for manifest in own or manifests:
             if manifest.seconds is not None and (amount := self._units(stage, manifest)):
