@@ -133,13 +133,14 @@ def rank_language(
         recipe=budget.recipe,
         origin=f"of {clean_folder} have no score in {scores_folder}",
     )
-    boundaries = np.zeros(0, np.uint64)
-    if num_partitions > 1:
+    keys = np.zeros(0, np.uint64)  # of no score, or of one partition
+    if num_partitions > 1 and parts:
         sampled = exchange.map_shards(
             _sampled_keys, parts, schema=_KEYS, scores_folder=scores_folder, recipe=budget.recipe
         )
         keys = np.sort(np.concatenate([keys["rank_key"] for keys in exchange.gather(sampled)]))
-        boundaries = keys[len(keys) * np.arange(1, num_partitions) // num_partitions]
+    num_ranges = num_partitions if len(keys) else 1
+    boundaries = keys[len(keys) * np.arange(1, num_ranges) // num_ranges]
     return put_ranking(folder, table, scored, boundaries, budget=budget, exchange=exchange)
 
 
@@ -165,7 +166,7 @@ def put_ranking(
     rows, tokens = (_column(totals, name) for name in _TOTALS.names)
     preceding = [_Preceding(*sums) for sums in zip(_before(rows), _before(tokens), strict=True)]
     total_tokens = sum(tokens)
-    if budget.recipe.fill == "budget":
+    if budget.recipe.fill == "budget" and len(ranges) > 1:
         repeated = exchange.map_shards(
             _repeated_tokens,
             ranges,
@@ -214,9 +215,13 @@ def _written(
     )
 
 
+def _key_column(recipe: SelectionRecipe) -> str:
+    return "text_id" if recipe.ranking == "random" else "logit"
+
+
 def rank_keys(table: pa.Table, recipe: SelectionRecipe) -> RankKeys:
-    """The rank key of each row, of its `text_id` and `logit`."""
-    if recipe.ranking == "random":
+    """The rank key of each row, of its `text_id` if the ranking is random, else of its `logit`."""
+    if _key_column(recipe) == "text_id":
         seed = splitmix64(np.array([recipe.ranking_seed], dtype=np.uint64))
         hashes: RankKeys = splitmix64(text_keys(table["text_id"]) ^ seed)
         return hashes
@@ -238,7 +243,7 @@ def _scored_texts(part: FileRecord, *, scores_folder: str) -> pa.Table:
 
 
 def _sampled_keys(part: FileRecord, *, scores_folder: str, recipe: SelectionRecipe) -> pa.Table:
-    rows = shards.read_shard(scores_folder, part.name, columns=["text_id", "logit"])
+    rows = shards.read_shard(scores_folder, part.name, columns=[_key_column(recipe)])
     keys = np.sort(rank_keys(rows, recipe))
     return pa.table([keys[:: max(1, len(keys) // _KEYS_PER_SHARD)]], schema=_KEYS)
 

@@ -145,18 +145,23 @@ def sums(table: pa.Table) -> pa.Table:
     return pa.table([pa.array([table.num_rows], pa.uint64())], schema=KEY)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_a_node_without_scratch_space_is_an_error_that_says_so(ray_environment: Any) -> None:
-    """320 MB of keys, an object store of 100 MB, and a disk that counts as full at 1 %."""
-    done = subprocess.run(
-        [sys.executable, "-c", FULL],
-        env={**os.environ, "RAY_local_fs_capacity_threshold": "0.01"},
+def run_with_full_disk(script: str) -> subprocess.CompletedProcess[str]:
+    """Run a script whose Ray takes a disk for full at 0.01 %."""
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "RAY_local_fs_capacity_threshold": "0.0001"},
         cwd=CHECKOUT,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_node_without_scratch_space_is_an_error_that_says_so(ray_environment: Any) -> None:
+    """320 MB of keys, and an object store of 100 MB."""
+    done = run_with_full_disk(FULL)
     assert done.returncode != 0
     message = "OSError: [Errno 28] a node of the Ray cluster has no disk space left"
     assert message in done.stderr, done.stderr[-3_000:]
@@ -185,14 +190,7 @@ ray_cluster._wait(ray.remote(resources={"of no node": 1})(sleep).remote(0))
 def test_a_task_that_never_starts_beside_a_full_disk_is_an_error_that_names_the_folder(
     ray_environment: Any,
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", STALLED],
-        env={**os.environ, "RAY_local_fs_capacity_threshold": "0.0001"},
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_with_full_disk(STALLED)
     assert done.returncode != 0
     assert "a running task was waited for" in done.stdout, done.stderr[-3_000:]
     error = "OSError: [Errno 28] a node of the Ray cluster has no disk space left"

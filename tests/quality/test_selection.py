@@ -8,12 +8,20 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from snow_assets.quality.ranking import RANKABLE, RankedLanguage, put_ranking, rank_keys
+from snow_assets.quality.ranking import (
+    RANKABLE,
+    RankedLanguage,
+    put_ranking,
+    rank_keys,
+    rank_language,
+)
 from snow_assets.quality.selection import LanguageGates, allocate_budget, language_budget
 from snow_assets.recipe import SMOKE, SelectionRecipe
 from snow_assets.runtime.exchange.in_process import InProcessExchange
 from snow_assets.storage import shards
-from snow_assets.storage.schemas.quality import SELECTION
+from snow_assets.storage.schemas.curation import DECISION
+from snow_assets.storage.schemas.quality import SCORE, SELECTION
+from tests.curation.builders import finish
 
 RECIPE = replace(SMOKE.selection, percentiles=(0.0,), repeats=(4,), max_repeats=4)
 SCORED = SELECTION.names[:6]
@@ -174,6 +182,35 @@ def test_a_language_without_documents_selects_nothing() -> None:
         0,
         0,
     )
+
+
+class ThreePartitions(InProcessExchange):
+    """A Ray cluster has as many partitions as cores, of however few rows."""
+
+    def num_partitions(self, num_bytes: int) -> int:
+        return 3
+
+
+@pytest.mark.parametrize("num_parts", [0, 1])
+def test_a_language_without_documents_has_an_empty_ranking_of_any_partitions(
+    lake_url: str, num_parts: int
+) -> None:
+    clean, scores = (f"{lake_url}/{name}/x/0" for name in ("clean_corpus", "quality_scores"))
+    for part in range(num_parts):
+        shards.put_table(clean, "decisions", part, [], DECISION)
+        shards.put_table(scores, "scores", part, [], SCORE)
+    budget = language_budget("x", {"x": 0, "y": 100}, replace(RECIPE, budget_tokens=10))
+    output = f"{lake_url}/high_quality_subset/x/0"
+    totals = rank_language(
+        output,
+        "documents",
+        clean_folder=finish(clean),
+        scores_folder=finish(scores),
+        budget=budget,
+        exchange=ThreePartitions(),
+    )
+    assert (totals.documents, totals.least_selected_logit) == (0, None)
+    assert shards.read_unfinished(output, "documents").schema == SELECTION
 
 
 def test_a_language_that_the_annotator_may_not_select_in_leaves_its_budget_to_the_others() -> None:
