@@ -137,7 +137,8 @@ def write(uri: str, record: Record, *, is_alias_moved: bool = True) -> dict[str,
 
 
 def read_aliases(uri: str) -> list[TrackedAlias]:
-    """The recipes' aliases of all registered models; one of `UNREACHABLE` if it cannot be read."""
+    """The recipes' aliases of all models that Snow registered; one of `UNREACHABLE` if it cannot be
+    read."""
     client = client_of(uri)
     aliases = []
     token = None
@@ -146,6 +147,8 @@ def read_aliases(uri: str) -> list[TrackedAlias]:
         for model in page:
             for recipe, version in model.aliases.items():
                 tags = client.get_model_version(model.name, version).tags
+                if not {"folder", "data_version"} <= tags.keys():
+                    continue  # of a version that Snow did not register
                 aliases.append(
                     TrackedAlias(
                         model=model.name,
@@ -166,7 +169,7 @@ def set_alias(uri: str, alias: TrackedAlias) -> bool:
         f"name = '{alias.model}' and tags.data_version = '{alias.data_version}'"
     )
     for version in versions:
-        if version.tags["folder"] == alias.folder:
+        if version.tags.get("folder") == alias.folder:
             client.set_registered_model_alias(alias.model, alias.recipe, version.version)
             return True
     return False

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
@@ -40,9 +40,6 @@ from snow_assets.storage.schemas.quality import (
 from snow_assets.storage.sizes import Size
 from snow_resources.gpu_jobs import JobSize
 from snow_resources.tracking import TrackedModel
-
-if TYPE_CHECKING:
-    pass
 
 
 def _graded_texts_config(inputs: StageInputs) -> Any:

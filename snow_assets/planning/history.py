@@ -102,10 +102,9 @@ class Past:
             manifest for name in shards.names(root) for manifest in self.finished(stage.name, name)
         ]
         own = [manifest for manifest in manifests if manifest.recipe == self.recipe.name]
-        if stage.cost.gpus(self.recipe):
-            manifests = own
+        measured = own if own or stage.cost.gpus(self.recipe) else manifests
         seconds = units = 0.0
-        for manifest in own or manifests:
+        for manifest in measured:
             if manifest.seconds is not None and (amount := self._units(stage, manifest)):
                 seconds, units = seconds + manifest.seconds, units + amount
         if not units:

@@ -56,8 +56,6 @@ from snow_assets.storage import shards
 
 _LOG_SECONDS = 30.0  # between two log lines
 
-_LOG_SECONDS = 30.0  # between two log lines
-
 
 def request_digest(request: PretrainingRequest) -> str:
     """Hash of what determines a phase's result, and not of locations and execution."""

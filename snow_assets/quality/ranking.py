@@ -131,7 +131,7 @@ def rank_language(
         scores,
         schema=RANKABLE,
         recipe=budget.recipe,
-        origin=f"of {clean_folder} have no score in {scores_folder}",
+        origin=f"of {clean_folder} have no finite score in {scores_folder}",
     )
     keys = np.zeros(0, np.uint64)  # of no score, or of one partition
     if num_partitions > 1 and parts:
@@ -252,13 +252,14 @@ def _with_logits(
     documents: pa.Table, scores: pa.Table, *, recipe: SelectionRecipe, origin: str
 ) -> pa.Table:
     joined = pl.DataFrame(documents).join(
-        pl.DataFrame(scores.select(["text_id", "logit"])), on="text_id", how="left"
+        pl.DataFrame(scores.select(["text_id", "logit"])), on="text_id", how="left", validate="m:1"
     )
-    unscored = joined.filter(pl.col("logit").is_null())["document_id"].to_list()
+    has_score = pl.col("logit").is_finite().fill_null(value=False)
+    unscored = joined.filter(~has_score)["document_id"].to_list()
     if unscored:
         raise ValueError(
             f"{len(unscored)} or more documents {origin}, {min(unscored)} for one: materialize "
-            "quality_scores again"
+            "these scores again"
         )
     rows = joined.select(*_DOCUMENT_COLUMNS, "logit").to_arrow()
     return rows.append_column(_RANK_KEY, pa.array(rank_keys(rows, recipe))).cast(RANKABLE)

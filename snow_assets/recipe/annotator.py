@@ -235,7 +235,8 @@ class AnnotatorRecipe(RecipeSection):
 
 @dataclass(frozen=True, kw_only=True)
 class FurtherAnnotator(RecipeSection):
-    """An annotator beside the one that selects: its scores are compared with that one's."""
+    """An annotator beside the recipe's own: their scores are compared. `selection.annotator` may
+    name it as the one that selects."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
     annotator: AnnotatorRecipe

@@ -49,7 +49,8 @@ class Comparison(RecipeSection):
 
 @dataclass(frozen=True, kw_only=True)
 class PromotionGate(RecipeSection):
-    """A comparison of an experiment: while it is not made, or worse, no model is promoted."""
+    """A comparison of an experiment. No model is promoted while it is not made, was made for
+    another config or corpus, is worse, or belongs to a control that is not undecided."""
 
     experiment: ArmName
     arm: ArmName

@@ -252,7 +252,7 @@ def _outcome(report: Report) -> Outcome:
 # These differ between runs: memory addresses, temporary folders, names by `tempfile`, and the
 # descriptor of the folder that modules are imported through.
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,16}\b")
-_TEMPORARY = re.compile(rf"/tmp/[^\s/'\"]+|/[^\s'\"]*/{_FOLDER_PREFIX}\w+")  # noqa: S108 - a pattern
+_TEMPORARY = re.compile(rf"/[^\s'\"]*/{_FOLDER_PREFIX}\w+|/tmp/[^\s/'\"]+")
 _TEMPORARY_NAME = re.compile(r"\btmp[a-z0-9_]{8}\b")
 _DESCRIPTOR = re.compile(r"/proc/self/fd/\d+")
 

@@ -191,6 +191,27 @@ class ThreePartitions(InProcessExchange):
         return 3
 
 
+def test_a_document_without_a_finite_score_is_refused(lake_url: str) -> None:
+    clean, scores = (f"{lake_url}/{name}/x/0" for name in ("clean_corpus", "quality_scores"))
+    text_id = hashlib.sha256(b"text").hexdigest()
+    names = ("document_id", "raw_id", "text_id", "cluster_id")
+    document = {field.name: "x" for field in DECISION if field.type == pa.string()}
+    document |= {**dict.fromkeys(names, text_id), "split": "train", "reason": None}
+    document |= {"kept": True, "num_tokens": 1, "num_bytes": 1}
+    score = {"text_id": text_id, "annotator": "1", "num_windows": 1, "top_logit": 0.0}
+    shards.put_table(clean, "decisions", 0, [document], DECISION)
+    shards.put_table(scores, "scores", 0, [{**score, "logit": float("nan")}], SCORE)
+    with pytest.raises(ValueError, match=rf"no finite score in .*, {text_id} for one: materialize"):
+        rank_language(
+            f"{lake_url}/high_quality_subset/x/0",
+            "documents",
+            clean_folder=finish(clean),
+            scores_folder=finish(scores),
+            budget=language_budget("x", {"x": 1}, replace(RECIPE, budget_tokens=1)),
+            exchange=InProcessExchange(),
+        )
+
+
 @pytest.mark.parametrize("num_parts", [0, 1])
 def test_a_language_without_documents_has_an_empty_ranking_of_any_partitions(
     lake_url: str, num_parts: int

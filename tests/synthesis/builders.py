@@ -1,4 +1,4 @@
-"""A small lake with all that synthesis reads, and a teacher that completions from a list."""
+"""A small lake with all that synthesis reads, and a teacher that completes from a list."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
