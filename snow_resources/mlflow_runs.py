@@ -94,15 +94,12 @@ def _experiment(client: MlflowClient) -> str:
     return str(experiment.experiment_id)
 
 
-def write(uri: str, record: Record, *, is_alias_moved: bool = True) -> dict[str, str]:
+def write(uri: str, record: Record) -> dict[str, str]:
     """Record a materialization unless it is recorded, and return its ids.
 
     An incomplete record of an earlier attempt is completed. The recipe's alias is set to a promoted
-    model in any case, also if the recipe returns to an earlier model, unless `is_alias_moved` is
-    false.
+    model in any case, also if the recipe returns to an earlier model.
     """
-    if not is_alias_moved:
-        record = record.without_promotion()
     client = client_of(uri)
     experiment = _experiment(client)
     runs = _runs(client, experiment, record)

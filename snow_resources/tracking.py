@@ -208,13 +208,16 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
             ids = self.runs().write(self.uri, record)  # another process wrote it: look up its ids
         if ids is not None:
             return self._run_link(ids)
-        waiting = self.waiting()
+        refused = path.with_suffix(".refused")
+        if refused.exists():
+            return RunLink(metadata={"mlflow": f"refused; the record is in {refused}"})
+        reason = self.waiting().reason
         log.warning(
             f"MLflow at {self.uri} did not accept the record of {record.asset} "
-            f"[{record.partition}]: "
-            f"{waiting.reason}. It waits in {path} and is written before the next one."
+            f"[{record.partition}]: {reason}. "
+            f"It waits in {path} and is written before the next one."
         )
-        return RunLink(metadata={"mlflow": f"not reached; the record waits in {path}"})
+        return RunLink(metadata={"mlflow": f"not reached: {reason}; the record waits in {path}"})
 
     def write_waiting(self, log: Any = _NO_LOG) -> WaitingRecords:
         """Try to write the waiting records; return those that still wait, with the reason."""

@@ -7,6 +7,7 @@ its missing runs. Publications of the tables are recorded again by the next `mak
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from snow_assets.defs.artifact_metadata import read_metadata
@@ -61,7 +62,7 @@ def _record_all(
 
     num_artifacts = 0
     for record in _records(lake):
-        mlflow_runs.write(tracking.uri, record, is_alias_moved=False)
+        mlflow_runs.write(tracking.uri, record.without_promotion())
         num_artifacts += 1
     for alias in aliases:
         if not mlflow_runs.set_alias(tracking.uri, alias):
@@ -75,7 +76,7 @@ def _record_all(
     if violations := promotion_violations(Lake(url=lake), recipe):
         sys.stderr.write(f"No model of {recipe.name} is promoted: {'; '.join(violations)}\n")
     # A recipe's alias must point to the model that its pointer names, not to the newest one.
-    for record in () if violations else _current_models(lake, recipe):
+    for record in () if violations else current_models(Lake(url=lake), recipe):
         mlflow_runs.write(tracking.uri, record)
     for damaged in Path(tracking.spool).glob("*.damaged") if tracking.spool else ():
         damaged.unlink()  # its content was recorded from the lake
@@ -93,13 +94,13 @@ def _records(lake: str) -> Iterator[Record]:
         if (manifest := _manifest(folder := shards.join(lake, asset, partition, fingerprint)))
     ]
     for _, folder in sorted(manifests):
-        if record := record_of(folder, recipe=None):
+        if record := _record_of(folder, recipe=None):
             yield record
 
 
-def _current_models(lake: str, recipe: Recipe) -> Iterator[Record]:
+def current_models(lake: Lake, recipe: Recipe) -> Iterator[Record]:
     """The records of the models that the recipe's pointers name."""
-    root = Lake(url=lake).pointers(recipe.name, "").rstrip("/")
+    root = lake.pointers(recipe.name, "").rstrip("/")
     for asset in shards.names(root):
         for name in shards.names(shards.join(root, asset)):
             try:
@@ -109,14 +110,13 @@ def _current_models(lake: str, recipe: Recipe) -> Iterator[Record]:
                 continue
             if pointer is None:
                 continue
-            partition = name.removesuffix(".json")
-            folder = shards.join(lake, asset, partition, pointer["fingerprint"])
-            record = record_of(folder, recipe=recipe.name)
+            folder = lake.artifact(asset, name.removesuffix(".json"), pointer["fingerprint"])
+            record = _record_of(folder, recipe=recipe.name)
             if record is not None and record.model is not None:
-                yield record
+                yield replace(record, is_gated=bool(recipe.promotion_gates))
 
 
-def record_of(folder: str, *, recipe: str | None) -> Record | None:
+def _record_of(folder: str, *, recipe: str | None) -> Record | None:
     """The record of a finished artifact, under a recipe or the one that made it."""
     manifest = _manifest(folder)
     if manifest is None:

@@ -6,24 +6,13 @@ or a comparison of `Recipe.promotion_gates` holds them back.
 
 import logging
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
 
 from snow_assets import definitions
-from snow_assets.cli.mlflow_rebuild import record_of
-from snow_assets.defs.materialize import all_current_artifacts
+from snow_assets.cli.mlflow_rebuild import current_models
 from snow_assets.defs.promotion import promotion_violations
 from snow_assets.recipe import Recipe, chosen_recipe
 from snow_resources.lake import Lake
-from snow_resources.tracking import Record, Tracking
-
-
-def model_records(lake: Lake, recipe: Recipe) -> Iterator[Record]:
-    """The records of the current artifacts with a model."""
-    for artifact in all_current_artifacts(lake, recipe):
-        record = record_of(artifact.folder, recipe=recipe.name)
-        if record is not None and record.model is not None:
-            yield replace(record, is_gated=bool(recipe.promotion_gates))
+from snow_resources.tracking import Tracking
 
 
 def promote(lake: Lake, tracking: Tracking, recipe: Recipe) -> None:
@@ -33,13 +22,13 @@ def promote(lake: Lake, tracking: Tracking, recipe: Recipe) -> None:
     if violations := promotion_violations(lake, recipe):
         sys.exit(f"No model of recipe {recipe.name} is promoted: {'; '.join(violations)}")
     log = logging.getLogger("promote")
-    for record in model_records(lake, recipe):
+    for record in current_models(lake, recipe):
         assert record.model is not None
         link = tracking.record(log, record)
         if not link.ids:
             sys.exit(
-                f"{record.model.name} is not promoted: MLflow at {tracking.uri} is not reached "
-                f"({tracking.waiting().reason}). Run `make promote` again once it is."
+                f"{record.model.name} is not promoted: MLflow at {tracking.uri} did not accept its "
+                f"record ({link.metadata['mlflow']}). Run `make promote` again once it does."
             )
         outcome = "promoted" if record.is_promoted else "not promoted: its gates failed"
         sys.stdout.write(f"{record.model.name}: {outcome}\n")

@@ -1,7 +1,6 @@
 """The recipe's graph: every stage, each after the stages that it reads."""
 
 from dataclasses import replace
-from itertools import chain
 
 from snow_assets.defs import (
     corpus,
@@ -19,12 +18,16 @@ from snow_assets.recipe import chosen_recipe
 from snow_assets.stages import Stage
 from snow_assets.storage import shards
 
-_ANNOTATORS = {
-    name: (stages.examples, stages.annotator, stages.scores)
-    for name, stages in quality.FURTHER_ANNOTATORS.items()
-}
-_SELECTING = _ANNOTATORS.pop(chosen_recipe().selection.annotator or "", ())
-"""Of a further annotator that selects; the others come after what the recipe trains."""
+
+def _annotator_stages(*, is_selecting: bool) -> tuple[Stage, ...]:
+    """Of the recipe's further annotators that select, or of those that do not."""
+    return tuple(
+        stage
+        for stages in quality.FURTHER_ANNOTATORS.values()
+        if stages.selects(chosen_recipe()) == is_selecting
+        for stage in (stages.examples, stages.annotator, stages.scores)
+    )
+
 
 STAGES: tuple[Stage, ...] = (
     corpus.opt_outs,
@@ -45,7 +48,7 @@ STAGES: tuple[Stage, ...] = (
     quality.annotator_examples,
     quality.quality_annotator,
     quality.quality_scores,
-    *_SELECTING,
+    *_annotator_stages(is_selecting=True),
     selection.high_quality_subset,
     selection.high_quality_dataset,
     synthesis.teacher_model,
@@ -55,7 +58,7 @@ STAGES: tuple[Stage, ...] = (
     *pretraining.PACKS.values(),
     *pretraining.CHECKPOINTS.values(),
     evaluation.benchmark_results,
-    *chain.from_iterable(_ANNOTATORS.values()),
+    *_annotator_stages(is_selecting=False),  # after what the recipe trains
     experiments.experiment_arms,
     experiments.experiment_comparisons,
 )

@@ -158,6 +158,10 @@ class AnnotatorStages:
     annotator: Stage
     scores: Stage
 
+    def selects(self, recipe: Recipe) -> bool:
+        """Whether the recipe selects by these scores. Others are compared, whatever gates say."""
+        return recipe.selection.annotator == self.name
+
 
 def annotator_stages(name: str | None) -> AnnotatorStages:
     """The stages of one of the recipe's further annotators; None: of its own one."""
@@ -172,10 +176,6 @@ def annotator_stages(name: str | None) -> AnnotatorStages:
 
     def num_gpus(recipe: Recipe) -> int:
         return recipe_of(recipe).annotator.gpus
-
-    def is_gated(recipe: Recipe) -> bool:
-        """Scores that select nothing are compared, whatever the gates say."""
-        return recipe.selection.annotator == name
 
     def learns_grades(recipe: Recipe) -> bool:
         return recipe_of(recipe).annotator.target == "grades"
@@ -299,7 +299,7 @@ def annotator_stages(name: str | None) -> AnnotatorStages:
 
         annotator = inputs.input(quality_annotator)
         if not annotator.is_pending:  # of one that a plan expects nothing can be read yet
-            scoring_annotator(annotator.folder, is_gated=is_gated(inputs.recipe))
+            scoring_annotator(annotator.folder, is_gated=stages.selects(inputs.recipe))
         return config(recipe_of(inputs.recipe))
 
     @stage(
@@ -345,9 +345,8 @@ def annotator_stages(name: str | None) -> AnnotatorStages:
             part_texts=recipe.annotator.part_texts,
             batch_tokens=recipe.annotator.batch_tokens,
             num_threads=recipe.annotator.threads,
-            is_gated=is_gated(run.recipe),
         )
-        version = scoring_annotator(annotator, is_gated=request.is_gated).version
+        version = scoring_annotator(annotator, is_gated=stages.selects(run.recipe)).version
         report = scores.write_reused(request, annotator=version) or _scored(run, request, recipe)
         stats = scoring_stats(report)
         return StageResult(
@@ -358,12 +357,13 @@ def annotator_stages(name: str | None) -> AnnotatorStages:
             },
         )
 
-    return AnnotatorStages(
+    stages = AnnotatorStages(
         name=name,
         examples=annotator_examples,
         annotator=quality_annotator,
         scores=quality_scores,
     )
+    return stages
 
 
 OWN_ANNOTATOR = annotator_stages(None)

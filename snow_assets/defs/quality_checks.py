@@ -4,7 +4,12 @@ import dagster as dg
 
 from snow_assets.defs.curation import clean_corpus
 from snow_assets.defs.materialize import check_result, current_artifact, current_artifacts
-from snow_assets.defs.quality import annotator_examples, quality_annotator, quality_scores
+from snow_assets.defs.quality import (
+    OWN_ANNOTATOR,
+    annotator_examples,
+    quality_annotator,
+    quality_scores,
+)
 from snow_assets.defs.selection import high_quality_subset
 from snow_assets.recipe import Recipe
 from snow_assets.storage import shards
@@ -39,7 +44,7 @@ def annotator_passes_its_gate(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> d
     from snow_assets.quality import gate
 
     annotator = gate.read_annotator(current_artifact(lake, recipe, quality_annotator.name).folder)
-    selects = recipe.selection.annotator is None
+    selects = OWN_ANNOTATOR.selects(recipe)
     severity = dg.AssetCheckSeverity.ERROR if selects else dg.AssetCheckSeverity.WARN
     return check_result(gate.gate_failures(annotator.all_gates), severity)
 

@@ -63,12 +63,9 @@ def _subset_config(inputs: StageInputs) -> Any:
 
 def selecting_inputs(stages: AnnotatorStages) -> tuple[Input, Input]:
     """What a subset reads of an annotator that the recipe selects by."""
-
-    def selects(recipe: Recipe) -> bool:
-        return recipe.selection.annotator == stages.name
-
-    return Input(stage=stages.scores, applies=selects), Input(
-        stage=stages.annotator, applies=selects
+    return (
+        Input(stage=stages.scores, applies=stages.selects),
+        Input(stage=stages.annotator, applies=stages.selects),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 from snow_assets.plots import Plot
-from snow_assets.recipe import Recipe
+from snow_assets.recipe import Recipe, set_chosen_recipe
 from snow_assets.runtime import worker
 from snow_assets.runtime.remaining_time import LOGGER
 from snow_assets.stages import Artifact, ArtifactSpec, StageResult, StageRun
@@ -106,6 +106,7 @@ def work(request: StageRequest, progress: worker.Progress) -> StageReport:
 
     Raises ValueError for a stage that this image's version of the project doesn't have.
     """
+    set_chosen_recipe(request.recipe)
     from snow_assets.defs.graph import STAGES
 
     logger = logging.getLogger(LOGGER)

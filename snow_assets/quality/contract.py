@@ -103,7 +103,6 @@ class ScoringRequest:
     part_texts: int
     batch_tokens: int
     num_threads: int
-    is_gated: bool = True  # else an annotator that fails its gates scores, too: nothing is selected
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from snow_assets.quality import encoder as encoders
 from snow_assets.quality import scores
 from snow_assets.quality.contract import Annotator, ScoringReport, ScoringRequest
 from snow_assets.quality.encoder import Encoder
-from snow_assets.quality.gate import scoring_annotator
+from snow_assets.quality.gate import read_annotator
 from snow_assets.quality.head import Vectors, read_head, text_logit, text_logits
 from snow_assets.quality.text_parts import TextParts
 from snow_assets.quality.windows import Tokens
@@ -39,7 +39,7 @@ class _TokenizedPart:
 def work(request: ScoringRequest, progress: worker.Progress) -> ScoringReport:
     """Score this worker's parts. Of the corpus it reads the shards that these lie in, of earlier
     artifacts all scores. Memory: three parts, a shard of documents, a block of `TextParts`."""
-    annotator = scoring_annotator(request.annotator, is_gated=request.is_gated)
+    annotator = read_annotator(request.annotator)
     head = read_head(request.annotator)
     encoder = load_encoder(request, annotator)
     parts = TextParts.of(request.clean, request.part_texts)

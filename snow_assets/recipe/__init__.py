@@ -103,11 +103,16 @@ __all__ = [
     "WorkerMemory",
     "annotator_values",
     "chosen_recipe",
+    "set_chosen_recipe",
 ]
+
+_CHOSEN: list[Recipe] = []
 
 
 def chosen_recipe() -> Recipe:
     """The recipe of `SNOW_RECIPE`: SMOKE (the default), MICRO, ARCTIC..., or `module:VALUE`."""
+    if _CHOSEN:
+        return _CHOSEN[-1]
     choice = os.environ.get("SNOW_RECIPE", "SMOKE")
     module_name, _, value = choice.rpartition(":")
     try:
@@ -126,3 +131,11 @@ def chosen_recipe() -> Recipe:
             "module:VALUE"
         )
     return recipe
+
+
+def set_chosen_recipe(recipe: Recipe) -> None:
+    """Choose the recipe of a Job's request, whatever `SNOW_RECIPE` of its pod is.
+
+    The graph follows the recipe that is chosen when it is imported, so call it before.
+    """
+    _CHOSEN.append(recipe)

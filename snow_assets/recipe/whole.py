@@ -118,9 +118,8 @@ class Recipe(RecipeSection):
     @property
     def selecting_annotator(self) -> AnnotatorRecipe:
         """The one whose scores select."""
-        if self.selection.annotator is None:
-            return self.annotator
-        return self.with_annotator(self.selection.annotator).annotator
+        name = self.selection.annotator
+        return self.annotator if name is None else self._further_annotator(name)
 
     @property
     def grade_tables(self) -> tuple[GradeTable, ...]:
@@ -129,12 +128,15 @@ class Recipe(RecipeSection):
 
     def with_annotator(self, name: str) -> "Recipe":
         """The recipe whose own annotator, which selects, is this further one."""
-        (further,) = (item for item in self.further_annotators if item.name == name)
         return replace(
             self,
-            annotator=further.annotator,
+            annotator=self._further_annotator(name),
             selection=replace(self.selection, annotator=None),
             further_annotators=(),
             experiments=(),
             promotion_gates=(),
         )
+
+    def _further_annotator(self, name: str) -> AnnotatorRecipe:
+        (further,) = (item for item in self.further_annotators if item.name == name)
+        return further.annotator

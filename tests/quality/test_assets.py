@@ -1,18 +1,24 @@
 """The stages of quality in Dagster: assets, checks, and new scores when something is new."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import datasets
 import pytest
+from pydantic import TypeAdapter
 
 from snow_assets.defs import quality, selection
 from snow_assets.defs import quality_checks as checks
 from snow_assets.defs.materialize import current_artifact
+from snow_assets.defs.stage_job import StageRequest
 from snow_assets.quality.gate import gate_failures, read_annotator
 from snow_assets.recipe import (
     SMOKE,
@@ -22,7 +28,8 @@ from snow_assets.recipe import (
     Recipe,
 )
 from snow_assets.recipe.data import selection_values
-from snow_assets.stages import Stage
+from snow_assets.runtime import worker
+from snow_assets.stages import Stage, StageInputs
 from snow_assets.storage import checked_json, shards
 from snow_resources.lake import Lake
 from snow_resources.local_jobs import LocalJobs
@@ -284,6 +291,15 @@ def test_a_further_annotator_has_its_own_examples_gate_and_scores(
     assert again[0].metadata["reused"].value is True
 
 
+def work_of_pod(request: StageRequest, job: str) -> str:
+    """The output of a job whose pod knows no recipe but the request's."""
+    shards.put(f"{job}/{worker.REQUEST}", TypeAdapter(StageRequest).dump_json(request))
+    environment = {name: value for name, value in os.environ.items() if name != "SNOW_RECIPE"}
+    command = [sys.executable, "-m", "snow_assets.defs.stage_job", job]
+    subprocess.run(command, env=environment, check=True)
+    return request.output
+
+
 def test_a_further_annotator_selects_by_its_own_gates(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -337,6 +353,26 @@ def test_a_further_annotator_selects_by_its_own_gates(
         for folder, table in ((own, "scores"), (others, "scores"), (selected, "documents"))
     }
     assert logits[selected] == logits[others] != logits[own]
+    inputs_of_subset = StageInputs(
+        stage=subset,
+        partition="python",
+        recipe=recipe,
+        lake=lake,
+        resolve=partial(current_artifact, lake, recipe),
+    ).declared_inputs()
+    folder_of_job = work_of_pod(
+        StageRequest(
+            stage=subset.name,
+            partition="python",
+            output=f"{made.lake}-job/subset",
+            lake=lake.url,
+            inputs=tuple(inputs_of_subset),
+            recipe=recipe,
+        ),
+        f"{made.lake}-job",
+    )
+    digests = {shards.content_digest(shards.records(f)) for f in (selected, folder_of_job)}
+    assert len(digests) == 1
 
     failing = selected_by(made.recipe, replace(strict, inverse_regularization=2.0))
     result = run_all(failing, (stages.annotator, None), (stages.scores, "python"))

@@ -103,6 +103,9 @@ def test_a_record_that_mlflow_refuses_for_good_holds_up_no_other(
     link = record(Tracking(uri=store, spool=str(spool)), "after_the_refusal")
     assert link.ids["mlflow_run_id"]
     assert [path.suffix for path in sorted(spool.iterdir()) if path.name != ".lock"] == [".refused"]
+    link = record(Tracking(uri=store, spool=str(spool)), "nameless_again", model=nameless)
+    assert not link.ids
+    assert link.metadata["mlflow"].startswith("refused; the record is in ")
 
 
 def test_a_damaged_record_is_set_aside_and_named_with_the_remedy(
