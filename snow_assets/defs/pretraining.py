@@ -34,6 +34,7 @@ from snow_assets.recipe import (
     chosen_recipe,
 )
 from snow_assets.runtime import worker
+from snow_assets.runtime.exchange.chosen import open_exchange
 from snow_assets.runtime.job_metrics import JobMetrics, follow
 from snow_assets.runtime.remaining_time import duration
 from snow_assets.stages import (
@@ -133,6 +134,7 @@ def _packs_stage(phase: PhaseRecipe) -> Stage:
         ),
         config=config,
         kinds={"parquet"},
+        is_distributed=True,
         cost=CostModel(output_tokens=lambda recipe: recipe.pretraining.phase(phase.name).tokens),
     )
     def packs(run: StageRun) -> StageResult:
@@ -151,9 +153,14 @@ def _packs_stage(phase: PhaseRecipe) -> Stage:
             packing=pretraining.packing,
             max_seq_len=pretraining.model.max_seq_len,
         )
-        gates.search_for_leaks(
-            run.folder, packing_tokenizer, run.folders(clean_corpus), _benchmarks(run)
-        )
+        with open_exchange() as exchange:
+            gates.search_for_leaks(
+                run.folder,
+                packing_tokenizer,
+                run.folders(clean_corpus),
+                _benchmarks(run),
+                exchange=exchange,
+            )
         table = dg.MetadataValue.md(language_table(stats["languages"]))
         return StageResult(stats=stats, metadata={"languages": table})
 

@@ -15,12 +15,20 @@ import pyarrow as pa
 from tokenizers import Tokenizer
 
 from snow_assets.curation.decontamination.exemptions import exempt_document_ids
-from snow_assets.curation.decontamination.gate import Gate, raise_if_contaminated
+from snow_assets.curation.decontamination.gate import raise_if_contaminated
 from snow_assets.curation.split import assert_no_held_out
-from snow_assets.pretraining.leaks import LEAKS, leaks_stats, search_packs, shard_files
+from snow_assets.pretraining.leaks import (
+    LEAKS,
+    SharedGate,
+    leaks_stats,
+    search_packs,
+    shard_files,
+)
 from snow_assets.pretraining.packs import size_violations
 from snow_assets.pretraining.sources import LanguageSource
 from snow_assets.recipe import ContaminationExemption
+from snow_assets.runtime.exchange.contract import Exchange
+from snow_assets.runtime.exchange.in_process import IN_PROCESS
 from snow_assets.storage import shards
 
 
@@ -55,7 +63,12 @@ def assert_trainable_documents(
 
 
 def search_for_leaks(
-    packs: str, tokenizer: Tokenizer, clean_folders: Sequence[str], benchmarks: Benchmarks
+    packs: str,
+    tokenizer: Tokenizer,
+    clean_folders: Sequence[str],
+    benchmarks: Benchmarks,
+    *,
+    exchange: Exchange = IN_PROCESS,
 ) -> None:
     """Search packs that are not finished yet, and store the result in them.
 
@@ -66,9 +79,10 @@ def search_for_leaks(
         search_packs(
             packs,
             tokenizer,
-            Gate.of(benchmarks.problems, window_tokens=benchmarks.window_tokens),
+            SharedGate(benchmarks.problems, benchmarks.window_tokens),
             searched_for=benchmarks.digest,
             exempt=exempt_document_ids(clean_folders, benchmarks.exemptions),
+            exchange=exchange,
         )
     )
 

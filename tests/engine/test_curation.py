@@ -14,6 +14,7 @@ import pytest
 
 from snow_assets.curation.dedup.signatures import signature_folders
 from snow_assets.curation.tokenizer.tokens import load_tokenizer
+from snow_assets.pretraining.leaks import SharedGate, search_packs
 from snow_assets.pretraining.packs import pack
 from snow_assets.pretraining.sources import clean_sources, high_quality_sources, mixed_sources
 from snow_assets.quality import selection
@@ -23,6 +24,7 @@ from snow_assets.runtime.exchange.contract import Exchange
 from snow_assets.runtime.exchange.in_process import InProcessExchange
 from snow_assets.runtime.exchange.ray_cluster import RayExchange
 from snow_assets.storage import shards
+from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM
 from snow_assets.storage.schemas.quality import SCORE
 from tests.curation.builders import a_file, a_problem, a_program, clean_corpora, finish
 from tests.pretraining.builders import CONTEXT, PACKING, PHASE
@@ -55,6 +57,7 @@ class Corpus:
     selected_tokens: int = 20_000
     num_sequences: int = 40
     seq_len: int = CONTEXT
+    is_generated: bool = True
     min_part: float = 0.1  # of the files: exact duplicates, and near duplicates
 
 
@@ -142,15 +145,12 @@ def put_subset(
     return finish(folder, stats=stats)
 
 
-def curate(lake: Path, corpus: Corpus, exchange: Exchange) -> dict[str, str]:
-    """The digest of each artifact, by asset and partition."""
-    all_corpora = clean_corpora(
-        str(lake), corpus.files, exchange=exchange, per_shard=corpus.files_per_shard
-    )
-    clean = {language: all_corpora[language] for language in corpus.languages}
-    recipe = replace(SELECTION_RECIPE, budget_tokens=corpus.selected_tokens)
-    subsets = [put_subset(str(lake), language, clean, recipe, exchange) for language in clean]
-    (tokenizer,) = shards.input_folders(clean["python"], "tokenizer")
+def put_packs(
+    lake: str, clean: dict[str, str], subsets: list[str], corpus: Corpus, exchange: Exchange
+) -> str:
+    """Packs of clean and selected text, searched for a program that the generated files hold."""
+    (tokenizer_folder,) = shards.input_folders(clean["python"], "tokenizer")
+    tokenizer = load_tokenizer(tokenizer_folder)
     sources = [
         *clean_sources(list(clean.values()), max_passes=1),
         *high_quality_sources(list(clean.values()), subsets, max_passes=4),
@@ -159,12 +159,34 @@ def curate(lake: Path, corpus: Corpus, exchange: Exchange) -> dict[str, str]:
     stats = pack(
         mixed_sources(sources),
         folder=packs,
-        tokenizer=load_tokenizer(tokenizer),
+        tokenizer=tokenizer,
         phase=replace(PHASE, tokens=corpus.num_sequences * corpus.seq_len),
         packing=replace(PACKING, shard_sequences=corpus.num_sequences // 5),
         max_seq_len=corpus.seq_len,
     )
-    finish(packs, stats=stats)
+    problem = a_problem(solution=a_program("program0", functions=8))
+    problems = pa.Table.from_pylist([problem], schema=BENCHMARK_PROBLEM)
+    hits = search_packs(
+        packs,
+        tokenizer,
+        SharedGate(problems, 32),
+        searched_for="a program",
+        exempt=frozenset(),
+        exchange=exchange,
+    )
+    assert bool(hits) == corpus.is_generated
+    return finish(packs, stats=stats)
+
+
+def curate(lake: Path, corpus: Corpus, exchange: Exchange) -> dict[str, str]:
+    """The digest of each artifact, by asset and partition."""
+    all_corpora = clean_corpora(
+        str(lake), corpus.files, exchange=exchange, per_shard=corpus.files_per_shard
+    )
+    clean = {language: all_corpora[language] for language in corpus.languages}
+    recipe = replace(SELECTION_RECIPE, budget_tokens=corpus.selected_tokens)
+    subsets = [put_subset(str(lake), language, clean, recipe, exchange) for language in clean]
+    packs = put_packs(str(lake), clean, subsets, corpus, exchange)
     folders = {
         folder
         for name in all_corpora.values()
@@ -251,6 +273,7 @@ def test_forty_thousand_installed_files_on_two_nodes_give_equal_digests(
         selected_tokens=1_000_000,
         num_sequences=4_000,
         seq_len=512,
+        is_generated=False,
         min_part=0.01,
     )
     expected = expected_digests(tmp_path / "here", corpus)

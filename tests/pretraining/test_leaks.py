@@ -9,12 +9,12 @@ import pyarrow as pa
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from snow_assets.curation.decontamination.gate import ContaminatedError, Gate, GateHit
+from snow_assets.curation.decontamination.gate import ContaminatedError, GateHit
 from snow_assets.curation.tokenizer.tokens import FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, SPECIAL_TOKENS
 from snow_assets.pretraining import leaks
 from snow_assets.pretraining.decoding import Decoder, decode_packed
 from snow_assets.pretraining.gates import Benchmarks, search_for_leaks
-from snow_assets.pretraining.leaks import search_packs
+from snow_assets.pretraining.leaks import SharedGate, search_packs
 from snow_assets.pretraining.packs import pack
 from snow_assets.pretraining.sources import clean_sources
 from snow_assets.recipe import ContaminationExemption, PackingRecipe
@@ -84,7 +84,7 @@ def put_all(
 
 def found(lake_url: str, packs: str, exempt: frozenset[str] = frozenset()) -> list[GateHit]:
     benchmarks = benchmarks_of(lake_url)
-    gate = Gate.of(benchmarks.problems, window_tokens=WINDOW)
+    gate = SharedGate(benchmarks.problems, WINDOW)
     return search_packs(packs, a_tokenizer(), gate, searched_for=benchmarks.digest, exempt=exempt)
 
 
@@ -120,13 +120,13 @@ def test_a_shard_is_searched_once_and_again_when_it_or_the_problems_change(
 ) -> None:
     packs, _ = put_all(lake_url, {"verbatim": LEAKS["verbatim"]})
     benchmarks = benchmarks_of(lake_url)
-    gate = Gate.of(benchmarks.problems, window_tokens=WINDOW)
+    gate = SharedGate(benchmarks.problems, WINDOW)
     searched: list[int] = []
-    search_hits = leaks._Search._hits
+    search_hits = leaks._Search.hits
     monkeypatch.setattr(
         leaks._Search,
-        "_hits",
-        lambda self, position: searched.append(position) or search_hits(self, position),
+        "hits",
+        lambda self: searched.append(self.shard.index) or search_hits(self),
     )
 
     def search(searched_for: str) -> list[GateHit]:

@@ -1,6 +1,10 @@
 """Load the tokenizer; the special tokens. `encoding` tokenizes texts."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -43,6 +47,26 @@ def load_tokenizer(folder: str) -> Tokenizer:
         f"{folder} holds no tokenizer.json: name a folder that does in the recipe's "
         "tokenizer.pretrained, or None to train one"
     )
+
+
+@dataclass(frozen=True)
+class SharedTokenizer:
+    """A tokenizer that a process which gets it several times, pickled, builds once.
+
+    So what is cached by tokenizer (`encoding`) is built once, too.
+    """
+
+    tokenizer: Tokenizer
+
+    def __reduce__(self) -> tuple[Callable[..., "SharedTokenizer"], tuple[Any, ...]]:
+        return _shared_tokenizer, (self.tokenizer.to_str(), self.tokenizer.encode_special_tokens)
+
+
+@lru_cache(maxsize=2)
+def _shared_tokenizer(content: str, encode_special_tokens: bool) -> SharedTokenizer:
+    tokenizer = Tokenizer.from_str(content)
+    tokenizer.encode_special_tokens = encode_special_tokens
+    return SharedTokenizer(tokenizer)
 
 
 def fetch_tokenizer(folder: str, local: Path) -> Path:

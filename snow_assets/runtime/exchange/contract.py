@@ -76,6 +76,11 @@ class Exchange(ABC):
         A table has the rows of one shard or of several.
         """
 
+    @property
+    @abstractmethod
+    def threads_per_call(self) -> int:
+        """The cores that a call of a function may use, by threads of its own."""
+
     @abstractmethod
     def num_partitions(self, num_bytes: int) -> int:
         """The number of partitions for so many bytes of rows, at most MAX_PARTITIONS."""

@@ -106,6 +106,10 @@ class InProcessExchange(Exchange):
         for elements in zip(*shard_map.inputs, strict=True):
             yield shard_map.function(*map(_as_argument, elements), **shard_map.shared)
 
+    @property
+    def threads_per_call(self) -> int:
+        return len(os.sched_getaffinity(0))
+
     def num_partitions(self, num_bytes: int) -> int:
         return min(MAX_PARTITIONS, 1 + num_bytes // self.partition_bytes)
 

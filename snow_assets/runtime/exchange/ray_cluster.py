@@ -134,6 +134,10 @@ class RayExchange(Exchange):
         while in_flight:
             yield _gathered(in_flight.popleft(), shard_map.schema)
 
+    @property
+    def threads_per_call(self) -> int:
+        return 1  # of a task
+
     def num_partitions(self, num_bytes: int) -> int:
         return min(MAX_PARTITIONS, max(_num_cpus(), 1 + num_bytes // self.partition_bytes))
 
