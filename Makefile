@@ -56,8 +56,8 @@ experiment: .venv/ready .venv-vllm/ready  ## train an experiment's arms and show
 promote: .venv/ready  ## move the recipe's alias in MLflow to its models, unless a gate holds them back
 	@$(RUN) -W ignore -m snow_assets.cli.promote
 
-suites: .venv/ready  ## parse the benchmarks' files and run their canonical solutions: make suites FILES=folder
-	@$(RUN) -W ignore -m snow_assets.cli.suites $(FILES)
+suites: .venv/ready  ## parse the benchmarks' files and run their canonical solutions: make suites FILES=folder BENCHMARK_PYTHON=interpreter
+	@$(RUN) -W ignore -m snow_assets.cli.suites "$(FILES)" "$(BENCHMARK_PYTHON)"
 
 dev: .venv/ready .venv-vllm/ready  ## Dagster at http://localhost:3000 (PORT) and MLflow at 5000 (MLFLOW_PORT)
 	@$(RUN) -m snow_assets.home

@@ -2,7 +2,9 @@
 
 Each benchmark whose file is there is parsed, and its canonical solutions run in the sandbox. Those
 that fail are listed: an evaluation excludes their problems, or refuses the benchmark.
-`make suites FILES=FOLDER` looks in that folder instead of the recipe's `benchmark_files`.
+`make suites FILES=FOLDER BENCHMARK_PYTHON=INTERPRETER` reads that folder instead of the recipe's
+`benchmark_files`, and runs programs that need libraries with that interpreter instead of
+`benchmark_python`.
 """
 
 import os
@@ -36,14 +38,20 @@ class Verification:
     refusal: str | None  # None: an evaluation judges the other problems
 
 
-def verify(name: str, files: str | None, *, seconds: float) -> Verification:
+def verify(
+    name: str, files: str | None, *, seconds: float, benchmark_python: str | None = None
+) -> Verification:
     """Parse a benchmark and run its canonical solutions, one per core, each for at most `seconds`.
 
-    ValueError if its file is missing or not what its declaration says.
+    ValueError if its file is missing or not what its declaration says, or the interpreter of its
+    environment is.
     """
     problems = [problem_test(problem_from_row(row)) for row in read_problems([name], files)]
     run = partial(sandbox.run_all, num_cpus=os.cpu_count() or 1)
-    canonical = run_canonical(problems, run, timeout_seconds=seconds)
+    environment = sandbox.PythonEnvironment()
+    if benchmark_python is not None and BENCHMARKS[name].test_kind == "unittest":
+        environment = sandbox.python_environment(benchmark_python)
+    canonical = run_canonical(problems, run, timeout_seconds=seconds, environment=environment)
     refusal = None
     try:
         raise_on_canonical_failures(problems, canonical, timeout_seconds=seconds)
@@ -56,7 +64,7 @@ def verify(name: str, files: str | None, *, seconds: float) -> Verification:
     )
 
 
-def main(files: str | None) -> int:
+def main(files: str | None, python: str | None) -> int:
     """Print a line per benchmark; 1 if one that the recipe names cannot be used."""
     recipe = chosen_recipe()
     configured = files or recipe.operation.benchmark_files
@@ -70,7 +78,12 @@ def main(files: str | None) -> int:
     unusable = set()
     for name, benchmark in BENCHMARKS.items():
         try:
-            result = verify(name, folder, seconds=seconds)
+            result = verify(
+                name,
+                folder,
+                seconds=seconds,
+                benchmark_python=python or recipe.operation.benchmark_python,
+            )
         except ValueError as error:
             unusable.add(name)
             console.print(f"{name}: {error}")
@@ -89,4 +102,5 @@ def main(files: str | None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else None))
+    _files, _python = (*sys.argv[1:], "", "")[:2]
+    sys.exit(main(_files or None, _python or None))

@@ -38,11 +38,14 @@ def _config(inputs: StageInputs) -> Any:
     # The isolation is part of the fingerprint, so that "not run" is not final: where a sandbox is
     # available later, the programs run.
     isolation = inputs.jobs.sandbox_level() or sandbox.probe().level
-    return {
+    config = {
         "evaluation": inputs.recipe.evaluation,
         "precision": inputs.recipe.pretraining.precision,
         "isolation": isolation,
     }
+    # With other libraries other problems are excluded: an environment's path is its version.
+    python = programs.required_python(inputs.recipe)
+    return config if python is None else {**config, "benchmark_python": python}
 
 
 def _completion_tokens(recipe: Recipe) -> float:
@@ -136,7 +139,9 @@ def benchmark_results(run: StageRun) -> StageResult:
     executed = run.jobs.run(
         run.context,
         "snow_assets.evaluation.execution",
-        programs.execution_request(request, num_cpus=num_cpus),
+        programs.execution_request(
+            request, num_cpus=num_cpus, benchmark_python=programs.required_python(run.recipe)
+        ),
         report=ExecutionReport,
         code_version=CODE_VERSION,
         size=JobSize(environment="sandbox", cpus=num_cpus, memory_gib=worker_memory.sandbox_gib),

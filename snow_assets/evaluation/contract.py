@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from snow_assets.corpus.benchmarks.declaration import TestKind
 from snow_assets.recipe import EvaluationRecipe
 
 PASSED, TIMEOUT, NOT_RUN, EXCLUDED = "passed", "timeout", "not_run", "excluded"
@@ -52,8 +53,9 @@ class ProblemTest:
     problem_id: str
     benchmark: str
     entry_point: str
-    test: str  # calls `candidate`, and may use the names that the solution defines
+    test: str  # of `kind`, see `corpus/benchmarks/declaration.py`
     solution: str
+    kind: TestKind = "function"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,7 @@ class ExecutionRequest:
     programs: tuple[Program, ...]
     recipe: EvaluationRecipe
     num_cpus: int  # programs that run at the same time, at most one per core
+    benchmark_python: str | None = None  # interpreter of the tests of kind "unittest"
 
 
 @dataclass(frozen=True, kw_only=True)

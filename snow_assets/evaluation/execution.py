@@ -8,10 +8,12 @@ measures the machine (evalplus, issue 5).
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from snow_assets.corpus.benchmarks.bigcodebench import test_methods
+from snow_assets.corpus.benchmarks.declaration import TestKind
 from snow_assets.evaluation.contract import (
     EXCLUDED,
     NOT_RUN,
@@ -26,14 +28,66 @@ from snow_assets.evaluation.contract import (
 from snow_assets.recipe import EvaluationRecipe
 from snow_assets.runtime import sandbox, worker
 
-MAX_EXCLUDED_FRACTION = 0.05
-"""Of a benchmark's problems in a request, rounded up to a whole problem. MBPP+ loses 3 of 378."""
+MAX_EXCLUDED_FRACTION: Mapping[TestKind, float] = {"function": 0.05, "unittest": 0.25}
+"""Of a benchmark's problems in a request, rounded up to a whole problem. MBPP+ loses 3 of 378.
+Programs of "unittest" start processes, change modes and read /etc, which the sandbox refuses."""
 
 RunPrograms = Callable[[Sequence[sandbox.Execution]], list[sandbox.ExecutionResult]]
 
+_STANDARD_LIBRARY = sandbox.PythonEnvironment()
+_UNITTEST_LIMITS = partial(
+    sandbox.Limits, memory_bytes=4 << 30, folder_bytes=1 << 26, threads=64, open_files=256
+)
+_UNITTEST_START = """\
+import os
+import sys
 
-def execution_of(source: str, problem: ProblemTest, seconds: float) -> sandbox.Execution:
-    """The problem's test on `source`, which must define the problem's entry point."""
+os.environ.update(MPLBACKEND="Agg", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", TZ="UTC")
+os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="0")
+sys.modules["__test__"] = sys.modules["__main__"]
+__name__ = "__test__"
+"""
+_UNITTEST_END = """
+def _run_test_cases():
+    import unittest
+
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromTestCase(TestCases).run(result)
+    failures = result.failures + result.errors
+    return result.testsRun, [f"{test}: {trace[-500:]}" for test, trace in failures]
+"""
+_LIBRARIES_REMEDY = (
+    ", and install what its programs import in the environment of operation.benchmark_python"
+)
+_UNITTEST_JUDGE = """\
+num_tests, failures = candidate()
+assert not failures, failures[0]
+assert num_tests >= {num_tests}, f"{{num_tests}} of {num_tests} tests ran"
+"""
+
+
+def execution_of(
+    source: str,
+    problem: ProblemTest,
+    seconds: float,
+    *,
+    environment: sandbox.PythonEnvironment = _STANDARD_LIBRARY,
+) -> sandbox.Execution:
+    """The problem's test on `source`, which must define the problem's entry point.
+
+    `environment` runs the tests of kind "unittest", which are part of the program.
+    """
+    if problem.kind == "unittest":
+        return sandbox.Execution(
+            program="\n".join((_UNITTEST_START, source, problem.test, _UNITTEST_END)),
+            limits=_UNITTEST_LIMITS(seconds=seconds),
+            test=sandbox.FunctionTest(
+                entry_point="_run_test_cases",
+                reference="",
+                source=_UNITTEST_JUDGE.format(num_tests=len(test_methods(problem.test))),
+            ),
+            environment=environment,
+        )
     test = sandbox.FunctionTest(
         entry_point=problem.entry_point, reference=problem.solution, source=problem.test
     )
@@ -49,11 +103,18 @@ class CanonicalRun:
 
 
 def run_canonical(
-    problems: Sequence[ProblemTest], run: RunPrograms, *, timeout_seconds: float
+    problems: Sequence[ProblemTest],
+    run: RunPrograms,
+    *,
+    timeout_seconds: float,
+    environment: sandbox.PythonEnvironment = _STANDARD_LIBRARY,
 ) -> CanonicalRun:
     """Run the canonical solution of each problem."""
     results = run(
-        [execution_of(problem.solution, problem, timeout_seconds) for problem in problems]
+        [
+            execution_of(problem.solution, problem, timeout_seconds, environment=environment)
+            for problem in problems
+        ]
     )
     failures = {
         problem.problem_id: result
@@ -79,20 +140,21 @@ def raise_on_canonical_failures(
                 f"the canonical solution of {problem_id} timed out after {timeout_seconds:g} s: "
                 "the machine is too busy, or evaluation.timeout_seconds is too small"
             )
-    num_problems = Counter(problem.benchmark for problem in problems)
-    for benchmark, total in num_problems.items():
+    num_problems = Counter((problem.benchmark, problem.kind) for problem in problems)
+    for (benchmark, kind), total in num_problems.items():
+        max_fraction = MAX_EXCLUDED_FRACTION[kind]
         failed_ids = [
             problem.problem_id
             for problem in problems
             if problem.benchmark == benchmark and problem.problem_id in canonical.failures
         ]
-        if len(failed_ids) == total or len(failed_ids) > math.ceil(MAX_EXCLUDED_FRACTION * total):
+        if len(failed_ids) == total or len(failed_ids) > math.ceil(max_fraction * total):
             reason = failure_reason(canonical.failures[failed_ids[0]])
             raise ValueError(
                 f"{len(failed_ids)} of {total} canonical solutions of {benchmark} fail here, more "
-                f"than the share {MAX_EXCLUDED_FRACTION:g} that may be excluded, so no program can "
+                f"than the share {max_fraction:g} that may be excluded, so no program can "
                 f"be judged; {failed_ids[0]} {reason}: look at the sandbox's limits with `make "
-                "suites`"
+                "suites`" + _LIBRARIES_REMEDY * (kind == "unittest")
             )
 
 
@@ -113,12 +175,15 @@ def run_programs(
     *,
     seconds: float,
     excluded: dict[str, str],
+    environment: sandbox.PythonEnvironment = _STANDARD_LIBRARY,
 ) -> list[ProgramResult]:
     """Run each model program with a time limit of `seconds`, without those of `excluded` problems,
     whose result is EXCLUDED with the reason."""
     problem_by_id = {problem.problem_id: problem for problem in problems}
     executions = [
-        execution_of(program.source, problem_by_id[program.problem_id], seconds)
+        execution_of(
+            program.source, problem_by_id[program.problem_id], seconds, environment=environment
+        )
         for program in programs
         if program.problem_id not in excluded
     ]
@@ -161,10 +226,15 @@ def execute(request: ExecutionRequest, progress: worker.Progress) -> ExecutionRe
             timeout_seconds=0.0,
         )
     recipe: EvaluationRecipe = request.recipe
+    environment = _STANDARD_LIBRARY
+    if request.benchmark_python is not None:
+        environment = sandbox.python_environment(request.benchmark_python)
     run = partial(sandbox.run_all, num_cpus=request.num_cpus)
     # No solution has been timed yet: allow the recipe's limit times its factor.
     canonical_timeout = recipe.timeout_seconds * recipe.timeout_factor
-    canonical = run_canonical(problems, run, timeout_seconds=canonical_timeout)
+    canonical = run_canonical(
+        problems, run, timeout_seconds=canonical_timeout, environment=environment
+    )
     raise_on_canonical_failures(problems, canonical, timeout_seconds=canonical_timeout)
     excluded = {name: failure_reason(result) for name, result in canonical.failures.items()}
     for name, reason in excluded.items():
@@ -172,7 +242,14 @@ def execute(request: ExecutionRequest, progress: worker.Progress) -> ExecutionRe
     num_judged = len(problems) - len(excluded)
     limit = max(recipe.timeout_seconds, recipe.timeout_factor * canonical.slowest_seconds)
     progress.log(f"{num_judged} canonical solutions passed; a program may take {limit:.1f} s")
-    results = run_programs(request.programs, problems, run, seconds=limit, excluded=excluded)
+    results = run_programs(
+        request.programs,
+        problems,
+        run,
+        seconds=limit,
+        excluded=excluded,
+        environment=environment,
+    )
     report = _report(
         results,
         isolation.level,

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from snow_assets.corpus.benchmarks import benchmark_named
+from snow_assets.corpus.benchmarks.declaration import TestKind
 from snow_assets.storage import shards
 
 VALIDATION_HALF, TEST_HALF = "validation_half", "test_half"
@@ -28,9 +29,11 @@ class Problem:
     prompt: str
     num_stripped_newlines: int
     solution: str
-    test: str  # calls `candidate`
+    test: str  # of `test_kind`
     entry_point: str
     stop_sequences: tuple[str, ...]
+    language: str = "python"
+    test_kind: TestKind = "function"
 
 
 def sample_ids(ids: Iterable[str], *, num: int | None, seed: int) -> list[str]:
@@ -54,6 +57,8 @@ def problem_from_row(row: dict[str, Any]) -> Problem:
         test=row["test"],
         entry_point=row["entry_point"],
         stop_sequences=benchmark.stop_sequences,
+        language=benchmark.language,
+        test_kind=benchmark.test_kind,
     )
 
 

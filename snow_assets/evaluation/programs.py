@@ -1,5 +1,6 @@
 """Build sandbox programs from completions, and write their outcomes to table `executions`."""
 
+from snow_assets.corpus.benchmarks import benchmark_named
 from snow_assets.evaluation.contract import (
     EvaluationRequest,
     ExecutionReport,
@@ -8,9 +9,29 @@ from snow_assets.evaluation.contract import (
     Program,
 )
 from snow_assets.evaluation.problems import Problem, sample_problems
+from snow_assets.recipe import Recipe
 from snow_assets.runtime.sandbox import stable_message
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.evaluation import EXECUTION
+
+
+def required_python(recipe: Recipe) -> str | None:
+    """`operation.benchmark_python` if a benchmark of the recipe runs in it, else None.
+
+    ValueError if one does, and it is not stated.
+    """
+    needing = [
+        name
+        for name in recipe.evaluation.benchmarks
+        if benchmark_named(name).test_kind == "unittest"
+    ]
+    if needing and recipe.operation.benchmark_python is None:
+        raise ValueError(
+            f"{', '.join(needing)}: its programs import libraries of an environment of their own, "
+            "and the recipe's operation.benchmark_python names no interpreter: create one where "
+            "the sandbox runs (docs/benchmarks.md), and name it there"
+        )
+    return recipe.operation.benchmark_python if needing else None
 
 
 def problem_test(problem: Problem) -> ProblemTest:
@@ -21,10 +42,13 @@ def problem_test(problem: Problem) -> ProblemTest:
         entry_point=problem.entry_point,
         test=problem.test,
         solution=f"{problem.prompt}{problem.solution}",
+        kind=problem.test_kind,
     )
 
 
-def execution_request(evaluation: EvaluationRequest, *, num_cpus: int) -> ExecutionRequest:
+def execution_request(
+    evaluation: EvaluationRequest, *, num_cpus: int, benchmark_python: str | None = None
+) -> ExecutionRequest:
     """Build the sandbox request from the `completions` of an evaluation's output."""
     rows = shards.read_unfinished(evaluation.output, "completions").to_pylist()
     recipe = evaluation.recipe
@@ -47,6 +71,7 @@ def execution_request(evaluation: EvaluationRequest, *, num_cpus: int) -> Execut
         ),
         recipe=recipe,
         num_cpus=num_cpus,
+        benchmark_python=benchmark_python,
     )
 
 

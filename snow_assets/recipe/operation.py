@@ -117,8 +117,8 @@ class PretrainingExecution(RecipeSection):
 class OperationRecipe(RecipeSection):
     """Prices and rates are for plans only; rates measured in earlier runs take precedence.
 
-    Only `scoring_round` is part of a fingerprint, that of `quality_scores`: `make plan` shows the
-    cost of a new round before it starts.
+    Parts of a fingerprint are `scoring_round`, of `quality_scores`' (`make plan` shows the cost of
+    a new round before it starts), and `benchmark_python`.
     """
 
     scoring_round: Name | None  # with a new name, such as a date, every text is scored again
@@ -146,3 +146,7 @@ class OperationRecipe(RecipeSection):
     archive_pins: Text | None = None
     """File of the archives that the sources read, pinned by version and digest, relative to the
     checkout; `make archives` fetches them into `archives` of SNOW_HOME (`docs/own-data.md`)."""
+    benchmark_python: Text | None = None
+    """Interpreter of the environment with the libraries that BigCodeBench's programs import, where
+    the sandbox runs: an absolute path (`docs/benchmarks.md`). Part of the fingerprint of
+    `benchmark_results` where a benchmark needs it."""

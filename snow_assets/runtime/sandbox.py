@@ -14,8 +14,9 @@ The baseline isolation of both children needs no privilege, and without it nothi
   other processes and no way to have the kernel send one, no tracing, no inspection or change of
   other processes, no new session, no System V or POSIX IPC, no change of modes, owners, times or
   attributes;
-- Landlock: read access to the standard library (without installed packages) and the system's
-  libraries, write access to its own empty folder, nothing else (no /proc, /etc, /tmp, home);
+- Landlock: read access to the standard library (without installed packages, but for those of a
+  `PythonEnvironment`) and the system's libraries, write access to its own empty folder, nothing
+  else (no /proc, /etc, /tmp, home);
 - limits on CPU, memory, file size, open files and threads, no core file, all within the hard limits
   of the host; a wall-clock limit; a limit on the folder's size; only the end of the output is kept;
 - no environment but HOME and TMPDIR, no standard input, no inherited descriptor, no capability;
@@ -43,6 +44,7 @@ functions or objects, or use a return value that is not a plain value: the outco
 with the type's name.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -72,9 +74,11 @@ from snow_assets.runtime.sandbox_filter import FilterUnavailableError, seccomp_f
 _OVERHEAD_SECONDS = 60.0  # for the supervisor itself, which keeps the program's own limit
 _BASELINE = ("seccomp", "landlock", "rlimits")
 _HASH_SEED = "0"
+MIN_PYTHON = (3, 10)
 _FOLDER_PREFIX = "snow-sandbox-"
 _START = (
     "import sys\n"
+    "sys.path[:] = [entry for entry in sys.path if entry]\n"  # not the working folder
     f"sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
     "from snow_assets.runtime.sandbox_child import supervisor\n"
     "del sys.path[0]\n"
@@ -87,8 +91,10 @@ __all__ = [
     "Isolation",
     "Limits",
     "Outcome",
+    "PythonEnvironment",
     "SandboxUnavailableError",
     "probe",
+    "python_environment",
     "run",
     "run_all",
     "stable_message",
@@ -114,12 +120,21 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PythonEnvironment:
+    """An interpreter, and the folders of the packages that its programs may import."""
+
+    python: str = sys.executable
+    packages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Execution:
     """A program to run, and its test."""
 
     program: str
     limits: Limits
     test: FunctionTest = _NO_TEST
+    environment: PythonEnvironment = PythonEnvironment()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +154,31 @@ class Isolation:
     available: bool
     level: str
     reason: str
+
+
+def python_environment(python: str) -> PythonEnvironment:
+    """The environment of an interpreter of at least `MIN_PYTHON`, with its installed packages.
+
+    ValueError if there is none at this path. `.pth` files are not read.
+    """
+    script = (
+        "import json, sys, sysconfig; "
+        "print(json.dumps([sys.version_info[:2], sysconfig.get_paths()]))"
+    )
+    try:
+        process = subprocess.run(
+            [python, "-I", "-c", script], capture_output=True, check=True, timeout=60
+        )
+        version, paths = json.loads(process.stdout)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        raise ValueError(f"{python} is no Python interpreter: {error}") from error
+    if tuple(version) < MIN_PYTHON:
+        minimum = ".".join(map(str, MIN_PYTHON))
+        raise ValueError(
+            f"{python} is Python {'.'.join(map(str, version))}, and the sandbox needs {minimum}"
+        )
+    folders = dict.fromkeys((paths["purelib"], paths["platlib"]))
+    return PythonEnvironment(python=python, packages=tuple(filter(os.path.isdir, folders)))
 
 
 def run(program: str, *, limits: Limits, test: FunctionTest = _NO_TEST) -> ExecutionResult:
@@ -184,10 +224,11 @@ def _run(execution: Execution, lifeline: int, *, num_concurrent: int) -> Executi
                 lifeline,
                 **asdict(execution.limits),
                 num_concurrent=num_concurrent,
+                packages=execution.environment.packages,
             )
         except FilterUnavailableError as error:
             raise SandboxUnavailableError(str(error)) from error
-        report = _run_supervisor(request, execution.test)
+        report = _run_supervisor(request, execution.test, execution.environment.python)
     if report.refused:
         raise SandboxUnavailableError(report.refused)
     return ExecutionResult(
@@ -198,11 +239,11 @@ def _run(execution: Execution, lifeline: int, *, num_concurrent: int) -> Executi
     )
 
 
-def _run_supervisor(request: Request, test: FunctionTest) -> Report:
+def _run_supervisor(request: Request, test: FunctionTest, python: str) -> Report:
     frames = [pack(part) for part in (request, test)]
     process = subprocess.Popen(
-        # Like -I, except for the environment, which holds only the hash seed.
-        [sys.executable, "-P", "-s", "-S", "-X", "utf8", "-c", _START],
+        # Like -I, except for the environment, which holds only the hash seed; -P is Python 3.11's.
+        [python, "-s", "-S", "-X", "utf8", "-c", _START],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

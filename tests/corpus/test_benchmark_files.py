@@ -1,13 +1,16 @@
 """Benchmarks are read from the files that their projects publish, and judged as these judge."""
 
 import gzip
+import io
 import json
+import venv
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from snow_assets.cli import suites
@@ -17,7 +20,7 @@ from snow_assets.curation.decontamination.gate import gate_hits
 from snow_assets.curation.decontamination.prefilter import hits, index_problems
 from snow_assets.evaluation.execution import execution_of
 from snow_assets.evaluation.problems import problem_from_row
-from snow_assets.evaluation.programs import problem_test
+from snow_assets.evaluation.programs import problem_test, required_python
 from snow_assets.recipe import SMOKE
 from snow_assets.runtime import sandbox
 from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM
@@ -153,12 +156,67 @@ EVO_EVAL_DIFFICULT = [
     },
 ]
 EVO_EVAL_VERBOSE = HUMAN_EVAL_PLUS
+_SCALED = '''import rulers
+import unittest.mock
+
+
+def task_func(lengths):
+    """
+    Scale a list of lengths by the factor of the ruler, and return their total.
+
+    Requirements:
+    - rulers
+    """
+'''
+_SCALED_SOLUTION = """    factor = rulers.factor()
+    total = 0
+    for length in lengths:
+        total += factor * length
+    return total
+"""
+_SCALED_TEST = """import unittest
+from unittest.mock import patch
+
+class TestCases(unittest.TestCase):
+    def setUp(self):
+        self.lengths = [1, 2]
+
+    def test_case_1(self):
+        self.assertEqual(task_func(self.lengths), 6)
+
+    def test_case_2(self):
+        with patch('rulers.factor', return_value=10):
+            self.assertEqual(task_func(self.lengths), 30)
+
+if __name__ == '__main__':
+    unittest.main()
+"""
+
+
+def _big_code_bench(number: int, prompt: str = _SCALED) -> dict[str, str]:
+    return {
+        "task_id": f"BigCodeBench/{number}",
+        "complete_prompt": prompt,
+        "instruct_prompt": "Scale a list of lengths.",
+        "canonical_solution": _SCALED_SOLUTION,
+        "code_prompt": "import rulers\ndef task_func(lengths):\n",
+        "test": _SCALED_TEST,
+        "entry_point": "task_func",
+        "doc_struct": "{}",
+        "libs": "['rulers']",
+    }
+
+
+BIG_CODE_BENCH = [_big_code_bench(0), _big_code_bench(13)]
+BIG_CODE_BENCH_HARD = [_big_code_bench(13)]
 FILES: dict[str, Any] = {
     "HumanEval+": HUMAN_EVAL_PLUS,
     "MBPP+": MBPP_PLUS,
     "MBPP": MBPP,
     "EvoEval-difficult": EVO_EVAL_DIFFICULT,
     "EvoEval-verbose": EVO_EVAL_VERBOSE,
+    "BigCodeBench": BIG_CODE_BENCH,
+    "BigCodeBench-hard": BIG_CODE_BENCH_HARD,
 }
 NAMES = tuple(FILES)
 
@@ -167,9 +225,17 @@ sandboxed = pytest.mark.skipif(
 )
 
 
+def _parquet(rows: list[dict[str, Any]]) -> bytes:
+    content = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), content)
+    return content.getvalue()
+
+
 def _published(name: str) -> bytes:
     if name == "MBPP":
         return json.dumps(FILES[name]).encode()
+    if BENCHMARKS[name].source.name.endswith(".parquet"):
+        return _parquet(FILES[name])
     return gzip.compress("".join(json.dumps(task) + "\n" for task in FILES[name]).encode())
 
 
@@ -177,28 +243,42 @@ def _published(name: str) -> bytes:
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder of the published files, with a few problems each."""
     for name in NAMES:
-        (tmp_path / BENCHMARKS[name].source.name).write_bytes(_published(name))
+        path = tmp_path / BENCHMARKS[name].source.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_published(name))
         few = replace(BENCHMARKS[name], num_problems=len(FILES[name]))
         monkeypatch.setitem(BENCHMARKS, name, few)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Interpreter of an environment with the library that programs of BigCodeBench import."""
+    folder = tmp_path_factory.mktemp("libraries")
+    venv.create(folder, with_pip=False)
+    interpreter = str(folder / "bin" / "python")
+    (packages,) = sandbox.python_environment(interpreter).packages
+    (Path(packages) / "rulers.py").write_text("def factor():\n    return 2\n")
+    return interpreter
 
 
 def rows_by_id(files: Path, *names: str) -> dict[str, dict[str, Any]]:
     return {row["problem_id"]: row for row in problems.read_problems(names or NAMES, str(files))}
 
 
-def outcome(row: dict[str, Any], solution: str) -> str:
+def outcome(row: dict[str, Any], solution: str, python: str) -> str:
     problem = problem_from_row(row)
     source = f"{problem.prompt}\n{solution}"  # prompts end without newlines
-    execution = execution_of(source, problem_test(problem), 20.0)
+    environment = sandbox.python_environment(python)
+    execution = execution_of(source, problem_test(problem), 20.0, environment=environment)
     (result,) = sandbox.run_all([execution], num_cpus=1)
     return result.outcome
 
 
 @sandboxed
 @pytest.mark.parametrize("name", NAMES)
-def test_canonical_solutions_pass_their_tests(files: Path, name: str) -> None:
-    result = suites.verify(name, str(files), seconds=20.0)
+def test_canonical_solutions_pass_their_tests(files: Path, python: str, name: str) -> None:
+    result = suites.verify(name, str(files), seconds=20.0, benchmark_python=python)
     assert (result.num_problems, result.excluded, result.refusal) == (len(FILES[name]), {}, None)
 
 
@@ -214,10 +294,14 @@ def test_canonical_solutions_pass_their_tests(files: Path, name: str) -> None:
         ("EvoEval-difficult/10", "\n    return word + word\n"),
         ("EvoEval-difficult/20", "\n    return '0.5'\n"),
         ("EvoEval-verbose/0", "\n    return 1\n"),
+        ("BigCodeBench/0", "    return 2 * sum(lengths)\n"),  # right, were the library not replaced
+        ("BigCodeBench/0", "    raise SystemExit(0)\n"),
+        ("BigCodeBench/0", "    return 6\nimport os\nos._exit(0)\n"),
+        ("BigCodeBench-hard/13", "    return rulers.factor()\n"),
     ],
 )
-def test_wrong_solutions_fail(files: Path, problem_id: str, solution: str) -> None:
-    assert outcome(rows_by_id(files)[problem_id], solution) == "failed"
+def test_wrong_solutions_fail(files: Path, python: str, problem_id: str, solution: str) -> None:
+    assert outcome(rows_by_id(files)[problem_id], solution, python) == "failed"
 
 
 @sandboxed
@@ -231,10 +315,11 @@ def test_wrong_solutions_fail(files: Path, problem_id: str, solution: str) -> No
             "\ndef similar_elements(a, b):\n    return [item for item in b if item in a]\n",
         ),
         ("EvoEval-difficult/10", "\n    return word + word[::-1].swapcase()[len(word):]\n"),
+        ("BigCodeBench-hard/13", "    return sum(rulers.factor() * item for item in lengths)\n"),
     ],
 )
-def test_every_right_value_passes(files: Path, problem_id: str, solution: str) -> None:
-    assert outcome(rows_by_id(files)[problem_id], solution) == "passed"
+def test_every_right_value_passes(files: Path, python: str, problem_id: str, solution: str) -> None:
+    assert outcome(rows_by_id(files)[problem_id], solution, python) == "passed"
 
 
 def test_inputs_get_the_types_that_json_does_not_hold(files: Path) -> None:
@@ -257,6 +342,8 @@ def test_a_planted_solution_is_dropped_and_blocks(files: Path, name: str) -> Non
 
 
 def test_a_problem_is_in_the_half_of_the_one_that_it_is_made_of(files: Path) -> None:
+    rows = rows_by_id(files)
+    assert rows["BigCodeBench/13"]["is_validation"] == rows["BigCodeBench-hard/13"]["is_validation"]
     rows = rows_by_id(files, "HumanEval", "HumanEval+", "EvoEval-verbose")
     for number in (0, 32):
         halves = {
@@ -303,3 +390,52 @@ def test_another_version_of_a_file_is_refused(files: Path) -> None:
     (files / "sanitized-mbpp.json").write_bytes(b"[]")
     with pytest.raises(ValueError, match=r"MBPP has 0 problems in sanitized-mbpp.json, and its"):
         problems.read_problems(["MBPP"], str(files))
+
+
+@sandboxed
+def test_problems_whose_libraries_are_missing_are_excluded_by_name(
+    files: Path, python: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = [_big_code_bench(0, _SCALED.replace("import rulers\n", "import rulers, calipers\n"))]
+    present = [_big_code_bench(number) for number in range(1, 5)]
+    path = files / BENCHMARKS["BigCodeBench"].source.name
+    path.write_bytes(_parquet(absent + present))
+    five = replace(BENCHMARKS["BigCodeBench"], num_problems=5)
+    monkeypatch.setitem(BENCHMARKS, "BigCodeBench", five)
+    result = suites.verify("BigCodeBench", str(files), seconds=20.0, benchmark_python=python)
+    assert list(result.excluded) == ["BigCodeBench/0"]
+    assert "No module named 'calipers'" in result.excluded["BigCodeBench/0"]
+    assert result.refusal is None
+    without = suites.verify("BigCodeBench", str(files), seconds=20.0)
+    assert "No module named 'rulers'" in str(without.refusal)
+    assert "install what its programs import" in str(without.refusal)
+
+
+def test_an_environment_that_is_not_there_is_named_with_the_remedy() -> None:
+    benchmarks = ("HumanEval", "BigCodeBench")
+    recipe = replace(SMOKE, evaluation=replace(SMOKE.evaluation, benchmarks=benchmarks))
+    with pytest.raises(ValueError, match=r"BigCodeBench: .*operation\.benchmark_python names no"):
+        required_python(recipe)
+    stated = replace(recipe, operation=replace(SMOKE.operation, benchmark_python="/nowhere/python"))
+    assert required_python(stated) == "/nowhere/python"
+    assert required_python(replace(stated, evaluation=SMOKE.evaluation)) is None
+    with pytest.raises(ValueError, match=r"/nowhere/python is no Python interpreter"):
+        sandbox.python_environment("/nowhere/python")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "named"),
+    [
+        ("task_id", "HumanEval/0", "'HumanEval/0' does not begin with"),
+        ("test", "def test():\n    pass\n", "BigCodeBench/0: its test has no class TestCases"),
+        ("entry_point", "other", "BigCodeBench/0: its program does not define 'other'"),
+        ("canonical_solution", "", "BigCodeBench/0: canonical_solution is empty"),
+    ],
+)
+def test_a_malformed_row_is_refused_by_name(
+    files: Path, column: str, value: str, named: str
+) -> None:
+    path = files / BENCHMARKS["BigCodeBench"].source.name
+    path.write_bytes(_parquet([{**_big_code_bench(0), column: value}]))
+    with pytest.raises(ValueError, match=rf"{named}.*download it again"):
+        problems.read_problems(["BigCodeBench"], str(files))

@@ -134,9 +134,7 @@ def test_a_lake_without_its_problems_names_it(lake_url: str) -> None:
 
 
 def test_an_undeclared_benchmark_is_named_with_those_that_there_are() -> None:
-    with pytest.raises(
-        ValueError, match=r"no benchmark 'APPS', only \['EvoEval-combine', .*'Sums'\]"
-    ):
+    with pytest.raises(ValueError, match=r"no benchmark 'APPS', only \['BigCodeBench', .*'Sums'\]"):
         problems.versions(["APPS"], None)
 
 

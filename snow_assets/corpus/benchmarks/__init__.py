@@ -3,6 +3,7 @@
 Their problems are kept out of all training data, and half of them gate the annotator.
 """
 
+from snow_assets.corpus.benchmarks.bigcodebench import BIG_CODE_BENCH
 from snow_assets.corpus.benchmarks.declaration import Benchmark
 from snow_assets.corpus.benchmarks.evalplus import HUMAN_EVAL_PLUS, MBPP_PLUS
 from snow_assets.corpus.benchmarks.evo_eval import EVO_EVAL
@@ -11,7 +12,7 @@ from snow_assets.corpus.benchmarks.mbpp import MBPP
 
 BENCHMARKS = {
     benchmark.name: benchmark
-    for benchmark in (HUMAN_EVAL, HUMAN_EVAL_PLUS, MBPP, MBPP_PLUS, *EVO_EVAL)
+    for benchmark in (HUMAN_EVAL, HUMAN_EVAL_PLUS, MBPP, MBPP_PLUS, *EVO_EVAL, *BIG_CODE_BENCH)
 }
 
 

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
+
+TestKind = Literal["function", "unittest"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,20 +20,24 @@ class Distribution:
 class PublishedFile:
     """A benchmark's file as its project publishes it, in the recipe's `benchmark_files` folder."""
 
-    name: str
+    name: str  # its path in that folder
     url: str
     license: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """Problems to complete, each judged by a test of one function.
+    """Problems to complete, each judged by a test.
 
     `parse` yields, from the file's uncompressed content, `problem_id` (`NAME/...`), `prompt`,
     `solution` (the canonical one, which continues the prompt), `entry_point` (the function that is
-    tested) and `test`: Python source that calls the function as `candidate`, and the canonical
-    one by its name. `origin_id`, if it is there, is the problem of another benchmark that this one
-    is made of: both are in the same half.
+    tested) and `test`, whose meaning is `test_kind`'s. `origin_id`, if it is there, is the problem
+    of another benchmark that this one is made of: both are in the same half.
+
+    Kinds of tests. "function": Python source that calls the function as `candidate`, and the
+    canonical one by its name, in another process than the program. "unittest": Python source with
+    a class `TestCases` that runs in the program's process, in the environment of
+    `operation.benchmark_python`.
     """
 
     name: str
@@ -39,3 +46,4 @@ class Benchmark:
     num_problems: int  # for plans, which read nothing
     parse: Callable[[bytes], Iterable[Mapping[str, str]]]
     stop_sequences: tuple[str, ...]  # a completion ends before the first one
+    test_kind: TestKind = "function"

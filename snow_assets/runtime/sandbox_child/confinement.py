@@ -9,7 +9,7 @@ import os
 import resource
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 FIRST_UNUSED_ID = 2_000_000_000  # + pid: each program started by root gets its own user id
@@ -147,22 +147,23 @@ def confine(ruleset: int, seccomp: bytes, bounds: Bounds) -> None:
     call("prctl", PR_SET_SECCOMP, ctypes.c_ulong(SECCOMP_MODE_FILTER), filters)
 
 
-def landlock_ruleset(library: int) -> int:
-    """Landlock ruleset: write in the working folder, read the standard library, nothing else."""
+def landlock_ruleset(library: int, packages: Iterable[int]) -> int:
+    """Landlock ruleset: write in the working folder, read the standard library and the open folders
+    `packages`, nothing else."""
     version = min(landlock(CREATE_RULESET, None, 0, 1), HIGHEST_LANDLOCK_VERSION)
     handled = (1 << (13 + (version >= 2) + (version >= 3) + (version >= 5))) - 1
     network, scopes = 3, 3  # bind and connect; signals and abstract sockets
     size = 24 if version >= 6 else 16 if version >= 4 else 8
     attributes = struct.pack("=QQQ", handled, network, scopes)[:size]
     ruleset = landlock(CREATE_RULESET, attributes, size, 0)
-    for descriptor, rights in open_allowed_paths(library):
+    for descriptor, rights in open_allowed_paths(library, packages):
         beneath = struct.pack("=Qi", rights & handled, descriptor)
         landlock(ADD_RULE, ruleset, 1, beneath, 0)
         os.close(descriptor)
     return ruleset
 
 
-def open_allowed_paths(library: int) -> Iterator[tuple[int, int]]:
+def open_allowed_paths(library: int, packages: Iterable[int]) -> Iterator[tuple[int, int]]:
     """Open each allowed path with O_PATH; yield the descriptor and its Landlock rights."""
     yield os.open(".", os.O_PATH), ~DENIED_IN_FOLDER
     yield os.open("/dev/null", os.O_PATH), READ_FILE | WRITE_FILE | TRUNCATE
@@ -170,6 +171,8 @@ def open_allowed_paths(library: int) -> Iterator[tuple[int, int]]:
         if os.access(path, os.R_OK):
             rights = READ_FILE | READ_DIR if os.path.isdir(path) else READ_FILE
             yield os.open(path, os.O_PATH), rights
+    for folder in packages:
+        yield os.dup(folder), READ_FILE | READ_DIR
     yield from open_library_entries(library)
 
 

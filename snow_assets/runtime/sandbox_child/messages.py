@@ -33,6 +33,7 @@ class Request(NamedTuple):
     threads: int
     open_files: int
     num_concurrent: int  # programs that may run at the same time, this one included
+    packages: tuple[str, ...]  # folders of installed packages that the program may import
 
 
 class FunctionTest(NamedTuple):

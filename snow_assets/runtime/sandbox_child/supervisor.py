@@ -70,6 +70,7 @@ class ConfinementSetup(NamedTuple):
     bounds: Bounds
     ruleset: int
     library: int
+    packages: tuple[int, ...]  # of `request.packages`, opened before root was dropped
 
 
 def close_all_except(*descriptors: int) -> None:
@@ -98,6 +99,14 @@ def redirect_imports(descriptor: int) -> None:
     for path in (sys.path, *(package.__path__ for package in packages)):
         path[:] = [entry.replace(old, new, 1) for entry in path]
     sys.path_importer_cache.clear()
+
+
+def import_packages(setup: ConfinementSetup) -> None:
+    """Append the request's packages to the path of modules, by descriptor where this user has no
+    access to them (/root/venv)."""
+    for path, descriptor in zip(setup.request.packages, setup.packages, strict=True):
+        has_access = os.access(path, os.R_OK | os.X_OK)
+        sys.path.append(path if has_access else f"/proc/self/fd/{descriptor}")
 
 
 def enter_sandbox(setup: ConfinementSetup, ready: int, supervisor: int) -> None:
@@ -136,8 +145,9 @@ def run_program(
 ) -> NoReturn:
     calls, answers, ready = channels.calls[0], channels.answers[1], channels.program_ready[1]
     replace_standard_streams(null, channels.output[1])
-    close_all_except(calls, answers, ready, setup.ruleset, setup.library)
+    close_all_except(calls, answers, ready, setup.ruleset, setup.library, *setup.packages)
     enter_sandbox(setup, ready, supervisor)
+    import_packages(setup)
     serve(setup.request.program, calls, answers)
 
 
@@ -251,6 +261,7 @@ def end_children(*children: int) -> dict[int, tuple[int, float]]:
 def supervise(request: Request, announce: Callable[[], None]) -> Report:
     """Run the program and its judge to their end; call `announce` at the start."""
     library, null = os.open(library_folder(), os.O_PATH), os.open("/dev/null", os.O_RDWR)
+    packages = tuple(os.open(path, os.O_PATH) for path in request.packages)
     was_root = os.geteuid() == 0
     if was_root:
         drop_root(request.folder)
@@ -260,7 +271,9 @@ def supervise(request: Request, announce: Callable[[], None]) -> Report:
         os.chdir(request.folder)
     except OSError as error:
         raise Refused(f"user {os.getuid()} cannot reach the working folder: {error}") from error
-    setup = ConfinementSetup(request, bounds(request, own_disk), rules(library), library)
+    setup = ConfinementSetup(
+        request, bounds(request, own_disk), rules(library, packages), library, packages
+    )
     channels, supervisor = Channels(*(os.pipe() for _ in Channels._fields)), os.getpid()
     judge = fork(lambda: run_judge(setup, channels, null, supervisor))
     program = fork(lambda: run_program(setup, channels, null, supervisor))
@@ -310,9 +323,9 @@ def bounds(request: Request, own_disk: bool) -> Bounds:
     )
 
 
-def rules(library: int) -> int:
+def rules(library: int, packages: tuple[int, ...]) -> int:
     try:
-        return landlock_ruleset(library)
+        return landlock_ruleset(library, packages)
     except OSError as error:
         raise Refused(f"Landlock is not available here: {error}") from error
 
