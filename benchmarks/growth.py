@@ -1,5 +1,5 @@
 """How costs grow with a corpus: `python benchmarks/growth.py`, or `... records` for artifacts,
-`... split` for held-out repositories, `... ranking` for the selection.
+`... split` for held-out repositories, `... ranking` for the selection, `... checks` for its checks.
 
 A language of 100,000, 200,000 and 400,000 kept documents is generated in a temporary folder, with a
 short text each; 1 % is held out and 30 % of the others are selected. Prints CPU seconds, those of
@@ -15,6 +15,10 @@ that does it, and the bytes of the files that it reads.
 
 `ranking`: a language of 250,000, 1,000,000 and 4,000,000 scored documents is ranked; CPU seconds,
 and peak memory of a process that does it.
+
+`checks`: the scores and the selection of 250,000, 1,000,000 and 4,000,000 documents are checked,
+and the selected ones counted as a source of packs; CPU seconds, and peak memory of a process that
+does it.
 """
 
 import hashlib
@@ -39,7 +43,8 @@ from snow_assets.curation.split import (
     put_held_out_repositories,
     read_held_out,
 )
-from snow_assets.quality import selection
+from snow_assets.pretraining.sources import high_quality_sources
+from snow_assets.quality import scores, selection
 from snow_assets.recipe import ARCTIC
 from snow_assets.storage import checked_json, shards
 from snow_assets.storage.schemas.curation import DECISION, DOCUMENT
@@ -233,10 +238,11 @@ def split() -> None:
 
 
 def put_scored(lake: str, num_documents: int) -> None:
-    """A language's decisions and scores, in shards of 50,000."""
+    """A language's decisions, scores and a selection of a third, in shards of 50,000."""
     generator = np.random.default_rng(0)
     step = 50_000
-    clean, scores = f"{lake}/clean_corpus/python/0", f"{lake}/quality_scores/python/0"
+    clean, scored = f"{lake}/clean_corpus/python/0", f"{lake}/quality_scores/python/0"
+    subset = f"{lake}/high_quality_subset/python/0"
     for index, start in enumerate(range(0, num_documents, step)):
         numbers = range(start, min(start + step, num_documents))
         ids = [hashlib.sha256(str(number).encode()).hexdigest() for number in numbers]
@@ -270,10 +276,19 @@ def put_scored(lake: str, num_documents: int) -> None:
             for field in SCORE
         ]
         shards.put_table(
-            scores, "scores", index, pa.table(arrays, names=SCORE.names).cast(SCORE), SCORE
+            scored, "scores", index, pa.table(arrays, names=SCORE.names).cast(SCORE), SCORE
         )
+        columns |= {
+            "logit": logits.astype(np.float32),
+            "percentile": np.ones(len(ids)),
+            "repeats": generator.integers(0, 9, len(ids)) // 6,
+        }
+        arrays = [pa.array(columns[field.name]) for field in SELECTION]
+        rows = pa.table(arrays, names=SELECTION.names).cast(SELECTION)
+        shards.put_table(subset, "documents", index, rows, SELECTION)
     finish(clean)
-    finish(scores)
+    finish(scored)
+    finish(subset)
 
 
 def measure_ranking(lake: str, num_documents: int) -> None:
@@ -303,6 +318,31 @@ def ranking() -> None:
             subprocess.run(command, check=True)
 
 
+def measure_checks(lake: str, operation: str) -> None:
+    """Print the CPU seconds, of polars' threads too, and the peak memory in MB."""
+    clean, scored, subset = (
+        f"{lake}/{asset}/python/0"
+        for asset in ("clean_corpus", "quality_scores", "high_quality_subset")
+    )
+    operations: dict[str, Callable[[], object]] = {
+        "scores": lambda: scores.validate_scores(clean, scored),
+        "selection": lambda: selection.validate_selection(clean, subset, max_repeats=4),
+        "sources": lambda: high_quality_sources([clean], [subset], max_passes=4),
+    }
+    seconds = cpu_seconds(operations[operation])
+    print(f"{operation:>10} {seconds:>8.2f} s {peak_bytes() / 1e6:>8.0f} MB", flush=True)
+
+
+def checks() -> None:
+    for num_documents in (250_000, 1_000_000, 4_000_000):
+        with tempfile.TemporaryDirectory() as lake:
+            put_scored(lake, num_documents)
+            print(f"{num_documents:,} documents", flush=True)
+            for operation in ("scores", "selection", "sources"):
+                command = [sys.executable, __file__, "measure_checks", lake, operation]
+                subprocess.run(command, check=True)
+
+
 def joins() -> None:
     print(f"{'documents':>10} {'held-out check':>15} {'selected read':>15} {'selection check':>15}")
     for num_documents in SIZES:
@@ -317,6 +357,10 @@ def main() -> None:
         split()
     elif sys.argv[1:2] == ["ranking"]:
         ranking()
+    elif sys.argv[1:2] == ["checks"]:
+        checks()
+    elif sys.argv[1:2] == ["measure_checks"]:
+        measure_checks(*sys.argv[2:])
     elif sys.argv[1:2] == ["measure_ranking"]:
         measure_ranking(sys.argv[2], int(sys.argv[3]))
     elif sys.argv[1:2] == ["measure_split"]:

@@ -12,6 +12,7 @@ from snow_assets.defs.quality import (
 )
 from snow_assets.defs.selection import high_quality_subset
 from snow_assets.recipe import Recipe
+from snow_assets.runtime.exchange.chosen import open_exchange
 from snow_assets.storage import shards
 from snow_resources.lake import Lake
 
@@ -56,14 +57,14 @@ def every_training_text_has_one_score(
     """Scores and kept training texts are the same set, in every language; logits are numbers."""
     from snow_assets.quality import scores
 
-    return check_result(
-        [
+    with open_exchange() as exchange:
+        violations = [
             violation
             for artifact in current_artifacts(lake, recipe, quality_scores.name)
             for clean in shards.input_folders(artifact.folder, clean_corpus.name)
-            for violation in scores.validate_scores(clean, artifact.folder)
+            for violation in scores.validate_scores(clean, artifact.folder, exchange=exchange)
         ]
-    )
+    return check_result(violations)
 
 
 @dg.asset_check(asset=high_quality_subset.name, blocking=True)
@@ -73,15 +74,16 @@ def selected_documents_are_trainable(
     """What is selected is kept and in the training split, and repeated no oftener than the cap."""
     from snow_assets.quality import selection
 
-    cap = recipe.selection.max_repeats
-    return check_result(
-        [
+    with open_exchange() as exchange:
+        violations = [
             violation
             for artifact in current_artifacts(lake, recipe, high_quality_subset.name)
             for clean in shards.input_folders(artifact.folder, clean_corpus.name)
-            for violation in selection.validate_selection(clean, artifact.folder, max_repeats=cap)
+            for violation in selection.validate_selection(
+                clean, artifact.folder, max_repeats=recipe.selection.max_repeats, exchange=exchange
+            )
         ]
-    )
+    return check_result(violations)
 
 
 @dg.asset_check(asset=high_quality_subset.name)

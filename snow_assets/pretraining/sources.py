@@ -9,7 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from snow_assets.curation.kept import kept_documents, kept_rows
-from snow_assets.quality.selection import read_selected
+from snow_assets.quality.selection import read_selected, selected_totals
+from snow_assets.runtime.exchange.contract import Exchange
+from snow_assets.runtime.exchange.in_process import IN_PROCESS
 from snow_assets.storage import shards
 
 COLUMNS = (
@@ -80,7 +82,11 @@ def _clean_source(clean_folder: str, max_passes: int) -> LanguageSource:
 
 
 def high_quality_sources(
-    clean_folders: Sequence[str], subset_folders: Sequence[str], *, max_passes: int
+    clean_folders: Sequence[str],
+    subset_folders: Sequence[str],
+    *,
+    max_passes: int,
+    exchange: Exchange = IN_PROCESS,
 ) -> list[LanguageSource]:
     """Sources of the high-quality subset: its documents, each in as many passes as its repeats.
 
@@ -94,36 +100,42 @@ def high_quality_sources(
         raise ValueError(
             f"high_quality_subset has {without_corpus}, and clean_corpus has only {sorted(clean)}"
         )
-    return [_subset_source(clean[name], subsets[name], max_passes) for name in sorted(subsets)]
+    return [
+        _subset_source(clean[name], subsets[name], max_passes, exchange) for name in sorted(subsets)
+    ]
 
 
-def _subset_source(clean_folder: str, subset_folder: str, max_passes: int) -> LanguageSource:
-    selected = read_selected(subset_folder).rename({"repeats": "passes"})
-    max_repeats = max(selected["passes"], default=0)
-    if max_repeats > max_passes:
+def _subset_source(
+    clean_folder: str, subset_folder: str, max_passes: int, exchange: Exchange
+) -> LanguageSource:
+    totals = selected_totals(clean_folder, subset_folder, exchange=exchange)
+    if totals.max_repeats > max_passes:
         raise ValueError(
-            f"{subset_folder} repeats a document {max_repeats} times, and the phase's max_passes "
-            f"is {max_passes}: lower the selection's repeats or raise max_passes"
+            f"{subset_folder} repeats a document {totals.max_repeats} times, and the phase's "
+            f"max_passes is {max_passes}: lower the selection's repeats or raise max_passes"
+        )
+    if totals.num_not_trainable:
+        raise ValueError(
+            f"{subset_folder} selects {totals.num_not_trainable} documents that {clean_folder} "
+            f"does not keep for training, {totals.first_not_trainable} for one: materialize "
+            "high_quality_subset again"
         )
 
     def read(columns: Sequence[str] = COLUMNS) -> Iterator[pa.RecordBatch]:
+        selected = read_selected(subset_folder).rename({"repeats": "passes"})
         return kept_documents(clean_folder, columns=columns, matching=selected)
 
-    trainable = kept_rows(clean_folder, ["document_id", "num_tokens"])
-    not_kept = selected.join(trainable, on="document_id", how="anti")["document_id"]
-    if len(not_kept):
-        raise ValueError(
-            f"{subset_folder} selects {len(not_kept)} documents that {clean_folder} does not keep "
-            f"for training, {min(not_kept)} for one: materialize high_quality_subset again"
-        )
-    documents = trainable.join(selected, on="document_id")
     pass_tokens = [
-        _tokens_with_separators(documents.filter(pl.col("passes") > index)["num_tokens"])
-        for index in range(max_repeats)
+        sum(
+            totals.num_tokens[repeats] + num_documents
+            for repeats, num_documents in totals.num_documents.items()
+            if repeats > index
+        )
+        for index in range(totals.max_repeats)
     ]
     return LanguageSource(
         language=shards.manifest(clean_folder).partition,
-        num_documents=selected.height,
+        num_documents=sum(totals.num_documents.values()),
         unique_tokens=pass_tokens[0] if pass_tokens else 0,
         pass_tokens=pass_tokens,
         read=read,

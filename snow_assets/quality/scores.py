@@ -14,17 +14,33 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 
-from snow_assets.curation.kept import kept_rows
+from snow_assets.curation.dedup.text_keys import ranges_of_ids
+from snow_assets.curation.kept import kept_shard
 from snow_assets.quality.contract import ScoringReport, ScoringRequest
 from snow_assets.quality.text_parts import TextIds, TextParts, as_text_ids, id_keys, text_id_bytes
 from snow_assets.recipe import Recipe
+from snow_assets.runtime.exchange.contract import Exchange
+from snow_assets.runtime.exchange.in_process import IN_PROCESS
 from snow_assets.runtime.exchange.shard_work import missing_shards
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.quality import SCORE
+from snow_assets.storage.shards import FileRecord
 
 TABLE = "scores"
 _LOGITS = ("logit", "top_logit", "middle_logit", "bottom_logit")
+_TEXT_IDS = pa.schema([SCORE.field("text_id")])
+_SCORED = pa.schema([SCORE.field(name) for name in ("text_id", "logit")])
+_DIFFERENCES = pa.schema(
+    [
+        ("num_repeated", pa.int64()),
+        ("num_differing", pa.int64()),
+        ("num_not_finite", pa.int64()),
+        ("first_id", pa.string()),
+    ]
+)
+_ID_ROW_BYTES = 80  # an id and a number
 
 ScoreRow = dict[str, Any]
 
@@ -164,19 +180,66 @@ def report(folder: str, *, annotator: str) -> ScoringReport:
     )
 
 
-def validate_scores(clean_folder: str, scores_folder: str) -> list[str]:
-    """Violations: kept train texts without exactly one finite score."""
-    scores = pl.DataFrame(shards.read(scores_folder, TABLE, columns=["text_id", "logit"]))
-    kept = kept_rows(clean_folder, ["text_id"])
+def validate_scores(
+    clean_folder: str, scores_folder: str, *, exchange: Exchange = IN_PROCESS
+) -> list[str]:
+    """Violations: kept train texts without exactly one finite score.
+
+    Memory: that of the exchange, whatever the language's size.
+    """
+    decisions = shards.manifest(clean_folder).tables("decisions")
+    parts = shards.manifest(scores_folder).tables(TABLE)
+    num_bytes = (decisions.total("num_rows") + parts.total("num_rows")) * _ID_ROW_BYTES
+    num_partitions = exchange.num_partitions(num_bytes)
+    kept = exchange.by_key(
+        exchange.map_shards(_kept_ids, decisions, schema=_TEXT_IDS, clean_folder=clean_folder),
+        ranges_of_ids("text_id"),
+        num_partitions=num_partitions,
+    )
+    scores = exchange.by_key(
+        exchange.map_shards(_logits, parts, schema=_SCORED, scores_folder=scores_folder),
+        ranges_of_ids("text_id"),
+        num_partitions=num_partitions,
+    )
+    compared = exchange.map_shards(_differences, kept, scores, schema=_DIFFERENCES)
+    counts = pl.DataFrame(pa.concat_tables(exchange.gather(compared)))
+    num_repeated, num_differing, num_not_finite = counts.drop("first_id").sum().row(0)
     violations = []
-    if num_repeated := scores.height - scores["text_id"].n_unique():
+    if num_repeated:
         violations.append(f"{num_repeated} texts of {scores_folder} have two scores")
-    unscored = kept.join(scores, on="text_id", how="anti")["text_id"]
-    unkept = scores.join(kept, on="text_id", how="anti")["text_id"]
-    if differing := {*unscored, *unkept}:
+    if num_differing:
+        first = str(counts["first_id"].min())
         violations.append(
-            f"{len(differing)} texts of {clean_folder} differ from the scored: {min(differing)}"
+            f"{num_differing} texts of {clean_folder} differ from the scored: {first}"
         )
-    if not scores["logit"].is_finite().all():
+    if num_not_finite:
         violations.append(f"{scores_folder} has logits that are no numbers")
     return violations
+
+
+def _kept_ids(entry: FileRecord, *, clean_folder: str) -> pa.Table:
+    return kept_shard(clean_folder, entry, _TEXT_IDS.names).cast(_TEXT_IDS)
+
+
+def _logits(part: FileRecord, *, scores_folder: str) -> pa.Table:
+    return shards.read_shard(scores_folder, part.name, columns=_SCORED.names).cast(_SCORED)
+
+
+def _differences(kept_table: pa.Table, scores_table: pa.Table) -> pa.Table:
+    """Counts of a partition of ids: texts with two scores, texts that are kept or scored and not
+    both, and scores that are no numbers."""
+    kept, scores = pl.DataFrame(kept_table), pl.DataFrame(scores_table)
+    ids = scores.select("text_id").unique()
+    differing = pl.concat(
+        [
+            kept.join(ids, on="text_id", how="anti").unique(),
+            ids.join(kept, on="text_id", how="anti"),
+        ]
+    )
+    values = (
+        scores.height - ids.height,
+        differing.height,
+        int((~scores["logit"].is_finite()).sum()),
+        differing["text_id"].min(),
+    )
+    return pa.table([[value] for value in values], schema=_DIFFERENCES)

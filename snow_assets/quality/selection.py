@@ -13,8 +13,10 @@ from typing import Any, Self
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from snow_assets.curation.kept import kept_documents, kept_rows
+from snow_assets.curation.dedup.text_keys import ranges_of_ids
+from snow_assets.curation.kept import kept_documents, kept_shard
 from snow_assets.quality.contract import Annotator
 from snow_assets.quality.gate import language_failures
 from snow_assets.quality.ranking import LanguageBudget, rank_language
@@ -22,10 +24,24 @@ from snow_assets.recipe import SelectionRecipe
 from snow_assets.runtime.exchange.contract import Exchange
 from snow_assets.runtime.exchange.in_process import IN_PROCESS
 from snow_assets.storage import shards
-from snow_assets.storage.schemas.quality import LANGUAGE_SELECTION
+from snow_assets.storage.schemas.quality import LANGUAGE_SELECTION, SELECTION
+from snow_assets.storage.shards import FileRecord
 
 TABLE = "documents"
 LANGUAGES = "languages"
+
+_TRAINABLE = pa.schema([SELECTION.field(name) for name in ("document_id", "num_tokens")])
+_SELECTED = pa.schema([SELECTION.field(name) for name in ("document_id", "repeats")])
+_BY_REPEATS = pa.schema(
+    [
+        _SELECTED.field("repeats"),
+        ("is_trainable", pa.bool_()),
+        ("num_documents", pa.int64()),
+        ("num_tokens", pa.int64()),
+        ("first_id", pa.string()),
+    ]
+)
+_ID_ROW_BYTES = 80  # an id and a number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,19 +189,89 @@ def selected_documents(
     return kept_documents(clean_folder, columns=columns, matching=read_selected(subset_folder))
 
 
-def validate_selection(clean_folder: str, subset_folder: str, *, max_repeats: int) -> list[str]:
+@dataclass(frozen=True, kw_only=True)
+class SelectedTotals:
+    """A language's selected documents by their repeats, against the kept training documents."""
+
+    num_documents: Mapping[int, int]  # repeats -> selected documents, all of them
+    num_tokens: Mapping[int, int]  # repeats -> tokens of those that are trainable
+    num_not_trainable: int
+    first_not_trainable: str | None  # the smallest id
+
+    @property
+    def max_repeats(self) -> int:
+        """Of any document; 0 if none is selected."""
+        return max(self.num_documents, default=0)
+
+
+def selected_totals(
+    clean_folder: str, subset_folder: str, *, exchange: Exchange = IN_PROCESS
+) -> SelectedTotals:
+    """Join the selected documents with the kept training documents by document_id, and count.
+
+    Memory: that of the exchange, whatever the language's size.
+    """
+    decisions = shards.manifest(clean_folder).tables("decisions")
+    subset = shards.manifest(subset_folder).tables(TABLE)
+    num_bytes = (decisions.total("num_rows") + subset.total("num_rows")) * _ID_ROW_BYTES
+    num_partitions = exchange.num_partitions(num_bytes)
+    trainable = exchange.by_key(
+        exchange.map_shards(_trainable, decisions, schema=_TRAINABLE, clean_folder=clean_folder),
+        ranges_of_ids("document_id"),
+        num_partitions=num_partitions,
+    )
+    selected = exchange.by_key(
+        exchange.map_shards(_selected, subset, schema=_SELECTED, subset_folder=subset_folder),
+        ranges_of_ids("document_id"),
+        num_partitions=num_partitions,
+    )
+    counted = exchange.map_shards(_by_repeats, trainable, selected, schema=_BY_REPEATS)
+    rows = pl.DataFrame(pa.concat_tables(exchange.gather(counted)))
+    by_repeats = rows.group_by("repeats").agg(
+        pl.sum("num_documents"), pl.col("num_tokens").filter("is_trainable").sum()
+    )
+    rejected = rows.filter(~pl.col("is_trainable"))
+    return SelectedTotals(
+        num_documents=dict(by_repeats.select("repeats", "num_documents").iter_rows()),
+        num_tokens=dict(by_repeats.select("repeats", "num_tokens").iter_rows()),
+        num_not_trainable=int(rejected["num_documents"].sum()),
+        first_not_trainable=rejected.select(pl.min("first_id")).item(),
+    )
+
+
+def _trainable(entry: FileRecord, *, clean_folder: str) -> pa.Table:
+    return kept_shard(clean_folder, entry, _TRAINABLE.names).cast(_TRAINABLE)
+
+
+def _selected(entry: FileRecord, *, subset_folder: str) -> pa.Table:
+    rows = shards.read_shard(subset_folder, entry.name, columns=_SELECTED.names)
+    return rows.filter(pc.greater(rows["repeats"], 0)).cast(_SELECTED)
+
+
+def _by_repeats(trainable: pa.Table, selected: pa.Table) -> pa.Table:
+    documents = pl.DataFrame(selected).join(
+        pl.DataFrame(trainable), on="document_id", how="left", validate="m:1"
+    )
+    counted = documents.group_by("repeats", is_trainable=pl.col("num_tokens").is_not_null()).agg(
+        num_documents=pl.len(), num_tokens=pl.sum("num_tokens"), first_id=pl.min("document_id")
+    )
+    return counted.select(_BY_REPEATS.names).to_arrow().cast(_BY_REPEATS)
+
+
+def validate_selection(
+    clean_folder: str, subset_folder: str, *, max_repeats: int, exchange: Exchange = IN_PROCESS
+) -> list[str]:
     """Violations: selected documents that are not kept train documents, repeats above the cap."""
+    totals = selected_totals(clean_folder, subset_folder, exchange=exchange)
     violations = []
-    selected = read_selected(subset_folder)
-    trainable = kept_rows(clean_folder, ["document_id"])
-    not_trainable = selected.join(trainable, on="document_id", how="anti")["document_id"]
-    if len(not_trainable):
+    if totals.num_not_trainable:
         violations.append(
-            f"{len(not_trainable)} selected documents are not trainable: {min(not_trainable)}"
+            f"{totals.num_not_trainable} selected documents are not trainable: "
+            f"{totals.first_not_trainable}"
         )
-    highest_repeats = max(selected["repeats"], default=0)
-    if highest_repeats > max_repeats:
+    if totals.max_repeats > max_repeats:
         violations.append(
-            f"a document of {subset_folder} is repeated {highest_repeats} times, over {max_repeats}"
+            f"a document of {subset_folder} is repeated {totals.max_repeats} times, over "
+            f"{max_repeats}"
         )
     return violations

@@ -5,10 +5,14 @@ duplicates.
 """
 
 import binascii
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from snow_assets.runtime.exchange.contract import PartitionIndices, PartitionOf
+from snow_assets.runtime.exchange.partitions import range_of_keys
 
 TextKeys = npt.NDArray[np.uint64]
 
@@ -19,6 +23,15 @@ def text_keys(text_ids: pa.ChunkedArray) -> TextKeys:
     """The keys of a column of text ids; keys sort as the ids do."""
     chars = id_chars(text_ids)[:, :_KEY_CHARS]
     return np.frombuffer(binascii.unhexlify(chars.tobytes()), dtype=">u8").astype(np.uint64)
+
+
+def ranges_of_ids(column: str) -> PartitionOf:
+    """Partitions are ranges of a column of ids (SHA-256 in hexadecimal), in order."""
+    return partial(_ranges_of_ids, column=column)
+
+
+def _ranges_of_ids(table: pa.Table, num_partitions: int, *, column: str) -> PartitionIndices:
+    return range_of_keys(text_keys(table[column]), num_partitions)
 
 
 def id_chars(text_ids: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
