@@ -149,7 +149,14 @@ def _unit(
                 statement=archive.nearest.of(path),
             )
 
-    return Unit(name=url, repository=repository, names=names, listing=listing, files=files)
+    return Unit(
+        name=url,
+        repository=repository,
+        num_bytes=file.num_bytes,
+        names=names,
+        listing=listing,
+        files=files,
+    )
 
 
 def _inspect(

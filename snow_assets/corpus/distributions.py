@@ -4,6 +4,7 @@ import importlib.metadata
 import platform
 import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from snow_assets.corpus.extensions import candidates
@@ -75,24 +76,28 @@ def _distribution(name: str) -> importlib.metadata.Distribution:
 def _unit(name: str, folders: list[str], languages: Sequence[str], max_file_bytes: int) -> Unit:
     repository = _CPYTHON if name == STDLIB else name
     version = _version(name)
-    paths = {
-        path: local
-        for path, local in sorted(stdlib_files() if name == STDLIB else _record_entries(name))
-        if candidates(path, languages)
-        and any(not folder or path.startswith(folder + "/") for folder in folders)
-    }
+
+    @cache
+    def paths() -> dict[str, Path]:
+        entries = stdlib_files() if name == STDLIB else _record_entries(name)
+        return {
+            path: local
+            for path, local in sorted(entries)
+            if candidates(path, languages)
+            and any(not folder or path.startswith(folder + "/") for folder in folders)
+        }
 
     def files(is_selected: FileFilter) -> Iterator[SourceFile | Refusal]:
-        folders = {_folder(path): local.parent for path, local in paths.items()}
+        folders = {_folder(path): local.parent for path, local in paths().items()}
         nearest = NearestStatement(
             lambda folder: _statement_texts(folder, folders), whole=_statement(name)
         )
-        for path, local in paths.items():
+        for path, local in paths().items():
             if is_selected(repository, path):
                 yield _read(repository, version, path, local, nearest, max_file_bytes)
 
     return Unit(
-        name=repository, listing=lambda: ((repository, path) for path in paths), files=files
+        name=repository, listing=lambda: ((repository, path) for path in paths()), files=files
     )
 
 

@@ -8,8 +8,9 @@ beside the shards; a purged artifact's names stand in its tombstone.
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from snow_assets.corpus.ingest import FILES, Gate
+from snow_assets.corpus.raw_shards import FILES
 from snow_assets.corpus.repository_names import canonical
+from snow_assets.corpus.source_rows import Gate
 from snow_assets.storage import shards
 from snow_assets.storage.checked_json import with_present_keys
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from snow_assets.corpus.ingest import FILES
 from snow_assets.corpus.ingested_names import ingested_names
 from snow_assets.corpus.opt_outs import OptOut, matching_entries
+from snow_assets.corpus.raw_shards import FILES
 from snow_assets.corpus.repository_names import canonical, patterns
 from snow_assets.corpus.sources import repositories, snapshot
 from snow_assets.recipe import CorpusRecipe, Source

@@ -96,7 +96,7 @@ def _unit(
                 else:
                     yield received
 
-    return Unit(name=file.url, listing=listing, files=files)
+    return Unit(name=file.url, num_bytes=file.num_bytes, listing=listing, files=files)
 
 
 class _FileRow:

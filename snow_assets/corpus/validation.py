@@ -4,11 +4,22 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from snow_assets.corpus.ingest import DROPS, FILES
-from snow_assets.corpus.licenses import is_permitted
-from snow_assets.recipe import CorpusRecipe
-from snow_assets.storage import shards
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from snow_assets.corpus.licenses import is_permitted
+from snow_assets.corpus.raw_shards import DROPS, FILES
+from snow_assets.recipe import CorpusRecipe
+from snow_assets.runtime.exchange.contract import Exchange
+from snow_assets.runtime.exchange.in_process import IN_PROCESS
+from snow_assets.runtime.exchange.partitions import ranges_of_ids
+from snow_assets.storage import shards
+from snow_assets.storage.schemas.corpus import RAW_FILE
+from snow_assets.storage.shards import FileRecord
+
+_DOCUMENT_IDS = pa.schema([RAW_FILE.field("document_id")])
+_REPEATED = pa.schema([("num_ids", pa.int64()), ("first_id", pa.string())])
+_ID_BYTES = 70
 _MAX_ROWS = 50
 
 
@@ -25,8 +36,11 @@ def markdown(stats: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def validate_counts(folders: Sequence[str]) -> list[str]:
-    """Validate that rows add up to the input files, and that documents are unique."""
+def validate_counts(folders: Sequence[str], *, exchange: Exchange = IN_PROCESS) -> list[str]:
+    """Validate that rows add up to the input files, and that documents are unique.
+
+    Memory: that of the exchange, whatever a source's size.
+    """
     violations = []
     for folder in folders:
         manifest = shards.manifest(folder)
@@ -34,18 +48,39 @@ def validate_counts(folders: Sequence[str]) -> list[str]:
         num_rows = manifest.num_rows(FILES) + manifest.num_rows(DROPS)
         if num_in != num_rows:
             violations.append(f"{folder}: {num_in} came in, {num_rows} are in files and drops")
-        names = shards.read(folder, FILES, columns=["document_id"])["document_id"].to_pylist()
-        twice = [name for name, count in Counter(names).items() if count > 1]
-        if twice:
-            violations.append(f"{folder}: {len(twice)} documents stand in it twice, as {twice[0]}")
+        ids = exchange.by_key(
+            exchange.map_shards(
+                _document_ids, manifest.tables(FILES), schema=_DOCUMENT_IDS, folder=folder
+            ),
+            ranges_of_ids("document_id"),
+            num_partitions=exchange.num_partitions(manifest.num_rows(FILES) * _ID_BYTES),
+        )
+        repeated = exchange.map_shards(_repeated_ids, ids, schema=_REPEATED)
+        counts = pa.concat_tables([_REPEATED.empty_table(), *exchange.gather(repeated)])
+        if num_repeated := pc.sum(counts["num_ids"]).as_py():
+            first = pc.min(counts["first_id"]).as_py()
+            violations.append(f"{folder}: {num_repeated} documents stand in it twice, as {first}")
     return violations
 
 
+def _document_ids(entry: FileRecord, *, folder: str) -> pa.Table:
+    return shards.read_shard(folder, entry.name, columns=_DOCUMENT_IDS.names).cast(_DOCUMENT_IDS)
+
+
+def _repeated_ids(ids: pa.Table) -> pa.Table:
+    counts = ids["document_id"].value_counts()
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+    return pa.table([[len(repeated)], [pc.min(repeated).as_py()]], schema=_REPEATED)
+
+
 def validate_licenses(folders: Sequence[str], permissive: Sequence[str]) -> list[str]:
-    """Validate that all licences of admitted files are on the allow-list."""
+    """Validate that all licences of admitted files are on the allow-list. Memory: a shard's."""
     counts: Counter[str] = Counter()
     for folder in folders:
-        counts.update(shards.read(folder, FILES, columns=["license"])["license"].to_pylist())
+        for table in shards.read_shards(
+            folder, shards.manifest(folder).tables(FILES), columns=["license"]
+        ):
+            counts.update(table["license"].to_pylist())
     return [
         f"{count} files are under {name}, which is not on the allow-list"
         for name, count in sorted(counts.items())

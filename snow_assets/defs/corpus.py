@@ -9,6 +9,7 @@ from snow_assets.corpus import problems
 from snow_assets.defs.materialize import current_artifacts
 from snow_assets.home import configured_url
 from snow_assets.recipe import Recipe
+from snow_assets.runtime.exchange.chosen import open_exchange
 from snow_assets.stages import (
     CostModel,
     Input,
@@ -183,7 +184,7 @@ def _raw_config(inputs: StageInputs) -> Any:
 
 @stage(
     group="corpus",
-    code_version="9",
+    code_version="10",
     inputs=(
         Input(stage=opt_outs, is_fingerprinted=False),
         Input(stage=exemplars, is_fingerprinted=False),
@@ -195,6 +196,7 @@ def _raw_config(inputs: StageInputs) -> Any:
         StageTable(name="drops", schema=DROP),
     ),
     kinds={"parquet"},
+    is_distributed=True,
     automation="always",
     cost=CostModel(stored_fraction=0.23),
 )
@@ -202,20 +204,23 @@ def raw_code_corpus(run: StageRun) -> StageResult:
     """Code as received, each file under a permissive licence, and what was refused and why."""
     from snow_assets.corpus import validation
     from snow_assets.corpus.exemplar_repositories import exemplar_repositories
-    from snow_assets.corpus.ingest import Gate, ingest
+    from snow_assets.corpus.ingest import ingest
+    from snow_assets.corpus.source_rows import Gate
     from snow_assets.corpus.sources import source_named
 
     recipe = run.recipe
-    stats = ingest(
-        run.folder,
-        source_named(recipe.corpus, run.partition),
-        recipe=recipe.corpus,
-        languages=recipe.curation.languages,
-        gate=Gate(
-            opted_out=_opted_out(run),
-            exemplars=exemplar_repositories(recipe.exemplars, recipe.corpus),
-        ),
-    )
+    with open_exchange() as exchange:
+        stats = ingest(
+            run.folder,
+            source_named(recipe.corpus, run.partition),
+            recipe=recipe.corpus,
+            languages=recipe.curation.languages,
+            gate=Gate(
+                opted_out=_opted_out(run),
+                exemplars=exemplar_repositories(recipe.exemplars, recipe.corpus),
+            ),
+            exchange=exchange,
+        )
     return StageResult(
         stats=stats, metadata={"counts": dg.MetadataValue.md(validation.markdown(stats))}
     )

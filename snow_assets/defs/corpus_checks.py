@@ -6,6 +6,7 @@ from snow_assets.corpus import opt_outs as opted_out
 from snow_assets.defs.corpus import opt_out_list_url, raw_code_corpus, raw_folders
 from snow_assets.defs.materialize import check_result
 from snow_assets.recipe import Recipe
+from snow_assets.runtime.exchange.chosen import open_exchange
 from snow_resources.lake import Lake
 
 
@@ -14,7 +15,10 @@ def raw_files_add_up(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCh
     """Rows in = files + drops, in every source, and no document twice."""
     from snow_assets.corpus import validation
 
-    return check_result(validation.validate_counts(list(raw_folders(lake, recipe).values())))
+    with open_exchange() as exchange:
+        folders = list(raw_folders(lake, recipe).values())
+        violations = validation.validate_counts(folders, exchange=exchange)
+    return check_result(violations)
 
 
 @dg.asset_check(asset=raw_code_corpus.name, blocking=True)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from snow_assets.corpus.ingest import DROPS
 from snow_assets.corpus.locations import list_files
+from snow_assets.corpus.raw_shards import DROPS
 from snow_assets.corpus.source_units import Refusal, order_by_hash
 from snow_assets.corpus.table_rows import Row, rows
 from snow_assets.corpus.tables import SUFFIXES, row_limits

@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from snow_assets.corpus.benchmarks import BENCHMARKS
-from snow_assets.corpus.ingest import DROPS, FILES, Gate, source_rows
+from snow_assets.corpus.raw_shards import DROPS, FILES
+from snow_assets.corpus.source_rows import Gate, source_rows
 from snow_assets.corpus.source_units import normalised, order_by_hash
 from snow_assets.corpus.sources import snapshot as source_snapshot
 from snow_assets.corpus.spdx import is_spdx

@@ -13,8 +13,8 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from snow_assets.corpus.ingest import DROPS
 from snow_assets.corpus.locations import list_files
+from snow_assets.corpus.raw_shards import DROPS
 from snow_assets.corpus.source_units import Refusal
 from snow_assets.corpus.spdx import is_spdx
 from snow_assets.corpus.table_rows import Row

@@ -16,13 +16,13 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from snow_assets.curation.dedup.text_keys import ranges_of_ids
 from snow_assets.curation.kept import kept_shard
 from snow_assets.quality.contract import ScoringReport, ScoringRequest
 from snow_assets.quality.text_parts import TextIds, TextParts, as_text_ids, id_keys, text_id_bytes
 from snow_assets.recipe import Recipe
 from snow_assets.runtime.exchange.contract import Exchange
 from snow_assets.runtime.exchange.in_process import IN_PROCESS
+from snow_assets.runtime.exchange.partitions import ranges_of_ids
 from snow_assets.runtime.exchange.shard_work import missing_shards
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.quality import SCORE

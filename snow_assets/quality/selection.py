@@ -15,7 +15,6 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from snow_assets.curation.dedup.text_keys import ranges_of_ids
 from snow_assets.curation.kept import kept_documents, kept_shard
 from snow_assets.quality.contract import Annotator
 from snow_assets.quality.gate import language_failures
@@ -23,6 +22,7 @@ from snow_assets.quality.ranking import LanguageBudget, rank_language
 from snow_assets.recipe import SelectionRecipe
 from snow_assets.runtime.exchange.contract import Exchange
 from snow_assets.runtime.exchange.in_process import IN_PROCESS
+from snow_assets.runtime.exchange.partitions import ranges_of_ids
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.quality import LANGUAGE_SELECTION, SELECTION
 from snow_assets.storage.shards import FileRecord

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from snow_assets.curation.dedup.text_keys import TextKeys, id_chars
+from snow_assets.curation.dedup.text_keys import TextKeys
 from snow_assets.curation.kept import kept_shard
 from snow_assets.storage import shards
+from snow_assets.storage.ids import id_chars
 
 TextIds = npt.NDArray[np.uint8]
 """Ids of texts, (texts, 32)."""

@@ -108,6 +108,7 @@ __all__ = [
     "records",
     "remedy",
     "remove",
+    "shard_index",
     "sound_manifest",
     "store_errors",
     "table_name",
@@ -118,6 +119,11 @@ _SHARDS_AT_ONCE = 8  # of an object store
 
 def table_name(table: str, index: int) -> str:
     return f"{table}-{index:05d}.parquet"
+
+
+def shard_index(name: str) -> int:
+    """The index in what `table_name` returned."""
+    return int(name.rpartition("-")[2].removesuffix(".parquet"))
 
 
 def put_table(

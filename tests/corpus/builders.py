@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from snow_assets.corpus.ingest import Gate
+from snow_assets.corpus.source_rows import Gate
 from snow_assets.recipe import ArchiveLimits, CorpusRecipe, Source
 
 CASES = Path(__file__).parents[1] / "cases"

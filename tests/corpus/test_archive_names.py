@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from snow_assets.corpus.ingest import Gate, ingest
+from snow_assets.corpus.ingest import ingest
 from snow_assets.corpus.repository_names import parse_repository
+from snow_assets.corpus.source_rows import Gate
 from tests.corpus.builders import a_recipe, a_source, a_tar, a_zip
 from tests.corpus.test_archives import GOOD, a_plain_tar, read
 

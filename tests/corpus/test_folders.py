@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from snow_assets.corpus.ingest import Gate, ingest
+from snow_assets.corpus.ingest import ingest
 from snow_assets.corpus.repository_names import parse_repository
+from snow_assets.corpus.source_rows import Gate
 from snow_assets.corpus.source_units import Refusal, SourceFile
 from snow_assets.corpus.sources import snapshot, units
 from snow_assets.recipe import Source

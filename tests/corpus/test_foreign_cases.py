@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import pytest
 
-from snow_assets.corpus.ingest import Gate, ingest
+from snow_assets.corpus.ingest import ingest
+from snow_assets.corpus.source_rows import Gate
 from snow_assets.corpus.source_units import normalised
 from snow_assets.curation.prepare import prepare_shard
 from snow_assets.recipe import Source

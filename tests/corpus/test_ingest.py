@@ -5,11 +5,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from snow_assets.corpus.ingest import DROPS, FILES, Gate, ingest
+from snow_assets.corpus.ingest import ingest
+from snow_assets.corpus.raw_shards import DROPS, FILES
+from snow_assets.corpus.source_rows import Gate
+from snow_assets.corpus.validation import validate_counts
 from snow_assets.recipe import CorpusRecipe, Source
+from snow_assets.runtime.exchange.in_process import InProcessExchange
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.corpus import DROP, RAW_FILE
 from tests.corpus.builders import GPL, OPEN_GATE, a_recipe, a_repository, a_source, a_tar
@@ -20,6 +25,10 @@ def run(
 ) -> shards.Manifest:
     made = recipe or a_recipe(source)
     stats = ingest(str(folder), source, recipe=made, languages=("python", "c"), gate=gate)
+    return finish(folder, stats)
+
+
+def finish(folder: Path | str, stats: dict[str, Any]) -> shards.Manifest:
     return shards.finish(
         str(folder),
         asset="raw_code_corpus",
@@ -216,3 +225,21 @@ def test_an_ingest_killed_in_the_middle_ends_with_the_same_digest(tmp_path: Path
     recorded = sorted(before)[:-1]  # the last one may have been written without its record
     assert recorded
     assert all(before[name] == after[name] for name in recorded), "done shards are not redone"
+
+
+@pytest.mark.parametrize("partition_bytes", [2**30, 500])
+def test_documents_that_stand_twice_in_a_source_and_lost_rows_are_violations(
+    partition_bytes: int, tmp_path: Path
+) -> None:
+    folder = str(tmp_path / "out")
+    source = many(tmp_path / "code", repositories=7, files=4, file_bytes=1_500)
+    stats = ingest(folder, source, recipe=a_recipe(source), languages=("python",), gate=OPEN_GATE)
+    rows = shards.read_shard(folder, shards.table_name(FILES, 0))
+    shards.put_table(folder, FILES, 99, rows.slice(0, 3), RAW_FILE)
+    finish(folder, stats)
+    exchange = InProcessExchange(partition_bytes=partition_bytes)
+    first = min(rows.slice(0, 3)["document_id"].to_pylist())
+    assert validate_counts([folder], exchange=exchange) == [
+        f"{folder}: 28 came in, 31 are in files and drops",
+        f"{folder}: 3 documents stand in it twice, as {first}",
+    ]

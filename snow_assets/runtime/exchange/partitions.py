@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from snow_assets.runtime.exchange.contract import PartitionIndices, PartitionOf
+from snow_assets.storage.ids import first_64_bits
 
 
 def range_of_keys(keys: npt.NDArray[np.uint64], num_partitions: int) -> PartitionIndices:
@@ -36,6 +37,11 @@ def ranges_of(column: str) -> PartitionOf:
     return partial(_ranges_of, column=column)
 
 
+def ranges_of_ids(column: str) -> PartitionOf:
+    """Partitions are ranges of a column of ids (SHA-256 in hexadecimal), in order."""
+    return partial(_ranges_of_ids, column=column)
+
+
 def indices_in(column: str) -> PartitionOf:
     """The partition of each row stands in a column."""
     return partial(_indices_in, column=column)
@@ -43,6 +49,10 @@ def indices_in(column: str) -> PartitionOf:
 
 def _ranges_of(table: pa.Table, num_partitions: int, *, column: str) -> PartitionIndices:
     return range_of_keys(table[column].to_numpy(), num_partitions)
+
+
+def _ranges_of_ids(table: pa.Table, num_partitions: int, *, column: str) -> PartitionIndices:
+    return range_of_keys(first_64_bits(table[column]), num_partitions)
 
 
 def _indices_in(table: pa.Table, _: int, *, column: str) -> PartitionIndices:
