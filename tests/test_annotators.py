@@ -35,7 +35,7 @@ def test_a_further_annotator_has_stages_of_its_own_and_selects_nothing(graph: An
         "short_windows_annotator_examples",
     ]
     assert parents["high_quality_subset"] == ["clean_corpus", "quality_annotator", "quality_scores"]
-    assert f"{name}_scores" in parents["annotator_pairs"]
+    assert f"{name}_scores" in parents["score_history"]
     assert f"{name}_annotator" in parents["annotator_gates"]
 
 

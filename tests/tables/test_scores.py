@@ -130,7 +130,7 @@ def spearman(left: list[float], right: list[float]) -> float:
 def test_a_score_of_several_artifacts_is_listed_once(ask: Any) -> None:
     assert ask(
         "select annotator, is_current, count(*) from score_history group by all order by all"
-    ) == [("first", False, NUMBER), ("second", True, NUMBER)]
+    ) == [("first", False, NUMBER), ("second", True, NUMBER), ("third", True, NUMBER)]
 
 
 def test_the_cut_says_what_ties_there(ask: Any) -> None:
@@ -204,7 +204,7 @@ def test_agreement_with_grades_is_area_rank_correlation_and_confusion(ask: Any) 
     )
     for language in ("python", "all"):
         [found] = ask(
-            f"select {columns} from label_agreement where is_current and language = '{language}'"
+            f"select {columns} from label_agreement where is_selecting and language = '{language}'"
         )
         assert found[:6] == (
             60,
@@ -229,7 +229,7 @@ def test_the_sample_to_grade_is_drawn_from_every_decile(ask: Any) -> None:
 @pytest.mark.parametrize(
     ("selecting", "scored"), [("second", NEWER), ("third", OTHER), ("fourth", OTHER)]
 )
-def test_a_document_shows_the_score_of_the_annotator_that_selects(
+def test_a_document_shows_the_score_that_selects_and_every_annotator_is_compared(
     tables_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     selecting: str,
@@ -241,8 +241,44 @@ def test_a_document_shows_the_score_of_the_annotator_that_selects(
     lake = a_scored_lake(str(tables_folder / f"{selecting}-lake"), selecting=selecting)
     made = publication(tables_folder, selecting, lake)
     assert made.materialize().success
-    shown = query(made.warehouse.path, "select text_id, logit from document_quality").rows
+
+    def ask(sql: str) -> list[Any]:
+        return query(made.warehouse.path, sql).rows
+
+    shown = ask("select text_id, logit from document_quality")
     assert dict(shown) == {text_of(name): scored[name] for name in NAMES}
+    agreements = ask(
+        "select annotator_name, annotator, is_current, is_selecting, num_good_selected > 0,"
+        " rank_correlation from label_agreement where language = 'all' order by annotator"
+    )
+    is_own = selecting == "second"
+    assert [row[:5] for row in agreements] == [
+        (None, "first", False, False, None),
+        ("other", "fourth", False, False, None),
+        (None, "second", True, is_own, True if is_own else None),
+        ("other", "third", True, not is_own, None if is_own else True),
+    ]
+    grades = [float(grade) for grade in GRADES.values()]
+    logits_of_all = (FORMER, FORMER, NEWER, OTHER)
+    assert [row[5] for row in agreements] == pytest.approx(
+        [spearman([logits[name] for name in GRADES], grades) for logits in logits_of_all], rel=1e-9
+    )
+    # A former version is compared with the present one of the same name.
+    drift = ask(
+        "select annotator_name, former_annotator, annotator, num_documents, rank_correlation"
+        " from annotator_drift order by annotator"
+    )
+    assert [row[:4] for row in drift] == [
+        (None, "first", "second", NUMBER),
+        ("other", "fourth", "third", NUMBER),
+    ]
+    assert [row[4] for row in drift] == pytest.approx(
+        [spearman(list(FORMER.values()), list(logits.values())) for logits in (NEWER, OTHER)],
+        rel=1e-9,
+    )
+    for table in ("quality_by_language", "score_histogram"):
+        compared = ask(f"select distinct annotator, is_current from {table} order by all")
+        assert compared == [(row[1], row[2]) for row in agreements]
 
 
 def test_a_further_annotator_stands_beside_the_one_that_selects(ask: Any) -> None:

@@ -64,19 +64,6 @@ signals as (
 
 ),
 
--- Further annotators by which the recipe's subsets were selected, in whichever version.
-selecting_annotators as (
-
-    select distinct
-        further.recipe,
-        further.language,
-        further.annotator_name
-    from {{ ref('stg_further_quality_scores__scores') }} as further
-    semi join {{ ref('stg_high_quality_subset__languages') }}
-        using (recipe, language, annotator)
-
-),
-
 selecting_scores as (
 
     select
@@ -86,7 +73,7 @@ selecting_scores as (
         further.annotator,
         further.logit
     from {{ ref('stg_further_quality_scores__scores') }} as further
-    semi join selecting_annotators using (recipe, language, annotator_name)
+    semi join {{ ref('int_selecting_annotators') }} using (recipe, language, annotator_name)
     where further.is_current
 
 ),
@@ -110,7 +97,7 @@ scores as (
         own.logit
     from {{ ref('score_history') }} as own
     anti join selecting_languages using (recipe, language)
-    where own.is_current
+    where own.is_current and own.annotator_name is null
     union all
     select * from selecting_scores
 

@@ -1,11 +1,12 @@
 -- Each former annotator beside the current one, on the trainable documents that both have scored.
--- A pair has a number: sorting its four names along with every document takes four times as long.
+-- A pair has a number: sorting its five names along with every document takes four times as long.
 with pairs as not materialized (
 
     select
-        hash(recipe, language, former_annotator, annotator) as pair,
+        hash(recipe, language, annotator_name, former_annotator, annotator) as pair,
         recipe,
         language,
+        annotator_name,
         former_annotator,
         annotator,
         former_logit,
@@ -22,6 +23,7 @@ totals as (
         pair,
         any_value(recipe) as recipe,
         any_value(language) as language,
+        any_value(annotator_name) as annotator_name,
         any_value(former_annotator) as former_annotator,
         any_value(annotator) as annotator,
         quantile_cont(former_logit, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]) as edges,
@@ -136,6 +138,7 @@ compared as (
 select
     totals.recipe,
     totals.language,
+    totals.annotator_name,
     totals.former_annotator,
     totals.annotator,
     totals.num_documents,

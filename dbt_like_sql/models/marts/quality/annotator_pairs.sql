@@ -2,21 +2,25 @@
 with pairs as (
 
     select
-        selecting.recipe,
-        selecting.language,
-        selecting.annotator,
+        own.recipe,
+        own.language,
+        own.annotator,
         further.annotator_name as further_name,
         further.annotator as further_annotator,
-        selecting.text_id,
-        selecting.logit,
+        own.text_id,
+        own.logit,
         further.logit as further_logit
-    from {{ ref('score_history') }} as selecting
-    inner join {{ ref('stg_further_quality_scores__scores') }} as further
+    from {{ ref('score_history') }} as own
+    inner join {{ ref('score_history') }} as further
         on
-            selecting.recipe = further.recipe
-            and selecting.language = further.language
-            and selecting.text_id = further.text_id
-    where selecting.is_current and further.is_current
+            own.recipe = further.recipe
+            and own.language = further.language
+            and own.text_id = further.text_id
+    where
+        own.is_current
+        and own.annotator_name is null
+        and further.is_current
+        and further.annotator_name is not null
 
 ),
 

@@ -37,8 +37,10 @@ labelled as (
     select
         scored.recipe,
         unnest([scored.language, 'all']) as language,
+        scored.annotator_name,
         scored.annotator,
         scored.is_current,
+        scored.is_selecting,
         scored.logit,
         grades.grade,
         grades.graders,
@@ -61,8 +63,8 @@ ranked as (
         count(*) over everything - count(*) over kind as num_other_kind
     from labelled
     window
-        everything as (partition by recipe, language, annotator, is_current),
-        kind as (partition by recipe, language, annotator, is_current, is_good),
+        everything as (partition by recipe, language, annotator_name, annotator, is_current),
+        kind as (partition by recipe, language, annotator_name, annotator, is_current, is_good),
         by_logit as (everything order by logit),
         by_grade as (everything order by grade),
         kind_by_logit as (kind order by logit),
@@ -77,8 +79,10 @@ compared as (
     select
         recipe,
         language,
+        annotator_name,
         annotator,
         is_current,
+        bool_or(is_selecting) as is_selecting,
         count(*) as num_labels,
         count(*) filter (where is_good) as num_good,
         sum(logit_rank) filter (where is_good) as good_rank_sum,
@@ -94,7 +98,7 @@ compared as (
         count(*) filter (where not is_good and is_selected) as num_poor_selected,
         count(*) filter (where not is_good and not is_selected) as num_poor_refused
     from ranked
-    group by recipe, language, annotator, is_current
+    group by recipe, language, annotator_name, annotator, is_current
 
 ),
 
@@ -117,8 +121,10 @@ margins as (
 select
     recipe,
     language,
+    annotator_name,
     annotator,
     is_current,
+    is_selecting,
     array_to_string(list_sort(graders), ', ') as graders,
     num_labels,
     num_good,
@@ -128,8 +134,8 @@ select
     case when num_labels > 1 then rank_correlation end as rank_correlation,
     {{ correlation_bound('-', 'num_labels') }} as rank_correlation_low,
     {{ correlation_bound('+', 'num_labels') }} as rank_correlation_high,
-    case when is_current then num_good_selected end as num_good_selected,
-    case when is_current then num_good_refused end as num_good_refused,
-    case when is_current then num_poor_selected end as num_poor_selected,
-    case when is_current then num_poor_refused end as num_poor_refused
+    case when is_selecting then num_good_selected end as num_good_selected,
+    case when is_selecting then num_good_refused end as num_good_refused,
+    case when is_selecting then num_poor_selected end as num_poor_selected,
+    case when is_selecting then num_poor_refused end as num_poor_refused
 from margins

@@ -4,6 +4,7 @@ with counted as (
     select
         recipe,
         language,
+        annotator_name,
         annotator,
         is_current,
         count(*) as num_documents,
@@ -14,7 +15,7 @@ with counted as (
         quantile_cont(logit, [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99]) as percentiles,
         max(logit) as highest
     from {{ ref('scored_documents') }}
-    group by recipe, language, annotator, is_current
+    group by recipe, language, annotator_name, annotator, is_current
 
 )
 

@@ -2,6 +2,7 @@
 select
     recipe,
     language,
+    annotator_name,
     annotator,
     is_current,
     floor(logit / {{ width }}) * {{ width }}::double as from_logit,

@@ -1,9 +1,11 @@
 -- Several artifacts hold the same score; a current one's row stands for all.
 -- A language whose newest artifact is an older annotator's still has that one as current.
-{% set keys = 'recipe, text_id, annotator, language' -%}
+{% set keys = 'recipe, text_id, annotator_name, annotator, language' -%}
 with scores as not materialized (
 
     select * from {{ ref('stg_quality_scores__scores') }}
+    union all by name
+    select * from {{ ref('stg_further_quality_scores__scores') }}
 
 ),
 
@@ -13,10 +15,11 @@ rescored as materialized (
     select
         recipe,
         language,
+        annotator_name,
         annotator,
         bool_or(is_current) as is_current
     from scores
-    group by recipe, language, annotator
+    group by recipe, language, annotator_name, annotator
     having min(fingerprint) < max(fingerprint)
 
 ),
@@ -25,7 +28,7 @@ candidates as materialized (
 
     select scores.* replace (rescored.is_current as is_current)
     from scores
-    inner join rescored using (recipe, language, annotator)
+    inner join rescored using (recipe, language, annotator_name, annotator)
     where not scores.is_current
 
 ),
@@ -34,7 +37,7 @@ current_scores as (
 
     select scores.*
     from scores
-    semi join rescored using (recipe, language, annotator)
+    semi join rescored using (recipe, language, annotator_name, annotator)
     where scores.is_current
 
 ),
@@ -66,7 +69,7 @@ unioned as (
     union all
     select scores.*
     from scores
-    anti join rescored using (recipe, language, annotator)
+    anti join rescored using (recipe, language, annotator_name, annotator)
     where not scores.is_current
     union all by name
     select * from unique_former_scores
@@ -76,6 +79,7 @@ unioned as (
 select
     recipe,
     text_id,
+    nullif(annotator_name, '') as annotator_name,
     annotator,
     language,
     is_current,

@@ -4,6 +4,11 @@ select
     annotator,
     regexp_replace(asset, '_quality_scores$', '') as annotator_name,
     partition as language,
+    fingerprint,
     is_current,
-    logit
+    logit,
+    top_logit,
+    middle_logit,
+    bottom_logit,
+    num_windows
 from {{ source('further_quality_scores', 'scores') }}

@@ -2,6 +2,8 @@ select
     recipe,
     text_id,
     annotator,
+    -- Comparable, unlike null: the recipe's own one has no name.
+    '' as annotator_name,
     partition as language,
     fingerprint,
     is_current,
