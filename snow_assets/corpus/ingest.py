@@ -26,7 +26,7 @@ from snow_assets.corpus.repository_names import canonical
 from snow_assets.corpus.same_documents import drop_same_documents
 from snow_assets.corpus.source_rows import Gate, Row, same_document_row, source_rows
 from snow_assets.corpus.sources import units
-from snow_assets.corpus.unit_groups import UnitGroup, unit_groups
+from snow_assets.corpus.unit_groups import UnitGroup, replacing_index, unit_groups
 from snow_assets.corpus.untrusted import printable
 from snow_assets.recipe import CorpusRecipe, Source
 from snow_assets.runtime.exchange.contract import Exchange
@@ -119,12 +119,21 @@ def _resume(folder: str, group: UnitGroup) -> tuple[int, Position | None]:
     """The number of the group's next shard, and the position in the source where it begins; None:
     the group was read to its end."""
     number, position = 0, (group.start, 0)
-    while done := shards.record(folder, shards.table_name(FILES, group.shard_index(number))):
+    while done := _finished_shard(folder, group, number):
         number += 1
         if done.stats["next"] is None:
             return number, None
         position = tuple(done.stats["next"])
     return number, position
+
+
+def _finished_shard(folder: str, group: UnitGroup, number: int) -> shards.FileRecord | None:
+    """The record of a group's shard, or of the one that replaced it; None: neither is there."""
+    index = group.shard_index(number)
+    done = shards.record(folder, shards.table_name(FILES, index))
+    if done is None and not group.is_only:
+        done = shards.record(folder, shards.table_name(FILES, replacing_index(index)))
+    return done
 
 
 def _admitted_ids(folder: str, group: UnitGroup, num_shards: int) -> Iterator[str]:

@@ -16,14 +16,10 @@ Position = tuple[int, int]
 """In a source: the index of a unit, and the number of rows that it has yielded."""
 
 
-def put_drops(
-    folder: str, index: int, rows: Sequence[Mapping[str, Any]], **stats: int | bool
-) -> None:
+def put_drops(folder: str, index: int, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write a shard of drops, before the files of the same index."""
     reasons = Counter(str(row["reason"]) for row in rows)
-    shards.put_table(
-        folder, DROPS, index, rows, DROP, stats={"counts": {"reasons": reasons}, **stats}
-    )
+    shards.put_table(folder, DROPS, index, rows, DROP, stats={"counts": {"reasons": reasons}})
 
 
 def put_files(

@@ -1,12 +1,12 @@
 """Drop documents that several groups of a source's units hold: the first in its order stays.
 
 Within a group ingest drops them itself. Keys of all documents are exchanged, and the shards that
-hold later ones are written again, without them.
+hold later ones are replaced by shards without them, under another index: a file with a record is
+never written anew, so that a kill leaves none that differs from its record.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ import pyarrow as pa
 from snow_assets.corpus.extensions import candidates
 from snow_assets.corpus.raw_shards import DROPS, FILES, put_drops, put_files
 from snow_assets.corpus.source_rows import same_document_row
+from snow_assets.corpus.unit_groups import replaced_index, replacing_index
 from snow_assets.runtime.exchange.contract import Exchange, PartitionIndices
 from snow_assets.runtime.exchange.partitions import range_of_indices, ranges_of
 from snow_assets.runtime.exchange.shard_work import write_shards
@@ -25,8 +26,6 @@ _PLACES = pa.schema([("document_key", pa.uint64()), ("shard", pa.int32()), ("row
 """A document's key, the position of its shard among those of `files`, and its row there."""
 _LATER = pa.schema([_PLACES.field("shard"), _PLACES.field("row")])
 _PLACE_BYTES = 16
-_HAS_LATER_ROWS = "has_later_rows"
-"""In the record of a shard of drops: it has the later documents, which its files may have, too."""
 
 
 def drop_same_documents(
@@ -37,6 +36,7 @@ def drop_same_documents(
     A repeated call goes on where one was killed. Memory: that of the exchange, 100 bytes a shard,
     and a shard.
     """
+    _remove_replaced_shards(folder)
     entries = shards.records(folder, FILES)
     names = [entry.name for entry in entries]
     num_partitions = exchange.num_partitions(entries.total("num_rows") * _PLACE_BYTES)
@@ -93,29 +93,40 @@ def _move_from_shards(
 def _move_rows(
     folder: str, name: str, rows: npt.NDArray[np.int32], source: str, languages: Sequence[str]
 ) -> None:
-    """Write a shard of both tables again; if the drops were before a kill, the files alone."""
+    """Replace a shard of both tables, unless an earlier call did."""
     index = shards.shard_index(name)
-    files = shards.read_shard(folder, name)
-    is_later = np.zeros(files.num_rows, np.bool_)
-    is_later[rows] = True
-    drops_name = shards.table_name(DROPS, index)
-    if _HAS_LATER_ROWS not in _stats(folder, drops_name):
-        drops = shards.read_shard(folder, drops_name).to_pylist()
+    record = shards.record(folder, name)
+    if shards.record(folder, shards.table_name(FILES, replacing_index(index))) is None and record:
+        files = shards.read_shard(folder, name)
+        is_later = np.zeros(files.num_rows, np.bool_)
+        is_later[rows] = True
+        drops = shards.read_shard(folder, shards.table_name(DROPS, index)).to_pylist()
         for row in files.filter(pa.array(is_later)).to_pylist():
             drops.append(same_document_row(row, source, languages).columns)
-        put_drops(folder, index, drops, **{_HAS_LATER_ROWS: True})
-    stats = _stats(folder, name)
-    kept = files.filter(pa.array(~is_later))
-    put_files(
-        folder,
-        index,
-        kept,
-        languages=[candidates(path, languages)[0] for path in kept["path"].to_pylist()],
-        names=stats["names"],
-        after=stats["next"],
-    )
+        put_drops(folder, replacing_index(index), drops)
+        first = files.filter(pa.array(~is_later))
+        put_files(
+            folder,
+            replacing_index(index),
+            first,
+            languages=[candidates(path, languages)[0] for path in first["path"].to_pylist()],
+            names=record.stats["names"],
+            after=record.stats["next"],
+        )
+    _remove_shard(folder, index)
 
 
-def _stats(folder: str, name: str) -> Mapping[str, Any]:
-    record = shards.record(folder, name)
-    return {} if record is None else record.stats
+def _remove_replaced_shards(folder: str) -> None:
+    """Remove what a killed call left of the shards that it replaced."""
+    indices = [shards.shard_index(entry.name) for entry in shards.records(folder, FILES)]
+    replaced = [index for index in map(replaced_index, indices) if index is not None]
+    names = [shards.table_name(table, index) for index in replaced for table in (FILES, DROPS)]
+    for name in shards.finished_files(folder, names):
+        _remove_shard(folder, shards.shard_index(name))
+
+
+def _remove_shard(folder: str, index: int) -> None:
+    """Records last: by them what is left after a kill is found."""
+    names = [shards.table_name(table, index) for table in (FILES, DROPS)]
+    for url in (*names, *map(shards.record_name, names)):
+        shards.remove(shards.join(folder, url))

@@ -14,7 +14,7 @@ from snow_assets.corpus.source_units import Unit
 
 GROUP_BYTES = 1 << 30
 _UNLISTED_BYTES = 4 << 20  # assumed of a unit whose size is not listed: a repository's folder
-_MAX_SHARDS = 1_000_000  # of a group
+_MAX_INDICES = 1_000_000  # of a group's shards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +25,20 @@ class UnitGroup:
     start: int  # the position of its first unit in the source
     num_units: int
     digest: str  # of the units' names
+    is_only: bool  # of its source
 
     def shard_index(self, number: int) -> int:
-        """The index of the group's shard `number` in the artifact; ValueError beyond the last."""
-        if number >= _MAX_SHARDS:
+        """The index of the group's shard `number` in the artifact; ValueError beyond the last.
+
+        Indices are even, unless the group is the only one, so that `replacing_index` is free.
+        """
+        if self.is_only:
+            return number
+        if 2 * number >= _MAX_INDICES:
             raise ValueError(
                 f"a part of the source fills {number} shards: raise the recipe's corpus.shard_bytes"
             )
-        return self.index * _MAX_SHARDS + number
+        return self.index * _MAX_INDICES + 2 * number
 
     def units(self, source_units: Iterator[Unit]) -> Iterator[tuple[int, Unit]]:
         """The group's units among all of the source, with their positions in it.
@@ -51,6 +57,16 @@ class UnitGroup:
             yield position, selected.popleft()  # what a unit has read is freed with it
 
 
+def replacing_index(index: int) -> int:
+    """The index of the shard that replaces one of a source of several groups, in its place."""
+    return index + 1
+
+
+def replaced_index(index: int) -> int | None:
+    """The inverse of `replacing_index`; None: the shard replaces none."""
+    return index - 1 if index % 2 else None
+
+
 def unit_groups(source_units: Iterable[Unit]) -> list[UnitGroup]:
     """Divide a source's units into groups, in order: one at least, and no unit into several.
 
@@ -62,15 +78,17 @@ def unit_groups(source_units: Iterable[Unit]) -> list[UnitGroup]:
     for position, unit in enumerate(source_units):
         unit_bytes = _UNLISTED_BYTES if unit.num_bytes is None else unit.num_bytes
         if names and num_bytes + unit_bytes > GROUP_BYTES:
-            groups.append(_group(len(groups), start, names))
+            groups.append(_group(len(groups), start, names, is_only=False))
             names, num_bytes, start = [], 0, position
         names.append(unit.name)
         num_bytes += unit_bytes
-    return [*groups, _group(len(groups), start, names)]
+    return [*groups, _group(len(groups), start, names, is_only=not groups)]
 
 
-def _group(index: int, start: int, names: Sequence[str]) -> UnitGroup:
-    return UnitGroup(index=index, start=start, num_units=len(names), digest=_digest(names))
+def _group(index: int, start: int, names: Sequence[str], *, is_only: bool) -> UnitGroup:
+    return UnitGroup(
+        index=index, start=start, num_units=len(names), digest=_digest(names), is_only=is_only
+    )
 
 
 def _digest(names: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """The corpus as Dagster sees it: what is made, reused, re-made and refused."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import dagster as dg
@@ -9,10 +10,11 @@ import pytest
 from snow_assets.corpus import validation
 from snow_assets.defs import corpus, corpus_checks
 from snow_assets.defs.materialize import current_artifact
-from snow_assets.recipe import SMOKE, Recipe
+from snow_assets.recipe import SMOKE, CurationExecution, Recipe
 from snow_assets.stages import Artifact
 from snow_assets.storage import shards
 from snow_resources.lake import Lake
+from snow_resources.local_jobs import LocalJobs
 from snow_resources.tracking import Tracking
 from tests.corpus.builders import GPL, a_repository, a_source
 from tests.stage_assets import asset_of, assets_of
@@ -75,6 +77,39 @@ def test_a_source_is_ingested_checked_and_not_ingested_again(tmp_path: Path, lak
     assert same == made
     (event,) = again.asset_materializations_for_node("raw_code_corpus")
     assert event.metadata["reused"].value is True
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_job_of_a_ray_node_ingests_what_the_process_of_a_run_ingests(
+    tmp_path: Path, lake_url: str
+) -> None:
+    """The job is handed the inputs that are no part of the fingerprint: opt-outs, exemplars."""
+    recipe, lake = a_tiny_recipe(tmp_path, opted_out="TWO\n"), Lake(url=lake_url)
+    _, made = materialized(recipe, lake)
+    manifest = shards.manifest(made.folder)
+    assert manifest.stats["reasons"]["opted_out"] == 1
+    shutil.rmtree(made.folder)
+
+    node = CurationExecution(nodes=1, cpus=1, memory_gib=2)
+    operation = dataclasses.replace(recipe.operation, curation=node)
+    recipe = dataclasses.replace(recipe, operation=operation)
+    in_job = dg.materialize(
+        [asset_of(corpus.raw_code_corpus, recipe)],
+        resources={
+            "lake": lake,
+            "jobs": LocalJobs(url=f"{tmp_path}/jobs", vllm_python="none"),
+            "tracking": Tracking(uri=""),
+            "recipe": recipe,
+        },
+        partition_key="stdlib",
+    )
+    (event,) = in_job.get_asset_materialization_events()
+    metadata = {name: value.value for name, value in event.materialization.metadata.items()}
+    assert (metadata["folder"], metadata["reused"]) == (made.folder, False)
+    assert "/jobs/raw_code_corpus/stdlib/" in metadata["job"]
+    assert shards.manifest(made.folder).digest == manifest.digest
+    assert shards.manifest(made.folder).stats == manifest.stats
 
 
 def test_a_new_opt_out_makes_the_corpus_anew_without_the_repository(

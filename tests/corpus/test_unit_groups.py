@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from snow_assets.corpus.raw_shards import DROPS, FILES
 from snow_assets.corpus.source_rows import Gate
 from snow_assets.corpus.source_units import Unit
 from snow_assets.recipe import Source
-from snow_assets.runtime.exchange.contract import Exchange
+from snow_assets.runtime.exchange.contract import Exchange, ShardMap
 from snow_assets.runtime.exchange.in_process import IN_PROCESS, InProcessExchange
 from snow_assets.storage import shards
 from tests.corpus.builders import MIT, OPEN_GATE, a_recipe, a_source, a_tar
@@ -149,29 +150,57 @@ def test_a_source_in_one_group_exchanges_nothing(
     assert ingest(tmp_path / "out", tables(tmp_path / "code")).stats["num_files"] > 0
 
 
-@pytest.mark.parametrize("writer", ["put_drops", "put_files"])
-@pytest.mark.parametrize("calls", [0, 1, 2])
+@pytest.mark.parametrize("name", ["put_drops", "put_files", "remove"])
+@pytest.mark.parametrize("calls", range(5))
 def test_a_move_of_later_documents_that_ended_in_the_middle_goes_on_to_the_same_digest(
-    writer: str, calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = tables(tmp_path / "code")
     divide(monkeypatch)
     expected = ingest(tmp_path / "whole", source)
     remaining = iter(range(calls))
-    put = getattr(same_documents, writer)
+    module = shards if name == "remove" else same_documents
+    function = getattr(module, name)
 
-    def put_or_fail(*arguments: Any, **named: Any) -> None:
+    def call_or_stop(*arguments: Any, **named: Any) -> None:
         if next(remaining, None) is None:
             raise KeyboardInterrupt
-        put(*arguments, **named)
+        function(*arguments, **named)
 
     with monkeypatch.context() as patch:
-        patch.setattr(same_documents, writer, put_or_fail)
+        patch.setattr(module, name, call_or_stop)
         with pytest.raises(KeyboardInterrupt):
             ingest(tmp_path / "again", source)
     again = ingest(tmp_path / "again", source)
     assert again.digest == expected.digest
     assert again.stats == expected.stats
+    assert sorted(path.name for path in (tmp_path / "again").glob("*-*")) == sorted(
+        path.name for path in (tmp_path / "whole").glob("*-*")
+    ), "nothing is left of replaced shards"
+
+
+def twice(*elements: Any, function: Any, **shared: Any) -> Any:
+    function(*elements, **shared)
+    return function(*elements, **shared)
+
+
+class RepeatingExchange(InProcessExchange):
+    """Calls each function twice, as if a worker had been lost after its work."""
+
+    def map_shards(self, function: Any, *inputs: Any, schema: Any, **shared: Any) -> ShardMap:
+        return super().map_shards(
+            partial(twice, function=function), *inputs, schema=schema, **shared
+        )
+
+
+def test_calls_that_run_again_change_no_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tables(tmp_path / "code")
+    divide(monkeypatch)
+    expected = ingest(tmp_path / "once", source)
+    again = ingest(tmp_path / "again", source, RepeatingExchange())
+    assert (again.digest, again.stats) == (expected.digest, expected.stats)
 
 
 def test_a_divided_ingest_killed_in_the_middle_ends_with_the_same_digest(
@@ -250,7 +279,10 @@ def test_a_group_whose_source_changed_meanwhile_is_refused(
         ingest(tmp_path / "out", source)
 
 
-def test_a_group_of_more_shards_than_have_indices_is_refused() -> None:
-    (group,) = unit_groups.unit_groups(units(1))
+def test_a_group_of_more_shards_than_have_indices_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(unit_groups, "GROUP_BYTES", 1)
+    group, _ = unit_groups.unit_groups(units(1, 1))
     with pytest.raises(ValueError, match=r"raise the recipe's corpus\.shard_bytes"):
-        group.shard_index(1_000_000)
+        group.shard_index(500_000)
