@@ -21,6 +21,7 @@ from snow_assets.evaluation.execution import (
     failure_reason,
     raise_on_canonical_failures,
     run_canonical,
+    run_toolchains,
 )
 from snow_assets.evaluation.problems import problem_from_row
 from snow_assets.evaluation.programs import problem_test
@@ -34,6 +35,7 @@ class Verification:
     """A benchmark's number of problems, why some would be excluded, and why it cannot be used."""
 
     num_problems: int
+    num_canonical: int  # canonical solutions that are published
     excluded: dict[str, str]  # problem id -> why its canonical solution fails here
     refusal: str | None  # None: an evaluation judges the other problems
 
@@ -57,8 +59,12 @@ def verify(
         raise_on_canonical_failures(problems, canonical, timeout_seconds=seconds)
     except ValueError as error:
         refusal = str(error)
+    toolchains = run_toolchains(problems, run, timeout_seconds=seconds)
+    if toolchains.missing:
+        refusal = "; ".join(toolchains.missing.values())
     return Verification(
         num_problems=len(problems),
+        num_canonical=sum(bool(problem.solution) for problem in problems),
         excluded={name: failure_reason(result) for name, result in canonical.failures.items()},
         refusal=refusal,
     )
@@ -88,10 +94,12 @@ def main(files: str | None, python: str | None) -> int:
             unusable.add(name)
             console.print(f"{name}: {error}")
             continue
-        num_passed = result.num_problems - len(result.excluded)
+        passed = f"{result.num_canonical - len(result.excluded)} canonical solutions pass"
+        if not result.num_canonical:
+            is_run = "are not run" if result.refusal else "are run"
+            passed = f"without canonical solutions; programs of {benchmark.language} {is_run} here"
         console.print(
-            f"{name}: {result.num_problems} problems of {benchmark.source.name}, "
-            f"{num_passed} canonical solutions pass"
+            f"{name}: {result.num_problems} problems of {benchmark.source.name}, {passed}"
         )
         for problem_id, reason in result.excluded.items():
             console.print(f"  {problem_id}: {printable(reason)}")

@@ -37,15 +37,20 @@ CODE_VERSION = "8"
 def _config(inputs: StageInputs) -> Any:
     # The isolation is part of the fingerprint, so that "not run" is not final: where a sandbox is
     # available later, the programs run.
-    isolation = inputs.jobs.sandbox_level() or sandbox.probe().level
+    cluster_isolation = inputs.jobs.sandbox_level()
+    isolation = cluster_isolation or sandbox.probe().level
     config = {
         "evaluation": inputs.recipe.evaluation,
         "precision": inputs.recipe.pretraining.precision,
         "isolation": isolation,
     }
-    # With other libraries other problems are excluded: an environment's path is its version.
-    python = programs.required_python(inputs.recipe)
-    return config if python is None else {**config, "benchmark_python": python}
+    # With other libraries other problems are excluded: an environment's path is its version. A
+    # cluster's toolchains are those of its image, which is not looked into.
+    optional = {
+        "benchmark_python": programs.required_python(inputs.recipe),
+        "toolchains": None if cluster_isolation else programs.installed_toolchains(inputs.recipe),
+    }
+    return config | {name: value for name, value in optional.items() if value is not None}
 
 
 def _completion_tokens(recipe: Recipe) -> float:

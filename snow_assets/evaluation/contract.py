@@ -1,6 +1,6 @@
 """Requests and reports of an evaluation's jobs: measurement, generation, program execution."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from snow_assets.corpus.benchmarks.declaration import TestKind
@@ -54,8 +54,9 @@ class ProblemTest:
     benchmark: str
     entry_point: str
     test: str  # of `kind`, see `corpus/benchmarks/declaration.py`
-    solution: str
+    solution: str  # prompt and canonical solution; empty if none is published
     kind: TestKind = "function"
+    language: str = "python"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,11 +96,13 @@ class ExecutionReport:
     isolation: str
     not_run: str | None  # reason why no program was run; None if they were
     excluded: dict[str, str]  # problem id -> why its canonical solution fails here
-    num_canonical: int  # canonical solutions that passed
+    num_canonical: int  # problems whose canonical solution, or else toolchain, was verified
     slowest_canonical_seconds: float
     timeout_seconds: float  # per program
-    num_problems: int  # without the excluded ones, as the counts of programs
+    num_problems: int  # without those excluded or not run, as the counts of programs
     num_programs: int
     num_passed: int
     num_timeouts: int
     ran: tuple[ProgramResult, ...]
+    missing_toolchains: dict[str, str] = field(default_factory=dict)
+    """Language -> why its programs were not run."""

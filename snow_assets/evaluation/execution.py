@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
 from snow_assets.corpus.benchmarks.bigcodebench import test_methods
 from snow_assets.corpus.benchmarks.declaration import TestKind
@@ -25,10 +26,15 @@ from snow_assets.evaluation.contract import (
     Program,
     ProgramResult,
 )
+from snow_assets.evaluation.toolchains import TOOLCHAINS
 from snow_assets.recipe import EvaluationRecipe
 from snow_assets.runtime import sandbox, worker
 
-MAX_EXCLUDED_FRACTION: Mapping[TestKind, float] = {"function": 0.05, "unittest": 0.25}
+MAX_EXCLUDED_FRACTION: Mapping[TestKind, float] = {
+    "function": 0.05,
+    "unittest": 0.25,
+    "program": 0.05,
+}
 """Of a benchmark's problems in a request, rounded up to a whole problem. MBPP+ loses 3 of 378.
 Programs of "unittest" start processes, change modes and read /etc, which the sandbox refuses."""
 
@@ -77,6 +83,8 @@ def execution_of(
 
     `environment` runs the tests of kind "unittest", which are part of the program.
     """
+    if problem.kind == "program":
+        return TOOLCHAINS[problem.language].execution(f"{source}\n{problem.test}", seconds)
     if problem.kind == "unittest":
         return sandbox.Execution(
             program="\n".join((_UNITTEST_START, source, problem.test, _UNITTEST_END)),
@@ -109,7 +117,8 @@ def run_canonical(
     timeout_seconds: float,
     environment: sandbox.PythonEnvironment = _STANDARD_LIBRARY,
 ) -> CanonicalRun:
-    """Run the canonical solution of each problem."""
+    """Run the canonical solution of each problem that has one."""
+    problems = [problem for problem in problems if problem.solution]
     results = run(
         [
             execution_of(problem.solution, problem, timeout_seconds, environment=environment)
@@ -123,6 +132,38 @@ def run_canonical(
     }
     passed_seconds = [result.seconds for result in results if result.outcome == PASSED]
     return CanonicalRun(slowest_seconds=max(passed_seconds, default=0.0), failures=failures)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolchainRun:
+    """How the toolchains' checks ran: the slowest one's seconds, and why languages cannot run."""
+
+    slowest_seconds: float
+    missing: dict[str, str]
+
+
+def run_toolchains(
+    problems: Sequence[ProblemTest], run: RunPrograms, *, timeout_seconds: float
+) -> ToolchainRun:
+    """Run a correct program in each language of the problems of kind "program"."""
+    languages = sorted({problem.language for problem in problems if problem.kind == "program"})
+    missing = {
+        language: f"{', '.join(commands)} is not installed where the sandbox runs: install it there"
+        for language in languages
+        if (commands := TOOLCHAINS[language].missing_commands)
+    }
+    installed = [language for language in languages if language not in missing]
+    toolchains = [TOOLCHAINS[language] for language in installed]
+    results = run(
+        [toolchain.execution(toolchain.check, timeout_seconds) for toolchain in toolchains]
+    )
+    missing |= {
+        language: f"a correct program of {language} does not pass here: {failure_reason(result)}"
+        for language, result in zip(installed, results, strict=True)
+        if result.outcome != PASSED
+    }
+    slowest = max((result.seconds for result in results), default=0.0)
+    return ToolchainRun(slowest_seconds=slowest, missing=missing)
 
 
 def failure_reason(result: sandbox.ExecutionResult) -> str:
@@ -175,24 +216,28 @@ def run_programs(
     *,
     seconds: float,
     excluded: dict[str, str],
+    missing_toolchains: Mapping[str, str] = MappingProxyType({}),
     environment: sandbox.PythonEnvironment = _STANDARD_LIBRARY,
 ) -> list[ProgramResult]:
     """Run each model program with a time limit of `seconds`, without those of `excluded` problems,
-    whose result is EXCLUDED with the reason."""
+    whose result is EXCLUDED with the reason, and of languages with missing toolchains: NOT_RUN."""
     problem_by_id = {problem.problem_id: problem for problem in problems}
+    unexecuted = {
+        problem.problem_id: _unexecuted(NOT_RUN, missing_toolchains[problem.language])
+        for problem in problems
+        if problem.kind == "program" and problem.language in missing_toolchains
+    }
+    unexecuted |= {name: _unexecuted(EXCLUDED, reason) for name, reason in excluded.items()}
     executions = [
         execution_of(
             program.source, problem_by_id[program.problem_id], seconds, environment=environment
         )
         for program in programs
-        if program.problem_id not in excluded
+        if program.problem_id not in unexecuted
     ]
     results = iter(run(executions))
     return [
-        _unexecuted(EXCLUDED, excluded[program.problem_id])
-        if program.problem_id in excluded
-        else _program_result(next(results))
-        for program in programs
+        unexecuted.get(program.problem_id) or _program_result(next(results)) for program in programs
     ]
 
 
@@ -239,15 +284,23 @@ def execute(request: ExecutionRequest, progress: worker.Progress) -> ExecutionRe
     excluded = {name: failure_reason(result) for name, result in canonical.failures.items()}
     for name, reason in excluded.items():
         progress.log(f"{name} is excluded, its canonical solution fails here: {reason}")
-    num_judged = len(problems) - len(excluded)
-    limit = max(recipe.timeout_seconds, recipe.timeout_factor * canonical.slowest_seconds)
-    progress.log(f"{num_judged} canonical solutions passed; a program may take {limit:.1f} s")
+    toolchains = run_toolchains(problems, run, timeout_seconds=canonical_timeout)
+    for language, reason in toolchains.missing.items():
+        progress.log(f"programs of {language} are not run: {reason}")
+    num_not_run = sum(
+        problem.kind == "program" and problem.language in toolchains.missing for problem in problems
+    )
+    num_judged = len(problems) - len(excluded) - num_not_run
+    slowest = max(canonical.slowest_seconds, toolchains.slowest_seconds)
+    limit = max(recipe.timeout_seconds, recipe.timeout_factor * slowest)
+    progress.log(f"{num_judged} problems are verified; a program may take {limit:.1f} s")
     results = run_programs(
         request.programs,
         problems,
         run,
         seconds=limit,
         excluded=excluded,
+        missing_toolchains=toolchains.missing,
         environment=environment,
     )
     report = _report(
@@ -257,8 +310,9 @@ def execute(request: ExecutionRequest, progress: worker.Progress) -> ExecutionRe
         excluded=excluded,
         num_problems=num_judged,
         num_canonical=num_judged,
-        slowest=canonical.slowest_seconds,
+        slowest=slowest,
         timeout_seconds=limit,
+        missing_toolchains=toolchains.missing,
     )
     raise_on_timeouts(
         report.num_timeouts, report.num_programs, max_share=recipe.max_timeout_fraction
@@ -276,6 +330,7 @@ def _report(
     num_canonical: int,
     slowest: float,
     timeout_seconds: float,
+    missing_toolchains: dict[str, str] | None = None,
 ) -> ExecutionReport:
     outcomes = [result.outcome for result in results]
     return ExecutionReport(
@@ -286,10 +341,13 @@ def _report(
         slowest_canonical_seconds=slowest,
         timeout_seconds=timeout_seconds,
         num_problems=num_problems,
-        num_programs=len(results) - outcomes.count(EXCLUDED),
+        num_programs=len(results)
+        - outcomes.count(EXCLUDED)
+        - (outcomes.count(NOT_RUN) if missing_toolchains else 0),
         num_passed=outcomes.count(PASSED),
         num_timeouts=outcomes.count(TIMEOUT),
         ran=tuple(results),
+        missing_toolchains=missing_toolchains or {},
     )
 
 

@@ -33,11 +33,13 @@ def measure(request: EvaluationRequest, progress: worker.Progress) -> Measuremen
         shards.put_table(request.output, "likelihoods", len(languages), rows, LIKELIHOOD)
         progress.log(f"{request.checkpoint}: {len(rows)} canonical solutions")
     finished = {entry.name: entry.num_rows or 0 for entry in shards.records(request.output)}
+    solutions = shards.table_name("likelihoods", len(languages))
+    num_bytes = shards.read_shard(request.output, solutions)["num_bytes"].to_pylist()
     return MeasurementReport(
         num_documents=sum(
             finished[shards.table_name("likelihoods", index)] for index in range(len(languages))
         ),
-        num_solutions=finished[shards.table_name("likelihoods", len(languages))],
+        num_solutions=sum(count > 0 for count in num_bytes),
         device=checkpoint.device,
     )
 
@@ -68,6 +70,7 @@ def _document_likelihoods(
 def _solution_likelihoods(
     request: EvaluationRequest, checkpoint: Checkpoint
 ) -> list[dict[str, Any]]:
+    """A row per problem; one without a canonical solution has no bytes and no nats."""
     all_problems = problems.sample_problems(
         request.problems, request.recipe.benchmarks, num=None, seed=request.recipe.seed
     )

@@ -28,7 +28,7 @@ class Problem:
     subset: str  # VALIDATION_HALF or TEST_HALF
     prompt: str
     num_stripped_newlines: int
-    solution: str
+    solution: str  # empty if none is published
     test: str  # of `test_kind`
     entry_point: str
     stop_sequences: tuple[str, ...]
@@ -53,7 +53,7 @@ def problem_from_row(row: dict[str, Any]) -> Problem:
         subset=VALIDATION_HALF if row["is_validation"] else TEST_HALF,
         prompt=prompt,
         num_stripped_newlines=len(newlines),
-        solution=newlines + row["solution"],
+        solution=newlines + row["solution"] if row["solution"] else "",
         test=row["test"],
         entry_point=row["entry_point"],
         stop_sequences=benchmark.stop_sequences,

@@ -9,6 +9,7 @@ from snow_assets.evaluation.contract import (
     Program,
 )
 from snow_assets.evaluation.problems import Problem, sample_problems
+from snow_assets.evaluation.toolchains import TOOLCHAINS
 from snow_assets.recipe import Recipe
 from snow_assets.runtime.sandbox import stable_message
 from snow_assets.storage import shards
@@ -34,6 +35,16 @@ def required_python(recipe: Recipe) -> str | None:
     return recipe.operation.benchmark_python if needing else None
 
 
+def installed_toolchains(recipe: Recipe) -> list[str] | None:
+    """Languages of the recipe's benchmarks whose commands are installed here; None if no benchmark
+    needs any."""
+    declared = map(benchmark_named, recipe.evaluation.benchmarks)
+    languages = {benchmark.language for benchmark in declared if benchmark.test_kind == "program"}
+    if not languages:
+        return None
+    return sorted(name for name in languages if not TOOLCHAINS[name].missing_commands)
+
+
 def problem_test(problem: Problem) -> ProblemTest:
     """A problem's test and canonical program."""
     return ProblemTest(
@@ -41,8 +52,9 @@ def problem_test(problem: Problem) -> ProblemTest:
         benchmark=problem.benchmark,
         entry_point=problem.entry_point,
         test=problem.test,
-        solution=f"{problem.prompt}{problem.solution}",
+        solution=f"{problem.prompt}{problem.solution}" if problem.solution else "",
         kind=problem.test_kind,
+        language=problem.language,
     )
 
 

@@ -127,7 +127,9 @@ def _held_out_rows(
 def _solution_rows(solutions: pl.DataFrame, bootstrap: Bootstrap) -> Iterable[dict[str, Any]]:
     for benchmark, half, samples in _halves(solutions):
         metric = (benchmark, SOLUTION_BITS, half)
-        yield _bits_row(samples, metric, bootstrap, missing="not run: no problem of this half")
+        missing = "no problem of this half" if samples.is_empty() else "no canonical solutions"
+        scored = samples.filter(pl.col("num_bytes") > 0)
+        yield _bits_row(scored, metric, bootstrap, missing=f"not run: {missing}")
 
 
 def _halves(problems: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:
@@ -226,20 +228,26 @@ def stats(
         for row in rows
         if row["value"] is not None
     }
-    return values | {
-        "num_documents": measured.num_documents,
-        "num_solutions": measured.num_solutions,
-        "num_problems": executed.num_problems,
-        "num_programs": executed.num_programs,
-        "num_passed": executed.num_passed,
-        "num_timeouts": executed.num_timeouts,
-        "num_canonical": executed.num_canonical,
-        "excluded_problems": {
-            name: stable_message(reason) for name, reason in sorted(executed.excluded.items())
-        },
-        "isolation": executed.isolation,
-        "not_run": executed.not_run,
-    }
+    # A key that most artifacts do without, so that theirs stay the same.
+    missing = {name: stable_message(text) for name, text in executed.missing_toolchains.items()}
+    return (
+        values
+        | ({"missing_toolchains": missing} if missing else {})
+        | {
+            "num_documents": measured.num_documents,
+            "num_solutions": measured.num_solutions,
+            "num_problems": executed.num_problems,
+            "num_programs": executed.num_programs,
+            "num_passed": executed.num_passed,
+            "num_timeouts": executed.num_timeouts,
+            "num_canonical": executed.num_canonical,
+            "excluded_problems": {
+                name: stable_message(reason) for name, reason in sorted(executed.excluded.items())
+            },
+            "isolation": executed.isolation,
+            "not_run": executed.not_run,
+        }
+    )
 
 
 def validate_canonical_solutions(all_stats: Iterable[dict[str, Any]]) -> list[str]:
@@ -252,6 +260,10 @@ def validate_canonical_solutions(all_stats: Iterable[dict[str, Any]]) -> list[st
         violations += [
             f"{name} is excluded, its canonical solution fails here: {reason}"
             for name, reason in entry.get("excluded_problems", {}).items()
+        ]
+        violations += [
+            f"programs of {language} were not run: {reason}"
+            for language, reason in entry.get("missing_toolchains", {}).items()
         ]
         if entry["not_run"]:
             violations.append(f"pass@1 was not run: {entry['not_run']}")

@@ -94,12 +94,19 @@ def correlation_rows(
 
 
 def solution_texts(folder: str, benchmark: str) -> pl.DataFrame:
-    """The canonical solutions of a benchmark's test half, as an arm scored them."""
+    """The canonical solutions of a benchmark's test half, as an arm scored them.
+
+    ValueError for a benchmark that publishes none.
+    """
     columns = ["benchmark", "subset", "sample_id", "num_bytes", "nats"]
     likelihoods = pl.DataFrame(shards.read(folder, "likelihoods", columns=columns))
-    return likelihoods.filter(
-        pl.col("benchmark") == benchmark, pl.col("subset") == TEST_HALF
-    ).select("sample_id", "num_bytes", "nats")
+    own = likelihoods.filter(pl.col("benchmark") == benchmark, pl.col("subset") == TEST_HALF)
+    if own["num_bytes"].sum() == 0 and own.height:
+        raise ValueError(
+            f"{benchmark} publishes no canonical solutions, whose bits per byte decide an "
+            "experiment: name another benchmark in it"
+        )
+    return own.select("sample_id", "num_bytes", "nats")
 
 
 def comparison_rows(

@@ -118,7 +118,8 @@ def _tokenize_texts(request: AnnotatorTrainingRequest, encoder: encoders.Encoder
         windows_by_text = encoder.windows([row.pop("text") for row in rows])
         for windows, row in zip(windows_by_text, rows, strict=True):
             texts.add(windows, {**row, "role": _role(row)})
-    problems = shards.read(request.problems, "problems").to_pylist()
+    rows_of_problems = shards.read(request.problems, "problems").to_pylist()
+    problems = [problem for problem in rows_of_problems if problem["solution"]]
     solutions = [problem["prompt"] + problem["solution"] for problem in problems]
     windows_by_text = encoder.windows(solutions)
     for windows, problem, solution in zip(windows_by_text, problems, solutions, strict=True):

@@ -1,4 +1,4 @@
-"""Sandbox: run an untrusted Python program, and test its function from another process.
+"""Sandbox: run an untrusted program, and test a Python program's function from another process.
 
 Three processes: a supervisor (`sandbox_child/supervisor.py`) starts two children, watches them and
 ends them. The *program* runs in the first. The *judge* runs the test in the second, and calls the
@@ -24,6 +24,11 @@ The baseline isolation of both children needs no privilege, and without it nothi
   on processes);
 - it ends with its supervisor, which ends with the calling process: also after `kill -9` of either.
 
+Programs of other languages (`Commands`) are compiled and run by commands, beside no judge: they
+include their tests, and their outcome is their exit status and a marker that they print at the
+end. They may start processes, which stay in one process group that is killed with them, and read
+and execute what is below /usr and /bin.
+
 In addition, where available: namespaces of users, processes, network, mounts, IPC and host name,
 and a tmpfs of its own. Each result records the isolation level.
 
@@ -38,6 +43,9 @@ program can detect that it is called through a channel, see the arguments of eac
 a memorised table of the benchmark, keep state between calls, or end itself in any way that is not
 "passed". Without a test, "passed" means only that the program reports to have run to its end.
 `atexit` and other threads are not awaited.
+
+A program run by commands can read its tests and its marker, and without namespaces its processes
+outlive a `kill -9` of the supervisor until their limit on CPU seconds.
 
 Limits of a test: it cannot see changes of its arguments (the program works on copies), pass
 functions or objects, or use a return value that is not a plain value: the outcome is then "failed",
@@ -85,6 +93,7 @@ _START = (
     "supervisor.main()\n"
 )
 __all__ = [
+    "Commands",
     "Execution",
     "ExecutionResult",
     "FunctionTest",
@@ -128,13 +137,28 @@ class PythonEnvironment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Commands:
+    """How a program of another language, which includes its tests, is compiled and run.
+
+    It is written to `file_name`. The commands run one after another, each if the one before it
+    exited with 0; `./NAME` runs a file that an earlier one wrote, other commands are absolute paths
+    below /usr or /bin. It passes if all exited with 0 and its output holds `marker`.
+    """
+
+    file_name: str
+    commands: tuple[tuple[str, ...], ...]
+    marker: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Execution:
-    """A program to run, and its test."""
+    """A program to run, and its test; or the commands that run it, which include a test."""
 
     program: str
     limits: Limits
     test: FunctionTest = _NO_TEST
     environment: PythonEnvironment = PythonEnvironment()
+    commands: Commands | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,17 +238,24 @@ def run_all(executions: Sequence[Execution], *, num_cpus: int) -> list[Execution
         os.close(lifeline)
 
 
+_NO_COMMANDS = Commands(file_name="", commands=(), marker="")
+
+
 def _run(execution: Execution, lifeline: int, *, num_concurrent: int) -> ExecutionResult:
+    commands = execution.commands or _NO_COMMANDS
     with _empty_folder() as folder:
         try:
             request = Request(
                 execution.program,
                 folder,
-                seccomp_filter().hex(),
+                seccomp_filter(has_processes=bool(commands.commands)).hex(),
                 lifeline,
                 **asdict(execution.limits),
                 num_concurrent=num_concurrent,
                 packages=execution.environment.packages,
+                file_name=commands.file_name,
+                commands=commands.commands,
+                marker=commands.marker,
             )
         except FilterUnavailableError as error:
             raise SandboxUnavailableError(str(error)) from error

@@ -3,8 +3,8 @@
 Other calls fail with EPERM. Landlock limits calls with paths. Calls that affect other processes
 (signals, tracing, other processes' memory, priorities and limits) are not allowed, or only with
 harmless arguments: `fcntl` and `ioctl` without the commands that make the kernel send signals to an
-owner, queries about processes only about the caller itself. Only threads can be started, no
-processes, so nothing outlives a program.
+owner, queries about processes only about the caller itself. Only threads can be started, and
+processes only with `has_processes`, so that nothing outlives a Python program.
 """
 
 import errno
@@ -36,6 +36,10 @@ _ALLOWED = """
 _SELF_ONLY = "sched_getaffinity sched_getscheduler sched_getparam getpgid getsid prlimit64"
 """Allowed if the first argument, a pid, is 0: the caller."""
 
+_PROCESSES = "execve execveat fork vfork"
+"""Allowed to programs that commands compile and run, beside processes by `clone`. Not setsid and
+setpgid: their processes stay in one group, which is killed."""
+
 _NOT_IMPLEMENTED = ("clone3", "openat2")  # ENOSYS: their flags are in memory, and libc falls back
 _CLONE_THREAD, _NAMESPACE_FLAGS = 0x10000, 0x7E020080
 _IOCTL_REQUESTS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # is it one; and FIO*
@@ -53,7 +57,7 @@ class FilterUnavailableError(RuntimeError):
 
 
 @cache
-def seccomp_filter() -> bytes:
+def seccomp_filter(*, has_processes: bool = False) -> bytes:
     """Build the filter in this process, so that the program's process needs no libseccomp."""
     try:
         import pyseccomp as s
@@ -66,7 +70,12 @@ def seccomp_filter() -> bytes:
     for name in _NOT_IMPLEMENTED:
         rules.add_rule(s.ERRNO(errno.ENOSYS), name)
     threads_only = _CLONE_THREAD | _NAMESPACE_FLAGS
-    _allow(s, rules, "clone", s.Arg(0, s.MASKED_EQ, threads_only, _CLONE_THREAD))
+    if has_processes:
+        _allow(s, rules, "clone", s.Arg(0, s.MASKED_EQ, _NAMESPACE_FLAGS, 0))
+        for name in _PROCESSES.split():
+            _allow(s, rules, name)
+    else:
+        _allow(s, rules, "clone", s.Arg(0, s.MASKED_EQ, threads_only, _CLONE_THREAD))
     for name in _SELF_ONLY.split():
         _allow(s, rules, name, s.Arg(0, s.EQ, 0))
     _allow(s, rules, "getpriority", s.Arg(1, s.EQ, 0))

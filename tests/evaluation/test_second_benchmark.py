@@ -17,6 +17,7 @@ from snow_assets.evaluation.contract import EvaluationRequest
 from snow_assets.evaluation.measuring import measure
 from snow_assets.evaluation.problems import sample_problems
 from snow_assets.evaluation.programs import execution_request, write_executions
+from snow_assets.experiments.results import solution_texts
 from snow_assets.recipe import SMOKE
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM
@@ -116,6 +117,78 @@ def test_a_benchmark_without_a_row_of_results_is_missing(
     assert "Sums pass_at_1 validation_half is missing" in missing
     assert len(missing) == 4
     assert measured.num_documents == 4
+
+
+ECHO = Benchmark(
+    name="Echo",
+    source=Distribution(name="pytest", package="pytest", path="py.typed"),
+    language="shell",
+    num_problems=6,
+    parse=lambda _: (
+        {
+            "problem_id": f"Echo/{number}",
+            "prompt": f"# Print the number {number} and end.\n",
+            "solution": "",
+            "test": "true\n",
+            "entry_point": "echo",
+        }
+        for number in range(6)
+    ),
+    stop_sequences=("\n}",),
+    test_kind="program",
+)
+
+
+def test_a_benchmark_without_canonical_solutions_has_programs_only(
+    lake_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BENCHMARKS, "Echo", ECHO)
+    put_lake(lake_url, problems=problems.read_problems(["Sums", "Echo"]))
+    recipe = replace(RECIPE, benchmarks=("Sums", "Echo"), max_problems=None)
+    request = a_request(lake_url, recipe=recipe)
+    measured = measure(request, progress(tmp_path))
+    assert measured.num_solutions == 6  # those of Sums
+    put_completions(request)
+    report = execution.execute(execution_request(request, num_cpus=2), progress(tmp_path))
+    assert report.num_canonical in (0, 12)  # 0: no sandbox here
+    write_executions(request, report)
+    rows = {
+        (row["benchmark"], row["metric"], row["subset"]): row
+        for row in results.write_results(request)
+    }
+    languages = ["python", "sql"]
+    assert results.validate_completeness([*rows.values()], languages=languages, recipe=recipe) == []
+    for half in results.HALVES:
+        bits = rows["Echo", results.SOLUTION_BITS, half]
+        assert (bits["value"], bits["note"]) == (None, "not run: no canonical solutions")
+        assert rows["Sums", results.SOLUTION_BITS, half]["value"] > 0
+        if report.not_run is None:
+            assert rows["Echo", results.PASS_AT_1, half]["value"] == 1.0
+            assert rows["Sums", results.PASS_AT_1, half]["value"] == 0.0
+    stats = results.stats([*rows.values()], measured, report)
+    assert "missing_toolchains" not in stats
+    missing = replace(report, missing_toolchains={"shell": "bash is not installed"})
+    assert results.validate_canonical_solutions(
+        [results.stats([*rows.values()], measured, missing)]
+    )[0] == ("programs of shell were not run: bash is not installed")
+    with pytest.raises(ValueError, match="Echo publishes no canonical solutions"):
+        solution_texts(_finished(request), "Echo")
+
+
+def _finished(request: EvaluationRequest) -> str:
+    """The folder of an evaluation's results, closed."""
+    shards.finish(
+        request.output,
+        asset="benchmark_results",
+        partition="general",
+        fingerprint="g",
+        code_version="1",
+        recipe="SMOKE",
+        config={},
+        inputs=[],
+        stats={},
+    )
+    return request.output
 
 
 def test_problems_are_sampled_by_benchmark(request_: EvaluationRequest) -> None:

@@ -44,7 +44,10 @@ rules.load()
 from dataclasses import asdict
 from snow_assets.runtime import sandbox
 try:
-    outcome = sandbox.run(request["program"], limits=sandbox.Limits(**request["limits"]))
+    limits = sandbox.Limits(**request["limits"])
+    commands = request["commands"] and sandbox.Commands(**request["commands"])
+    execution = sandbox.Execution(program=request["program"], limits=limits, commands=commands)
+    (outcome,) = sandbox.run_all([execution], num_cpus=1)
     print(json.dumps(asdict(outcome)))
 except sandbox.SandboxUnavailableError as error:
     print(json.dumps({"unavailable": str(error), "probe": asdict(sandbox.probe())}))
@@ -61,6 +64,7 @@ def under(
     limits: Limits = LIMITS,
     temporary: Path | None = None,
     root: Path = ROOT,
+    commands: sandbox.Commands | None = None,
 ) -> dict[str, str]:
     """The outcome on a program where the kernel denies some calls, as another user if asked.
 
@@ -77,6 +81,7 @@ def under(
         "denied": denied,
         "program": textwrap.dedent(program),
         "limits": asdict(limits),
+        "commands": None if commands is None else asdict(commands),
     }
     done = subprocess.run(
         [interpreter, "-c", _DRIVER],

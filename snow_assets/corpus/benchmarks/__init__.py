@@ -9,10 +9,19 @@ from snow_assets.corpus.benchmarks.evalplus import HUMAN_EVAL_PLUS, MBPP_PLUS
 from snow_assets.corpus.benchmarks.evo_eval import EVO_EVAL
 from snow_assets.corpus.benchmarks.human_eval import HUMAN_EVAL
 from snow_assets.corpus.benchmarks.mbpp import MBPP
+from snow_assets.corpus.benchmarks.multipl_e import MULTIPL_E
 
 BENCHMARKS = {
     benchmark.name: benchmark
-    for benchmark in (HUMAN_EVAL, HUMAN_EVAL_PLUS, MBPP, MBPP_PLUS, *EVO_EVAL, *BIG_CODE_BENCH)
+    for benchmark in (
+        HUMAN_EVAL,
+        HUMAN_EVAL_PLUS,
+        MBPP,
+        MBPP_PLUS,
+        *EVO_EVAL,
+        *BIG_CODE_BENCH,
+        *MULTIPL_E,
+    )
 }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-TestKind = Literal["function", "unittest"]
+TestKind = Literal["function", "unittest", "program"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,19 +30,21 @@ class Benchmark:
     """Problems to complete, each judged by a test.
 
     `parse` yields, from the file's uncompressed content, `problem_id` (`NAME/...`), `prompt`,
-    `solution` (the canonical one, which continues the prompt), `entry_point` (the function that is
+    `solution` (the canonical one, which continues the prompt; empty if none is published),
+    `entry_point` (the function that is
     tested) and `test`, whose meaning is `test_kind`'s. `origin_id`, if it is there, is the problem
     of another benchmark that this one is made of: both are in the same half.
 
     Kinds of tests. "function": Python source that calls the function as `candidate`, and the
     canonical one by its name, in another process than the program. "unittest": Python source with
     a class `TestCases` that runs in the program's process, in the environment of
-    `operation.benchmark_python`.
+    `operation.benchmark_python`. "program": text of any language that follows the completion; both
+    are a program that exits with 0 (`evaluation/toolchains.py`).
     """
 
     name: str
     source: Distribution | PublishedFile
-    language: str  # of prompts and solutions; the sandbox runs Python
+    language: str  # of prompts, solutions and programs
     num_problems: int  # for plans, which read nothing
     parse: Callable[[bytes], Iterable[Mapping[str, str]]]
     stop_sequences: tuple[str, ...]  # a completion ends before the first one

@@ -80,15 +80,17 @@ class Gate:
     @classmethod
     def of(cls, problems: pa.Table, *, window_tokens: int) -> Gate:
         """A solution matches where `window_tokens` consecutive tokens agree; a shorter one, of at
-        least half a window, where all its tokens do. Descriptions are matched alike, by words."""
+        least half a window, where all its tokens do. Descriptions are matched alike, by words. Of a
+        problem without a solution the description alone: its signature occurs in other programs."""
         from snow_assets.curation.decontamination.gate_scan import TextScan
 
         programs: list[_ProblemText] = []
         descriptions: list[_ProblemText] = []
         for row in problems.select(["problem_id", "prompt", "solution"]).to_pylist():
             problem_id, solution = row["problem_id"], row["solution"]
-            programs.append(_ProblemText.of(problem_id, "solution", solution, window_tokens))
-            if len(programs[-1].tokens.codes) < window_tokens:
+            if solution:
+                programs.append(_ProblemText.of(problem_id, "solution", solution, window_tokens))
+            if solution and len(programs[-1].tokens.codes) < window_tokens:
                 whole = prompt_without_docstrings(row["prompt"]) + solution
                 programs.append(_ProblemText.of(problem_id, "solution", whole, window_tokens))
             descriptions += [

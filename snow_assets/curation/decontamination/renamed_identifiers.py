@@ -117,7 +117,7 @@ class RenamedIndex:
             name, solution = row["problem_id"], row["solution"]
             tokens = _tokens(solution.encode(), is_program=True)
             _add(programs, name, tokens, window)
-            if len(tokens.codes) < window:
+            if solution and len(tokens.codes) < window:  # a signature alone is no program
                 whole = (prompt_without_docstrings(row["prompt"]) + solution).encode()
                 _add(programs, name, _tokens(whole, is_program=True), window)
             for text in docstrings(row["prompt"]):

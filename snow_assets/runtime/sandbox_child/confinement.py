@@ -21,6 +21,9 @@ READABLE = (*LIBRARIES, "/usr/share/zoneinfo", "/etc/ld.so.cache", "/dev/urandom
 # Installed packages are excluded: they may contain benchmarks with their tests.
 INSTALLED_PACKAGES = ("site-packages", "dist-packages")
 
+# Compilers and interpreters, with what they read.
+TOOLCHAINS = ("/usr", "/bin")
+
 # linux/prctl.h, linux/sched.h, sys/mount.h
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP = 1, 4, 22
 PR_SET_NO_NEW_PRIVS, SECCOMP_MODE_FILTER = 38, 2
@@ -86,8 +89,9 @@ def drop_root(folder: str) -> None:
         raise Refused(f"root cannot become the unprivileged user {unused_id}: {error}") from error
 
 
-def unshare_namespaces(folder: str, folder_bytes: int) -> bool:
-    """Create namespaces of users, processes, network, mounts, IPC and host name, and mount a tmpfs.
+def unshare_namespaces(folder: str, folder_bytes: int, *, is_executable: bool) -> bool:
+    """Create namespaces of users, processes, network, mounts, IPC and host name, and mount a tmpfs,
+    whose files can be executed if `is_executable`.
 
     Returns False where the kernel does not allow them. Continues in a forked child that is pid 1 of
     the new namespace: when it ends, the kernel kills the namespace's processes.
@@ -103,7 +107,8 @@ def unshare_namespaces(folder: str, folder_bytes: int) -> bool:
         write("/proc/self/uid_map", f"{user} {user} 1")
         write("/proc/self/gid_map", f"{group} {group} 1")
         mount("none", "/", "none", MS_REC | MS_PRIVATE, "")
-        mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, size)
+        flags = MS_NOSUID | MS_NODEV | (0 if is_executable else MS_NOEXEC)
+        mount("tmpfs", folder, "tmpfs", flags, size)
     except OSError as error:
         raise Refused(f"new namespaces can be created, but not configured: {error}") from error
     child = os.fork()
@@ -147,30 +152,35 @@ def confine(ruleset: int, seccomp: bytes, bounds: Bounds) -> None:
     call("prctl", PR_SET_SECCOMP, ctypes.c_ulong(SECCOMP_MODE_FILTER), filters)
 
 
-def landlock_ruleset(library: int, packages: Iterable[int]) -> int:
+def landlock_ruleset(library: int, packages: Iterable[int], *, has_commands: bool) -> int:
     """Landlock ruleset: write in the working folder, read the standard library and the open folders
-    `packages`, nothing else."""
+    `packages`, nothing else. With `has_commands`, read and execute `TOOLCHAINS`, and execute files
+    of the working folder."""
     version = min(landlock(CREATE_RULESET, None, 0, 1), HIGHEST_LANDLOCK_VERSION)
     handled = (1 << (13 + (version >= 2) + (version >= 3) + (version >= 5))) - 1
     network, scopes = 3, 3  # bind and connect; signals and abstract sockets
     size = 24 if version >= 6 else 16 if version >= 4 else 8
     attributes = struct.pack("=QQQ", handled, network, scopes)[:size]
     ruleset = landlock(CREATE_RULESET, attributes, size, 0)
-    for descriptor, rights in open_allowed_paths(library, packages):
+    for descriptor, rights in open_allowed_paths(library, packages, has_commands=has_commands):
         beneath = struct.pack("=Qi", rights & handled, descriptor)
         landlock(ADD_RULE, ruleset, 1, beneath, 0)
         os.close(descriptor)
     return ruleset
 
 
-def open_allowed_paths(library: int, packages: Iterable[int]) -> Iterator[tuple[int, int]]:
+def open_allowed_paths(
+    library: int, packages: Iterable[int], *, has_commands: bool
+) -> Iterator[tuple[int, int]]:
     """Open each allowed path with O_PATH; yield the descriptor and its Landlock rights."""
-    yield os.open(".", os.O_PATH), ~DENIED_IN_FOLDER
+    yield os.open(".", os.O_PATH), ~DENIED_IN_FOLDER | (EXECUTE if has_commands else 0)
     yield os.open("/dev/null", os.O_PATH), READ_FILE | WRITE_FILE | TRUNCATE
     for path in READABLE:
         if os.access(path, os.R_OK):
             rights = READ_FILE | READ_DIR if os.path.isdir(path) else READ_FILE
             yield os.open(path, os.O_PATH), rights
+    for path in TOOLCHAINS if has_commands else ():
+        yield os.open(path, os.O_PATH), READ_FILE | READ_DIR | EXECUTE
     for folder in packages:
         yield os.dup(folder), READ_FILE | READ_DIR
     yield from open_library_entries(library)

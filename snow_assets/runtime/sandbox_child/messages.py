@@ -34,6 +34,9 @@ class Request(NamedTuple):
     open_files: int
     num_concurrent: int  # programs that may run at the same time, this one included
     packages: tuple[str, ...]  # folders of installed packages that the program may import
+    file_name: str  # of a program in another language, which `commands` compile and run
+    commands: tuple[tuple[str, ...], ...]  # empty: a Python program, tested by a judge
+    marker: str  # what such a program prints after its tests
 
 
 class FunctionTest(NamedTuple):

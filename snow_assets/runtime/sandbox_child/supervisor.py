@@ -11,8 +11,10 @@ import select
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
+from snow_assets.runtime.sandbox_child import commands
 from snow_assets.runtime.sandbox_child.confinement import (
     ENTRY_BYTES,
     FIRST_UNUSED_ID,
@@ -32,6 +34,7 @@ from snow_assets.runtime.sandbox_child.confinement import (
 from snow_assets.runtime.sandbox_child.judge import report_outcome
 from snow_assets.runtime.sandbox_child.messages import (
     ENDED,
+    FAILED,
     PASSED,
     READY,
     STARTED,
@@ -151,20 +154,37 @@ def run_program(
     serve(setup.request.program, calls, answers)
 
 
-def fork(child_main: Callable[[], NoReturn]) -> int:
+def run_commands(
+    setup: ConfinementSetup, channels: Channels, null: int, supervisor: int
+) -> NoReturn:
+    ready = channels.program_ready[1]
+    replace_standard_streams(null, channels.output[1])
+    close_all_except(ready, setup.ruleset, setup.library)
+    enter_sandbox(setup, ready, supervisor)
+    request = setup.request
+    commands.run(request.program, request.file_name, request.commands)
+
+
+def fork(
+    main: Callable[[ConfinementSetup, Channels, int, int], NoReturn],
+    setup: ConfinementSetup,
+    channels: Channels,
+    null: int,
+    supervisor: int,
+) -> int:
     child = os.fork()
     if not child:
         try:
-            child_main()
+            main(setup, channels, null, supervisor)
         finally:
             os._exit(1)
     return child
 
 
-def wait_until_ready(channels: Channels) -> None:
-    """Wait until both children are confined; Refused with the reason of the first failure."""
+def wait_until_ready(*descriptors: int) -> None:
+    """Wait until the children are confined; Refused with the reason of the first failure."""
     deadline = time.monotonic() + READY_SECONDS
-    for descriptor in (channels.judge_ready[0], channels.program_ready[0]):
+    for descriptor in descriptors:
         poller = select.poll()
         poller.register(descriptor, select.POLLIN)
         if not poller.poll(1000 * max(deadline - time.monotonic(), 0)):
@@ -244,9 +264,14 @@ def is_full(folder_bytes: int, deadline: float) -> bool:
 
 
 def end_children(*children: int) -> dict[int, tuple[int, float]]:
-    """Kill and reap the children, which have no children: pid -> status and CPU seconds."""
+    """Kill and reap the children with their process groups: pid -> status and CPU seconds.
+
+    A child leads its group, which none of its descendants can leave.
+    """
     for child in children:
         os.kill(child, SIGKILL)  # not yet reaped, so the pid is not reused
+        with suppress(ProcessLookupError):  # it was not confined
+            os.killpg(child, SIGKILL)
     ends: dict[int, tuple[int, float]] = {}
     deadline = time.monotonic() + REAP_SECONDS
     while len(ends) < len(children) and time.monotonic() < deadline:
@@ -266,27 +291,52 @@ def supervise(request: Request, announce: Callable[[], None]) -> Report:
     if was_root:
         drop_root(request.folder)
     prctl(PR_SET_DUMPABLE, 1)  # else the files of /proc/self are root's
-    own_disk = unshare_namespaces(request.folder, request.folder_bytes)
+    has_commands = bool(request.commands)
+    own_disk = unshare_namespaces(request.folder, request.folder_bytes, is_executable=has_commands)
     try:
         os.chdir(request.folder)
     except OSError as error:
         raise Refused(f"user {os.getuid()} cannot reach the working folder: {error}") from error
     setup = ConfinementSetup(
-        request, bounds(request, own_disk), rules(library, packages), library, packages
+        request,
+        bounds(request, own_disk),
+        rules(library, packages, has_commands=has_commands),
+        library,
+        packages,
     )
     channels, supervisor = Channels(*(os.pipe() for _ in Channels._fields)), os.getpid()
-    judge = fork(lambda: run_judge(setup, channels, null, supervisor))
-    program = fork(lambda: run_program(setup, channels, null, supervisor))
+    mains = (run_commands,) if has_commands else (run_judge, run_program)
+    children = [fork(main, setup, channels, null, supervisor) for main in mains]
     prctl(PR_SET_DUMPABLE, 0)
     close_children_ends(channels)
+    ready = (channels.judge_ready[0], channels.program_ready[0])
     try:
-        wait_until_ready(channels)
+        wait_until_ready(*ready[-len(children) :])
     except Refused:
-        end_children(judge, program)
+        end_children(*children)
         raise
     announce()
     layers = ("uid",) * was_root + ("namespaces",) * own_disk
-    return watch_children(Watch(request, channels, own_disk=own_disk), judge, program, layers)
+    watch = Watch(request, channels, own_disk=own_disk)
+    if has_commands:
+        return watch_commands(watch, children[0], layers)
+    judge, program = children
+    return watch_children(watch, judge, program, layers)
+
+
+def watch_commands(watch: Watch, child: int, layers: tuple[str, ...]) -> Report:
+    """Wait for the last command or the time limit, end what runs, and report. The program passed if
+    the commands exited with 0 and its output ends with the marker, which is removed."""
+    started = time.monotonic()
+    stopped = watch.until(child, watch.request.seconds)
+    seconds = time.monotonic() - started
+    status, cpu_seconds = end_children(child).get(child, (1, 0.0))
+    watch.drain()
+    marker, message = watch.request.marker, watch.message.decode(errors="replace")
+    outcome = PASSED if not stopped and status == 0 and marker in message else FAILED
+    if not stopped and outcome != PASSED and cpu_seconds >= watch.request.seconds:
+        stopped = "timeout"  # the kernel's limit on CPU seconds came first
+    return Report("", layers, stopped, 0, outcome, seconds, message.replace(marker, ""))
 
 
 def watch_children(watch: Watch, judge: int, program: int, layers: tuple[str, ...]) -> Report:
@@ -323,9 +373,9 @@ def bounds(request: Request, own_disk: bool) -> Bounds:
     )
 
 
-def rules(library: int, packages: tuple[int, ...]) -> int:
+def rules(library: int, packages: tuple[int, ...], *, has_commands: bool) -> int:
     try:
-        return landlock_ruleset(library, packages)
+        return landlock_ruleset(library, packages, has_commands=has_commands)
     except OSError as error:
         raise Refused(f"Landlock is not available here: {error}") from error
 

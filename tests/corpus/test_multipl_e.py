@@ -1,0 +1,223 @@
+"""MultiPL-E is read from its published files, and its programs run in the sandbox, by language."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from snow_assets.cli import suites
+from snow_assets.corpus import problems
+from snow_assets.corpus.benchmarks import BENCHMARKS
+from snow_assets.corpus.benchmarks.multipl_e import MULTIPL_E
+from snow_assets.curation.decontamination.gate import gate_hits
+from snow_assets.curation.decontamination.prefilter import hits, index_problems
+from snow_assets.evaluation import execution
+from snow_assets.evaluation.problems import problem_from_row
+from snow_assets.evaluation.programs import installed_toolchains, problem_test
+from snow_assets.evaluation.toolchains import TOOLCHAINS
+from snow_assets.languages import LANGUAGES
+from snow_assets.recipe import SMOKE
+from snow_assets.runtime import sandbox
+from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM
+
+_TEXT = "Write a function that counts how many entries of the given readings exceed the limit."
+_PROMPTS = {
+    "cpp": f"#include<assert.h>\n#include<bits/stdc++.h>\n// {_TEXT}\n"
+    "long count_above(std::vector<long> readings, long limit) {\n",
+    "js": f"//{_TEXT}\nfunction count_above(readings, limit){{\n",
+    "php": f"<?php\n// {_TEXT}\nfunction count_above($readings, $limit) {{\n",
+    "pl": f"# {_TEXT}\nsub count_above {{\n    my($readings, $limit) = @_;\n",
+    "rb": f"# {_TEXT}\ndef count_above(readings, limit)\n",
+    "sh": f"#!/bin/bash\n# {_TEXT}\n#\n# $1 is a space-separated list\n# $2 is an integer\n"
+    "count_above() {\n",
+}
+_TESTS = {
+    "cpp": "}\nint main() {\n    auto candidate = count_above;\n"
+    "    assert(candidate((std::vector<long>({(long)1, (long)5, (long)9})), (4)) == (2));\n}\n",
+    "js": "const assert = require('node:assert');\n\n\nfunction test() {\n"
+    "  let candidate = count_above;\n  assert.deepEqual(candidate([1, 5, 9], 4),2);\n}\n\ntest();",
+    "php": "function candidate(...$args) {\n    return count_above(...$args);\n}\n\n"
+    "function test(): void {\n    if (candidate(array(1, 5, 9), 4) !== 2) "
+    '{ throw new Exception("Test failed!"); }\n}\n\ntest();',
+    "pl": "use Test::Deep;\n\n\nsub testhumaneval {\n    my $candidate = \\&count_above;\n"
+    '        if(eq_deeply($candidate->([1, 5, 9], 4),2)) {\n        print "ok!" }else{\n'
+    "        exit 1;\n        }\n}\n\ntesthumaneval();",
+    "rb": "require 'test/unit'\nclass TestHumanEval < Test::Unit::TestCase\n"
+    "  def test_count_above\n    candidate = method(:count_above)\n"
+    "    assert_equal(2, candidate.call([1, 5, 9], 4))\n  end\nend\n",
+    "sh": '}\n\ncandidate() {\n    count_above "$@"\n}\n\nset -e\nrun_test() {\n'
+    '    [[ $(candidate "1 5 9" "4") = "2" ]]\n}\n\nrun_test',
+}
+_RIGHT = {
+    "cpp": "    long total = 0;\n    for (long value : readings) total += value > limit;\n"
+    "    return total;",
+    "js": "  return readings.filter(value => value > limit).length;\n}",
+    "php": "    return count(array_filter($readings, fn($value) => $value > $limit));\n}",
+    "pl": "    return scalar grep { $_ > $limit } @$readings;\n}",
+    "rb": "  readings.count { |value| value > limit }\nend",
+    "sh": "    echo $1 | tr ' ' '\\n' | awk -v limit=$2 '$1 > limit' | wc -l | tr -d ' '",
+}
+_WRONG = {
+    "cpp": ("    return 1;", "    exit(0);", "    no program"),
+    "js": ("  return 1;\n}", "  process.exit(0);\n}", "  no program"),
+    "php": ("    return 1;\n}", "    exit(0);\n}", "    no program"),
+    "pl": ("    return 1;\n}", "    exit 0;\n}", "    no program ("),
+    "rb": ("  1\nend", "  exit!(0)\nend", "  no program ("),
+    "sh": ("    echo 1", "    exit 0\n}\nexit 0\nfalse() {", "    no program )"),
+}
+EXTENSIONS = tuple(_PROMPTS)
+
+
+def _name(extension: str, subset: str = "humaneval") -> str:
+    return f"MultiPL-E-{subset}-{extension}"
+
+
+def _row(extension: str, name: str = "HumanEval_7_count_above") -> dict[str, Any]:
+    return {
+        "name": name,
+        "language": extension,
+        "prompt": _PROMPTS[extension],
+        "doctests": "transform",
+        "original": f"/datasets/originals-with-cleaned-doctests/{name}.py",
+        "prompt_terminology": "reworded",
+        "tests": _TESTS[extension],
+        "stop_tokens": list(BENCHMARKS[_name(extension)].stop_sequences),
+    }
+
+
+def _put(folder: Path, name: str, rows: list[dict[str, Any]]) -> None:
+    content = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), content)
+    path = folder / BENCHMARKS[name].source.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.getvalue())
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of the published files, with a problem each."""
+    for extension in EXTENSIONS:
+        for subset, name in (
+            ("humaneval", "HumanEval_7_count_above"),
+            ("mbpp", "mbpp_7_count_above"),
+        ):
+            benchmark = BENCHMARKS[_name(extension, subset)]
+            monkeypatch.setitem(BENCHMARKS, benchmark.name, replace(benchmark, num_problems=1))
+            _put(tmp_path, benchmark.name, [_row(extension, name)])
+    return tmp_path
+
+
+def _runs_here(language: str) -> bool:
+    """Whether the machine has the language's commands and the libraries of its tests."""
+    toolchain = TOOLCHAINS[language]
+    if not sandbox.probe().available or toolchain.missing_commands:
+        return False
+    (result,) = sandbox.run_all([toolchain.execution(toolchain.check, 60.0)], num_cpus=1)
+    return result.outcome == "passed"
+
+
+def _problem(files: Path, name: str) -> execution.ProblemTest:
+    (row,) = problems.read_problems([name], str(files))
+    return problem_test(problem_from_row(row))
+
+
+def _outcome(files: Path, extension: str, completion: str) -> str:
+    problem = _problem(files, _name(extension))
+    source = f"{_PROMPTS[extension]}{completion}"
+    (result,) = sandbox.run_all([execution.execution_of(source, problem, 60.0)], num_cpus=1)
+    return result.outcome
+
+
+def test_each_subset_reads_its_published_file(files: Path) -> None:
+    names = [benchmark.name for benchmark in MULTIPL_E]
+    rows = {row["problem_id"]: row for row in problems.read_problems(names, str(files))}
+    assert set(rows) == {f"{name}/7" for name in names}
+    for benchmark in MULTIPL_E:
+        row = rows[f"{benchmark.name}/7"]
+        assert (row["entry_point"], row["solution"]) == ("count_above", "")
+        assert benchmark.language in LANGUAGES
+    for subset, origin in (("humaneval", "HumanEval/7"), ("mbpp", "MBPP/7")):
+        halves = {rows[f"{_name(e, subset)}/7"]["is_validation"] for e in EXTENSIONS}
+        assert len(halves) == 1, f"one half for all translations of {origin}"
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_right_programs_pass_and_others_fail(files: Path, extension: str) -> None:
+    language = BENCHMARKS[_name(extension)].language
+    if not _runs_here(language):
+        pytest.skip(f"no toolchain of {language} here")
+    assert _outcome(files, extension, _RIGHT[extension]) == "passed"
+    outcomes = [_outcome(files, extension, completion) for completion in _WRONG[extension]]
+    assert outcomes == ["failed"] * len(outcomes)
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_a_planted_solution_is_dropped_and_blocks(files: Path, extension: str) -> None:
+    name = _name(extension)
+    table = pa.Table.from_pylist(problems.read_problems([name], str(files)), BENCHMARK_PROBLEM)
+    index = index_problems(table, recipe=SMOKE.curation.contamination)
+    text = f"{_PROMPTS[extension]}{_RIGHT[extension]}\n"
+    assert {hit.problem_id for hit in hits(text, index)} == {f"{name}/7"}
+    blocked = gate_hits([("document", text)], table, window_tokens=24)
+    assert {hit.problem_id for hit in blocked} == {f"{name}/7"}
+    # The signature of another function, with the same types.
+    signature = _PROMPTS[extension].splitlines()[-1].replace("count_above", "drop_below")
+    other = f"{signature.replace('readings', 'rows')}\n{_RIGHT[extension].splitlines()[-1]}\n"
+    assert not hits(other, index) and not gate_hits([("document", other)], table, window_tokens=24)
+
+
+def test_a_language_without_its_commands_is_named_and_not_run(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = replace(TOOLCHAINS["javascript"], commands=(("no-such-node", "program.js"),))
+    monkeypatch.setitem(execution.TOOLCHAINS, "javascript", absent)
+    name = _name("js")
+    problem = _problem(files, name)
+    toolchains = execution.run_toolchains([problem], lambda _: [], timeout_seconds=1.0)
+    assert toolchains.missing == {
+        "javascript": "no-such-node is not installed where the sandbox runs: install it there"
+    }
+    (result,) = execution.run_programs(
+        [execution.Program(problem_id=problem.problem_id, source="")],
+        [problem],
+        lambda _: [],
+        seconds=1.0,
+        excluded={},
+        missing_toolchains=toolchains.missing,
+    )
+    assert (result.outcome, result.message) == ("not_run", toolchains.missing["javascript"])
+    assert suites.verify(name, str(files), seconds=20.0).refusal == result.message
+    recipe = replace(
+        SMOKE, evaluation=replace(SMOKE.evaluation, benchmarks=("HumanEval", name, _name("sh")))
+    )
+    assert installed_toolchains(recipe) == ["shell"]
+    assert installed_toolchains(SMOKE) is None
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "named"),
+    [
+        ("name", "count_above", "name 'count_above' is not ORIGIN_NUMBER_FUNCTION"),
+        ("language", "rs", "HumanEval_7_count_above: language is 'rs', not 'js'"),
+        ("tests", "", "HumanEval_7_count_above: tests is empty"),
+        ("stop_tokens", ["\nlet"], "HumanEval_7_count_above: stop_tokens are"),
+    ],
+)
+def test_a_malformed_row_is_refused_by_name(
+    files: Path, column: str, value: Any, named: str
+) -> None:
+    _put(files, _name("js"), [{**_row("js"), column: value}])
+    with pytest.raises(ValueError, match=rf"{named}.*download it again"):
+        problems.read_problems([_name("js")], str(files))
+
+
+def test_a_missing_file_is_named_with_its_origin(files: Path) -> None:
+    (files / BENCHMARKS[_name("sh")].source.name).unlink()
+    missing = r"humaneval-sh/test-00000-of-00001.parquet is missing: download it from https"
+    with pytest.raises(ValueError, match=missing):
+        problems.versions([_name("sh")], str(files))
