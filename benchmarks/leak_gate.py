@@ -9,8 +9,9 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,7 +21,7 @@ from snow_assets.curation.tokenizer.encoding import count_tokens
 from snow_assets.curation.tokenizer.training import train
 from snow_assets.pretraining.gates import Benchmarks, search_for_leaks
 from snow_assets.pretraining.packs import pack
-from snow_assets.pretraining.sources import COLUMNS, LanguageSource
+from snow_assets.pretraining.sources import LanguageSource
 from snow_assets.recipe import ARCTIC, SMOKE
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM
@@ -41,13 +42,12 @@ def read_texts(folder: Path) -> list[str]:
 def source_of(texts: list[str], counts: list[int], num_passes: int) -> LanguageSource:
     """Documents whose columns beside text and tokens are their index."""
 
-    def read(columns: list[str] | tuple[str, ...] = COLUMNS) -> Iterator[pa.RecordBatch]:
-        for start in range(0, len(texts), _BATCH_FILES):
-            own = slice(start, start + _BATCH_FILES)
-            index = [f"document/{start + row}" for row in range(len(texts[own]))]
-            values = {"text": texts[own], "num_tokens": counts[own]}
-            batch = pa.record_batch({name: values.get(name, index) for name in columns})
-            yield batch.append_column("passes", pa.array([num_passes] * len(index), pa.int32()))
+    def documents(columns: Sequence[str], *, start: int) -> pa.Table:
+        own = slice(start, start + _BATCH_FILES)
+        index = [f"document/{start + row}" for row in range(len(texts[own]))]
+        values = {"text": texts[own], "num_tokens": counts[own]}
+        table = pa.table({name: values.get(name, index) for name in columns})
+        return table.append_column("passes", pa.array([num_passes] * len(index), pa.int32()))
 
     total = sum(counts) + len(counts)
     return LanguageSource(
@@ -55,7 +55,7 @@ def source_of(texts: list[str], counts: list[int], num_passes: int) -> LanguageS
         num_documents=len(texts),
         unique_tokens=total,
         pass_tokens=[total] * num_passes,
-        read=read,
+        shards=[partial(documents, start=start) for start in range(0, len(texts), _BATCH_FILES)],
     )
 
 

@@ -8,7 +8,8 @@ stage prints as JSON on its last line, the table tells beside its figure.
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +219,7 @@ def tokenize(folder: Path, out: Path) -> None:
     from tokenizers import Tokenizer
 
     from snow_assets.pretraining.packs import pack
-    from snow_assets.pretraining.sources import COLUMNS, LanguageSource
+    from snow_assets.pretraining.sources import LanguageSource
     from snow_assets.recipe import ARCTIC
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -226,27 +227,23 @@ def tokenize(folder: Path, out: Path) -> None:
     num_documents = sum(map(len, tables))
     total = num_documents + sum(pc.sum(table["num_tokens"]).as_py() for table in tables)
 
-    def read() -> Iterator[pa.RecordBatch]:
-        for table in tables:
-            columns = {
-                "document_id": table["id"],
-                "text_id": table["id"],
-                "repository": table["id"],
-                "path": table["path"],
-                "license": table["language"],
-                "num_tokens": table["num_tokens"],
-                "text": table["text"],
-            }
-            made = pa.table([columns[name] for name in COLUMNS], names=list(COLUMNS))
-            made = made.append_column("passes", pa.array([1] * len(made), pa.int32()))
-            yield from made.to_batches()
+    def documents(columns: Sequence[str], *, table: pa.Table) -> pa.Table:
+        renamed = {
+            "document_id": table["id"],
+            "text_id": table["id"],
+            "repository": table["id"],
+            "license": table["language"],
+        }
+        arrays = [renamed[name] if name in renamed else table[name] for name in columns]
+        made = pa.table(arrays, names=list(columns))
+        return made.append_column("passes", pa.array([1] * len(made), pa.int32()))
 
     source = LanguageSource(
         language="python",
         num_documents=num_documents,
         unique_tokens=total,
         pass_tokens=[total],
-        read=read,
+        shards=[partial(documents, table=table) for table in tables],
     )
     sequences = total // SEQUENCE_TOKENS
     phase = replace(

@@ -35,6 +35,7 @@ from snow_assets.recipe import (
 )
 from snow_assets.runtime import worker
 from snow_assets.runtime.exchange.chosen import open_exchange
+from snow_assets.runtime.exchange.contract import Exchange
 from snow_assets.runtime.job_metrics import JobMetrics, follow
 from snow_assets.runtime.remaining_time import duration
 from snow_assets.stages import (
@@ -80,7 +81,7 @@ _DATA: Mapping[Dataset, tuple[Stage, str]] = {
 """The stage that a phase's data come from, and what its packs' description calls them."""
 
 
-def _sources(run: StageRun, phase: PhaseRecipe) -> list["LanguageSource"]:
+def _sources(run: StageRun, phase: PhaseRecipe, exchange: Exchange) -> list["LanguageSource"]:
     """The phase's documents by language; ValueError if one is held out."""
     from snow_assets.pretraining import gates
     from snow_assets.pretraining.sources import (
@@ -98,7 +99,7 @@ def _sources(run: StageRun, phase: PhaseRecipe) -> list["LanguageSource"]:
         sources += clean_sources(clean, max_passes=max_passes)
     if "high_quality" in phase.data:
         subset = run.folders(high_quality_subset)
-        sources += high_quality_sources(clean, subset, max_passes=max_passes)
+        sources += high_quality_sources(clean, subset, max_passes=max_passes, exchange=exchange)
     if "synthetic" in phase.data:
         synthetic = [run.input(synthetic_set).folder]
         sources += synthetic_sources(synthetic[0], max_passes=max_passes)
@@ -145,15 +146,16 @@ def _packs_stage(phase: PhaseRecipe) -> Stage:
         pretraining = run.recipe.pretraining
         values = pretraining.phase(phase.name)
         packing_tokenizer = load_tokenizer(run.input(tokenizer).folder)
-        stats = pack(
-            _sources(run, values),
-            folder=run.folder,
-            tokenizer=packing_tokenizer,
-            phase=values,
-            packing=pretraining.packing,
-            max_seq_len=pretraining.model.max_seq_len,
-        )
         with open_exchange() as exchange:
+            stats = pack(
+                _sources(run, values, exchange),
+                folder=run.folder,
+                tokenizer=packing_tokenizer,
+                phase=values,
+                packing=pretraining.packing,
+                max_seq_len=pretraining.model.max_seq_len,
+                exchange=exchange,
+            )
             gates.search_for_leaks(
                 run.folder,
                 packing_tokenizer,

@@ -1,96 +1,46 @@
 """Deterministic orders: of the documents of a pass, and of the sequences of a phase."""
 
 import hashlib
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Literal
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
-_KEY_RANGE = 1 << 64
-_SCHEMA = pa.schema(
-    [
-        *((name, pa.string()) for name in ("document_id", "text_id", "repository", "path")),
-        ("license", pa.string()),
-        ("num_tokens", pa.int64()),
-        ("text", pa.large_string()),  # a bucket can hold more than the offsets of a string reach
-        ("passes", pa.int32()),
-    ]
-)
+NUM_RANGES = 1 << 16
+"""Of the hashes of repositories. Documents are packed in the order of these hashes."""
 
 
-def _hash_key(seed: int, pass_index: int, name: str) -> int:
+def repository_ranges(
+    repositories: pa.ChunkedArray, *, pass_index: int, seed: int
+) -> npt.NDArray[np.uint16]:
+    """The range of hashes that each repository falls into, in a pass."""
+    distinct = repositories.combine_chunks().dictionary_encode()
+    hashes = [_hash(seed, pass_index, name) for name in distinct.dictionary.to_pylist()]
+    ranges = (np.array(hashes, np.uint64) >> np.uint64(48)).astype(np.uint16)
+    indices: npt.NDArray[np.int32] = distinct.indices.to_numpy()
+    return ranges[indices]
+
+
+def _hash(seed: int, pass_index: int, name: str) -> int:
     digest = hashlib.sha256(f"{seed}:{pass_index}:{name}".encode()).digest()
     return int.from_bytes(digest[:8], "big")
 
 
-def documents_by_repository(
-    batches: Iterable[pa.RecordBatch],
-    *,
-    pass_index: int,
-    buckets: int,
-    file_order: Literal["random", "path"],
-    seed: int,
-) -> Iterator[pa.Table]:
-    """Yield the documents of one pass: repositories in random order, files of one adjacent.
+def ordered_by_repository(
+    documents: pa.Table, *, pass_index: int, file_order: str, seed: int
+) -> pa.Table:
+    """Documents of a pass in packing order: repositories in random order, files of one adjacent.
 
     The order depends on seed, pass and names alone, and differs between passes. Columns `is_first`
-    and `is_last` tell the first and the last file of each repository. Memory: twice one of
-    `buckets` equal ranges of the repositories' random keys (at least one repository); with more
-    than one bucket the documents lie in a temporary folder meanwhile.
+    and `is_last` tell the first and the last file of each repository. Memory: the table again.
     """
-    batches_of_pass = (_documents_of_pass(batch, pass_index) for batch in batches)
-    if buckets == 1:
-        documents = list(batches_of_pass)
-        if documents:
-            table = pa.Table.from_batches(documents)
-            yield _sorted_by_repository(table, pass_index, file_order, seed)
-        return
-    with tempfile.TemporaryDirectory(prefix="packing-") as folder:
-        paths = _spill(
-            batches_of_pass, Path(folder), pass_index=pass_index, buckets=buckets, seed=seed
-        )
-        for path in paths:
-            with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as reader:
-                table = reader.read_all()
-            yield _sorted_by_repository(table, pass_index, file_order, seed)
-
-
-def _documents_of_pass(batch: pa.RecordBatch, pass_index: int) -> pa.RecordBatch:
-    documents = batch.select(_SCHEMA.names).cast(_SCHEMA)
-    return documents.filter(pc.greater(documents["passes"], pass_index))
-
-
-def _spill(
-    batches: Iterable[pa.RecordBatch], folder: Path, *, pass_index: int, buckets: int, seed: int
-) -> list[Path]:
-    """Append each document to the file of its repository's bucket; the files in key order."""
-    writers: dict[int, pa.RecordBatchStreamWriter] = {}
-    paths = [folder / f"{bucket:05d}" for bucket in range(buckets)]
-    for batch in batches:
-        keys = [_hash_key(seed, pass_index, name) for name in batch["repository"].to_pylist()]
-        bucket_of = np.array([key * buckets // _KEY_RANGE for key in keys], np.int64)
-        for bucket in np.unique(bucket_of).tolist():
-            if bucket not in writers:
-                writers[bucket] = pa.ipc.new_stream(str(paths[bucket]), batch.schema)
-            writers[bucket].write_batch(batch.filter(pa.array(bucket_of == bucket)))
-    for writer in writers.values():
-        writer.close()
-    return [paths[bucket] for bucket in sorted(writers)]
-
-
-def _sorted_by_repository(
-    documents: pa.Table, pass_index: int, file_order: str, seed: int
-) -> pa.Table:
     keys = pl.DataFrame(documents.select(["repository", "path", "document_id"]))
     names = keys["repository"].unique()
-    hash_of = {name: _hash_key(seed, pass_index, name) for name in names}
+    hash_of = {name: _hash(seed, pass_index, name) for name in names}
     file_hashes = [
-        _hash_key(seed, pass_index, name) if file_order == "random" else 0
+        _hash(seed, pass_index, name) if file_order == "random" else 0
         for name in keys["document_id"]
     ]
     keys = keys.with_columns(

@@ -7,20 +7,24 @@ by <file_sep>, its path and a newline, and only the last file of the repository 
 END_OF_TEXT (StarCoder2's form, arXiv 2402.19173). A fraction `fill_in_the_middle_rate` of the
 documents is reordered for fill-in-the-middle (PSM): <fim_prefix> prefix <fim_suffix> suffix
 <fim_middle> middle.
+
+A language is packed over an exchange. Documents of a pass are brought together in buckets: ranges
+of the hashes of their repositories, of about as many tokens, in packing order. A bucket is sorted
+and tokenized; where its tokens stand among all follows from the totals of the buckets before it. A
+shard is cut from the buckets that it covers, so that no file depends on their number.
 """
 
 import hashlib
 import itertools
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from tokenizers import Tokenizer
 
 from snow_assets.curation.tokenizer.encoding import token_ids
@@ -31,56 +35,71 @@ from snow_assets.curation.tokenizer.tokens import (
     FIM_PREFIX,
     FIM_SUFFIX,
     REPO_NAME,
+    SharedTokenizer,
 )
-from snow_assets.pretraining.ordering import documents_by_repository
+from snow_assets.pretraining.ordering import (
+    NUM_RANGES,
+    ordered_by_repository,
+    repository_ranges,
+)
 from snow_assets.pretraining.sequences import (
     checksums_name,
     put_sequences,
     token_dtype,
     tokens_name,
 )
-from snow_assets.pretraining.sources import LanguageSource
+from snow_assets.pretraining.sources import COLUMNS, LanguageSource, ReadShard
 from snow_assets.recipe import PackingRecipe
+from snow_assets.runtime.exchange.contract import (
+    MAX_PARTITIONS,
+    Exchange,
+    JoinedPartitions,
+    Partition,
+)
+from snow_assets.runtime.exchange.partitions import indices_in
+from snow_assets.runtime.remaining_time import Remaining
+from snow_assets.runtime.threads import map_ahead
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.pretraining import SPAN
 
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
-
 _DOCUMENTS_AT_ONCE = 128  # a thread tokenizes them
+_TOKEN_BYTES = 4  # of text
+
+_WRITTEN = pa.schema([("shards", pa.int64())])
+_RANGE_TOKENS = pa.schema([("range", pa.uint16()), ("num_tokens", pa.int64())])
+_BUCKET = pa.field("bucket", pa.uint16())
+_NAMES = ("document_id", "text_id", "repository", "license")
+_DOCUMENT = pa.schema(
+    [
+        *((name, pa.string()) for name in (*_NAMES, "path")),
+        ("num_tokens", pa.int64()),
+        ("text", pa.large_string()),  # a bucket can hold more than the offsets of a string reach
+        _BUCKET,
+    ]
+)
+
+_Item = TypeVar("_Item")
+Integers = npt.NDArray[np.int64]
 
 
-class PackedDocument(NamedTuple):
-    """A document of a pass in its packed form."""
-
-    document_id: str
-    text_id: str
-    repository: str
-    license: str
-    pass_index: int
-    tokens: np.ndarray
-
-
-class _Span(NamedTuple):
-    """Tokens of a document in one sequence."""
-
-    sequence: int
-    sequence_offset: int
-    length: int
-    document_offset: int
-    document: PackedDocument
-
-
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class _Shard:
-    """Tokens and spans of a shard's consecutive sequences, while they are packed."""
+    """A shard of packs, and where it begins among the tokens of its language."""
 
     index: int
     first_sequence: int
-    language: str
-    tokens: np.ndarray  # (sequences, max_seq_len)
-    spans: list[_Span] = field(default_factory=list)
-    num_tokens: int = 0
+    num_sequences: int
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """Packed documents of a bucket, and where they stand among the tokens of their language."""
+
+    partition: Partition
+    begin: int
+    end: int
 
 
 def pack_language(
@@ -91,16 +110,16 @@ def pack_language(
     first_sequence: int,
     num_sequences: int,
     max_seq_len: int,
-    tokenizer: Tokenizer,
+    tokenizer: SharedTokenizer,
     recipe: PackingRecipe,
-    pool: ThreadPoolExecutor,
+    exchange: Exchange,
 ) -> int:
     """Write exactly `num_sequences` sequences and their spans; return the number of shards.
 
     Passes are packed in order; the last one stops where the last sequence is full. A finished
     language is skipped. In an interrupted language, finished shards are kept and the documents are
-    read again. `pool` tokenizes and writes, ahead of and behind the packing; the result does not
-    depend on its size. Memory: twice a bucket of documents, two shards, and a batch per thread.
+    read again. Memory of a call: twice a bucket of documents and a batch per thread, or the tokens
+    of a shard and of the buckets that it covers.
     """
     sizes = [
         min(recipe.shard_sequences, num_sequences - first)
@@ -109,21 +128,59 @@ def pack_language(
     unfinished = _unfinished_shards(folder, range(first_shard, first_shard + len(sizes)))
     if not unfinished:
         return len(sizes)
-    dtype = token_dtype(tokenizer.get_vocab_size())
-    stream = _packed_documents(source, tokenizer, recipe, pool)
-    first = first_sequence
-    remainder: tuple[PackedDocument, int] | None = None
-    write: Future[None] | None = None
-    for index, size in enumerate(sizes, first_shard):
-        shard = _Shard(index, first, source.language, np.empty((size, max_seq_len), dtype))
-        remainder = _fill(shard, remainder, stream)
-        if write:
-            write.result()
-        write = pool.submit(_write, folder, shard) if index in unfinished else None
-        first += size
-    if write:
-        write.result()
+    missing = _shards(sizes, first_shard, first_sequence, max_seq_len)
+    progress = Remaining(len(unfinished), f"shards of {source.language} packed")
+    buckets = _packed_buckets(source, missing[-1].end, tokenizer, recipe, exchange)
+    packed: list[_Packed] = []  # from the bucket in which the first missing shard begins
+    end = 0
+    for group in _groups(buckets, exchange.num_partitions(0)):  # so many calls, one for each core
+        for partition, num_tokens in group:
+            packed.append(_Packed(partition, end, end + num_tokens))
+            end += num_tokens
+        full = [shard for shard in missing if shard.end <= end]
+        calls = _write_calls(packed, [shard for shard in full if shard.index in unfinished])
+        written = exchange.map_shards(
+            _put_shards,
+            [call.documents for call in calls],
+            [call.shards for call in calls],
+            schema=_WRITTEN,
+            folder=folder,
+            language=source.language,
+            max_seq_len=max_seq_len,
+            num_threads=exchange.threads_per_call,
+        )
+        for table in exchange.gather(written):
+            progress.advance(sum(table["shards"].to_pylist()))
+        missing = missing[len(full) :]
+        packed = [bucket for bucket in packed if missing and bucket.end > missing[0].begin]
+    if missing:
+        raise ValueError(
+            f"{source.language}: the documents end {missing[0].end - end} tokens before the shard "
+            f"that starts with sequence {missing[0].first_sequence} is full: they are fewer than "
+            "their counts say; materialize what they come from again"
+        )
     return len(sizes)
+
+
+def _shards(
+    sizes: Sequence[int], first_shard: int, first_sequence: int, max_seq_len: int
+) -> list[_Shard]:
+    ends = itertools.accumulate(sizes, initial=0)
+    return [
+        _Shard(
+            index=index,
+            first_sequence=first_sequence + begin,
+            num_sequences=end - begin,
+            begin=begin * max_seq_len,
+            end=end * max_seq_len,
+        )
+        for index, (begin, end) in enumerate(itertools.pairwise(ends), first_shard)
+    ]
+
+
+def _groups(items: Iterator[_Item], size: int) -> Iterator[list[_Item]]:
+    while group := list(itertools.islice(items, size)):
+        yield group
 
 
 def _unfinished_shards(folder: str, indices: Iterable[int]) -> set[int]:
@@ -136,81 +193,200 @@ def _unfinished_shards(folder: str, indices: Iterable[int]) -> set[int]:
     return {index for index, required in file_names.items() if not required <= finished}
 
 
+def _packed_buckets(
+    source: LanguageSource,
+    num_tokens: int,
+    tokenizer: SharedTokenizer,
+    recipe: PackingRecipe,
+    exchange: Exchange,
+) -> Iterator[tuple[Partition, int]]:
+    """Buckets in packing order, with their tokens, until they hold `num_tokens`."""
+    missing_tokens = num_tokens
+    for pass_index in range(len(source.pass_tokens)):
+        range_tokens = _tokens_by_range(source, pass_index, recipe.seed, exchange)
+        first = 0
+        while missing_tokens > 0 and range_tokens[first:].any():
+            # By the documents' counts; what stands between the texts adds to them.
+            counted = np.cumsum(range_tokens[first:])
+            end = min(NUM_RANGES, first + int(np.searchsorted(counted, missing_tokens)) + 1)
+            buckets = _pass_buckets(source, pass_index, range_tokens, first, end, recipe, exchange)
+            dtype = token_dtype(tokenizer.tokenizer.get_vocab_size())
+            packed = exchange.map_shards(
+                _pack_bucket,
+                buckets,
+                schema=_packed_schema(dtype),
+                pass_index=pass_index,
+                max_tokens=missing_tokens,
+                tokenizer=tokenizer,
+                recipe=recipe,
+                num_threads=exchange.threads_per_call,
+            )
+            for partition, packed_tokens in exchange.persist(packed, _num_tokens):
+                yield partition, packed_tokens
+                missing_tokens -= packed_tokens
+                if missing_tokens <= 0:
+                    return
+            first = end
+
+
+def _tokens_by_range(
+    source: LanguageSource, pass_index: int, seed: int, exchange: Exchange
+) -> Integers:
+    """The tokens of a pass's documents by the range of their repositories' hashes."""
+    counted = exchange.map_shards(
+        _range_tokens, source.shards, schema=_RANGE_TOKENS, pass_index=pass_index, seed=seed
+    )
+    tokens = np.zeros(NUM_RANGES, np.int64)
+    for table in exchange.gather(counted):
+        np.add.at(tokens, table["range"].to_numpy(), table["num_tokens"].to_numpy())
+    return tokens
+
+
+def _range_tokens(read_shard: ReadShard, *, pass_index: int, seed: int) -> pa.Table:
+    documents = read_shard(["repository", "num_tokens"])
+    documents = documents.filter(pc.greater(documents["passes"], pass_index))
+    ranges = repository_ranges(documents["repository"], pass_index=pass_index, seed=seed)
+    tokens = np.bincount(ranges, documents["num_tokens"].to_numpy() + 1.0)
+    present = np.flatnonzero(tokens)
+    return pa.table(
+        [present.astype(np.uint16), tokens[present].astype(np.int64)], schema=_RANGE_TOKENS
+    )
+
+
+def _pass_buckets(
+    source: LanguageSource,
+    pass_index: int,
+    range_tokens: Integers,
+    first: int,
+    end: int,
+    recipe: PackingRecipe,
+    exchange: Exchange,
+) -> Sequence[Partition]:
+    """A pass's documents in the ranges `first` to `end`, in buckets of about as many tokens."""
+    counted = np.cumsum(range_tokens[first:end])
+    num_tokens = int(counted[-1])
+    num_buckets = min(
+        MAX_PARTITIONS,
+        max(
+            exchange.num_partitions(num_tokens * _TOKEN_BYTES),
+            -(-num_tokens // recipe.bucket_tokens),
+        ),
+    )
+    targets = num_tokens * np.arange(1, num_buckets) // num_buckets
+    documents = exchange.map_shards(
+        _documents,
+        source.shards,
+        schema=_DOCUMENT,
+        pass_index=pass_index,
+        seed=recipe.seed,
+        first=first,
+        end=end,
+        boundaries=first + 1 + np.searchsorted(counted, targets),
+    )
+    return exchange.by_key(documents, indices_in(_BUCKET.name), num_partitions=num_buckets)
+
+
+def _documents(
+    read_shard: ReadShard, *, pass_index: int, seed: int, first: int, end: int, boundaries: Integers
+) -> pa.Table:
+    """A shard's documents of a pass in the ranges from `first` to `end`, with their buckets.
+
+    Texts are read if there is one.
+    """
+    repositories = read_shard(["repository"])
+    ranges = repository_ranges(repositories["repository"], pass_index=pass_index, seed=seed)
+    is_read = (repositories["passes"].to_numpy() > pass_index) & (ranges >= first) & (ranges < end)
+    if not is_read.any():
+        return _DOCUMENT.empty_table()
+    documents = read_shard(COLUMNS).filter(pa.array(is_read))
+    buckets = np.searchsorted(boundaries, ranges[is_read], side="right").astype(np.uint16)
+    return (
+        documents.append_column(_BUCKET, pa.array(buckets)).select(_DOCUMENT.names).cast(_DOCUMENT)
+    )
+
+
+def _packed_schema(dtype: np.dtype[Any]) -> pa.Schema:
+    """Packed documents: those of a bucket in packing order."""
+    return pa.schema(
+        [
+            *((name, pa.string()) for name in _NAMES),
+            ("pass_index", pa.int32()),
+            ("tokens", pa.large_list(pa.from_numpy_dtype(dtype))),
+        ]
+    )
+
+
+def _num_tokens(packed: pa.Table) -> int:
+    return sum(len(tokens.flatten()) for tokens in packed["tokens"].chunks)
+
+
+def _pack_bucket(
+    documents: pa.Table,
+    *,
+    pass_index: int,
+    max_tokens: int,
+    tokenizer: SharedTokenizer,
+    recipe: PackingRecipe,
+    num_threads: int,
+) -> pa.Table:
+    """Packed documents in packing order, no more than it takes for `max_tokens`."""
+    dtype = token_dtype(tokenizer.tokenizer.get_vocab_size())
+    batches = ordered_by_repository(
+        documents, pass_index=pass_index, file_order=recipe.file_order, seed=recipe.seed
+    ).to_batches(max_chunksize=_DOCUMENTS_AT_ONCE)
+    pack_batch = partial(
+        _packed_documents, pass_index=pass_index, tokenizer=tokenizer, recipe=recipe, dtype=dtype
+    )
+    packed = [_packed_schema(dtype).empty_table()]
+    num_tokens = 0
+    for table in map_ahead(pack_batch, batches, num_threads=num_threads):
+        packed.append(table)
+        num_tokens += _num_tokens(table)
+        if num_tokens >= max_tokens:
+            break
+    return pa.concat_tables(packed).combine_chunks()
+
+
 def _packed_documents(
-    source: LanguageSource, tokenizer: Tokenizer, recipe: PackingRecipe, pool: ThreadPoolExecutor
-) -> Iterator[PackedDocument]:
-    """Yield all passes' documents in packing order."""
-    for pass_index, tokens in enumerate(source.pass_tokens):
-        tables = documents_by_repository(
-            source.read(),
-            pass_index=pass_index,
-            buckets=-(-tokens // recipe.bucket_tokens) or 1,
-            file_order=recipe.file_order,
-            seed=recipe.seed,
-        )
-        batches = (
-            batch
-            for table in tables
-            for batch in table.to_batches(max_chunksize=_DOCUMENTS_AT_ONCE)
-        )
-        pack_batch = partial(
-            packed_documents, pass_index=pass_index, tokenizer=tokenizer, recipe=recipe
-        )
-        yield from itertools.chain.from_iterable(_map_ahead(pool, pack_batch, batches))
-
-
-def _map_ahead(
-    pool: ThreadPoolExecutor, function: Callable[[_Item], _Result], items: Iterable[_Item]
-) -> Iterator[_Result]:
-    """Results in the order of the items, two per CPU of which are worked on ahead of the reader."""
-    pending: deque[Future[_Result]] = deque()
-    for item in items:
-        pending.append(pool.submit(function, item))
-        if len(pending) > 2 * len(os.sched_getaffinity(0)):
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
-
-
-def packed_documents(
-    batch: pa.RecordBatch, *, pass_index: int, tokenizer: Tokenizer, recipe: PackingRecipe
-) -> list[PackedDocument]:
+    batch: pa.RecordBatch,
+    *,
+    pass_index: int,
+    tokenizer: SharedTokenizer,
+    recipe: PackingRecipe,
+    dtype: np.dtype[Any],
+) -> pa.Table:
     """Tokenize documents to packed forms; ValueError if a plain text's `num_tokens` is wrong."""
     rows = batch.to_pylist()
-    parts = [_parts(row, pass_index, tokenizer, recipe) for row in rows]
+    special_id = _special_token_ids(tokenizer.tokenizer)
+    parts = [_parts(row, pass_index, special_id, recipe) for row in rows]
     texts = [part for document in parts for part in document if isinstance(part, str)]
-    encoded = iter(token_ids(tokenizer, texts).split())
-    documents = []
-    for row, document in zip(rows, parts, strict=True):
-        pieces = [
+    encoded = iter(token_ids(tokenizer.tokenizer, texts).split())
+    pieces: list[npt.NDArray[np.uint32]] = []
+    lengths = np.zeros(len(rows), np.int64)
+    for index, (row, document) in enumerate(zip(rows, parts, strict=True)):
+        document_pieces = [
             next(encoded) if isinstance(part, str) else np.array([part], np.uint32)
             for part in document
         ]
-        tokens = np.concatenate(pieces)
+        pieces += document_pieces
+        lengths[index] = sum(map(len, document_pieces))
         is_plain = len(document) == 2 and isinstance(document[0], str)
-        if is_plain and len(tokens) != row["num_tokens"] + 1:
+        if is_plain and lengths[index] != row["num_tokens"] + 1:
             raise ValueError(
                 f"document {row['document_id']} counts {row['num_tokens']} tokens and has "
-                f"{len(tokens) - 1}: it was counted with another tokenizer; materialize it again"
+                f"{lengths[index] - 1}: it was counted with another tokenizer; materialize it again"
             )
-        documents.append(
-            PackedDocument(
-                row["document_id"],
-                row["text_id"],
-                row["repository"],
-                row["license"],
-                pass_index,
-                tokens,
-            )
-        )
-    return documents
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    tokens = pa.LargeListArray.from_arrays(offsets, np.concatenate(pieces).astype(dtype))
+    names = [batch[name] for name in _NAMES]
+    passes = pa.repeat(pa.scalar(pass_index, pa.int32()), len(rows))
+    return pa.table([*names, passes, tokens], schema=_packed_schema(dtype))
 
 
 def _parts(
-    row: Mapping[str, Any], pass_index: int, tokenizer: Tokenizer, recipe: PackingRecipe
+    row: Mapping[str, Any], pass_index: int, special_id: Callable[[str], int], recipe: PackingRecipe
 ) -> list[str | int]:
     """A packed form as texts to tokenize and ids of special tokens."""
-    special_id = _special_token_ids(tokenizer)
     text_parts = _fill_in_the_middle(row, pass_index, special_id, recipe)
     if not recipe.repository_tokens:
         return [*text_parts, special_id(END_OF_TEXT)]
@@ -253,67 +429,83 @@ def _special_token_ids(tokenizer: Tokenizer) -> Callable[[str], int]:
     return token_id
 
 
-def _fill(
-    shard: _Shard,
-    remainder: tuple[PackedDocument, int] | None,
-    stream: Iterator[PackedDocument],
-) -> tuple[PackedDocument, int] | None:
-    """Fill a shard from the last document's remainder, a document and how many of its tokens are
-    packed, and the stream; return the new remainder."""
-    while free_tokens := shard.tokens.size - shard.num_tokens:
-        if remainder is None:
-            document = next(stream, None)
-            if document is None:
-                raise ValueError(
-                    f"{shard.language}: the documents end {free_tokens} tokens before the shard "
-                    f"that starts with sequence {shard.first_sequence} is full: they are fewer "
-                    "than their counts say; materialize what they come from again"
-                )
-            remainder = (document, 0)
-        document, offset = remainder
-        length = min(free_tokens, len(document.tokens) - offset)
-        _add(shard, document, offset, length)
-        offset += length
-        remainder = (document, offset) if offset < len(document.tokens) else None
-    return remainder
+@dataclass(frozen=True)
+class _WriteCall:
+    """Shards that begin in one bucket, their tokens counted from its begin."""
+
+    shards: Sequence[_Shard]
+    documents: JoinedPartitions  # of the buckets that they cover
 
 
-def _add(shard: _Shard, document: PackedDocument, offset: int, length: int) -> None:
-    """Append `length` tokens of a document, with a span per sequence that they overlap."""
-    begin = shard.num_tokens
-    shard.tokens.reshape(-1)[begin : begin + length] = document.tokens[offset : offset + length]
-    max_seq_len = shard.tokens.shape[1]
-    while length:
-        sequence, sequence_offset = divmod(shard.num_tokens, max_seq_len)
-        span_length = min(length, max_seq_len - sequence_offset)
-        shard.spans.append(
-            _Span(shard.first_sequence + sequence, sequence_offset, span_length, offset, document)
-        )
-        shard.num_tokens += span_length
-        offset += span_length
-        length -= span_length
+def _write_calls(packed: Sequence[_Packed], full: Sequence[_Shard]) -> list[_WriteCall]:
+    """The calls that write shards of which the buckets hold all tokens."""
+    calls = []
+    for number, bucket in enumerate(packed):
+        beginning = [shard for shard in full if bucket.begin <= shard.begin < bucket.end]
+        if beginning:
+            covered = [
+                following.partition
+                for following in packed[number:]
+                if following.begin < beginning[-1].end
+            ]
+            moved = [
+                replace(shard, begin=shard.begin - bucket.begin, end=shard.end - bucket.begin)
+                for shard in beginning
+            ]
+            calls.append(_WriteCall(moved, JoinedPartitions(covered)))
+    return calls
 
 
-def _write(folder: str, shard: _Shard) -> None:
-    sequences, sequence_offsets, lengths, document_offsets, documents = zip(
-        *shard.spans, strict=True
+def _put_shards(
+    documents: pa.Table,
+    beginning: Sequence[_Shard],
+    *,
+    folder: str,
+    language: str,
+    max_seq_len: int,
+    num_threads: int,
+) -> pa.Table:
+    """Write shards, which begin and end at tokens of these documents; return their number."""
+    put = partial(
+        _put_shard,
+        documents=documents.drop_columns("tokens").combine_chunks(),
+        tokens=documents["tokens"].combine_chunks(),
+        folder=folder,
+        language=language,
+        max_seq_len=max_seq_len,
     )
-    ids, text_ids, repositories, licenses, passes, _ = zip(*documents, strict=True)
+    written = list(map_ahead(put, beginning, num_threads=num_threads))
+    return pa.table([[len(written)]], schema=_WRITTEN)
+
+
+def _put_shard(
+    shard: _Shard,
+    *,
+    documents: pa.Table,
+    tokens: pa.LargeListArray,
+    folder: str,
+    language: str,
+    max_seq_len: int,
+) -> None:
+    offsets = tokens.offsets.to_numpy()
+    offsets = offsets - offsets[0]
+    values = tokens.flatten().to_numpy()
+    inner = offsets[np.searchsorted(offsets, shard.begin) : np.searchsorted(offsets, shard.end)]
+    begins = np.union1d(np.arange(shard.begin, shard.end, max_seq_len), inner)
+    rows = np.searchsorted(offsets, begins, side="right") - 1
+    sequences, sequence_offsets = np.divmod(begins - shard.begin, max_seq_len)
+    spans = documents.take(pa.array(rows))
     columns = {
-        "sequence": sequences,
+        "sequence": sequences + shard.first_sequence,
         "sequence_offset": sequence_offsets,
-        "length": lengths,
-        "document_id": ids,
-        "text_id": text_ids,
-        "document_offset": document_offsets,
-        "pass_index": passes,
-        "language": [shard.language] * len(shard.spans),
-        "repository": repositories,
-        "license": licenses,
+        "length": np.diff(begins, append=shard.end),
+        "document_offset": begins - offsets[rows],
+        "language": pa.repeat(language, len(rows)),
+        **{name: spans[name] for name in spans.column_names},
     }
-    begins = [span.document.pass_index for span in shard.spans if span.sequence_offset == 0]
-    num_sequences_by_pass = np.bincount(begins).tolist()
-    stats = {"language": shard.language, "passes": num_sequences_by_pass}
-    put_sequences(folder, shard.index, shard.tokens, stats=stats)
-    spans = pa.table(columns, schema=SPAN)
-    shards.put_table(folder, "spans", shard.index, spans, SPAN, stats={"language": shard.language})
+    table = pa.table([columns[name] for name in SPAN.names], schema=SPAN)
+    num_sequences_by_pass = np.bincount(spans["pass_index"].to_numpy()[sequence_offsets == 0])
+    stats = {"language": language, "passes": num_sequences_by_pass.tolist()}
+    shard_tokens = values[shard.begin : shard.end].reshape(shard.num_sequences, max_seq_len)
+    put_sequences(folder, shard.index, shard_tokens, stats=stats)
+    shards.put_table(folder, "spans", shard.index, table, SPAN, stats={"language": language})

@@ -1,19 +1,20 @@
 """Write a phase's packs with an exact token budget, and validate them."""
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from tokenizers import Tokenizer
 
+from snow_assets.curation.tokenizer.tokens import SharedTokenizer
 from snow_assets.pretraining.allocation import allocate_sequences
 from snow_assets.pretraining.packing import pack_language
 from snow_assets.pretraining.sequences import TOKENS
 from snow_assets.pretraining.sources import LanguageSource
 from snow_assets.recipe import PackingRecipe, PhaseRecipe
+from snow_assets.runtime.exchange.contract import Exchange
+from snow_assets.runtime.exchange.in_process import IN_PROCESS
 from snow_assets.storage import shards
 
 
@@ -25,6 +26,7 @@ def pack(
     phase: PhaseRecipe,
     packing: PackingRecipe,
     max_seq_len: int,
+    exchange: Exchange = IN_PROCESS,
 ) -> dict[str, Any]:
     """Write a phase's packs of exactly `phase.tokens` tokens; return the manifest's stats.
 
@@ -39,21 +41,20 @@ def pack(
     )
     tokenizer.encode_special_tokens = True  # a text that spells a separator is plain text
     shard = sequence = 0
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        for source in sorted(sources, key=lambda source: source.language):
-            quota = quotas.sequences[source.language]
-            shard += pack_language(
-                source,
-                folder=folder,
-                first_shard=shard,
-                first_sequence=sequence,
-                num_sequences=quota,
-                max_seq_len=max_seq_len,
-                tokenizer=tokenizer,
-                recipe=packing,
-                pool=pool,
-            )
-            sequence += quota
+    for source in sorted(sources, key=lambda source: source.language):
+        quota = quotas.sequences[source.language]
+        shard += pack_language(
+            source,
+            folder=folder,
+            first_shard=shard,
+            first_sequence=sequence,
+            num_sequences=quota,
+            max_seq_len=max_seq_len,
+            tokenizer=SharedTokenizer(tokenizer),
+            recipe=packing,
+            exchange=exchange,
+        )
+        sequence += quota
     tokens = {name: quota * max_seq_len for name, quota in quotas.sequences.items()}
     return {
         "sequences": sequence,

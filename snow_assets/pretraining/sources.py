@@ -3,16 +3,18 @@
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from snow_assets.curation.kept import kept_documents, kept_rows
+from snow_assets.curation.kept import kept_rows, kept_shard
 from snow_assets.quality.selection import read_selected, selected_totals
 from snow_assets.runtime.exchange.contract import Exchange
 from snow_assets.runtime.exchange.in_process import IN_PROCESS
 from snow_assets.storage import shards
+from snow_assets.storage.shards import FileRecord
 
 COLUMNS = (
     "document_id",
@@ -25,10 +27,13 @@ COLUMNS = (
 )
 
 
+ReadShard = Callable[[Sequence[str]], pa.Table]
+"""Of a shard of documents, columns of COLUMNS by name, and `passes`; can be pickled."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LanguageSource:
-    """One language's documents; `read` streams COLUMNS, or those that it is given, and `passes`,
-    in a stable order.
+    """One language's documents, in shards, in a stable order.
 
     A document is part of the passes 0 to `passes` - 1. `pass_tokens` counts each pass's tokens,
     with one more for each document's END_OF_TEXT.
@@ -38,7 +43,12 @@ class LanguageSource:
     num_documents: int
     unique_tokens: int
     pass_tokens: Sequence[int]
-    read: Callable[..., Iterator[pa.RecordBatch]]
+    shards: Sequence[ReadShard]
+
+    def read(self, columns: Sequence[str] = COLUMNS) -> Iterator[pa.RecordBatch]:
+        """Stream these columns of all documents, and `passes`. Memory: of a shard."""
+        for read_shard in self.shards:
+            yield from read_shard(columns).to_batches()
 
 
 def mixed_sources(sources: Iterable[LanguageSource]) -> list[LanguageSource]:
@@ -56,7 +66,7 @@ def _mixed_source(parts: Sequence[LanguageSource]) -> LanguageSource:
         num_documents=sum(part.num_documents for part in parts),
         unique_tokens=sum(part.unique_tokens for part in parts),
         pass_tokens=[sum(tokens) for tokens in passes],
-        read=lambda *columns: itertools.chain.from_iterable(part.read(*columns) for part in parts),
+        shards=[read_shard for part in parts for read_shard in part.shards],
     )
 
 
@@ -66,19 +76,25 @@ def clean_sources(clean_folders: Sequence[str], *, max_passes: int) -> list[Lang
 
 
 def _clean_source(clean_folder: str, max_passes: int) -> LanguageSource:
-    def read(columns: Sequence[str] = COLUMNS) -> Iterator[pa.RecordBatch]:
-        for batch in kept_documents(clean_folder, columns=columns):
-            yield _with_passes(batch, max_passes)
-
+    manifest = shards.manifest(clean_folder)
     num_tokens = kept_rows(clean_folder, ["num_tokens"])["num_tokens"]
     unique = _tokens_with_separators(num_tokens)
     return LanguageSource(
-        language=shards.manifest(clean_folder).partition,
+        language=manifest.partition,
         num_documents=len(num_tokens),
         unique_tokens=unique,
         pass_tokens=[unique] * max_passes,
-        read=read,
+        shards=[
+            partial(_clean_shard, clean_folder=clean_folder, entry=entry, max_passes=max_passes)
+            for entry in manifest.tables("decisions")
+        ],
     )
+
+
+def _clean_shard(
+    columns: Sequence[str], *, clean_folder: str, entry: FileRecord, max_passes: int
+) -> pa.Table:
+    return _with_passes(kept_shard(clean_folder, entry, columns), max_passes)
 
 
 def high_quality_sources(
@@ -121,10 +137,10 @@ def _subset_source(
             "high_quality_subset again"
         )
 
-    def read(columns: Sequence[str] = COLUMNS) -> Iterator[pa.RecordBatch]:
-        selected = read_selected(subset_folder).rename({"repeats": "passes"})
-        return kept_documents(clean_folder, columns=columns, matching=selected)
-
+    selected = read_selected(subset_folder).rename({"repeats": "passes"})
+    documents = kept_rows(clean_folder, ["document_id"]).join(
+        selected, on="document_id", maintain_order="left"
+    )
     pass_tokens = [
         sum(
             totals.num_tokens[repeats] + num_documents
@@ -133,13 +149,31 @@ def _subset_source(
         )
         for index in range(totals.max_repeats)
     ]
+    manifest = shards.manifest(clean_folder)
+    entries = manifest.tables("decisions")
     return LanguageSource(
-        language=shards.manifest(clean_folder).partition,
+        language=manifest.partition,
         num_documents=sum(totals.num_documents.values()),
         unique_tokens=pass_tokens[0] if pass_tokens else 0,
         pass_tokens=pass_tokens,
-        read=read,
+        shards=[
+            partial(
+                _subset_shard,
+                clean_folder=clean_folder,
+                entry=entries[rows["shard"][0]],
+                chosen=rows.select("row", "passes"),
+            )
+            for rows in documents.partition_by("shard")
+        ],
     )
+
+
+def _subset_shard(
+    columns: Sequence[str], *, clean_folder: str, entry: FileRecord, chosen: pl.DataFrame
+) -> pa.Table:
+    """`chosen` documents of a shard: `row`, ascending, and `passes`."""
+    table = kept_shard(clean_folder, entry, columns, chosen=chosen)
+    return table.append_column("passes", chosen["passes"].cast(pl.Int32).to_arrow())
 
 
 def synthetic_sources(synthetic_folder: str, *, max_passes: int) -> list[LanguageSource]:
@@ -155,31 +189,45 @@ def synthetic_sources(synthetic_folder: str, *, max_passes: int) -> list[Languag
 def _synthetic_source(
     folder: str, language: str, num_tokens: pl.Series, max_passes: int
 ) -> LanguageSource:
-    def read(columns: Sequence[str] = COLUMNS) -> Iterator[pa.RecordBatch]:
-        for batch in shards.batches(folder, "documents", rows=256):
-            of_language = batch.filter(pc.equal(batch["language"], language))
-            renamed = {
-                "repository": of_language["seed_repository"],
-                "license": of_language["seed_license"],
-                "path": of_language["document_id"],
-            }
-            arrays = [renamed[name] if name in renamed else of_language[name] for name in columns]
-            renamed_batch = pa.RecordBatch.from_arrays(arrays, names=list(columns))
-            yield _with_passes(renamed_batch, max_passes)
-
     unique = _tokens_with_separators(num_tokens)
     return LanguageSource(
         language=language,
         num_documents=len(num_tokens),
         unique_tokens=unique,
         pass_tokens=[unique] * max_passes,
-        read=read,
+        shards=[
+            partial(
+                _synthetic_shard,
+                folder=folder,
+                name=entry.name,
+                language=language,
+                max_passes=max_passes,
+            )
+            for entry in shards.manifest(folder).tables("documents")
+        ],
     )
+
+
+_SYNTHETIC_COLUMNS = {
+    "repository": "seed_repository",
+    "license": "seed_license",
+    "path": "document_id",
+}
+
+
+def _synthetic_shard(
+    columns: Sequence[str], *, folder: str, name: str, language: str, max_passes: int
+) -> pa.Table:
+    stored = [_SYNTHETIC_COLUMNS.get(column, column) for column in columns]
+    table = shards.read_shard(folder, name, columns=list(dict.fromkeys((*stored, "language"))))
+    of_language = table.filter(pc.equal(table["language"], language))
+    renamed = pa.table([of_language[column] for column in stored], names=list(columns))
+    return _with_passes(renamed, max_passes)
 
 
 def _tokens_with_separators(num_tokens: pl.Series) -> int:
     return int(num_tokens.sum()) + len(num_tokens)
 
 
-def _with_passes(batch: pa.RecordBatch, passes: int) -> pa.RecordBatch:
-    return batch.append_column("passes", pa.repeat(pa.scalar(passes, pa.int32()), batch.num_rows))
+def _with_passes(table: pa.Table, passes: int) -> pa.Table:
+    return table.append_column("passes", pa.repeat(pa.scalar(passes, pa.int32()), table.num_rows))

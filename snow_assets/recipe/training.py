@@ -73,8 +73,8 @@ class PackingRecipe(RecipeSection):
     fill_in_the_middle_rate: Fraction
     repository_tokens: bool
     file_order: Literal["random", "path"]
-    shard_sequences: Count  # per file; twice as many are held in memory
-    bucket_tokens: Count  # sorted in memory at a time; a language with more spills to disk
+    shard_sequences: Count  # per file
+    bucket_tokens: Count  # at most, sorted in memory at a time; of 512 buckets in a pass, more
     seed: Seed
 
 

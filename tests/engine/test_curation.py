@@ -163,6 +163,7 @@ def put_packs(
         phase=replace(PHASE, tokens=corpus.num_sequences * corpus.seq_len),
         packing=replace(PACKING, shard_sequences=corpus.num_sequences // 5),
         max_seq_len=corpus.seq_len,
+        exchange=exchange,
     )
     problem = a_problem(solution=a_program("program0", functions=8))
     problems = pa.Table.from_pylist([problem], schema=BENCHMARK_PROBLEM)

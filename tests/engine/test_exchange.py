@@ -1,6 +1,7 @@
 """What an exchange promises: rows in order, empty partitions, shared values, errors by name."""
 
 import errno
+import itertools
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from snow_assets.home import CHECKOUT
 from snow_assets.runtime.exchange.chosen import open_exchange
+from snow_assets.runtime.exchange.contract import JoinedPartitions
 from snow_assets.runtime.exchange.in_process import InProcessExchange, _Spill
 from snow_assets.runtime.exchange.partitions import (
     indices_in,
@@ -63,6 +65,32 @@ def test_an_exchange_of_no_shards_has_empty_partitions() -> None:
     )
     tables = list(exchange.gather(exchange.map_shards(as_it_is, partitions, schema=ROW)))
     assert [table.num_rows for table in tables] == [0, 0, 0]
+
+
+def num_rows(table: pa.Table) -> int:
+    return table.num_rows
+
+
+def test_tables_are_kept_as_partitions_and_joined_in_order() -> None:
+    exchange = InProcessExchange()
+    kept = list(exchange.persist(exchange.map_shards(rows_of, SHARDS, schema=ROW), num_rows))
+    assert [measured for _, measured in kept] == [2, 0, 2]
+    first, empty, last = (partition for partition, _ in kept)
+    joined = [JoinedPartitions([last, empty, first]), JoinedPartitions([empty]), last]
+    tables = exchange.gather(exchange.map_shards(as_it_is, joined, schema=ROW))
+    names = ["".join(table["name"].to_pylist()) for table in tables]
+    assert names == ["cdab", "", "cd"]
+
+
+def test_shards_behind_the_last_one_that_is_read_are_not_worked_on() -> None:
+    def until_the_last(shard: Sequence[tuple[int, str]]) -> pa.Table:
+        assert shard is not SHARDS[-1]
+        return rows_of(shard)
+
+    exchange = InProcessExchange()
+    mapped = exchange.map_shards(until_the_last, SHARDS, schema=ROW)
+    kept = exchange.persist(mapped, num_rows)
+    assert [measured for _, measured in itertools.islice(kept, 2)] == [2, 0]
 
 
 def test_inputs_of_different_lengths_are_refused() -> None:

@@ -15,6 +15,8 @@ from snow_assets.pretraining.contract import Optimization, PretrainingRequest
 from snow_assets.pretraining.sources import LanguageSource, clean_sources, synthetic_sources
 from snow_assets.recipe import ModelRecipe, PackingRecipe, PhaseRecipe, PretrainingExecution
 from snow_assets.runtime import worker
+from snow_assets.runtime.exchange.contract import Exchange
+from snow_assets.runtime.exchange.in_process import IN_PROCESS
 from snow_assets.storage import shards
 from snow_assets.storage.ids import text_id
 from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM
@@ -270,6 +272,7 @@ def put_packs(
     phase: PhaseRecipe = PHASE,
     packing: PackingRecipe = PACKING,
     inputs: list[shards.Input] | None = None,
+    exchange: Exchange = IN_PROCESS,
 ) -> str:
     from snow_assets.pretraining.packs import pack
 
@@ -281,6 +284,7 @@ def put_packs(
         phase=phase,
         packing=packing,
         max_seq_len=CONTEXT,
+        exchange=exchange,
     )
     finish(folder, inputs, **stats)
     return folder

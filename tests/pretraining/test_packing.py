@@ -1,11 +1,16 @@
 """Packs: an exact budget of single-language sequences, every token accounted for."""
 
+import hashlib
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from snow_assets.curation.tokenizer import encoding
@@ -14,7 +19,9 @@ from snow_assets.pretraining import packing
 from snow_assets.pretraining.decoding import decode_packed
 from snow_assets.pretraining.packs import validate_packs
 from snow_assets.pretraining.sequences import TOKENS, passes_by_language, read_tokens
-from snow_assets.pretraining.sources import clean_sources
+from snow_assets.pretraining.sources import ReadShard, clean_sources
+from snow_assets.runtime.exchange.contract import Exchange
+from snow_assets.runtime.exchange.in_process import InProcessExchange
 from snow_assets.storage import shards
 from tests.pretraining.builders import (
     CONTEXT,
@@ -50,6 +57,22 @@ def forms(packs: str) -> dict[tuple[str, int], list[int]]:
         form += tokens[place : place + span["length"]]
         place += span["length"]
     return found
+
+
+def recounted(read_shard: ReadShard, columns: Sequence[str], *, factor: int) -> pa.Table:
+    """The shard with counts that are too high."""
+    table = read_shard(columns)
+    index = table.schema.get_field_index("num_tokens")
+    if index < 0:
+        return table
+    return table.set_column(index, "num_tokens", pc.multiply(table["num_tokens"], factor))
+
+
+class ManyPartitions(InProcessExchange):
+    """As many partitions as on a cluster of seven cores."""
+
+    def num_partitions(self, num_bytes: int) -> int:
+        return 7
 
 
 def test_packs_hold_exactly_the_budget_and_spans_account_for_every_token(lake_url: str) -> None:
@@ -124,15 +147,98 @@ def test_files_come_in_path_order_where_the_recipe_says_so(lake_url: str) -> Non
         last[repository] = (pass_index, document_id)
 
 
-def test_more_data_than_memory_is_packed_alike(lake_url: str) -> None:
-    whole = put_packs(lake_url, clean_text(lake_url))
+def test_repositories_are_packed_in_the_order_of_their_hashes_and_cut_where_a_sequence_ends(
+    lake_url: str,
+) -> None:
+    packs = put_packs(lake_url, clean_text(lake_url), packing=replace(PACKING, bucket_tokens=300))
+    tokenizer, seed = a_tokenizer(), PACKING.seed
+
+    def sha256(pass_index: int, name: str) -> str:
+        return hashlib.sha256(f"{seed}:{pass_index}:{name}".encode()).hexdigest()
+
+    rest: dict[str, list[int]] = {}
+    for language in ("c", "python"):
+        rest[language] = [
+            token
+            for pass_index in range(4)
+            for row in sorted(
+                (row for row in a_corpus() if row["language"] == language),
+                key=lambda row, index=pass_index: (
+                    sha256(index, row["repository"]),
+                    sha256(index, row["document_id"]),
+                ),
+            )
+            for token in [*tokenizer.encode(row["text"]).ids, tokenizer.token_to_id(END_OF_TEXT)]
+        ]
+    for entry in shards.manifest(packs).tables(TOKENS):
+        tokens = read_tokens(packs, entry).ravel().tolist()
+        language = entry.stats["language"]
+        assert tokens == rest[language][: len(tokens)]
+        del rest[language][: len(tokens)]
+
+
+@pytest.mark.parametrize(
+    "form", [{}, {"fill_in_the_middle_rate": 0.5, "repository_tokens": True, "file_order": "path"}]
+)
+@pytest.mark.parametrize("exchange", [InProcessExchange(), ManyPartitions()])
+@pytest.mark.parametrize("bucket_tokens", [50, 500])
+def test_the_number_of_buckets_and_of_shards_written_at_once_changes_nothing(
+    lake_url: str, form: dict[str, Any], exchange: Exchange, bucket_tokens: int
+) -> None:
+    packing = replace(PACKING, shard_sequences=3, **form)
+    whole = put_packs(lake_url, clean_text(lake_url), packing=packing)
     parts = put_packs(
         lake_url,
         clean_text(lake_url),
         name="small_memory_packs",
-        packing=replace(PACKING, bucket_tokens=50),
+        packing=replace(packing, bucket_tokens=bucket_tokens),
+        exchange=exchange,
     )
     assert shards.manifest(whole).digest == shards.manifest(parts).digest
+
+
+def test_counts_that_are_too_high_change_nothing_where_forms_are_no_plain_texts(
+    lake_url: str,
+) -> None:
+    """By the counts, documents of fewer repositories fill the sequences."""
+    packing = replace(PACKING, fill_in_the_middle_rate=1.0)
+    sources = clean_text(lake_url)
+    whole = put_packs(lake_url, sources, packing=packing)
+    counted = [
+        replace(
+            source,
+            shards=[partial(recounted, read_shard, factor=3) for read_shard in source.shards],
+        )
+        for source in sources
+    ]
+    packs = put_packs(lake_url, counted, name="counted_packs", packing=packing)
+    assert shards.manifest(packs).digest == shards.manifest(whole).digest
+
+
+def test_no_text_is_read_of_a_shard_without_documents_for_the_last_sequences(
+    lake_url: str,
+) -> None:
+    (source,) = clean_sources(
+        put_clean_corpus(lake_url, [row for row in a_corpus() if row["language"] == "c"]),
+        max_passes=1,
+    )
+    read: list[str] = []
+
+    def of_repository(columns: Sequence[str], *, name: str) -> pa.Table:
+        table = source.shards[0](["repository", *(c for c in columns if c != "repository")])
+        read.extend([name] if "text" in columns else [])
+        own = table.filter(pc.equal(table["repository"], name))
+        return own.select([*columns, "passes"])
+
+    names = ["c-one", "c-two", "c-three"]
+    shard_of_each = [partial(of_repository, name=name) for name in names]
+    put_packs(
+        lake_url,
+        [replace(source, shards=shard_of_each)],
+        phase=replace(PHASE, tokens=2 * CONTEXT, global_batch_size=1),
+    )
+    first = min(names, key=lambda name: hashlib.sha256(f"0:0:{name}".encode()).digest())
+    assert read == [first]
 
 
 def test_any_number_of_threads_packs_alike(lake_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,16 +324,9 @@ def test_a_text_that_spells_a_special_token_cannot_forge_one(lake_url: str) -> N
 
 def test_a_document_counted_with_another_tokenizer_is_refused(lake_url: str) -> None:
     sources = clean_text(lake_url)
-    read = sources[0].read
-
-    def miscounted() -> Any:
-        for batch in read():
-            index = batch.schema.get_field_index("num_tokens")
-            values = np.array(batch["num_tokens"]) + 1
-            yield batch.set_column(index, "num_tokens", values)
-
+    miscounted = partial(recounted, sources[0].shards[0], factor=2)
     with pytest.raises(ValueError, match="another tokenizer"):
-        put_packs(lake_url, [replace(sources[0], read=miscounted), *sources[1:]])
+        put_packs(lake_url, [replace(sources[0], shards=[miscounted]), *sources[1:]])
 
 
 def test_packs_tell_how_many_sequences_begin_in_each_pass(lake_url: str) -> None:

@@ -29,6 +29,13 @@ class Partition:
     """A partition of an exchange, where the executor keeps it; functions get its table."""
 
 
+@dataclass(frozen=True)
+class JoinedPartitions(Partition):
+    """Partitions of one schema; functions get the table of all their rows, in order."""
+
+    partitions: Sequence[Partition]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ShardMap:
     """A function of each shard, not called yet."""
@@ -74,6 +81,17 @@ class Exchange(ABC):
         """Call the function and yield its rows in the order of the shards.
 
         A table has the rows of one shard or of several.
+        """
+
+    @abstractmethod
+    def persist(
+        self, shard_map: ShardMap, measure: Callable[[pa.Table], int]
+    ) -> Iterator[tuple[Partition, int]]:
+        """Call the function and yield each shard's table as a partition, with its measure.
+
+        In the order of the shards, of which there are at most MAX_PARTITIONS; of those behind the
+        last one that is read, only the next few are worked on. A partition is kept, in memory if
+        this process runs the functions, as long as it is referenced.
         """
 
     @property

@@ -3,7 +3,7 @@
 import os
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 from snow_assets.runtime.exchange.contract import (
     MAX_PARTITIONS,
     Exchange,
+    JoinedPartitions,
     Partition,
     PartitionOf,
     ShardMap,
@@ -84,6 +85,11 @@ class _SpilledPartition(Partition):
     index: int
 
 
+@dataclass(frozen=True)
+class _TablePartition(Partition):
+    table: pa.Table
+
+
 @dataclass(frozen=True, kw_only=True)
 class InProcessExchange(Exchange):
     """Calls every function here, one after another.
@@ -106,6 +112,12 @@ class InProcessExchange(Exchange):
         for elements in zip(*shard_map.inputs, strict=True):
             yield shard_map.function(*map(_as_argument, elements), **shard_map.shared)
 
+    def persist(
+        self, shard_map: ShardMap, measure: Callable[[pa.Table], int]
+    ) -> Iterator[tuple[Partition, int]]:
+        for table in self.gather(shard_map):
+            yield _TablePartition(table), measure(table)
+
     @property
     def threads_per_call(self) -> int:
         return len(os.sched_getaffinity(0))
@@ -120,4 +132,8 @@ IN_PROCESS = InProcessExchange()
 def _as_argument(element: Any) -> Any:
     if isinstance(element, _SpilledPartition):
         return element.spill.read(element.index)
+    if isinstance(element, _TablePartition):
+        return element.table
+    if isinstance(element, JoinedPartitions):
+        return pa.concat_tables([_as_argument(partition) for partition in element.partitions])
     return element

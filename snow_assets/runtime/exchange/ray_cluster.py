@@ -20,6 +20,7 @@ import pyarrow as pa
 from snow_assets.runtime.exchange.contract import (
     MAX_PARTITIONS,
     Exchange,
+    JoinedPartitions,
     Partition,
     PartitionOf,
     ShardMap,
@@ -125,14 +126,19 @@ class RayExchange(Exchange):
 
     def gather(self, shard_map: ShardMap) -> Iterator[pa.Table]:
         task = _task(_join_shards, shard_map, num_returns=1)
-        in_flight: deque[Any] = deque()
-        max_in_flight = _TASKS_PER_CPU * max(2, _num_cpus())
-        for calls, arguments in _groups(shard_map):
-            in_flight.append(task.remote(calls, *arguments))
-            if len(in_flight) >= max_in_flight:
-                yield _gathered(in_flight.popleft(), shard_map.schema)
-        while in_flight:
-            yield _gathered(in_flight.popleft(), shard_map.schema)
+        started = (task.remote(calls, *arguments) for calls, arguments in _groups(shard_map))
+        for reference in _ahead(started):
+            yield _read([_result(reference)], shard_map.schema)
+
+    def persist(
+        self, shard_map: ShardMap, measure: Callable[[pa.Table], int]
+    ) -> Iterator[tuple[Partition, int]]:
+        task = _task(_measured_shard, shard_map, num_returns=2)
+        started = (
+            task.remote(calls, measure, *arguments) for calls, arguments in _groups(shard_map)
+        )
+        for stream, measured in _ahead(started):
+            yield _RayPartition([stream], shard_map.schema), _result(measured)
 
     @property
     def threads_per_call(self) -> int:
@@ -140,6 +146,18 @@ class RayExchange(Exchange):
 
     def num_partitions(self, num_bytes: int) -> int:
         return min(MAX_PARTITIONS, max(_num_cpus(), 1 + num_bytes // self.partition_bytes))
+
+
+def _ahead(started: Iterator[Any]) -> Iterator[Any]:
+    """References to the results of tasks, some of which are started ahead of the reader."""
+    in_flight: deque[Any] = deque()
+    max_in_flight = _TASKS_PER_CPU * max(2, _num_cpus())
+    for references in started:
+        in_flight.append(references)
+        if len(in_flight) >= max_in_flight:
+            yield in_flight.popleft()
+    while in_flight:
+        yield in_flight.popleft()
 
 
 def _num_cpus() -> int:
@@ -160,7 +178,7 @@ def _groups(
     import ray
 
     shared = [ray.put(value) for value in shard_map.shared.values()]
-    rows = list(zip(*shard_map.inputs, strict=True))
+    rows = [tuple(map(_joined, row)) for row in zip(*shard_map.inputs, strict=True)]
     has_partitions = any(isinstance(element, _RayPartition) for row in rows for element in row)
     num_tasks = min(len(rows), _MAX_TASKS if has_partitions else min(_MAX_TASKS, shard_tasks))
     for task in range(num_tasks):
@@ -173,6 +191,15 @@ def _groups(
             shared=list(shard_map.shared),
         )
         yield calls, [*shared, *objects]
+
+
+def _joined(element: Any) -> Any:
+    """The element; joined partitions as one."""
+    if not isinstance(element, JoinedPartitions):
+        return element
+    partitions = [each for each in element.partitions if isinstance(each, _RayPartition)]
+    objects = [reference for partition in partitions for reference in partition.objects]
+    return _RayPartition(objects, partitions[0].schema)
 
 
 def _placed(element: Any, objects: list[Any]) -> Any:
@@ -232,13 +259,21 @@ def _join_shards(calls: _Calls, *arguments: Any) -> pa.Buffer | None:
     return _stream(list(calls.tables(arguments)))
 
 
-def _gathered(reference: Any, schema: pa.Schema) -> pa.Table:
+def _measured_shard(
+    calls: _Calls, measure: Callable[[pa.Table], int], *arguments: Any
+) -> tuple[pa.Buffer | None, int]:
+    """In a task of a single call: an IPC stream of its table, and the table's measure."""
+    (table,) = calls.tables(arguments)
+    return _stream([table]), measure(table)
+
+
+def _result(reference: Any) -> Any:
     import ray
     from ray import exceptions
 
     try:
         _wait(reference)
-        return _read([ray.get(reference)], schema)
+        return ray.get(reference)
     except exceptions.OutOfDiskError as error:
         raise OSError(errno.ENOSPC, _FULL_DISK) from error
     except exceptions.RayTaskError as error:
