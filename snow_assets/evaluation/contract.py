@@ -98,7 +98,7 @@ class ExecutionReport:
     excluded: dict[str, str]  # problem id -> why its canonical solution fails here
     num_canonical: int  # problems whose canonical solution, or else toolchain, was verified
     slowest_canonical_seconds: float
-    timeout_seconds: float  # per program
+    timeout_seconds: float  # per program, of the slowest kind of test
     num_problems: int  # without those excluded or not run, as the counts of programs
     num_programs: int
     num_passed: int

@@ -2,8 +2,8 @@
 
 The canonical solutions run first. A problem whose own solution fails here is excluded by name,
 since an equal completion would fail too; if a benchmark loses more than a small share, the job
-fails. The slowest solution scales the time limit, because a limit that is tight on a slow machine
-measures the machine (evalplus, issue 5).
+fails. The slowest solution of a kind of test scales its time limit, because a limit that is tight
+on a slow machine measures the machine (evalplus, issue 5).
 """
 
 import math
@@ -104,9 +104,10 @@ def execution_of(
 
 @dataclass(frozen=True, kw_only=True)
 class CanonicalRun:
-    """How canonical solutions ran: the slowest one's seconds, and those that failed."""
+    """How canonical solutions ran: the slowest one's seconds by kind of test, and those that
+    failed."""
 
-    slowest_seconds: float
+    slowest_seconds: Mapping[TestKind, float]
     failures: dict[str, sandbox.ExecutionResult]  # by problem id
 
 
@@ -130,8 +131,11 @@ def run_canonical(
         for problem, result in zip(problems, results, strict=True)
         if result.outcome != PASSED
     }
-    passed_seconds = [result.seconds for result in results if result.outcome == PASSED]
-    return CanonicalRun(slowest_seconds=max(passed_seconds, default=0.0), failures=failures)
+    slowest: dict[TestKind, float] = {}
+    for problem, result in zip(problems, results, strict=True):
+        if result.outcome == PASSED:
+            slowest[problem.kind] = max(result.seconds, slowest.get(problem.kind, 0.0))
+    return CanonicalRun(slowest_seconds=slowest, failures=failures)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,13 +218,14 @@ def run_programs(
     problems: Sequence[ProblemTest],
     run: RunPrograms,
     *,
-    seconds: float,
+    seconds: Mapping[TestKind, float],
     excluded: dict[str, str],
     missing_toolchains: Mapping[str, str] = MappingProxyType({}),
     environment: sandbox.PythonEnvironment = _STANDARD_LIBRARY,
 ) -> list[ProgramResult]:
-    """Run each model program with a time limit of `seconds`, without those of `excluded` problems,
-    whose result is EXCLUDED with the reason, and of languages with missing toolchains: NOT_RUN."""
+    """Run each model program with the time limit of its kind of test, without those of `excluded`
+    problems, whose result is EXCLUDED with the reason, and of languages with missing toolchains:
+    NOT_RUN."""
     problem_by_id = {problem.problem_id: problem for problem in problems}
     unexecuted = {
         problem.problem_id: _unexecuted(NOT_RUN, missing_toolchains[problem.language])
@@ -229,11 +234,10 @@ def run_programs(
     }
     unexecuted |= {name: _unexecuted(EXCLUDED, reason) for name, reason in excluded.items()}
     executions = [
-        execution_of(
-            program.source, problem_by_id[program.problem_id], seconds, environment=environment
-        )
+        execution_of(program.source, problem, seconds[problem.kind], environment=environment)
         for program in programs
         if program.problem_id not in unexecuted
+        for problem in (problem_by_id[program.problem_id],)
     ]
     results = iter(run(executions))
     return [
@@ -291,14 +295,19 @@ def execute(request: ExecutionRequest, progress: worker.Progress) -> ExecutionRe
         problem.kind == "program" and problem.language in toolchains.missing for problem in problems
     )
     num_judged = len(problems) - len(excluded) - num_not_run
-    slowest = max(canonical.slowest_seconds, toolchains.slowest_seconds)
-    limit = max(recipe.timeout_seconds, recipe.timeout_factor * slowest)
-    progress.log(f"{num_judged} problems are verified; a program may take {limit:.1f} s")
+    slowest = {**canonical.slowest_seconds, "program": toolchains.slowest_seconds}
+    limits = {
+        kind: max(recipe.timeout_seconds, recipe.timeout_factor * slowest.get(kind, 0.0))
+        for kind in {problem.kind for problem in problems}
+    }
+    progress.log(f"{num_judged} problems are verified")
+    for kind, limit in sorted(limits.items()):
+        progress.log(f"a program tested by {kind} may take {limit:.1f} s")
     results = run_programs(
         request.programs,
         problems,
         run,
-        seconds=limit,
+        seconds=limits,
         excluded=excluded,
         missing_toolchains=toolchains.missing,
         environment=environment,
@@ -310,8 +319,8 @@ def execute(request: ExecutionRequest, progress: worker.Progress) -> ExecutionRe
         excluded=excluded,
         num_problems=num_judged,
         num_canonical=num_judged,
-        slowest=slowest,
-        timeout_seconds=limit,
+        slowest=max(slowest.values()),
+        timeout_seconds=max(limits.values(), default=recipe.timeout_seconds),
         missing_toolchains=toolchains.missing,
     )
     raise_on_timeouts(

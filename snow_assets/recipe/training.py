@@ -213,7 +213,7 @@ class EvaluationRecipe(RecipeSection):
     part_problems: Count  # completed and written together: lost at most by a kill
     sampling: SamplingRecipe | None  # None: greedy completions only
     timeout_seconds: Annotated[float, Gt(0), Le(86_400)]  # minimum; see timeout_factor
-    timeout_factor: Annotated[float, Ge(1), Le(1e6)]  # times the slowest canonical solution
+    timeout_factor: Annotated[float, Ge(1), Le(1e6)]  # times the slowest solution of a kind of test
     max_timeout_fraction: Fraction  # of the completions; above it the limit distorts the result
     threads: Threads  # of a CPU: sums depend on it; a tiny model is fastest with 1
     gpus: SingleProcessGpus  # 0: a CPU

@@ -186,7 +186,7 @@ def test_a_language_without_its_commands_is_named_and_not_run(
         [execution.Program(problem_id=problem.problem_id, source="")],
         [problem],
         lambda _: [],
-        seconds=1.0,
+        seconds={"program": 1.0},
         excluded={},
         missing_toolchains=toolchains.missing,
     )
