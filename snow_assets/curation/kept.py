@@ -27,6 +27,15 @@ def kept_rows(
     return pl.concat(frames)
 
 
+def kept_shard_rows(
+    clean_folder: str, entry: shards.FileRecord, columns: Sequence[str], *, split: str = "train"
+) -> pl.DataFrame:
+    """`kept_rows` of one shard of `decisions`, without `shard`. Memory: these columns of it."""
+    read = dict.fromkeys((*columns, "kept", "split"))
+    table = shards.read_shard(clean_folder, entry.name, columns=list(read))
+    return _kept(table, split).select(*columns, "row")
+
+
 def _kept(decided: pa.Table, split: str | None) -> pl.DataFrame:
     kept = pl.DataFrame(decided).with_row_index("row").filter("kept")
     return kept if split is None else kept.filter(pl.col("split") == split)

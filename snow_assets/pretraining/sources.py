@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from snow_assets.curation.kept import kept_rows, kept_shard
-from snow_assets.quality.selection import read_selected, selected_totals
+from snow_assets.quality.selection import selected_rows, selected_totals
 from snow_assets.runtime.exchange.contract import Exchange
 from snow_assets.runtime.exchange.in_process import IN_PROCESS
 from snow_assets.storage import shards
@@ -137,9 +137,8 @@ def _subset_source(
             "high_quality_subset again"
         )
 
-    selected = read_selected(subset_folder).rename({"repeats": "passes"})
-    documents = kept_rows(clean_folder, ["document_id"]).join(
-        selected, on="document_id", maintain_order="left"
+    documents = selected_rows(clean_folder, subset_folder, exchange=exchange).rename(
+        {"repeats": "passes"}
     )
     pass_tokens = [
         sum(

@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from snow_assets.curation.kept import kept_documents, kept_shard
+from snow_assets.curation.kept import kept_documents, kept_shard, kept_shard_rows
 from snow_assets.quality.contract import Annotator
 from snow_assets.quality.gate import language_failures
 from snow_assets.quality.ranking import LanguageBudget, rank_language
@@ -32,6 +32,10 @@ LANGUAGES = "languages"
 
 _TRAINABLE = pa.schema([SELECTION.field(name) for name in ("document_id", "num_tokens")])
 _SELECTED = pa.schema([SELECTION.field(name) for name in ("document_id", "repeats")])
+_PLACES = pa.schema([SELECTION.field("document_id"), ("shard", pa.int32()), ("row", pa.int32())])
+_SELECTED_PLACES = pa.schema(
+    [_PLACES.field("shard"), _PLACES.field("row"), _SELECTED.field("repeats")]
+)
 _BY_REPEATS = pa.schema(
     [
         _SELECTED.field("repeats"),
@@ -256,6 +260,44 @@ def _by_repeats(trainable: pa.Table, selected: pa.Table) -> pa.Table:
         num_documents=pl.len(), num_tokens=pl.sum("num_tokens"), first_id=pl.min("document_id")
     )
     return counted.select(_BY_REPEATS.names).to_arrow().cast(_BY_REPEATS)
+
+
+def selected_rows(
+    clean_folder: str, subset_folder: str, *, exchange: Exchange = IN_PROCESS
+) -> pl.DataFrame:
+    """Where the selected documents are in the clean corpus: `shard` (of `decisions`), `row` in it,
+    and `repeats`, in that order. Documents that are not trainable are left out.
+
+    Memory: that of the exchange, and 24 bytes a selected document.
+    """
+    decisions = shards.manifest(clean_folder).tables("decisions")
+    subset = shards.manifest(subset_folder).tables(TABLE)
+    num_bytes = (decisions.total("num_rows") + subset.total("num_rows")) * _ID_ROW_BYTES
+    num_partitions = exchange.num_partitions(num_bytes)
+    trainable = exchange.by_key(
+        exchange.map_shards(
+            _places, decisions, range(len(decisions)), schema=_PLACES, clean_folder=clean_folder
+        ),
+        ranges_of_ids("document_id"),
+        num_partitions=num_partitions,
+    )
+    selected = exchange.by_key(
+        exchange.map_shards(_selected, subset, schema=_SELECTED, subset_folder=subset_folder),
+        ranges_of_ids("document_id"),
+        num_partitions=num_partitions,
+    )
+    joined = exchange.map_shards(_selected_places, trainable, selected, schema=_SELECTED_PLACES)
+    return pl.DataFrame(pa.concat_tables(exchange.gather(joined))).sort("shard", "row")
+
+
+def _places(entry: FileRecord, shard: int, *, clean_folder: str) -> pa.Table:
+    rows = kept_shard_rows(clean_folder, entry, ["document_id"])
+    return rows.with_columns(shard=shard).select(_PLACES.names).to_arrow().cast(_PLACES)
+
+
+def _selected_places(trainable: pa.Table, selected: pa.Table) -> pa.Table:
+    joined = pl.DataFrame(trainable).join(pl.DataFrame(selected), on="document_id")
+    return joined.select(_SELECTED_PLACES.names).to_arrow().cast(_SELECTED_PLACES)
 
 
 def validate_selection(

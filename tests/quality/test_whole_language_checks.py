@@ -107,6 +107,10 @@ def test_a_selection_of_kept_training_documents_has_no_violation_and_its_tokens_
         for index in range(3)
     ]
     assert source.num_documents == sum(times > 0 for times in repeats.values())
+    rows = [row for shard in source.shards for row in shard(["document_id"]).to_pylist()]
+    assert [(row["document_id"], row["passes"]) for row in rows] == [
+        (name, times) for name, times in repeats.items() if times
+    ], "in the order of the corpus"
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
