@@ -51,7 +51,13 @@ def verify(
     problems = [problem_test(problem_from_row(row)) for row in read_problems([name], files)]
     run = partial(sandbox.run_all, num_cpus=os.cpu_count() or 1)
     environment = sandbox.PythonEnvironment()
-    if benchmark_python is not None and BENCHMARKS[name].test_kind == "unittest":
+    if BENCHMARKS[name].test_kind == "unittest":
+        if benchmark_python is None:
+            raise ValueError(
+                "its programs import libraries of an environment of their own: create one "
+                "(docs/benchmarks.md), and name its interpreter as BENCHMARK_PYTHON, or in the "
+                "recipe's operation.benchmark_python"
+            )
         environment = sandbox.python_environment(benchmark_python)
     canonical = run_canonical(problems, run, timeout_seconds=seconds, environment=environment)
     refusal = None

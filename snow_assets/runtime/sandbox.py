@@ -26,8 +26,8 @@ The baseline isolation of both children needs no privilege, and without it nothi
 
 Programs of other languages (`Commands`) are compiled and run by commands, beside no judge: they
 include their tests, and their outcome is their exit status and a marker that they print at the
-end. They may start processes, which stay in one process group that is killed with them, and read
-and execute what is below /usr and /bin.
+end. They may start processes, which stay in one process group that is killed with them, send that
+group signals, and read and execute what is below /usr and /bin.
 
 In addition, where available: namespaces of users, processes, network, mounts, IPC and host name,
 and a tmpfs of its own. Each result records the isolation level.
@@ -44,8 +44,8 @@ a memorised table of the benchmark, keep state between calls, or end itself in a
 "passed". Without a test, "passed" means only that the program reports to have run to its end.
 `atexit` and other threads are not awaited.
 
-A program run by commands can read its tests and its marker, and without namespaces its processes
-outlive a `kill -9` of the supervisor until their limit on CPU seconds.
+A program run by commands can read its tests and its marker; without namespaces, one that stops its
+own process group on purpose outlives a `kill -9` of the supervisor.
 
 Limits of a test: it cannot see changes of its arguments (the program works on copies), pass
 functions or objects, or use a return value that is not a plain value: the outcome is then "failed",

@@ -37,8 +37,9 @@ _SELF_ONLY = "sched_getaffinity sched_getscheduler sched_getparam getpgid getsid
 """Allowed if the first argument, a pid, is 0: the caller."""
 
 _PROCESSES = "execve execveat fork vfork"
-"""Allowed to programs that commands compile and run, beside processes by `clone`. Not setsid and
-setpgid: their processes stay in one group, which is killed."""
+"""Allowed to programs that commands compile and run, beside processes by `clone` and signals to
+their own process group. Not setsid and setpgid: their processes stay in that group, which is
+killed with them."""
 
 _NOT_IMPLEMENTED = ("clone3", "openat2")  # ENOSYS: their flags are in memory, and libc falls back
 _CLONE_THREAD, _NAMESPACE_FLAGS = 0x10000, 0x7E020080
@@ -74,6 +75,7 @@ def seccomp_filter(*, has_processes: bool = False) -> bytes:
         _allow(s, rules, "clone", s.Arg(0, s.MASKED_EQ, _NAMESPACE_FLAGS, 0))
         for name in _PROCESSES.split():
             _allow(s, rules, name)
+        _allow(s, rules, "kill", s.Arg(0, s.EQ, 0))  # its own process group
     else:
         _allow(s, rules, "clone", s.Arg(0, s.MASKED_EQ, threads_only, _CLONE_THREAD))
     for name in _SELF_ONLY.split():

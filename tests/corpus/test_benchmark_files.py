@@ -406,7 +406,11 @@ def test_problems_whose_libraries_are_missing_are_excluded_by_name(
     assert list(result.excluded) == ["BigCodeBench/0"]
     assert "No module named 'calipers'" in result.excluded["BigCodeBench/0"]
     assert result.refusal is None
-    without = suites.verify("BigCodeBench", str(files), seconds=20.0)
+    with pytest.raises(ValueError, match=r"name its interpreter as BENCHMARK_PYTHON"):
+        suites.verify("BigCodeBench", str(files), seconds=20.0)
+    venv.create(files / "empty", with_pip=False)
+    empty = str(files / "empty" / "bin" / "python")
+    without = suites.verify("BigCodeBench", str(files), seconds=20.0, benchmark_python=empty)
     assert "No module named 'rulers'" in str(without.refusal)
     assert "install what its programs import" in str(without.refusal)
 

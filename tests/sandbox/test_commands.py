@@ -1,13 +1,17 @@
 """Programs of other languages: compiled and run by commands, which reach no more than they need."""
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from snow_assets.runtime import sandbox
 from snow_assets.runtime.sandbox import Commands, Limits
-from tests.sandbox.programs import AN_ORDINARY_USER, UNSHARE, named, needs_floor, under
+from tests.sandbox.programs import AN_ORDINARY_USER, ROOT, UNSHARE, named, needs_floor, under
+from tests.sandbox.test_programs import wait_until
 
 pytestmark = needs_floor
 
@@ -76,6 +80,42 @@ def test_its_processes_end_with_it(denied: tuple[tuple[str, list[list[int]]], ..
     """
     assert under(program, *denied, limits=LIMITS, commands=SHELL)["outcome"] == "passed"
     assert [name for name in named("sleep") if _command_line(name) == "snow_left_over"] == []
+
+
+STARTER = """
+import sys; sys.path[:0] = {paths!r}
+import pyseccomp
+if {is_floor}:
+    rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
+    rules.add_rule(pyseccomp.ERRNO(1), "unshare")
+    rules.load()
+from snow_assets.runtime.sandbox import Commands, Execution, Limits, run_all
+shell = Commands(file_name="program.sh", commands=(("/bin/bash", "program.sh"),), marker="")
+limits = Limits(seconds=600.0)
+run_all([Execution(program={program!r}, limits=limits, commands=shell)], num_cpus=1)
+"""
+
+
+@pytest.mark.parametrize("is_floor", [False, True], ids=["namespaces", "floor"])
+@pytest.mark.parametrize("killed", ["supervisor", "starter"])
+def test_its_processes_end_with_a_supervisor_or_starter_that_is_killed(
+    is_floor: bool, killed: str
+) -> None:
+    name = f"orphan-{os.getpid()}"
+    program = f"ln -s /bin/sleep {name}; (./{name} 600 &); ./{name} 600"
+    script = STARTER.format(paths=[str(ROOT), *sys.path], program=program, is_floor=is_floor)
+    starter = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: len(named(name)) == 2)
+        children = subprocess.run(
+            ["pgrep", "-P", str(starter.pid)], capture_output=True, text=True, check=True
+        )
+        (supervisor,) = children.stdout.split()
+        os.kill(int(supervisor) if killed == "supervisor" else starter.pid, signal.SIGKILL)
+        wait_until(lambda: named(name) == [])
+    finally:
+        starter.kill()
+        starter.wait()
 
 
 def _command_line(process: str) -> str:

@@ -4,10 +4,17 @@ It includes its tests. All commands inherit the confinement of this process.
 """
 
 import os
+import signal
 from typing import NoReturn
 
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 _FIRST_SIGNAL_STATUS = 128  # as shells report a signal
+TERMINATION = signal.SIGTERM
+
+
+def kill_group_on_termination() -> None:
+    """Make TERMINATION, which this process gets when the supervisor ends, kill its whole group."""
+    signal.signal(TERMINATION, lambda *_: os.kill(0, signal.SIGKILL))
 
 
 def run(program: str, file_name: str, commands: tuple[tuple[str, ...], ...]) -> NoReturn:

@@ -112,10 +112,15 @@ def import_packages(setup: ConfinementSetup) -> None:
         sys.path.append(path if has_access else f"/proc/self/fd/{descriptor}")
 
 
-def enter_sandbox(setup: ConfinementSetup, ready: int, supervisor: int) -> None:
-    """Confine the calling child, write READY to the descriptor `ready`, and close it."""
+def enter_sandbox(
+    setup: ConfinementSetup, ready: int, supervisor: int, *, parent_death_signal: int = SIGKILL
+) -> None:
+    """Confine the calling child, write READY to the descriptor `ready`, and close it.
+
+    It gets `parent_death_signal` when the supervisor ends.
+    """
     try:
-        prctl(PR_SET_PDEATHSIG, SIGKILL)
+        prctl(PR_SET_PDEATHSIG, parent_death_signal)
         if os.getppid() != supervisor:
             os._exit(1)  # it ended before it could be watched
         os.setsid()
@@ -160,7 +165,8 @@ def run_commands(
     ready = channels.program_ready[1]
     replace_standard_streams(null, channels.output[1])
     close_all_except(ready, setup.ruleset, setup.library)
-    enter_sandbox(setup, ready, supervisor)
+    commands.kill_group_on_termination()
+    enter_sandbox(setup, ready, supervisor, parent_death_signal=commands.TERMINATION)
     request = setup.request
     commands.run(request.program, request.file_name, request.commands)
 
