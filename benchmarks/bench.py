@@ -83,7 +83,7 @@ def measured(stage: str, side: str, folder: Path, out: Path, num_mb: float) -> F
 
 
 SIDES = {
-    "rules": ("snow", "polars", "datatrove"),
+    "filters": ("snow", "polars", "datatrove"),
     "exact": ("snow", "polars"),
     "near": ("snow", "rensa", "datatrove"),
     "contamination": ("snow", "datatrove"),
@@ -136,7 +136,7 @@ def main(chosen: list[str]) -> None:
             figures = [measured(stage, side, folder, outs[side], num_mb) for side in sides]
             told = exactness(stage, outs, folder)
         seconds |= {one.side + stage: one.cpu_seconds for one in figures}
-        parts = [seconds.get(f"datatrove{part}") for part in ("rules", "near", "contamination")]
+        parts = [seconds.get(f"datatrove{part}") for part in ("filters", "near", "contamination")]
         if stage == "curation" and all(parts):
             figures.append(Figure("datatrove", num_mb, sum(filter(None, parts)), float("nan")))
         unit = "tokens" if stage == "scoring" else "MB"

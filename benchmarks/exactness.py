@@ -1,6 +1,6 @@
 """What each side of `bench.py` got right, against what is computed plainly.
 
-That is all pairs by exact Jaccard (`exact_join.py`), the rules in plain Python, quotations by
+That is all pairs by exact Jaccard (`exact_join.py`), the filters in plain Python, quotations by
 comparing everything with everything, and transformers' fp32 forward.
 """
 
@@ -43,7 +43,7 @@ def kept(out: Path) -> set[str]:
 
 def exactness(stage: str, outs: dict[str, Path], folder: Path) -> dict[str, str]:
     """What each side of a stage got right."""
-    if stage == "rules":
+    if stage == "filters":
         reference = kept(outs["datatrove"])
         return {
             side: f"{len(kept(out) ^ reference)} of {len(reference)} kept differ"
@@ -164,7 +164,7 @@ def _token_exactness(outs: dict[str, Path], folder: Path) -> dict[str, str]:
 
 
 def _near_exactness(outs: dict[str, Path]) -> dict[str, str]:
-    """Precision and recall by texts that passed the rules, each text once."""
+    """Precision and recall by texts that passed the filters, each text once."""
     made = outs["snow"]
     signed, copies = (
         str(made / name / where / "g")

@@ -57,7 +57,7 @@ def prepare(folder: Path) -> None:
     _put(long.slice(0, WINDOWS), folder / "windows")
     _put(_with_secrets(_first(shuffled, SECRETS_BYTES)), folder / "secrets")
     filters = ARCTIC.curation.filters
-    (folder / "rules.json").write_text(json.dumps(filters.__dict__))
+    (folder / "filters.json").write_text(json.dumps(filters.__dict__))
     problems = [
         {key: row[key] for key in ("prompt", "solution")} for row in read_problems(["HumanEval"])
     ]

@@ -65,7 +65,7 @@ def finish(folder: Path, *given: Path) -> str:
 
 
 def filters(folder: Path, out: Path) -> None:
-    """Signals, StarCoder2's rules, and the texts that pass."""
+    """Signals, StarCoder2's filters, and the texts that pass."""
     from snow_assets.curation.filters.heuristics import COLUMNS, passing_rows
     from snow_assets.curation.filters.signals import signals
     from snow_assets.recipe import ARCTIC

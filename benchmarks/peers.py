@@ -56,14 +56,14 @@ def _datatrove(folder: Path, out: Path, *steps: Any, name: str = "texts") -> Non
     ).run()
 
 
-def rules_datatrove(folder: Path, out: Path) -> None:
-    """StarCoder2's rules as a filter in plain Python, which is how datatrove takes a new one."""
+def filters_datatrove(folder: Path, out: Path) -> None:
+    """StarCoder2's filters as a filter in plain Python, which is how datatrove takes a new one."""
     from datatrove.pipeline.filters import LambdaFilter
 
     sys.path.insert(0, str(CHECKOUT))
     from tests.curation.reference.signals import signals
 
-    limits = json.loads((folder / "rules.json").read_text())
+    limits = json.loads((folder / "filters.json").read_text())
 
     def passes(document: Any) -> bool:
         known, language = document.metadata, document.metadata["language"]
@@ -81,11 +81,11 @@ def rules_datatrove(folder: Path, out: Path) -> None:
     _datatrove(folder, out, LambdaFilter(passes))
 
 
-def rules_polars(folder: Path, out: Path) -> None:
-    """The rules that expressions can say: lines and letters, without runs of encoded data."""
+def filters_polars(folder: Path, out: Path) -> None:
+    """The filters that expressions can say: lines and letters, without runs of encoded data."""
     import polars as pl
 
-    limits = json.loads((folder / "rules.json").read_text())
+    limits = json.loads((folder / "filters.json").read_text())
     lines = pl.col("text").str.split("\n").list.eval(pl.element().str.len_chars())
     letters = pl.col("text").str.count_matches(r"\p{L}")
     out.mkdir(parents=True)
@@ -248,7 +248,7 @@ def scoring_transformers(folder: Path, out: Path) -> dict[str, int]:
 STAGES: dict[str, Callable[[Path, Path], dict[str, Any] | None]] = {
     name: one
     for name, one in globals().items()
-    if name.startswith(("rules_", "exact_", "near_", "contam", "redact", "tokenize_", "scoring_"))
+    if name.startswith(("filters_", "exact_", "near_", "contam", "redact", "tokenize_", "scoring_"))
 }
 
 if __name__ == "__main__":
