@@ -97,7 +97,10 @@ def _unit(name: str, folders: list[str], languages: Sequence[str], max_file_byte
                 yield _read(repository, version, path, local, nearest, max_file_bytes)
 
     return Unit(
-        name=repository, listing=lambda: ((repository, path) for path in paths()), files=files
+        name=repository,
+        version=version,
+        listing=lambda: ((repository, path) for path in paths()),
+        files=files,
     )
 
 

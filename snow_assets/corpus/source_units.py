@@ -45,6 +45,7 @@ class Unit:
     name: str
     repository: str = ""  # of all files of the unit; empty: each file states its own
     num_bytes: int | None = None  # as stored; None: not listed
+    version: str = ""  # of a distribution
     names: Callable[[], Iterator[str]] = lambda: iter(())
     listing: Callable[[], Iterator[tuple[str, str]]]
     files: Callable[[FileFilter], Iterator[SourceFile | Refusal]]

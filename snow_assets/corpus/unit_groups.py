@@ -24,7 +24,7 @@ class UnitGroup:
     index: int
     start: int  # the position of its first unit in the source
     num_units: int
-    digest: str  # of the units' names
+    digest: str  # of the units' names, sizes and versions
     is_only: bool  # of its source
 
     def shard_index(self, number: int) -> int:
@@ -43,13 +43,14 @@ class UnitGroup:
     def units(self, source_units: Iterator[Unit]) -> Iterator[tuple[int, Unit]]:
         """The group's units among all of the source, with their positions in it.
 
-        ValueError if the source has other ones there than when it was divided into groups.
+        ValueError if the source has other ones there than when it was divided into groups, by the
+        process that divided it.
         """
         selected = deque(islice(source_units, self.start, self.start + self.num_units))
-        if _digest([unit.name for unit in selected]) != self.digest:
+        if _digest(map(_identity, selected)) != self.digest:
             raise ValueError(
-                "the source's files changed while they were ingested: materialize "
-                "raw_code_corpus again"
+                "the source's files changed while they were ingested, or are others on this node "
+                "of a cluster: materialize raw_code_corpus again where all nodes have the same"
             )
         for position in count(self.start):
             if not selected:
@@ -73,23 +74,31 @@ def unit_groups(source_units: Iterable[Unit]) -> list[UnitGroup]:
     Memory: the names of a group's units, and 200 bytes a group.
     """
     groups: list[UnitGroup] = []
-    names: list[str] = []
+    identities: list[str] = []
     num_bytes, start = 0, 0
     for position, unit in enumerate(source_units):
         unit_bytes = _UNLISTED_BYTES if unit.num_bytes is None else unit.num_bytes
-        if names and num_bytes + unit_bytes > GROUP_BYTES:
-            groups.append(_group(len(groups), start, names, is_only=False))
-            names, num_bytes, start = [], 0, position
-        names.append(unit.name)
+        if identities and num_bytes + unit_bytes > GROUP_BYTES:
+            groups.append(_group(len(groups), start, identities, is_only=False))
+            identities, num_bytes, start = [], 0, position
+        identities.append(_identity(unit))
         num_bytes += unit_bytes
-    return [*groups, _group(len(groups), start, names, is_only=not groups)]
+    return [*groups, _group(len(groups), start, identities, is_only=not groups)]
 
 
-def _group(index: int, start: int, names: Sequence[str], *, is_only: bool) -> UnitGroup:
+def _group(index: int, start: int, identities: Sequence[str], *, is_only: bool) -> UnitGroup:
     return UnitGroup(
-        index=index, start=start, num_units=len(names), digest=_digest(names), is_only=is_only
+        index=index,
+        start=start,
+        num_units=len(identities),
+        digest=_digest(identities),
+        is_only=is_only,
     )
 
 
-def _digest(names: Sequence[str]) -> str:
-    return hashlib.sha256("\0".join(names).encode("utf-8", "surrogatepass")).hexdigest()
+def _identity(unit: Unit) -> str:
+    return f"{unit.name} {unit.num_bytes} {unit.version}"
+
+
+def _digest(identities: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(identities).encode("utf-8", "surrogatepass")).hexdigest()

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -263,18 +263,28 @@ def test_many_repositories_whose_size_is_not_listed_are_several_groups() -> None
     assert [group.num_units for group in groups] == [256, 256, 256, 232]
 
 
+def add_a_repository(folder: Path) -> None:
+    many(folder / "a", repositories=1, files=1, file_bytes=10)
+
+
+def add_a_row(folder: Path) -> None:
+    with (folder / "3.jsonl").open("a") as table:
+        table.write(a_row("owner/late", "a.py", "x = 1\n"))
+
+
+@pytest.mark.parametrize(("name", "change"), [("folders", add_a_repository), ("tables", add_a_row)])
 def test_a_group_whose_source_changed_meanwhile_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, change: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = folders(tmp_path / "code")
+    source = SOURCES[name](tmp_path / "code")
     divide(monkeypatch)
     write_shards = ingest_module.write_shards
 
-    def add_a_repository(*arguments: Any, **named: Any) -> None:
-        many(tmp_path / "code" / "a", repositories=1, files=1, file_bytes=10)
+    def change_first(*arguments: Any, **named: Any) -> None:
+        change(tmp_path / "code")
         write_shards(*arguments, **named)
 
-    monkeypatch.setattr(ingest_module, "write_shards", add_a_repository)
+    monkeypatch.setattr(ingest_module, "write_shards", change_first)
     with pytest.raises(ValueError, match="the source's files changed while"):
         ingest(tmp_path / "out", source)
 
