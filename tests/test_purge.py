@@ -17,7 +17,8 @@ from snow_assets.stages import as_json
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.pretraining import SEEN
 from snow_assets.storage.schemas.quality import SCORE
-from tests.curation.builders import a_file, finish, point, raw_corpus
+from tests.artifacts import finish, point
+from tests.curation.builders import a_file, raw_corpus
 
 DAY = 86_400.0
 DOCUMENT = pa.schema([(name, pa.string()) for name in ("document_id", "text_id", "repository")])

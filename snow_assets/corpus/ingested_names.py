@@ -12,7 +12,6 @@ from snow_assets.corpus.raw_shards import FILES
 from snow_assets.corpus.repository_names import canonical
 from snow_assets.corpus.source_rows import Gate
 from snow_assets.storage import shards
-from snow_assets.storage.checked_json import with_present_keys
 
 TOMBSTONES = "tombstones"
 
@@ -63,6 +62,6 @@ def _names(stats: Iterable[Mapping[str, object]]) -> dict[str, list[str]]:
 
 def _purged_stats(tombstone: str) -> Iterator[Mapping[str, object]]:
     content = json.loads(shards.get(tombstone))
-    manifest = with_present_keys(content.get("manifest") or content)
+    manifest = content.get("manifest") or content
     for entry in manifest.get("files") or []:
         yield entry.get("stats") or {}

@@ -137,8 +137,6 @@ def repository_notices(repositories: pl.Series, *clean_folders: str) -> dict[str
             if not shards.is_finished(raw_folder):
                 continue
             for entry in shards.manifest(raw_folder).tables("files"):
-                if "copyright_notices" not in shards.columns(raw_folder, entry.name):
-                    continue
                 table = shards.read_shard(
                     raw_folder, entry.name, columns=["repository", "copyright_notices"]
                 )

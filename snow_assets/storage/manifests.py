@@ -7,7 +7,7 @@ with a record is never made again, so a kill costs at most the file in progress.
 import hashlib
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -100,9 +100,8 @@ def remedy(folder: str) -> str:
 def _load(folder: str, name: str, kind: type[Any], content: bytes | None = None) -> Any:
     """A JSON file of an artifact as a dataclass; DamagedFileError if it is not what was written."""
     url = join(folder, name)
-    known_keys = [entry.name for entry in fields(kind)]
     content = get(url) if content is None else content
-    value = checked_json.load(url, content, known_keys=known_keys, remedy=remedy(folder))
+    value = checked_json.load(url, content, remedy=remedy(folder))
     try:
         if kind is Manifest:
             value["files"] = FileRecords.of(_LISTED_FILES.validate_python(value.get("files")))

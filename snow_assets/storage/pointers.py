@@ -6,14 +6,6 @@ from typing import Any
 from snow_assets.storage import checked_json, shards
 from snow_assets.storage.checked_json import DamagedFileError
 
-_MLFLOW_KEYS = (
-    "mlflow_run_id",
-    "mlflow_experiment_id",
-    "mlflow_model_id",
-    "mlflow_model_version",
-)
-_KEYS = ("fingerprint", "digest", *_MLFLOW_KEYS)
-
 
 def pointer_content(fingerprint: str, digest: str, ids: Mapping[str, str]) -> bytes:
     """Content of a pointer's file, with a checksum."""
@@ -30,7 +22,7 @@ def read_pointer(url: str) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     remedy = pointer_remedy(url)
-    value = checked_json.load(url, content, known_keys=_KEYS, remedy=remedy)
+    value = checked_json.load(url, content, remedy=remedy)
     if not all(isinstance(value.get(key), str) for key in ("fingerprint", "digest")):
         raise DamagedFileError(url, "it names no fingerprint and digest", remedy)
     return value

@@ -13,6 +13,7 @@ from snow_assets.corpus.source_units import normalised
 from snow_assets.curation.prepare import prepare_shard
 from snow_assets.recipe import Source
 from snow_assets.storage import shards
+from tests.artifacts import finish
 from tests.corpus.builders import CASES, OPEN_GATE, a_recipe, a_source
 
 LANGUAGES = ("c", "cpp", "csharp", "javascript", "jupyter", "python", "sql", "typescript")
@@ -28,17 +29,7 @@ def curated(
     source = a_source(location, kind=kind)
     recipe = a_recipe(source, max_file_bytes=200_000, shard_bytes=400_000)
     stats = ingest(str(folder), source, recipe=recipe, languages=LANGUAGES, gate=gate)
-    shards.finish(
-        str(folder),
-        asset="raw_code_corpus",
-        partition="here",
-        fingerprint="g",
-        code_version="1",
-        recipe="TEST",
-        config={},
-        inputs=[],
-        stats=stats,
-    )
+    finish(str(folder), stats=stats)
     made = prepare_shard(shards.read(str(folder), "files"), languages=LANGUAGES, with_parses=True)
     drops = [*shards.read(str(folder), "drops").to_pylist(), *made.drops.to_pylist()]
     return _by_name(made.documents.to_pylist()), {

@@ -9,6 +9,7 @@ from snow_assets.corpus.ingest import ingest
 from snow_assets.corpus.validation import validate_counts
 from snow_assets.curation.prepare import prepare
 from snow_assets.storage import shards
+from tests.artifacts import finish
 from tests.corpus import hostile
 from tests.corpus.builders import LIMITS, OPEN_GATE, a_recipe, a_source
 
@@ -26,10 +27,10 @@ def curated(
     )
     raw, folder = str(out / "raw"), str(out / "documents")
     stats = ingest(raw, source, recipe=recipe, languages=hostile.LANGUAGES, gate=OPEN_GATE)
-    finish(raw, stats)
+    finish(raw, stats=stats)
     assert validate_counts([raw]) == []
     prepared = prepare(raw, folder, languages=hostile.LANGUAGES, with_parses=True)
-    finish(folder, prepared)
+    finish(folder, stats=prepared)
     documents = shards.read(folder, "documents").to_pylist()
     dropped = shards.read(folder, "drops").to_pylist()
     assert len(documents) + len(dropped) == stats["num_files"]
@@ -37,20 +38,6 @@ def curated(
     assert all(row["source"] == "here" and row["reason"] and row["repository"] for row in drops)
     assert len(documents) + len(drops) == stats["num_files_in"]
     return documents, drops
-
-
-def finish(folder: str, stats: dict[str, Any]) -> None:
-    shards.finish(
-        folder,
-        asset="test",
-        partition="here",
-        fingerprint="g",
-        code_version="1",
-        recipe="TEST",
-        config={},
-        inputs=[],
-        stats=stats,
-    )
 
 
 def test_every_hostile_file_of_a_folder_is_a_document_or_says_why_not(tmp_path: Path) -> None:

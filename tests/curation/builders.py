@@ -1,7 +1,6 @@
 """Finished artifacts of curation and its upstream, from a few texts."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from snow_assets.runtime.exchange.in_process import IN_PROCESS
 from snow_assets.storage import shards
 from snow_assets.storage.ids import document_id
 from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM, RAW_FILE
+from tests.artifacts import finish, point
 
 RECIPE = SMOKE.curation
 
@@ -78,36 +78,6 @@ def a_problem(problem_id: str = "Task/1", **columns: Any) -> dict[str, Any]:
         "entry_point": "crossing_pairs",
         "is_validation": False,
     } | columns
-
-
-def finish(
-    folder: str,
-    *,
-    inputs: Sequence[str] = (),
-    stats: Mapping[str, Any] | None = None,
-) -> str:
-    """Write the manifest of an artifact whose URL ends in asset/partition/fingerprint."""
-    asset, partition, fingerprint = folder.rsplit("/", 3)[1:]
-    shards.finish(
-        folder,
-        asset=asset,
-        partition=partition,
-        fingerprint=fingerprint,
-        code_version="1",
-        recipe="SMOKE",
-        config={},
-        inputs=[
-            shards.Input(
-                asset=url.rsplit("/", 3)[1],
-                partition=url.rsplit("/", 3)[2],
-                fingerprint=url.rsplit("/", 3)[3],
-                digest=shards.manifest(url).digest,
-            )
-            for url in inputs
-        ],
-        stats=dict(stats or {}),
-    )
-    return folder
 
 
 def raw_corpus(
@@ -279,10 +249,3 @@ def clean_corpora(
     for folder in [*raw, known, *made, copies, split, *quoting, counter, *corpora.values()]:
         point(lake, folder)
     return corpora
-
-
-def point(lake: str, folder: str) -> None:
-    """Make an artifact the current one of the recipe SMOKE."""
-    asset, partition, fingerprint = folder.rsplit("/", 3)[1:]
-    pointer = {"fingerprint": fingerprint, "digest": shards.manifest(folder).digest}
-    shards.put(f"{lake}/current/SMOKE/{asset}/{partition}.json", json.dumps(pointer).encode())

@@ -18,7 +18,8 @@ from snow_assets.stages import Input, Stage, StageInputs, StageResult
 from snow_assets.storage import shards
 from snow_resources.lake import Lake
 from snow_resources.tracking import Tracking
-from tests.curation.builders import a_file, a_problem, a_program, point, problems, raw_corpus
+from tests.artifacts import point
+from tests.curation.builders import a_file, a_problem, a_program, problems, raw_corpus
 from tests.stage_assets import asset_of
 
 STDLIB = SMOKE.corpus.sources[0].name  # a partition of the graph

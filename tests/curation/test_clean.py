@@ -241,7 +241,7 @@ def test_looser_rules_than_deduplication_saw_are_refused(lake_url: str) -> None:
 
 def test_checks_see_wrong_tables(lake_url: str, corpora: dict[str, str]) -> None:
     from snow_assets.storage.schemas.curation import DECISION
-    from tests.curation.builders import finish
+    from tests.artifacts import finish
 
     rows = shards.read(corpora["python"], "decisions").to_pylist()
     kept = [row for row in rows if row["kept"]]

@@ -6,7 +6,8 @@ import pytest
 
 from snow_assets.curation.export import export_clean, repository_notices
 from snow_assets.storage import shards
-from tests.curation.builders import a_file, a_program, clean_corpora, finish
+from tests.artifacts import finish
+from tests.curation.builders import a_file, a_program, clean_corpora
 
 FILES = [
     a_file(f"m{n}.py", a_program(f"{name}{n}"), repository=name)

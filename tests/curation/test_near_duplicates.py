@@ -15,12 +15,12 @@ from snow_assets.curation.hashing import Hashes
 from snow_assets.curation.violations import validate_clusters
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.curation import DUPLICATE_CLUSTER
+from tests.artifacts import finish
 from tests.curation.builders import (
     RECIPE,
     a_file,
     a_program,
     documents,
-    finish,
     near_duplicates,
     raw_corpus,
 )

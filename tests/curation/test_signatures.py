@@ -16,14 +16,13 @@ from snow_assets.storage import shards
 from snow_assets.storage.schemas.curation import DOCUMENT
 from snow_resources.lake import Lake
 from snow_resources.tracking import Tracking
+from tests.artifacts import finish, point
 from tests.curation.builders import (
     RECIPE,
     a_file,
     a_program,
     documents,
-    finish,
     near_duplicates,
-    point,
     raw_corpus,
     signatures,
 )

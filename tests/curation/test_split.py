@@ -18,7 +18,8 @@ from snow_assets.curation.split import (
 )
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.curation import DECISION
-from tests.curation.builders import RECIPE, a_file, finish
+from tests.artifacts import finish
+from tests.curation.builders import RECIPE, a_file
 
 Row = tuple[str, str, int]  # repository, language, bytes
 

@@ -7,7 +7,8 @@ import pyarrow as pa
 
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.curation import DOCUMENT, SIGNALS
-from tests.curation.builders import RECIPE, finish
+from tests.artifacts import finish
+from tests.curation.builders import RECIPE
 
 WORDS = 40  # of a text
 _VOCABULARY = np.array([hashlib.sha256(str(n).encode()).hexdigest()[:7] for n in range(20_000)])

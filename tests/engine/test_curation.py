@@ -26,7 +26,8 @@ from snow_assets.runtime.exchange.ray_cluster import RayExchange
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM
 from snow_assets.storage.schemas.quality import SCORE
-from tests.curation.builders import a_file, a_problem, a_program, clean_corpora, finish
+from tests.artifacts import finish
+from tests.curation.builders import a_file, a_problem, a_program, clean_corpora
 from tests.pretraining.builders import CONTEXT, PACKING, PHASE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]

@@ -13,7 +13,8 @@ import pytest
 from snow_assets.home import CHECKOUT
 from snow_assets.runtime.exchange.in_process import InProcessExchange
 from snow_assets.storage import shards
-from tests.curation.builders import near_duplicates, point
+from tests.artifacts import point
+from tests.curation.builders import near_duplicates
 from tests.engine.conftest import started
 from tests.engine.corpus import put_documents
 

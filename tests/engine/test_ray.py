@@ -17,7 +17,8 @@ from snow_assets.runtime.exchange.in_process import InProcessExchange
 from snow_assets.runtime.exchange.partitions import ranges_of
 from snow_assets.runtime.exchange.ray_cluster import RayExchange
 from snow_assets.storage import shards
-from tests.curation.builders import near_duplicates, point
+from tests.artifacts import point
+from tests.curation.builders import near_duplicates
 from tests.engine.conftest import NODE, started
 from tests.engine.corpus import put_documents
 from tests.engine.faults import KillingExchange

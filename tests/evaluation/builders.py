@@ -1,7 +1,7 @@
 """A tiny lake to evaluate in: a corpus, a tokenizer, problems, random checkpoints."""
 
-import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from snow_assets.storage.ids import text_id
 from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM
 from snow_assets.storage.schemas.curation import DECISION, DOCUMENT
 from snow_assets.storage.schemas.evaluation import COMPLETION
+from tests.artifacts import finish, point
 from tests.tables.lake import row_of
 
 RECIPE = replace(
@@ -53,24 +54,11 @@ def an_evaluation_recipe(**changes: Any) -> EvaluationRecipe:
     return replace(RECIPE, **changes)
 
 
-def finished(
-    lake_url: str, asset: str, partition: str, *, inputs: list[shards.Input] | None = None
-) -> str:
+def finished(lake_url: str, asset: str, partition: str, *, inputs: Sequence[str] = ()) -> str:
     """Close the artifact `g` of an asset and point SMOKE to it; returns its folder."""
     folder = shards.join(lake_url, asset, partition, "g")
-    made = shards.finish(
-        folder,
-        asset=asset,
-        partition=partition,
-        fingerprint="g",
-        code_version="1",
-        recipe="SMOKE",
-        config={},
-        inputs=inputs or [],
-        stats={},
-    )
-    pointer = json.dumps({"fingerprint": "g", "digest": made.digest}).encode()
-    shards.put(shards.join(lake_url, "current", "SMOKE", asset, f"{partition}.json"), pointer)
+    finish(folder, inputs=inputs)
+    point(lake_url, folder)
     return folder
 
 
@@ -166,8 +154,7 @@ def put_corpus(lake_url: str, language: str, held_out: list[str], *, train: list
     chosen = [{name: row[name] for name in DECISION.names} for row in decisions]
     beside = {"documents": f"{language}/g/documents-00000.parquet", "language": language}
     shards.put_table(folder, "decisions", 0, chosen, DECISION, stats=beside)
-    given = shards.Input(asset="documents", partition=language, fingerprint="g", digest="d")
-    return finished(lake_url, "clean_corpus", language, inputs=[given])
+    return finished(lake_url, "clean_corpus", language, inputs=[documents])
 
 
 def _document(name: str, language: str, text: str) -> dict[str, Any]:

@@ -13,7 +13,8 @@ import pytest
 
 from snow_assets.home import CHECKOUT
 from snow_assets.storage import shards
-from tests.curation.builders import a_file, point, raw_corpus
+from tests.artifacts import point
+from tests.curation.builders import a_file, raw_corpus
 from tests.kubernetes.conftest import Site
 from tests.kubernetes.engine_definitions import IN_PROCESS, SOURCE, assets, resources
 

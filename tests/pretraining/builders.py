@@ -163,14 +163,6 @@ def finish(folder: str, inputs: list[shards.Input] | None = None, **stats: Any) 
     )
 
 
-def point(lake_url: str, folder: str, recipe: str = "SMOKE") -> None:
-    """Let the recipe's pointer name an artifact."""
-    asset, partition, fingerprint = folder.rsplit("/", 3)[1:]
-    pointer = {"fingerprint": fingerprint, "digest": shards.manifest(folder).digest}
-    url = f"{lake_url}/current/{recipe}/{asset}/{partition}.json"
-    shards.put(url, json.dumps(pointer).encode())
-
-
 def put_tokenizer(lake_url: str) -> str:
     folder = f"{lake_url}/tokenizer/all/g"
     if not shards.is_finished(folder):

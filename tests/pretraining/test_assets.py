@@ -21,6 +21,7 @@ from snow_assets.storage.schemas.synthesis import SYNTHETIC_DOCUMENT
 from snow_resources.lake import Lake
 from snow_resources.local_jobs import LocalJobs
 from snow_resources.tracking import Tracking
+from tests.artifacts import point
 from tests.pretraining.builders import (
     CONTEXT,
     EXECUTION,
@@ -31,7 +32,6 @@ from tests.pretraining.builders import (
     a_corpus,
     a_document,
     finish,
-    point,
     put_clean_corpus,
     put_problems,
     put_subset,

@@ -20,7 +20,8 @@ from snow_assets.runtime import worker
 from snow_assets.storage import shards
 from snow_assets.storage.ids import text_id
 from snow_assets.storage.schemas.corpus import EXEMPLAR
-from tests.curation.builders import a_file, a_problem, a_program, clean_corpora, finish, point
+from tests.artifacts import finish, point
+from tests.curation.builders import a_file, a_problem, a_program, clean_corpora
 
 NEAR = SMOKE.curation.near_duplicates
 FINGERPRINT = "0" * 32

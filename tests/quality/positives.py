@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from snow_assets.quality import exemplars
 from snow_assets.recipe import SMOKE, ExemplarRecipe, FilePositives, RowPositives, Source
 from snow_assets.storage import shards
-from tests.curation.builders import finish
+from tests.artifacts import finish
 from tests.quality.builders import FINGERPRINT, good_code
 
 

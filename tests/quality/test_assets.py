@@ -34,7 +34,7 @@ from snow_assets.storage import checked_json, shards
 from snow_resources.lake import Lake
 from snow_resources.local_jobs import LocalJobs
 from snow_resources.tracking import Tracking
-from tests.curation.builders import point
+from tests.artifacts import point
 from tests.quality.builders import a_lake, corpus_files
 from tests.quality.conftest import Made
 from tests.quality.test_grades import grade_table, graded_recipe, texts

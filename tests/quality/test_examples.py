@@ -14,7 +14,8 @@ from snow_assets.quality.examples import (
 from snow_assets.recipe import SMOKE, ExemplarRecipe
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.corpus import EXEMPLAR
-from tests.curation.builders import a_file, a_program, clean_corpora, finish
+from tests.artifacts import finish
+from tests.curation.builders import a_file, a_program, clean_corpora
 from tests.quality.builders import (
     GROUP,
     NEAR,
@@ -48,17 +49,7 @@ def test_a_held_out_document_among_the_examples_is_found(made: Made, tmp_path: P
     row = {**rows(made.examples)[0], **{n: held_out[n] for n in ("text_id", "repository")}}
     folder = str(tmp_path / "annotator_examples" / "all" / "x")
     shards.put_table(folder, "examples", 0, [row], examples.EXAMPLE)
-    shards.finish(
-        folder,
-        asset="annotator_examples",
-        partition="all",
-        fingerprint="x",
-        code_version="1",
-        recipe="SMOKE",
-        config={},
-        inputs=[],
-        stats={},
-    )
+    finish(folder)
     assert len(validate_not_held_out(folder, list(made.clean.values()))) == 2
 
 

@@ -16,7 +16,8 @@ from snow_assets.quality.gate import GateError, language_failures, scoring_annot
 from snow_assets.recipe import SMOKE, AnnotatorRecipe, GradeTable, annotator_values
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.quality import EXAMPLE, GRADED_EXAMPLE
-from tests.curation.builders import a_program, clean_corpora, finish
+from tests.artifacts import finish
+from tests.curation.builders import a_program, clean_corpora
 from tests.quality.builders import (
     FINGERPRINT,
     a_lake,

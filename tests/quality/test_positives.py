@@ -4,7 +4,8 @@ from pathlib import Path
 
 from snow_assets.quality.gate import read_annotator
 from snow_assets.storage import shards
-from tests.curation.builders import clean_corpora, finish
+from tests.artifacts import finish
+from tests.curation.builders import clean_corpora
 from tests.quality.builders import (
     a_recipe,
     an_encoder,

@@ -18,7 +18,7 @@ from snow_assets.quality.stats import scoring_stats
 from snow_assets.runtime import worker
 from snow_assets.storage import column_ranges, shards
 from snow_assets.storage.schemas.quality import SCORE
-from tests.curation.builders import finish
+from tests.artifacts import finish
 from tests.quality.builders import (
     Quiet,
     a_lake,

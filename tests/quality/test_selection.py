@@ -21,7 +21,7 @@ from snow_assets.runtime.exchange.in_process import InProcessExchange
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.curation import DECISION
 from snow_assets.storage.schemas.quality import SCORE, SELECTION
-from tests.curation.builders import finish
+from tests.artifacts import finish
 
 RECIPE = replace(SMOKE.selection, percentiles=(0.0,), repeats=(4,), max_repeats=4)
 SCORED = SELECTION.names[:6]

@@ -8,7 +8,7 @@ from snow_assets.quality.gate import read_annotator
 from snow_assets.quality.head import read_head
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.quality import EXAMPLE
-from tests.curation.builders import finish
+from tests.artifacts import finish
 from tests.quality.builders import trained
 from tests.quality.conftest import Made
 

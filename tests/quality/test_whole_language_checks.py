@@ -16,7 +16,7 @@ from snow_assets.runtime.exchange.in_process import IN_PROCESS, InProcessExchang
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.curation import DECISION
 from snow_assets.storage.schemas.quality import SCORE, SELECTION
-from tests.curation.builders import finish
+from tests.artifacts import finish
 
 IDS = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(600)]
 DROPPED, HELD_OUT, KEPT = IDS[:20], IDS[20:50], IDS[50:]

@@ -22,6 +22,7 @@ from snow_assets.storage.schemas.synthesis import SYNTHETIC_COMPLETION, SYNTHETI
 from snow_assets.synthesis.acceptance import AcceptanceFilters
 from snow_assets.synthesis.engine import CompletedParts, Completion, Engine, Parts, Prompt
 from snow_resources.lake import Lake
+from tests import artifacts
 from tests.tables.lake import row_of
 
 PROBLEM = {
@@ -74,29 +75,11 @@ def an_artifact(
     def finish(**tables: tuple[pa.Schema, list[dict[str, Any]], dict[str, Any]]) -> str:
         for table, (schema, rows, stats) in tables.items():
             shards.put_table(folder, table, 0, rows, schema, stats=stats)
-        made = shards.finish(
-            folder,
-            asset=asset,
-            partition=partition,
-            fingerprint=f"{asset}-1",
-            code_version="1",
-            recipe=recipe,
-            config={},
-            inputs=[_input(url) for url in inputs],
-            stats={},
-        )
-        pointer = f'{{"fingerprint": "{made.fingerprint}", "digest": "{made.digest}"}}'
-        shards.put(lake.pointer(recipe, asset, partition), pointer.encode())
+        artifacts.finish(folder, inputs=inputs, recipe=recipe)
+        artifacts.point(lake.url, folder, recipe)
         return folder
 
     return finish
-
-
-def _input(url: str) -> shards.Input:
-    made = shards.manifest(url)
-    return shards.Input(
-        asset=made.asset, partition=made.partition, fingerprint=made.fingerprint, digest=made.digest
-    )
 
 
 def a_subset(

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from snow_assets.storage import shards
+from tests import artifacts
 
 RECIPE = "TINY"
 
@@ -61,7 +62,7 @@ class TinyLake:
         folder = f"{self.url}/{asset}/{partition}/{fingerprint}"
         for table, (schema, content) in tables.items():
             shards.put_table(folder, table, 0, list(content), schema)
-        manifest = shards.finish(
+        shards.finish(
             folder,
             asset=asset,
             partition=partition,
@@ -72,13 +73,9 @@ class TinyLake:
             inputs=[self.made[name] for name in inputs],
             stats=dict(stats or {}),
         )
-        self.made[asset, partition] = shards.Input(
-            asset=asset, partition=partition, fingerprint=fingerprint, digest=manifest.digest
-        )
+        self.made[asset, partition] = artifacts.as_input(folder)
         if point:
-            pointer = {"fingerprint": fingerprint, "digest": manifest.digest}
-            url = f"{self.url}/current/{self.recipe}/{asset}/{partition}.json"
-            shards.put(url, json.dumps(pointer).encode())
+            artifacts.point(self.url, folder, self.recipe)
         return folder
 
     def current(self) -> list[str]:
