@@ -33,19 +33,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 from peak import peak_bytes
 
 from snow_assets.curation.dedup.canonical_documents import REPOSITORY
+from snow_assets.curation.held_out import DOCUMENT_IDS, assert_no_held_out
 from snow_assets.curation.split import (
-    assert_no_held_out,
     put_held_out_repositories,
     read_held_out,
 )
 from snow_assets.pretraining.sources import high_quality_sources
 from snow_assets.quality import scores, selection
 from snow_assets.recipe import ARCTIC
+from snow_assets.runtime.exchange.in_process import IN_PROCESS
 from snow_assets.storage import checked_json, shards
 from snow_assets.storage.schemas.curation import DECISION, DOCUMENT
 from snow_assets.storage.schemas.quality import SCORE, SELECTION
@@ -132,6 +132,10 @@ def generate(lake: str, num_documents: int) -> tuple[str, str, list[str]]:
     return finish(clean, (documents,)), finish(subset), train_ids
 
 
+def as_it_is(table: pa.Table) -> pa.Table:
+    return table
+
+
 def cpu_seconds(work: Callable[[], Any]) -> float:
     started = time.process_time()
     work()
@@ -142,10 +146,20 @@ def measure(num_documents: int) -> list[float]:
     """CPU seconds of each operation."""
     with tempfile.TemporaryDirectory() as lake:
         clean, subset, train_ids = generate(lake, num_documents)
-        ids = pl.Series(train_ids)
+        ids = [
+            pa.table([train_ids[start : start + SHARD_ROWS]], schema=DOCUMENT_IDS)
+            for start in range(0, len(train_ids), SHARD_ROWS)
+        ]
         columns = ("document_id", "text")
         return [
-            cpu_seconds(lambda: assert_no_held_out(ids, [clean])),
+            cpu_seconds(
+                lambda: assert_no_held_out(
+                    IN_PROCESS.map_shards(as_it_is, ids, schema=DOCUMENT_IDS),
+                    [clean],
+                    num_documents=len(train_ids),
+                    exchange=IN_PROCESS,
+                )
+            ),
             cpu_seconds(lambda: list(selection.selected_documents(clean, subset, columns=columns))),
             cpu_seconds(lambda: selection.validate_selection(clean, subset, max_repeats=4)),
         ]

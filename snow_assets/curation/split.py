@@ -1,4 +1,4 @@
-"""Split repositories into train and held out, and assert that no held-out document is used.
+"""Split repositories into train and held out.
 
 A repository is held out as a whole, in all languages. In each language the held-out repositories
 have the recipe's share of the bytes, within its tolerance, where the repositories allow it:
@@ -251,36 +251,3 @@ def split_shortfalls(clean_folders: Sequence[str], *, share: float, tolerance: f
                 "curation.held_out_tolerance"
             )
     return shortfalls
-
-
-def assert_no_held_out(document_ids: pl.Series, clean_folders: Sequence[str]) -> None:
-    """ValueError if a document is held out, or shares a text or cluster with a held-out document.
-
-    For packs and seeds. A document without a decision in the `clean_corpus` artifacts raises, too.
-    Time: linear. Memory: the ids, those of held-out documents, and those of a language.
-    """
-    keys = ("text_id", "cluster_id")
-    held_out = pl.concat(
-        kept_rows(folder, ["document_id", *keys], split=HELD_OUT) for folder in clean_folders
-    )
-    undecided = document_ids.unique().to_frame("document_id")
-    for folder in clean_folders:
-        decided = pl.DataFrame(shards.read(folder, "decisions", columns=["document_id", *keys]))
-        used = decided.join(undecided, on="document_id", how="semi", maintain_order="left")
-        for key in keys:
-            held_out_of_key = held_out.select(key, pl.col("document_id").alias(f"held_out_{key}"))
-            used = used.join(
-                held_out_of_key.unique(key, keep="last"), on=key, how="left", maintain_order="left"
-            )
-        copies = used.select("document_id", pl.coalesce(f"held_out_{key}" for key in keys))
-        for document_id, held_out_id in copies.drop_nulls().head(1).iter_rows():
-            raise ValueError(
-                f"document {document_id} is held out or a near duplicate of the held-out "
-                f"document {held_out_id}: leave it out"
-            )
-        undecided = undecided.join(decided, on="document_id", how="anti")
-    if len(undecided):
-        raise ValueError(
-            f"{len(undecided)} documents, {min(undecided['document_id'])} among them, are in none "
-            f"of the clean corpora {list(clean_folders)}: name the artifacts that they come from"
-        )

@@ -96,14 +96,14 @@ def _sources(run: StageRun, phase: PhaseRecipe, exchange: Exchange) -> list["Lan
     sources: list[LanguageSource] = []
     synthetic: list[str] = []
     if "clean" in phase.data:
-        sources += clean_sources(clean, max_passes=max_passes)
+        sources += clean_sources(clean, max_passes=max_passes, exchange=exchange)
     if "high_quality" in phase.data:
         subset = run.folders(high_quality_subset)
         sources += high_quality_sources(clean, subset, max_passes=max_passes, exchange=exchange)
     if "synthetic" in phase.data:
         synthetic = [run.input(synthetic_set).folder]
         sources += synthetic_sources(synthetic[0], max_passes=max_passes)
-    gates.assert_trainable_documents(sources, clean, synthetic_folders=synthetic)
+    gates.assert_trainable_documents(sources, clean, synthetic_folders=synthetic, exchange=exchange)
     return mixed_sources(sources)
 
 

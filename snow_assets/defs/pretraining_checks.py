@@ -8,6 +8,7 @@ from snow_assets.defs.curation import clean_corpus
 from snow_assets.defs.materialize import check_result, current_artifact
 from snow_assets.defs.stalled_training import steps_go_on
 from snow_assets.recipe import PhaseRecipe, Recipe
+from snow_assets.runtime.exchange.chosen import open_exchange
 from snow_assets.stages import Stage
 from snow_assets.storage import shards
 from snow_resources.lake import Lake
@@ -36,8 +37,10 @@ def _nothing_is_held_out(packs: Stage) -> dg.AssetChecksDefinition:
         from snow_assets.pretraining import gates
 
         folder = current_artifact(lake, recipe, packs.name).folder
+        clean_folders = shards.input_folders(folder, clean_corpus.name)
         try:
-            gates.assert_packs_not_held_out(folder, shards.input_folders(folder, clean_corpus.name))
+            with open_exchange() as exchange:
+                gates.assert_packs_not_held_out(folder, clean_folders, exchange=exchange)
         except ValueError as error:
             return check_result([str(error)])
         return check_result([])

@@ -16,20 +16,26 @@ from tokenizers import Tokenizer
 
 from snow_assets.curation.decontamination.exemptions import exempt_document_ids
 from snow_assets.curation.decontamination.gate import raise_if_contaminated
-from snow_assets.curation.split import assert_no_held_out
+from snow_assets.curation.held_out import DOCUMENT_IDS, assert_no_held_out
 from snow_assets.pretraining.leaks import (
     LEAKS,
+    SPANS,
     SharedGate,
     leaks_stats,
     search_packs,
     shard_files,
 )
 from snow_assets.pretraining.packs import size_violations
-from snow_assets.pretraining.sources import LanguageSource
+from snow_assets.pretraining.sources import LanguageSource, ReadShard
 from snow_assets.recipe import ContaminationExemption
-from snow_assets.runtime.exchange.contract import Exchange
+from snow_assets.runtime.exchange.contract import Exchange, ShardMap
 from snow_assets.runtime.exchange.in_process import IN_PROCESS
+from snow_assets.runtime.exchange.partitions import ranges_of_ids
 from snow_assets.storage import shards
+from snow_assets.storage.shards import FileRecord
+
+_SEEDS = pa.schema([(name, pa.string()) for name in ("document_id", "seed_document_id")])
+_ROW_BYTES = 150  # two ids
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +60,16 @@ def assert_trainable_documents(
     clean_folders: Sequence[str],
     *,
     synthetic_folders: Sequence[str] = (),
+    exchange: Exchange = IN_PROCESS,
 ) -> None:
     """Raise ValueError if a document to pack, or a synthetic one's seed, is held out."""
-    batches = (batch for source in sources for batch in source.read(["document_id"]))
-    id_chunks = [batch["document_id"] for batch in batches]
-    document_ids = pl.Series(pa.chunked_array(id_chunks, pa.string()))
-    assert_no_held_out(_with_seeds(document_ids, synthetic_folders), clean_folders)
+    document_ids = exchange.map_shards(
+        _source_ids,
+        [read_shard for source in sources for read_shard in source.shards],
+        schema=DOCUMENT_IDS,
+    )
+    num_documents = sum(source.num_documents for source in sources)
+    _assert_no_held_out(document_ids, num_documents, clean_folders, synthetic_folders, exchange)
 
 
 def search_for_leaks(
@@ -110,23 +120,63 @@ def _unsearched(packs: str, benchmarks: Benchmarks) -> list[str]:
     ]
 
 
-def assert_packs_not_held_out(packs: str, clean_folders: Sequence[str]) -> None:
+def assert_packs_not_held_out(
+    packs: str, clean_folders: Sequence[str], *, exchange: Exchange = IN_PROCESS
+) -> None:
     """Raise ValueError if spans of packs name a held-out document or a near duplicate of one.
 
     A synthetic file, whose id is in no clean corpus, is replaced by its seed document.
     """
-    document_ids = pl.Series(shards.read(packs, "spans", columns=["document_id"])["document_id"])
+    entries = shards.manifest(packs).tables(SPANS)
+    document_ids = exchange.map_shards(_span_ids, entries, schema=DOCUMENT_IDS, packs=packs)
     synthetic_folders = shards.input_folders(packs, "synthetic_set")
-    assert_no_held_out(_with_seeds(document_ids, synthetic_folders), clean_folders)
+    num_documents = entries.total("num_rows")
+    _assert_no_held_out(document_ids, num_documents, clean_folders, synthetic_folders, exchange)
 
 
-def _with_seeds(document_ids: pl.Series, synthetic_folders: Sequence[str]) -> pl.Series:
-    """The distinct ids, each synthetic document's replaced by its seed's."""
-    documents = document_ids.unique().to_frame("document_id")
-    for folder in synthetic_folders:
-        columns = ["document_id", "seed_document_id"]
-        synthetic = pl.DataFrame(shards.read(folder, "documents", columns=columns))
-        documents = documents.join(synthetic, on="document_id", how="left").select(
-            document_id=pl.coalesce("seed_document_id", "document_id")
+def _assert_no_held_out(
+    document_ids: ShardMap,
+    num_documents: int,
+    clean_folders: Sequence[str],
+    synthetic_folders: Sequence[str],
+    exchange: Exchange,
+) -> None:
+    """Of the documents, each synthetic one replaced by its seed."""
+    synthetic_shards = [
+        (folder, entry)
+        for folder in synthetic_folders
+        for entry in shards.manifest(folder).tables("documents")
+    ]
+    if synthetic_shards:
+        num_rows = num_documents + sum(entry.num_rows or 0 for _, entry in synthetic_shards)
+        num_partitions = exchange.num_partitions(num_rows * _ROW_BYTES)
+        partition_of = ranges_of_ids("document_id")
+        documents = exchange.by_key(document_ids, partition_of, num_partitions=num_partitions)
+        seeds = exchange.by_key(
+            exchange.map_shards(_seeds, synthetic_shards, schema=_SEEDS),
+            partition_of,
+            num_partitions=num_partitions,
         )
-    return documents["document_id"]
+        document_ids = exchange.map_shards(_with_seeds, documents, seeds, schema=DOCUMENT_IDS)
+    assert_no_held_out(document_ids, clean_folders, num_documents=num_documents, exchange=exchange)
+
+
+def _source_ids(read_shard: ReadShard) -> pa.Table:
+    return read_shard(DOCUMENT_IDS.names).select(DOCUMENT_IDS.names).cast(DOCUMENT_IDS)
+
+
+def _span_ids(entry: FileRecord, *, packs: str) -> pa.Table:
+    spans = pl.DataFrame(shards.read_shard(packs, entry.name, columns=DOCUMENT_IDS.names))
+    return spans.unique().to_arrow().cast(DOCUMENT_IDS)
+
+
+def _seeds(synthetic_shard: tuple[str, FileRecord]) -> pa.Table:
+    folder, entry = synthetic_shard
+    return shards.read_shard(folder, entry.name, columns=_SEEDS.names).cast(_SEEDS)
+
+
+def _with_seeds(document_ids: pa.Table, seeds: pa.Table) -> pa.Table:
+    """The ids, each synthetic document's replaced by its seed's."""
+    joined = pl.DataFrame(document_ids).join(pl.DataFrame(seeds), on="document_id", how="left")
+    replaced = joined.select(document_id=pl.coalesce("seed_document_id", "document_id"))
+    return replaced.to_arrow().cast(DOCUMENT_IDS)

@@ -1,7 +1,7 @@
 """Training documents of a phase, by language, with the number of passes over each."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from snow_assets.curation.kept import kept_rows, kept_shard
+from snow_assets.curation.kept import kept_shard
 from snow_assets.quality.selection import selected_rows, selected_totals
 from snow_assets.runtime.exchange.contract import Exchange
 from snow_assets.runtime.exchange.in_process import IN_PROCESS
@@ -31,6 +31,9 @@ ReadShard = Callable[[Sequence[str]], pa.Table]
 """Of a shard of documents, columns of COLUMNS by name, and `passes`; can be pickled."""
 
 
+_TOTALS = pa.schema([("num_documents", pa.int64()), ("num_tokens", pa.int64())])
+
+
 @dataclass(frozen=True, kw_only=True)
 class LanguageSource:
     """One language's documents, in shards, in a stable order.
@@ -44,11 +47,6 @@ class LanguageSource:
     unique_tokens: int
     pass_tokens: Sequence[int]
     shards: Sequence[ReadShard]
-
-    def read(self, columns: Sequence[str] = COLUMNS) -> Iterator[pa.RecordBatch]:
-        """Stream these columns of all documents, and `passes`. Memory: of a shard."""
-        for read_shard in self.shards:
-            yield from read_shard(columns).to_batches()
 
 
 def mixed_sources(sources: Iterable[LanguageSource]) -> list[LanguageSource]:
@@ -70,25 +68,34 @@ def _mixed_source(parts: Sequence[LanguageSource]) -> LanguageSource:
     )
 
 
-def clean_sources(clean_folders: Sequence[str], *, max_passes: int) -> list[LanguageSource]:
+def clean_sources(
+    clean_folders: Sequence[str], *, max_passes: int, exchange: Exchange = IN_PROCESS
+) -> list[LanguageSource]:
     """Sources of all clean text: every kept training document, in `max_passes` passes."""
-    return [_clean_source(folder, max_passes) for folder in clean_folders]
+    return [_clean_source(folder, max_passes, exchange) for folder in clean_folders]
 
 
-def _clean_source(clean_folder: str, max_passes: int) -> LanguageSource:
+def _clean_source(clean_folder: str, max_passes: int, exchange: Exchange) -> LanguageSource:
     manifest = shards.manifest(clean_folder)
-    num_tokens = kept_rows(clean_folder, ["num_tokens"])["num_tokens"]
-    unique = _tokens_with_separators(num_tokens)
+    read_shards = [
+        partial(_clean_shard, clean_folder=clean_folder, entry=entry, max_passes=max_passes)
+        for entry in manifest.tables("decisions")
+    ]
+    counted = exchange.map_shards(_totals, read_shards, schema=_TOTALS)
+    totals = pl.DataFrame(pa.concat_tables([_TOTALS.empty_table(), *exchange.gather(counted)]))
+    num_documents, num_tokens = (int(totals[name].sum()) for name in _TOTALS.names)
     return LanguageSource(
         language=manifest.partition,
-        num_documents=len(num_tokens),
-        unique_tokens=unique,
-        pass_tokens=[unique] * max_passes,
-        shards=[
-            partial(_clean_shard, clean_folder=clean_folder, entry=entry, max_passes=max_passes)
-            for entry in manifest.tables("decisions")
-        ],
+        num_documents=num_documents,
+        unique_tokens=num_tokens + num_documents,
+        pass_tokens=[num_tokens + num_documents] * max_passes,
+        shards=read_shards,
     )
+
+
+def _totals(read_shard: ReadShard) -> pa.Table:
+    num_tokens = pl.Series(read_shard(["num_tokens"])["num_tokens"])
+    return pa.table([[len(num_tokens)], [int(num_tokens.sum())]], schema=_TOTALS)
 
 
 def _clean_shard(

@@ -3,14 +3,12 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-import polars as pl
 import pyarrow as pa
 import pytest
 
 from snow_assets.curation.dedup.canonical_documents import REPOSITORY
 from snow_assets.curation.sampling import stable_share
 from snow_assets.curation.split import (
-    assert_no_held_out,
     held_out_repositories,
     put_held_out_repositories,
     read_held_out,
@@ -210,21 +208,6 @@ def corpus(lake: str) -> str:
     ]
     shards.put_table(folder, "decisions", 0, rows, DECISION, stats={"documents": ""})
     return finish(folder)
-
-
-def test_train_documents_pass_the_gate(lake_url: str) -> None:
-    assert_no_held_out(pl.Series(["trained"]), [corpus(lake_url)])
-
-
-@pytest.mark.parametrize("document_id", ["held", "near_copy", "twin"])
-def test_held_out_documents_and_their_copies_are_refused(lake_url: str, document_id: str) -> None:
-    with pytest.raises(ValueError, match=f"document {document_id} is held out or a near duplicate"):
-        assert_no_held_out(pl.Series(["trained", document_id]), [corpus(lake_url)])
-
-
-def test_a_document_that_nobody_decided_on_is_refused(lake_url: str) -> None:
-    with pytest.raises(ValueError, match="1 documents, stranger among them"):
-        assert_no_held_out(pl.Series(["trained", "stranger"]), [corpus(lake_url)])
 
 
 def test_a_share_that_the_repositories_do_not_allow_is_told_with_the_reason(lake_url: str) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from snow_assets.curation.dedup.signatures import signature_folders
 from snow_assets.curation.tokenizer.tokens import load_tokenizer
+from snow_assets.pretraining.gates import assert_packs_not_held_out, assert_trainable_documents
 from snow_assets.pretraining.leaks import SharedGate, search_packs
 from snow_assets.pretraining.packs import pack
 from snow_assets.pretraining.sources import clean_sources, high_quality_sources, mixed_sources
@@ -152,10 +153,12 @@ def put_packs(
     """Packs of clean and selected text, searched for a program that the generated files hold."""
     (tokenizer_folder,) = shards.input_folders(clean["python"], "tokenizer")
     tokenizer = load_tokenizer(tokenizer_folder)
+    folders = list(clean.values())
     sources = [
-        *clean_sources(list(clean.values()), max_passes=1),
-        *high_quality_sources(list(clean.values()), subsets, max_passes=4),
+        *clean_sources(folders, max_passes=1, exchange=exchange),
+        *high_quality_sources(folders, subsets, max_passes=4, exchange=exchange),
     ]
+    assert_trainable_documents(sources, folders, exchange=exchange)
     packs = f"{lake}/general_packs/all/{'0' * 32}"
     stats = pack(
         mixed_sources(sources),
@@ -177,7 +180,9 @@ def put_packs(
         exchange=exchange,
     )
     assert bool(hits) == corpus.is_generated
-    return finish(packs, stats=stats)
+    finish(packs, stats=stats)
+    assert_packs_not_held_out(packs, folders, exchange=exchange)
+    return packs
 
 
 def curate(lake: Path, corpus: Corpus, exchange: Exchange) -> dict[str, str]:

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from snow_assets.pretraining.sources import (
+    COLUMNS,
     LanguageSource,
     clean_sources,
     high_quality_sources,
@@ -28,9 +30,13 @@ from tests.pretraining.builders import (
 )
 
 
+def rows_of(source: LanguageSource) -> list[dict[str, Any]]:
+    return [row for read_shard in source.shards for row in read_shard(COLUMNS).to_pylist()]
+
+
 def names(source: LanguageSource) -> dict[str, int]:
     """Document -> passes."""
-    rows = [row for batch in source.read() for row in batch.to_pylist()]
+    rows = rows_of(source)
     assert len(rows) == source.num_documents
     tokens = [
         sum(row["num_tokens"] + 1 for row in rows if row["passes"] > index)
@@ -77,7 +83,7 @@ def test_the_enhanced_phase_reads_synthetic_files_under_their_seeds_repository(
 ) -> None:
     c, python = synthetic_sources(put_synthetic(lake_url, a_corpus()), max_passes=5)
     assert set(names(c).values()) == set(names(python).values()) == {5}
-    rows = [row for batch in python.read() for row in batch.to_pylist()]
+    rows = rows_of(python)
     assert {row["repository"] for row in rows} == {"python-one", "python-two", "python-three"}
     assert all(row["document_id"].startswith("new:python-") for row in rows)
 
