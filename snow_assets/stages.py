@@ -109,7 +109,7 @@ PENDING = "pending"
 """Fingerprint of an artifact that a plan expects and that is not made yet."""
 
 
-def _always(_: Recipe) -> bool:
+def always(_: Recipe) -> bool:
     return True
 
 
@@ -133,7 +133,7 @@ class Input:
     """False: the stage runs after it, but what it holds is no part of the fingerprint."""
     missing_ok: bool = False
     """Partitions that were never materialized are left out; else they are an error."""
-    applies: Callable[[Recipe], bool] = _always
+    applies: Callable[[Recipe], bool] = always
     """Whether the recipe makes the stage read it."""
 
     def is_same_partition(self, partitions: Partitions) -> bool:
@@ -325,8 +325,9 @@ class Stage:
     """Beside lake, tracking and recipe: `jobs` (workers), `teacher`."""
     runs_jobs: Callable[[Recipe], bool] = _never
     """Whether the recipe makes its work run workers, where `resources` has no `jobs`."""
-    is_distributed: bool = False
-    """Its work uses the exchange: with `operation.curation.nodes` it runs in a Job of Ray nodes."""
+    is_distributed: Callable[[Recipe], bool] = _never
+    """Whether its work uses the exchange: with `operation.curation.nodes` it then runs in a Job of
+    Ray nodes."""
     automation: Automation = "never"
     incremental_input: "Stage | None" = None
     """The input of which only new shards are worked off."""
@@ -350,7 +351,7 @@ class Stage:
 
     def is_job(self, recipe: Recipe) -> bool:
         """Whether all of its work runs in a Job of Ray nodes."""
-        return self.is_distributed and recipe.operation.curation.nodes > 0
+        return self.is_distributed(recipe) and recipe.operation.curation.nodes > 0
 
 
 def stage(

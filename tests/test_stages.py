@@ -3,6 +3,7 @@ kept by hand beside them."""
 
 import ast
 import inspect
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -49,7 +50,16 @@ def test_dagster_shows_what_the_stage_states(stage: object) -> None:
 
 def test_the_stages_that_use_the_exchange_are_the_distributed_ones() -> None:
     users = {each.name for each in STAGES if "open_exchange()" in inspect.getsource(each.run)}
-    assert users == {each.name for each in STAGES if each.is_distributed}
+    assert users == {each.name for each in STAGES if each.is_distributed(chosen_recipe())}
+
+
+def test_a_tokenizer_is_trained_in_a_job_of_nodes_and_a_pretrained_one_is_read_by_the_run() -> None:
+    operation = replace(SMOKE.operation, curation=replace(SMOKE.operation.curation, nodes=2))
+    trained = replace(SMOKE, operation=operation)
+    settings = replace(SMOKE.curation.tokenizer, pretrained="/folder")
+    pretrained = replace(trained, curation=replace(SMOKE.curation, tokenizer=settings))
+    stage = STAGE_BY_NAME["tokenizer"]
+    assert stage.is_job(trained) and not stage.is_job(pretrained) and not stage.is_job(SMOKE)
 
 
 def test_an_input_that_is_not_declared_cannot_be_read(lake_url: str) -> None:

@@ -18,6 +18,7 @@ from snow_assets.stages import (
     StageResult,
     StageRun,
     StageTable,
+    always,
     stage,
 )
 from snow_assets.storage import shards
@@ -196,7 +197,7 @@ def _raw_config(inputs: StageInputs) -> Any:
         StageTable(name="drops", schema=DROP),
     ),
     kinds={"parquet"},
-    is_distributed=True,
+    is_distributed=always,
     automation="always",
     cost=CostModel(stored_fraction=0.23),
 )

@@ -15,6 +15,7 @@ from snow_assets.stages import (
     StageResult,
     StageRun,
     StageTable,
+    always,
     stage,
 )
 from snow_assets.storage import shards
@@ -88,7 +89,7 @@ def _contamination_config(inputs: StageInputs) -> Any:
     partitions=Partitions.SOURCES,
     tables=(StageTable(name="hits", schema=CONTAMINATION),),
     kinds={"parquet"},
-    is_distributed=True,
+    is_distributed=always,
     automation="always",
     cost=CostModel(stored_fraction=0.001),
 )
@@ -149,6 +150,7 @@ def _tokenizer_config(inputs: StageInputs) -> Any:
     ),
     config=_tokenizer_config,
     kinds={"huggingface"},
+    is_distributed=_trains_tokenizer,
     automation="always",
     holds_text=False,
     cost=CostModel(stored_fraction=None),
@@ -167,7 +169,10 @@ def tokenizer(run: StageRun) -> StageResult:
             curation.tokenizer.pretrained, run.folder, vocab_size=curation.tokenizer.vocab_size
         )
     else:
-        stats = put_trained_tokenizer(_curated(run), run.folder, recipe=curation)
+        with open_exchange() as exchange:
+            stats = put_trained_tokenizer(
+                _curated(run), run.folder, recipe=curation, exchange=exchange
+            )
     return StageResult(stats=stats, metadata=as_markdown(asset_metadata.counts(stats)))
 
 
@@ -193,7 +198,7 @@ def _clean_config(inputs: StageInputs) -> Any:
     partitions=Partitions.LANGUAGES,
     tables=(StageTable(name="decisions", schema=DECISION),),
     kinds={"parquet"},
-    is_distributed=True,
+    is_distributed=always,
     automation="always",
     cost=CostModel(stored_fraction=0.014),
 )

@@ -12,6 +12,7 @@ from snow_assets.stages import (
     StageResult,
     StageRun,
     StageTable,
+    always,
     stage,
 )
 from snow_assets.storage.schemas.curation import DUPLICATE_CLUSTER
@@ -33,7 +34,7 @@ def _signatures_config(inputs: StageInputs) -> Any:
     config=_signatures_config,
     partitions=Partitions.SOURCES,
     kinds={"parquet"},
-    is_distributed=True,
+    is_distributed=always,
     automation="always",
     cost=CostModel(stored_fraction=0.34),
 )
@@ -63,7 +64,7 @@ def _candidate_pairs_config(inputs: StageInputs) -> Any:
     inputs=(Input(stage=documents), Input(stage=signatures)),
     config=_candidate_pairs_config,
     kinds={"parquet"},
-    is_distributed=True,
+    is_distributed=always,
     automation="always",
     cost=CostModel(stored_fraction=0.004),
 )
@@ -94,7 +95,7 @@ def _verified_pairs_config(inputs: StageInputs) -> Any:
     inputs=(Input(stage=signatures), Input(stage=candidate_pairs)),
     config=_verified_pairs_config,
     kinds={"parquet"},
-    is_distributed=True,
+    is_distributed=always,
     automation="always",
     cost=CostModel(stored_fraction=0.0014),
 )
@@ -125,7 +126,7 @@ def _near_duplicates_config(inputs: StageInputs) -> Any:
     config=_near_duplicates_config,
     tables=(StageTable(name="clusters", schema=DUPLICATE_CLUSTER),),
     kinds={"parquet"},
-    is_distributed=True,
+    is_distributed=always,
     automation="always",
     cost=CostModel(stored_fraction=0.008),
 )

@@ -16,6 +16,7 @@ from snow_assets.stages import (
     StageResult,
     StageRun,
     StageTable,
+    always,
     stage,
 )
 from snow_assets.storage.schemas.corpus import DROP
@@ -51,7 +52,7 @@ def _documents_config(inputs: StageInputs) -> Any:
         StageTable(name="drops", schema=DROP),
     ),
     kinds={"parquet"},
-    is_distributed=True,
+    is_distributed=always,
     automation="always",
     cost=CostModel(stored_fraction=0.24),
 )

@@ -46,6 +46,7 @@ from snow_assets.stages import (
     StageResult,
     StageRun,
     StageTable,
+    always,
     stage,
 )
 from snow_assets.storage import shards
@@ -135,7 +136,7 @@ def _packs_stage(phase: PhaseRecipe) -> Stage:
         ),
         config=config,
         kinds={"parquet"},
-        is_distributed=True,
+        is_distributed=always,
         cost=CostModel(output_tokens=lambda recipe: recipe.pretraining.phase(phase.name).tokens),
     )
     def packs(run: StageRun) -> StageResult:

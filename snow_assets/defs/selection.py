@@ -23,6 +23,7 @@ from snow_assets.stages import (
     StageResult,
     StageRun,
     StageTable,
+    always,
     stage,
 )
 from snow_assets.storage.schemas.quality import (
@@ -89,7 +90,7 @@ def selecting_inputs(stages: AnnotatorStages) -> tuple[Input, Input]:
         StageTable(name="languages", schema=LANGUAGE_SELECTION),
     ),
     kinds={"parquet"},
-    is_distributed=True,
+    is_distributed=always,
     automation="always",
     cost=CostModel(output_tokens=_budget_tokens),
 )

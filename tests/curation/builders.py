@@ -237,7 +237,7 @@ def clean_corpora(
         contamination=quoting,
     )
     counter = f"{lake}/tokenizer/all/{'0' * 32}"
-    put_trained_tokenizer(curated, counter, recipe=recipe)
+    put_trained_tokenizer(curated, counter, recipe=recipe, exchange=exchange)
     finish(counter, inputs=[*made, copies, split, *quoting])
     corpora = {}
     for language in recipe.languages:

@@ -15,12 +15,18 @@ import pyarrow as pa
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from snow_assets.curation.decisions import CurationInputs, DocumentSelector
+from snow_assets.curation.document_shards import DocumentShard
 from snow_assets.curation.sampling import stable_share
 from snow_assets.curation.split import TRAIN
 from snow_assets.curation.tokenizer.tokens import END_OF_TEXT, FOLDER, PAD, SPECIAL_TOKENS
 from snow_assets.curation.tokenizer.validation import tokenizer_violations
 from snow_assets.recipe import CurationRecipe
+from snow_assets.runtime.exchange.contract import Exchange
+from snow_assets.runtime.exchange.in_process import IN_PROCESS
 from snow_assets.storage import shards
+
+_TRAIN_BYTES = pa.schema([("num_bytes", pa.int64())])
+_TEXT = pa.schema([("text", pa.large_string())])
 
 
 def tokenizer_settings(recipe: CurationRecipe) -> dict[str, Any]:
@@ -37,24 +43,38 @@ def tokenizer_settings(recipe: CurationRecipe) -> dict[str, Any]:
 
 
 def put_trained_tokenizer(
-    inputs: CurationInputs, folder: str, *, recipe: CurationRecipe
+    inputs: CurationInputs,
+    folder: str,
+    *,
+    recipe: CurationRecipe,
+    exchange: Exchange = IN_PROCESS,
 ) -> dict[str, Any]:
-    """Train on about `sample_bytes` of text and write the tokenizer's files; return the stats."""
-    selector = DocumentSelector(inputs, recipe)
-    is_train = pl.col("split") == TRAIN
-    eligible = sum(
-        int(selector.decisions(shard).filter(is_train)["num_bytes"].sum())
-        for shard in inputs.shards()
+    """Train on about `sample_bytes` of text and write the tokenizer's files; return the stats.
+
+    The sample is read by shard, in their order, and trained on in this process. Memory: a shard of
+    documents, and the distinct words of the sample.
+    """
+    document_shards, selector = inputs.shards(), DocumentSelector(inputs, recipe)
+    counted = exchange.map_shards(
+        _count_train_bytes, document_shards, schema=_TRAIN_BYTES, selector=selector
     )
+    eligible = sum(sum(table["num_bytes"].to_pylist()) for table in exchange.gather(counted))
     if not eligible:
         raise ValueError(
             "no document is kept for training, so no tokenizer can be trained: loosen the filters, "
             "add sources, or name a tokenizer in the recipe's tokenizer.pretrained"
         )
     share = min(1.0, recipe.tokenizer.sample_bytes / eligible)
-    tokenizer = train(
-        _sample(selector, inputs, share, recipe.seed), vocab_size=recipe.tokenizer.vocab_size
+    sampled = exchange.map_shards(
+        _sample, document_shards, schema=_TEXT, selector=selector, share=share, seed=recipe.seed
     )
+    texts = (
+        text
+        for table in exchange.gather(sampled)
+        for batch in table.to_batches(max_chunksize=256)
+        for text in batch["text"].to_pylist()
+    )
+    tokenizer = train(texts, vocab_size=recipe.tokenizer.vocab_size)
     _put(folder, json.loads(tokenizer.to_str()))
     return {
         "vocabulary": tokenizer.get_vocab_size(),
@@ -119,18 +139,23 @@ def _special(token: str) -> AddedToken:
     return AddedToken(token, special=True, normalized=False)
 
 
+def _count_train_bytes(shard: DocumentShard, *, selector: DocumentSelector) -> pa.Table:
+    decisions = selector.decisions(shard).filter(pl.col("split") == TRAIN)
+    return pa.table([[int(decisions["num_bytes"].sum())]], schema=_TRAIN_BYTES)
+
+
 def _sample(
-    selector: DocumentSelector, inputs: CurationInputs, share: float, seed: int
-) -> Iterator[str]:
-    for shard in inputs.shards():
-        decisions = selector.decisions(shard).select("document_id", "split")
-        chosen = [
-            split == TRAIN and stable_share(document_id, seed=seed) < share
-            for document_id, split in decisions.iter_rows()
-        ]
-        texts = shard.read(["text"]).filter(pa.array(chosen, pa.bool_()))
-        for batch in texts.to_batches(max_chunksize=256):
-            yield from batch["text"].to_pylist()
+    shard: DocumentShard, *, selector: DocumentSelector, share: float, seed: int
+) -> pa.Table:
+    """The shard's sampled texts, which are read if there is one."""
+    decisions = selector.decisions(shard).select("document_id", "split")
+    chosen = [
+        split == TRAIN and stable_share(document_id, seed=seed) < share
+        for document_id, split in decisions.iter_rows()
+    ]
+    if not any(chosen):
+        return _TEXT.empty_table()
+    return shard.read(["text"]).filter(pa.array(chosen, pa.bool_())).cast(_TEXT)
 
 
 def _put(folder: str, tokenizer: dict[str, Any]) -> None:
