@@ -4,6 +4,7 @@ This is the only stage that writes text. No threshold is applied: a file drops o
 text or not in a language of the recipe. A shard is processed as columns, not file by file.
 """
 
+import codecs
 import hashlib
 import itertools
 from collections import Counter
@@ -12,7 +13,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -26,15 +26,6 @@ from snow_assets.runtime.exchange.shard_work import missing_shards, write_shards
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.corpus import DROP, RAW_FILE
 from snow_assets.storage.schemas.curation import DOCUMENT
-
-DROP_REASONS = (
-    "nul_bytes",
-    "invalid_utf8",
-    "empty",
-    "unknown_language",
-    "language_not_in_recipe",
-    "invalid_notebook",
-)
 
 _RAW_COLUMNS = [name for name in RAW_FILE.names if name in DOCUMENT.names]
 _ID_COLUMNS = ["document_id", "source", "repository", "path"]
@@ -150,20 +141,24 @@ class _Selection:
 
 
 def _select_texts(raw_files: pa.Table, recipe_languages: Sequence[str]) -> _Selection:
-    # Imported lazily: the Dagster definitions load without compiled kernels.
-    from snow_assets.curation import utf8_validation
-
     selected = _Selection()
     contents, paths = _single_array(raw_files["content"]), raw_files["path"].to_pylist()
-    statuses = utf8_validation.text_statuses(contents)
-    for row in np.flatnonzero(statuses != utf8_validation.TEXT).tolist():
-        selected.dropped[row] = _drop_reason(contents[row].as_py())
-    rows = np.flatnonzero(statuses == utf8_validation.TEXT)
-    texts = utf8_validation.decode_rows(contents, rows)
+    rows: list[int] = []
+    without_mark: dict[int, str] = {}  # texts that begin with a byte order mark
+    for row, value in enumerate(contents):
+        content = value.as_py()
+        if drop := _no_text(content):
+            selected.drop(row, drop[0], evidence=drop[1])
+            continue
+        if content.startswith(codecs.BOM_UTF8):
+            without_mark[len(rows)] = content.decode("utf-8-sig")
+        rows.append(row)
+    texts = contents.take(pa.array(rows, pa.int64())).cast(pa.string())
+    texts = replace_values(texts, without_mark)
     scripts: dict[int, str] = {}
     chosen: list[int] = []
-    text_languages = languages_of([paths[row] for row in rows.tolist()], texts)
-    for index, (row, language) in enumerate(zip(rows.tolist(), text_languages, strict=True)):
+    text_languages = languages_of([paths[row] for row in rows], texts)
+    for index, (row, language) in enumerate(zip(rows, text_languages, strict=True)):
         is_notebook = language == "jupyter"
         if is_notebook and language not in recipe_languages:
             language = "python"  # the language of its script
@@ -189,15 +184,15 @@ def _select_texts(raw_files: pa.Table, recipe_languages: Sequence[str]) -> _Sele
     return selected
 
 
-def _drop_reason(content: bytes) -> tuple[str, str | None, str | None]:
-    """The reason, language and evidence why bytes are not text."""
+def _no_text(content: bytes) -> tuple[str, str | None] | None:
+    """The reason and evidence why bytes are not text; None if they are."""
     if b"\0" in content:
-        return "nul_bytes", None, f"byte {content.index(0)}"
+        return "nul_bytes", f"byte {content.index(0)}"
     try:
-        content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        return "invalid_utf8", None, f"byte {error.start}"
-    return "empty", None, None
+        return "invalid_utf8", f"byte {error.start}"
+    return ("empty", None) if not text or text.isspace() else None
 
 
 def _text_ids(texts: pa.Array) -> pa.Array:
