@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from snow_assets.curation.kept import kept_documents, kept_rows
 from snow_assets.curation.sampling import stable_share
 from snow_assets.quality.near_duplicates import find_near_duplicates
+from snow_assets.quality.text_shards import put_texts
 from snow_assets.recipe import AnnotatorRecipe, ExemplarRecipe, NearDuplicatesRecipe
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.quality import EXAMPLE, GRADED_EXAMPLE
@@ -27,7 +28,6 @@ TABLE, GRADED_TABLE = "examples", "graded_examples"
 TRAIN, VALIDATION = "train", "validation"
 
 _MATCHING_POOL = 20  # candidates per positive for a length-matched negative
-_SHARD_CHARS = 64_000_000
 
 _CONFIG_FIELDS = (
     "max_positives",
@@ -94,13 +94,9 @@ def write(
     ]
     similar_ids = {duplicate.text_id for duplicate in duplicates}
     negatives = _sample_negatives(positives, clean_folders, similar_ids, splits, recipe)
-    for index, rows in enumerate(
-        _shards([*positives, *_with_texts(negatives, clean_folders)], EXAMPLE.names)
-    ):
-        shards.put_table(folder, TABLE, index, rows, EXAMPLE)
+    put_texts(folder, TABLE, [*positives, *_with_texts(negatives, clean_folders)], EXAMPLE)
     graded = [{**row, "split": splits[row["repository"]]} for row in graded]
-    for index, rows in enumerate(_shards(graded, GRADED_EXAMPLE.names)):
-        shards.put_table(folder, GRADED_TABLE, index, rows, GRADED_EXAMPLE)
+    put_texts(folder, GRADED_TABLE, graded, GRADED_EXAMPLE)
     grade_counts = Counter(f"{row['group']}.{row['split']}" for row in graded)
     return {
         **({"grades": dict(sorted(grade_counts.items()))} if graded else {}),
@@ -267,20 +263,6 @@ def match_by_length(positives: Sequence[Row], pool: Sequence[Row], *, ratio: flo
 
 def _sampling_key(purpose: str, seed: int) -> Callable[[Row], tuple[float, str]]:
     return lambda row: (stable_share(f"{purpose}:{row['text_id']}", seed=seed), row["text_id"])
-
-
-def _shards(rows: Iterable[Row], columns: Sequence[str]) -> Iterator[list[Row]]:
-    """Yield shards of rows with texts, about 64 MB each."""
-    shard: list[Row] = []
-    size = 0
-    for row in rows:
-        shard.append({name: row[name] for name in columns})
-        size += len(row["text"])
-        if size >= _SHARD_CHARS:
-            yield shard
-            shard, size = [], 0
-    if shard:
-        yield shard
 
 
 def _with_texts(negatives: Sequence[Row], clean_folders: Sequence[str]) -> Iterator[Row]:

@@ -24,6 +24,7 @@ from snow_assets.corpus.tables import snapshot as table_snapshot
 from snow_assets.curation.decontamination.prefilter import hits, index_problems
 from snow_assets.curation.kept import kept_documents, kept_rows
 from snow_assets.quality.exemplar_rows import drop_row, exemplar, redacted, refused_row
+from snow_assets.quality.text_shards import put_texts
 from snow_assets.recipe import ContaminationRecipe, CorpusRecipe, GradeTable, RowPositives
 from snow_assets.recipe.annotator import MAX_GRADE
 from snow_assets.storage import shards
@@ -33,7 +34,6 @@ from snow_assets.storage.schemas.quality import GRADED_TEXT
 TABLE = "texts"
 
 _BATCH_ROWS = 256
-_SHARD_CHARS = 64_000_000
 
 Key = tuple[str, ...]
 """A text id, or repository and path."""
@@ -118,8 +118,7 @@ def write(
         }
         for text_id, row in texts.items()
     ]
-    for number, shard in enumerate(_shards(rows)):
-        shards.put_table(folder, TABLE, number, shard, GRADED_TEXT)
+    put_texts(folder, TABLE, rows, GRADED_TEXT)
     return {"num_texts": len(texts), "grader": table.grader, **dict(sorted(counts.items()))}
 
 
@@ -240,16 +239,3 @@ def _documents(
             for row in batch.to_pylist():
                 documents.setdefault(tuple(row[name] for name in names), row)
     return documents
-
-
-def _shards(texts: Sequence[Mapping[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    shard: list[dict[str, Any]] = []
-    size = 0
-    for row in texts:
-        shard.append({name: row[name] for name in GRADED_TEXT.names})
-        size += len(row["text"])
-        if size >= _SHARD_CHARS:
-            yield shard
-            shard, size = [], 0
-    if shard:
-        yield shard
