@@ -8,7 +8,7 @@ import pytest
 from snow_assets.cli.archives import fetch_archives
 from snow_assets.corpus.benchmarks import BENCHMARKS
 from snow_assets.corpus.pinned_archives import read_pins
-from snow_assets.corpus.source_units import normalised
+from snow_assets.corpus.repository_names import canonical
 from snow_assets.experiments.arms import arm_phase, arm_recipe, arm_run, arm_runs
 from snow_assets.home import CHECKOUT, home
 from snow_assets.recipe import ARCTIC, MICRO, SMOKE
@@ -51,9 +51,9 @@ def test_every_folder_of_archives_is_pinned_and_no_archive_twice() -> None:
 
 
 def test_no_benchmark_is_pinned() -> None:
-    benchmarks = {normalised(benchmark.source.name) for benchmark in BENCHMARKS.values()}
+    benchmarks = {canonical(benchmark.source.name) for benchmark in BENCHMARKS.values()}
     for pin in PINS:
-        assert normalised(pin.specifier.partition("==")[0]) not in benchmarks
+        assert canonical(pin.specifier.partition("==")[0]) not in benchmarks
 
 
 def test_a_recipe_without_pins_fetches_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,8 @@ from snow_assets.corpus.license_files import (
 from snow_assets.corpus.license_statements import Statement
 from snow_assets.corpus.license_texts import MAX_TEXT_BYTES
 from snow_assets.corpus.licenses import distribution_statement
-from snow_assets.corpus.source_units import FileFilter, Refusal, SourceFile, Unit, normalised
+from snow_assets.corpus.repository_names import canonical
+from snow_assets.corpus.source_units import FileFilter, Refusal, SourceFile, Unit
 
 STDLIB = "stdlib"
 _CPYTHON = "cpython"
@@ -55,7 +56,7 @@ def _folders(locations: Sequence[str]) -> dict[str, list[str]]:
     folders_by_name: dict[str, list[str]] = {}
     for location in locations:
         name, _, folder = location.partition(":")
-        folders_by_name.setdefault(normalised(name), []).append(folder.strip("/"))
+        folders_by_name.setdefault(canonical(name), []).append(folder.strip("/"))
     return folders_by_name
 
 

@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 from snow_assets.corpus.opt_out_matches import matching_names
-from snow_assets.corpus.source_units import normalised
+from snow_assets.corpus.repository_names import canonical
 from snow_assets.corpus.sources import repositories, snapshot
 from snow_assets.recipe import CorpusRecipe, ExemplarRecipe, Source
 
@@ -41,4 +41,4 @@ def _cached_repositories(
     corpus: CorpusRecipe,
     version: tuple[tuple[str, str], ...],  # noqa: ARG001 - part of the cache's key
 ) -> frozenset[str]:
-    return frozenset(normalised(name) for name in repositories(source, recipe=corpus))
+    return frozenset(canonical(name) for name in repositories(source, recipe=corpus))

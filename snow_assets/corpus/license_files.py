@@ -64,11 +64,6 @@ def is_statement_file(name: str) -> bool:
     )
 
 
-def is_below_licenses_folder(path: str) -> bool:
-    """Whether a path, relative to a folder, is one of REUSE's licence texts."""
-    return path.startswith(LICENSES_FOLDER + "/")
-
-
 class NearestStatement:
     """Finds the licence statement that applies to a path; folders are read once and cached.
 
@@ -110,7 +105,7 @@ class NearestStatement:
         license_texts = {
             name: text
             for name, text in texts.items()
-            if is_license_file(name) or is_below_licenses_folder(name)
+            if is_license_file(name) or name.startswith(f"{LICENSES_FOLDER}/")
         }
         manifests = {name: text or "" for name, text in texts.items() if name in MANIFESTS}
         if PYTHON_METADATA.intersection(manifests) and None not in license_texts.values():

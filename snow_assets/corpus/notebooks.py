@@ -47,7 +47,7 @@ def as_script(content: bytes) -> str:
     if not any(is_code for is_code, _ in parts):
         raise NotebookError("it has no code")
     script = "\n\n".join(text for _, text in parts) + "\n"
-    if not _is_python(script):
+    if not is_python(script):
         raise NotebookError("its script is not Python 3 that parses")
     return script
 
@@ -121,7 +121,7 @@ def _comment_lines(source: str) -> list[str]:
 
 def _code(source: str) -> str:
     """A code cell as Python: unchanged if it parses, else with IPython's syntax as comments."""
-    if _is_python(source):
+    if is_python(source):
         return source
     # Imported lazily: nbformat takes 0.4 s of CPU, and only notebooks with magics need it.
     from jupytext.magics import comment_magic  # type: ignore[import-untyped]
@@ -143,9 +143,10 @@ def _statement(before: str, after: str) -> str:
     return f"{after[: len(after) - len(text)]}pass  {text}"
 
 
-def _is_python(text: str) -> bool:
+def is_python(text: str) -> bool:
+    """Whether `ast` of the running Python parses a text."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the notebook's own: invalid escapes, `is` with a literal
+        warnings.simplefilter("ignore")  # the text's own: invalid escapes, `is` with a literal
         try:
             ast.parse(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError):

@@ -11,12 +11,12 @@ from snow_assets.corpus.extensions import candidates
 from snow_assets.corpus.licenses import decide
 from snow_assets.corpus.opt_outs import is_listed
 from snow_assets.corpus.raw_shards import DROPS, FILES, Position
+from snow_assets.corpus.repository_names import canonical
 from snow_assets.corpus.source_units import (
     FileFilter,
     Refusal,
     SourceFile,
     Unit,
-    normalised,
     order_by_hash,
     without_owner,
 )
@@ -65,7 +65,7 @@ class Gate:
 
     def refuses_reading(self, name: str) -> str | None:
         """`refuses` for a name that may lack its owner: any listed owner's repository matches."""
-        if normalised(name).replace("@", "") in self._names_without_owner:
+        if canonical(name).replace("@", "") in self._names_without_owner:
             return "opted_out"
         return self.refuses(name)
 

@@ -51,14 +51,9 @@ class Unit:
     files: Callable[[FileFilter], Iterator[SourceFile | Refusal]]
 
 
-def normalised(repository: str) -> str:
-    """The canonical name of a repository, see `repository_names`."""
-    return canonical(repository)
-
-
 def without_owner(repository: str) -> set[str]:
     """Names of a listed repository in sources that do not state the owner: `name`, `owner-name`."""
-    parts = normalised(repository).replace("@", "").split("/")
+    parts = canonical(repository).replace("@", "").split("/")
     return {parts[-1], "-".join(parts[-2:])} - {"*", ""}
 
 

@@ -81,10 +81,6 @@ def span_hashes(
     return splitmix64((sums[ends] - sums[starts]) * back[starts])
 
 
-def word_hashes(content: bytes) -> Hashes:
-    return span_hashes(content, *word_spans(content))
-
-
 def ngram_hashes(values: Hashes, length: int) -> Hashes:
     """A hash per n-gram of `length` consecutive values, in order."""
     count = len(values) - length + 1

@@ -113,13 +113,9 @@ _COMMENTS = re.compile(
 )
 
 
-def language_of(path: str, text: str) -> str | None:
-    """The language's name as in recipes, or None if neither name nor shebang determines it."""
-    return languages_of([path], pa.array([text], pa.string()))[0]
-
-
 def languages_of(paths: Sequence[str], texts: pa.Array) -> list[str | None]:
-    """`language_of` each file; a text is read only if the path is ambiguous."""
+    """The language of each file, as recipes name it; None if neither name nor shebang determines
+    it. A text is read only if the path is ambiguous."""
     languages: list[str | None] = []
     headers: list[int] = []
     for row, path in enumerate(paths):

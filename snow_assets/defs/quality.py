@@ -1,7 +1,7 @@
 """Stages of quality: what annotators learn from, annotators, scores."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import dagster as dg
@@ -331,7 +331,6 @@ def annotator_stages(name: str | None) -> AnnotatorStages:
     def quality_scores(run: StageRun) -> StageResult:
         from snow_assets.quality import asset_metadata, scores
         from snow_assets.quality.gate import scoring_annotator
-        from snow_assets.quality.stats import scoring_stats
 
         annotator, recipe = run.input(quality_annotator).folder, recipe_of(run.recipe)
         request = ScoringRequest(
@@ -348,7 +347,7 @@ def annotator_stages(name: str | None) -> AnnotatorStages:
         )
         version = scoring_annotator(annotator, is_gated=stages.selects(run.recipe)).version
         report = scores.write_reused(request, annotator=version) or _scored(run, request, recipe)
-        stats = scoring_stats(report)
+        stats = asdict(report)
         return StageResult(
             stats=stats,
             metadata={

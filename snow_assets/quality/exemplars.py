@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from snow_assets.corpus.benchmarks import BENCHMARKS
 from snow_assets.corpus.raw_shards import DROPS, FILES
+from snow_assets.corpus.repository_names import canonical
 from snow_assets.corpus.source_rows import Gate, source_rows
-from snow_assets.corpus.source_units import normalised, order_by_hash
+from snow_assets.corpus.source_units import order_by_hash
 from snow_assets.corpus.sources import snapshot as source_snapshot
 from snow_assets.corpus.spdx import is_spdx
 from snow_assets.corpus.tables import snapshot as table_snapshot
@@ -76,9 +77,9 @@ def _snapshot(group: FilePositives | RowPositives, corpus: CorpusRecipe) -> dict
 def _refuse_benchmarks(group: FilePositives) -> None:
     if group.source.kind != "distributions":
         return
-    names = {normalised(location.partition(":")[0]) for location in group.source.locations}
+    names = {canonical(location.partition(":")[0]) for location in group.source.locations}
     for benchmark in BENCHMARKS.values():
-        if normalised(benchmark.source.name) in names:
+        if canonical(benchmark.source.name) in names:
             raise ValueError(f"{benchmark.source.name!r} is a benchmark and cannot be an exemplar")
 
 

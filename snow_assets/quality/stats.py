@@ -1,9 +1,8 @@
 """Manifest stats of the quality assets."""
 
-from dataclasses import asdict
 from typing import Any
 
-from snow_assets.quality.contract import AnnotatorReport, ScoringReport
+from snow_assets.quality.contract import AnnotatorReport
 from snow_assets.quality.gate import gate_failures
 from snow_assets.storage import shards
 
@@ -29,10 +28,6 @@ def annotator_stats(report: AnnotatorReport) -> dict[str, Any]:
         stats[f"rank_correlation_low{suffix}"] = grade_gate.low
         stats[f"rank_correlation_high{suffix}"] = grade_gate.high
     return stats
-
-
-def scoring_stats(report: ScoringReport) -> dict[str, Any]:
-    return asdict(report)
 
 
 def train_tokens(clean_folders: dict[str, str]) -> dict[str, int]:

@@ -6,7 +6,8 @@ import platform
 import pytest
 
 from snow_assets.corpus import distributions
-from snow_assets.corpus.source_units import SourceFile, Unit, normalised
+from snow_assets.corpus.repository_names import canonical
+from snow_assets.corpus.source_units import SourceFile, Unit
 from snow_assets.recipe import SMOKE
 
 EVERY = ("c", "cpp", "javascript", "python", "sql")
@@ -68,7 +69,7 @@ def test_every_distribution_of_the_smoke_recipe_is_installed_and_no_exemplar_is_
     named = [location for source in SMOKE.corpus.sources for location in source.locations]
     repositories = set(distributions.snapshot(named))
     (positives,) = SMOKE.exemplars.file_groups
-    exemplars = {normalised(name) for name in positives.source.locations}
+    exemplars = {canonical(name) for name in positives.source.locations}
     assert len(repositories) >= 20
     assert len(exemplars) == 3
     assert not repositories & exemplars

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import pytest
 
 from snow_assets.corpus.ingest import ingest
+from snow_assets.corpus.repository_names import canonical
 from snow_assets.corpus.source_rows import Gate
-from snow_assets.corpus.source_units import normalised
 from snow_assets.curation.prepare import prepare_shard
 from snow_assets.recipe import Source
 from snow_assets.storage import shards
@@ -80,7 +80,7 @@ def test_08_a_zip_of_windows_finds_its_licence(tmp_path: Path) -> None:
 
 def test_09_an_opt_out_is_found_in_a_name_with_digits(tmp_path: Path) -> None:
     location = CASES / "09-archive-name-with-digit"
-    entry = normalised((location / "opt_outs.txt").read_text())
+    entry = canonical((location / "opt_outs.txt").read_text())
     gate = Gate(opted_out=frozenset({entry}), exemplars=frozenset())
     documents, reasons = curated(tmp_path, location / "archives", "archives", gate)
     assert list(documents) == ["angular-4-tables/store.js"]

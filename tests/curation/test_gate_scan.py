@@ -50,17 +50,17 @@ def assert_same_tokens(codes: np.ndarray, expected: Tokens) -> None:
 @example("'\\")
 def test_the_scan_reads_the_gates_tokens_in_any_text(text: str) -> None:
     expected = program_tokens(text)
-    codes, is_name = gate_scan.program_token_codes(text)
+    codes, is_name = gate_scan.token_codes(text, gate_scan.fixed_codes())
     assert_same_tokens(codes, expected)
     assert is_name.astype(bool).tolist() == expected.is_name.tolist()
-    assert_same_tokens(gate_scan.description_token_codes(text), description_tokens(text))
+    assert_same_tokens(gate_scan.token_codes(text, None)[0], description_tokens(text))
 
 
 def test_every_character_is_lowered_as_python_does() -> None:
     for first in range(0, sys.maxunicode + 1, 4096):
         characters = [chr(code) for code in range(first, first + 4096)]
         text = " ".join(f"a{char}b" for char in characters if not "\ud800" <= char <= "\udfff")
-        assert_same_tokens(gate_scan.description_token_codes(text), description_tokens(text))
+        assert_same_tokens(gate_scan.token_codes(text, None)[0], description_tokens(text))
 
 
 WORDS = st.sampled_from(["a", "b", "c", "if", "in", "=", "(", "+", "1", "# ab\n", "'s'", "ab cd"])

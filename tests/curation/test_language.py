@@ -1,10 +1,15 @@
 import time
 
+import pyarrow as pa
 import pytest
 
 from snow_assets.corpus.extensions import candidates
-from snow_assets.curation.language import language_of
+from snow_assets.curation.language import languages_of
 from snow_assets.languages import RECIPE_LANGUAGES
+
+
+def language_of(path: str, text: str) -> str | None:
+    return languages_of([path], pa.array([text]))[0]
 
 
 @pytest.mark.parametrize(

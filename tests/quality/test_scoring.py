@@ -2,7 +2,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from snow_assets.curation.kept import kept_rows
 from snow_assets.quality import scores, scoring, text_parts
 from snow_assets.quality.contract import ScoringReport, ScoringRequest
 from snow_assets.quality.gate import GateError, read_annotator
-from snow_assets.quality.stats import scoring_stats
 from snow_assets.runtime import worker
 from snow_assets.storage import column_ranges, shards
 from snow_assets.storage.schemas.quality import SCORE
@@ -37,7 +36,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 def score(request: ScoringRequest) -> ScoringReport:
     """Score and finish the artifact."""
     report = scoring.work(request, Quiet())
-    finish(request.output, inputs=[request.clean, request.annotator], stats=scoring_stats(report))
+    finish(request.output, inputs=[request.clean, request.annotator], stats=asdict(report))
     return report
 
 

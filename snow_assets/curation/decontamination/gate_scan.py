@@ -47,7 +47,7 @@ class TextScan:
         *,
         window_tokens: int,
     ) -> "TextScan":
-        fixed = _fixed_codes()
+        fixed = fixed_codes()
         return cls(
             fixed,
             _windows(programs, window_tokens, fixed),
@@ -68,18 +68,9 @@ class TextScan:
         return flags
 
 
-def program_token_codes(text: str) -> tuple[Hashes, Bytes]:
-    """The code of each token of a program, and whether it is an identifier."""
-    return _token_codes(text, _fixed_codes())
-
-
-def description_token_codes(text: str) -> Hashes:
-    """The code of each word of a description."""
-    return _token_codes(text, None)[0]
-
-
-def _token_codes(text: str, fixed: Hashes | None) -> tuple[Hashes, Bytes]:
-    """Of a program, or of a description if `fixed` is None."""
+def token_codes(text: str, fixed: Hashes | None) -> tuple[Hashes, Bytes]:
+    """The code of each token of a program, or of each word of a description if `fixed`, of
+    `fixed_codes`, is None; and whether it is an identifier."""
     data, offsets = buffers(pa.array([text], pa.string()))
     size = int(offsets[1])
     codes, is_name = np.zeros(size, np.uint64), np.zeros(size, np.uint8)
@@ -91,9 +82,10 @@ def _token_codes(text: str, fixed: Hashes | None) -> tuple[Hashes, Bytes]:
     return codes[:count], is_name[:count]
 
 
-def _fixed_codes() -> Hashes:
+def fixed_codes() -> Hashes:
+    """A hash table of the names that renaming does not change."""
     no_names = np.zeros(1, np.uint64)
-    codes = [_token_codes(name, no_names)[0] for name in sorted(fixed_names())]
+    codes = [token_codes(name, no_names)[0] for name in sorted(fixed_names())]
     return fixed_table(np.unique(np.concatenate(codes)))
 
 
@@ -107,7 +99,7 @@ def _windows(texts: Iterable[SearchedText], window: int, fixed: Hashes | None) -
     shorter: set[tuple[int, int, int]] = set()
     for searched in texts:
         length = searched.length
-        codes, is_name = _token_codes(searched.text, fixed)
+        codes, is_name = token_codes(searched.text, fixed)
         count = len(codes)
         previous, following, link = (np.zeros(count, np.int32) for _ in range(3))
         kernels.previous_occurrences(codes, is_name, count, window, previous, following, link)

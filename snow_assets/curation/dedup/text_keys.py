@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from snow_assets.storage.ids import ID_CHARS, first_64_bits
+from snow_assets.storage.ids import first_64_bits
 
 TextKeys = npt.NDArray[np.uint64]
 
@@ -31,11 +31,3 @@ def find_keys(
     indices[indices == len(ascending)] = 0
     is_present = ascending[indices] == keys
     return is_present, indices[is_present]
-
-
-def as_ids(chars: npt.NDArray[np.uint8]) -> pa.StringArray:
-    """The inverse of `id_chars`: characters, (ids, 64), as a column of ids."""
-    flat = pa.FixedSizeBinaryArray.from_buffers(
-        pa.binary(ID_CHARS), len(chars), [None, pa.py_buffer(np.ascontiguousarray(chars))]
-    )
-    return flat.cast(pa.binary()).cast(pa.string())

@@ -21,6 +21,7 @@ _DATA_LANGUAGES = frozenset({"text", "json", "yaml", "owl", "graphviz"})
 
 Filter = Callable[[str, FiltersRecipe], pl.Expr]  # whether it drops a document of a language
 
+# In order of evaluation: a document's reason is the first that applies.
 _FILTERS: Mapping[str, Filter] = {
     "too_many_lines": lambda _, filters: pl.col("num_lines") > filters.max_lines,
     "long_mean_line": lambda language, filters: (
@@ -52,9 +53,6 @@ _FILTERS: Mapping[str, Filter] = {
     ),
     "does_not_parse": lambda _, filters: pl.lit(filters.drop_unparsable) & ~pl.col("parses"),
 }
-
-REASONS = tuple(_FILTERS)
-"""Filter reasons in order of evaluation: a document's reason is the first that applies."""
 
 COLUMNS = tuple(field.name for field in SIGNALS)
 """The columns of `documents` that filters read."""

@@ -6,14 +6,13 @@ texts at once (see `signal_kernels`). The patterns of encoded data are StarCoder
 `(?:\\b(?:0x|\\\\x)?[0-9a-fA-F]{2}(?:,|\\b\\s*)){8,}` and `(?:\\\\u[0-9a-fA-F]{4}){8,}`.
 """
 
-import ast
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from snow_assets.corpus.notebooks import is_python
 from snow_assets.curation.columns import buffers
 from snow_assets.curation.filters import signal_kernels as kernels
 from snow_assets.curation.filters.generated import are_generated
@@ -64,18 +63,6 @@ def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 def _parses(texts: pa.Array, languages: Sequence[str]) -> list[bool]:
     return [
-        language != "python" or _is_python(text.as_py())
+        language != "python" or is_python(text.as_py())
         for text, language in zip(texts, languages, strict=True)
     ]
-
-
-def _is_python(text: str) -> bool:
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # from the parsed file: invalid escapes, `is` with a literal
-        try:
-            ast.parse(text)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return False
-    return True

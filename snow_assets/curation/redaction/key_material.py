@@ -27,7 +27,6 @@ PUTTY_LINES = re.compile(
 )
 _MIN_MATERIAL_CHARS = 40
 _MIN_CUT_MATERIAL_CHARS = 128
-_MIN_LINE_CHARS = 16
 _LINE = re.compile(r"[A-Za-z0-9+/=]{16,}")
 _IN_LITERALS = re.compile(r"[\"'`]")
 
