@@ -166,9 +166,13 @@ def _token_exactness(outs: dict[str, Path], folder: Path) -> dict[str, str]:
 def _near_exactness(outs: dict[str, Path]) -> dict[str, str]:
     """Precision and recall by texts that passed the filters, each text once."""
     made = outs["snow"]
-    signed, copies = (
+    signed, verified, copies = (
         str(made / name / where / "g")
-        for name, where in (("signatures", "bench"), ("near_duplicates", "all"))
+        for name, where in (
+            ("signatures", "bench"),
+            ("verified_pairs", "all"),
+            ("near_duplicates", "all"),
+        )
     )
     clusters = shards.read(copies, "clusters")
     ids = dict(
@@ -188,7 +192,7 @@ def _near_exactness(outs: dict[str, Path]) -> dict[str, str]:
     )
     true = {(names[a], names[b]) for a, b in pairs if names[a] in reached and names[b] in reached}
     true = {tuple(sorted(pair)) for pair in true}
-    found = shards.read(copies, "pairs")
+    found = shards.read(verified, "pairs")
     own = {
         tuple(sorted(pair))
         for pair in zip(

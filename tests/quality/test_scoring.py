@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from snow_assets.curation.kept import kept_rows
 from snow_assets.quality import scores, scoring, text_parts
 from snow_assets.quality.contract import ScoringReport, ScoringRequest
-from snow_assets.quality.gate import GateError, read_annotator
+from snow_assets.quality.gate import read_annotator
 from snow_assets.runtime import worker
 from snow_assets.storage import column_ranges, shards
 from snow_assets.storage.schemas.quality import SCORE
@@ -212,17 +212,6 @@ def test_of_several_earlier_scores_the_first_counts_in_blocks_of_any_size(
     wanted = {row["text_id"]: row for row in [*list(whole.values())[:3], *changed[3:]]}
     finish(again.output)
     assert rows(again.output) == wanted
-
-
-def test_a_failed_gate_stops_scoring(made: Made) -> None:
-    request = a_scoring(made.lake, made.clean["python"], made.annotator, name="a")
-    gates = [
-        {**vars(gate), "low": 0.1, "minimum": 0.2} for gate in read_annotator(made.annotator).gates
-    ]
-    change_annotator(made.annotator, gates=gates)
-    with pytest.raises(GateError):
-        scoring.work(request, Quiet())
-    assert shards.records(request.output) == []
 
 
 def test_another_encoder_in_the_same_place_is_refused(made: Made, tmp_path: Path) -> None:
