@@ -64,6 +64,7 @@ from snow_assets.storage.schemas.pretraining import SPAN
 
 _DOCUMENTS_AT_ONCE = 128  # a thread tokenizes them
 _TOKEN_BYTES = 4  # of text
+_MAX_BUCKET_TOKENS = 64_000_000
 
 _WRITTEN = pa.schema([("shards", pa.int64())])
 _RANGE_TOKENS = pa.schema([("range", pa.uint16()), ("num_tokens", pa.int64())])
@@ -208,7 +209,8 @@ def _packed_buckets(
         while missing_tokens > 0 and range_tokens[first:].any():
             # By the documents' counts; what stands between the texts adds to them.
             counted = np.cumsum(range_tokens[first:])
-            end = min(NUM_RANGES, first + int(np.searchsorted(counted, missing_tokens)) + 1)
+            target = min(missing_tokens, MAX_PARTITIONS * _bucket_tokens(recipe))
+            end = min(NUM_RANGES, first + int(np.searchsorted(counted, target)) + 1)
             buckets = _pass_buckets(source, pass_index, range_tokens, first, end, recipe, exchange)
             dtype = token_dtype(tokenizer.tokenizer.get_vocab_size())
             packed = exchange.map_shards(
@@ -227,6 +229,12 @@ def _packed_buckets(
                 if missing_tokens <= 0:
                     return
             first = end
+
+
+def _bucket_tokens(recipe: PackingRecipe) -> int:
+    """At most, but for a repository; a pass of more than MAX_PARTITIONS buckets is exchanged in
+    parts, for each of which its texts are read."""
+    return min(recipe.bucket_tokens, _MAX_BUCKET_TOKENS)
 
 
 def _tokens_by_range(
@@ -269,7 +277,7 @@ def _pass_buckets(
         MAX_PARTITIONS,
         max(
             exchange.num_partitions(num_tokens * _TOKEN_BYTES),
-            -(-num_tokens // recipe.bucket_tokens),
+            -(-num_tokens // _bucket_tokens(recipe)),
         ),
     )
     targets = num_tokens * np.arange(1, num_buckets) // num_buckets

@@ -197,6 +197,33 @@ def test_the_number_of_buckets_and_of_shards_written_at_once_changes_nothing(
     assert shards.manifest(whole).digest == shards.manifest(parts).digest
 
 
+def test_a_pass_of_too_many_buckets_is_exchanged_in_parts_and_packed_alike(
+    lake_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    num_exchanges: Counter[str] = Counter()
+    by_key = InProcessExchange.by_key
+
+    def packs_of(name: str) -> str:
+        def counted(*arguments: Any, **options: Any) -> Any:
+            num_exchanges[name] += 1
+            return by_key(*arguments, **options)
+
+        monkeypatch.setattr(InProcessExchange, "by_key", counted)
+        packs = put_packs(
+            lake_url,
+            clean_text(lake_url),
+            name=name,
+            phase=replace(PHASE, tokens=80 * CONTEXT),
+            packing=replace(PACKING, bucket_tokens=100),
+        )
+        return shards.manifest(packs).digest
+
+    whole = packs_of("whole_packs")
+    monkeypatch.setattr(packing, "MAX_PARTITIONS", 2)
+    assert packs_of("packs_in_parts") == whole
+    assert num_exchanges["packs_in_parts"] > num_exchanges["whole_packs"]
+
+
 def test_counts_that_are_too_high_change_nothing_where_forms_are_no_plain_texts(
     lake_url: str,
 ) -> None:
