@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 Floats = npt.NDArray[np.float64]
 
@@ -58,7 +59,4 @@ def roc_curve(positives: Sequence[float], negatives: Sequence[float]) -> tuple[F
 
 def midranks(values: Floats) -> Floats:
     """Ranks from 1; equal values get the mean of their ranks."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    midranks: Floats = last - (counts - 1) / 2
-    return midranks[inverse]
+    return pl.Series(values).rank("average").to_numpy()
