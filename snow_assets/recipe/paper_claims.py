@@ -6,17 +6,36 @@ known to mislead about mixtures, so this shows that the measurement works, not t
 holds.
 """
 
+from collections.abc import Sequence
+
 from snow_assets.recipe.experiments import Arm, Change, Comparison, ExperimentRecipe
 
-_TOKENS = 98_304
+ONCE = Change(field="selection.repeats", value=(1,))
+RANDOM = Change(field="selection.ranking", value="random")
+LOWEST = Change(field="selection.ranking", value="lowest_quality")
+RANDOM_AGAIN = Arm(
+    name="random_x1_again",
+    changes=(RANDOM, ONCE),
+    seed_offsets=(Change(field="selection.ranking_seed", value=1_000),),
+)
+
+
+def of_tokens(tokens: int) -> tuple[Change, ...]:
+    """So many are selected, repeats included, and trained on in the phase `continued`."""
+    return (
+        Change(field="selection.budget_tokens", value=tokens),
+        Change(field="pretraining.phases.continued.tokens", value=tokens),
+    )
+
+
+def against(baseline: str, names: Sequence[str]) -> tuple[Comparison, ...]:
+    return tuple(Comparison(arm=name, baseline=baseline) for name in names)
+
 
 PAPER_CLAIMS = ExperimentRecipe(
     name="paper_claims",
     phase="continued",
-    changes=(
-        Change(field="selection.budget_tokens", value=_TOKENS),
-        Change(field="pretraining.phases.continued.tokens", value=_TOKENS),
-    ),
+    changes=of_tokens(98_304),
     seeds=(0, 1, 2, 3, 4),
     seed_fields=(
         "annotator.seed",
@@ -25,37 +44,16 @@ PAPER_CLAIMS = ExperimentRecipe(
         "pretraining.seed",
     ),
     arms=(
-        Arm(
-            name="random_x1",
-            changes=(
-                Change(field="selection.ranking", value="random"),
-                Change(field="selection.repeats", value=(1,)),
-            ),
-        ),
-        Arm(
-            name="random_x1_again",
-            changes=(
-                Change(field="selection.ranking", value="random"),
-                Change(field="selection.repeats", value=(1,)),
-            ),
-            seed_offsets=(Change(field="selection.ranking_seed", value=1_000),),
-        ),
-        Arm(name="random_x4", changes=(Change(field="selection.ranking", value="random"),)),
-        Arm(name="selected_x1", changes=(Change(field="selection.repeats", value=(1,)),)),
+        Arm(name="random_x1", changes=(RANDOM, ONCE)),
+        RANDOM_AGAIN,
+        Arm(name="random_x4", changes=(RANDOM,)),
+        Arm(name="selected_x1", changes=(ONCE,)),
         Arm(name="selected_x4", changes=()),
-        Arm(
-            name="lowest_x1",
-            changes=(
-                Change(field="selection.ranking", value="lowest_quality"),
-                Change(field="selection.repeats", value=(1,)),
-            ),
-        ),
+        Arm(name="lowest_x1", changes=(LOWEST, ONCE)),
     ),
     control=Comparison(arm="random_x1_again", baseline="random_x1"),
     comparisons=(
-        Comparison(arm="selected_x1", baseline="random_x1"),
-        Comparison(arm="lowest_x1", baseline="random_x1"),
-        Comparison(arm="random_x4", baseline="random_x1"),
+        *against("random_x1", ("selected_x1", "lowest_x1", "random_x4")),
         Comparison(arm="selected_x4", baseline="selected_x1"),
         Comparison(arm="selected_x4", baseline="random_x4"),
     ),
