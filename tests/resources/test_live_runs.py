@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from snow_resources.lineage import descendants
 from snow_resources.live_runs import LiveRun
 from snow_resources.tracking import PENDING_DIGEST, Record, TrackedDataset, TrackedModel, Tracking
+from tests.resources.lineage import descendants
 from tests.resources.mlflow_records import UNREACHABLE, a_record, dataset, sha
 
 LOG = logging.getLogger("test")

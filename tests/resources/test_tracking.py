@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from snow_resources.lineage import ancestors, descendants
 from snow_resources.tracking import TrackedModel, Tracking, default_ui_url
+from tests.resources.lineage import ancestors, descendants
 from tests.resources.mlflow_records import RECIPE, a_record, dataset, record, run_of, sha
 
 
