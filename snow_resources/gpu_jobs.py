@@ -6,22 +6,21 @@ lake with a folder per attempt: `request.json` is written first, `report.json` l
 
 import hashlib
 import time
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import dagster as dg
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
 from pydantic import TypeAdapter, ValidationError
+
+from snow_assets.storage import object_store
 
 Report = TypeVar("Report")
 
+_ATTEMPT_PREFIX = "attempt-"
 REQUEST, REPORT, ENDED, LOG = "request.json", "report.json", "ended.json", "log.txt"
 
 BAD_INPUT, RETRYABLE, KILLED, PREEMPTED = 42, 75, 137, 143
@@ -110,57 +109,41 @@ class Job:
         return self.module.rsplit(".", 1)[-1]
 
     @cached_property
-    def _file_system(self) -> tuple[Any, str]:
-        options = {} if "://" not in self.url else {"use_listings_cache": False}
-        system, root = fsspec.core.url_to_fs(self.url, **options)
-        return system, str(root)
+    def root(self) -> str:
+        """The folder that holds the attempts as an absolute URL."""
+        system, path = object_store.file_system(self.url)
+        return str(system.unstrip_protocol(path))
 
     def attempts(self) -> list[int]:
         """The numbers of the attempts so far, in order."""
-        system, root = self._file_system
-        paths = system.ls(root, detail=False) if system.isdir(root) else []
-        return sorted(int(path.rstrip("/").rsplit("-", 1)[1]) for path in paths)
-
-    @property
-    def root(self) -> str:
-        """The folder that holds the attempts as an absolute URL."""
-        return str(self._file_system[0].unstrip_protocol(self._file_system[1]))
+        names = object_store.names(self.root, _ATTEMPT_PREFIX)
+        return sorted(int(name.removeprefix(_ATTEMPT_PREFIX)) for name in names)
 
     def folder(self, attempt: int) -> str:
         """The attempt's folder as an absolute URL."""
-        return str(self._file_system[0].unstrip_protocol(self._path(attempt)))
+        return object_store.join(self.root, f"{_ATTEMPT_PREFIX}{attempt:03d}")
 
     def has(self, attempt: int, name: str) -> bool:
-        return bool(self._file_system[0].exists(self._path(attempt, name)))
+        return object_store.exists(self._file(attempt, name))
 
     def get(self, attempt: int, name: str) -> bytes:
-        return bytes(self._file_system[0].cat_file(self._path(attempt, name)))
+        return object_store.get(self._file(attempt, name))
 
     def names(self, attempt: int, folder: str) -> list[str]:
         """The sorted names of the complete files in a folder of the attempt."""
-        system, path = self._file_system[0], self._path(attempt, folder)
-        paths = system.ls(path, detail=False) if system.isdir(path) else []
-        names = (path.rstrip("/").rsplit("/", 1)[1] for path in paths)
-        return sorted(name for name in names if not name.startswith("."))
+        return object_store.names(self._file(attempt, folder))
 
     def put(self, attempt: int, name: str, content: bytes) -> None:
         """Write a file atomically."""
-        system, path = self._file_system[0], self._path(attempt, name)
-        if isinstance(system, LocalFileSystem):
-            system.makedirs(self._path(attempt), exist_ok=True)
-            part = f"{path}.{uuid.uuid4().hex}.part"  # two runs may write at once
-            system.pipe_file(part, content)
-            Path(part).replace(path)
-        else:
-            system.pipe_file(path, content)
+        object_store.put(self._file(attempt, name), content)
 
     def quarantine(self, attempt: int, name: str) -> None:
         """Rename a damaged file to NAME.damaged, so that it is not read again."""
-        self._file_system[0].mv(self._path(attempt, name), self._path(attempt, f"{name}.damaged"))
+        system, path = object_store.file_system(self._file(attempt, name))
+        system.mv(path, f"{path}.damaged")
 
-    def _path(self, attempt: int, name: str = "") -> str:
-        folder = f"{self._file_system[1]}/attempt-{attempt:03d}"
-        return f"{folder}/{name}" if name else folder
+    def _file(self, attempt: int, name: str) -> str:
+        return object_store.join(self.folder(attempt), name)
 
 
 def command(job: Job, attempt: int, size: JobSize, python: str) -> list[str]:

@@ -19,8 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import fsspec
-
+from snow_assets.storage.object_store import file_system
 from snow_resources.warehouse import WarehouseError
 
 NUM_KEPT_VERSIONS = 3
@@ -51,7 +50,7 @@ def folder_of(lake: str, recipe: str) -> str:
 def only_recipe(lake: str) -> str:
     """The only recipe with published tables in a lake; WarehouseError if none or several."""
     with _store_errors(lake):
-        system, root = _file_system(posixpath.join(lake, _TABLES))
+        system, root = file_system(posixpath.join(lake, _TABLES))
         folders = system.ls(root, detail=False) if system.isdir(root) else []
     names = sorted(posixpath.basename(path.rstrip("/")) for path in folders)
     if not names:
@@ -70,7 +69,7 @@ def put_version(file: Path, folder: str, *, inputs_digest: str) -> Version:
 
     Tables of the same inputs are not uploaded again. The file must not change meanwhile.
     """
-    system, root = _file_system(folder)
+    system, root = file_system(folder)
     former = _pointer(system, root)
     if (
         former
@@ -102,7 +101,7 @@ def fetch_current(folder: str, cache: Path) -> Path:
     missing, if its digest differs, or if the store does not answer. Memory: a few megabytes.
     """
     with _store_errors(folder):
-        system, root = _file_system(folder)
+        system, root = file_system(folder)
         version = _pointer(system, root)
         while version:
             copy = cache / f"{version.sha256}.duckdb"
@@ -185,12 +184,6 @@ def _version_path(root: str, name: str) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _file_system(folder: str) -> tuple[Any, str]:
-    options = {"use_listings_cache": False} if "://" in folder else {}
-    system, root = fsspec.core.url_to_fs(folder, **options)
-    return system, root
 
 
 @contextmanager
