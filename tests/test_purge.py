@@ -138,19 +138,6 @@ def test_current_artifacts_are_never_purged(lake_url: str) -> None:
     assert (done.deletions, done.held, done.reported) == ([], [], [])
 
 
-def test_an_artifact_under_an_assets_former_name_is_traced_and_kept_by_no_pointer(
-    lake_url: str,
-) -> None:
-    seeds: list[dict[str, object]] = [{"document_id": "child", "seed_repository": "tar"}]
-    former = made(lake_url, f"synthetic_answers/all/{'0' * 32}", [], ("seeds", seeds), CHILD)
-    point(lake_url, former)
-    [opted_out] = found(lake_url, opted_out=("tar",)).deletions
-    assert (opted_out.folder, opted_out.reason) == (former, "opted out")
-    assert found(lake_url).deletions == []
-    [unreferenced] = found(lake_url, days=8).deletions
-    assert (unreferenced.folder, unreferenced.reason) == (former, "unreferenced")
-
-
 def test_a_text_that_others_hold_too_is_no_trace_of_a_score(lake_url: str) -> None:
     raw = raw_corpus(lake_url, [a_file("a.py", "x = 1", repository="tar")])
     rows: list[dict[str, object]] = [

@@ -13,10 +13,9 @@ from pathlib import Path
 from snow_assets.defs.artifact_metadata import read_metadata
 from snow_assets.defs.materialize import artifact_record
 from snow_assets.defs.promotion import promotion_violations
-from snow_assets.planning.purge import NO_ASSETS
 from snow_assets.recipe import Recipe, chosen_recipe
 from snow_assets.storage import shards
-from snow_assets.storage.pointers import read_pointer
+from snow_assets.storage.lake_folders import CURRENT, artifact_folders, pointers
 from snow_assets.storage.shards import DamagedFileError
 from snow_resources import mlflow_store
 from snow_resources.lake import Lake
@@ -46,7 +45,7 @@ def _old_aliases(lake: str, path: Path, recipe: Recipe) -> list[TrackedAlias]:
         with mlflow_store.copied_store(path) as uri:
             return mlflow_runs.read_aliases(uri)
     except mlflow_runs.UNREACHABLE as error:
-        names = [name for name in shards.names(shards.join(lake, "current")) if name != recipe.name]
+        names = [name for name in shards.names(shards.join(lake, CURRENT)) if name != recipe.name]
         if names:
             sys.stderr.write(
                 f"The aliases of {path} cannot be read ({type(error).__name__}): those of "
@@ -87,11 +86,8 @@ def _records(lake: str) -> Iterator[Record]:
     """Yield the record of every artifact under its recipe, inputs before outputs."""
     manifests = [
         (manifest.finished or 0.0, folder)
-        for asset in shards.names(lake)
-        if asset not in NO_ASSETS
-        for partition in shards.names(shards.join(lake, asset))
-        for fingerprint in shards.names(shards.join(lake, asset, partition))
-        if (manifest := _manifest(folder := shards.join(lake, asset, partition, fingerprint)))
+        for folder in artifact_folders(lake)
+        if (manifest := _manifest(folder))
     ]
     for _, folder in sorted(manifests):
         if record := _record_of(folder, recipe=None):
@@ -100,20 +96,15 @@ def _records(lake: str) -> Iterator[Record]:
 
 def current_models(lake: Lake, recipe: Recipe) -> Iterator[Record]:
     """The records of the models that the recipe's pointers name."""
-    root = lake.pointers(recipe.name, "").rstrip("/")
-    for asset in shards.names(root):
-        for name in shards.names(shards.join(root, asset)):
-            try:
-                pointer = read_pointer(shards.join(root, asset, name))
-            except DamagedFileError as error:
-                sys.stderr.write(f"{error}\n")
-                continue
-            if pointer is None:
-                continue
-            folder = lake.artifact(asset, name.removesuffix(".json"), pointer["fingerprint"])
-            record = _record_of(folder, recipe=recipe.name)
-            if record is not None and record.model is not None:
-                yield replace(record, is_gated=bool(recipe.promotion_gates))
+    for pointer in pointers(lake.url, recipe.name):
+        try:
+            folder = pointer.folder()
+        except DamagedFileError as error:
+            sys.stderr.write(f"{error}\n")
+            continue
+        record = None if folder is None else _record_of(folder, recipe=recipe.name)
+        if record is not None and record.model is not None:
+            yield replace(record, is_gated=bool(recipe.promotion_gates))
 
 
 def _record_of(folder: str, *, recipe: str | None) -> Record | None:

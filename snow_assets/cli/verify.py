@@ -10,9 +10,8 @@ from dataclasses import dataclass, field, replace
 
 from rich.console import Console
 
-from snow_assets.planning.purge import NO_ASSETS
 from snow_assets.storage import integrity, shards
-from snow_assets.storage.pointers import read_pointer
+from snow_assets.storage.lake_folders import artifact_folders, pointers
 from snow_assets.storage.shards import DamagedFileError
 
 
@@ -49,7 +48,7 @@ def verify(lake: str, *, everything: bool = False) -> Verification:
     result = Verification()
     current = list(_current(lake, result))
     folders = dict.fromkeys(current)
-    for folder in _artifacts(lake):
+    for folder in artifact_folders(lake):
         if not shards.is_finished(folder):
             _verify_unfinished(folder, result)
         elif everything:
@@ -66,28 +65,14 @@ def verify(lake: str, *, everything: bool = False) -> Verification:
 
 def _current(lake: str, result: Verification) -> Iterator[str]:
     """The artifacts that pointers name."""
-    root = shards.join(lake, "current")
-    for recipe in shards.names(root):
-        for asset in shards.names(shards.join(root, recipe)):
-            for name in shards.names(shards.join(root, recipe, asset)):
-                url = shards.join(root, recipe, asset, name)
-                try:
-                    pointer = read_pointer(url)
-                except DamagedFileError as error:
-                    result.add(error)
-                    continue
-                if pointer is not None:
-                    partition = name.removesuffix(".json")
-                    yield shards.join(lake, asset, partition, pointer["fingerprint"])
-
-
-def _artifacts(lake: str) -> Iterator[str]:
-    for asset in shards.names(lake):
-        if asset in NO_ASSETS:
-            continue
-        for partition in shards.names(shards.join(lake, asset)):
-            for fingerprint in shards.names(shards.join(lake, asset, partition)):
-                yield shards.join(lake, asset, partition, fingerprint)
+    for pointer in pointers(lake):
+        try:
+            folder = pointer.folder()
+        except DamagedFileError as error:
+            result.add(error)
+        else:
+            if folder is not None:
+                yield folder
 
 
 def _verify_artifact(folder: str, result: Verification) -> None:

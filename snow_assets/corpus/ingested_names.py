@@ -12,8 +12,7 @@ from snow_assets.corpus.raw_shards import FILES
 from snow_assets.corpus.repository_names import canonical
 from snow_assets.corpus.source_rows import Gate
 from snow_assets.storage import shards
-
-TOMBSTONES = "tombstones"
+from snow_assets.storage.lake_folders import TOMBSTONES
 
 
 def ingested_names(raw_folder: str) -> dict[str, list[str]]:

@@ -72,10 +72,6 @@ FURTHER_STAGES = (_FURTHER.examples, _FURTHER.annotator, _FURTHER.scores)
 STAGE_BY_NAME = {stage.name: stage for stage in STAGES}
 
 
-FORMER_NAMES = {"synthetic_answers": synthesis.synthetic_completions}
-"""Assets that lakes hold under a name from before, which no run moves a pointer to any more."""
-
-
 def stage_of(asset: str) -> Stage | None:
     """The stage of an asset in the lake; None if no recipe has such a stage.
 
@@ -84,8 +80,6 @@ def stage_of(asset: str) -> Stage | None:
     """
     if asset in STAGE_BY_NAME:
         return STAGE_BY_NAME[asset]
-    if asset in FORMER_NAMES:
-        return replace(FORMER_NAMES[asset], name=asset)
     for kind, stages in (("packs", pretraining.PACKS), ("checkpoint", pretraining.CHECKPOINTS)):
         if asset.endswith(f"_{kind}"):
             return replace(next(iter(stages.values())), name=asset)

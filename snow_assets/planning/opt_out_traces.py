@@ -13,6 +13,7 @@ from snow_assets.corpus.opt_outs import is_listed
 from snow_assets.stages import Partitions, Stage, StageTable
 from snow_assets.storage import shards
 from snow_assets.storage.checked_json import DamagedFileError
+from snow_assets.storage.lake_folders import artifact_folders
 from snow_assets.storage.schemas.corpus import RAW_FILE
 from snow_assets.storage.schemas.curation import DOCUMENT
 from snow_assets.storage.schemas.pretraining import SEEN
@@ -145,13 +146,7 @@ def _score_traces(lake: str, texts: pl.Series, stages: Iterable[Stage]) -> Itera
 
 def finished(lake: str, asset: str) -> list[str]:
     """The finished artifacts of an asset, as URLs, by partition and name."""
-    root = shards.join(lake, asset)
-    folders = [
-        shards.join(root, partition, fingerprint)
-        for partition in shards.names(root)
-        for fingerprint in shards.names(shards.join(root, partition))
-    ]
-    return [folder for folder in folders if shards.is_finished(folder)]
+    return [folder for folder in artifact_folders(lake, asset) if shards.is_finished(folder)]
 
 
 def markdown(found_traces: Sequence[Trace]) -> str:

@@ -12,19 +12,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from snow_assets.corpus.ingested_names import TOMBSTONES
 from snow_assets.defs.experiments import experiment_comparisons
-from snow_assets.defs.graph import FORMER_NAMES, stage_of, stages_in
-from snow_assets.planning.opt_out_traces import Trace, finished, traces
+from snow_assets.defs.graph import stage_of, stages_in
+from snow_assets.planning.opt_out_traces import Trace, traces
 from snow_assets.recipe import Recipe
 from snow_assets.stages import Stage, as_json
 from snow_assets.storage import shards
 from snow_assets.storage.integrity import readable_records
-from snow_assets.storage.pointers import read_pointer
+from snow_assets.storage.lake_folders import TOMBSTONES, artifact_folders, pointers
 
-NO_ASSETS = frozenset(
-    {"current", "estimates", "jobs", "labels", "recipe_comparisons", "tables", TOMBSTONES}
-)
 _DAY_SECONDS = 86_400
 
 
@@ -63,14 +59,10 @@ def find(
 
     `abandoned_by`: unfinished work of this recipe under another config goes too, however fresh.
     """
-    artifacts = [
-        folder
-        for asset in shards.names(lake)
-        if asset not in NO_ASSETS
-        for folder in finished(lake, asset)
-    ]
+    folders = list(artifact_folders(lake))
+    artifacts = [folder for folder in folders if shards.is_finished(folder)]
     inputs = {folder: _input_folders(lake, shards.manifest(folder).inputs) for folder in artifacts}
-    unfinished = _unfinished(lake, set(artifacts))
+    unfinished = _unfinished(set(folders).difference(artifacts))
     trace_list = traces(lake, opted_out, stages_in(lake))
     needs = _Needs.of(lake, inputs, unfinished)
     copies = {_folder(lake, trace) for trace in trace_list if trace.num_rows}
@@ -197,34 +189,14 @@ def _input_folders(lake: str, inputs: Sequence[shards.Input]) -> list[str]:
 
 
 def _current(lake: str) -> set[str]:
-    """What the pointers of all recipes name; those of renamed assets keep nothing."""
-    root = shards.join(lake, "current")
-    folders = set()
-    for recipe in shards.names(root):
-        for asset in shards.names(shards.join(root, recipe)):
-            if asset in FORMER_NAMES:
-                continue
-            for name in shards.names(shards.join(root, recipe, asset)):
-                # A damaged one ends the purge: it is unknown what it keeps.
-                pointer = read_pointer(shards.join(root, recipe, asset, name))
-                if pointer is None:
-                    continue
-                partition = name.removesuffix(".json")
-                folders.add(shards.join(lake, asset, partition, pointer["fingerprint"]))
-    return folders
+    """What the pointers of all recipes name; a damaged one ends the purge: it is unknown what it
+    keeps."""
+    return {folder for pointer in pointers(lake) if (folder := pointer.folder()) is not None}
 
 
-def _unfinished(lake: str, artifacts: set[str]) -> dict[str, shards.InProgress | None]:
-    notes: dict[str, shards.InProgress | None] = {}
-    for asset in shards.names(lake):
-        if asset in NO_ASSETS:
-            continue
-        for partition in shards.names(shards.join(lake, asset)):
-            for fingerprint in shards.names(shards.join(lake, asset, partition)):
-                folder = shards.join(lake, asset, partition, fingerprint)
-                if folder not in artifacts and _noted(folder):
-                    notes[folder] = _marker(folder)
-    return notes
+def _unfinished(folders: set[str]) -> dict[str, shards.InProgress | None]:
+    """The in-progress markers of those folders without a manifest that hold work."""
+    return {folder: _marker(folder) for folder in sorted(folders) if _noted(folder)}
 
 
 def _marker(folder: str) -> shards.InProgress | None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 from snow_assets.defs.graph import FURTHER_STAGES, STAGES, stage_of, stages_in
 from snow_assets.stages import Stage
 from snow_assets.storage import shards
-from snow_assets.storage.pointers import read_pointer
+from snow_assets.storage.lake_folders import artifact_folders, pointers
 from snow_assets.tables.labels import labels
 
 _REQUIRED = {"nullable": False}
@@ -190,34 +190,24 @@ def dbt_sources(stages: Iterable[Stage]) -> dict[tuple[str, str], tuple[pa.Schem
 
 def _other_recipes(lake: str, recipe: str) -> dict[str, set[str]]:
     """The artifact folders that the pointers of all other recipes name, by recipe."""
-    root = shards.join(lake, "current")
-    return {
-        name: {
-            _read_pointer_target(lake, shards.join(root, name, asset, pointer), asset, pointer)
-            for asset in shards.names(shards.join(root, name))
-            for pointer in shards.names(shards.join(root, name, asset))
-        }
-        for name in shards.names(root)
-        if name != recipe
-    }
+    folders: dict[str, set[str]] = {}
+    for pointer in pointers(lake):
+        if pointer.recipe == recipe:
+            continue
+        folder = pointer.folder()
+        if folder is None:
+            raise FileNotFoundError(
+                f"the pointer {pointer.url} has gone: materialize the tables again"
+            )
+        folders.setdefault(pointer.recipe, set()).add(folder)
+    return folders
 
 
-def _read_pointer_target(lake: str, url: str, asset: str, pointer: str) -> str:
-    current = read_pointer(url)
-    if current is None:
-        raise FileNotFoundError(f"the pointer {url} has gone: materialize the tables again")
-    return shards.join(lake, asset, pointer.removesuffix(".json"), current["fingerprint"])
-
-
-def _history(lake: str) -> list[str]:
+def _history(lake: str) -> Iterator[str]:
     """Every artifact of the stages whose earlier ones stay queryable."""
-    roots = [shards.join(lake, stage.name) for stage in STAGES if stage.keeps_history]
-    return [
-        shards.join(root, partition, fingerprint)
-        for root in roots
-        for partition in shards.names(root)
-        for fingerprint in shards.names(shards.join(root, partition))
-    ]
+    for stage in STAGES:
+        if stage.keeps_history:
+            yield from artifact_folders(lake, stage.name)
 
 
 def is_checkpoint(asset: str) -> bool:
