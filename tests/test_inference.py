@@ -5,7 +5,12 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from snow_assets.runtime.inference import RequestId, completed_parts
+from snow_assets.runtime.inference import (
+    GenerationReport,
+    RequestId,
+    completed_parts,
+    generation_speed,
+)
 
 
 class Rounds:
@@ -89,3 +94,23 @@ def test_isolated_parts_start_without_what_earlier_ones_left_in_the_cache() -> N
 
 def test_a_part_without_requests_is_complete() -> None:
     assert list(completed_parts(Rounds(1), [(3, [])])) == [(3, [])]
+
+
+def test_a_jobs_speed_is_that_of_all_its_pods_without_the_engines_start() -> None:
+    pods = [
+        GenerationReport(
+            num_parts=2,
+            num_completions=8,
+            num_completion_tokens=300,
+            num_queried_prefix_tokens=40,
+            num_cached_prefix_tokens=30,
+            start_seconds=5.0,
+            seconds=2.0,
+        ),
+        GenerationReport(num_parts=1, num_completions=4, num_completion_tokens=100, seconds=4.0),
+    ]
+    assert generation_speed(pods) == (
+        "12 completions in 3 parts: 100 tokens/s for 4 s, after 5 s for the engine's start; "
+        "75% of the prompts' tokens were in the prefix cache"
+    )
+    assert generation_speed([GenerationReport()]) == "every part was there already"

@@ -9,7 +9,6 @@ from snow_assets.defs.curation import clean_corpus, tokenizer
 from snow_assets.defs.pretraining import CHECKPOINTS
 from snow_assets.evaluation import programs
 from snow_assets.evaluation.contract import (
-    CompletionReport,
     EvaluationRequest,
     ExecutionReport,
     MeasurementReport,
@@ -17,6 +16,7 @@ from snow_assets.evaluation.contract import (
 from snow_assets.evaluation.decoding import completion_parts, decodings, num_chosen_problems
 from snow_assets.recipe import Recipe
 from snow_assets.runtime import sandbox
+from snow_assets.runtime.inference import GenerationReport, generation_speed
 from snow_assets.stages import (
     CostModel,
     Input,
@@ -130,7 +130,7 @@ def benchmark_results(run: StageRun) -> StageResult:
         run.context,
         "snow_assets.evaluation.generation",
         request,
-        report=CompletionReport,
+        report=GenerationReport,
         code_version=CODE_VERSION,
         size=JobSize(
             environment="vllm",
@@ -157,7 +157,7 @@ def benchmark_results(run: StageRun) -> StageResult:
         stats=results.stats(rows, measured.report, executed.report),
         metadata={
             "results": dg.MetadataValue.md(asset_metadata.results_table(rows)),
-            "generation": asset_metadata.generation_speed(generated.reports),
+            "generation": generation_speed(generated.reports),
             "bits_per_byte": asset_metadata.bits_per_byte_plot(rows),
             **programs.timings(executed.report),
         },

@@ -13,6 +13,7 @@ from snow_assets.defs.documents import documents
 from snow_assets.defs.selection import high_quality_subset
 from snow_assets.recipe import Recipe
 from snow_assets.runtime import worker
+from snow_assets.runtime.inference import GenerationReport, generation_speed
 from snow_assets.stages import (
     CostModel,
     Input,
@@ -36,7 +37,6 @@ from snow_assets.synthesis.contract import (
     FileExecution,
     FileExecutionReport,
     FileExecutionRequest,
-    GenerationReport,
     GenerationRequest,
 )
 from snow_assets.synthesis.prompts import PROMPT_VERSIONS, prompt_version
@@ -151,7 +151,7 @@ def synthetic_completions(run: StageRun) -> StageResult:
 
 
 def _generated(run: StageRun) -> StageResult:
-    from snow_assets.synthesis import asset_metadata, seeds
+    from snow_assets.synthesis import seeds
 
     synthesis = run.recipe.synthesis
     request = GenerationRequest(
@@ -172,11 +172,7 @@ def _generated(run: StageRun) -> StageResult:
     )
     return StageResult(
         stats=seeds.completion_stats(run.folder),
-        metadata={
-            "speed": asset_metadata.throughput(
-                asset_metadata.merge_reports(done.reports), done.seconds
-            )
-        },
+        metadata={"speed": generation_speed(done.reports)},
         metrics=worker.read_attempts(done.folder),
     )
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from snow_assets.evaluation.contract import CompletionReport
 from snow_assets.evaluation.results import BITS, SOLUTION_BITS
 from snow_assets.plots import Plot, as_plot, new_figure
 
@@ -39,18 +38,3 @@ def bits_per_byte_plot(rows: Sequence[dict[str, Any]]) -> Plot:
     axes.set_xlabel("bits per byte, with 95 % interval (less is better)")
     axes.grid(axis="x", alpha=0.3)
     return as_plot(figure, "Bits per byte of held-out code and canonical solutions")
-
-
-def generation_speed(reports: Sequence[CompletionReport]) -> str:
-    """Throughput of the generation job's pods as a sentence."""
-    num_completions = sum(report.num_completions for report in reports)
-    if not num_completions:
-        return "every part was there already"
-    start_seconds = max(report.start_seconds for report in reports)
-    seconds = max(report.seconds for report in reports)
-    num_queried = sum(report.num_queried_prefix_tokens for report in reports)
-    share = sum(report.num_cached_prefix_tokens for report in reports) / max(1, num_queried)
-    return (
-        f"{num_completions} completions in {seconds:.0f} s, after {start_seconds:.0f} s for the "
-        f"engine's start; {share:.0%} of the prompts' tokens were in the prefix cache"
-    )

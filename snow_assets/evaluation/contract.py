@@ -36,17 +36,6 @@ class MeasurementReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompletionReport:
-    """Counts and times of the generation job's attempt, without the parts of earlier ones."""
-
-    num_completions: int = 0
-    num_queried_prefix_tokens: int = 0  # looked up in the engine's cache of prefixes
-    num_cached_prefix_tokens: int = 0  # and found there
-    start_seconds: float = 0.0  # until the engine was ready
-    seconds: float = 0.0  # of generation, without startup
-
-
-@dataclass(frozen=True, kw_only=True)
 class ProblemTest:
     """A problem's canonical program, and the test that it and the model's programs must pass."""
 

@@ -17,12 +17,13 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from snow_assets.curation.tokenizer.tokens import END_OF_TEXT, load_tokenizer
-from snow_assets.evaluation.contract import CompletionReport, EvaluationRequest
+from snow_assets.evaluation.contract import EvaluationRequest
 from snow_assets.evaluation.decoding import Decoding, Part, completion_parts, decodings
 from snow_assets.evaluation.problems import Problem, sample_problems
 from snow_assets.runtime import worker
 from snow_assets.runtime.inference import (
     EngineConfig,
+    GenerationReport,
     TokenCompletion,
     TokenPrompt,
     completed_parts,
@@ -100,7 +101,7 @@ class Context:
         return {"completion": text, "stop_reason": stop_reason, "num_tokens": num_tokens}
 
 
-def generate(request: EvaluationRequest, progress: worker.Progress) -> CompletionReport:
+def generate(request: EvaluationRequest, progress: worker.Progress) -> GenerationReport:
     """Write the remaining parts of `completions`; the engine starts only if there are any."""
     recipe = request.recipe
     problems = sample_problems(
@@ -113,7 +114,7 @@ def generate(request: EvaluationRequest, progress: worker.Progress) -> Completio
         and not shards.record(request.output, shards.table_name(COMPLETIONS, index))
     }
     if not parts:
-        return CompletionReport()
+        return GenerationReport()
     with tempfile.TemporaryDirectory(prefix="checkpoint-") as scratch:
         model = shards.fetch_folder(request.checkpoint_folder, Path(scratch), prefix="model")
         return _generate_parts(request, progress, parts, problems, model)
@@ -125,7 +126,7 @@ def _generate_parts(
     parts: Mapping[int, Part],
     problems: Sequence[Problem],
     model: Path,
-) -> CompletionReport:
+) -> GenerationReport:
     recipe = request.recipe
     context = Context(
         tokenizer=load_tokenizer(request.tokenizer),
@@ -146,7 +147,7 @@ def _generate_parts(
     )
     start_seconds = time.monotonic() - started
     progress.log(f"{request.checkpoint}: {queue.name} is ready after {start_seconds:.0f} s")
-    started, num_completions = time.monotonic(), 0
+    started, num_completions, num_tokens = time.monotonic(), 0, 0
     for decoding in decodings(recipe):
         problems_by_part = {
             index: problems[part.begin : part.end]
@@ -174,10 +175,13 @@ def _generate_parts(
             ]
             shards.put_table(request.output, COMPLETIONS, index, rows, COMPLETION)
             num_completions += len(rows)
+            num_tokens += sum(row["num_tokens"] for row in rows)
             progress.log(f"{request.checkpoint}: {num_completions} {decoding.name} completions")
     prefix_cache = queue.prefix_cache_use()
-    return CompletionReport(
+    return GenerationReport(
+        num_parts=len(parts),
         num_completions=num_completions,
+        num_completion_tokens=num_tokens,
         num_queried_prefix_tokens=prefix_cache.num_queried_tokens,
         num_cached_prefix_tokens=prefix_cache.num_hit_tokens,
         start_seconds=start_seconds,

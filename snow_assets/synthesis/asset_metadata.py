@@ -1,8 +1,7 @@
-"""Dagster metadata of synthesis (yield, examples, throughput), and validation of its tables."""
+"""Dagster metadata of synthesis (yield, examples), and validation of its tables."""
 
 import html
 from collections import Counter
-from collections.abc import Sequence
 
 import polars as pl
 import pyarrow as pa
@@ -11,7 +10,7 @@ from snow_assets.curation.decontamination.gate import gate_hits
 from snow_assets.plots import Plot, as_plot, legend_outside, new_figure
 from snow_assets.storage import shards
 from snow_assets.synthesis.acceptance import DOCUMENTS, REFUSALS
-from snow_assets.synthesis.contract import SEEDS, GenerationReport
+from snow_assets.synthesis.contract import SEEDS
 
 _ACCEPTED = "accepted"
 _EXAMPLES = 3
@@ -86,34 +85,6 @@ def examples_markdown(folder: str) -> str:
         f"<pre>{html.escape(row['text'][:_EXAMPLE_CHARS])}</pre>"
         for row in rows.to_pylist()
     )
-
-
-def merge_reports(reports: Sequence[GenerationReport]) -> GenerationReport:
-    """Merge the reports of parallel workers: counts are summed, times are maxima."""
-    return GenerationReport(
-        num_parts=sum(report.num_parts for report in reports),
-        num_completions=sum(report.num_completions for report in reports),
-        num_completion_tokens=sum(report.num_completion_tokens for report in reports),
-        num_queried_prefix_tokens=sum(report.num_queried_prefix_tokens for report in reports),
-        num_cached_prefix_tokens=sum(report.num_cached_prefix_tokens for report in reports),
-        start_seconds=max(report.start_seconds for report in reports),
-        seconds=max(report.seconds for report in reports),
-    )
-
-
-def throughput(report: GenerationReport, seconds: float) -> str:
-    """Throughput as a sentence; `seconds` is 0 if an earlier run generated all parts."""
-    if not seconds or not report.seconds:
-        return "every part was there already"
-    sentence = (
-        f"{report.num_completions} completions in {report.num_parts} parts: "
-        f"{report.num_completion_tokens / report.seconds:.0f} tokens/s for {report.seconds:.0f} s, "
-        f"after {report.start_seconds:.0f} s for the engine's start"
-    )
-    if not report.num_queried_prefix_tokens:
-        return sentence
-    share = report.num_cached_prefix_tokens / report.num_queried_prefix_tokens
-    return f"{sentence}; {share:.0%} of the prompts' tokens were in the prefix cache"
 
 
 def validate_contamination(folder: str, problems: pa.Table, *, window_tokens: int) -> list[str]:

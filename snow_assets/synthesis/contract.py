@@ -48,19 +48,6 @@ class GenerationRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerationReport:
-    """Counts and times of this attempt, without the parts of earlier attempts."""
-
-    num_parts: int = 0
-    num_completions: int = 0
-    num_completion_tokens: int = 0
-    num_queried_prefix_tokens: int = 0  # looked up in the engine's cache of prefixes
-    num_cached_prefix_tokens: int = 0  # and found there
-    start_seconds: float = 0.0  # until the engine was ready
-    seconds: float = 0.0  # of generation, without startup
-
-
-@dataclass(frozen=True, kw_only=True)
 class FileExecutionRequest:
     """Run generated files' programs (`programs.program`); self-contained, as the sandbox has no
     access to the lake."""
