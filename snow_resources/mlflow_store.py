@@ -4,7 +4,6 @@ MLflow creates a SQLite store by migrating it in place; a process that is killed
 database that cannot be opened.
 """
 
-import fcntl
 import logging
 import os
 import shutil
@@ -12,10 +11,13 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from snow_resources.file_lock import exclusive
+
+_LOGGER = logging.getLogger(__name__)
 _SQLITE = "sqlite:///"
 
 
@@ -106,9 +108,8 @@ def _create(path: Path, artifacts: Path) -> None:
         event.remove(Engine, "connect", without_sync)
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> AbstractContextManager[None]:
     """Lock the store's creation: a second process waits for the first."""
-    with path.with_name(f".{path.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    waiting = f"Another process creates {path}; waiting for it"
+    lock = path.with_name(f".{path.name}.lock")
+    return exclusive(lock, waiting=waiting, warn=_LOGGER.warning)

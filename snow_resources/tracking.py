@@ -1,14 +1,12 @@
 """MLflow tracking through an explicit client: a run per materialization, links both ways."""
 
-import fcntl
 import logging
 import os
 import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +17,7 @@ import dagster as dg
 from pydantic import ConfigDict, TypeAdapter, ValidationError, field_validator
 
 from snow_assets.storage.urls import redact_urls, refuse_credentials
+from snow_resources.file_lock import exclusive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,7 +251,9 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
         The file `own` has not waited: its promotion is decided.
         """
         runs, written = self.runs(), {}
-        with self._locked() as folder:
+        folder = Path(self.spool)
+        waiting = "Another process writes the records that wait for MLflow; waiting for it"
+        with exclusive(folder / ".lock", waiting=waiting, warn=log.info):
             for path in sorted(folder.glob("*.json")):
                 record = self._read(log, path)
                 if record is None:
@@ -288,14 +289,6 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
                 "the lake; delete the file then"
             )
             return None
-
-    @contextmanager
-    def _locked(self) -> Iterator[Path]:
-        """Lock the spool and yield its folder; other processes wait meanwhile."""
-        folder = Path(self.spool)
-        with (folder / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield folder
 
     def _spool_record(self, record: Record) -> Path:
         path = Path(self.spool) / f"{time.time_ns():020d}-{uuid.uuid4().hex}.json"
