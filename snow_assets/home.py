@@ -32,21 +32,6 @@ concurrency:
     max_concurrent_runs: 1  # two cores: the work itself runs in parallel
 """
 
-_FORMER_DAGSTER_YAML = """\
-# Written once by snow_assets/home.py; yours to change.
-telemetry:
-  enabled: false
-nux:
-  enabled: false
-run_coordinator:
-  module: dagster.core.run_coordinator
-  class: QueuedRunCoordinator
-concurrency:
-  runs:
-    max_concurrent_runs: 1  # two cores: the work itself runs in parallel
-  pools:
-    default_limit: 1
-"""
 _INITIALIZED = ".initialized"
 
 
@@ -73,7 +58,7 @@ def prepare() -> None:
     waiting = "Another process prepares this home; waiting for it"
     with exclusive(dagster_home / ".lock", waiting=waiting, warn=warn):
         settings = dagster_home / "dagster.yaml"
-        if not settings.exists() or settings.read_text() == _FORMER_DAGSTER_YAML:
+        if not settings.exists():
             settings.write_text(_DAGSTER_YAML)
         if not (dagster_home / _INITIALIZED).exists():
             _create_databases()

@@ -1,4 +1,4 @@
-"""The home of an installation: made by several processes at once, upgraded, held by one demo."""
+"""The home of an installation: made by several processes at once, held by one demo."""
 
 import os
 import subprocess
@@ -40,20 +40,15 @@ def test_four_processes_may_start_on_a_home_that_does_not_exist_yet(tmp_path: Pa
     assert [process.returncode for process in processes] == [0, 0, 0, 0], errors
 
 
-@pytest.mark.parametrize(
-    ("content", "is_replaced"),
-    [(home._FORMER_DAGSTER_YAML, True), ("telemetry: {enabled: false}\n", False)],
-)
-def test_settings_of_an_earlier_version_are_replaced_and_those_of_a_person_stay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, is_replaced: bool
-) -> None:
+def test_settings_of_a_person_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in environment(tmp_path).items():
         monkeypatch.setenv(name, value)
     settings = tmp_path / "dagster" / "dagster.yaml"
     settings.parent.mkdir()
+    content = "telemetry: {enabled: false}\n"
     settings.write_text(content)
     home.prepare()
-    assert (settings.read_text() != content) is is_replaced
+    assert settings.read_text() == content
 
 
 def test_who_waits_for_a_lock_says_for_which_process(tmp_path: Path) -> None:

@@ -52,9 +52,7 @@ def stalled_training(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """
     filters = dg.RunsFilter(statuses=_IN_PROGRESS, tags={STALLED_TAG: "true"})
     stalled = {
-        run.run_id: run.tags[STALLED_ASSET_TAG]
-        for run in context.instance.get_runs(filters)
-        if STALLED_ASSET_TAG in run.tags  # older versions did not name the checkpoint
+        run.run_id: run.tags[STALLED_ASSET_TAG] for run in context.instance.get_runs(filters)
     }
     reported: dict[str, str] = json.loads(context.cursor or "{}")
     new = {run_id: asset for run_id, asset in stalled.items() if run_id not in reported}

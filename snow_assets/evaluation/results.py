@@ -256,10 +256,9 @@ def validate_canonical_solutions(all_stats: Iterable[dict[str, Any]]) -> list[st
     violations = []
     for entry in all_stats:
         passed, num_problems = entry["num_canonical"], entry["num_problems"]
-        # Artifacts of code versions before 7 exclude no problem.
         violations += [
             f"{name} is excluded, its canonical solution fails here: {reason}"
-            for name, reason in entry.get("excluded_problems", {}).items()
+            for name, reason in entry["excluded_problems"].items()
         ]
         violations += [
             f"programs of {language} were not run: {reason}"
