@@ -11,17 +11,12 @@ from typing import Any
 import dagster as dg
 import psutil  # type: ignore[import-untyped]
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 HOST_TAG, PROCESS_TAG = "snow/host", "snow/process"
 """On a run that no launcher started: the machine, and `PID:START TIME` of its process."""
 
 _CLOCK_SECONDS = 2.0  # by how much a process's start time and an event's time may disagree
-_UNFINISHED = [
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 class LocalRunLauncher(DefaultRunLauncher):
@@ -65,7 +60,7 @@ def dead_run_reason(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | N
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """End every unfinished run whose process is dead; return their ids."""
     ended = []
-    for run in instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED)):
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=NOT_FINISHED_STATUSES)):
         reason = dead_run_reason(instance, run)
         if reason is None:
             continue

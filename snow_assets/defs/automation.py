@@ -14,6 +14,7 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from snow_assets.defs.graph import STAGE_BY_NAME, STAGES
 from snow_assets.defs.materialize import all_current_artifacts
@@ -309,15 +310,8 @@ def _attempts(instance: dg.DagsterInstance, group: Group, now: float) -> tuple[i
 
 def _busy(instance: dg.DagsterInstance) -> dict[tuple[str, str], str]:
     """Steps that an unfinished run materializes -> the run's id, whatever started it."""
-    unfinished = [
-        dg.DagsterRunStatus.QUEUED,
-        dg.DagsterRunStatus.NOT_STARTED,
-        dg.DagsterRunStatus.STARTING,
-        dg.DagsterRunStatus.STARTED,
-        dg.DagsterRunStatus.CANCELING,
-    ]
     busy: dict[tuple[str, str], str] = {}
-    for run in instance.get_runs(filters=dg.RunsFilter(statuses=unfinished)):
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=NOT_FINISHED_STATUSES)):
         partition = run.tags.get("dagster/partition", UNPARTITIONED)
         for key in run.asset_selection or ():
             busy[key.path[-1], partition] = run.run_id
