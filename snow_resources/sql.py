@@ -7,9 +7,14 @@ an object store; each query then reads the version that is current at that time.
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from snow_resources.warehouse import TABLES, WarehouseError, query
 
@@ -19,29 +24,34 @@ Locate = Callable[[], Path]
 """Returns the local path of the tables that are current now."""
 
 
-def _print_result(locate: Locate, sql: str) -> None:
-    from rich import box  # only a person at a terminal needs it
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    answer = query(locate(), sql, rows=_MAX_ROWS)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    is_number = [
-        all(isinstance(row[index], int | float | None) for row in answer.rows)
-        for index in range(len(answer.columns))
-    ]
-    for name, number in zip(answer.columns, is_number, strict=True):
+def terminal_table(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None
+) -> Table:
+    """Rows as a table on a terminal, columns of numbers on the right."""
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for index, name in enumerate(columns):
+        is_number = all(isinstance(row[index], int | float | None) for row in rows)
         # Text: neither names nor content of the corpus may be read as rich's markup.
         table.add_column(
-            Text(printable(name)), justify="right" if number else "left", overflow="fold"
+            Text(printable(name)), justify="right" if is_number else "left", overflow="fold"
         )
-    for row in answer.rows:
+    for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row))
+    return table
+
+
+def _print_result(locate: Locate, sql: str) -> None:
+    answer = query(locate(), sql, rows=_MAX_ROWS)
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=200)
-    console.print(table)
+    console.print(terminal_table(answer.columns, answer.rows))
     if answer.is_truncated:
         console.print(f"The first {_MAX_ROWS} rows; add a `limit` or an aggregate to see others.")
 

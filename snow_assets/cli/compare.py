@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from snow_assets import definitions
 from snow_assets.planning.recipe_comparison import RecipeComparison, compare_recipes
 from snow_assets.recipe import Recipe, chosen_recipe
+from snow_resources.sql import terminal_table
 
 _MIX_ROWS = 5  # of each kind on the screen; the stored table has more
 
@@ -45,21 +45,7 @@ def _largest(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table | str:
-    if not rows:
-        return "none"
-    table = Table(box=None, padding=(0, 1), pad_edge=False)
-    for name, value in rows[0].items():
-        is_number = isinstance(value, int | float)
-        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(_cell(value)) for value in row.values()))
-    return table
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return terminal_table(list(rows[0]), [list(row.values()) for row in rows]) if rows else "none"
 
 
 def _recipe(choice: str) -> Recipe:

@@ -2,10 +2,8 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from snow_assets.defs.evaluation import benchmark_results
 from snow_assets.defs.materialize import current_artifact
@@ -18,6 +16,7 @@ from snow_assets.stages import Stage
 from snow_assets.storage import shards
 from snow_resources.lake import Lake
 from snow_resources.publishing import literal
+from snow_resources.sql import terminal_table
 from snow_resources.warehouse import QueryResult, query
 
 _FUNNEL = """
@@ -86,24 +85,8 @@ def _is_materialized(lake: Lake, recipe: Recipe, stage: Stage) -> bool:
 
 
 def _print(console: Console, title: str, answer: QueryResult) -> None:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2))
-    for column in answer.columns:
-        is_number = any(
-            isinstance(row[answer.columns.index(column)], int | float) for row in answer.rows
-        )
-        table.add_column(column, justify="right" if is_number else "left")
-    for row in answer.rows:
-        table.add_row(*(_shown(value) for value in row))
     console.print()
-    console.print(table)
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    console.print(terminal_table(answer.columns, answer.rows, title=title))
 
 
 def _areas(lake: Lake, recipe: Recipe) -> QueryResult:
