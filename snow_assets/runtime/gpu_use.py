@@ -3,9 +3,11 @@
 import shutil
 import statistics
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+
+from snow_assets.runtime.threads import polling
 
 _PERIOD_SECONDS = 10.0
 _QUERY = ("--query-gpu=utilization.gpu", "--format=csv,noheader,nounits")
@@ -32,19 +34,9 @@ class GpuUsage:
 @contextmanager
 def sample_gpu_usage(*, period_seconds: float = _PERIOD_SECONDS) -> Iterator[GpuUsage]:
     """Sample GPU utilisation in a thread while the block runs."""
-    usage, nvidia_smi, is_over = GpuUsage(), shutil.which("nvidia-smi"), threading.Event()
-
-    def follow(command: str) -> None:
-        while not is_over.wait(period_seconds):
-            usage.sample(command)
-
+    usage, nvidia_smi = GpuUsage(), shutil.which("nvidia-smi")
     if nvidia_smi is None:
         yield usage
         return
-    thread = threading.Thread(target=follow, args=(nvidia_smi,), daemon=True)
-    thread.start()
-    try:
+    with polling(partial(usage.sample, nvidia_smi), seconds=period_seconds):
         yield usage
-    finally:
-        is_over.set()
-        thread.join()

@@ -8,7 +8,6 @@ which does not include validation, and `validation_seconds`, where a validation 
 
 import logging
 import statistics
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Any
 
 from snow_assets.runtime import worker
 from snow_assets.runtime.remaining_time import LOGGER, duration
+from snow_assets.runtime.threads import polling
 from snow_assets.storage import shards
 from snow_assets.storage.object_store import store_errors
 
@@ -128,7 +128,6 @@ def follow(metrics: JobMetrics) -> Iterator[None]:
 
     A lake that cannot be read now is logged, and the next poll goes on.
     """
-    is_over = threading.Event()
 
     def poll() -> None:
         try:
@@ -137,15 +136,8 @@ def follow(metrics: JobMetrics) -> Iterator[None]:
         except OSError:
             logging.getLogger(LOGGER).exception("the metrics of %s could not be read", metrics.job)
 
-    def poll_until_over() -> None:
-        while not is_over.wait(_POLL_SECONDS):
-            poll()
-
-    thread = threading.Thread(target=poll_until_over, daemon=True)
-    thread.start()
     try:
-        yield
+        with polling(poll, seconds=_POLL_SECONDS):
+            yield
     finally:
-        is_over.set()
-        thread.join()
         poll()

@@ -1,8 +1,10 @@
-"""Call a function in threads, with the results in order."""
+"""Call a function in threads: with the results in order, or every so many seconds."""
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 _Item = TypeVar("_Item")
@@ -31,3 +33,21 @@ def map_ahead(
         finally:
             for future in pending:
                 future.cancel()
+
+
+@contextmanager
+def polling(poll: Callable[[], object], *, seconds: float) -> Iterator[None]:
+    """Call `poll` every so many seconds, in a thread, while the block runs."""
+    is_over = threading.Event()
+
+    def poll_until_over() -> None:
+        while not is_over.wait(seconds):
+            poll()
+
+    thread = threading.Thread(target=poll_until_over, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
