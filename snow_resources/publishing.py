@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import fsspec
 import pyarrow as pa
@@ -25,12 +25,28 @@ from snow_resources.warehouse import WarehouseError, query
 if TYPE_CHECKING:
     import duckdb
 
-RecipeFiles = tuple[str, bool, Sequence[str]]
-"""Rows of a recipe: its name, whether its pointers name them now, Parquet files (URLs)."""
-Relation = tuple[str, str, pa.Schema, Sequence[RecipeFiles]]
-"""A table of the lake: asset, table, columns, and its files by recipe."""
 _RESULTS = "published.json"
 _LOGGER = logging.getLogger(__name__)
+
+
+class RecipeFiles(NamedTuple):
+    """Parquet files (URLs) of a recipe's current or former artifacts."""
+
+    recipe: str
+    is_current: bool
+    files: tuple[str, ...]
+
+
+class Relation(NamedTuple):
+    """A table of a dbt source, by recipe; without files it is empty.
+
+    A file that several recipes' pointers name is listed for each of them.
+    """
+
+    source: str
+    table: str
+    schema: pa.Schema
+    parts: tuple[RecipeFiles, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

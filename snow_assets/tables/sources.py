@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 
@@ -13,6 +13,7 @@ from snow_assets.stages import Stage
 from snow_assets.storage import shards
 from snow_assets.storage.lake_folders import artifact_folders, pointers
 from snow_assets.tables.labels import labels
+from snow_resources.publishing import RecipeFiles, Relation
 
 _REQUIRED = {"nullable": False}
 _ARTIFACT_SCHEMA = pa.schema(
@@ -52,31 +53,6 @@ _PUBLICATION_SCHEMA = pa.schema(
         pa.field("recipe", pa.string(), **_REQUIRED),
     ]
 )
-
-
-class RecipeFiles(NamedTuple):
-    """Parquet files (URLs) of a recipe's current or former artifacts."""
-
-    recipe: str
-    is_current: bool
-    files: tuple[str, ...]
-
-
-class Relation(NamedTuple):
-    """A table of a dbt source, by recipe; without files it is empty.
-
-    A file that several recipes' pointers name is listed for each of them.
-    """
-
-    source: str
-    table: str
-    schema: pa.Schema
-    parts: tuple[RecipeFiles, ...]
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """All files, sorted by URL."""
-        return tuple(sorted({url for part in self.parts for url in part.files}))
 
 
 @dataclass(frozen=True, kw_only=True)

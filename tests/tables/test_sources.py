@@ -10,8 +10,8 @@ import pytest
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.pretraining import SEEN
 from snow_assets.storage.schemas.quality import SCORE
-from snow_assets.tables.sources import LakeTables, RecipeFiles, Relation, lake_tables
-from snow_resources.publishing import write_catalog
+from snow_assets.tables.sources import LakeTables, lake_tables
+from snow_resources.publishing import RecipeFiles, Relation, write_catalog
 from tests.tables.builders import a_whole_lake, put_checkpoints, put_corpus, seen
 from tests.tables.lake import TinyLake, row_of
 
@@ -34,7 +34,7 @@ def test_scores_of_every_artifact_are_read_and_others_only_of_the_current(lake_u
     put_corpus(TinyLake(url=lake_url))  # the same content again: nothing new
     made = tables_of(lake)
     scores = relation(made, "quality_scores", "scores")
-    assert [url.split("/")[-2] for url in scores.files] == ["1", "2"]
+    assert [url.split("/")[-2] for part in scores.parts for url in part.files] == ["1", "2"]
     assert current_artifacts(scores) == {"2"}
 
 
