@@ -14,8 +14,6 @@ from snow_resources.gpu_jobs import BAD_INPUT, KILLED, PREEMPTED, RETRYABLE, exi
 Json = dict[str, Any]
 Phase = Literal["queued", "starting", "running", "complete", "failed"]
 
-UNPULLABLE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
-
 
 @dataclass(frozen=True, kw_only=True)
 class JobState:

@@ -1,4 +1,4 @@
-"""Layout of the lake: paths of artifacts, pointers, estimates and jobs."""
+"""Layout of the lake: paths of artifacts, pointers and estimates."""
 
 import dagster as dg
 from pydantic import ConfigDict, field_validator
@@ -36,6 +36,3 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def estimates(self, recipe: str) -> str:
         return f"{self.url}/estimates/{recipe}.json"
-
-    def job(self, asset: str, partition: str, digest: str) -> str:
-        return f"{self.url}/jobs/{asset}/{partition}/{digest}"

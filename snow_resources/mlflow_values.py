@@ -21,9 +21,10 @@ def last_step(record: Record) -> int:
 
 
 def record_params(record: Record) -> dict[str, str]:
-    """The flattened config, as far as a run may have parameters."""
-    flat = list(flattened(record.config).items())[:_MAX_PARAMS]
-    return {_mlflow_name(name): value[:_MAX_VALUE_CHARS] for name, value in flat}
+    """The flattened config, lists as JSON, as far as a run may have parameters."""
+    flat = list(_flattened(record.config).items())[:_MAX_PARAMS]
+    texts = ((name, value if isinstance(value, str) else json.dumps(value)) for name, value in flat)
+    return {_mlflow_name(name): text[:_MAX_VALUE_CHARS] for name, text in texts}
 
 
 def record_metrics(
@@ -45,12 +46,13 @@ def record_metrics(
     metrics = [
         Metric(
             _mlflow_name(f"final_{name}" if name in by_step else name),
-            value,
+            float(value),
             ended,
             last,
             **reference,
         )
-        for name, value in numeric_stats(record.stats).items()
+        for name, value in _flattened(record.stats).items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
     ]
     for entry in record.metrics:
         if after_step is not None and int(entry["step"]) <= after_step:
@@ -91,24 +93,11 @@ def _mlflow_name(name: str) -> str:
     return "".join(kept)[:250]
 
 
-def flattened(config: Any, prefix: str = "") -> dict[str, str]:
-    """Flatten nested config to keys such as `corpus.max_file_bytes`; lists become JSON."""
-    if not isinstance(config, Mapping):
-        text = config if isinstance(config, str) else json.dumps(config)
-        return {prefix or "value": text}
-    flat: dict[str, str] = {}
-    for name, value in config.items():
-        flat |= flattened(value, f"{prefix}.{name}" if prefix else str(name))
-    return flat
-
-
-def numeric_stats(stats: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Flatten the numbers in nested stats to dotted keys; booleans and lists are left out."""
-    flat: dict[str, float] = {}
-    for name, value in stats.items():
-        key = f"{prefix}{name}"
-        if isinstance(value, Mapping):
-            flat |= numeric_stats(value, f"{key}.")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            flat[key] = float(value)
+def _flattened(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Flatten nested mappings to keys such as `corpus.max_file_bytes`; lists are values."""
+    if not isinstance(value, Mapping):
+        return {prefix or "value": value}
+    flat: dict[str, Any] = {}
+    for name, item in value.items():
+        flat |= _flattened(item, f"{prefix}.{name}" if prefix else str(name))
     return flat

@@ -144,12 +144,9 @@ def _to_dagster(folder: str, entry: Mapping[str, Any]) -> Any:
 def _metrics_parquet(metrics: Sequence[Mapping[str, Any]]) -> bytes:
     """Encode metrics as Parquet with a row per step; a missing metric is null."""
     names = sorted({name for entry in metrics for name in entry} - {"step"})
-    columns: dict[str, Any] = {"step": pa.array([int(entry["step"]) for entry in metrics])}
-    for name in names:
-        values = [None if (value := entry.get(name)) is None else float(value) for entry in metrics]
-        columns[name] = pa.array(values, pa.float64())
+    schema = pa.schema([("step", pa.int64()), *((name, pa.float64()) for name in names)])
     buffer = io.BytesIO()
-    pq.write_table(pa.table(columns), buffer, compression="zstd")
+    pq.write_table(pa.Table.from_pylist(list(metrics), schema), buffer, compression="zstd")
     return buffer.getvalue()
 
 
