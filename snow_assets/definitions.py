@@ -16,7 +16,6 @@ from snow_assets.defs import (
     pretraining,
     pretraining_checks,
     quality_checks,
-    stalled_training,
     synthesis_checks,
     whole_recipe,
 )
@@ -112,6 +111,6 @@ defs = dg.Definitions(
         *([orphan_cleanup.orphan_cleanup_job] if _IN_CLUSTER else []),
     ],
     schedules=[orphan_cleanup.orphan_cleanup_schedule] if _IN_CLUSTER else [],
-    sensors=[automation.automation, stalled_training.stalled_training],
+    sensors=[automation.automation],
     resources=_RESOURCES,
 )

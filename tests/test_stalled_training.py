@@ -1,15 +1,14 @@
-"""Training without steps fails its checkpoint's check until steps go on or the run is over."""
+"""Training without steps fails its checkpoint's check until steps go on."""
 
 from collections.abc import Iterator
 
 import dagster as dg
 import pytest
-from dagster._core.events import DagsterEvent
-from dagster._core.events.log import EventLogEntry
 from dagster._core.test_utils import create_run_for_test
 
-from snow_assets.defs.pretraining import STALLED_ASSET_TAG, STALLED_TAG
-from snow_assets.defs.stalled_training import CHECK, stalled_training
+from snow_assets.defs.stalled_training import CHECK, STALLED_TAG, report_stall
+
+CHECKPOINT = "general_checkpoint"
 
 
 @pytest.fixture
@@ -18,84 +17,47 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield made
 
 
-def tick(
-    instance: dg.DagsterInstance, cursor: str | None = None
-) -> tuple[list[tuple[str, bool]], str | None]:
-    """The checks that the sensor evaluates, and its cursor."""
-    context = dg.build_sensor_context(instance, cursor=cursor)
-    result = stalled_training(context)
-    assert isinstance(result, dg.SensorResult)
-    evaluations = [
-        (event.asset_key.to_user_string(), event.passed)
-        for event in result.asset_events
-        if isinstance(event, dg.AssetCheckEvaluation) and event.check_name == CHECK
-    ]
-    return evaluations, result.cursor
+def latest(instance: dg.DagsterInstance) -> tuple[bool, str] | None:
+    """The check's last result: passed, and its description."""
+    key = dg.AssetCheckKey(dg.AssetKey(CHECKPOINT), CHECK)
+    records = instance.event_log_storage.get_latest_asset_check_execution_by_key([key])
+    evaluation = records[key].evaluation if key in records else None
+    return None if evaluation is None else (evaluation.passed, str(evaluation.description))
 
 
-def training(
+def tag(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | None:
+    stored = instance.get_run_by_id(run.run_id)
+    return stored.tags.get(STALLED_TAG) if stored else None
+
+
+def test_a_stall_fails_the_check_until_steps_go_on(instance: dg.DagsterInstance) -> None:
+    run = create_run_for_test(instance, status=dg.DagsterRunStatus.STARTED)
+    report_stall(instance, run.run_id, CHECKPOINT, "no step for 2 min", has_check=True)
+    assert latest(instance) == (False, f"run {run.run_id}: no step for 2 min")
+    assert tag(instance, run) == "true"
+    report_stall(instance, run.run_id, CHECKPOINT, None, has_check=True)
+    assert latest(instance) == (True, f"run {run.run_id}: makes steps again")
+    assert tag(instance, run) == "false"
+
+
+def test_the_check_of_a_stalled_run_that_is_cancelled_stays_failed(
     instance: dg.DagsterInstance,
-    stalled: str,
-    asset: str = "general_checkpoint",
-    status: dg.DagsterRunStatus = dg.DagsterRunStatus.STARTED,
-) -> dg.DagsterRun:
-    tags = {STALLED_TAG: stalled, STALLED_ASSET_TAG: asset}
-    return create_run_for_test(instance, tags=tags, status=status)
-
-
-def test_a_stall_is_reported_once_and_so_is_its_end(instance: dg.DagsterInstance) -> None:
-    training(instance, "false", "continued_checkpoint")
-    training(instance, "true", "enhanced_checkpoint", dg.DagsterRunStatus.FAILURE)
-    run = training(instance, "true")
-    evaluations, cursor = tick(instance)
-    assert evaluations == [("general_checkpoint", False)]
-    evaluations, cursor = tick(instance, cursor)
-    assert evaluations == []
-    instance.add_run_tags(run.run_id, {STALLED_TAG: "false"})
-    evaluations, cursor = tick(instance, cursor)
-    assert evaluations == [("general_checkpoint", True)]
-    assert tick(instance, cursor)[0] == []
-
-
-@pytest.mark.parametrize("tag", ["true", "false"])
-def test_the_check_of_a_stalled_run_that_is_cancelled_passes_only_after_further_steps(
-    instance: dg.DagsterInstance, tag: str
 ) -> None:
-    run = training(instance, "true")
-    _, cursor = tick(instance)
-    instance.add_run_tags(run.run_id, {STALLED_TAG: tag})
+    run = create_run_for_test(instance, status=dg.DagsterRunStatus.STARTED)
+    report_stall(instance, run.run_id, CHECKPOINT, "no step for 2 min", has_check=True)
     instance.report_run_canceled(run)
-    expected = [("general_checkpoint", True)] if tag == "false" else []
-    evaluations, cursor = tick(instance, cursor)
-    assert evaluations == expected
-    assert tick(instance, cursor)[0] == []
+    passed, _ = latest(instance) or (True, "")
+    assert not passed
 
 
-def test_the_check_of_a_run_that_succeeded_is_its_own(instance: dg.DagsterInstance) -> None:
-    run = training(instance, "true")
-    _, cursor = tick(instance)
-    instance.add_run_tags(run.run_id, {STALLED_TAG: "false"})
-    instance.handle_new_event(
-        EventLogEntry(
-            error_info=None,
-            user_message="",
-            level=10,
-            run_id=run.run_id,
-            timestamp=0.0,
-            dagster_event=DagsterEvent("PIPELINE_SUCCESS", run.job_name),
-        )
-    )
-    assert tick(instance, cursor)[0] == []
+def test_a_checkpoint_that_the_recipe_has_not_has_no_check(instance: dg.DagsterInstance) -> None:
+    run = create_run_for_test(instance, status=dg.DagsterRunStatus.STARTED)
+    report_stall(instance, run.run_id, CHECKPOINT, "no step for 2 min", has_check=False)
+    assert (latest(instance), tag(instance, run)) == (None, "true")
 
 
-def test_a_run_whose_tags_name_no_checkpoint_is_passed_over(
+def test_a_run_that_is_no_part_of_the_instance_reports_nothing(
     instance: dg.DagsterInstance,
 ) -> None:
-    create_run_for_test(instance, tags={STALLED_TAG: "true"}, status=dg.DagsterRunStatus.STARTED)
-    training(instance, "true")
-    assert tick(instance)[0] == [("general_checkpoint", False)]
-
-
-def test_an_arm_of_an_experiment_has_no_check_of_its_own(instance: dg.DagsterInstance) -> None:
-    training(instance, "true", "checkpoint_of_another_recipe")
-    assert tick(instance)[0] == []
+    report_stall(instance, "elsewhere", CHECKPOINT, "no step for 2 min", has_check=True)
+    assert latest(instance) is None

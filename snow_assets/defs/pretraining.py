@@ -12,6 +12,7 @@ from snow_assets.defs.artifact_metadata import read_metadata
 from snow_assets.defs.corpus import benchmark_problems
 from snow_assets.defs.curation import clean_corpus, gate_config, tokenizer
 from snow_assets.defs.selection import high_quality_subset
+from snow_assets.defs.stalled_training import report_stall
 from snow_assets.defs.synthesis import synthetic_set
 from snow_assets.plots import Plot
 from snow_assets.pretraining.asset_metadata import MetricsByStep, language_table, loss_curve
@@ -170,12 +171,6 @@ def _packs_stage(phase: PhaseRecipe) -> Stage:
     return packs
 
 
-STALLED_TAG = "snow/stalled"
-"""Tag of a Dagster run whose training makes no steps (`true`), or makes them again (`false`)."""
-STALLED_ASSET_TAG = "snow/stalled_asset"
-"""Tag with the checkpoint that the run trains."""
-
-
 def _num_devices(recipe: Recipe) -> int:
     """What divides the time: GPUs, or machines without any."""
     execution = recipe.operation.pretraining
@@ -274,18 +269,21 @@ def job_size(execution: PretrainingExecution) -> JobSize:
 
 @contextmanager
 def watch_training(run: StageRun, model: TrackedModel, num_steps: int, job: str) -> Iterator[None]:
-    """Log the job's metrics to MLflow while it runs; a stall is a warning and a tag of the run."""
-    run_id, instance = run.context.op_execution_context.run_id, run.context.instance
+    """Log the job's metrics to MLflow while it runs; a stall is a warning, a tag of the run and a
+    failed check of the checkpoint, where the recipe has it."""
 
-    def report_stall(message: str | None) -> None:
+    def report(message: str | None) -> None:
         if message is None:
             run.context.log.info(f"{run.stage.name}: steps go on")
         else:
             run.context.log.warning(f"{run.stage.name}: {message}")
-        if instance.has_run(run_id):
-            is_stalled = "false" if message is None else "true"
-            tags = {STALLED_TAG: is_stalled, STALLED_ASSET_TAG: run.stage.name}
-            instance.add_run_tags(run_id, tags)
+        report_stall(
+            run.context.instance,
+            run.context.op_execution_context.run_id,
+            run.stage.name,
+            message,
+            has_check=run.stage.name in {stage.name for stage in CHECKPOINTS.values()},
+        )
 
     assert run.live_run is not None  # the run's process waits for the training job
     with run.live_run(model) as live_run:
@@ -293,7 +291,7 @@ def watch_training(run: StageRun, model: TrackedModel, num_steps: int, job: str)
             job=job,
             num_steps=num_steps,
             log_metrics=live_run.log_metrics,
-            report_stall=report_stall,
+            report_stall=report,
         )
         with follow(metrics):
             yield

@@ -12,7 +12,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from snow_assets.defs.pretraining import CHECKPOINTS, STALLED_TAG, job_size, watch_training
+from snow_assets.defs.pretraining import CHECKPOINTS, job_size, watch_training
+from snow_assets.defs.stalled_training import STALLED_TAG
 from snow_assets.pretraining.contract import RESUME, PretrainingReport, PretrainingRequest
 from snow_assets.recipe import PretrainingExecution
 from snow_assets.runtime import job_metrics, worker
