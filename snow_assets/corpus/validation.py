@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from snow_assets.corpus.licenses import is_permitted
 from snow_assets.corpus.raw_shards import DROPS, FILES
+from snow_assets.markdown import table
 from snow_assets.recipe import CorpusRecipe
 from snow_assets.runtime.exchange.contract import Exchange
 from snow_assets.runtime.exchange.in_process import IN_PROCESS
@@ -31,9 +32,8 @@ def markdown(stats: Mapping[str, Any]) -> str:
         for name, count in stats.get(kind, {}).items()
     ]
     rows.sort(key=lambda row: (row[1], -row[0], row[2]))
-    lines = ["| what | name | files |", "| --- | --- | ---: |"]
-    lines += [f"| {kind} | `{_escape(name)}` | {count} |" for count, kind, name in rows[:_MAX_ROWS]]
-    return "\n".join(lines)
+    cells = [(kind, name, count) for count, kind, name in rows[:_MAX_ROWS]]
+    return table(["what", "name", "files"], cells)
 
 
 def validate_counts(folders: Sequence[str], *, exchange: Exchange = IN_PROCESS) -> list[str]:
@@ -77,10 +77,10 @@ def validate_licenses(folders: Sequence[str], permissive: Sequence[str]) -> list
     """Validate that all licences of admitted files are on the allow-list. Memory: a shard's."""
     counts: Counter[str] = Counter()
     for folder in folders:
-        for table in shards.read_shards(
+        for shard in shards.read_shards(
             folder, shards.manifest(folder).tables(FILES), columns=["license"]
         ):
-            counts.update(table["license"].to_pylist())
+            counts.update(shard["license"].to_pylist())
     return [
         f"{count} files are under {name}, which is not on the allow-list"
         for name, count in sorted(counts.items())
@@ -101,7 +101,3 @@ def validate_sources(partitions: Mapping[str, str], recipe: CorpusRecipe) -> lis
             f"{sum(counts)} repositories; the recipe requires {recipe.min_repositories}"
         )
     return violations
-
-
-def _escape(name: str) -> str:
-    return "".join(c if c.isprintable() and c not in "`|<>\\" else "?" for c in name)[:80]

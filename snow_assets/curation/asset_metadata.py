@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from snow_assets import markdown
 from snow_assets.plots import Plot, as_plot, new_figure
 from snow_assets.storage import shards
 
@@ -13,14 +14,14 @@ _MAX_ROWS = 20
 
 
 def counts(stats: Mapping[str, Any]) -> dict[str, str]:
-    return {"counts": _table(["what", "number"], list(stats.items()))}
+    return {"counts": markdown.table(["what", "number"], list(stats.items()))}
 
 
 def clusters(folder: str, stats: Mapping[str, Any]) -> dict[str, str]:
     """The stats, and the largest clusters."""
     sizes = _rows(folder, "clusters", ["cluster_id"]).group_by("cluster_id").len()
     ordered = sizes.filter(pl.col("len") > 1).sort("len", "cluster_id", descending=[True, False])
-    largest = _table(["canonical document", "documents"], ordered.head(_MAX_ROWS).rows())
+    largest = markdown.table(["canonical document", "documents"], ordered.head(_MAX_ROWS).rows())
     return {**counts(stats), "largest_clusters": largest}
 
 
@@ -28,7 +29,7 @@ def hits(folder: str, stats: Mapping[str, Any]) -> dict[str, str]:
     """The stats, and the first hits with their evidence."""
     columns = ["problem_id", "method", "document_id", "evidence"]
     first_hits = _rows(folder, "hits", columns).sort(columns).head(_MAX_ROWS)
-    return {**counts(stats), "first_hits": _table(columns, first_hits.rows())}
+    return {**counts(stats), "first_hits": markdown.table(columns, first_hits.rows())}
 
 
 def funnel(folder: str, stats: Mapping[str, Any]) -> dict[str, str | Plot]:
@@ -39,7 +40,7 @@ def funnel(folder: str, stats: Mapping[str, Any]) -> dict[str, str | Plot]:
     lengths = _rows(folder, "decisions", ["num_tokens"])["num_tokens"].drop_nulls()
     metadata: dict[str, str | Plot] = {
         **counts(stats),
-        "funnel": _table(["step", "documents", "share"], rows),
+        "funnel": markdown.table(["step", "documents", "share"], rows),
     }
     if len(lengths):
         metadata["tokens_per_kept_document"] = _histogram(lengths)
@@ -51,18 +52,6 @@ def _rows(folder: str, table: str, columns: Sequence[str]) -> pl.DataFrame:
     if not shards.records(folder, table):
         return pl.DataFrame(schema=list(columns))
     return pl.DataFrame(shards.read_unfinished(folder, table, columns=columns))
-
-
-def _table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [" | ".join(names), " | ".join("---" for _ in names)]
-    lines += [" | ".join(_cell(value) for value in row) for row in rows]
-    return "\n".join(f"| {line} |" for line in lines)
-
-
-def _cell(value: Any) -> str:
-    """Escape corpus text so that it cannot end a cell or start markup."""
-    text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-    return "".join(c if c.isprintable() and c not in "`|<>[]\\" else " " for c in text)[:120]
 
 
 def _histogram(lengths: pl.Series) -> Plot:

@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from snow_assets import markdown
 from snow_assets.corpus.license_texts import license_text
 from snow_assets.curation.kept import kept_documents, kept_rows
 from snow_assets.curation.split import HELD_OUT, TRAIN
@@ -152,19 +153,19 @@ def _attribution(title: str, sources: pl.DataFrame, notices: Mapping[str, Sequen
     lines = [f"# Attribution: {title}", "", "| repository | revision | licence | files |"]
     lines += ["| --- | --- | --- | ---: |"]
     lines += [
-        f"| {' | '.join(markdown_cell(value) for value in names)} | {count} |"
+        f"| {' | '.join(markdown.cell(value) for value in names)} | {count} |"
         for *names, count in counts
     ]
     lines += ["", "## Copyright notices", ""]
     lines += ["Of the repositories' licence files; those of single files stand in their texts.", ""]
     for repository in sources["repository"].unique().sort():
-        own_notices = [markdown_cell(notice) for notice in notices.get(repository, ())]
+        own_notices = [markdown.cell(notice) for notice in notices.get(repository, ())]
         lines += [
-            f"- {markdown_cell(repository)}: {'; '.join(own_notices) or 'none in a licence file'}"
+            f"- {markdown.cell(repository)}: {'; '.join(own_notices) or 'none in a licence file'}"
         ]
     identifiers = {part for name in sources["license"].unique() for part in name.split(" AND ")}
     for identifier in sorted(identifiers):
-        lines += ["", f"## {markdown_cell(identifier)}", "", *_license_text(identifier)]
+        lines += ["", f"## {markdown.cell(identifier)}", "", *_license_text(identifier)]
     return "\n".join([*lines, ""])
 
 
@@ -172,10 +173,5 @@ def _license_text(identifier: str) -> list[str]:
     """A licence's text as a block of Markdown, or its URL."""
     text = license_text(identifier)
     if text is None:
-        return [f"https://spdx.org/licenses/{markdown_cell(identifier)}.html"]
+        return [f"https://spdx.org/licenses/{markdown.cell(identifier)}.html"]
     return ["```text", *text.rstrip().splitlines(), "```"]
-
-
-def markdown_cell(value: str) -> str:
-    """Escape untrusted text so that it cannot end a cell or a line, or start markup."""
-    return "".join(c if c.isprintable() and c not in "`|<>[]\\" else "?" for c in value)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from snow_assets import markdown
 from snow_assets.plots import (
     Plot,
     as_plot,
@@ -20,16 +21,12 @@ if TYPE_CHECKING:
 
 def language_table(languages: Mapping[str, Mapping[str, Any]]) -> str:
     """Markdown table of a phase's documents, tokens and passes by language."""
-    lines = [
-        "| language | documents | unique tokens | tokens | passes |",
-        "| --- | ---: | ---: | ---: | ---: |",
+    names = ["documents", "unique_tokens", "tokens"]
+    rows = [
+        (language, *(entry[name] for name in names), round(entry["passes"], 2))
+        for language, entry in sorted(languages.items())
     ]
-    lines += [
-        f"| {name} | {entry['documents']:,} | {entry['unique_tokens']:,} "
-        f"| {entry['tokens']:,} | {entry['passes']:.2f} |"
-        for name, entry in sorted(languages.items())
-    ]
-    return "\n".join(lines)
+    return markdown.table(["language", "documents", "unique tokens", "tokens", "passes"], rows)
 
 
 MetricsByStep = Sequence[Mapping[str, Any]]

@@ -4,6 +4,7 @@ from typing import Any
 
 import polars as pl
 
+from snow_assets import markdown
 from snow_assets.pretraining.contract import RESUME, PretrainingReport
 from snow_assets.storage import shards
 
@@ -44,12 +45,4 @@ def repositories_table(folder: str, *, rows: int) -> str:
     by_repository = documents.group_by("repository", "language", "license")
     totals = by_repository.agg(pl.len(), pl.sum("num_tokens"))
     ranked = totals.sort("num_tokens", "repository", descending=[True, False]).head(rows)
-    lines = [
-        "| repository | language | license | files | tokens |",
-        "| --- | --- | --- | ---: | ---: |",
-    ]
-    lines += [
-        f"| {repository} | {language} | {license_name} | {num_files:,} | {num_tokens:,} |"
-        for repository, language, license_name, num_files, num_tokens in ranked.iter_rows()
-    ]
-    return "\n".join(lines)
+    return markdown.table(["repository", "language", "license", "files", "tokens"], ranked.rows())

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 import pyarrow.compute as pc
 
+from snow_assets import markdown
 from snow_assets.plots import Plot, as_plot, legend_outside, new_figure
 from snow_assets.quality import gate, scores, selection
 from snow_assets.quality.auc import roc_curve
@@ -23,7 +24,7 @@ _MAX_POINTS = 400  # of a plotted curve
 
 def counts_table(stats: Mapping[str, Any]) -> str:
     """Markdown table of manifest stats."""
-    return _markdown_table(["what", "value"], [(name, value) for name, value in stats.items()])
+    return markdown.table(["what", "value"], [(name, value) for name, value in stats.items()])
 
 
 def gates_table(annotator: Annotator) -> str:
@@ -48,7 +49,7 @@ def _rank_correlations_table(measured: Sequence[GradeGate]) -> str:
         )
         for gate_result in measured
     ]
-    return _markdown_table([*header, "minimum of the lower bound", "result"], rows)
+    return markdown.table([*header, "minimum of the lower bound", "result"], rows)
 
 
 def _number(value: float | None) -> str:
@@ -72,7 +73,7 @@ def _auc_table(measured: Sequence[Gate]) -> str:
         language = gate_result.language or "all"
         rows.append((gate_result.name, language, auc, interval, minimum, result, texts))
     header = ["gate", "language", "AUC", "95 % interval", "minimum of the lower bound", "result"]
-    return _markdown_table([*header, "positives / negatives"], rows)
+    return markdown.table([*header, "positives / negatives"], rows)
 
 
 def separation_plot(annotator_folder: str) -> Plot:
@@ -161,15 +162,4 @@ def best_documents(subset_folder: str, *, rows: int) -> str:
         )
         for row in best.to_pylist()
     ]
-    return _markdown_table(columns, table_rows)
-
-
-def _markdown_table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [" | ".join(names), " | ".join("---" for _ in names)]
-    lines += [" | ".join(_escape_cell(value) for value in row) for row in rows]
-    return "\n".join(f"| {line} |" for line in lines)
-
-
-def _escape_cell(value: Any) -> str:
-    """Replace characters that could end a cell or a line, or start markup."""
-    return "".join(c if c.isprintable() and c not in "`|<>[]\\" else "?" for c in str(value))[:120]
+    return markdown.table(columns, table_rows)

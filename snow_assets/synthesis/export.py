@@ -7,10 +7,10 @@ from typing import Any, get_args
 import polars as pl
 import pyarrow as pa
 
+from snow_assets import markdown
 from snow_assets.curation.export import (
     SOURCE_COLUMNS,
     export_dataset,
-    markdown_cell,
     repository_notices,
 )
 from snow_assets.recipe import SynthesisMode
@@ -194,4 +194,4 @@ def _table(header: tuple[str, str], rows: Any) -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    return markdown_cell(value if isinstance(value, str) else json.dumps(value))
+    return markdown.cell(value if isinstance(value, str) else json.dumps(value))
