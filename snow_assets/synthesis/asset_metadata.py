@@ -6,6 +6,7 @@ from collections import Counter
 import polars as pl
 import pyarrow as pa
 
+from snow_assets import markdown
 from snow_assets.curation.decontamination.gate import gate_hits
 from snow_assets.plots import Plot, as_plot, legend_outside, new_figure
 from snow_assets.storage import shards
@@ -45,15 +46,12 @@ def yield_table(folder: str) -> str:
     outcomes = sorted(
         {outcome for _, outcome, _ in counts}, key=lambda name: (name != _ACCEPTED, name)
     )
-    lines = ["| language | " + " | ".join(outcomes) + " |", "| --- |" + " ---: |" * len(outcomes)]
-    for language in sorted({language for language, _, _ in counts}):
-        count_by_outcome = {outcome: count for name, outcome, count in counts if name == language}
-        lines.append(
-            f"| {language} | "
-            + " | ".join(str(count_by_outcome.get(name, 0)) for name in outcomes)
-            + " |"
-        )
-    return "\n".join(lines)
+    numbers = {(language, outcome): count for language, outcome, count in counts}
+    rows = [
+        (language, *(numbers.get((language, outcome), 0) for outcome in outcomes))
+        for language in sorted({language for language, _, _ in counts})
+    ]
+    return markdown.table(["language", *outcomes], rows)
 
 
 def yield_plot(folder: str) -> Plot:
