@@ -47,7 +47,9 @@ def _config(inputs: StageInputs) -> Any:
     # With other libraries other problems are excluded: an environment's path is its version. A
     # cluster's toolchains are those of its image, which is not looked into.
     optional = {
-        "benchmark_python": programs.required_python(inputs.recipe),
+        "benchmark_python": programs.required_python(
+            inputs.recipe, is_here=cluster_isolation is None
+        ),
         "toolchains": None if cluster_isolation else programs.installed_toolchains(inputs.recipe),
     }
     return config | {name: value for name, value in optional.items() if value is not None}

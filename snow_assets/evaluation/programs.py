@@ -1,5 +1,8 @@
 """Build sandbox programs from completions, and write their outcomes to table `executions`."""
 
+import shutil
+from pathlib import Path
+
 from snow_assets.corpus.benchmarks import benchmark_named
 from snow_assets.evaluation.contract import (
     EvaluationRequest,
@@ -16,23 +19,33 @@ from snow_assets.storage import shards
 from snow_assets.storage.schemas.evaluation import EXECUTION
 
 
-def required_python(recipe: Recipe) -> str | None:
+def required_python(recipe: Recipe, *, is_here: bool = False) -> str | None:
     """`operation.benchmark_python` if a benchmark of the recipe runs in it, else None.
 
-    ValueError if one does, and it is not stated.
+    ValueError if one does and it is not stated, is no absolute path, or is no executable file where
+    the sandbox is on this machine (`is_here`).
     """
     needing = [
         name
         for name in recipe.evaluation.benchmarks
         if benchmark_named(name).test_kind == "unittest"
     ]
-    if needing and recipe.operation.benchmark_python is None:
-        raise ValueError(
-            f"{', '.join(needing)}: its programs import libraries of an environment of their own, "
-            "and the recipe's operation.benchmark_python names no interpreter: create one where "
-            "the sandbox runs (docs/benchmarks.md), and name it there"
-        )
-    return recipe.operation.benchmark_python if needing else None
+    python = recipe.operation.benchmark_python
+    if not needing:
+        return None
+    if python is None:
+        fault = "names no interpreter"
+    elif not Path(python).is_absolute():
+        fault = f"is {python!r}, no absolute path"
+    elif is_here and not shutil.which(python):
+        fault = f"is {python}, and no program is there"
+    else:
+        return python
+    raise ValueError(
+        f"{', '.join(needing)}: its programs import libraries of an environment of their own, and "
+        f"the recipe's operation.benchmark_python {fault}: create an environment where the sandbox "
+        "runs (docs/benchmarks.md), and name its interpreter there"
+    )
 
 
 def installed_toolchains(recipe: Recipe) -> list[str] | None:
