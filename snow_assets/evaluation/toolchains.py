@@ -11,7 +11,7 @@ _PATH = "/usr/local/bin:/usr/bin:/bin"  # what the sandbox may execute
 _LIMITS = partial(
     sandbox.Limits, memory_bytes=4 << 30, folder_bytes=1 << 26, threads=64, open_files=256
 )
-_MARKER = "MARKER"
+_FIRST, _SECOND = "FIRST", "SECOND"  # the halves of the marker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class Toolchain:
 
     file_name: str
     commands: tuple[tuple[str, ...], ...]
-    end: str  # a statement that prints _MARKER after the tests
+    end: str  # a statement that prints _FIRST and _SECOND, adjacent only in its output
     is_end_in_main: bool = False  # before the last brace of the tests, which closes main
     check: str  # a program without `end`: it imports what published tests import
 
@@ -31,9 +31,13 @@ class Toolchain:
         return [name for name in names if shutil.which(name, path=_PATH) is None]
 
     def execution(self, program: str, seconds: float) -> sandbox.Execution:
-        """Compile and run a program that ends with its tests; `missing_commands` must be empty."""
-        marker = secrets.token_hex(16)
-        end = self.end.replace(_MARKER, marker)
+        """Compile and run a program that ends with its tests; `missing_commands` must be empty.
+
+        A completion can turn what follows it into text that is printed (PHP's `?>`, a shell's
+        here-document): the marker of the end is not in the source, only its halves are.
+        """
+        first, second = secrets.token_hex(16), secrets.token_hex(16)
+        end = self.end.replace(_FIRST, first).replace(_SECOND, second)
         if self.is_end_in_main:
             body, brace, tail = program.rpartition("}")
             source = f"{body}{end}\n{brace}{tail}"
@@ -48,7 +52,7 @@ class Toolchain:
                     (shutil.which(command[0], path=_PATH) or command[0], *command[1:])
                     for command in self.commands
                 ),
-                marker=marker,
+                marker=f"{first}{second}",
             ),
         )
 
@@ -57,39 +61,39 @@ TOOLCHAINS: dict[str, Toolchain] = {
     "cpp": Toolchain(
         file_name="program.cpp",
         commands=(("g++", "-std=c++17", "-o", "program", "program.cpp"), ("./program",)),
-        end=f'std::puts("{_MARKER}");',
+        end=f'std::puts("{_FIRST}" "{_SECOND}");',
         is_end_in_main=True,
         check="#include<assert.h>\n#include<bits/stdc++.h>\nint main() {\n    assert(true);\n}\n",
     ),
     "javascript": Toolchain(
         file_name="program.js",
         commands=(("node", "--max-old-space-size=1024", "program.js"),),
-        end=f'console.log("{_MARKER}");',
+        end=f'console.log("{_FIRST}" + "{_SECOND}");',
         check="const assert = require('node:assert');\nassert.deepEqual([1], [1]);",
     ),
     "perl": Toolchain(
         file_name="program.pl",
         commands=(("perl", "program.pl"),),
-        end=f'print "\\n{_MARKER}\\n";',
+        end=f'print "\\n{_FIRST}" . "{_SECOND}\\n";',
         check="use Test::Deep;\neq_deeply([1], [1]) or exit 1;",
     ),
     "php": Toolchain(
         file_name="program.php",
         commands=(("php", "program.php"),),
-        end=f'echo "\\n{_MARKER}\\n";',
+        end=f'echo "\\n{_FIRST}" . "{_SECOND}\\n";',
         check="<?php\nif (array(1) !== array(1)) { throw new Exception(); }",
     ),
     "ruby": Toolchain(
         file_name="program.rb",
         commands=(("ruby", "program.rb"),),
-        end=f'Test::Unit.at_exit {{ puts "{_MARKER}" }}',
+        end=f'Test::Unit.at_exit {{ puts "{_FIRST}" + "{_SECOND}" }}',
         check="require 'test/unit'\nclass TestHumanEval < Test::Unit::TestCase\n"
         "  def test_equal\n    assert_equal(1, 1)\n  end\nend\n",
     ),
     "shell": Toolchain(
         file_name="program.sh",
         commands=(("bash", "program.sh"),),
-        end=f"echo {_MARKER}",
+        end=f"echo {_FIRST}''{_SECOND}",
         check='set -e\n[[ $(echo 2 1 | tr " " "\\n" | sort | head -1) = "1" ]]',
     ),
 }

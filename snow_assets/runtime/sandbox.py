@@ -142,7 +142,8 @@ class Commands:
 
     It is written to `file_name`. The commands run one after another, each if the one before it
     exited with 0; `./NAME` runs a file that an earlier one wrote, other commands are absolute paths
-    below /usr or /bin. It passes if all exited with 0 and its output holds `marker`.
+    below /usr or /bin. It passes if all exited with 0 and the end of its output holds `marker`,
+    which must not be in its source as it stands: a program may print that.
     """
 
     file_name: str

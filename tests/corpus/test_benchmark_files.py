@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import sys
 import venv
 from collections.abc import Iterator
 from dataclasses import replace
@@ -296,6 +297,7 @@ def test_canonical_solutions_pass_their_tests(files: Path, python: str, name: st
         ("EvoEval-verbose/0", "\n    return 1\n"),
         ("BigCodeBench/0", "    return 2 * sum(lengths)\n"),  # right, were the library not replaced
         ("BigCodeBench/0", "    raise SystemExit(0)\n"),
+        ("BigCodeBench/0", "    raise unittest.SkipTest('skipped')\n"),
         ("BigCodeBench/0", "    return 6\nimport os\nos._exit(0)\n"),
         ("BigCodeBench-hard/13", "    return rulers.factor()\n"),
     ],
@@ -422,6 +424,16 @@ def test_an_environment_that_is_not_there_is_named_with_the_remedy() -> None:
         required_python(recipe)
     stated = replace(recipe, operation=replace(SMOKE.operation, benchmark_python="/nowhere/python"))
     assert required_python(stated) == "/nowhere/python"
+    with pytest.raises(ValueError, match=r"benchmark_python is /nowhere/python, and no program is"):
+        required_python(stated, is_here=True)
+    for relative in ("python", "venv/bin/python"):
+        operation = replace(SMOKE.operation, benchmark_python=relative)
+        with pytest.raises(
+            ValueError, match=rf"benchmark_python is '{relative}', no absolute path"
+        ):
+            required_python(replace(recipe, operation=operation))
+    here = replace(recipe, operation=replace(SMOKE.operation, benchmark_python=sys.executable))
+    assert required_python(here, is_here=True) == sys.executable
     assert required_python(replace(stated, evaluation=SMOKE.evaluation)) is None
     with pytest.raises(ValueError, match=r"/nowhere/python is no Python interpreter"):
         sandbox.python_environment("/nowhere/python")

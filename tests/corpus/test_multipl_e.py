@@ -1,7 +1,7 @@
 """MultiPL-E is read from its published files, and its programs run in the sandbox, by language."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,10 +65,25 @@ _RIGHT = {
 _WRONG = {
     "cpp": ("    return 1;", "    exit(0);", "    no program"),
     "js": ("  return 1;\n}", "  process.exit(0);\n}", "  no program"),
-    "php": ("    return 1;\n}", "    exit(0);\n}", "    no program"),
-    "pl": ("    return 1;\n}", "    exit 0;\n}", "    no program ("),
-    "rb": ("  1\nend", "  exit!(0)\nend", "  no program ("),
-    "sh": ("    echo 1", "    exit 0\n}\nexit 0\nfalse() {", "    no program )"),
+    "php": ("    return 1;\n}", "    exit(0);\n}", "    no program", "    return 1;\n} ?>"),
+    "pl": (
+        "    return 1;\n}",
+        "    exit 0;\n}",
+        "    no program (",
+        "    return 1;\n}\nprint <DATA>;\n__END__",
+    ),
+    "rb": (
+        "  1\nend",
+        "  exit!(0)\nend",
+        "  no program (",
+        "  1\nend\nputs DATA.read\n__END__",
+    ),
+    "sh": (
+        "    echo 1",
+        "    exit 0\n}\nexit 0\nfalse() {",
+        "    no program )",
+        "    echo 1\n}\ncat <<END",
+    ),
 }
 EXTENSIONS = tuple(_PROMPTS)
 
@@ -169,6 +184,24 @@ def test_a_planted_solution_is_dropped_and_blocks(files: Path, extension: str) -
     signature = _PROMPTS[extension].splitlines()[-1].replace("count_above", "drop_below")
     other = f"{signature.replace('readings', 'rows')}\n{_RIGHT[extension].splitlines()[-1]}\n"
     assert not hits(other, index) and not gate_hits([("document", other)], table, window_tokens=24)
+
+
+def test_only_checks_that_pass_scale_the_time_limit(files: Path) -> None:
+    def run(executions: Sequence[sandbox.Execution]) -> list[sandbox.ExecutionResult]:
+        outcomes: list[sandbox.Outcome] = ["passed", "timeout"]
+        return [
+            sandbox.ExecutionResult(outcome=outcome, seconds=seconds, isolation="", message="")
+            for _, outcome, seconds in zip(executions, outcomes, (0.5, 60.0), strict=True)
+        ]
+
+    # Perl and bash, which every machine that runs these tests has.
+    tests = [_problem(files, _name(extension)) for extension in ("pl", "sh")]
+    toolchains = execution.run_toolchains(tests, run, timeout_seconds=60.0)
+    assert (toolchains.slowest_seconds, list(toolchains.missing)) == (0.5, ["shell"])
+    alone = execution.run_toolchains(
+        tests[1:], lambda runs: run([*runs, *runs])[1:], timeout_seconds=60.0
+    )
+    assert alone.slowest_seconds == 0.0
 
 
 def test_a_language_without_its_commands_is_named_and_not_run(

@@ -332,7 +332,7 @@ def supervise(request: Request, announce: Callable[[], None]) -> Report:
 
 def watch_commands(watch: Watch, child: int, layers: tuple[str, ...]) -> Report:
     """Wait for the last command or the time limit, end what runs, and report. The program passed if
-    the commands exited with 0 and its output ends with the marker, which is removed."""
+    the commands exited with 0 and the end of its output holds the marker, which is removed."""
     started = time.monotonic()
     stopped = watch.until(child, watch.request.seconds)
     seconds = time.monotonic() - started
