@@ -125,6 +125,13 @@ def _command_line(process: str) -> str:
         return ""  # it has ended
 
 
+def test_processes_that_ended_do_not_count_toward_the_limit(
+    denied: tuple[tuple[str, list[list[int]]], ...],
+) -> None:
+    program = "for i in $(seq 1 100); do (true &); done; echo the tests ended"
+    assert under(program, *denied, limits=LIMITS, commands=SHELL)["outcome"] == "passed"
+
+
 def test_a_bomb_of_processes_is_limited() -> None:
     limits = Limits(seconds=3.0, threads=16)
     assert run("bomb() { bomb | bomb & }; bomb; sleep 600", limits).outcome == "timeout"

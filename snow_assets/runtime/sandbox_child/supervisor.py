@@ -18,6 +18,7 @@ from snow_assets.runtime.sandbox_child import commands
 from snow_assets.runtime.sandbox_child.confinement import (
     ENTRY_BYTES,
     FIRST_UNUSED_ID,
+    PR_SET_CHILD_SUBREAPER,
     PR_SET_DUMPABLE,
     PR_SET_PDEATHSIG,
     SIGKILL,
@@ -272,7 +273,8 @@ def is_full(folder_bytes: int, deadline: float) -> bool:
 def end_children(*children: int) -> dict[int, tuple[int, float]]:
     """Kill and reap the children with their process groups: pid -> status and CPU seconds.
 
-    A child leads its group, which none of its descendants can leave.
+    A child leads its group, which none of its descendants can leave. Descendants whose parents
+    ended are children of this process.
     """
     for child in children:
         os.kill(child, SIGKILL)  # not yet reaped, so the pid is not reused
@@ -280,12 +282,13 @@ def end_children(*children: int) -> dict[int, tuple[int, float]]:
             os.killpg(child, SIGKILL)
     ends: dict[int, tuple[int, float]] = {}
     deadline = time.monotonic() + REAP_SECONDS
-    while len(ends) < len(children) and time.monotonic() < deadline:
-        pid, status, usage = os.wait4(-1, os.WNOHANG)
-        if pid:
-            ends[pid] = (status, usage.ru_utime + usage.ru_stime)
-        else:
-            time.sleep(0.001)
+    with suppress(ChildProcessError):  # all are reaped
+        while time.monotonic() < deadline:
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
+            if pid:
+                ends[pid] = (status, usage.ru_utime + usage.ru_stime)
+            else:
+                time.sleep(0.001)
     return ends
 
 
@@ -311,6 +314,8 @@ def supervise(request: Request, announce: Callable[[], None]) -> Report:
         packages,
     )
     channels, supervisor = Channels(*(os.pipe() for _ in Channels._fields)), os.getpid()
+    if has_commands:
+        prctl(PR_SET_CHILD_SUBREAPER, 1)  # outside a namespace, pid 1 may reap nothing
     mains = (run_commands,) if has_commands else (run_judge, run_program)
     children = [fork(main, setup, channels, null, supervisor) for main in mains]
     prctl(PR_SET_DUMPABLE, 0)
@@ -334,7 +339,8 @@ def watch_commands(watch: Watch, child: int, layers: tuple[str, ...]) -> Report:
     """Wait for the last command or the time limit, end what runs, and report. The program passed if
     the commands exited with 0 and the end of its output holds the marker, which is removed."""
     started = time.monotonic()
-    stopped = watch.until(child, watch.request.seconds)
+    with commands.reaped_orphans(child):
+        stopped = watch.until(child, watch.request.seconds)
     seconds = time.monotonic() - started
     status, cpu_seconds = end_children(child).get(child, (1, 0.0))
     watch.drain()
