@@ -37,6 +37,7 @@ CODE_VERSION = "8"
 def _config(inputs: StageInputs) -> Any:
     # The isolation is part of the fingerprint, so that "not run" is not final: where a sandbox is
     # available later, the programs run.
+    programs.require_memory(inputs.recipe)
     cluster_isolation = inputs.jobs.sandbox_level()
     isolation = cluster_isolation or sandbox.probe().level
     config = {

@@ -75,6 +75,7 @@ def arm_stages(recipe: Recipe, phase: str) -> tuple[Stage, ...]:
 
 def _arm_config(inputs: StageInputs) -> Any:
     run = arms.arm_run(inputs.recipe, inputs.partition)
+    arms.require_solutions(run.experiment)
     recipe, phase = arms.arm_recipe(inputs.recipe, run), arms.arm_phase(inputs.recipe, run)
     values = as_json(recipe)
     values["pretraining"]["phases"] = [phase_values(each) for each in recipe.pretraining.phases]

@@ -231,6 +231,13 @@ def annotator_stages(name: str | None) -> AnnotatorStages:
         counts = dg.MetadataValue.md(asset_metadata.counts_table(stats))
         return StageResult(stats=stats, metadata={"counts": counts})
 
+    def annotator_config(inputs: StageInputs) -> Any:
+        from snow_assets.quality.gate import require_solutions
+
+        if stages.selects(inputs.recipe):
+            require_solutions(inputs.recipe.evaluation.benchmarks)
+        return {"annotator": annotator_values(recipe_of(inputs.recipe).annotator)}
+
     @stage(
         name=f"{prefix}quality_annotator",
         description="A frozen encoder with a linear head that ranks files by quality, and its "
@@ -238,7 +245,7 @@ def annotator_stages(name: str | None) -> AnnotatorStages:
         group="quality",
         code_version="6",
         inputs=(Input(stage=annotator_examples), Input(stage=benchmark_problems)),
-        config=lambda inputs: {"annotator": annotator_values(recipe_of(inputs.recipe).annotator)},
+        config=annotator_config,
         tables=(
             StageTable(name="gates", schema=ANNOTATOR_GATE, dbt_source="quality_annotator"),
             StageTable(

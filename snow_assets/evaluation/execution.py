@@ -26,6 +26,7 @@ from snow_assets.evaluation.contract import (
     Program,
     ProgramResult,
 )
+from snow_assets.evaluation.limits import LIMITS
 from snow_assets.evaluation.toolchains import TOOLCHAINS
 from snow_assets.recipe import EvaluationRecipe
 from snow_assets.runtime import sandbox, worker
@@ -42,9 +43,6 @@ BigCodeBench loses 17 of 200 (docs/benchmarks.md)."""
 RunPrograms = Callable[[Sequence[sandbox.Execution]], list[sandbox.ExecutionResult]]
 
 _STANDARD_LIBRARY = sandbox.PythonEnvironment()
-_UNITTEST_LIMITS = partial(
-    sandbox.Limits, memory_bytes=4 << 30, folder_bytes=1 << 26, threads=64, open_files=256
-)
 _UNITTEST_START = """\
 import mimetypes
 import os
@@ -97,7 +95,7 @@ def execution_of(
     if problem.kind == "unittest":
         return sandbox.Execution(
             program="\n".join((_UNITTEST_START, source, problem.test, _UNITTEST_END)),
-            limits=_UNITTEST_LIMITS(seconds=seconds),
+            limits=LIMITS["unittest"](seconds=seconds),
             test=sandbox.FunctionTest(
                 entry_point="_run_test_cases",
                 reference="",
@@ -108,7 +106,7 @@ def execution_of(
     test = sandbox.FunctionTest(
         entry_point=problem.entry_point, reference=problem.solution, source=problem.test
     )
-    return sandbox.Execution(program=source, limits=sandbox.Limits(seconds=seconds), test=test)
+    return sandbox.Execution(program=source, limits=LIMITS["function"](seconds=seconds), test=test)
 
 
 @dataclass(frozen=True, kw_only=True)

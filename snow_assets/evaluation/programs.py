@@ -11,12 +11,28 @@ from snow_assets.evaluation.contract import (
     ProblemTest,
     Program,
 )
+from snow_assets.evaluation.limits import LIMITS
 from snow_assets.evaluation.problems import Problem, sample_problems
 from snow_assets.evaluation.toolchains import TOOLCHAINS
 from snow_assets.recipe import Recipe
 from snow_assets.runtime.sandbox import stable_message
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.evaluation import EXECUTION
+
+
+def require_memory(recipe: Recipe) -> None:
+    """ValueError if the sandbox's job has less memory than the programs of BigCodeBench and
+    MultiPL-E that run at the same time may use, a process each."""
+    job_gib, num_cpus = recipe.operation.worker_memory.sandbox_gib, recipe.operation.sandbox_cpus
+    for name in recipe.evaluation.benchmarks:
+        kind = benchmark_named(name).test_kind
+        program_gib = LIMITS[kind](seconds=1.0).memory_bytes >> 30
+        if kind != "function" and job_gib < program_gib * num_cpus:
+            raise ValueError(
+                f"{name}: a program may use {program_gib} GiB, {num_cpus} run at a time, and the "
+                f"recipe's operation.worker_memory.sandbox_gib is {job_gib}: state at least "
+                f"{program_gib * num_cpus}, or a smaller operation.sandbox_cpus"
+            )
 
 
 def required_python(recipe: Recipe, *, is_here: bool = False) -> str | None:

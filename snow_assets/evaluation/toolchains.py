@@ -3,14 +3,11 @@
 import secrets
 import shutil
 from dataclasses import dataclass
-from functools import partial
 
+from snow_assets.evaluation.limits import LIMITS
 from snow_assets.runtime import sandbox
 
 _PATH = "/usr/local/bin:/usr/bin:/bin"  # what the sandbox may execute
-_LIMITS = partial(
-    sandbox.Limits, memory_bytes=4 << 30, folder_bytes=1 << 26, threads=64, open_files=256
-)
 _FIRST, _SECOND = "FIRST", "SECOND"  # the halves of the marker
 
 
@@ -45,7 +42,7 @@ class Toolchain:
             source = f"{program}\n{end}\n"
         return sandbox.Execution(
             program=source,
-            limits=_LIMITS(seconds=seconds),
+            limits=LIMITS["program"](seconds=seconds),
             commands=sandbox.Commands(
                 file_name=self.file_name,
                 commands=tuple(

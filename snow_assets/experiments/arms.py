@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
+from snow_assets.corpus.benchmarks import benchmark_named
 from snow_assets.recipe import FurtherAnnotator, Recipe
 from snow_assets.recipe.experiments import (
     ExperimentRecipe,
@@ -84,6 +85,15 @@ def arm_recipe(recipe: Recipe, run: ArmRun) -> Recipe:
 
 def _named(recipe: Recipe, names: Collection[str | None]) -> tuple[FurtherAnnotator, ...]:
     return tuple(further for further in recipe.further_annotators if further.name in names)
+
+
+def require_solutions(experiment: ExperimentRecipe) -> None:
+    """ValueError if the experiment's benchmark publishes no canonical solutions."""
+    if not benchmark_named(experiment.benchmark).has_solutions:
+        raise ValueError(
+            f"experiment {experiment.name} is decided by bits per byte of canonical solutions, and "
+            f"{experiment.benchmark} publishes none: name another benchmark in it"
+        )
 
 
 def arm_phase(recipe: Recipe, run: ArmRun) -> str:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import TypeAdapter, ValidationError
 
+from snow_assets.corpus.benchmarks import benchmark_named
 from snow_assets.quality.auc import roc_auc
 from snow_assets.quality.contract import Annotator, Gate, GradeGate
 from snow_assets.quality.correlation import rank_correlation
@@ -37,6 +38,17 @@ GRADED = "graded"
 
 class GateError(ValueError):
     """An annotator failed a gate and must not be used."""
+
+
+def require_solutions(benchmarks: Sequence[str]) -> None:
+    """ValueError if none of a recipe's benchmarks publishes canonical solutions, whose AUC is one
+    of the gates."""
+    if not any(benchmark_named(name).has_solutions for name in benchmarks):
+        raise ValueError(
+            "an annotator that selects is gated by its AUC on canonical solutions, and none of "
+            f"{list(benchmarks)} publishes any: name another benchmark, such as HumanEval, beside "
+            "them in the recipe's evaluation.benchmarks"
+        )
 
 
 def measure_gates(validation: pa.Table, recipe: AnnotatorRecipe) -> list[Gate]:

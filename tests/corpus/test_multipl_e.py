@@ -1,6 +1,7 @@
 """MultiPL-E is read from its published files, and its programs run in the sandbox, by language."""
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,14 +17,20 @@ from snow_assets.corpus.benchmarks import BENCHMARKS
 from snow_assets.corpus.benchmarks.multipl_e import MULTIPL_E
 from snow_assets.curation.decontamination.gate import gate_hits
 from snow_assets.curation.decontamination.prefilter import hits, index_problems
+from snow_assets.defs.quality import annotator_stages, quality_annotator
 from snow_assets.evaluation import execution
 from snow_assets.evaluation.problems import problem_from_row
-from snow_assets.evaluation.programs import installed_toolchains, problem_test
+from snow_assets.evaluation.programs import installed_toolchains, problem_test, require_memory
 from snow_assets.evaluation.toolchains import TOOLCHAINS
 from snow_assets.languages import LANGUAGES
-from snow_assets.recipe import SMOKE
+from snow_assets.planning.experiment_plan import plan_experiment
+from snow_assets.planning.plan import plan
+from snow_assets.recipe import SMOKE, Recipe
 from snow_assets.runtime import sandbox
+from snow_assets.stages import Stage
 from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM
+from snow_resources.lake import Lake
+from tests.recipes import EXPERIMENT, TWO_ANNOTATORS
 
 _TEXT = "Write a function that counts how many entries of the given readings exceed the limit."
 _PROMPTS = {
@@ -202,6 +209,62 @@ def test_only_checks_that_pass_scale_the_time_limit(files: Path) -> None:
         tests[1:], lambda runs: run([*runs, *runs])[1:], timeout_seconds=60.0
     )
     assert alone.slowest_seconds == 0.0
+
+
+def test_a_sandbox_job_that_is_too_small_for_its_programs_is_refused() -> None:
+    def recipe(name: str, sandbox_gib: int) -> Recipe:
+        evaluation = replace(SMOKE.evaluation, benchmarks=("HumanEval", name))
+        memory = replace(SMOKE.operation.worker_memory, sandbox_gib=sandbox_gib)
+        operation = replace(SMOKE.operation, worker_memory=memory, sandbox_cpus=3)
+        return replace(SMOKE, evaluation=evaluation, operation=operation)
+
+    for name in (_name("sh"), "BigCodeBench"):
+        with pytest.raises(ValueError, match=rf"{name}: .*sandbox_gib is 11: state at least 12,"):
+            require_memory(recipe(name, 11))
+        require_memory(recipe(name, 12))
+    require_memory(recipe("MBPP", 4))
+
+
+def test_an_annotator_that_selects_needs_a_benchmark_with_canonical_solutions(
+    lake_url: str,
+) -> None:
+    def action(benchmarks: tuple[str, ...], stage: Stage) -> str:
+        recipe = replace(
+            TWO_ANNOTATORS,
+            evaluation=replace(TWO_ANNOTATORS.evaluation, benchmarks=benchmarks),
+            experiments=(),
+            promotion_gates=(),
+        )
+        steps = plan([stage], Lake(url=lake_url), recipe, {"jobs": None}).steps
+        (step,) = (each for each in steps if each.asset == stage.name)
+        return f"{step.action}: {step.reasons}"
+
+    refused = "fails: .*none of .*'MultiPL-E-humaneval-sh'.* publishes any: name another benchmark"
+    alone = (_name("sh"), _name("js"))
+    assert re.match(refused, action(alone, quality_annotator))
+    further = annotator_stages("short_windows").annotator
+    for benchmarks, stage in (((*alone, "MBPP"), quality_annotator), (alone, further)):
+        assert "publishes" not in action(benchmarks, stage)
+
+
+def test_an_experiment_is_not_decided_by_a_benchmark_without_canonical_solutions(
+    lake_url: str,
+) -> None:
+    (experiment,) = EXPERIMENT.experiments
+    recipe = replace(
+        EXPERIMENT,
+        evaluation=replace(EXPERIMENT.evaluation, benchmarks=("HumanEval", _name("sh"))),
+        experiments=(replace(experiment, benchmark=_name("sh")),),
+    )
+    resources: dict[str, Any] = {"lake": None, "recipe": recipe, "jobs": None, "teacher": None}
+    steps = plan_experiment(Lake(url=lake_url), recipe, experiment.name, resources).steps
+    reasons = {step.reasons for step in steps if step.asset == "experiment_arms"}
+    assert reasons == {
+        (
+            "experiment claim is decided by bits per byte of canonical solutions, and "
+            "MultiPL-E-humaneval-sh publishes none: name another benchmark in it",
+        )
+    }
 
 
 def test_a_language_without_its_commands_is_named_and_not_run(

@@ -30,7 +30,7 @@ class Benchmark:
     """Problems to complete, each judged by a test.
 
     `parse` yields, from the file's uncompressed content, `problem_id` (`NAME/...`), `prompt`,
-    `solution` (the canonical one, which continues the prompt; empty if none is published),
+    `solution` (the canonical one, which continues the prompt; empty without `has_solutions`),
     `entry_point` (the function that is
     tested) and `test`, whose meaning is `test_kind`'s. `origin_id`, if it is there, is the problem
     of another benchmark that this one is made of: both are in the same half.
@@ -49,3 +49,8 @@ class Benchmark:
     parse: Callable[[bytes], Iterable[Mapping[str, str]]]
     stop_sequences: tuple[str, ...]  # a completion ends before the first one
     test_kind: TestKind = "function"
+
+    @property
+    def has_solutions(self) -> bool:
+        """Whether canonical solutions are published: bits per byte and gates need them."""
+        return self.test_kind != "program"
