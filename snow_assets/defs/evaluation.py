@@ -46,14 +46,26 @@ def _config(inputs: StageInputs) -> Any:
         "isolation": isolation,
     }
     # With other libraries other problems are excluded: an environment's path is its version. A
-    # cluster's toolchains are those of its image, which is not looked into.
+    # cluster's toolchains are those of its image.
+    toolchains = programs.installed_toolchains(inputs.recipe)
+    if cluster_isolation is not None and toolchains is not None:
+        toolchains = inputs.jobs.identity(_sandbox_size(inputs.recipe))
     optional = {
         "benchmark_python": programs.required_python(
             inputs.recipe, is_here=cluster_isolation is None
         ),
-        "toolchains": None if cluster_isolation else programs.installed_toolchains(inputs.recipe),
+        "toolchains": toolchains,
     }
     return config | {name: value for name, value in optional.items() if value is not None}
+
+
+def _sandbox_size(recipe: Recipe) -> JobSize:
+    operation = recipe.operation
+    return JobSize(
+        environment="sandbox",
+        cpus=operation.sandbox_cpus,
+        memory_gib=operation.worker_memory.sandbox_gib,
+    )
 
 
 def _completion_tokens(recipe: Recipe) -> float:
@@ -143,16 +155,18 @@ def benchmark_results(run: StageRun) -> StageResult:
             parts=len(completion_parts(request.recipe, num_problems=problems)),
         ),
     )
-    num_cpus = run.recipe.operation.sandbox_cpus
+    sandbox_size = _sandbox_size(run.recipe)
     executed = run.jobs.run(
         run.context,
         "snow_assets.evaluation.execution",
         programs.execution_request(
-            request, num_cpus=num_cpus, benchmark_python=programs.required_python(run.recipe)
+            request,
+            num_cpus=sandbox_size.cpus,
+            benchmark_python=programs.required_python(run.recipe),
         ),
         report=ExecutionReport,
         code_version=CODE_VERSION,
-        size=JobSize(environment="sandbox", cpus=num_cpus, memory_gib=worker_memory.sandbox_gib),
+        size=sandbox_size,
     )
     programs.write_executions(request, executed.report)
     rows = results.write_results(request)

@@ -61,6 +61,9 @@ class ExecutionRequest:
     """Request of the sandbox job, self-contained because the sandbox has no access to the lake."""
 
     checkpoint: str
+    artifact: str
+    """Folder that the outcomes are for, which the job doesn't read. Its address holds the isolation
+    and the toolchains: a report of another one, which says "not run", is not reused."""
     problems: tuple[ProblemTest, ...]  # of `programs`, each once
     programs: tuple[Program, ...]
     recipe: EvaluationRecipe

@@ -159,7 +159,8 @@ def run_toolchains(
     """Run a correct program in each language of the problems of kind "program"."""
     languages = sorted({problem.language for problem in problems if problem.kind == "program"})
     missing = {
-        language: f"{', '.join(commands)} is not installed where the sandbox runs: install it there"
+        language: f"{', '.join(commands)} is not installed where the sandbox runs: install it "
+        "there, on a cluster in another image"
         for language in languages
         if (commands := TOOLCHAINS[language].missing_commands)
     }

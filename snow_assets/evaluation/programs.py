@@ -102,6 +102,7 @@ def execution_request(
     }
     return ExecutionRequest(
         checkpoint=evaluation.checkpoint,
+        artifact=evaluation.output,
         problems=tuple(map(problem_test, problem_by_id.values())),
         programs=tuple(
             Program(

@@ -17,6 +17,7 @@ from snow_assets.corpus.benchmarks import BENCHMARKS
 from snow_assets.corpus.benchmarks.multipl_e import MULTIPL_E
 from snow_assets.curation.decontamination.gate import gate_hits
 from snow_assets.curation.decontamination.prefilter import hits, index_problems
+from snow_assets.defs.evaluation import benchmark_results
 from snow_assets.defs.quality import annotator_stages, quality_annotator
 from snow_assets.evaluation import execution
 from snow_assets.evaluation.problems import problem_from_row
@@ -27,8 +28,9 @@ from snow_assets.planning.experiment_plan import plan_experiment
 from snow_assets.planning.plan import plan
 from snow_assets.recipe import SMOKE, Recipe
 from snow_assets.runtime import sandbox
-from snow_assets.stages import Stage
+from snow_assets.stages import Stage, StageInputs
 from snow_assets.storage.schemas.corpus import BENCHMARK_PROBLEM
+from snow_resources.kubernetes_jobs import KubernetesJobs
 from snow_resources.lake import Lake
 from tests.recipes import EXPERIMENT, TWO_ANNOTATORS
 
@@ -276,7 +278,8 @@ def test_a_language_without_its_commands_is_named_and_not_run(
     problem = _problem(files, name)
     toolchains = execution.run_toolchains([problem], lambda _: [], timeout_seconds=1.0)
     assert toolchains.missing == {
-        "javascript": "no-such-node is not installed where the sandbox runs: install it there"
+        "javascript": "no-such-node is not installed where the sandbox runs: install it "
+        "there, on a cluster in another image"
     }
     (result,) = execution.run_programs(
         [execution.Program(problem_id=problem.problem_id, source="")],
@@ -288,11 +291,41 @@ def test_a_language_without_its_commands_is_named_and_not_run(
     )
     assert (result.outcome, result.message) == ("not_run", toolchains.missing["javascript"])
     assert suites.verify(name, str(files), seconds=20.0).refusal == result.message
-    recipe = replace(
-        SMOKE, evaluation=replace(SMOKE.evaluation, benchmarks=("HumanEval", name, _name("sh")))
-    )
+    recipe = _with_benchmarks("HumanEval", name, _name("sh"))
     assert installed_toolchains(recipe) == ["shell"]
     assert installed_toolchains(SMOKE) is None
+
+
+def _with_benchmarks(*names: str) -> Recipe:
+    """SMOKE with benchmarks, and memory for their programs."""
+    memory = replace(SMOKE.operation.worker_memory, sandbox_gib=8)
+    return replace(
+        SMOKE,
+        evaluation=replace(SMOKE.evaluation, benchmarks=names),
+        operation=replace(SMOKE.operation, worker_memory=memory),
+    )
+
+
+def test_another_image_of_a_cluster_evaluates_other_languages_again(lake_url: str) -> None:
+    def config(recipe: Recipe, image: str) -> Any:
+        jobs = KubernetesJobs(url=lake_url, namespace="snow", images={"trainer": image})
+        return benchmark_results.config(
+            StageInputs(
+                stage=benchmark_results,
+                partition="general",
+                recipe=recipe,
+                lake=Lake(url=lake_url),
+                resolve=lambda *_: pytest.fail("it reads an input"),
+                resources={"jobs": jobs},
+            )
+        )
+
+    first, second = (
+        config(_with_benchmarks("HumanEval", _name("sh")), image) for image in ("a:1", "a:2")
+    )
+    assert (first["toolchains"], second["toolchains"]) == (["a:1"], ["a:2"])
+    assert config(SMOKE, "a:1") == config(SMOKE, "a:2")
+    assert "toolchains" not in config(SMOKE, "a:1")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from dagster_pipes import PipesContext
+from pydantic import TypeAdapter
 
 from snow_assets.corpus.problems import read_problems
 from snow_assets.evaluation import execution, results
@@ -236,6 +237,19 @@ def test_samples_of_a_problem_share_its_test(request_: EvaluationRequest) -> Non
     execution_job = execution_request(request_, num_cpus=1)
     assert [problem.problem_id for problem in execution_job.problems] == ["HumanEval/0"]
     assert [program.source[-1] for program in execution_job.programs] == ["0", "1", "2"]
+
+
+def test_another_artifact_with_the_same_programs_runs_them_again(
+    request_: EvaluationRequest, tmp_path: Path
+) -> None:
+    """A finished job of an equal request is reused, also one that says "not run"."""
+    digests = set()
+    for request in (request_, replace(request_, output=str(tmp_path / "with_node"))):
+        completions = [a_completion("HumanEval/0", "    pass")]
+        shards.put_table(request.output, "completions", 0, completions, COMPLETION)
+        execution_job = execution_request(request, num_cpus=1)
+        digests.add(TypeAdapter(type(execution_job)).dump_json(execution_job))
+    assert len(digests) == 2
 
 
 def test_without_the_floor_nothing_runs_and_the_reason_is_kept(

@@ -47,6 +47,7 @@ def a_request(*answers: str) -> ExecutionRequest:
     )
     return ExecutionRequest(
         checkpoint="general",
+        artifact="",
         problems=(problem,),
         programs=tuple(Program(problem_id="T/0", source=answer) for answer in answers),
         recipe=an_evaluation_recipe(),
