@@ -156,7 +156,8 @@ class ToolchainRun:
 def run_toolchains(
     problems: Sequence[ProblemTest], run: RunPrograms, *, timeout_seconds: float
 ) -> ToolchainRun:
-    """Run a correct program in each language of the problems of kind "program"."""
+    """Run a correct program in each language of the problems of kind "program", and forbidden
+    commands: no language runs if one is not refused."""
     languages = sorted({problem.language for problem in problems if problem.kind == "program"})
     missing = {
         language: f"{', '.join(commands)} is not installed where the sandbox runs: install it "
@@ -166,9 +167,17 @@ def run_toolchains(
     }
     installed = [language for language in languages if language not in missing]
     toolchains = [TOOLCHAINS[language] for language in installed]
-    results = run(
-        [toolchain.execution(toolchain.check, timeout_seconds) for toolchain in toolchains]
+    if not installed:
+        return ToolchainRun(slowest_seconds=0.0, missing=missing)
+    probe, *results = run(
+        [
+            sandbox.command_probe(LIMITS["program"](seconds=timeout_seconds)),
+            *(toolchain.execution(toolchain.check, timeout_seconds) for toolchain in toolchains),
+        ]
     )
+    if probe.outcome != PASSED:
+        hole = f"the isolation of commands has a hole here: {failure_reason(probe)}"
+        missing |= dict.fromkeys(installed, hole)
     missing |= {
         language: f"a correct program of {language} does not pass here: {failure_reason(result)}"
         for language, result in zip(installed, results, strict=True)

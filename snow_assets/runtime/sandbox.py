@@ -102,6 +102,7 @@ __all__ = [
     "Outcome",
     "PythonEnvironment",
     "SandboxUnavailableError",
+    "command_probe",
     "probe",
     "python_environment",
     "run",
@@ -415,3 +416,25 @@ def probe() -> Isolation:
         reason = f"the baseline isolation has a hole: {result.outcome}: {result.message}"
         return Isolation(available=False, level="none", reason=reason)
     return Isolation(available=True, level=result.isolation, reason="")
+
+
+# Commands that the isolation of `Commands` must refuse; the program passes if all are refused.
+_FORBIDDEN_COMMANDS = """
+for command in 'cat /etc/passwd' 'ls /' 'ls /proc' ': > /usr/left' 'chmod 777 program.sh' \\
+    'kill -0 $PPID' 'setsid true' 'unshare true'; do
+    if bash -c "$command" > /dev/null 2>&1; then
+        echo "not refused: $command"
+        exit 1
+    fi
+done
+(exec 3<> /dev/tcp/127.0.0.1/9) 2>&1 | grep -q 'not permitted' || exit 1
+echo 'all ''refused'
+"""
+
+
+def command_probe(limits: Limits) -> Execution:
+    """A shell program that passes if what `Commands` must not reach is refused, beside `probe`."""
+    shell = Commands(
+        file_name="program.sh", commands=(("/bin/bash", "program.sh"),), marker="all refused"
+    )
+    return Execution(program=_FORBIDDEN_COMMANDS, limits=limits, commands=shell)

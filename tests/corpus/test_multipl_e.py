@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -195,22 +196,38 @@ def test_a_planted_solution_is_dropped_and_blocks(files: Path, extension: str) -
     assert not hits(other, index) and not gate_hits([("document", other)], table, window_tokens=24)
 
 
+@pytest.mark.skipif(not sandbox.probe().available, reason="no sandbox here")
+def test_no_language_runs_where_a_forbidden_command_is_not_refused(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = partial(sandbox.run_all, num_cpus=1)
+    shell = _problem(files, _name("sh"))
+    assert execution.run_toolchains([shell], run, timeout_seconds=60.0).missing == {}
+    allowed = sandbox._FORBIDDEN_COMMANDS.replace("'setsid true'", "'true'")
+    monkeypatch.setattr(sandbox, "_FORBIDDEN_COMMANDS", allowed)
+    missing = execution.run_toolchains([shell], run, timeout_seconds=60.0).missing
+    assert missing["shell"].startswith("the isolation of commands has a hole here: failed: not ref")
+    assert missing["shell"].rstrip().endswith("/bin/bash ended with 1")
+
+
 def test_only_checks_that_pass_scale_the_time_limit(files: Path) -> None:
-    def run(executions: Sequence[sandbox.Execution]) -> list[sandbox.ExecutionResult]:
-        outcomes: list[sandbox.Outcome] = ["passed", "timeout"]
-        return [
-            sandbox.ExecutionResult(outcome=outcome, seconds=seconds, isolation="", message="")
-            for _, outcome, seconds in zip(executions, outcomes, (0.5, 60.0), strict=True)
-        ]
+    def toolchains(extensions: str, *outcomes: sandbox.Outcome) -> execution.ToolchainRun:
+        def run(executions: Sequence[sandbox.Execution]) -> list[sandbox.ExecutionResult]:
+            seconds = {"passed": 0.5, "timeout": 60.0}
+            return [
+                sandbox.ExecutionResult(
+                    outcome=outcome, seconds=seconds[outcome], isolation="", message=""
+                )
+                for _, outcome in zip(executions, ("passed", *outcomes), strict=True)
+            ]
+
+        tests = [_problem(files, _name(extension)) for extension in extensions.split()]
+        return execution.run_toolchains(tests, run, timeout_seconds=60.0)
 
     # Perl and bash, which every machine that runs these tests has.
-    tests = [_problem(files, _name(extension)) for extension in ("pl", "sh")]
-    toolchains = execution.run_toolchains(tests, run, timeout_seconds=60.0)
-    assert (toolchains.slowest_seconds, list(toolchains.missing)) == (0.5, ["shell"])
-    alone = execution.run_toolchains(
-        tests[1:], lambda runs: run([*runs, *runs])[1:], timeout_seconds=60.0
-    )
-    assert alone.slowest_seconds == 0.0
+    both = toolchains("pl sh", "passed", "timeout")
+    assert (both.slowest_seconds, list(both.missing)) == (0.5, ["shell"])
+    assert toolchains("sh", "timeout").slowest_seconds == 0.0
 
 
 def test_a_sandbox_job_that_is_too_small_for_its_programs_is_refused() -> None:
