@@ -5,8 +5,6 @@ It includes its tests. All commands inherit the confinement of this process.
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NoReturn
 
 _PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -19,24 +17,15 @@ def kill_group_on_termination() -> None:
     signal.signal(TERMINATION, lambda *_: os.kill(0, signal.SIGKILL))
 
 
-@contextmanager
-def reaped_orphans(leader: int) -> Iterator[None]:
-    """Reap at once each child of this process that ends, but `leader`.
+def reap_orphans(leader: int) -> None:
+    """Reap the children of this process that have ended, but `leader`.
 
     They are processes whose parent ended before them, and count toward the limit on tasks until
     they are reaped.
     """
-
-    def reap(*_: object) -> None:
-        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        while (ended := os.waitid(os.P_ALL, 0, options)) and ended.si_pid != leader:
-            os.waitpid(ended.si_pid, 0)
-
-    default = signal.signal(signal.SIGCHLD, reap)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGCHLD, default)
+    options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    while (ended := os.waitid(os.P_ALL, 0, options)) and ended.si_pid != leader:
+        os.waitpid(ended.si_pid, 0)
 
 
 def run(program: str, file_name: str, commands: tuple[tuple[str, ...], ...]) -> NoReturn:

@@ -49,6 +49,7 @@ from snow_assets.runtime.sandbox_child.messages import (
 from snow_assets.runtime.sandbox_child.program import serve
 
 POLL_SECONDS = 0.05
+REAP_POLL_SECONDS = 0.005  # of commands, which may start processes quickly
 READY_SECONDS = 45.0  # for both children to confine themselves
 REAP_SECONDS = 10.0
 ENDING_SECONDS = 0.2  # after the judge's end, to distinguish a crash of the program from a stop
@@ -216,18 +217,22 @@ class Watch:
     def until(self, child: int, seconds: float) -> str:
         """Wait until `child` ends ("") or must be stopped: timeout, folder or abandoned."""
         deadline, next_look = time.monotonic() + seconds, 0.0
+        has_commands = bool(self.request.commands)
+        poll_seconds = REAP_POLL_SECONDS if has_commands else POLL_SECONDS
         pidfd, poller = os.pidfd_open(child), select.poll()
         for descriptor in (pidfd, self._output, self.request.lifeline):
             poller.register(descriptor, select.POLLIN)
         try:
             while (now := time.monotonic()) < deadline:
+                if has_commands:
+                    commands.reap_orphans(child)
                 if not self._own_disk and now >= next_look:
                     if is_full(self.request.folder_bytes, deadline):
                         return "folder"
                     next_look = time.monotonic() + POLL_SECONDS
                 ready = {
                     descriptor
-                    for descriptor, _ in poller.poll(1000 * min(deadline - now, POLL_SECONDS))
+                    for descriptor, _ in poller.poll(1000 * min(deadline - now, poll_seconds))
                 }
                 if self._output in ready and not self.drain():
                     poller.unregister(self._output)
@@ -339,8 +344,7 @@ def watch_commands(watch: Watch, child: int, layers: tuple[str, ...]) -> Report:
     """Wait for the last command or the time limit, end what runs, and report. The program passed if
     the commands exited with 0 and the end of its output holds the marker, which is removed."""
     started = time.monotonic()
-    with commands.reaped_orphans(child):
-        stopped = watch.until(child, watch.request.seconds)
+    stopped = watch.until(child, watch.request.seconds)
     seconds = time.monotonic() - started
     status, cpu_seconds = end_children(child).get(child, (1, 0.0))
     watch.drain()
