@@ -5,24 +5,60 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
 from snow_assets import markdown
 from snow_assets.plots import Plot, as_plot, new_figure
+from snow_assets.runtime.exchange.contract import Exchange
+from snow_assets.runtime.exchange.in_process import IN_PROCESS
+from snow_assets.runtime.exchange.partitions import ranges_of_ids
 from snow_assets.storage import shards
+from snow_assets.storage.schemas.curation import DUPLICATE_CLUSTER
 
 _MAX_ROWS = 20
+_DUPLICATES = pa.schema([DUPLICATE_CLUSTER.field("cluster_id"), ("num_duplicates", pa.int64())])
+_DUPLICATE_BYTES = 80  # an id and a number
 
 
 def counts(stats: Mapping[str, Any]) -> dict[str, str]:
     return {"counts": markdown.table(["what", "number"], list(stats.items()))}
 
 
-def clusters(folder: str, stats: Mapping[str, Any]) -> dict[str, str]:
-    """The stats, and the largest clusters."""
-    sizes = _rows(folder, "clusters", ["cluster_id"]).group_by("cluster_id").len()
-    ordered = sizes.filter(pl.col("len") > 1).sort("len", "cluster_id", descending=[True, False])
-    largest = markdown.table(["canonical document", "documents"], ordered.head(_MAX_ROWS).rows())
-    return {**counts(stats), "largest_clusters": largest}
+def clusters(
+    folder: str, stats: Mapping[str, Any], *, exchange: Exchange = IN_PROCESS
+) -> dict[str, str]:
+    """The stats, and the largest clusters: the canonical document and the others are counted.
+
+    Memory: that of the exchange, whatever the number of documents.
+    """
+    num_duplicates = stats["documents"] - stats["canonical"]
+    duplicates = exchange.by_key(
+        exchange.map_shards(
+            _duplicates, shards.records(folder, "clusters"), schema=_DUPLICATES, folder=folder
+        ),
+        ranges_of_ids("cluster_id"),
+        num_partitions=exchange.num_partitions(num_duplicates * _DUPLICATE_BYTES),
+    )
+    tables = exchange.gather(exchange.map_shards(_largest, duplicates, schema=_DUPLICATES))
+    largest = _largest(pa.concat_tables([_DUPLICATES.empty_table(), *tables]))
+    rows = [(row["cluster_id"], 1 + row["num_duplicates"]) for row in largest.to_pylist()]
+    table = markdown.table(["canonical document", "documents"], rows)
+    return {**counts(stats), "largest_clusters": table}
+
+
+def _duplicates(entry: shards.FileRecord, *, folder: str) -> pa.Table:
+    """The numbers of documents of a shard that are not canonical, by cluster."""
+    table = shards.read_shard(folder, entry.name, columns=["cluster_id", "is_canonical"])
+    duplicates = pl.DataFrame(table).filter(~pl.col("is_canonical"))
+    numbers = duplicates.group_by("cluster_id").agg(num_duplicates=pl.len())
+    return numbers.to_arrow().cast(_DUPLICATES)
+
+
+def _largest(duplicates: pa.Table) -> pa.Table:
+    """The largest clusters, each with the sum of its numbers."""
+    sizes = pl.DataFrame(duplicates).group_by("cluster_id").agg(pl.sum("num_duplicates"))
+    ordered = sizes.sort("num_duplicates", "cluster_id", descending=[True, False])
+    return ordered.head(_MAX_ROWS).to_arrow().cast(_DUPLICATES)
 
 
 def hits(folder: str, stats: Mapping[str, Any]) -> dict[str, str]:

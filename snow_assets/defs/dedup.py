@@ -143,6 +143,5 @@ def near_duplicates(run: StageRun) -> StageResult:
             filters=run.recipe.curation.filters,
             exchange=exchange,
         )
-    return StageResult(
-        stats=stats, metadata=as_markdown(asset_metadata.clusters(run.folder, stats))
-    )
+        metadata = asset_metadata.clusters(run.folder, stats, exchange=exchange)
+    return StageResult(stats=stats, metadata=as_markdown(metadata))
