@@ -1,5 +1,6 @@
 """How costs grow with a corpus: `python benchmarks/growth.py`, or `... records` for artifacts,
-`... split` for held-out repositories, `... ranking` for the selection, `... checks` for its checks.
+`... split` for held-out repositories, `... ranking` for the selection, `... checks` for its checks,
+`... curation` for those of curation.
 
 A language of 100,000, 200,000 and 400,000 kept documents is generated in a temporary folder, with a
 short text each; 1 % is held out and 30 % of the others are selected. Prints CPU seconds, those of
@@ -19,6 +20,9 @@ and peak memory of a process that does it.
 `checks`: the scores and the selection of 250,000, 1,000,000 and 4,000,000 documents are checked,
 and the selected ones counted as a source of packs; CPU seconds, and peak memory of a process that
 does it.
+
+`curation`: the same of the checks of clusters and decisions of 250,000, 1,000,000 and 4,000,000
+documents, of which a fifth are near duplicates, and of the count of the largest clusters.
 """
 
 import hashlib
@@ -36,6 +40,7 @@ import numpy as np
 import pyarrow as pa
 from peak import peak_bytes
 
+from snow_assets.curation import asset_metadata, violations
 from snow_assets.curation.dedup.canonical_documents import REPOSITORY
 from snow_assets.curation.held_out import DOCUMENT_IDS, assert_no_held_out
 from snow_assets.curation.split import (
@@ -47,7 +52,13 @@ from snow_assets.quality import scores, selection
 from snow_assets.recipe import ARCTIC
 from snow_assets.runtime.exchange.in_process import IN_PROCESS
 from snow_assets.storage import checked_json, shards
-from snow_assets.storage.schemas.curation import DECISION, DOCUMENT
+from snow_assets.storage.schemas.curation import (
+    CONTAMINATION,
+    DECISION,
+    DOCUMENT,
+    DUPLICATE_CLUSTER,
+    DUPLICATE_PAIR,
+)
 from snow_assets.storage.schemas.quality import SCORE, SELECTION
 
 CURATION = ARCTIC.curation
@@ -251,6 +262,33 @@ def split() -> None:
                 subprocess.run(command, check=True)
 
 
+def decision_columns(
+    numbers: range, ids: list[str], generator: np.random.Generator
+) -> dict[str, Any]:
+    """The columns of DECISION of kept training documents, a hundred of each repository."""
+    constant = dict.fromkeys(("source", "revision", "path", "license"), "MIT")
+    return {
+        **{name: pa.repeat(value, len(ids)) for name, value in constant.items()},
+        **dict.fromkeys(("raw_id", "document_id", "text_id", "cluster_id"), ids),
+        "repository": [f"owner/repository{number // 100}" for number in numbers],
+        "language": pa.repeat("python", len(ids)),
+        "num_bytes": generator.integers(100, 10_000, len(ids)),
+        "kept": pa.repeat(True, len(ids)),
+        "split": pa.repeat("train", len(ids)),
+        "num_tokens": generator.integers(30, 3_000, len(ids)),
+    }
+
+
+def as_table(columns: dict[str, Any], schema: pa.Schema) -> pa.Table:
+    """A table of columns; those that are not there are null."""
+    num_rows = max(map(len, columns.values()))
+    arrays = [
+        pa.array(columns[field.name]) if field.name in columns else pa.nulls(num_rows)
+        for field in schema
+    ]
+    return pa.table(arrays, names=schema.names).cast(schema)
+
+
 def put_scored(lake: str, num_documents: int) -> None:
     """A language's decisions, scores and a selection of a third, in shards of 50,000."""
     generator = np.random.default_rng(0)
@@ -260,23 +298,8 @@ def put_scored(lake: str, num_documents: int) -> None:
     for index, start in enumerate(range(0, num_documents, step)):
         numbers = range(start, min(start + step, num_documents))
         ids = [hashlib.sha256(str(number).encode()).hexdigest() for number in numbers]
-        constant = dict.fromkeys(("source", "revision", "path", "license"), "MIT")
-        columns = {
-            **{name: pa.repeat(value, len(ids)) for name, value in constant.items()},
-            **dict.fromkeys(("raw_id", "document_id", "text_id", "cluster_id"), ids),
-            "repository": [f"owner/repository{number // 100}" for number in numbers],
-            "language": pa.repeat("python", len(ids)),
-            "num_bytes": generator.integers(100, 10_000, len(ids)),
-            "kept": pa.repeat(True, len(ids)),
-            "split": pa.repeat("train", len(ids)),
-            "num_tokens": generator.integers(30, 3_000, len(ids)),
-        }
-        arrays = [
-            pa.array(columns[field.name]) if field.name in columns else pa.nulls(len(ids))
-            for field in DECISION
-        ]
-        rows = pa.table(arrays, names=DECISION.names).cast(DECISION)
-        shards.put_table(clean, "decisions", index, rows, DECISION)
+        columns = decision_columns(numbers, ids, generator)
+        shards.put_table(clean, "decisions", index, as_table(columns, DECISION), DECISION)
         order = generator.permutation(len(ids))
         logits = generator.normal(size=len(ids))
         part = {
@@ -285,21 +308,13 @@ def put_scored(lake: str, num_documents: int) -> None:
             **dict.fromkeys(("logit", "top_logit"), logits),
             "num_windows": np.ones(len(ids), np.int32),
         }
-        arrays = [
-            pa.array(part[field.name]) if field.name in part else pa.nulls(len(ids))
-            for field in SCORE
-        ]
-        shards.put_table(
-            scored, "scores", index, pa.table(arrays, names=SCORE.names).cast(SCORE), SCORE
-        )
+        shards.put_table(scored, "scores", index, as_table(part, SCORE), SCORE)
         columns |= {
             "logit": logits.astype(np.float32),
             "percentile": np.ones(len(ids)),
             "repeats": generator.integers(0, 9, len(ids)) // 6,
         }
-        arrays = [pa.array(columns[field.name]) for field in SELECTION]
-        rows = pa.table(arrays, names=SELECTION.names).cast(SELECTION)
-        shards.put_table(subset, "documents", index, rows, SELECTION)
+        shards.put_table(subset, "documents", index, as_table(columns, SELECTION), SELECTION)
     finish(clean)
     finish(scored)
     finish(subset)
@@ -357,6 +372,67 @@ def checks() -> None:
                 subprocess.run(command, check=True)
 
 
+def put_curated(lake: str, num_documents: int) -> None:
+    """Clusters of which each fifth document is in that of the one before it, their pairs, and a
+    language's decisions, of which each hundredth repository is held out; no text has a hit."""
+    generator = np.random.default_rng(0)
+    step = 50_000
+    verified, clusters, clean, hits = (
+        f"{lake}/{asset}/0"
+        for asset in (
+            "verified_pairs/all",
+            "near_duplicates/all",
+            "clean_corpus/python",
+            "contamination/a",
+        )
+    )
+    for index, start in enumerate(range(0, num_documents, step)):
+        numbers = range(start, min(start + step, num_documents))
+        ids = [hashlib.sha256(str(number).encode()).hexdigest() for number in numbers]
+        columns = decision_columns(numbers, ids, generator)
+        columns["split"] = ["train" if number // 100 % 100 else "held_out" for number in numbers]
+        shards.put_table(clean, "decisions", index, as_table(columns, DECISION), DECISION)
+        is_duplicate = np.arange(len(ids)) % 5 == 4
+        columns["cluster_id"] = np.array(ids)[np.arange(len(ids)) - is_duplicate]
+        columns["is_canonical"] = ~is_duplicate
+        table = as_table(columns, DUPLICATE_CLUSTER)
+        shards.put_table(clusters, "clusters", index, table, DUPLICATE_CLUSTER)
+        pairs = np.sort(np.stack([ids[3::5], ids[4::5]]), axis=0)
+        names = ("text_id", "other_text_id", "jaccard")
+        columns = dict(zip(names, (*pairs, np.full(pairs.shape[1], 0.9)), strict=True))
+        shards.put_table(
+            verified, "pairs", index, as_table(columns, DUPLICATE_PAIR), DUPLICATE_PAIR
+        )
+    shards.put_table(hits, "hits", 0, [], CONTAMINATION)
+    finish(clusters, (finish(verified),))
+    finish(clean, (finish(hits),))
+
+
+def measure_curation(lake: str, operation: str, num_documents: int) -> None:
+    """Print the CPU seconds, of polars' threads too, the peak memory in MB and the findings."""
+    clusters, clean = f"{lake}/near_duplicates/all/0", f"{lake}/clean_corpus/python/0"
+    stats = {"documents": num_documents, "canonical": num_documents * 4 // 5}
+    operations: dict[str, Callable[[], object]] = {
+        "largest": lambda: asset_metadata.clusters(clusters, stats),
+        "clusters": lambda: violations.validate_clusters(clusters),
+        "decisions": lambda: violations.validate_decision_counts([clean]),
+        "hits": lambda: violations.validate_contamination([clean]),
+        "split": lambda: violations.validate_split([clean]),
+    }
+    seconds = cpu_seconds(operations[operation])
+    print(f"{operation:>10} {seconds:>8.2f} s {peak_bytes() / 1e6:>8.0f} MB", flush=True)
+
+
+def curation() -> None:
+    for num_documents in (250_000, 1_000_000, 4_000_000):
+        with tempfile.TemporaryDirectory() as lake:
+            put_curated(lake, num_documents)
+            print(f"{num_documents:,} documents", flush=True)
+            for operation in ("largest", "clusters", "decisions", "hits", "split"):
+                command = [sys.executable, __file__, "measure_curation", lake, operation]
+                subprocess.run([*command, str(num_documents)], check=True)
+
+
 def joins() -> None:
     print(f"{'documents':>10} {'held-out check':>15} {'selected read':>15} {'selection check':>15}")
     for num_documents in SIZES:
@@ -375,6 +451,10 @@ def main() -> None:
         checks()
     elif sys.argv[1:2] == ["measure_checks"]:
         measure_checks(*sys.argv[2:])
+    elif sys.argv[1:2] == ["curation"]:
+        curation()
+    elif sys.argv[1:2] == ["measure_curation"]:
+        measure_curation(sys.argv[2], sys.argv[3], int(sys.argv[4]))
     elif sys.argv[1:2] == ["measure_ranking"]:
         measure_ranking(sys.argv[2], int(sys.argv[3]))
     elif sys.argv[1:2] == ["measure_split"]:

@@ -7,6 +7,7 @@ from snow_assets.defs.dedup import near_duplicates
 from snow_assets.defs.documents import documents
 from snow_assets.defs.materialize import check_result, current_artifact, current_artifacts
 from snow_assets.recipe import Recipe
+from snow_assets.runtime.exchange.chosen import open_exchange
 from snow_resources.lake import Lake
 
 
@@ -25,9 +26,9 @@ def clusters_have_one_canonical_document(
     """Each cluster has one canonical document, and no two of them are exact or near duplicates."""
     from snow_assets.curation import violations
 
-    return check_result(
-        violations.validate_clusters(current_artifact(lake, recipe, near_duplicates.name).folder)
-    )
+    folder = current_artifact(lake, recipe, near_duplicates.name).folder
+    with open_exchange() as exchange:
+        return check_result(violations.validate_clusters(folder, exchange=exchange))
 
 
 @dg.asset_check(asset=clean_corpus.name, blocking=True)
@@ -35,7 +36,9 @@ def decisions_add_up(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetCh
     """Documents of a language = kept + dropped, each dropped document with its reason."""
     from snow_assets.curation import violations
 
-    return check_result(violations.validate_decision_counts(_clean_folders(lake, recipe)))
+    folders = _clean_folders(lake, recipe)
+    with open_exchange() as exchange:
+        return check_result(violations.validate_decision_counts(folders, exchange=exchange))
 
 
 @dg.asset_check(asset=clean_corpus.name, blocking=True)
@@ -45,7 +48,9 @@ def no_kept_document_is_contaminated(
     """No kept document has a text with a contamination hit, unless it is exempt."""
     from snow_assets.curation import violations
 
-    return check_result(violations.validate_contamination(_clean_folders(lake, recipe)))
+    folders = _clean_folders(lake, recipe)
+    with open_exchange() as exchange:
+        return check_result(violations.validate_contamination(folders, exchange=exchange))
 
 
 @dg.asset_check(asset=clean_corpus.name, blocking=True)
@@ -53,7 +58,9 @@ def split_is_disjoint(lake: Lake, recipe: dg.ResourceParam[Recipe]) -> dg.AssetC
     """Train and held-out documents share no repository, no text and no near-duplicate cluster."""
     from snow_assets.curation import violations
 
-    return check_result(violations.validate_split(_clean_folders(lake, recipe)))
+    folders = _clean_folders(lake, recipe)
+    with open_exchange() as exchange:
+        return check_result(violations.validate_split(folders, exchange=exchange))
 
 
 @dg.asset_check(asset=clean_corpus.name)
