@@ -1,9 +1,10 @@
 """Asset metadata for Dagster: Markdown tables, a plot of document lengths."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
@@ -16,6 +17,7 @@ from snow_assets.storage import shards
 from snow_assets.storage.schemas.curation import DUPLICATE_CLUSTER
 
 _MAX_ROWS = 20
+_POWERS_OF_TWO = [2**power for power in range(63)]
 _DUPLICATES = pa.schema([DUPLICATE_CLUSTER.field("cluster_id"), ("num_duplicates", pa.int64())])
 _DUPLICATE_BYTES = 80  # an id and a number
 
@@ -62,39 +64,53 @@ def _largest(duplicates: pa.Table) -> pa.Table:
 
 
 def hits(folder: str, stats: Mapping[str, Any]) -> dict[str, str]:
-    """The stats, and the first hits with their evidence."""
+    """The stats, and the first hits with their evidence. Memory: a shard of hits."""
     columns = ["problem_id", "method", "document_id", "evidence"]
-    first_hits = _rows(folder, "hits", columns).sort(columns).head(_MAX_ROWS)
+    first_hits = pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
+    entries = shards.records(folder, "hits")
+    for table in shards.read_shards(folder, entries, columns=columns):
+        first_hits = pl.concat([first_hits, pl.DataFrame(table)]).sort(columns).head(_MAX_ROWS)
     return {**counts(stats), "first_hits": markdown.table(columns, first_hits.rows())}
 
 
 def funnel(folder: str, stats: Mapping[str, Any]) -> dict[str, str | Plot]:
-    """Numbers of documents, of dropped ones by reason and of kept ones; a plot of kept lengths."""
+    """Numbers of documents, of dropped ones by reason and of kept ones; a plot of kept lengths.
+
+    Memory: the lengths of a shard.
+    """
     total = max(1, stats["documents"])
     steps = ["documents", *(name for name in stats if name.startswith("dropped_")), "kept"]
     rows = [(name, stats[name], f"{stats[name] / total:.1%}") for name in steps]
-    lengths = _rows(folder, "decisions", ["num_tokens"])["num_tokens"].drop_nulls()
     metadata: dict[str, str | Plot] = {
         **counts(stats),
         "funnel": markdown.table(["step", "documents", "share"], rows),
     }
-    if len(lengths):
-        metadata["tokens_per_kept_document"] = _histogram(lengths)
+    max_tokens, num_documents = _lengths(folder)
+    if max_tokens is not None:
+        top = max(1, max_tokens.bit_length())
+        metadata["tokens_per_kept_document"] = _histogram(num_documents[:top])
     return metadata
 
 
-def _rows(folder: str, table: str, columns: Sequence[str]) -> pl.DataFrame:
-    """Columns of a table without text of an unfinished artifact, which may have no shard of it."""
-    if not shards.records(folder, table):
-        return pl.DataFrame(schema=list(columns))
-    return pl.DataFrame(shards.read_unfinished(folder, table, columns=columns))
+def _lengths(folder: str) -> tuple[int | None, npt.NDArray[np.int64]]:
+    """The most tokens of a kept document (None: none is kept), and the numbers of kept documents of
+    2^power to below 2^(power + 1) tokens."""
+    max_tokens: int | None = None
+    num_documents = np.zeros(len(_POWERS_OF_TWO) - 1, dtype=np.int64)
+    entries = shards.records(folder, "decisions")
+    for table in shards.read_shards(folder, entries, columns=["num_tokens"]):
+        lengths = table["num_tokens"].drop_null().to_numpy()
+        if len(lengths):
+            max_tokens = max(max_tokens or 0, int(lengths.max()))
+            num_documents += np.histogram(lengths, bins=_POWERS_OF_TWO)[0]
+    return max_tokens, num_documents
 
 
-def _histogram(lengths: pl.Series) -> Plot:
+def _histogram(num_documents: npt.NDArray[np.int64]) -> Plot:
     figure = new_figure(8, 3)
     axes = figure.add_subplot()
-    top = max(1, math.ceil(math.log2(max(lengths) + 1)))
-    axes.hist(lengths, bins=[2**power for power in range(top + 1)])
+    bins = _POWERS_OF_TWO[: len(num_documents) + 1]
+    axes.hist(bins[:-1], bins=bins, weights=num_documents)
     axes.set_xscale("log", base=2)
     axes.set_xlabel("tokens")
     axes.set_ylabel("documents")

@@ -32,7 +32,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from snow_assets.curation.kept import kept_rows
+from snow_assets.curation.kept import kept_shard
 from snow_assets.curation.sampling import stable_share
 from snow_assets.recipe import CurationRecipe
 from snow_assets.storage import shards
@@ -233,15 +233,23 @@ def _codes(column: pa.ChunkedArray) -> tuple[pa.Array, Indices]:
 
 
 def split_shortfalls(clean_folders: Sequence[str], *, share: float, tolerance: float) -> list[str]:
-    """Languages whose kept held-out bytes miss the share by more than the tolerance, and why."""
+    """Languages whose kept held-out bytes miss the share by more than the tolerance, and why.
+
+    Memory: the repositories of a language.
+    """
     shortfalls = []
     for folder in clean_folders:
-        kept = kept_rows(folder, ["repository", "split", "num_bytes"], split=None)
-        total = int(kept["num_bytes"].sum())
-        held_out_bytes = int(kept.filter(pl.col("split") == HELD_OUT)["num_bytes"].sum())
+        sizes = pl.concat(
+            _repository_sizes(folder, entry)
+            for entry in shards.manifest(folder).tables("decisions")
+        )
+        total = int(sizes["num_bytes"].sum())
+        held_out_bytes = int(sizes.filter(pl.col("split") == HELD_OUT)["num_bytes"].sum())
         held_out = held_out_bytes / total if total else share
         if abs(held_out - share) > tolerance * share + 1e-9:
-            repositories = kept.group_by("repository", maintain_order=True).agg(pl.sum("num_bytes"))
+            repositories = sizes.group_by("repository", maintain_order=True).agg(
+                pl.sum("num_bytes")
+            )
             name, largest = repositories.row(repositories["num_bytes"].arg_max() or 0)
             shortfalls.append(
                 f"{shards.manifest(folder).partition}: {held_out:.2%} of the bytes are held out, "
@@ -251,3 +259,13 @@ def split_shortfalls(clean_folders: Sequence[str], *, share: float, tolerance: f
                 "curation.held_out_tolerance"
             )
     return shortfalls
+
+
+def _repository_sizes(clean_folder: str, entry: shards.FileRecord) -> pl.DataFrame:
+    """The bytes of the kept documents of a shard, by repository and split."""
+    kept = kept_shard(clean_folder, entry, ["repository", "split", "num_bytes"], split=None)
+    return (
+        pl.DataFrame(kept)
+        .group_by("repository", "split", maintain_order=True)
+        .agg(pl.sum("num_bytes"))
+    )

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from snow_assets.curation import violations
+from snow_assets.curation.split import split_shortfalls
 from snow_assets.runtime.exchange.contract import Exchange
 from snow_assets.runtime.exchange.in_process import IN_PROCESS, InProcessExchange
 from snow_assets.storage import shards
@@ -281,3 +282,25 @@ def test_decisions_that_contradict_themselves_are_counted_over_all_shards(
         "c: split contradicts kept in 5 rows",
         "c: num_tokens contradicts kept in 2 rows",
     ]
+
+
+def test_the_bytes_of_repositories_are_those_of_all_shards(tmp_path: Path) -> None:
+    rows = decisions("c")
+    for number, name in enumerate(rows):
+        rows[name] |= {"num_bytes": 1_000 + number, "repository": f"c/{number % 20}"}
+    kept = [row for row in rows.values() if row["kept"]]
+    total, largest, held_out = (
+        sum(row["num_bytes"] for row in kept if applies(row))
+        for applies in (
+            lambda row: True,
+            lambda row: row["repository"] == "c/19",
+            lambda row: row["split"] == "held_out",
+        )
+    )
+    folder = put_decisions(tmp_path, "c", rows)
+    (shortfall,) = split_shortfalls([folder], share=0.01, tolerance=0.1)
+    assert f"c: {held_out / total:.2%} of the bytes" in shortfall
+    num_repositories = len({row["repository"] for row in kept})
+    assert f"{num_repositories} repositories do not divide so, the largest, c/19, is" in shortfall
+    assert f"is {largest / total:.0%}; add" in shortfall
+    assert split_shortfalls([folder], share=held_out / total, tolerance=0.0) == []
