@@ -409,7 +409,7 @@ def put_curated(lake: str, num_documents: int) -> None:
 
 
 def measure_curation(lake: str, operation: str, num_documents: int) -> None:
-    """Print the CPU seconds, of polars' threads too, the peak memory in MB and the findings."""
+    """Print the CPU seconds, of polars' threads too, and the peak memory in MB."""
     clusters, clean = f"{lake}/near_duplicates/all/0", f"{lake}/clean_corpus/python/0"
     stats = {"documents": num_documents, "canonical": num_documents * 4 // 5}
     operations: dict[str, Callable[[], object]] = {
