@@ -1,12 +1,7 @@
 """Pack documents into fixed-length sequences of one language, with a span per document piece.
 
-Documents are packed repository by repository and cut wherever a sequence is full. A document's
-*packed form* is its tokens followed by END_OF_TEXT, which its spans include. With
-`repository_tokens`, a repository's first file is preceded by <repo_name> and its name, every file
-by <file_sep>, its path and a newline, and only the last file of the repository ends with
-END_OF_TEXT (StarCoder2's form, arXiv 2402.19173). A fraction `fill_in_the_middle_rate` of the
-documents is reordered for fill-in-the-middle (PSM): <fim_prefix> prefix <fim_suffix> suffix
-<fim_middle> middle.
+Documents are packed repository by repository, in their packed forms (`packed_documents.py`), and
+cut wherever a sequence is full.
 
 A language is packed over an exchange. Documents of a pass are brought together in buckets: ranges
 of the hashes of their repositories, of about as many tokens, in packing order. A bucket is sorted
@@ -14,33 +9,28 @@ and tokenized; where its tokens stand among all follows from the totals of the b
 shard is cut from the buckets that it covers, so that no file depends on their number.
 """
 
-import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from tokenizers import Tokenizer
 
-from snow_assets.curation.tokenizer.encoding import token_ids
-from snow_assets.curation.tokenizer.tokens import (
-    END_OF_TEXT,
-    FILE_SEP,
-    FIM_MIDDLE,
-    FIM_PREFIX,
-    FIM_SUFFIX,
-    REPO_NAME,
-    SharedTokenizer,
-)
+from snow_assets.curation.tokenizer.tokens import SharedTokenizer
 from snow_assets.pretraining.ordering import (
     NUM_RANGES,
     ordered_by_repository,
     repository_ranges,
+)
+from snow_assets.pretraining.packed_documents import (
+    NAMES,
+    num_packed_tokens,
+    packed_documents,
+    packed_schema,
 )
 from snow_assets.pretraining.sequences import (
     checksums_name,
@@ -69,10 +59,9 @@ _MAX_BUCKET_TOKENS = 64_000_000
 _WRITTEN = pa.schema([("shards", pa.int64())])
 _RANGE_TOKENS = pa.schema([("range", pa.uint16()), ("num_tokens", pa.int64())])
 _BUCKET = pa.field("bucket", pa.uint16())
-_NAMES = ("document_id", "text_id", "repository", "license")
 _DOCUMENT = pa.schema(
     [
-        *((name, pa.string()) for name in (*_NAMES, "path")),
+        *((name, pa.string()) for name in (*NAMES, "path")),
         ("num_tokens", pa.int64()),
         ("text", pa.large_string()),  # a bucket can hold more than the offsets of a string reach
         _BUCKET,
@@ -216,14 +205,14 @@ def _packed_buckets(
             packed = exchange.map_shards(
                 _pack_bucket,
                 buckets,
-                schema=_packed_schema(dtype),
+                schema=packed_schema(dtype),
                 pass_index=pass_index,
                 max_tokens=missing_tokens,
                 tokenizer=tokenizer,
                 recipe=recipe,
                 num_threads=exchange.threads_per_call,
             )
-            for partition, packed_tokens in exchange.persist(packed, _num_tokens):
+            for partition, packed_tokens in exchange.persist(packed, num_packed_tokens):
                 yield partition, packed_tokens
                 missing_tokens -= packed_tokens
                 if missing_tokens <= 0:
@@ -313,21 +302,6 @@ def _documents(
     )
 
 
-def _packed_schema(dtype: np.dtype[Any]) -> pa.Schema:
-    """Packed documents: those of a bucket in packing order."""
-    return pa.schema(
-        [
-            *((name, pa.string()) for name in _NAMES),
-            ("pass_index", pa.int32()),
-            ("tokens", pa.large_list(pa.from_numpy_dtype(dtype))),
-        ]
-    )
-
-
-def _num_tokens(packed: pa.Table) -> int:
-    return sum(len(tokens.flatten()) for tokens in packed["tokens"].chunks)
-
-
 def _pack_bucket(
     documents: pa.Table,
     *,
@@ -343,98 +317,16 @@ def _pack_bucket(
         documents, pass_index=pass_index, file_order=recipe.file_order, seed=recipe.seed
     ).to_batches(max_chunksize=_DOCUMENTS_AT_ONCE)
     pack_batch = partial(
-        _packed_documents, pass_index=pass_index, tokenizer=tokenizer, recipe=recipe, dtype=dtype
+        packed_documents, pass_index=pass_index, tokenizer=tokenizer, recipe=recipe, dtype=dtype
     )
-    packed = [_packed_schema(dtype).empty_table()]
+    packed = [packed_schema(dtype).empty_table()]
     num_tokens = 0
     for table in map_ahead(pack_batch, batches, num_threads=num_threads):
         packed.append(table)
-        num_tokens += _num_tokens(table)
+        num_tokens += num_packed_tokens(table)
         if num_tokens >= max_tokens:
             break
     return pa.concat_tables(packed).combine_chunks()
-
-
-def _packed_documents(
-    batch: pa.RecordBatch,
-    *,
-    pass_index: int,
-    tokenizer: SharedTokenizer,
-    recipe: PackingRecipe,
-    dtype: np.dtype[Any],
-) -> pa.Table:
-    """Tokenize documents to packed forms; ValueError if a plain text's `num_tokens` is wrong."""
-    rows = batch.to_pylist()
-    special_id = _special_token_ids(tokenizer.tokenizer)
-    parts = [_parts(row, pass_index, special_id, recipe) for row in rows]
-    texts = [part for document in parts for part in document if isinstance(part, str)]
-    encoded = iter(token_ids(tokenizer.tokenizer, texts).split())
-    pieces: list[npt.NDArray[np.uint32]] = []
-    lengths = np.zeros(len(rows), np.int64)
-    for index, (row, document) in enumerate(zip(rows, parts, strict=True)):
-        document_pieces = [
-            next(encoded) if isinstance(part, str) else np.array([part], np.uint32)
-            for part in document
-        ]
-        pieces += document_pieces
-        lengths[index] = sum(map(len, document_pieces))
-        is_plain = len(document) == 2 and isinstance(document[0], str)
-        if is_plain and lengths[index] != row["num_tokens"] + 1:
-            raise ValueError(
-                f"document {row['document_id']} counts {row['num_tokens']} tokens and has "
-                f"{lengths[index] - 1}: it was counted with another tokenizer; materialize it again"
-            )
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    tokens = pa.LargeListArray.from_arrays(offsets, np.concatenate(pieces).astype(dtype))
-    names = [batch[name] for name in _NAMES]
-    passes = pa.repeat(pa.scalar(pass_index, pa.int32()), len(rows))
-    return pa.table([*names, passes, tokens], schema=_packed_schema(dtype))
-
-
-def _parts(
-    row: Mapping[str, Any], pass_index: int, special_id: Callable[[str], int], recipe: PackingRecipe
-) -> list[str | int]:
-    """A packed form as texts to tokenize and ids of special tokens."""
-    text_parts = _fill_in_the_middle(row, pass_index, special_id, recipe)
-    if not recipe.repository_tokens:
-        return [*text_parts, special_id(END_OF_TEXT)]
-    repository_parts = [special_id(REPO_NAME), row["repository"]] if row["is_first"] else []
-    end_parts = [special_id(END_OF_TEXT)] if row["is_last"] else []
-    return [*repository_parts, special_id(FILE_SEP), f"{row['path']}\n", *text_parts, *end_parts]
-
-
-def _fill_in_the_middle(
-    row: Mapping[str, Any], pass_index: int, special_id: Callable[[str], int], recipe: PackingRecipe
-) -> list[str | int]:
-    text: str = row["text"]
-    if not recipe.fill_in_the_middle_rate:
-        return [text]
-    digest = hashlib.sha256(f"{recipe.seed}:{pass_index}:{row['document_id']}:middle".encode())
-    draw, *cuts = (int(word) / 2**32 for word in np.frombuffer(digest.digest()[:12], ">u4"))
-    if draw >= recipe.fill_in_the_middle_rate:
-        return [text]
-    begin, end = sorted(int(cut * (len(text) + 1)) for cut in cuts)
-    return [
-        special_id(FIM_PREFIX),
-        text[:begin],
-        special_id(FIM_SUFFIX),
-        text[end:],
-        special_id(FIM_MIDDLE),
-        text[begin:end],
-    ]
-
-
-def _special_token_ids(tokenizer: Tokenizer) -> Callable[[str], int]:
-    def token_id(token: str) -> int:
-        special_id = tokenizer.token_to_id(token)
-        if special_id is None:
-            raise ValueError(
-                f"the tokenizer has no special token {token}: name another in the recipe's "
-                "tokenizer.pretrained, or None to train one"
-            )
-        return int(special_id)
-
-    return token_id
 
 
 @dataclass(frozen=True)
