@@ -101,7 +101,9 @@ def a_scored_lake(url: str, *, selecting: str = "second") -> TinyLake:
         "documents": (SELECTION, subset),
         "languages": (LANGUAGE_SELECTION, [language]),
     }
-    lake.put("high_quality_subset", table, partition="python")
+    scores_asset = "quality_scores" if selecting == "second" else "other_quality_scores"
+    inputs = [(scores_asset, "python")]
+    lake.put("high_quality_subset", table, partition="python", inputs=inputs)
     names = list(GRADES)
     graded = "".join(f"{sha(name)},{GRADES[name]},ada\n" for name in names[:40])
     shards.put(f"{url}/labels/ada.csv", f"document_id,grade,grader\n{graded}".encode())
@@ -277,8 +279,10 @@ def test_a_document_shows_the_score_that_selects_and_every_annotator_is_compared
         rel=1e-9,
     )
     for table in ("quality_by_language", "score_histogram"):
-        compared = ask(f"select distinct annotator, is_current from {table} order by all")
-        assert compared == [(row[1], row[2]) for row in agreements]
+        compared = ask(
+            f"select distinct annotator, is_current, is_selecting from {table} order by all"
+        )
+        assert compared == [tuple(row[1:4]) for row in agreements]
 
 
 def test_a_further_annotator_stands_beside_the_one_that_selects(ask: Any) -> None:

@@ -7,6 +7,7 @@ with counted as (
         annotator_name,
         annotator,
         is_current,
+        bool_or(is_selecting) as is_selecting,
         count(*) as num_documents,
         sum(num_tokens)::bigint as num_tokens,
         avg(logit::double) as mean_logit,

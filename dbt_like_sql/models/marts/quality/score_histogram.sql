@@ -5,6 +5,7 @@ select
     annotator_name,
     annotator,
     is_current,
+    is_selecting,
     floor(logit / {{ width }}) * {{ width }}::double as from_logit,
     (floor(logit / {{ width }}) + 1) * {{ width }}::double as to_logit,
     count(*) as num_documents,
