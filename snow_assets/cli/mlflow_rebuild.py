@@ -15,7 +15,7 @@ from snow_assets.defs.materialize import artifact_record
 from snow_assets.defs.promotion import promotion_violations
 from snow_assets.recipe import Recipe, chosen_recipe
 from snow_assets.storage import shards
-from snow_assets.storage.lake_folders import CURRENT, artifact_folders, pointers
+from snow_assets.storage.lake_folders import CURRENT, Pointer, artifact_folders, pointers
 from snow_assets.storage.shards import DamagedFileError
 from snow_resources import mlflow_store
 from snow_resources.lake import Lake
@@ -75,8 +75,14 @@ def _record_all(
     if violations := promotion_violations(Lake(url=lake), recipe):
         sys.stderr.write(f"No model of {recipe.name} is promoted: {'; '.join(violations)}\n")
     # A recipe's alias must point to the model that its pointer names, not to the newest one.
-    for record in () if violations else current_models(Lake(url=lake), recipe):
-        mlflow_runs.write(tracking.uri, record)
+    for pointer in () if violations else pointers(lake, recipe.name):
+        try:
+            record = current_model(pointer, recipe)
+        except DamagedFileError as error:
+            sys.stderr.write(f"{error}\n")
+        else:
+            if record is not None:
+                mlflow_runs.write(tracking.uri, record)
     for damaged in Path(tracking.spool).glob("*.damaged") if tracking.spool else ():
         damaged.unlink()  # its content was recorded from the lake
     return num_artifacts
@@ -94,17 +100,16 @@ def _records(lake: str) -> Iterator[Record]:
             yield record
 
 
-def current_models(lake: Lake, recipe: Recipe) -> Iterator[Record]:
-    """The records of the models that the recipe's pointers name."""
-    for pointer in pointers(lake.url, recipe.name):
-        try:
-            folder = pointer.folder()
-        except DamagedFileError as error:
-            sys.stderr.write(f"{error}\n")
-            continue
-        record = None if folder is None else _record_of(folder, recipe=recipe.name)
-        if record is not None and record.model is not None:
-            yield replace(record, is_gated=bool(recipe.promotion_gates))
+def current_model(pointer: Pointer, recipe: Recipe) -> Record | None:
+    """The record of the artifact that a pointer of the recipe names, if it is a model.
+
+    DamagedFileError if the pointer is damaged.
+    """
+    folder = pointer.folder()
+    record = None if folder is None else _record_of(folder, recipe=recipe.name)
+    if record is None or record.model is None:
+        return None
+    return replace(record, is_gated=bool(recipe.promotion_gates))
 
 
 def _record_of(folder: str, *, recipe: str | None) -> Record | None:

@@ -8,9 +8,10 @@ import logging
 import sys
 
 from snow_assets import definitions
-from snow_assets.cli.mlflow_rebuild import current_models
+from snow_assets.cli.mlflow_rebuild import current_model
 from snow_assets.defs.promotion import promotion_violations
 from snow_assets.recipe import Recipe, chosen_recipe
+from snow_assets.storage.lake_folders import pointers
 from snow_resources.lake import Lake
 from snow_resources.tracking import Tracking
 
@@ -22,8 +23,10 @@ def promote(lake: Lake, tracking: Tracking, recipe: Recipe) -> None:
     if violations := promotion_violations(lake, recipe):
         sys.exit(f"No model of recipe {recipe.name} is promoted: {'; '.join(violations)}")
     log = logging.getLogger("promote")
-    for record in current_models(lake, recipe):
-        assert record.model is not None
+    for pointer in pointers(lake.url, recipe.name):
+        record = current_model(pointer, recipe)
+        if record is None or record.model is None:
+            continue
         link = tracking.record(log, record)
         if not link.ids:
             sys.exit(
