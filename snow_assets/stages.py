@@ -287,6 +287,7 @@ class StageRun(StageInputs):
     """What a stage's work gets: its inputs, and the folder that it writes shards to."""
 
     folder: str
+    config: Any  # of the artifact's fingerprint: plain JSON
     context: dg.AssetExecutionContext
     live_run: Callable[[TrackedModel | None], LiveRun] | None = None
     """The MLflow run of this work, for metrics while it runs; None in a Job of the stage itself."""

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from snow_assets.cli.verify import show, verify
 from snow_assets.defs.materialize import current_artifact
-from snow_assets.storage import shards
+from snow_assets.storage import integrity, shards
 from snow_assets.storage.checked_json import DamagedFileError
 from snow_assets.storage.pointers import pointer_content, read_pointer
 from snow_resources.lake import Lake
@@ -110,6 +110,21 @@ def test_a_bit_of_a_column_is_noticed_by_its_readers_and_by_verify(home: Home) -
     assert [damage.remedy for damage in verify(home.lake.url).damages] == [
         "materialize words_said again"
     ]
+
+
+def test_a_file_of_unfinished_work_that_a_reader_found_damaged_is_named(tmp_path: Path) -> None:
+    folder = str(tmp_path / "lake" / "documents" / "stdlib" / "0123456789abcdef")
+    schema = shards.pa.schema([("text", shards.pa.string())])
+    shards.put_table(folder, "documents", 0, [{"text": "a line of a text"}], schema)
+    assert integrity.unfinished_violations(folder) == {}
+    flip(Path(folder) / "documents-00000.parquet", 40 * 8)
+    with pytest.raises(DamagedFileError):
+        shards.read_shard(folder, "documents-00000.parquet")
+    (violation,) = integrity.unfinished_violations(folder).items()
+    assert violation[0] == "documents-00000.parquet"
+    assert violation[1].startswith("its SHA-256 is ")
+    integrity.clear(folder, [violation[0]])
+    assert shards.records(folder) == []
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "one bit"])

@@ -1,5 +1,6 @@
 """Purging deletes what nobody needs and what opted out, never what is current."""
 
+import json
 import os
 import time
 from dataclasses import replace
@@ -286,6 +287,24 @@ def test_unfinished_work_goes_when_nobody_touched_it_for_the_retention(
     assert len(done.deletions) == goes
     purge.act(lake_url, done, now=1.0)
     assert Path(folder).exists() is not goes
+
+
+def test_the_job_that_wrote_a_deleted_artifact_runs_again_where_it_is_wanted_back(
+    lake_url: str,
+) -> None:
+    a_lake(lake_url)
+    old = made(lake_url, "documents/src/old", [], ("documents", []), DOCUMENT)
+    kept = made(lake_url, "quality_scores/python/old", [], ("scores", []), SCORE)
+    # An experiment's arm has the jobs of all its stages under its own asset.
+    jobs = [
+        (f"{lake_url}/jobs/experiment_arms/paper_claims-random-0/d/attempt-001", old),
+        (f"{lake_url}/jobs/quality_scores/python/d/attempt-001", kept),
+    ]
+    for job, output in jobs:
+        shards.put(f"{job}/request.json", json.dumps({"output": output}).encode())
+        shards.put(f"{job}/report.json", b"{}")
+    purge.act(lake_url, found(lake_url, days=8.0), now=1.0)
+    assert [shards.exists(f"{job}/report.json") for job, _ in jobs] == [False, True]
 
 
 def test_a_dry_run_says_so_and_deletes_nothing(lake_url: str) -> None:

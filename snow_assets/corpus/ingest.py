@@ -7,11 +7,12 @@ Memory: one shard and one file. Each shard stores the position where the group's
 that a killed ingest resumes there and produces the same bytes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from snow_assets.corpus.document_ids import DocumentIds
 from snow_assets.corpus.raw_shards import (
@@ -24,7 +25,7 @@ from snow_assets.corpus.raw_shards import (
 )
 from snow_assets.corpus.repository_names import canonical
 from snow_assets.corpus.same_documents import drop_same_documents
-from snow_assets.corpus.source_rows import Gate, Row, same_document_row, source_rows
+from snow_assets.corpus.source_rows import SAME_DOCUMENT, Gate, Row, same_document_row, source_rows
 from snow_assets.corpus.sources import units
 from snow_assets.corpus.unit_groups import UnitGroup, replacing_index, unit_groups
 from snow_assets.corpus.untrusted import printable
@@ -87,12 +88,13 @@ def _ingest_group(
     gate: Gate,
 ) -> None:
     """Write the shards of a group of units, behind those that are finished."""
-    number, start = _resume(folder, group)
+    finished, start = _resume(folder, group)
     if start is None:
         return
+    number = len(finished)
     pending, current = _Shard(), _Shard()  # closed repositories; the repository being read
     current_start = start  # where `current` begins
-    document_ids = DocumentIds(_admitted_ids(folder, group, number))
+    document_ids = DocumentIds(_admitted_ids(folder, finished))
     for position, source_row in source_rows(
         source, recipe, languages, gate, group=group, start=start
     ):
@@ -115,16 +117,17 @@ def _ingest_group(
     _put(folder, group.shard_index(number), pending, None)
 
 
-def _resume(folder: str, group: UnitGroup) -> tuple[int, Position | None]:
-    """The number of the group's next shard, and the position in the source where it begins; None:
-    the group was read to its end."""
-    number, position = 0, (group.start, 0)
-    while done := _finished_shard(folder, group, number):
-        number += 1
+def _resume(folder: str, group: UnitGroup) -> tuple[list[int], Position | None]:
+    """The indices of the group's finished shards, and the position in the source where the next one
+    begins; None: the group was read to its end."""
+    finished: list[int] = []
+    position = (group.start, 0)
+    while done := _finished_shard(folder, group, len(finished)):
+        finished.append(shards.shard_index(done.name))
         if done.stats["next"] is None:
-            return number, None
+            return finished, None
         position = tuple(done.stats["next"])
-    return number, position
+    return finished, position
 
 
 def _finished_shard(folder: str, group: UnitGroup, number: int) -> shards.FileRecord | None:
@@ -136,12 +139,16 @@ def _finished_shard(folder: str, group: UnitGroup, number: int) -> shards.FileRe
     return done
 
 
-def _admitted_ids(folder: str, group: UnitGroup, num_shards: int) -> Iterator[str]:
-    """The documents of a group's finished shards."""
-    for number in range(num_shards):
-        name = shards.table_name(FILES, group.shard_index(number))
-        table = shards.read_shard(folder, name, columns=["document_id"])
-        yield from table["document_id"].to_pylist()
+def _admitted_ids(folder: str, indices: Iterable[int]) -> Iterator[str]:
+    """The documents of finished shards, with those that were admitted and moved to the drops."""
+    for index in indices:
+        files = shards.read_shard(folder, shards.table_name(FILES, index), columns=["document_id"])
+        yield from files["document_id"].to_pylist()
+        drops = shards.read_shard(
+            folder, shards.table_name(DROPS, index), columns=["document_id", "reason"]
+        )
+        is_same = pc.equal(drops["reason"], SAME_DOCUMENT)
+        yield from drops.filter(is_same)["document_id"].to_pylist()
 
 
 def _drop_if_duplicate(

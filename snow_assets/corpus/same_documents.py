@@ -22,10 +22,10 @@ from snow_assets.runtime.exchange.shard_work import write_shards
 from snow_assets.storage import shards
 from snow_assets.storage.ids import first_64_bits
 
-_PLACES = pa.schema([("document_key", pa.uint64()), ("shard", pa.int32()), ("row", pa.int32())])
+_POSITIONS = pa.schema([("document_key", pa.uint64()), ("shard", pa.int32()), ("row", pa.int32())])
 """A document's key, the position of its shard among those of `files`, and its row there."""
-_LATER = pa.schema([_PLACES.field("shard"), _PLACES.field("row")])
-_PLACE_BYTES = 16
+_LATER = pa.schema([_POSITIONS.field("shard"), _POSITIONS.field("row")])
+_POSITION_BYTES = 16
 
 
 def drop_same_documents(
@@ -39,16 +39,16 @@ def drop_same_documents(
     _remove_replaced_shards(folder)
     entries = shards.records(folder, FILES)
     names = [entry.name for entry in entries]
-    num_partitions = exchange.num_partitions(entries.total("num_rows") * _PLACE_BYTES)
-    places = exchange.by_key(
+    num_partitions = exchange.num_partitions(entries.total("num_rows") * _POSITION_BYTES)
+    positions = exchange.by_key(
         exchange.map_shards(
-            _document_places, names, range(len(names)), schema=_PLACES, folder=folder
+            _document_positions, names, range(len(names)), schema=_POSITIONS, folder=folder
         ),
         ranges_of("document_key"),
         num_partitions=num_partitions,
     )
     later = exchange.by_key(
-        exchange.map_shards(_later_rows, places, schema=_LATER),
+        exchange.map_shards(_later_rows, positions, schema=_LATER),
         partial(_group_of_shard, num_shards=len(names)),
         num_partitions=num_partitions,
     )
@@ -56,26 +56,28 @@ def drop_same_documents(
         exchange,
         _move_from_shards,
         later,
-        unit="parts of the source's later copies",
+        unit="partitions of later documents",
         folder=folder,
         names=names,
         source=source,
         languages=languages,
     )
+    # Only now, since a lost node's documents are read again.
+    _remove_replaced_shards(folder)
 
 
-def _document_places(name: str, shard: int, *, folder: str) -> pa.Table:
+def _document_positions(name: str, shard: int, *, folder: str) -> pa.Table:
     ids = shards.read_shard(folder, name, columns=["document_id"])["document_id"]
     rows = np.arange(len(ids), dtype=np.int32)
-    return pa.table([first_64_bits(ids), np.full_like(rows, shard), rows], schema=_PLACES)
+    return pa.table([first_64_bits(ids), np.full_like(rows, shard), rows], schema=_POSITIONS)
 
 
-def _later_rows(places: pa.Table) -> pa.Table:
-    """The places of all documents of a partition but the first of each key."""
-    _, first = np.unique(places["document_key"].to_numpy(), return_index=True)
-    is_later = np.ones(places.num_rows, np.bool_)
+def _later_rows(positions: pa.Table) -> pa.Table:
+    """The positions of all documents of a partition but the first of each key."""
+    _, first = np.unique(positions["document_key"].to_numpy(), return_index=True)
+    is_later = np.ones(positions.num_rows, np.bool_)
     is_later[first] = False
-    return places.select(_LATER.names).filter(pa.array(is_later))
+    return positions.select(_LATER.names).filter(pa.array(is_later))
 
 
 def _group_of_shard(table: pa.Table, num_partitions: int, *, num_shards: int) -> PartitionIndices:
@@ -93,7 +95,7 @@ def _move_from_shards(
 def _move_rows(
     folder: str, name: str, rows: npt.NDArray[np.int32], source: str, languages: Sequence[str]
 ) -> None:
-    """Replace a shard of both tables, unless an earlier call did."""
+    """Write what repositions a shard of both tables, unless an earlier call did."""
     index = shards.shard_index(name)
     record = shards.record(folder, name)
     if shards.record(folder, shards.table_name(FILES, replacing_index(index))) is None and record:
@@ -113,11 +115,10 @@ def _move_rows(
             names=record.stats["names"],
             after=record.stats["next"],
         )
-    _remove_shard(folder, index)
 
 
 def _remove_replaced_shards(folder: str) -> None:
-    """Remove what a killed call left of the shards that it replaced."""
+    """Remove the shards that others replace."""
     indices = [shards.shard_index(entry.name) for entry in shards.records(folder, FILES)]
     replaced = [index for index in map(replaced_index, indices) if index is not None]
     names = [shards.table_name(table, index) for index in replaced for table in (FILES, DROPS)]

@@ -33,6 +33,9 @@ from snow_assets.recipe import CorpusRecipe, Source
 from snow_assets.storage.ids import document_id
 from snow_assets.storage.urls import redact_urls
 
+SAME_DOCUMENT = "same_document"
+"""Why a file is dropped that its source holds before."""
+
 _ROW_BYTES = 512  # estimate of a row's columns without content, so that drops fill a shard too
 
 _MAX_NAME_BYTES = 4_096  # of a path: the most that Linux opens
@@ -264,7 +267,7 @@ def same_document_row(file: Mapping[str, Any], source: str, languages: Sequence[
     refusal = Refusal(
         repository=file["repository"],
         path=file["path"],
-        reason="same_document",
+        reason=SAME_DOCUMENT,
         evidence="the source holds this file of this repository twice",
         num_bytes=len(file["content"]),
     )

@@ -19,6 +19,7 @@ from snow_assets.stages import (
     StageRun,
     StageTable,
     always,
+    as_json,
     stage,
 )
 from snow_assets.storage import shards
@@ -207,13 +208,21 @@ def raw_code_corpus(run: StageRun) -> StageResult:
     from snow_assets.corpus.exemplar_repositories import exemplar_repositories
     from snow_assets.corpus.ingest import ingest
     from snow_assets.corpus.source_rows import Gate
-    from snow_assets.corpus.sources import source_named
+    from snow_assets.corpus.sources import snapshot, source_named
 
     recipe = run.recipe
+    source = source_named(recipe.corpus, run.partition)
+    # A Job's pods may have other distributions, or another folder, than the run that planned it.
+    if as_json(snapshot(source, recipe.corpus)) != run.config["snapshot"]:
+        raise ValueError(
+            f"source {source.name} is another snapshot here than the one that was planned: it has "
+            "changed since, or the Job's image has other versions of it; materialize it again, or "
+            "give both the same"
+        )
     with open_exchange() as exchange:
         stats = ingest(
             run.folder,
-            source_named(recipe.corpus, run.partition),
+            source,
             recipe=recipe.corpus,
             languages=recipe.curation.languages,
             gate=Gate(

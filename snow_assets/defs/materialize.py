@@ -169,6 +169,7 @@ def make_artifact(
     run = StageRun(
         **fields,
         folder=folder,
+        config=spec.config,
         context=context,
         live_run=partial(_live_run, context, spec, folder, inputs.recipe, tracking),
     )

@@ -8,6 +8,7 @@ same function.
 import base64
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -17,10 +18,12 @@ from snow_assets.recipe import Recipe, set_chosen_recipe
 from snow_assets.runtime import worker
 from snow_assets.runtime.remaining_time import LOGGER
 from snow_assets.stages import Artifact, ArtifactSpec, StageResult, StageRun
+from snow_assets.storage import shards
+from snow_assets.storage.integrity import reopen_jobs
 from snow_resources.gpu_jobs import ENGINE, JobSize
 from snow_resources.lake import Lake
 
-_UNADDRESSED_FIELDS = ("lake", "recipe", "inputs")
+_UNADDRESSED_FIELDS = ("lake", "recipe", "inputs", "config")
 """The output's fingerprint covers what they decide."""
 
 
@@ -34,6 +37,7 @@ class StageRequest:
     lake: str
     inputs: tuple[Artifact, ...]
     recipe: Recipe
+    config: Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +50,7 @@ class PlotContent:
 class StageReport:
     """What the stage's function returned, as plain JSON."""
 
+    digest: str  # of the shards in the output's folder
     stats: dict[str, Any]
     markdown: dict[str, str]
     plots: dict[str, PlotContent]
@@ -63,9 +68,11 @@ def run_stage(run: StageRun, spec: ArtifactSpec) -> StageResult:
         output=run.folder,
         lake=run.lake.url,
         inputs=tuple(run.declared_inputs()),
-        recipe=replace(run.recipe, experiments=()),
+        recipe=replace(run.recipe, experiments=(), promotion_gates=()),
+        config=spec.config,
     )
-    job = run.jobs.run(
+    run_job = partial(
+        run.jobs.run,
         run.context,
         "snow_assets.defs.stage_job",
         request,
@@ -79,6 +86,15 @@ def run_stage(run: StageRun, spec: ArtifactSpec) -> StageResult:
         ),
         unaddressed_fields=_UNADDRESSED_FIELDS,
     )
+    job = run_job()
+    if not _is_written(job.report, run.folder):
+        run.context.log.warning(f"{_lost_message(job.folder, run.folder)}: the job runs again")
+        reopen_jobs(run.lake.url, {run.folder})
+        job = run_job()
+    if not _is_written(job.report, run.folder):
+        raise ValueError(
+            f"{_lost_message(job.folder, run.folder)}: delete that folder, and run it again"
+        )
     plots = {
         name: Plot(png=base64.b64decode(plot.png_base64), title=plot.title)
         for name, plot in job.report.plots.items()
@@ -88,6 +104,14 @@ def run_stage(run: StageRun, spec: ArtifactSpec) -> StageResult:
         stats=job.report.stats,
         metadata={**markdown, **plots, "job": dg.MetadataValue.path(job.folder)},
     )
+
+
+def _is_written(report: StageReport, folder: str) -> bool:
+    return report.digest == shards.content_digest(shards.records(folder))
+
+
+def _lost_message(job: str, folder: str) -> str:
+    return f"{folder} does not hold what the job {job} wrote"
 
 
 class _ProgressHandler(logging.Handler):
@@ -124,11 +148,13 @@ def work(request: StageRequest, progress: worker.Progress) -> StageReport:
             lake=Lake(url=request.lake),
             resolve=lambda asset, partition: artifacts[asset, partition],
             folder=request.output,
+            config=request.config,
             context=dg.build_asset_context(),
         )
     )
     plots = {name: plot for name, plot in result.metadata.items() if isinstance(plot, Plot)}
     return StageReport(
+        digest=shards.content_digest(shards.records(request.output)),
         stats=dict(result.stats),
         markdown={
             name: entry.value for name, entry in result.metadata.items() if name not in plots

@@ -18,7 +18,7 @@ from snow_assets.planning.opt_out_traces import Trace, traces
 from snow_assets.recipe import Recipe
 from snow_assets.stages import Stage, as_json
 from snow_assets.storage import shards
-from snow_assets.storage.integrity import readable_records
+from snow_assets.storage.integrity import readable_records, reopen_jobs
 from snow_assets.storage.lake_folders import TOMBSTONES, artifact_folders, pointers
 
 _DAY_SECONDS = 86_400
@@ -166,7 +166,9 @@ def _abandoned(
 
 def act(lake: str, purge: Purge, *, now: float) -> None:
     """Delete artifacts. A tombstone is written first, and the manifest is deleted before the
-    files: a purge that is killed leaves nothing that looks finished, and is run again."""
+    files: a purge that is killed leaves nothing that looks finished, and is run again. Jobs that
+    wrote them run again where a recipe wants the artifact back."""
+    reopen_jobs(lake, {item.folder for item in purge.deletions})
     for item in purge.deletions:
         url = shards.join(item.folder, shards.MANIFEST)
         content: dict[str, Any] = {"reason": item.reason, "purged": now}

@@ -32,9 +32,9 @@ LANGUAGES = "languages"
 
 _TRAINABLE = pa.schema([SELECTION.field(name) for name in ("document_id", "num_tokens")])
 _SELECTED = pa.schema([SELECTION.field(name) for name in ("document_id", "repeats")])
-_PLACES = pa.schema([SELECTION.field("document_id"), ("shard", pa.int32()), ("row", pa.int32())])
-_SELECTED_PLACES = pa.schema(
-    [_PLACES.field("shard"), _PLACES.field("row"), _SELECTED.field("repeats")]
+_POSITIONS = pa.schema([SELECTION.field("document_id"), ("shard", pa.int32()), ("row", pa.int32())])
+_SELECTED_POSITIONS = pa.schema(
+    [_POSITIONS.field("shard"), _POSITIONS.field("row"), _SELECTED.field("repeats")]
 )
 _BY_REPEATS = pa.schema(
     [
@@ -276,7 +276,11 @@ def selected_rows(
     num_partitions = exchange.num_partitions(num_bytes)
     trainable = exchange.by_key(
         exchange.map_shards(
-            _places, decisions, range(len(decisions)), schema=_PLACES, clean_folder=clean_folder
+            _positions,
+            decisions,
+            range(len(decisions)),
+            schema=_POSITIONS,
+            clean_folder=clean_folder,
         ),
         ranges_of_ids("document_id"),
         num_partitions=num_partitions,
@@ -286,18 +290,20 @@ def selected_rows(
         ranges_of_ids("document_id"),
         num_partitions=num_partitions,
     )
-    joined = exchange.map_shards(_selected_places, trainable, selected, schema=_SELECTED_PLACES)
+    joined = exchange.map_shards(
+        _selected_positions, trainable, selected, schema=_SELECTED_POSITIONS
+    )
     return pl.DataFrame(pa.concat_tables(exchange.gather(joined))).sort("shard", "row")
 
 
-def _places(entry: FileRecord, shard: int, *, clean_folder: str) -> pa.Table:
+def _positions(entry: FileRecord, shard: int, *, clean_folder: str) -> pa.Table:
     rows = kept_shard_rows(clean_folder, entry, ["document_id"])
-    return rows.with_columns(shard=shard).select(_PLACES.names).to_arrow().cast(_PLACES)
+    return rows.with_columns(shard=shard).select(_POSITIONS.names).to_arrow().cast(_POSITIONS)
 
 
-def _selected_places(trainable: pa.Table, selected: pa.Table) -> pa.Table:
+def _selected_positions(trainable: pa.Table, selected: pa.Table) -> pa.Table:
     joined = pl.DataFrame(trainable).join(pl.DataFrame(selected), on="document_id")
-    return joined.select(_SELECTED_PLACES.names).to_arrow().cast(_SELECTED_PLACES)
+    return joined.select(_SELECTED_POSITIONS.names).to_arrow().cast(_SELECTED_POSITIONS)
 
 
 def validate_selection(

@@ -53,10 +53,12 @@ class EndpointRecipe(RecipeSection):
 class CurationExecution(RecipeSection):
     """Size of the Jobs in which the stages that can be distributed run, each on a Ray cluster.
 
+    These are curation from ingest on, the high-quality subset and packs.
+
     Not part of any artifact's fingerprint.
     """
 
-    nodes: Annotated[int, Ge(0), Le(4_096)]  # pods; 0: they run in the process of their run
+    nodes: Annotated[int, Ge(0), Le(4_096)]  # pods; 0: in the run's process, or on SNOW_RAY_ADDRESS
     cpus: Threads  # of a node: tasks at the same time
     memory_gib: MemoryGib  # of a node
 

@@ -74,7 +74,7 @@ class PackingRecipe(RecipeSection):
     repository_tokens: bool
     file_order: Literal["random", "path"]
     shard_sequences: Count  # per file
-    bucket_tokens: Count  # at most, but for a repository; sorted in memory at a time
+    bucket_tokens: Count  # in memory at a time; at most, but for a repository, and 64 million
     seed: Seed
 
 

@@ -6,7 +6,7 @@ digests. Damaged files are removed, so that materializing the asset writes them 
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -24,18 +24,22 @@ def violations(folder: str, manifest: Manifest) -> dict[str, str]:
     Lists the folder once, and reads only files that are marked as damaged.
     """
     sizes = object_store.sizes(folder)
-    violation_by_file = {}
+    violation_by_file: dict[str, str] = {}
     for entry in (*manifest.files, *manifest.metadata_files):
-        size = sizes.get(entry.name)
-        if size is None:
-            violation_by_file[entry.name] = "it is missing"
-        elif size != entry.num_bytes:
-            violation_by_file[entry.name] = (
-                f"it has {size:,} bytes, and {entry.num_bytes:,} were written"
-            )
-        elif f"{shards.DAMAGED}/{entry.name.replace('/', '%')}" in sizes:
-            violation_by_file |= digest_violation(folder, entry)
+        violation_by_file |= _file_violation(folder, entry, sizes)
     return violation_by_file
+
+
+def _file_violation(folder: str, entry: FileRecord, sizes: Mapping[str, int]) -> dict[str, str]:
+    """A file's violation by the folder's listing; the file is read if it is marked as damaged."""
+    size = sizes.get(entry.name)
+    if size is None:
+        return {entry.name: "it is missing"}
+    if size != entry.num_bytes:
+        return {entry.name: f"it has {size:,} bytes, and {entry.num_bytes:,} were written"}
+    if f"{shards.DAMAGED}/{entry.name.replace('/', '%')}" in sizes:
+        return digest_violation(folder, entry)
+    return {}
 
 
 def digest_violation(folder: str, entry: FileRecord) -> dict[str, str]:
@@ -68,15 +72,16 @@ def _record_violation(error: DamagedFileError) -> dict[str, str]:
 def unfinished_violations(folder: str) -> dict[str, str]:
     """Validate the recorded files of an unfinished artifact, before it is resumed.
 
-    Violations: damaged records, and files that are missing or of another size. A single listing.
+    Violations: damaged records, and files that are missing, of another size, or marked as damaged.
+    A single listing.
     """
     sizes = object_store.sizes(folder)
     violation_by_file: dict[str, str] = {}
     for entry in shards.iterate_records(folder):
         if isinstance(entry, DamagedFileError):
             violation_by_file |= _record_violation(entry)
-        elif sizes.get(entry.name) != entry.num_bytes:
-            violation_by_file[entry.name] = "it is missing or has another size than its record"
+        else:
+            violation_by_file |= _file_violation(folder, entry, sizes)
     return violation_by_file
 
 
@@ -116,7 +121,7 @@ def clear(folder: str, damaged_files: Collection[str]) -> None:
             _remove(folder, file)
     for file in damaged_files:
         _remove(folder, file)
-    _reopen_jobs(folder)
+    reopen_jobs(folder.rstrip("/").rsplit("/", 3)[0], {folder})
 
 
 def clear_all(folder: str) -> None:
@@ -136,17 +141,19 @@ def _group(file: str) -> str:
     return match.group() if match else ""
 
 
-def _reopen_jobs(folder: str) -> None:
-    """Rename the reports of jobs whose output is this artifact, so that they run again."""
-    lake, asset, partition, _ = folder.rstrip("/").rsplit("/", 3)
-    root = shards.join(lake, "jobs", asset, partition)
-    for digest in shards.names(root):
-        for attempt in shards.names(shards.join(root, digest)):
-            job = shards.join(root, digest, attempt)
-            report = shards.join(job, _REPORT)
-            if _output(job) == folder and shards.exists(report):
-                shards.put(shards.join(job, "report.damaged.json"), shards.get(report))
-                shards.remove(report)
+def reopen_jobs(lake: str, folders: Collection[str]) -> None:
+    """Rename the reports of jobs whose outputs are these artifacts, so that they run again.
+
+    Reads the requests of all jobs of the lake: those of an experiment's arms stand under its asset.
+    """
+    jobs = [shards.join(lake, "jobs")]
+    for _ in ("asset", "partition", "digest", "attempt"):
+        jobs = [shards.join(parent, name) for parent in jobs for name in shards.names(parent)]
+    for job in jobs:
+        report = shards.join(job, _REPORT)
+        if _output(job) in folders and shards.exists(report):
+            shards.put(shards.join(job, "report.damaged.json"), shards.get(report))
+            shards.remove(report)
 
 
 def _output(job: str) -> Any:

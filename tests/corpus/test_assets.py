@@ -11,7 +11,8 @@ from snow_assets.corpus import validation
 from snow_assets.defs import corpus, corpus_checks
 from snow_assets.defs.materialize import current_artifact
 from snow_assets.recipe import SMOKE, CurationExecution, Recipe
-from snow_assets.stages import Artifact
+from snow_assets.recipe.experiments import PromotionGate
+from snow_assets.stages import Artifact, StageRun
 from snow_assets.storage import shards
 from snow_resources.lake import Lake
 from snow_resources.local_jobs import LocalJobs
@@ -93,23 +94,45 @@ def test_a_job_of_a_ray_node_ingests_what_the_process_of_a_run_ingests(
 
     node = CurationExecution(nodes=1, cpus=1, memory_gib=2)
     operation = dataclasses.replace(recipe.operation, curation=node)
-    recipe = dataclasses.replace(recipe, operation=operation)
-    in_job = dg.materialize(
-        [asset_of(corpus.raw_code_corpus, recipe)],
-        resources={
-            "lake": lake,
-            "jobs": LocalJobs(url=f"{tmp_path}/jobs", vllm_python="none"),
-            "tracking": Tracking(uri=""),
-            "recipe": recipe,
-        },
-        partition_key="stdlib",
+    gate = PromotionGate(experiment="paper_claims", arm="selected_x1", baseline="random_x1")
+    recipe = dataclasses.replace(recipe, operation=operation, promotion_gates=(gate,))
+    # Again after the artifact was deleted: the report of the first job stands for nothing then.
+    for attempt in ("attempt-001", "attempt-002"):
+        in_job = dg.materialize(
+            [asset_of(corpus.raw_code_corpus, recipe)],
+            resources={
+                "lake": lake,
+                "jobs": LocalJobs(url=f"{lake.url}/jobs", vllm_python="none"),
+                "tracking": Tracking(uri=""),
+                "recipe": recipe,
+            },
+            partition_key="stdlib",
+        )
+        (event,) = in_job.get_asset_materialization_events()
+        metadata = {name: value.value for name, value in event.materialization.metadata.items()}
+        assert (metadata["folder"], metadata["reused"]) == (made.folder, False)
+        assert "/jobs/raw_code_corpus/stdlib/" in metadata["job"]
+        assert metadata["job"].endswith(attempt)
+        assert shards.manifest(made.folder).digest == manifest.digest
+        assert shards.manifest(made.folder).stats == manifest.stats
+        shutil.rmtree(made.folder)
+
+
+def test_a_source_that_is_another_snapshot_than_planned_is_refused(
+    tmp_path: Path, lake_url: str
+) -> None:
+    run = StageRun(
+        stage=corpus.raw_code_corpus,
+        partition="stdlib",
+        recipe=a_tiny_recipe(tmp_path),
+        lake=Lake(url=lake_url),
+        resolve=lambda asset, partition: pytest.fail(f"{asset} [{partition}] is read"),
+        folder=f"{lake_url}/out",
+        config={"snapshot": "of another image"},
+        context=dg.build_asset_context(),
     )
-    (event,) = in_job.get_asset_materialization_events()
-    metadata = {name: value.value for name, value in event.materialization.metadata.items()}
-    assert (metadata["folder"], metadata["reused"]) == (made.folder, False)
-    assert "/jobs/raw_code_corpus/stdlib/" in metadata["job"]
-    assert shards.manifest(made.folder).digest == manifest.digest
-    assert shards.manifest(made.folder).stats == manifest.stats
+    with pytest.raises(ValueError, match="source stdlib is another snapshot here than the one"):
+        corpus.raw_code_corpus.run(run)
 
 
 def test_a_new_opt_out_makes_the_corpus_anew_without_the_repository(

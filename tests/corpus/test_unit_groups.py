@@ -21,7 +21,7 @@ from snow_assets.corpus.source_units import Unit
 from snow_assets.recipe import Source
 from snow_assets.runtime.exchange.contract import Exchange, ShardMap
 from snow_assets.runtime.exchange.in_process import IN_PROCESS, InProcessExchange
-from snow_assets.storage import shards
+from snow_assets.storage import integrity, shards
 from tests.corpus.builders import MIT, OPEN_GATE, a_recipe, a_source, a_tar
 from tests.corpus.test_ingest import finish, many
 
@@ -177,6 +177,24 @@ def test_a_move_of_later_documents_that_ended_in_the_middle_goes_on_to_the_same_
     assert sorted(path.name for path in (tmp_path / "again").glob("*-*")) == sorted(
         path.name for path in (tmp_path / "whole").glob("*-*")
     ), "nothing is left of replaced shards"
+
+
+def test_a_damaged_shard_behind_a_replaced_one_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tables(tmp_path / "code")
+    divide(monkeypatch)
+    folder = str(tmp_path / "divided")
+    expected = ingest(folder, source)
+    indices = [shards.shard_index(entry.name) for entry in expected.tables(FILES)]
+    damaged = next(
+        index
+        for index in indices
+        if any(earlier % 2 for earlier in indices if index - 1_000 < earlier < index)
+    )
+    integrity.clear(folder, [shards.table_name(FILES, damaged)])
+    again = ingest(folder, source)
+    assert (again.digest, again.stats) == (expected.digest, expected.stats)
 
 
 def twice(*elements: Any, function: Any, **shared: Any) -> Any:

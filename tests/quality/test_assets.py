@@ -359,15 +359,16 @@ def test_a_further_annotator_selects_by_its_own_gates(
         recipe=recipe,
         lake=lake,
         resolve=partial(current_artifact, lake, recipe),
-    ).declared_inputs()
+    )
     folder_of_job = work_of_pod(
         StageRequest(
             stage=subset.name,
             partition="python",
             output=f"{made.lake}-job/subset",
             lake=lake.url,
-            inputs=tuple(inputs_of_subset),
+            inputs=tuple(inputs_of_subset.declared_inputs()),
             recipe=recipe,
+            config=inputs_of_subset.artifact_spec().config,
         ),
         f"{made.lake}-job",
     )
