@@ -5,12 +5,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from snow_assets.runtime.inference import (
-    GenerationReport,
-    RequestId,
-    completed_parts,
-    generation_speed,
-)
+from snow_assets.runtime.generation_report import GenerationReport, generation_speed
+from snow_assets.runtime.inference import RequestId, completed_parts
 
 
 class Rounds:

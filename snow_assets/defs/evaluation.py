@@ -16,7 +16,7 @@ from snow_assets.evaluation.contract import (
 from snow_assets.evaluation.decoding import completion_parts, decodings, num_chosen_problems
 from snow_assets.recipe import Recipe
 from snow_assets.runtime import sandbox
-from snow_assets.runtime.inference import GenerationReport, generation_speed
+from snow_assets.runtime.generation_report import GenerationReport, generation_speed
 from snow_assets.stages import (
     CostModel,
     Input,

@@ -13,7 +13,7 @@ from snow_assets.defs.documents import documents
 from snow_assets.defs.selection import high_quality_subset
 from snow_assets.recipe import Recipe
 from snow_assets.runtime import worker
-from snow_assets.runtime.inference import GenerationReport, generation_speed
+from snow_assets.runtime.generation_report import GenerationReport, generation_speed
 from snow_assets.stages import (
     CostModel,
     Input,

@@ -21,9 +21,9 @@ from snow_assets.evaluation.contract import EvaluationRequest
 from snow_assets.evaluation.decoding import Decoding, Part, completion_parts, decodings
 from snow_assets.evaluation.problems import Problem, sample_problems
 from snow_assets.runtime import worker
+from snow_assets.runtime.generation_report import GenerationReport
 from snow_assets.runtime.inference import (
     EngineConfig,
-    GenerationReport,
     TokenCompletion,
     TokenPrompt,
     completed_parts,

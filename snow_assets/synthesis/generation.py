@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from snow_assets.runtime import worker
-from snow_assets.runtime.inference import GenerationReport, preload_vllm
+from snow_assets.runtime.generation_report import GenerationReport
+from snow_assets.runtime.inference import preload_vllm
 from snow_assets.runtime.remaining_time import Remaining
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.synthesis import SYNTHETIC_COMPLETION
