@@ -33,7 +33,7 @@ def test_two_nodes_write_the_bytes_of_one_process(
 def test_killed_workers_change_no_byte(connected: Any, tmp_path: Path) -> None:
     source = tables(tmp_path / "code")
     expected = ingest(tmp_path / "here", source, InProcessExchange())
-    functions = ("_ingest_group", "_document_places", "_later_rows", "_move_from_shards")
+    functions = ("_ingest_group", "_document_positions", "_later_rows", "_move_from_shards")
     exchange = KillingExchange(names=functions, folder=tmp_path, partition_bytes=1_000)
     assert ingest(tmp_path / "nodes", source, exchange).digest == expected.digest
     assert all((tmp_path / name).exists() for name in functions), "no worker was killed"
