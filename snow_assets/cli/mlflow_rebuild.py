@@ -77,12 +77,12 @@ def _record_all(
     # A recipe's alias must point to the model that its pointer names, not to the newest one.
     for pointer in () if violations else pointers(lake, recipe.name):
         try:
-            record = current_model(pointer, recipe)
+            model = current_model(pointer, recipe)
         except DamagedFileError as error:
             sys.stderr.write(f"{error}\n")
         else:
-            if record is not None:
-                mlflow_runs.write(tracking.uri, record)
+            if model is not None:
+                mlflow_runs.write(tracking.uri, model)
     for damaged in Path(tracking.spool).glob("*.damaged") if tracking.spool else ():
         damaged.unlink()  # its content was recorded from the lake
     return num_artifacts
