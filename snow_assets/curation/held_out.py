@@ -8,7 +8,7 @@ import pyarrow as pa
 from snow_assets.curation.kept import kept_shard
 from snow_assets.curation.split import HELD_OUT
 from snow_assets.runtime.exchange.contract import Exchange, ShardMap
-from snow_assets.runtime.exchange.partitions import ranges_of_ids
+from snow_assets.runtime.exchange.partitions import by_id
 from snow_assets.storage import shards
 from snow_assets.storage.shards import FileRecord
 
@@ -50,24 +50,20 @@ def assert_no_held_out(
         for entry in shards.manifest(folder).tables("decisions")
     ]
     num_rows = num_documents + sum(entry.num_rows or 0 for _, entry in clean_shards)
-    num_partitions = exchange.num_partitions(num_rows * _ROW_BYTES)
-    decided = exchange.by_key(
+    num_bytes = num_rows * _ROW_BYTES
+    decided, used = by_id(
+        exchange,
         exchange.map_shards(_decided, clean_shards, schema=_DECIDED),
-        ranges_of_ids("document_id"),
-        num_partitions=num_partitions,
+        document_ids,
+        column="document_id",
+        num_bytes=num_bytes,
     )
-    used = exchange.by_key(
-        document_ids, ranges_of_ids("document_id"), num_partitions=num_partitions
-    )
-    used_keys = exchange.by_key(
+    used_keys, held_out_keys = by_id(
+        exchange,
         exchange.map_shards(_used_keys, used, decided, schema=_KEYS),
-        ranges_of_ids("key"),
-        num_partitions=num_partitions,
-    )
-    held_out_keys = exchange.by_key(
         exchange.map_shards(_held_out_keys, clean_shards, schema=_KEYS),
-        ranges_of_ids("key"),
-        num_partitions=num_partitions,
+        column="key",
+        num_bytes=num_bytes,
     )
     compared = exchange.map_shards(_compared, used_keys, held_out_keys, schema=_RESULT)
     results = pl.DataFrame(pa.concat_tables(exchange.gather(compared)))

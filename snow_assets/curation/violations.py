@@ -17,7 +17,7 @@ from snow_assets.curation.split import HELD_OUT, TRAIN
 from snow_assets.recipe import ContaminationExemption
 from snow_assets.runtime.exchange.contract import Exchange, ShardMap
 from snow_assets.runtime.exchange.in_process import IN_PROCESS
-from snow_assets.runtime.exchange.partitions import ranges_of_ids
+from snow_assets.runtime.exchange.partitions import by_id, ranges_of_ids
 from snow_assets.storage import ids, shards
 from snow_assets.storage.shards import FileRecord
 
@@ -218,8 +218,8 @@ def validate_contamination(
         decisions = manifest.tables("decisions")
         hit_shards = _shards_of(shards.input_folders(folder, "contamination"), "hits")
         num_rows = decisions.total("num_rows") + sum(entry.num_rows or 0 for _, entry in hit_shards)
-        num_partitions = exchange.num_partitions(num_rows * _PAIR_BYTES)
-        kept = exchange.by_key(
+        kept, hits = by_id(
+            exchange,
             exchange.map_shards(
                 _kept_without_exemption,
                 decisions,
@@ -230,13 +230,9 @@ def validate_contamination(
                     for entry in (manifest.config or {}).get("contamination_exemptions", ())
                 ],
             ),
-            ranges_of_ids("text_id"),
-            num_partitions=num_partitions,
-        )
-        hits = exchange.by_key(
             exchange.map_shards(_hits, hit_shards, schema=_HIT),
-            ranges_of_ids("text_id"),
-            num_partitions=num_partitions,
+            column="text_id",
+            num_bytes=num_rows * _PAIR_BYTES,
         )
         violations += _violations(
             exchange,
@@ -272,13 +268,14 @@ def validate_split(clean_folders: Sequence[str], *, exchange: Exchange = IN_PROC
     """Train documents that share a repository, a text or a cluster with a held-out document."""
     decisions = _shards_of(clean_folders, "decisions")
     num_documents = sum(entry.num_rows or 0 for _, entry in decisions)
-    train, held_out = (
-        exchange.by_key(
-            exchange.map_shards(_split_keys, decisions, schema=_KEY, split=split),
-            ranges_of_ids("key"),
-            num_partitions=exchange.num_partitions(num_documents * _KEYS_BYTES),
-        )
-        for split in (TRAIN, HELD_OUT)
+    train, held_out = by_id(
+        exchange,
+        *(
+            exchange.map_shards(_split_keys, decisions, schema=_KEY, split=split)
+            for split in (TRAIN, HELD_OUT)
+        ),
+        column="key",
+        num_bytes=num_documents * _KEYS_BYTES,
     )
     return _violations(
         exchange,

@@ -15,7 +15,7 @@ from snow_assets.evaluation.limits import LIMITS
 from snow_assets.evaluation.problems import Problem, sample_problems
 from snow_assets.evaluation.toolchains import TOOLCHAINS
 from snow_assets.recipe import Recipe
-from snow_assets.runtime.sandbox import stable_message
+from snow_assets.runtime.stable_messages import stable_message
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.evaluation import EXECUTION
 

@@ -20,7 +20,7 @@ from snow_assets.evaluation.intervals import Bootstrap, Estimate, bits_per_byte
 from snow_assets.evaluation.pass_at_k import pass_at_1, pass_at_k
 from snow_assets.evaluation.problems import TEST_HALF, VALIDATION_HALF
 from snow_assets.recipe import EvaluationRecipe
-from snow_assets.runtime.sandbox import stable_message
+from snow_assets.runtime.stable_messages import stable_message
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.evaluation import RESULT
 

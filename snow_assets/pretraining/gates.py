@@ -30,7 +30,7 @@ from snow_assets.pretraining.sources import LanguageSource, ReadShard
 from snow_assets.recipe import ContaminationExemption
 from snow_assets.runtime.exchange.contract import Exchange, ShardMap
 from snow_assets.runtime.exchange.in_process import IN_PROCESS
-from snow_assets.runtime.exchange.partitions import ranges_of_ids
+from snow_assets.runtime.exchange.partitions import by_id
 from snow_assets.storage import shards
 from snow_assets.storage.shards import FileRecord
 
@@ -149,13 +149,12 @@ def _assert_no_held_out(
     ]
     if synthetic_shards:
         num_rows = num_documents + sum(entry.num_rows or 0 for _, entry in synthetic_shards)
-        num_partitions = exchange.num_partitions(num_rows * _ROW_BYTES)
-        partition_of = ranges_of_ids("document_id")
-        documents = exchange.by_key(document_ids, partition_of, num_partitions=num_partitions)
-        seeds = exchange.by_key(
+        documents, seeds = by_id(
+            exchange,
+            document_ids,
             exchange.map_shards(_seeds, synthetic_shards, schema=_SEEDS),
-            partition_of,
-            num_partitions=num_partitions,
+            column="document_id",
+            num_bytes=num_rows * _ROW_BYTES,
         )
         document_ids = exchange.map_shards(_with_seeds, documents, seeds, schema=DOCUMENT_IDS)
     assert_no_held_out(document_ids, clean_folders, num_documents=num_documents, exchange=exchange)

@@ -32,9 +32,9 @@ from snow_assets.pretraining.packed_documents import (
     packed_documents,
     packed_schema,
 )
+from snow_assets.pretraining.packed_shards import WRITTEN, PackShard, put_shards
 from snow_assets.pretraining.sequences import (
     checksums_name,
-    put_sequences,
     token_dtype,
     tokens_name,
 )
@@ -50,13 +50,11 @@ from snow_assets.runtime.exchange.partitions import indices_in
 from snow_assets.runtime.remaining_time import Remaining
 from snow_assets.runtime.threads import map_ahead
 from snow_assets.storage import shards
-from snow_assets.storage.schemas.pretraining import SPAN
 
 _DOCUMENTS_AT_ONCE = 128  # a thread tokenizes them
 _TOKEN_BYTES = 4  # of text
 _MAX_BUCKET_TOKENS = 64_000_000
 
-_WRITTEN = pa.schema([("shards", pa.int64())])
 _RANGE_TOKENS = pa.schema([("range", pa.uint16()), ("num_tokens", pa.int64())])
 _BUCKET = pa.field("bucket", pa.uint16())
 _DOCUMENT = pa.schema(
@@ -70,17 +68,6 @@ _DOCUMENT = pa.schema(
 
 _Item = TypeVar("_Item")
 Integers = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Shard:
-    """A shard of packs, and where it begins among the tokens of its language."""
-
-    index: int
-    first_sequence: int
-    num_sequences: int
-    begin: int
-    end: int
 
 
 @dataclass(frozen=True)
@@ -130,10 +117,10 @@ def pack_language(
         full = [shard for shard in missing if shard.end <= end]
         calls = _write_calls(packed, [shard for shard in full if shard.index in unfinished])
         written = exchange.map_shards(
-            _put_shards,
+            put_shards,
             [call.documents for call in calls],
             [call.shards for call in calls],
-            schema=_WRITTEN,
+            schema=WRITTEN,
             folder=folder,
             language=source.language,
             max_seq_len=max_seq_len,
@@ -154,10 +141,10 @@ def pack_language(
 
 def _shards(
     sizes: Sequence[int], first_shard: int, first_sequence: int, max_seq_len: int
-) -> list[_Shard]:
+) -> list[PackShard]:
     ends = itertools.accumulate(sizes, initial=0)
     return [
-        _Shard(
+        PackShard(
             index=index,
             first_sequence=first_sequence + begin,
             num_sequences=end - begin,
@@ -333,11 +320,11 @@ def _pack_bucket(
 class _WriteCall:
     """Shards that begin in one bucket, their tokens counted from its begin."""
 
-    shards: Sequence[_Shard]
+    shards: Sequence[PackShard]
     documents: JoinedPartitions  # of the buckets that they cover
 
 
-def _write_calls(packed: Sequence[_Packed], full: Sequence[_Shard]) -> list[_WriteCall]:
+def _write_calls(packed: Sequence[_Packed], full: Sequence[PackShard]) -> list[_WriteCall]:
     """The calls that write shards of which the buckets hold all tokens."""
     calls = []
     for number, bucket in enumerate(packed):
@@ -354,58 +341,3 @@ def _write_calls(packed: Sequence[_Packed], full: Sequence[_Shard]) -> list[_Wri
             ]
             calls.append(_WriteCall(moved, JoinedPartitions(covered)))
     return calls
-
-
-def _put_shards(
-    documents: pa.Table,
-    beginning: Sequence[_Shard],
-    *,
-    folder: str,
-    language: str,
-    max_seq_len: int,
-    num_threads: int,
-) -> pa.Table:
-    """Write shards, which begin and end at tokens of these documents; return their number."""
-    put = partial(
-        _put_shard,
-        documents=documents.drop_columns("tokens").combine_chunks(),
-        tokens=documents["tokens"].combine_chunks(),
-        folder=folder,
-        language=language,
-        max_seq_len=max_seq_len,
-    )
-    written = list(map_ahead(put, beginning, num_threads=num_threads))
-    return pa.table([[len(written)]], schema=_WRITTEN)
-
-
-def _put_shard(
-    shard: _Shard,
-    *,
-    documents: pa.Table,
-    tokens: pa.LargeListArray,
-    folder: str,
-    language: str,
-    max_seq_len: int,
-) -> None:
-    offsets = tokens.offsets.to_numpy()
-    offsets = offsets - offsets[0]
-    values = tokens.flatten().to_numpy()
-    inner = offsets[np.searchsorted(offsets, shard.begin) : np.searchsorted(offsets, shard.end)]
-    begins = np.union1d(np.arange(shard.begin, shard.end, max_seq_len), inner)
-    rows = np.searchsorted(offsets, begins, side="right") - 1
-    sequences, sequence_offsets = np.divmod(begins - shard.begin, max_seq_len)
-    spans = documents.take(pa.array(rows))
-    columns = {
-        "sequence": sequences + shard.first_sequence,
-        "sequence_offset": sequence_offsets,
-        "length": np.diff(begins, append=shard.end),
-        "document_offset": begins - offsets[rows],
-        "language": pa.repeat(language, len(rows)),
-        **{name: spans[name] for name in spans.column_names},
-    }
-    table = pa.table([columns[name] for name in SPAN.names], schema=SPAN)
-    num_sequences_by_pass = np.bincount(spans["pass_index"].to_numpy()[sequence_offsets == 0])
-    stats = {"language": language, "passes": num_sequences_by_pass.tolist()}
-    shard_tokens = values[shard.begin : shard.end].reshape(shard.num_sequences, max_seq_len)
-    put_sequences(folder, shard.index, shard_tokens, stats=stats)
-    shards.put_table(folder, "spans", shard.index, table, SPAN, stats={"language": language})

@@ -22,7 +22,7 @@ from snow_assets.quality.text_parts import TextIds, TextParts, as_text_ids, id_k
 from snow_assets.recipe import Recipe
 from snow_assets.runtime.exchange.contract import Exchange
 from snow_assets.runtime.exchange.in_process import IN_PROCESS
-from snow_assets.runtime.exchange.partitions import ranges_of_ids
+from snow_assets.runtime.exchange.partitions import by_id
 from snow_assets.runtime.exchange.shard_work import missing_shards
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.quality import SCORE
@@ -190,16 +190,12 @@ def validate_scores(
     decisions = shards.manifest(clean_folder).tables("decisions")
     parts = shards.manifest(scores_folder).tables(TABLE)
     num_bytes = (decisions.total("num_rows") + parts.total("num_rows")) * _ID_ROW_BYTES
-    num_partitions = exchange.num_partitions(num_bytes)
-    kept = exchange.by_key(
+    kept, scores = by_id(
+        exchange,
         exchange.map_shards(_kept_ids, decisions, schema=_TEXT_IDS, clean_folder=clean_folder),
-        ranges_of_ids("text_id"),
-        num_partitions=num_partitions,
-    )
-    scores = exchange.by_key(
         exchange.map_shards(_logits, parts, schema=_SCORED, scores_folder=scores_folder),
-        ranges_of_ids("text_id"),
-        num_partitions=num_partitions,
+        column="text_id",
+        num_bytes=num_bytes,
     )
     compared = exchange.map_shards(_differences, kept, scores, schema=_DIFFERENCES)
     counts = pl.DataFrame(pa.concat_tables(exchange.gather(compared)))

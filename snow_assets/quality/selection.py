@@ -22,7 +22,7 @@ from snow_assets.quality.ranking import LanguageBudget, rank_language
 from snow_assets.recipe import SelectionRecipe
 from snow_assets.runtime.exchange.contract import Exchange
 from snow_assets.runtime.exchange.in_process import IN_PROCESS
-from snow_assets.runtime.exchange.partitions import ranges_of_ids
+from snow_assets.runtime.exchange.partitions import by_id
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.quality import LANGUAGE_SELECTION, SELECTION
 from snow_assets.storage.shards import FileRecord
@@ -218,16 +218,12 @@ def selected_totals(
     decisions = shards.manifest(clean_folder).tables("decisions")
     subset = shards.manifest(subset_folder).tables(TABLE)
     num_bytes = (decisions.total("num_rows") + subset.total("num_rows")) * _ID_ROW_BYTES
-    num_partitions = exchange.num_partitions(num_bytes)
-    trainable = exchange.by_key(
+    trainable, selected = by_id(
+        exchange,
         exchange.map_shards(_trainable, decisions, schema=_TRAINABLE, clean_folder=clean_folder),
-        ranges_of_ids("document_id"),
-        num_partitions=num_partitions,
-    )
-    selected = exchange.by_key(
         exchange.map_shards(_selected, subset, schema=_SELECTED, subset_folder=subset_folder),
-        ranges_of_ids("document_id"),
-        num_partitions=num_partitions,
+        column="document_id",
+        num_bytes=num_bytes,
     )
     counted = exchange.map_shards(_by_repeats, trainable, selected, schema=_BY_REPEATS)
     rows = pl.DataFrame(pa.concat_tables(exchange.gather(counted)))
@@ -273,8 +269,8 @@ def selected_rows(
     decisions = shards.manifest(clean_folder).tables("decisions")
     subset = shards.manifest(subset_folder).tables(TABLE)
     num_bytes = (decisions.total("num_rows") + subset.total("num_rows")) * _ID_ROW_BYTES
-    num_partitions = exchange.num_partitions(num_bytes)
-    trainable = exchange.by_key(
+    trainable, selected = by_id(
+        exchange,
         exchange.map_shards(
             _positions,
             decisions,
@@ -282,13 +278,9 @@ def selected_rows(
             schema=_POSITIONS,
             clean_folder=clean_folder,
         ),
-        ranges_of_ids("document_id"),
-        num_partitions=num_partitions,
-    )
-    selected = exchange.by_key(
         exchange.map_shards(_selected, subset, schema=_SELECTED, subset_folder=subset_folder),
-        ranges_of_ids("document_id"),
-        num_partitions=num_partitions,
+        column="document_id",
+        num_bytes=num_bytes,
     )
     joined = exchange.map_shards(
         _selected_positions, trainable, selected, schema=_SELECTED_POSITIONS

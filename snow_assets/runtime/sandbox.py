@@ -54,7 +54,6 @@ with the type's name.
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -78,12 +77,12 @@ from snow_assets.runtime.sandbox_child.messages import (
     unpack,
 )
 from snow_assets.runtime.sandbox_filter import FilterUnavailableError, seccomp_filter
+from snow_assets.runtime.stable_messages import FOLDER_PREFIX
 
 _OVERHEAD_SECONDS = 60.0  # for the supervisor itself, which keeps the program's own limit
 _BASELINE = ("seccomp", "landlock", "rlimits")
 _HASH_SEED = "0"
 MIN_PYTHON = (3, 10)
-_FOLDER_PREFIX = "snow-sandbox-"
 _START = (
     "import sys\n"
     "sys.path[:] = [entry for entry in sys.path if entry]\n"  # not the working folder
@@ -107,7 +106,6 @@ __all__ = [
     "python_environment",
     "run",
     "run_all",
-    "stable_message",
 ]
 _NO_TEST = FunctionTest(entry_point="", reference="", source="")
 
@@ -323,26 +321,9 @@ def _outcome(report: Report) -> Outcome:
     return "failed"
 
 
-# These differ between runs: memory addresses, temporary folders, names by `tempfile`, and the
-# descriptor of the folder that modules are imported through.
-_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,16}\b")
-_TEMPORARY = re.compile(rf"/[^\s'\"]*/{_FOLDER_PREFIX}\w+|/tmp/[^\s/'\"]+")
-_TEMPORARY_NAME = re.compile(r"\btmp[a-z0-9_]{8}\b")
-_DESCRIPTOR = re.compile(r"/proc/self/fd/\d+")
-
-
-def stable_message(message: str | None) -> str | None:
-    """Normalise memory addresses, temporary paths and descriptors, so that equal runs give equal
-    messages."""
-    if message is None:
-        return None
-    message = _TEMPORARY.sub("/tmp/...", _ADDRESS.sub("0x...", message))  # noqa: S108
-    return _DESCRIPTOR.sub("/proc/self/fd/...", _TEMPORARY_NAME.sub("tmp...", message))
-
-
 @contextmanager
 def _empty_folder() -> Iterator[str]:
-    folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
     try:
         yield str(folder)
     finally:

@@ -1,6 +1,7 @@
 """Sandbox job: run generated files. Needs no GPU, no torch and no lake."""
 
 from snow_assets.runtime import sandbox, worker
+from snow_assets.runtime.stable_messages import stable_message
 from snow_assets.synthesis.contract import (
     FileExecution,
     FileExecutionReport,
@@ -53,7 +54,7 @@ def _message(result: sandbox.ExecutionResult) -> str:
     """
     if result.outcome != "failed":
         return ""
-    message = sandbox.stable_message(result.message) or ""
+    message = stable_message(result.message) or ""
     _, _, traceback = message.rpartition(_TRACEBACK)
     return traceback.strip()[-_MESSAGE_CHARS:]
 

@@ -26,7 +26,7 @@ from snow_assets.evaluation.programs import (
     write_executions,
 )
 from snow_assets.runtime import sandbox, worker
-from snow_assets.runtime.sandbox import stable_message
+from snow_assets.runtime.stable_messages import stable_message
 from snow_assets.storage import shards
 from snow_assets.storage.schemas.evaluation import COMPLETION, LIKELIHOOD
 from tests.evaluation.builders import (

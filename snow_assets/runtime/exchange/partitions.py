@@ -1,6 +1,6 @@
 """The partition of each row, and the rows of each partition as Arrow IPC."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -8,7 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from snow_assets.runtime.exchange.contract import PartitionIndices, PartitionOf
+from snow_assets.runtime.exchange.contract import (
+    Exchange,
+    Partition,
+    PartitionIndices,
+    PartitionOf,
+    ShardMap,
+)
 from snow_assets.storage.ids import first_64_bits
 
 
@@ -40,6 +46,18 @@ def ranges_of(column: str) -> PartitionOf:
 def ranges_of_ids(column: str) -> PartitionOf:
     """Partitions are ranges of a column of ids (SHA-256 in hexadecimal), in order."""
     return partial(_ranges_of_ids, column=column)
+
+
+def by_id(
+    exchange: Exchange, *tables: ShardMap, column: str, num_bytes: int
+) -> list[Sequence[Partition]]:
+    """The rows of several tables, of `num_bytes` in all, in the same partitions of a column of ids:
+    a partition of one table has the ids of the other tables' partitions of that number."""
+    num_partitions = exchange.num_partitions(num_bytes)
+    return [
+        exchange.by_key(table, ranges_of_ids(column), num_partitions=num_partitions)
+        for table in tables
+    ]
 
 
 def indices_in(column: str) -> PartitionOf:

@@ -122,10 +122,11 @@ def enter_sandbox(
     It gets `parent_death_signal` when the supervisor ends.
     """
     try:
+        # First, or a child that ends its group on that signal ends the caller's process, too.
+        os.setsid()
         prctl(PR_SET_PDEATHSIG, parent_death_signal)
         if os.getppid() != supervisor:
             os._exit(1)  # it ended before it could be watched
-        os.setsid()
         confine(setup.ruleset, bytes.fromhex(setup.request.seccomp), setup.bounds)
     except OSError as error:
         layers = {"syscall": "Landlock", "prctl": "seccomp"}
