@@ -126,14 +126,14 @@ def test_killed_workers_and_a_lost_node_change_no_file(
     """A worker of each function, and a node with packed buckets that are not written yet."""
     import ray
 
-    names = ("_range_tokens", "_documents", "_pack_bucket", "_put_shards", "_search_shard")
+    names = ("_range_tokens", "_documents", "_pack_bucket", "put_shards", "_search_shard")
     (killed := tmp_path / "killed").mkdir()
     assert digest(tmp_path / "1", sources, KillingExchange(names=names, folder=killed)) == expected
     assert sorted(path.name for path in killed.iterdir()) == sorted(names)
 
     (node,) = connected.worker_nodes
     (lost := tmp_path / "lost").mkdir()
-    losing = KillingExchange(names=["_put_shards"], folder=lost, node=node.node_id)
+    losing = KillingExchange(names=["put_shards"], folder=lost, node=node.node_id)
     assert digest(tmp_path / "2", sources, losing) == expected
     assert len(list(lost.iterdir())) == 1
     assert sum(entry["Alive"] for entry in ray.nodes()) == 1
