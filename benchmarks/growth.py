@@ -31,7 +31,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -215,8 +215,9 @@ def records() -> None:
                 subprocess.run([*command, operation], check=True)
 
 
-def put_repositories(folder: str, num_repositories: int) -> None:
+def put_repositories(lake: str, num_repositories: int) -> None:
     """The table `repositories` of near_duplicates, in ARCTIC's languages."""
+    folder = f"{lake}/near_duplicates/all/0"
     languages = np.array(CURATION.languages)
     numbers = np.repeat(np.arange(num_repositories), 1 + np.arange(num_repositories) % 2)
     is_second = np.concatenate([[False], numbers[1:] == numbers[:-1]])
@@ -232,7 +233,7 @@ def put_repositories(folder: str, num_repositories: int) -> None:
     finish(folder)
 
 
-def measure_split(lake: str, operation: str) -> None:
+def measure_split(lake: str, operation: str, _: str) -> None:
     """Print the CPU seconds, the peak memory in MB, and the MB of the table that is read."""
     near_duplicates, held_out = (
         f"{lake}/{asset}/all/0" for asset in ("near_duplicates", "held_out_repositories")
@@ -250,16 +251,6 @@ def measure_split(lake: str, operation: str) -> None:
         num_bytes = shards.manifest(held_out).files.total("num_bytes")
     memory = f"{peak_bytes() / 1e6:>8.0f} MB {num_bytes / 1e6:>8.1f} MB read"
     print(f"{operation:>10} {seconds:>8.2f} s {memory}", flush=True)
-
-
-def split() -> None:
-    for num_repositories in (250_000, 1_000_000):
-        with tempfile.TemporaryDirectory() as lake:
-            put_repositories(f"{lake}/near_duplicates/all/0", num_repositories)
-            print(f"{num_repositories:,} repositories", flush=True)
-            for operation in ("choose", "read"):
-                command = [sys.executable, __file__, "measure_split", lake, operation]
-                subprocess.run(command, check=True)
 
 
 def decision_columns(
@@ -320,7 +311,7 @@ def put_scored(lake: str, num_documents: int) -> None:
     finish(subset)
 
 
-def measure_ranking(lake: str, num_documents: int) -> None:
+def measure_ranking(lake: str, operation: str, num_documents: str) -> None:
     """Print the CPU seconds, of polars' threads too, and the peak memory in MB."""
     recipe = replace(ARCTIC.selection, budget_tokens=10_000_000)
     seconds = cpu_seconds(
@@ -329,25 +320,17 @@ def measure_ranking(lake: str, num_documents: int) -> None:
             clean_folder=f"{lake}/clean_corpus/python/0",
             scores_folder=f"{lake}/quality_scores/python/0",
             language="python",
-            language_tokens={"python": 1_000 * num_documents},
+            language_tokens={"python": 1_000 * int(num_documents)},
             gates=selection.LanguageGates(
                 annotator="1", failures={"python": []}, ungated=frozenset()
             ),
             recipe=recipe,
         )
     )
-    print(f"{num_documents:>10,} {seconds:>8.2f} s {peak_bytes() / 1e6:>8.0f} MB", flush=True)
+    print(f"{operation:>10} {seconds:>8.2f} s {peak_bytes() / 1e6:>8.0f} MB", flush=True)
 
 
-def ranking() -> None:
-    for num_documents in (250_000, 1_000_000, 4_000_000):
-        with tempfile.TemporaryDirectory() as lake:
-            put_scored(lake, num_documents)
-            command = [sys.executable, __file__, "measure_ranking", lake, str(num_documents)]
-            subprocess.run(command, check=True)
-
-
-def measure_checks(lake: str, operation: str) -> None:
+def measure_checks(lake: str, operation: str, _: str) -> None:
     """Print the CPU seconds, of polars' threads too, and the peak memory in MB."""
     clean, scored, subset = (
         f"{lake}/{asset}/python/0"
@@ -360,16 +343,6 @@ def measure_checks(lake: str, operation: str) -> None:
     }
     seconds = cpu_seconds(operations[operation])
     print(f"{operation:>10} {seconds:>8.2f} s {peak_bytes() / 1e6:>8.0f} MB", flush=True)
-
-
-def checks() -> None:
-    for num_documents in (250_000, 1_000_000, 4_000_000):
-        with tempfile.TemporaryDirectory() as lake:
-            put_scored(lake, num_documents)
-            print(f"{num_documents:,} documents", flush=True)
-            for operation in ("scores", "selection", "sources"):
-                command = [sys.executable, __file__, "measure_checks", lake, operation]
-                subprocess.run(command, check=True)
 
 
 def put_curated(lake: str, num_documents: int) -> None:
@@ -408,10 +381,10 @@ def put_curated(lake: str, num_documents: int) -> None:
     finish(clean, (finish(hits),))
 
 
-def measure_curation(lake: str, operation: str, num_documents: int) -> None:
+def measure_curation(lake: str, operation: str, num_documents: str) -> None:
     """Print the CPU seconds, of polars' threads too, and the peak memory in MB."""
     clusters, clean = f"{lake}/near_duplicates/all/0", f"{lake}/clean_corpus/python/0"
-    stats = {"documents": num_documents, "canonical": num_documents * 4 // 5}
+    stats = {"documents": int(num_documents), "canonical": int(num_documents) * 4 // 5}
     operations: dict[str, Callable[[], object]] = {
         "largest": lambda: asset_metadata.clusters(clusters, stats),
         "clusters": lambda: violations.validate_clusters(clusters),
@@ -423,16 +396,6 @@ def measure_curation(lake: str, operation: str, num_documents: int) -> None:
     print(f"{operation:>10} {seconds:>8.2f} s {peak_bytes() / 1e6:>8.0f} MB", flush=True)
 
 
-def curation() -> None:
-    for num_documents in (250_000, 1_000_000, 4_000_000):
-        with tempfile.TemporaryDirectory() as lake:
-            put_curated(lake, num_documents)
-            print(f"{num_documents:,} documents", flush=True)
-            for operation in ("largest", "clusters", "decisions", "hits", "split"):
-                command = [sys.executable, __file__, "measure_curation", lake, operation]
-                subprocess.run([*command, str(num_documents)], check=True)
-
-
 def joins() -> None:
     print(f"{'documents':>10} {'held-out check':>15} {'selected read':>15} {'selection check':>15}")
     for num_documents in SIZES:
@@ -440,29 +403,53 @@ def joins() -> None:
         print(f"{num_documents:>10,}", *(f"{value:>15.2f}" for value in seconds), flush=True)
 
 
+def grow(
+    put: Callable[[str, int], None],
+    measure: Callable[[str, str, str], None],
+    operations: Sequence[str],
+    *,
+    sizes: Sequence[int] = (250_000, 1_000_000, 4_000_000),
+    unit: str = "documents",
+) -> None:
+    """Make a lake of each size, and measure each operation on it in a process of its own."""
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as lake:
+            put(lake, size)
+            print(f"{size:,} {unit}", flush=True)
+            for operation in operations:
+                command = [sys.executable, __file__, measure.__name__, lake, operation, str(size)]
+                subprocess.run(command, check=True)
+
+
+MODES: dict[str, Callable[[], None]] = {
+    "records": records,
+    "split": lambda: grow(
+        put_repositories,
+        measure_split,
+        ("choose", "read"),
+        sizes=(250_000, 1_000_000),
+        unit="repositories",
+    ),
+    "ranking": lambda: grow(put_scored, measure_ranking, ("ranking",)),
+    "checks": lambda: grow(put_scored, measure_checks, ("scores", "selection", "sources")),
+    "curation": lambda: grow(
+        put_curated, measure_curation, ("largest", "clusters", "decisions", "hits", "split")
+    ),
+}
+MEASURES = {
+    measure.__name__: measure
+    for measure in (measure_split, measure_ranking, measure_checks, measure_curation)
+}
+
+
 def main() -> None:
-    if sys.argv[1:2] == ["records"]:
-        records()
-    elif sys.argv[1:2] == ["split"]:
-        split()
-    elif sys.argv[1:2] == ["ranking"]:
-        ranking()
-    elif sys.argv[1:2] == ["checks"]:
-        checks()
-    elif sys.argv[1:2] == ["measure_checks"]:
-        measure_checks(*sys.argv[2:])
-    elif sys.argv[1:2] == ["curation"]:
-        curation()
-    elif sys.argv[1:2] == ["measure_curation"]:
-        measure_curation(sys.argv[2], sys.argv[3], int(sys.argv[4]))
-    elif sys.argv[1:2] == ["measure_ranking"]:
-        measure_ranking(sys.argv[2], int(sys.argv[3]))
-    elif sys.argv[1:2] == ["measure_split"]:
-        measure_split(*sys.argv[2:])
-    elif sys.argv[1:2] == ["measure"]:
-        measure_records(sys.argv[2], int(sys.argv[3]))
+    name, *arguments = sys.argv[1:] or ("",)
+    if name in MEASURES:
+        MEASURES[name](*arguments)
+    elif name == "measure":
+        measure_records(arguments[0], int(arguments[1]))
     else:
-        joins()
+        MODES.get(name, joins)()
 
 
 if __name__ == "__main__":
